@@ -1,0 +1,83 @@
+import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify';
+import type { TSchema } from 'typebox';
+import packageJson from '../package.json' with { type: 'json' };
+import { Actor } from './actor.ts';
+import { createHealth } from './bus/health.ts';
+import { busRoutes, healthRoutes } from './bus/routes.ts';
+import * as bus from './bus/schemas.ts';
+import { newUid } from './clock.ts';
+import type { Config } from './config.ts';
+import { controlRoutes } from './control/routes.ts';
+import * as control from './control/schemas.ts';
+import { eventRoutes } from './events/routes.ts';
+import * as events from './events/schemas.ts';
+import { useDrain } from './http/drain.ts';
+import { useOpenapi } from './http/openapi.ts';
+import { frameworkProblem, Problem, socketProblem, useProblems } from './http/problems.ts';
+import { useValidation } from './http/validation.ts';
+import type { Logger } from './logging.ts';
+import { outboxRoutes } from './outbox/routes.ts';
+import * as outbox from './outbox/schemas.ts';
+import { questionRoutes } from './questions/routes.ts';
+import * as questions from './questions/schemas.ts';
+import { createServices, type Overrides } from './services.ts';
+import { signalRoutes } from './signals/routes.ts';
+import * as signals from './signals/schemas.ts';
+import { threadRoutes } from './threads/routes.ts';
+import * as threads from './threads/schemas.ts';
+
+/** A wired service that has not listened. `close()` drains it: requests, handlers, then the database. */
+export async function buildApp(config: Config, log: Logger, overrides: Overrides = {}): Promise<FastifyInstance> {
+  const services = await createServices(config, log, overrides);
+  const app = fastify({
+    loggerInstance: log as FastifyBaseLogger,
+    genReqId: request => callersId(request.headers['x-request-id']) ?? newUid(),
+    logController: new LogController({ requestIdLogLabel: 'request_id' }),
+    // Two names of 200 characters, each of up to four percent-encoded bytes, are a valid path.
+    routerOptions: { maxParamLength: 4000 },
+    return503OnClosing: false,
+    frameworkErrors: frameworkProblem,
+    clientErrorHandler: socketProblem,
+  });
+  app.removeContentTypeParser('text/plain');
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id);
+  });
+
+  const components = [
+    Actor,
+    Problem,
+    ...[events, threads, control, questions, signals, outbox, bus].flatMap(componentsOf),
+  ];
+  useProblems(app);
+  useValidation(app, components);
+  const drain = useDrain(app, config.SHUTDOWN_GRACE_MS);
+  await useOpenapi(app, components, packageJson.version);
+
+  if (config.ROLE !== 'worker') {
+    await app.register(signalRoutes(services.signals));
+    await app.register(questionRoutes(services.questions, services.signals));
+    await app.register(controlRoutes(services.control));
+    await app.register(threadRoutes(services.threads));
+    await app.register(eventRoutes(services.events));
+    await app.register(outboxRoutes(services.outbox));
+    await app.register(busRoutes(services));
+  }
+  await app.register(healthRoutes(createHealth({ ...services, drain }), drain));
+
+  app.addHook('onReady', () => services.start());
+  app.addHook('onClose', () => services.close());
+  return app;
+}
+
+/** The schemas of a module that have a name. */
+function componentsOf(module: Record<string, unknown>): TSchema[] {
+  return Object.values(module).filter(
+    (schema): schema is TSchema => typeof schema === 'object' && schema !== null && '$id' in schema,
+  );
+}
+
+/** A caller's own request id is kept if it can stand in a header and a log line. */
+function callersId(header: string | string[] | undefined): string | undefined {
+  return typeof header === 'string' && /^[\x21-\x7e]{1,128}$/.test(header) ? header : undefined;
+}

@@ -1,0 +1,50 @@
+import type { Transaction } from 'kysely';
+import type { Schema } from '../db/schema.ts';
+import type { Logger } from '../logging.ts';
+import type { Message } from '../outbox/schemas.ts';
+
+/** What a handler is given beside the message. */
+export interface HandlerContext {
+  /** Aborted when the lease is lost or the service stops: whatever the handler does from then on is not counted. */
+  signal: AbortSignal;
+  log: Logger;
+  /** 1 at the first attempt. */
+  attempt: number;
+  /** The same at every attempt, another one after a replay: what a downstream service should deduplicate by. */
+  idempotency_key: string;
+  /** `throw context.permanent(reason)`: no retry can help, the message is dead. */
+  permanent(reason: string): Error;
+  /** `throw context.retryAt(time)`: again then, without using up an attempt. */
+  retryAt(time: Date | number | string): Error;
+  /** For a transactional handler: the transaction that also marks the message sent. */
+  tx?: Transaction<Schema>;
+}
+
+/** What handles the messages of some topics. */
+export interface Handler {
+  /** Names it in logs and errors: the file it comes from. */
+  name: string;
+  /** Exact topics or patterns: `*` is one segment, a trailing `**` the rest. */
+  topics: string[];
+  /** It has database effects only, made through `context.tx`. */
+  transactional: boolean;
+  handle(message: Message, context: HandlerContext): unknown;
+}
+
+/** Thrown by a handler: no retry can help. */
+export class PermanentError extends Error {
+  override readonly name = 'PermanentError';
+}
+
+/** Thrown by a handler: not now, again at `time` (epoch milliseconds), without using up an attempt. */
+export class RetryAt extends Error {
+  override readonly name = 'RetryAt';
+  readonly time: number;
+
+  constructor(time: Date | number | string) {
+    const at = new Date(time);
+    if (Number.isNaN(at.getTime())) throw new TypeError(`retryAt was given ${String(time)}, which is no time.`);
+    super(`Again at ${at.toISOString()}.`);
+    this.time = at.getTime();
+  }
+}

@@ -1,0 +1,93 @@
+import { type Static, Type } from 'typebox';
+import { Nullable, Strict, Timestamp } from '../http/schemas.ts';
+
+export const Topics = Type.Object(
+  {
+    handlers: Type.Array(
+      Type.Object({
+        handler: Type.String({ description: 'The file it was loaded from.' }),
+        topics: Type.Array(Type.String(), { description: 'Topics, or patterns of topics.' }),
+        transactional: Type.Boolean(),
+      }),
+    ),
+    topics_without_handler: Type.Array(Type.String(), { description: 'Topics whose messages wait for a handler.' }),
+  },
+  {
+    $id: 'Topics',
+    examples: [
+      {
+        handlers: [{ handler: 'chat.ts', topics: ['forum.integration.chat'], transactional: false }],
+        topics_without_handler: [],
+      },
+    ],
+  },
+);
+export type Topics = Static<typeof Topics>;
+
+export const ProcessRequest = Strict(
+  {
+    limit: Type.Optional(
+      Type.Integer({ minimum: 1, maximum: 1000, description: 'Messages to claim; 100 if left out.' }),
+    ),
+  },
+  { $id: 'ProcessRequest', examples: [{ limit: 10 }] },
+);
+
+export const PassResult = Type.Object(
+  { claimed: Type.Integer(), sent: Type.Integer(), failed: Type.Integer(), dead: Type.Integer() },
+  { $id: 'PassResult', examples: [{ claimed: 3, sent: 2, failed: 1, dead: 0 }] },
+);
+
+export const Health = Type.Object(
+  {
+    status: Type.Enum(['ok', 'degraded', 'down']),
+    database: Type.Enum(['ok', 'down']),
+    worker: Type.Object({
+      running: Type.Boolean(),
+      last_tick_at: Nullable(Timestamp),
+      last_processed_at: Nullable(Timestamp),
+      processed_total: Type.Integer(),
+      consecutive_errors: Type.Integer(),
+      last_error: Nullable(Type.String()),
+    }),
+    outbox: Type.Object({
+      pending: Type.Integer(),
+      processing: Type.Integer(),
+      failed: Type.Integer(),
+      dead: Type.Integer(),
+      oldest_pending_at: Nullable(Timestamp),
+      oldest_pending_age_seconds: Nullable(Type.Number()),
+    }),
+    topics_without_handler: Type.Array(Type.String()),
+  },
+  {
+    $id: 'Health',
+    description: '`down` (503): cannot serve. `degraded` (200): serves, and somebody should look.',
+    examples: [
+      {
+        status: 'ok',
+        database: 'ok',
+        worker: {
+          running: true,
+          last_tick_at: '2026-11-22T09:30:00.000Z',
+          last_processed_at: null,
+          processed_total: 0,
+          consecutive_errors: 0,
+          last_error: null,
+        },
+        outbox: {
+          pending: 0,
+          processing: 0,
+          failed: 0,
+          dead: 0,
+          oldest_pending_at: null,
+          oldest_pending_age_seconds: null,
+        },
+        topics_without_handler: [],
+      },
+    ],
+  },
+);
+export type Health = Static<typeof Health>;
+
+export const Probe = Type.Object({ status: Type.Literal('ok') }, { $id: 'Probe', examples: [{ status: 'ok' }] });

@@ -1,0 +1,220 @@
+import { type Clock, toTimestampOrNull } from '../clock.ts';
+import type { Logger } from '../logging.ts';
+import type { Delivery, Outcome } from '../outbox/delivery.ts';
+import type { Lease } from '../outbox/repository.ts';
+import type { Dispatch } from './dispatcher.ts';
+
+/** Where deliveries come from and where their outcomes go. */
+export interface DeliveryStore {
+  claim(limit: number): Promise<Delivery[]>;
+  renew(leases: Lease[]): Promise<Lease[]>;
+  /** False if the lease has been lost, and with it the right to change anything. */
+  settle(delivery: Delivery, outcome: Outcome): Promise<boolean>;
+}
+
+interface Dependencies {
+  store: DeliveryStore;
+  dispatch: Dispatch;
+  /** Housekeeping at every poll. */
+  sweep: () => Promise<void>;
+  clock: Clock;
+  log: Logger;
+  concurrency: number;
+  pollIntervalMs: number;
+  leaseMs: number;
+}
+
+export interface PassResult {
+  claimed: number;
+  sent: number;
+  failed: number;
+  dead: number;
+}
+
+interface Running {
+  delivery: Delivery;
+  abort: AbortController;
+  done: Promise<Ending>;
+}
+
+type Ending = Outcome['kind'] | 'stale';
+
+/**
+ * The loop: claim what there are free slots for, run it, settle it while the lease is held; woken by commits, with the
+ * poll interval as the net. It knows deliveries and outcomes, and nothing of what is in them.
+ */
+export class Worker {
+  readonly #deps: Dependencies;
+  readonly #running = new Map<string, Running>();
+  #loop: Promise<void> | undefined;
+  #renewal: NodeJS.Timeout | undefined;
+  #stopping = false;
+  #woken = false;
+  #endSleep: () => void = () => {};
+
+  #lastTickAt: number | null = null;
+  #lastProcessedAt: number | null = null;
+  #processedTotal = 0;
+  #consecutiveErrors = 0;
+  #lastError: string | null = null;
+
+  constructor(dependencies: Dependencies) {
+    this.#deps = dependencies;
+  }
+
+  start(): void {
+    this.#loop = this.#run();
+  }
+
+  /** Something may have become due. Cheap, and safe at any time. */
+  wake(): void {
+    this.#woken = true;
+    this.#endSleep();
+  }
+
+  /** One claim-and-dispatch pass now, whether the loop runs or not; answers when everything it claimed has been settled. */
+  async pass(limit: number): Promise<PassResult> {
+    const deliveries = await this.#claim(limit);
+    const endings = await Promise.all(deliveries.map(delivery => this.#begin(delivery)));
+    const count = (...kinds: Ending[]) => endings.filter(ending => kinds.includes(ending)).length;
+    const failed = count('retry', 'postponed', 'unhandled');
+    return { claimed: deliveries.length, sent: count('sent'), failed, dead: count('dead') };
+  }
+
+  /**
+   * Claims nothing more and waits for the handlers that run. Those that have not ended after `graceMs` are told to abort
+   * and their leases are given back, so that another worker, or the next start, takes them at once.
+   */
+  async stop(graceMs: number): Promise<void> {
+    this.#stopping = true;
+    this.wake();
+    await this.#loop;
+    const ended = Promise.allSettled([...this.#running.values()].map(running => running.done));
+    await Promise.race([ended, new Promise(resolve => setTimeout(resolve, graceMs).unref())]);
+    const late = [...this.#running.values()];
+    if (late.length > 0)
+      this.#deps.log.warn({ count: late.length }, 'giving back the leases of handlers that have not ended');
+    for (const { delivery, abort } of late) {
+      abort.abort(new Error('The service is stopping.'));
+      await this.#settle(delivery, { kind: 'released' });
+    }
+    clearInterval(this.#renewal);
+  }
+
+  get health() {
+    return {
+      running: this.#loop !== undefined && !this.#stopping,
+      last_tick_at: toTimestampOrNull(this.#lastTickAt),
+      last_processed_at: toTimestampOrNull(this.#lastProcessedAt),
+      processed_total: this.#processedTotal,
+      consecutive_errors: this.#consecutiveErrors,
+      last_error: this.#lastError,
+    };
+  }
+
+  async #run(): Promise<void> {
+    const { concurrency, pollIntervalMs, sweep, log, clock } = this.#deps;
+    let nextSweep = 0;
+    while (!this.#stopping) {
+      this.#woken = false;
+      const free = concurrency - this.#running.size;
+      try {
+        this.#lastTickAt = clock.now();
+        if (performance.now() >= nextSweep) {
+          nextSweep = performance.now() + pollIntervalMs;
+          await sweep();
+        }
+        const deliveries = free > 0 ? await this.#claim(free) : [];
+        for (const delivery of deliveries) void this.#begin(delivery);
+        this.#consecutiveErrors = 0;
+        if (deliveries.length > 0 && deliveries.length === free) continue;
+      } catch (error) {
+        this.#consecutiveErrors += 1;
+        this.#lastError = error instanceof Error ? error.message : String(error);
+        log.error({ err: error }, 'the worker could not claim');
+        // A wake-up must not turn a broken database into a busy loop.
+        this.#woken = false;
+      }
+      await this.#sleep(pollIntervalMs);
+    }
+  }
+
+  /** Until the interval is over or somebody wakes the loop; not at all if that has happened since the last claim began. */
+  async #sleep(milliseconds: number): Promise<void> {
+    if (this.#woken || this.#stopping) return;
+    await new Promise<void>(resolve => {
+      const timer = setTimeout(resolve, milliseconds);
+      this.#endSleep = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#endSleep = () => {};
+  }
+
+  async #claim(limit: number): Promise<Delivery[]> {
+    const deliveries = await this.#deps.store.claim(limit);
+    this.#renewal ??= setInterval(() => void this.#renew(), this.#deps.leaseMs / 3).unref();
+    return deliveries;
+  }
+
+  #begin(delivery: Delivery): Promise<Ending> {
+    const key = leaseKey(delivery.lease);
+    const abort = new AbortController();
+    const done = this.#deliver(delivery, abort.signal).finally(() => {
+      this.#running.delete(key);
+      this.wake();
+    });
+    this.#running.set(key, { delivery, abort, done });
+    return done;
+  }
+
+  async #deliver(delivery: Delivery, signal: AbortSignal): Promise<Ending> {
+    const outcome = await this.#deps.dispatch(delivery, signal);
+    if (outcome.kind !== 'settled') return this.#settle(delivery, outcome);
+    return this.#ended(delivery, 'sent', outcome.held);
+  }
+
+  async #settle(delivery: Delivery, outcome: Outcome): Promise<Ending> {
+    try {
+      return this.#ended(delivery, outcome.kind, await this.#deps.store.settle(delivery, outcome));
+    } catch (error) {
+      // The lease runs out and the message comes again: at least once.
+      this.#lastError = error instanceof Error ? error.message : String(error);
+      this.#deps.log.error({ err: error, message_id: delivery.message.message_id }, 'an outcome could not be stored');
+      return 'stale';
+    }
+  }
+
+  #ended({ message: { message_id, topic, attempts } }: Delivery, ending: Ending, held: boolean): Ending {
+    const { log, clock } = this.#deps;
+    if (!held) {
+      log.warn({ message_id, topic }, 'stale ack: the lease had been lost, nothing was changed');
+      return 'stale';
+    }
+    this.#lastProcessedAt = clock.now();
+    this.#processedTotal += 1;
+    const level = ending === 'dead' ? 'error' : ending === 'sent' ? 'debug' : 'warn';
+    log[level]({ message_id, topic, attempt: attempts, ending }, 'message handled');
+    return ending;
+  }
+
+  /** A third of the lease leaves two more tries before it runs out. */
+  async #renew(): Promise<void> {
+    const leases = [...this.#running.values()].map(running => running.delivery.lease);
+    if (leases.length === 0) return;
+    try {
+      const held = new Set((await this.#deps.store.renew(leases)).map(leaseKey));
+      for (const lease of leases) {
+        if (!held.has(leaseKey(lease)))
+          this.#running.get(leaseKey(lease))?.abort.abort(new Error('The lease was lost.'));
+      }
+    } catch (error) {
+      this.#deps.log.error({ err: error }, 'leases could not be renewed');
+    }
+  }
+}
+
+function leaseKey({ position, lease_token }: Lease): string {
+  return `${position}:${lease_token}`;
+}

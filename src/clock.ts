@@ -1,0 +1,23 @@
+import { v7 } from 'uuid';
+
+/** Where the service reads the time. Milliseconds since the Unix epoch, UTC. */
+export interface Clock {
+  now(): number;
+}
+
+export const systemClock: Clock = { now: () => Date.now() };
+
+/** Makes the unique part of every id: a UUIDv7 (RFC 9562) without its hyphens, so that ids sort by the time they were made. */
+export type NewUid = () => string;
+
+export const newUid: NewUid = () => v7().replaceAll('-', '');
+
+/** RFC 3339, UTC, milliseconds: the only form in which a time leaves the service. */
+export function toTimestamp(milliseconds: number): string {
+  return new Date(milliseconds).toISOString();
+}
+
+/** As {@link toTimestamp}; a time that has not come stays null. */
+export function toTimestampOrNull(milliseconds: number | null): string | null {
+  return milliseconds === null ? null : toTimestamp(milliseconds);
+}

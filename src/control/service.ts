@@ -1,0 +1,174 @@
+import type { Actor } from '../actor.ts';
+import type { Clock } from '../clock.ts';
+import { decodeCursor, type Page, toPage } from '../db/cursors.ts';
+import type { Database, Reader, Tx } from '../db/database.ts';
+import { Refusal } from '../errors.ts';
+import type { Event } from '../events/schemas.ts';
+import type { EventDraft, Events } from '../events/service.ts';
+import { priorityRank } from '../priority.ts';
+import type { ThreadRow } from '../threads/repository.ts';
+import type { Threads } from '../threads/service.ts';
+import { blankThread, isClosed } from '../threads/thread.ts';
+import {
+  type ControlRow,
+  findControlThread,
+  insertControlThread,
+  listControlThreads,
+  updateControlThread,
+} from './repository.ts';
+import type { Completion, ControlState, ControlStatus, ControlThreadQuery, Validation } from './schemas.ts';
+import { blankControl, type ControlChange, changed, openQuestions } from './state.ts';
+
+/** An agent in its run: its control state and its control thread, stored or (version 0) not yet. */
+export interface Agent {
+  control: ControlRow;
+  thread: ThreadRow;
+}
+
+export type Control = ReturnType<typeof createControl>;
+
+interface Dependencies {
+  db: Database;
+  clock: Clock;
+  events: Events;
+  threads: Threads;
+}
+
+/** Control threads and the control state of their agents. Signals, questions and attempts all end in `commit`. */
+export function createControl({ db, clock, events, threads }: Dependencies) {
+  async function find(reader: Reader, runId: string, agentName: string): Promise<Agent | undefined> {
+    const control = await findControlThread(reader, runId, agentName);
+    return control && { control, thread: await threads.row(reader, control.thread_id) };
+  }
+
+  async function required(reader: Reader, runId: string, agentName: string): Promise<Agent> {
+    const agent = await find(reader, runId, agentName);
+    if (!agent)
+      throw new Refusal('CONTROL_THREAD_NOT_FOUND', `The agent ${agentName} has sent no signal in the run ${runId}.`);
+    return agent;
+  }
+
+  /** The agent, or the blank one that its first signal will make. */
+  async function load(tx: Tx, runId: string, agentName: string, actor: Actor, ticket: string | null): Promise<Agent> {
+    const known = await find(tx, runId, agentName);
+    if (known) return known;
+    const control = blankControl(runId, agentName);
+    const seed = { thread_id: control.thread_id, kind: 'control' as const, title: `Control: ${agentName} in ${runId}` };
+    const names = { run_id: runId, agent_name: agentName, ticket, priority: priorityRank('normal') };
+    return { control, thread: blankThread({ ...seed, ...names, actor, now: clock.now() }) };
+  }
+
+  /**
+   * Appends the events of one act of (or for) an agent and stores its thread and control state as they leave them.
+   * The thread is opened if it is new, and follows the questions: `waiting_operator` while one is open, `answered`
+   * when the last one is closed.
+   * @param drafts the act's own event first, then what it brings about
+   */
+  async function commit(
+    tx: Tx,
+    agent: Agent,
+    drafts: [EventDraft, ...EventDraft[]],
+    change: ControlChange,
+  ): Promise<{ agent: Agent; sequence: number }> {
+    const [cause] = drafts;
+    const before = openQuestions(agent.control).length;
+    const after = openQuestions(agent.control, change).length;
+    const state = after > 0 ? 'waiting_operator' : 'answered';
+    const opened = agent.thread.version === 0 ? [threadOpened(agent.thread, cause)] : [];
+    const moved = after === before ? [] : threads.move(agent.thread, state, cause);
+    const { thread, sequences } = await threads.commit(tx, agent.thread, [...opened, ...drafts, ...moved]);
+    const sequence = sequences[opened.length] as number;
+    const control = changed(agent.control, change, sequence);
+    await (agent.control.version === 0 ? insertControlThread(tx, control) : updateControlThread(tx, control));
+    return { agent: { control, thread }, sequence };
+  }
+
+  function threadOpened(thread: ThreadRow, cause: EventDraft): EventDraft {
+    const { kind, title } = thread;
+    return events.follow(cause, 'forum.thread.opened', { kind, title, priority: 'normal' });
+  }
+
+  /** The views of these control states, with one look-up for all completions and validations among them. */
+  async function views(reader: Reader, rows: ControlRow[]): Promise<ControlState[]> {
+    const sequences = rows.flatMap(row => [row.completion_sequence, row.validation_sequence]).filter(at => at !== null);
+    const stated = await events.at(reader, sequences);
+    return rows.map(row => toControlState(row, stated));
+  }
+
+  return {
+    find,
+    load,
+    required,
+    commit,
+
+    async view(reader: Reader, agent: Agent): Promise<ControlState> {
+      const [state] = await views(reader, [agent.control]);
+      return state as ControlState;
+    },
+
+    /** @throws Refusal CONTROL_THREAD_NOT_FOUND */
+    async get(runId: string, agentName: string): Promise<ControlState> {
+      const row = await findControlThread(db.read, runId, agentName);
+      const [state] = await views(db.read, row ? [row] : []);
+      if (!state)
+        throw new Refusal('CONTROL_THREAD_NOT_FOUND', `The agent ${agentName} has sent no signal in the run ${runId}.`);
+      return state;
+    },
+
+    /** By run, then agent. @throws Refusal INVALID_CURSOR */
+    async list({ limit = 50, cursor, ...filter }: ControlThreadQuery): Promise<Page<ControlState>> {
+      const from = cursor ? decodeCursor(cursor, ['', ''] as const) : undefined;
+      const rows = await listControlThreads(db.read, { ...filter, from }, limit + 1);
+      const page = toPage(
+        rows,
+        limit,
+        row => [row.run_id, row.agent_name],
+        row => row,
+      );
+      return { items: await views(db.read, page.items), next_cursor: page.next_cursor };
+    },
+
+    /** Starts the agent's next attempt: its completion and validation are forgotten, its open questions stay. @throws Refusal CONTROL_THREAD_NOT_FOUND, THREAD_CLOSED */
+    async nextAttempt(runId: string, agentName: string, actor: Actor): Promise<ControlState> {
+      return db.write(async tx => {
+        const known = await required(tx, runId, agentName);
+        assertOpen(known);
+        const payload = { attempt: known.control.attempt + 1 };
+        const started = events.draft(known.thread, actor, 'forum.attempt.started', payload);
+        const { agent } = await commit(tx, known, [started], { nextAttempt: true });
+        return toControlState(agent.control, new Map());
+      });
+    },
+  };
+}
+
+/** @throws Refusal THREAD_CLOSED */
+export function assertOpen({ thread }: Agent): void {
+  if (isClosed(thread)) throw new Refusal('THREAD_CLOSED', `The control thread ${thread.thread_id} is closed.`);
+}
+
+function toControlState(row: ControlRow, stated: Map<number, Event>): ControlState {
+  const completion = stated.get(row.completion_sequence ?? 0);
+  const validation = stated.get(row.validation_sequence ?? 0);
+  return {
+    run_id: row.run_id,
+    agent_name: row.agent_name,
+    thread_id: row.thread_id,
+    attempt: row.attempt,
+    status: row.status as ControlStatus,
+    open_questions: openQuestions(row),
+    completion: completion ? toCompletion(completion) : null,
+    validation: validation ? toValidation(validation) : null,
+    version: row.version,
+  };
+}
+
+function toCompletion({ payload, sequence, occurred_at, actor }: Event): Completion {
+  const { signal_id, summary = null, evidence = [] } = payload as Partial<Completion> & { signal_id: string };
+  return { signal_id, sequence, occurred_at, actor, summary, evidence };
+}
+
+function toValidation({ payload, sequence, occurred_at, actor }: Event): Validation {
+  const { signal_id, status, done_criteria, evidence = [] } = payload as Omit<Validation, 'sequence'>;
+  return { signal_id, sequence, occurred_at, actor, status, done_criteria, evidence };
+}

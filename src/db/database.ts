@@ -1,0 +1,73 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import type { Expression, Kysely, KyselyPlugin, Transaction } from 'kysely';
+import type { Schema } from './schema.ts';
+
+export type Engine = 'sqlite' | 'postgres';
+
+/** What a reading repository method takes: the read handle, or a transaction when it must see that transaction's own writes. */
+export interface Reader {
+  readonly query: Kysely<Schema>;
+}
+
+/** What a writing repository method takes. Only `Database.write` makes one. */
+export interface Tx extends Reader {
+  readonly query: Transaction<Schema>;
+  /** Epoch milliseconds on the clock that leases are measured with: the service's on SQLite, the server's on PostgreSQL. */
+  readonly leaseNow: Expression<number>;
+  /** Runs `hook` once the transaction is durable, and never if it is not. Hooks must not throw. */
+  afterCommit(hook: () => void): void;
+}
+
+/**
+ * One database behind two doors. `read` never waits for a writer. `write` is the only way to change anything.
+ *
+ * Writes are serialised: by SQLite's single writer, on PostgreSQL by an advisory lock that every write takes first.
+ * So a write may read, decide and then write without meeting another one half-way, locks are never taken in two orders,
+ * and event sequences become visible in the order in which they were given out.
+ */
+export interface Database {
+  readonly engine: Engine;
+  readonly read: Reader;
+  write<T>(work: (tx: Tx) => Promise<T>): Promise<T>;
+  /** Applies the migrations that are missing and answers their names. @throws StartError if the schema is newer than the code. */
+  migrate(): Promise<string[]>;
+  /** Names of the migrations that are known here and not applied there. */
+  missingMigrations(): Promise<string[]>;
+  close(): Promise<void>;
+}
+
+/** True inside `Database.write`; what runs there may only use its `tx`. */
+const insideWrite = new AsyncLocalStorage<true>();
+
+/**
+ * Runs one write: `transact` opens the engine's transaction around the work; hooks run after it has committed.
+ * They run outside the transaction's async context, so that what they start may use the database again.
+ */
+export async function runWrite<T>(
+  transact: (work: (query: Transaction<Schema>) => Promise<T>) => Promise<T>,
+  leaseNow: () => Expression<number>,
+  work: (tx: Tx) => Promise<T>,
+): Promise<T> {
+  assertOutsideWrite();
+  const hooks: (() => void)[] = [];
+  const result = await insideWrite.run(true, () =>
+    transact(query => work({ query, leaseNow: leaseNow(), afterCommit: hook => hooks.push(hook) })),
+  );
+  for (const hook of hooks) hook();
+  return result;
+}
+
+/** On the root handles: a query that should have used `tx` would deadlock on SQLite and silently read old rows on PostgreSQL. */
+export const refuseInsideWrite: KyselyPlugin = {
+  transformQuery({ node }) {
+    assertOutsideWrite();
+    return node;
+  },
+  async transformResult({ result }) {
+    return result;
+  },
+};
+
+function assertOutsideWrite(): void {
+  if (insideWrite.getStore()) throw new Error('Inside a write only its transaction may be used.');
+}

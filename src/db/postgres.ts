@@ -1,0 +1,70 @@
+import { type Expression, Kysely, PostgresDialect, sql } from 'kysely';
+import pg from 'pg';
+import type { Clock } from '../clock.ts';
+import { maskedUrl } from '../config.ts';
+import { StartError } from '../errors.ts';
+import type { Logger } from '../logging.ts';
+import { type Database, refuseInsideWrite, runWrite } from './database.ts';
+import { errorCode } from './errors.ts';
+import { migrateToLatest, missingMigrations } from './migrator.ts';
+import type { Schema } from './schema.ts';
+
+/** The advisory lock that serialises the writes of all processes on one database ("forumbus" as eight ASCII bytes). */
+const WRITE_LOCK = '7381244162955441523';
+const POOL_SIZE = 10;
+
+/**
+ * Connects to PostgreSQL.
+ * @param leaseClock measures leases in the place of the server's clock
+ * @throws StartError if the server cannot be reached or refuses the login.
+ */
+export async function openPostgres(url: string, log: Logger, leaseClock?: Clock): Promise<Database> {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: POOL_SIZE,
+    keepAlive: true,
+    connectionTimeoutMillis: 5000,
+    application_name: 'forumbus',
+    // A process that is stopped in the middle of a write would hold the write lock for everybody.
+    idle_in_transaction_session_timeout: 5000,
+    lock_timeout: 30_000,
+    types: { getTypeParser },
+  });
+  // An idle connection that breaks is replaced at the next query; without a listener it would end the process.
+  pool.on('error', error => log.warn({ err: error }, 'an idle database connection broke'));
+  try {
+    await pool.query('select 1');
+  } catch (error) {
+    await pool.end();
+    const reason = errorCode(error) ?? (error instanceof Error ? error.message : String(error));
+    throw new StartError(`The database ${maskedUrl(url)} cannot be reached (${reason}).`);
+  }
+  const serverNow = sql<number>`(extract(epoch from statement_timestamp()) * 1000)::bigint`;
+  return postgresDatabase(pool, () => (leaseClock ? sql.val(leaseClock.now()) : serverNow));
+}
+
+function postgresDatabase(pool: pg.Pool, leaseNow: () => Expression<number>): Database {
+  const root = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
+  const read = root.withPlugin(refuseInsideWrite);
+  return {
+    engine: 'postgres',
+    read: { query: read },
+    write: work =>
+      runWrite(
+        inner =>
+          root.transaction().execute(async query => {
+            await sql`select pg_advisory_xact_lock(${sql.lit(WRITE_LOCK)}::bigint)`.execute(query);
+            return inner(query);
+          }),
+        leaseNow,
+        work,
+      ),
+    migrate: () => migrateToLatest(root, 'postgres'),
+    missingMigrations: () => missingMigrations(read, 'postgres'),
+    close: () => root.destroy(),
+  };
+}
+
+/** Every int8 of ours fits a double: sequences, counts and milliseconds stay below 2^53. */
+const getTypeParser: typeof pg.types.getTypeParser = (oid: number, format?: 'text' | 'binary') =>
+  oid === pg.types.builtins.INT8 ? Number : pg.types.getTypeParser(oid, format as 'text');

@@ -1,0 +1,121 @@
+import type { Generated, Insertable, Selectable, Updateable } from 'kysely';
+
+/*
+ * The tables, as rows come out of both engines: times are epoch milliseconds, JSON is text, actors are `type:name`,
+ * priorities are ranks (0 is the most urgent), flags are 0 or 1. What a column is for stands in the migration that makes it.
+ */
+
+export interface ThreadsTable {
+  thread_id: string;
+  kind: 'control' | 'discussion';
+  title: string;
+  state: string;
+  priority: number;
+  assignee: string | null;
+  ticket: string | null;
+  run_id: string | null;
+  agent_name: string | null;
+  opened_by: string;
+  opened_at: number;
+  last_actor: string;
+  updated_at: number;
+  closed_at: number | null;
+  posts_count: number;
+  last_sequence: number;
+  last_agent_post: number;
+  last_human_post: number;
+  last_answered: number;
+  version: number;
+}
+
+export interface ControlThreadsTable {
+  run_id: string;
+  agent_name: string;
+  thread_id: string;
+  attempt: number;
+  open_questions: string;
+  completion_sequence: number | null;
+  validation_sequence: number | null;
+  validation_status: 'passed' | 'failed' | null;
+  status: string;
+  version: number;
+}
+
+export interface QuestionsTable {
+  question_id: string;
+  thread_id: string;
+  run_id: string;
+  agent_name: string;
+  state: string;
+  priority: number;
+  asked_sequence: number;
+  asked_at: number;
+  expires_at: number | null;
+  supersedes: string | null;
+  answer_sequence: number | null;
+  answer: string | null;
+  selected: string | null;
+  answered_by: string | null;
+  answered_at: number | null;
+  default_applied: number;
+  acknowledged_at: number | null;
+  version: number;
+}
+
+export interface EventsTable {
+  sequence: Generated<number>;
+  event_id: string;
+  event_type: string;
+  event_version: number;
+  occurred_at: number;
+  thread_id: string | null;
+  run_id: string | null;
+  ticket: string | null;
+  agent_name: string | null;
+  actor: string;
+  correlation_id: string;
+  causation_id: string | null;
+  payload: string;
+}
+
+export interface OutboxTable {
+  position: Generated<number>;
+  message_id: string;
+  topic: string;
+  message_key: string | null;
+  payload: string | null;
+  event_sequence: number | null;
+  status: 'pending' | 'processing' | 'failed' | 'dead' | 'sent' | 'discarded';
+  attempts: number;
+  max_attempts: number;
+  generation: number;
+  available_at: number;
+  claimable_at: number | null;
+  lane: string | null;
+  lease_token: string | null;
+  leased_by: string | null;
+  parked: 'no_handler' | null;
+  last_error: string | null;
+  history: string;
+  created_at: number;
+  updated_at: number;
+  sent_at: number | null;
+}
+
+export interface TopicsTable {
+  topic: string;
+  sent: number;
+}
+
+export interface Schema {
+  threads: ThreadsTable;
+  control_threads: ControlThreadsTable;
+  questions: QuestionsTable;
+  events: EventsTable;
+  outbox: OutboxTable;
+  topics: TopicsTable;
+}
+
+export type Row<T extends keyof Schema> = Selectable<Schema[T]>;
+export type NewRow<T extends keyof Schema> = Insertable<Schema[T]>;
+export type Changes<T extends keyof Schema> = Updateable<Schema[T]>;

@@ -1,0 +1,164 @@
+import { mkdirSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import BetterSqlite from 'better-sqlite3';
+import {
+  CompiledQuery,
+  type DatabaseConnection,
+  Kysely,
+  SqliteAdapter,
+  SqliteDialect,
+  type SqliteDialectConfig,
+  SqliteDriver,
+  sql,
+} from 'kysely';
+import type { Clock } from '../clock.ts';
+import { StartError } from '../errors.ts';
+import { type Database, refuseInsideWrite, runWrite } from './database.ts';
+import { errorCode } from './errors.ts';
+import { migrateToLatest, missingMigrations } from './migrator.ts';
+import type { Schema } from './schema.ts';
+
+/** How long a write waits for another program's transaction before it gives up. Milliseconds. */
+const WRITER_PATIENCE_MS = 30_000;
+const STATEMENTS_KEPT = 500;
+
+/**
+ * Opens the SQLite file, creating it and its folder, and holds a lock beside it that dies with this process.
+ * @throws StartError if the file is in use by another instance, is not a database or cannot be written.
+ */
+export function openSqlite(file: string, leaseClock: Clock): Database {
+  const path = resolve(file);
+  const opened: BetterSqlite.Database[] = [];
+  const open = (name: string, options: BetterSqlite.Options): BetterSqlite.Database => {
+    const connection = new BetterSqlite(name, options);
+    opened.push(connection);
+    return connection;
+  };
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    // An open exclusive transaction in an otherwise empty file: the kernel drops it when its holder dies, however it dies.
+    open(`${path}.lock`, { timeout: 0 }).exec('begin exclusive');
+    const writer = open(path, { timeout: 5000 });
+    writer.pragma('journal_mode = WAL');
+    // WAL alone would mean NORMAL here, and a 201 could vanish with the power.
+    writer.pragma('synchronous = FULL');
+    writer.pragma('foreign_keys = ON');
+    // The library's own busy wait would stop the event loop; ImmediateDriver waits instead.
+    writer.pragma('busy_timeout = 0');
+    const reader = open(path, { readonly: true, timeout: 5000 });
+    return sqliteDatabase(writer, reader, leaseClock, () => {
+      for (const connection of opened.reverse()) connection.close();
+    });
+  } catch (error) {
+    for (const connection of opened.reverse()) connection.close();
+    throw startError(path, error);
+  }
+}
+
+function sqliteDatabase(
+  writer: BetterSqlite.Database,
+  reader: BetterSqlite.Database,
+  leaseClock: Clock,
+  closeAll: () => void,
+): Database {
+  const root = new Kysely<Schema>({ dialect: new ForumbusSqliteDialect({ database: cachingStatements(writer) }) });
+  const read = new Kysely<Schema>({
+    dialect: new SqliteDialect({ database: cachingStatements(reader) }),
+    plugins: [refuseInsideWrite],
+  });
+  return {
+    engine: 'sqlite',
+    read: { query: read },
+    write: work =>
+      runWrite(
+        inner => root.transaction().execute(inner),
+        () => sql.val(leaseClock.now()),
+        work,
+      ),
+    migrate: () => migrateToLatest(root, 'sqlite'),
+    missingMigrations: () => missingMigrations(read, 'sqlite'),
+    async close() {
+      await Promise.all([root.destroy(), read.destroy()]);
+      closeAll();
+    },
+  };
+}
+
+class ForumbusSqliteDialect extends SqliteDialect {
+  readonly #config: SqliteDialectConfig;
+  constructor(config: SqliteDialectConfig) {
+    super(config);
+    this.#config = config;
+  }
+  override createDriver(): SqliteDriver {
+    return new ImmediateDriver(this.#config);
+  }
+  override createAdapter(): SqliteAdapter {
+    return new TransactionalDdlAdapter();
+  }
+}
+
+/** SQLite can roll back DDL, so a migration that fails half-way leaves nothing behind. */
+class TransactionalDdlAdapter extends SqliteAdapter {
+  override get supportsTransactionalDdl(): boolean {
+    return true;
+  }
+}
+
+/**
+ * Takes the write lock at `begin`. A deferred transaction that reads first and then writes fails at once, whatever the
+ * timeout, when another program has written in between (SQLITE_BUSY_SNAPSHOT).
+ */
+class ImmediateDriver extends SqliteDriver {
+  override async beginTransaction(connection: DatabaseConnection): Promise<void> {
+    const deadline = performance.now() + WRITER_PATIENCE_MS;
+    for (let pause = 1; ; pause = Math.min(pause * 2, 20)) {
+      try {
+        await connection.executeQuery(CompiledQuery.raw('begin immediate'));
+        return;
+      } catch (error) {
+        if (errorCode(error) !== 'SQLITE_BUSY' || performance.now() > deadline) throw error;
+      }
+      await delay(pause);
+    }
+  }
+}
+
+/**
+ * Kysely prepares its SQL text at each call; keeping the statement made a read by id five times faster.
+ * The oldest statement leaves when the map is full, so that lists of varying length cannot fill the memory.
+ */
+function cachingStatements(connection: BetterSqlite.Database): Pick<BetterSqlite.Database, 'prepare' | 'close'> {
+  const statements = new Map<string, BetterSqlite.Statement>();
+  const prepare = (text: string): BetterSqlite.Statement => {
+    const known = statements.get(text);
+    if (known) return known;
+    const statement = connection.prepare(text);
+    const [oldest] = statements.keys();
+    if (statements.size >= STATEMENTS_KEPT && oldest !== undefined) statements.delete(oldest);
+    statements.set(text, statement);
+    return statement;
+  };
+  return { prepare: prepare as BetterSqlite.Database['prepare'], close: () => connection };
+}
+
+function startError(path: string, error: unknown): unknown {
+  switch (errorCode(error)) {
+    case 'SQLITE_BUSY':
+      return new StartError(`The database file ${path} is in use by another Forumbus process.`);
+    case 'SQLITE_NOTADB':
+      return new StartError(`The file ${path} is not a SQLite database.`);
+    case 'SQLITE_CANTOPEN':
+    case 'SQLITE_READONLY':
+    case 'SQLITE_READONLY_DIRECTORY':
+    case 'EACCES':
+    case 'EROFS':
+    case 'EEXIST':
+    case 'ENOTDIR':
+    case 'EPERM':
+      return new StartError(`The database file ${path} cannot be opened for writing (${errorCode(error)}).`);
+    default:
+      return error;
+  }
+}

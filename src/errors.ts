@@ -1,0 +1,69 @@
+/**
+ * Every error a caller can meet, in one table: its code, the HTTP status and a title.
+ * Services throw `new Refusal(code, detail)`; one handler (http/problems.ts) turns it into a problem document (RFC 9457).
+ * The README prints this table; a test compares the two.
+ */
+export const problemTable = {
+  MALFORMED_URL: { status: 400, title: 'The URL is malformed' },
+  MALFORMED_REQUEST: { status: 400, title: 'The HTTP request is malformed' },
+  MALFORMED_JSON: { status: 400, title: 'The body is not valid JSON' },
+  VALIDATION_FAILED: { status: 400, title: 'The request does not fit its schema' },
+  INVALID_CURSOR: { status: 400, title: 'The cursor was not made by this list' },
+  NOT_FOUND: { status: 404, title: 'There is nothing at this path' },
+  SIGNAL_NOT_FOUND: { status: 404, title: 'No such control signal' },
+  QUESTION_NOT_FOUND: { status: 404, title: 'No such question' },
+  CONTROL_THREAD_NOT_FOUND: { status: 404, title: 'This agent has sent no signal in this run' },
+  THREAD_NOT_FOUND: { status: 404, title: 'No such thread' },
+  MESSAGE_NOT_FOUND: { status: 404, title: 'No such message' },
+  REQUEST_TIMEOUT: { status: 408, title: 'The request took too long to arrive' },
+  THREAD_CLOSED: { status: 409, title: 'The thread is closed' },
+  THREAD_EXISTS: { status: 409, title: 'The thread exists with other content' },
+  TRANSITION_NOT_ALLOWED: { status: 409, title: 'The thread cannot move to that state' },
+  STALE_ATTEMPT: { status: 409, title: 'The signal names an attempt that is not the current one' },
+  NO_OPEN_QUESTION: { status: 409, title: 'The agent has no open question' },
+  AMBIGUOUS_ANSWER: { status: 409, title: 'The agent has several open questions' },
+  ALREADY_ANSWERED: { status: 409, title: 'The question has another answer' },
+  QUESTION_CLOSED: { status: 409, title: 'The question is closed' },
+  MESSAGE_EXISTS: { status: 409, title: 'The message exists with other content' },
+  PAYLOAD_TOO_LARGE: { status: 413, title: 'The body is too large' },
+  UNSUPPORTED_MEDIA_TYPE: { status: 415, title: 'The body must be application/json' },
+  UNSUPPORTED_SCHEMA_VERSION: { status: 422, title: 'The schema version is not supported' },
+  QUESTION_MISMATCH: { status: 422, title: 'The question belongs to another agent' },
+  INVALID_SELECTION: { status: 422, title: 'The selected options do not fit the question' },
+  RESERVED_THREAD_ID: { status: 422, title: 'The thread id is reserved' },
+  RESERVED_TOPIC: { status: 422, title: 'The topic is reserved' },
+  HEADERS_TOO_LARGE: { status: 431, title: 'The request headers are too large' },
+  INTERNAL_ERROR: { status: 500, title: 'The service failed' },
+  SERVICE_UNAVAILABLE: { status: 503, title: 'The service cannot answer now' },
+} as const;
+
+export type ProblemCode = keyof typeof problemTable;
+
+/** What exactly was wrong, and where; `pointer` is a JSON Pointer (RFC 6901). */
+export interface ProblemItem {
+  in: 'body' | 'query' | 'params' | 'headers';
+  pointer: string;
+  code: string;
+  detail: string;
+}
+
+/**
+ * The service understood and says no (or cannot). `detail` is for the caller, in a sentence; `extensions` are further
+ * members of the problem document, such as the ids of the open questions.
+ */
+export class Refusal extends Error {
+  override readonly name = 'Refusal';
+  readonly code: ProblemCode;
+  readonly extensions: Record<string, unknown>;
+
+  constructor(code: ProblemCode, detail: string, extensions: Record<string, unknown> = {}) {
+    super(detail);
+    this.code = code;
+    this.extensions = extensions;
+  }
+}
+
+/** The process cannot start; `message` is the one sentence that the operator reads. */
+export class StartError extends Error {
+  override readonly name = 'StartError';
+}

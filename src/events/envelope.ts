@@ -1,0 +1,31 @@
+import { parseActor } from '../actor.ts';
+import { toTimestamp } from '../clock.ts';
+import type { EventRow } from './repository.ts';
+import type { Event } from './schemas.ts';
+
+/** The topic under which an event is dispatched: `forum.control.signal` travels as `forum.events.control.signal`. */
+export function eventTopic(eventType: string): string {
+  return `${EVENT_TOPICS}${eventType.slice('forum.'.length)}`;
+}
+
+/** What the topics of events begin with; nobody else may publish there. */
+export const EVENT_TOPICS = 'forum.events.';
+
+/** The envelope in which an event leaves the service, over HTTP and to handlers. */
+export function toEvent(row: EventRow): Event {
+  return {
+    event_id: row.event_id,
+    sequence: row.sequence,
+    event_type: row.event_type,
+    event_version: row.event_version,
+    occurred_at: toTimestamp(row.occurred_at),
+    thread_id: row.thread_id,
+    run_id: row.run_id,
+    ticket: row.ticket,
+    agent_name: row.agent_name,
+    actor: parseActor(row.actor),
+    correlation_id: row.correlation_id,
+    causation_id: row.causation_id,
+    payload: JSON.parse(row.payload),
+  };
+}

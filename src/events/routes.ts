@@ -1,0 +1,23 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { problems } from '../http/problems.ts';
+import { Ref } from '../http/schemas.ts';
+import { EventPage, EventQuery } from './schemas.ts';
+import type { Events } from './service.ts';
+
+export function eventRoutes(events: Events): FastifyPluginAsyncTypebox {
+  return async app => {
+    app.get(
+      '/events',
+      {
+        schema: {
+          operationId: 'listEvents',
+          summary: 'Read the event log, oldest first',
+          tags: ['events'],
+          querystring: EventQuery,
+          response: { 200: Ref(EventPage), ...problems('VALIDATION_FAILED', 'INVALID_CURSOR') },
+        },
+      },
+      request => events.list(request.query),
+    );
+  };
+}

@@ -1,0 +1,72 @@
+import { type Static, Type } from 'typebox';
+import { Actor } from '../actor.ts';
+import {
+  Id,
+  JsonObject,
+  Name,
+  Nullable,
+  PageOf,
+  pageQuery,
+  Ref,
+  Sequence,
+  Strict,
+  Timestamp,
+} from '../http/schemas.ts';
+
+export const Event = Type.Object(
+  {
+    event_id: Id,
+    sequence: Sequence,
+    event_type: Type.String(),
+    event_version: Type.Integer(),
+    occurred_at: Timestamp,
+    thread_id: Nullable(Id),
+    run_id: Nullable(Name),
+    ticket: Nullable(Name),
+    agent_name: Nullable(Name),
+    actor: Ref(Actor),
+    correlation_id: Id,
+    causation_id: Nullable(Id),
+    payload: JsonObject,
+  },
+  {
+    $id: 'Event',
+    description: 'An entry of the append-only log.',
+    examples: [
+      {
+        event_id: 'evt_019a3f6e2b7c7d0f8a4c1f2e3d4c5b6a',
+        sequence: 2,
+        event_type: 'forum.control.signal',
+        event_version: 1,
+        occurred_at: '2026-11-22T09:30:00.000Z',
+        thread_id: 'fctrl-run-7-builder-e0a6c3f1b2d49587',
+        run_id: 'run-7',
+        ticket: null,
+        agent_name: 'builder',
+        actor: { type: 'agent', name: 'builder' },
+        correlation_id: 'sig_019a3f6e2b7c7d0f8a4c1f2e3d4c5b6a',
+        causation_id: null,
+        payload: {
+          signal_id: 'sig_019a3f6e2b7c7d0f8a4c1f2e3d4c5b6a',
+          schema_version: 1,
+          control_type: 'completion',
+          attempt: 1,
+          summary: 'All tests pass.',
+        },
+      },
+    ],
+  },
+);
+export type Event = Static<typeof Event>;
+
+export const EventPage = PageOf(Event);
+
+export const EventQuery = Strict({
+  after: Type.Optional(Type.Integer({ minimum: 0, description: 'Only events with a greater sequence.' })),
+  run_id: Type.Optional(Name),
+  thread_id: Type.Optional(Id),
+  agent_name: Type.Optional(Name),
+  event_type: Type.Optional(Type.String({ minLength: 1, maxLength: 200 })),
+  ...pageQuery,
+});
+export type EventQuery = Static<typeof EventQuery>;

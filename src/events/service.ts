@@ -1,0 +1,131 @@
+import { type Actor, actorText } from '../actor.ts';
+import type { Clock, NewUid } from '../clock.ts';
+import { decodeCursor, type Page, type PageRequest, toPage } from '../db/cursors.ts';
+import type { Database, Reader, Tx } from '../db/database.ts';
+import { eventTopic, toEvent } from './envelope.ts';
+import { findEvent, findEventsAt, insertEvents, listEvents, listPosts } from './repository.ts';
+import type { Event, EventQuery } from './schemas.ts';
+
+export type EventType =
+  | 'forum.thread.opened'
+  | 'forum.post.added'
+  | 'forum.control.signal'
+  | 'forum.state.changed'
+  | 'forum.thread.closed'
+  | 'forum.question.opened'
+  | 'forum.question.answered'
+  | 'forum.question.cancelled'
+  | 'forum.question.superseded'
+  | 'forum.attempt.started';
+
+/** One change, before the log gives it a sequence. */
+export interface EventDraft {
+  /** The unique part of its id; whatever else the same act makes (signal, question, post, message) shares it. */
+  uid: string;
+  event_type: EventType;
+  occurred_at: number;
+  thread: { thread_id: string; run_id: string | null; agent_name: string | null; ticket: string | null };
+  actor: Actor;
+  correlation_id: string;
+  causation_id: string | null;
+  payload: Record<string, unknown>;
+}
+
+/** The message that carries an event to the topic handlers. */
+export interface EventMessage {
+  message_id: string;
+  topic: string;
+  message_key: string;
+  event_sequence: number;
+}
+
+/** Takes the events' messages into the transaction that appends the events. */
+export type Publish = (tx: Tx, messages: EventMessage[]) => Promise<void>;
+
+export type Events = ReturnType<typeof createEvents>;
+
+interface Dependencies {
+  db: Database;
+  clock: Clock;
+  newUid: NewUid;
+  publish: Publish;
+}
+
+/** The append-only log. To append is to publish: no event commits without its message. */
+export function createEvents({ db, clock, newUid, publish }: Dependencies) {
+  return {
+    /** The first event of an act: it starts a correlation of its own. */
+    draft(
+      thread: EventDraft['thread'],
+      actor: Actor,
+      event_type: EventType,
+      payload: EventDraft['payload'],
+    ): EventDraft {
+      const uid = newUid();
+      const correlation_id = `evt_${uid}`;
+      return { uid, event_type, occurred_at: clock.now(), thread, actor, correlation_id, causation_id: null, payload };
+    },
+
+    /** An event that another one brings about: same thread, actor and moment, and a chain back to its cause. */
+    follow(cause: EventDraft, event_type: EventType, payload: EventDraft['payload']): EventDraft {
+      return { ...cause, uid: newUid(), event_type, causation_id: `evt_${cause.uid}`, payload };
+    },
+
+    /** Appends in the order given, enqueues one message per event, and answers the sequences in that order. */
+    async append(tx: Tx, drafts: EventDraft[]): Promise<number[]> {
+      const sequences = await insertEvents(tx, drafts.map(toRow));
+      await publish(
+        tx,
+        drafts.map((draft, index) => ({
+          message_id: `msg_${draft.uid}`,
+          topic: eventTopic(draft.event_type),
+          message_key: draft.thread.thread_id,
+          event_sequence: sequences[index] as number,
+        })),
+      );
+      return sequences;
+    },
+
+    async find(eventId: string): Promise<Event | undefined> {
+      const row = await findEvent(db.read, eventId);
+      return row && toEvent(row);
+    },
+
+    /** The events at these sequences, by sequence. */
+    async at(reader: Reader, sequences: number[]): Promise<Map<number, Event>> {
+      const rows = await findEventsAt(reader, sequences);
+      return new Map(rows.map(row => [row.sequence, toEvent(row)]));
+    },
+
+    /** Oldest first. `after` is where a reader starts; the cursor is where it goes on. */
+    async list({ limit = 50, cursor, after = 0, ...filter }: EventQuery): Promise<Page<Event>> {
+      const from = cursor ? Math.max(after, decodeCursor(cursor, [0] as const)[0]) : after;
+      const rows = await listEvents(db.read, { ...filter, after: from }, limit + 1);
+      return toPage(rows, limit, row => [row.sequence], toEvent);
+    },
+
+    /** The events of a thread that carry text for people, oldest first. */
+    async posts(reader: Reader, threadId: string, { limit = 50, cursor }: Partial<PageRequest>): Promise<Page<Event>> {
+      const from = cursor ? decodeCursor(cursor, [0] as const)[0] : 0;
+      const rows = await listPosts(reader, threadId, from, limit + 1);
+      return toPage(rows, limit, row => [row.sequence], toEvent);
+    },
+  };
+}
+
+function toRow(draft: EventDraft) {
+  return {
+    event_id: `evt_${draft.uid}`,
+    event_type: draft.event_type,
+    event_version: 1,
+    occurred_at: draft.occurred_at,
+    thread_id: draft.thread.thread_id,
+    run_id: draft.thread.run_id,
+    ticket: draft.thread.ticket,
+    agent_name: draft.thread.agent_name,
+    actor: actorText(draft.actor),
+    correlation_id: draft.correlation_id,
+    causation_id: draft.causation_id,
+    payload: JSON.stringify(draft.payload),
+  };
+}

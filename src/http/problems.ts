@@ -1,0 +1,161 @@
+import type { Socket } from 'node:net';
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { Type } from 'typebox';
+import { isUnavailable } from '../db/errors.ts';
+import { type ProblemCode, type ProblemItem, problemTable, Refusal } from '../errors.ts';
+import { Ref } from './schemas.ts';
+import { toItems } from './validation.ts';
+
+const CONTENT_TYPE = 'application/problem+json';
+
+export const Problem = Type.Object(
+  {
+    type: Type.String({ description: 'A URN made of the code.' }),
+    title: Type.String(),
+    status: Type.Integer(),
+    detail: Type.String({ description: 'What was wrong with this request, in a sentence.' }),
+    code: Type.String({ description: 'Stable, for programs.' }),
+    request_id: Type.String({ description: 'The same as in the X-Request-Id header and in the logs.' }),
+    errors: Type.Optional(
+      Type.Array(
+        Type.Object({
+          in: Type.Enum(['body', 'query', 'params', 'headers']),
+          pointer: Type.String({ description: 'A JSON Pointer (RFC 6901).' }),
+          code: Type.String(),
+          detail: Type.String(),
+        }),
+      ),
+    ),
+  },
+  {
+    $id: 'Problem',
+    additionalProperties: true,
+    description: 'A problem document (RFC 9457). Some codes add members of their own.',
+    examples: [
+      {
+        type: 'urn:forumbus:problem:validation-failed',
+        title: 'The request does not fit its schema',
+        status: 400,
+        detail: 'body/question: is required',
+        code: 'VALIDATION_FAILED',
+        request_id: '019a3f6e2b7c7d0f8a4c1f2e3d4c5b6a',
+        errors: [{ in: 'body', pointer: '/question', code: 'REQUIRED', detail: 'is required' }],
+      },
+    ],
+  },
+);
+
+type ProblemResponse = { description: string; content: Record<string, { schema: ReturnType<typeof Ref> }> };
+
+/** The responses of an operation that can refuse with these codes, by status. Any operation can fail with 500 and 503. */
+export function problems(...codes: ProblemCode[]): Record<number, ProblemResponse> {
+  const byStatus: Record<number, ProblemCode[]> = {};
+  for (const code of [...codes, 'INTERNAL_ERROR', 'SERVICE_UNAVAILABLE'] as const) {
+    byStatus[problemTable[code].status] = [...(byStatus[problemTable[code].status] ?? []), code];
+  }
+  const response = (names: ProblemCode[]): ProblemResponse => ({
+    description: names.map(name => `\`${name}\`: ${problemTable[name].title}.`).join(' '),
+    content: { [CONTENT_TYPE]: { schema: Ref(Problem) } },
+  });
+  return Object.fromEntries(Object.entries(byStatus).map(([status, names]) => [Number(status), response(names)]));
+}
+
+/** As {@link problems}, for an operation that takes a body. */
+export function bodyProblems(...codes: ProblemCode[]): Record<number, ProblemResponse> {
+  return problems('VALIDATION_FAILED', 'MALFORMED_JSON', ...codes, 'PAYLOAD_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE');
+}
+
+/** A problem document, whatever went wrong and wherever: in a route, before routing, or below HTTP. */
+export function useProblems(app: FastifyInstance): void {
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    const refusal = toRefusal(error);
+    const { status } = problemTable[refusal.code];
+    if (status >= 500) request.log.error({ err: error }, 'request failed');
+    else request.log.info({ code: refusal.code, detail: refusal.message }, 'request refused');
+    return sendProblem(request, reply, refusal);
+  });
+  app.setNotFoundHandler((request, reply) =>
+    sendProblem(
+      request,
+      reply,
+      new Refusal('NOT_FOUND', `There is no ${request.method} ${request.url.split('?')[0]}.`),
+    ),
+  );
+}
+
+/** For Fastify's `frameworkErrors`: a URL that could not be decoded never reaches a route. */
+export function frameworkProblem(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
+  sendProblem(request, reply, toRefusal(error));
+}
+
+/** For Fastify's `clientErrorHandler`: bytes that are no HTTP request get their answer on the bare socket. */
+export function socketProblem(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const code = SOCKET_CODES[error.code ?? ''] ?? 'MALFORMED_REQUEST';
+  const body = JSON.stringify(problemBody(new Refusal(code, problemTable[code].title), 'none'));
+  const { status } = problemTable[code];
+  socket.end(
+    `HTTP/1.1 ${status} ${problemTable[code].title}\r\nContent-Type: ${CONTENT_TYPE}\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
+}
+
+const SOCKET_CODES: Record<string, ProblemCode> = {
+  ERR_HTTP_REQUEST_TIMEOUT: 'REQUEST_TIMEOUT',
+  HPE_HEADER_OVERFLOW: 'HEADERS_TOO_LARGE',
+};
+
+function sendProblem(request: FastifyRequest, reply: FastifyReply, refusal: Refusal): FastifyReply {
+  return reply
+    .code(problemTable[refusal.code].status)
+    .header('content-type', CONTENT_TYPE)
+    .serializer(JSON.stringify)
+    .send(problemBody(refusal, request.id));
+}
+
+function problemBody({ code, message, extensions }: Refusal, request_id: string) {
+  const { status, title } = problemTable[code];
+  const type = `urn:forumbus:problem:${code.toLowerCase().replaceAll('_', '-')}`;
+  return { type, title, status, detail: message, code, request_id, ...extensions };
+}
+
+/** Fastify's own errors, by their code. */
+const FRAMEWORK_CODES: Record<string, ProblemCode> = {
+  FST_ERR_BAD_URL: 'MALFORMED_URL',
+  FST_ERR_MAX_PARAM_LENGTH: 'MALFORMED_URL',
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'UNSUPPORTED_MEDIA_TYPE',
+  FST_ERR_CTP_EMPTY_TYPE: 'UNSUPPORTED_MEDIA_TYPE',
+  FST_ERR_CTP_BODY_TOO_LARGE: 'PAYLOAD_TOO_LARGE',
+  FST_ERR_CTP_EMPTY_JSON_BODY: 'MALFORMED_JSON',
+  FST_ERR_CTP_INVALID_JSON_BODY: 'MALFORMED_JSON',
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'MALFORMED_REQUEST',
+};
+
+/** What an error is to the caller. What we did not expect stays in the log: a 5xx tells no internals. */
+function toRefusal(error: FastifyError): Refusal {
+  if (error instanceof Refusal) return error;
+  if (error.validation) {
+    const errors = toItems(error.validation, error.validationContext ?? 'body');
+    return new Refusal('VALIDATION_FAILED', summary(errors), { errors });
+  }
+  const code = FRAMEWORK_CODES[error.code];
+  if (code) return new Refusal(code, frameworkDetail(code, error));
+  if (isUnavailable(error))
+    return new Refusal('SERVICE_UNAVAILABLE', 'The database cannot be used just now; try again.');
+  if (error.statusCode === 400) return new Refusal('MALFORMED_JSON', error.message);
+  return new Refusal('INTERNAL_ERROR', 'Something went wrong; the log has the details under this request_id.');
+}
+
+function frameworkDetail(code: ProblemCode, error: Error): string {
+  if (code === 'UNSUPPORTED_MEDIA_TYPE')
+    return 'Send the body as JSON, with the header Content-Type: application/json.';
+  return `${error.message}${error.message.endsWith('.') ? '' : '.'}`;
+}
+
+function summary([first, ...more]: ProblemItem[]): string {
+  if (!first) return 'The request does not fit its schema.';
+  const rest = more.length > 0 ? ` (and ${more.length} more)` : '';
+  return `${first.in}${first.pointer}: ${first.detail}${rest}`;
+}

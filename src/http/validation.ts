@@ -1,0 +1,134 @@
+import { Ajv, type ErrorObject } from 'ajv';
+import addFormats from 'ajv-formats';
+import type { FastifyInstance, FastifySchemaValidationError } from 'fastify';
+import type { TSchema } from 'typebox';
+import type { ProblemItem } from '../errors.ts';
+
+/** Errors reported per request; a body of a megabyte can hold a hundred thousand. */
+const ERRORS_REPORTED = 20;
+
+/**
+ * Two validators over the same components: bodies are taken as they are, strictly; query strings and path parameters
+ * are text, so they are coerced.
+ */
+export function useValidation(app: FastifyInstance, components: TSchema[]): void {
+  const strict = createAjv(components, false);
+  const coercing = createAjv(components, true);
+  app.setValidatorCompiler(({ schema, httpPart }) =>
+    (httpPart === 'body' ? strict : coercing).compile(schema as object),
+  );
+  // A POST whose body has only optional fields may come without one.
+  app.addHook('preValidation', async request => {
+    if (request.routeOptions.schema?.body && request.body === undefined) request.body = {};
+  });
+}
+
+function createAjv(components: TSchema[], coerce: boolean): Ajv {
+  const ajv = new Ajv({
+    allErrors: true,
+    coerceTypes: coerce,
+    useDefaults: coerce,
+    discriminator: true,
+    strict: true,
+    strictTypes: false,
+    verbose: true,
+  });
+  addFormats.default(ajv, ['date-time']);
+  ajv.addKeyword({ keyword: 'x-tags', schemaType: 'object' });
+  ajv.addKeyword({
+    keyword: 'x-trim',
+    type: 'string',
+    schemaType: 'boolean',
+    // Before the length is checked: white space around a name does not count.
+    before: 'maxLength',
+    modifying: true,
+    errors: false,
+    validate: (
+      _trim: boolean,
+      text: string,
+      _schema?: unknown,
+      place?: { parentData: Record<string, unknown>; parentDataProperty: string | number },
+    ) => {
+      if (place) place.parentData[place.parentDataProperty] = text.trim();
+      return true;
+    },
+  });
+  ajv.addKeyword({
+    keyword: 'x-max-depth',
+    schemaType: 'number',
+    validate: (limit: number, value: unknown) => !isDeeperThan(value, limit),
+  });
+  ajv.addVocabulary(['example']);
+  for (const component of components) ajv.addSchema(component);
+  return ajv;
+}
+
+/** Level by level, not recursively: what is checked may be deep enough to overflow the stack. */
+function isDeeperThan(value: unknown, limit: number): boolean {
+  let level: unknown[] = [value];
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > limit) return true;
+    level = level.flatMap(item => (typeof item === 'object' && item !== null ? Object.values(item) : []));
+  }
+  return false;
+}
+
+/** Ajv's errors as the `errors` of a problem document. */
+export function toItems(errors: FastifySchemaValidationError[], context: string): ProblemItem[] {
+  const where = context === 'querystring' ? 'query' : (context as ProblemItem['in']);
+  return errors.slice(0, ERRORS_REPORTED).map(error => ({ in: where, ...toItem(error as ErrorObject) }));
+}
+
+function toItem({
+  keyword,
+  instancePath,
+  params,
+  message = 'is wrong',
+  parentSchema,
+}: ErrorObject): Omit<ProblemItem, 'in'> {
+  const below = (name: string) => `${instancePath}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+  switch (keyword) {
+    case 'required':
+      return { pointer: below(params.missingProperty), code: 'REQUIRED', detail: 'is required' };
+    case 'additionalProperties':
+      return { pointer: below(params.additionalProperty), code: 'UNKNOWN_FIELD', detail: 'is not a known field' };
+    case 'discriminator': {
+      const known = `one of ${Object.keys(parentSchema?.['x-tags'] ?? {}).join(', ')}`;
+      if (params.tagValue === undefined)
+        return { pointer: below(params.tag), code: 'REQUIRED', detail: `is required: ${known}` };
+      return { pointer: below(params.tag), code: 'UNKNOWN_VALUE', detail: `must be ${known}` };
+    }
+    case 'enum':
+      return {
+        pointer: instancePath,
+        code: 'UNKNOWN_VALUE',
+        detail: `must be one of ${params.allowedValues.join(', ')}`,
+      };
+    case 'pattern':
+      return {
+        pointer: instancePath,
+        code: 'INVALID_FORMAT',
+        detail: `must be: ${parentSchema?.description ?? message}`,
+      };
+    case 'x-max-depth':
+      return {
+        pointer: instancePath,
+        code: 'TOO_DEEP',
+        detail: `must not be nested deeper than ${parentSchema?.['x-max-depth']} levels`,
+      };
+    default:
+      return { pointer: instancePath, code: ITEM_CODES[keyword] ?? 'INVALID', detail: message };
+  }
+}
+
+const ITEM_CODES: Record<string, string> = {
+  type: 'INVALID_TYPE',
+  const: 'UNKNOWN_VALUE',
+  format: 'INVALID_FORMAT',
+  minLength: 'TOO_SHORT',
+  maxLength: 'TOO_LONG',
+  minItems: 'TOO_FEW',
+  maxItems: 'TOO_MANY',
+  minimum: 'TOO_SMALL',
+  maximum: 'TOO_LARGE',
+};

@@ -1,0 +1,44 @@
+import closeWithGrace from 'close-with-grace';
+import { buildApp } from './app.ts';
+import { type Config, maskedConfig, readConfig } from './config.ts';
+import { StartError } from './errors.ts';
+import { createLogger, type Logger } from './logging.ts';
+
+/** Room for closing the database after everything else has used up its grace. Milliseconds. */
+const CLOSE_MARGIN_MS = 2000;
+
+let log = createLogger('info');
+try {
+  const config = readConfig(process.env);
+  log = createLogger(config.LOG_LEVEL);
+  await serve(config, log);
+} catch (error) {
+  if (error instanceof StartError) log.fatal(error.message);
+  else log.fatal({ err: error }, 'Forumbus could not start.');
+  process.exitCode = 1;
+}
+
+async function serve(config: Config, log: Logger): Promise<void> {
+  log.info({ config: maskedConfig(config) }, 'starting');
+  const app = await buildApp(config, log);
+  // A second signal, or the end of the delay, ends the process at once.
+  closeWithGrace({ delay: config.SHUTDOWN_GRACE_MS + CLOSE_MARGIN_MS, logger: false }, async ({ signal, err }) => {
+    if (err) log.fatal({ err }, 'stopping after an error that nobody caught');
+    else log.info({ signal }, 'stopping');
+    await app.close();
+    log.info('stopped');
+  });
+  try {
+    await app.listen({ host: config.HOST, port: config.PORT });
+  } catch (error) {
+    await app.close();
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EADDRINUSE') throw new StartError(`The address ${config.HOST}:${config.PORT} is in use.`);
+    if (code === 'EADDRNOTAVAIL' || code === 'EACCES') {
+      throw new StartError(`The address ${config.HOST}:${config.PORT} cannot be listened on (${code}).`);
+    }
+    throw error;
+  }
+  const address = app.server.address();
+  if (typeof address === 'object' && address) log.info({ host: address.address, port: address.port }, 'listening');
+}

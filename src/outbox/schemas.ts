@@ -1,0 +1,160 @@
+import { type Static, Type } from 'typebox';
+import { Id, Nullable, PageOf, pageQuery, Ref, Strict, Timestamp } from '../http/schemas.ts';
+
+export const messageStatuses = ['pending', 'processing', 'failed', 'dead', 'sent', 'discarded'] as const;
+export type MessageStatus = (typeof messageStatuses)[number];
+
+const Topic = Type.String({
+  minLength: 1,
+  maxLength: 200,
+  pattern: '^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$',
+  description: 'A dotted name that picks the handlers.',
+});
+
+const MessageKey = Type.String({
+  minLength: 1,
+  maxLength: 500,
+  pattern: '^[^\\u0000\\p{Cs}]*$',
+  description: 'Messages with the same key are handled one after the other, in the order in which they were published.',
+});
+
+const Payload = Type.Unsafe<unknown>({
+  'x-max-depth': 64,
+  description: 'Any JSON value, nested 64 levels deep at most.',
+});
+
+const message = {
+  message_id: Id,
+  topic: Topic,
+  message_key: Nullable(MessageKey),
+  payload: Payload,
+  status: Type.Enum([...messageStatuses]),
+  attempts: Type.Integer(),
+  max_attempts: Type.Integer(),
+  available_at: Timestamp,
+  last_error: Nullable(Type.String()),
+  generation: Type.Integer({ description: 'Starts at 1 and rises with every replay.' }),
+  created_at: Timestamp,
+  updated_at: Timestamp,
+  sent_at: Nullable(Timestamp),
+};
+
+const messageExample = {
+  message_id: 'msg_019a3f6e2b7c7d0f8a4c1f2e3d4c5b6a',
+  topic: 'forum.integration.chat',
+  message_key: 'run-7',
+  payload: { text: 'builder asks: Which region?' },
+  status: 'sent',
+  attempts: 1,
+  max_attempts: 12,
+  available_at: '2026-11-22T09:30:00.000Z',
+  last_error: null,
+  generation: 1,
+  created_at: '2026-11-22T09:30:00.000Z',
+  updated_at: '2026-11-22T09:30:00.012Z',
+  sent_at: '2026-11-22T09:30:00.012Z',
+};
+
+export const Message = Type.Object(message, {
+  $id: 'Message',
+  description: 'A row of the outbox.',
+  examples: [messageExample],
+});
+export type Message = Static<typeof Message>;
+
+export const MessagePage = PageOf(Message);
+
+export const Attempt = Type.Object(
+  {
+    attempt: Type.Integer(),
+    generation: Type.Integer(),
+    started_at: Timestamp,
+    duration_ms: Type.Integer(),
+    worker: Type.String(),
+    outcome: Type.String({ description: 'The status that the attempt led to.' }),
+    error: Nullable(Type.String()),
+  },
+  { $id: 'Attempt', description: 'One time that a message was handed to its handler.' },
+);
+export type Attempt = Static<typeof Attempt>;
+
+export const MessageDetail = Type.Object(
+  { ...message, attempt_history: Type.Array(Ref(Attempt), { description: 'The latest attempts, oldest first.' }) },
+  {
+    $id: 'MessageDetail',
+    description: 'A row of the outbox with its latest attempts.',
+    examples: [
+      {
+        ...messageExample,
+        attempt_history: [
+          {
+            attempt: 1,
+            generation: 1,
+            started_at: '2026-11-22T09:30:00.002Z',
+            duration_ms: 10,
+            worker: 'laptop-4711',
+            outcome: 'sent',
+            error: null,
+          },
+        ],
+      },
+    ],
+  },
+);
+export type MessageDetail = Static<typeof MessageDetail>;
+
+export const NewMessage = Strict(
+  {
+    topic: Topic,
+    payload: Payload,
+    message_key: Type.Optional(MessageKey),
+    message_id: Type.Optional(Type.String({ minLength: 1, maxLength: 200, pattern: '^[A-Za-z0-9._:~-]+$' })),
+    available_at: Type.Optional(Type.String({ format: 'date-time', description: 'Not handled before this time.' })),
+  },
+  {
+    $id: 'NewMessage',
+    examples: [
+      { topic: 'forum.integration.chat', payload: { text: 'builder asks: Which region?' }, message_key: 'run-7' },
+    ],
+  },
+);
+export type NewMessage = Static<typeof NewMessage>;
+
+export const MessageQuery = Strict({
+  status: Type.Optional(Type.Enum([...messageStatuses])),
+  topic: Type.Optional(Topic),
+  message_key: Type.Optional(MessageKey),
+  ...pageQuery,
+});
+export type MessageQuery = Static<typeof MessageQuery>;
+
+export const MessageParams = Strict({ message_id: Id });
+
+const counts = Object.fromEntries(messageStatuses.map(status => [status, Type.Integer()])) as Record<
+  MessageStatus,
+  ReturnType<typeof Type.Integer>
+>;
+
+const countsExample = { pending: 0, processing: 1, failed: 0, dead: 0, sent: 1204, discarded: 0 };
+
+export const OutboxStats = Type.Object(
+  {
+    by_status: Type.Object(counts),
+    by_topic: Type.Array(Type.Object({ topic: Type.String(), ...counts })),
+    oldest_pending_at: Nullable(Timestamp),
+    oldest_pending_age_seconds: Nullable(Type.Number()),
+  },
+  {
+    $id: 'OutboxStats',
+    description: 'Messages by status and topic. `sent` counts every message ever sent, also those no longer kept.',
+    examples: [
+      {
+        by_status: countsExample,
+        by_topic: [{ topic: 'forum.integration.chat', ...countsExample }],
+        oldest_pending_at: null,
+        oldest_pending_age_seconds: null,
+      },
+    ],
+  },
+);
+export type OutboxStats = Static<typeof OutboxStats>;

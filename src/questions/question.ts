@@ -1,0 +1,146 @@
+import { type Actor, actorText, parseActor } from '../actor.ts';
+import { toTimestamp, toTimestampOrNull } from '../clock.ts';
+import { Refusal } from '../errors.ts';
+import type { Event } from '../events/schemas.ts';
+import { priorityAt } from '../priority.ts';
+import type { QuestionRow } from './repository.ts';
+import type { Question, QuestionState } from './schemas.ts';
+
+/** What an agent asks, as its event carries it. */
+export interface Asked {
+  question: string;
+  context?: string;
+  options?: { label: string; description?: string }[];
+  multi_select?: boolean;
+  default_answer?: string;
+}
+
+export interface GivenAnswer {
+  answer: string;
+  selected?: string[] | undefined;
+}
+
+export function openQuestion(
+  row: Pick<
+    QuestionRow,
+    'question_id' | 'thread_id' | 'run_id' | 'agent_name' | 'priority' | 'asked_at' | 'expires_at'
+  >,
+  supersedes: string | null,
+  asked_sequence: number,
+): QuestionRow {
+  return {
+    ...row,
+    state: 'open',
+    asked_sequence,
+    supersedes,
+    answer_sequence: null,
+    answer: null,
+    selected: null,
+    answered_by: null,
+    answered_at: null,
+    default_applied: 0,
+    acknowledged_at: null,
+    version: 1,
+  };
+}
+
+export function answered(
+  row: QuestionRow,
+  given: GivenAnswer,
+  actor: Actor,
+  now: number,
+  sequence: number,
+): QuestionRow {
+  return {
+    ...closedAs(row, 'answered'),
+    answer_sequence: sequence,
+    answer: given.answer,
+    selected: selectedText(given),
+    answered_by: actorText(actor),
+    answered_at: now,
+  };
+}
+
+export function closedAs(row: QuestionRow, state: Exclude<QuestionState, 'open'>): QuestionRow {
+  return { ...row, state, version: row.version + 1 };
+}
+
+/** Whether this is the answer that the question already has; the order of selected labels does not matter. */
+export function isStoredAnswer(row: QuestionRow, given: GivenAnswer): boolean {
+  return row.state === 'answered' && row.answer === given.answer && row.selected === selectedText(given);
+}
+
+function selectedText({ selected = [] }: GivenAnswer): string {
+  return JSON.stringify([...selected].sort());
+}
+
+/** @throws Refusal INVALID_SELECTION if the labels are not options of the question, or too many */
+export function assertSelection(
+  { options, multi_select }: Pick<Question, 'options' | 'multi_select'>,
+  { selected = [] }: GivenAnswer,
+): void {
+  const labels = options.map(option => option.label);
+  const unknown = selected.filter(label => !labels.includes(label));
+  if (unknown.length > 0) {
+    const choice = labels.length > 0 ? `its options are ${labels.join(', ')}` : 'it has no options';
+    throw new Refusal('INVALID_SELECTION', `The question does not offer ${unknown.join(', ')}; ${choice}.`, {
+      options: labels,
+    });
+  }
+  if (new Set(selected).size < selected.length) throw new Refusal('INVALID_SELECTION', 'An option is selected twice.');
+  if (selected.length > 1 && !multi_select) {
+    throw new Refusal('INVALID_SELECTION', 'The question takes one option only.', { options: labels });
+  }
+}
+
+/** @throws Refusal ALREADY_ANSWERED with the winner, or QUESTION_CLOSED with the state, unless the question is open */
+export function assertOpenQuestion(row: QuestionRow): void {
+  if (row.state === 'answered') {
+    throw new Refusal(
+      'ALREADY_ANSWERED',
+      `The question ${row.question_id} was answered before; the first answer stands.`,
+      {
+        question_id: row.question_id,
+        ...winner(row),
+      },
+    );
+  }
+  if (row.state !== 'open') {
+    const { question_id, state } = row;
+    throw new Refusal('QUESTION_CLOSED', `The question ${question_id} is ${state}.`, { question_id, state });
+  }
+}
+
+function winner(row: QuestionRow) {
+  return {
+    answer: row.answer,
+    selected: JSON.parse(row.selected ?? '[]') as string[],
+    answered_by: row.answered_by === null ? null : parseActor(row.answered_by),
+    answered_at: toTimestampOrNull(row.answered_at),
+  };
+}
+
+/** @param asked the payload of the event that asked */
+export function toQuestion(row: QuestionRow, asked: Event['payload']): Question {
+  const { question, context, options, multi_select, default_answer } = asked as unknown as Asked;
+  return {
+    question_id: row.question_id,
+    run_id: row.run_id,
+    agent_name: row.agent_name,
+    thread_id: row.thread_id,
+    state: row.state as QuestionState,
+    version: row.version,
+    question,
+    context: context ?? null,
+    options: options ?? [],
+    multi_select: multi_select ?? false,
+    priority: priorityAt(row.priority),
+    asked_at: toTimestamp(row.asked_at),
+    expires_at: toTimestampOrNull(row.expires_at),
+    default_answer: default_answer ?? null,
+    default_applied: row.default_applied === 1,
+    ...winner(row),
+    acknowledged_at: toTimestampOrNull(row.acknowledged_at),
+    supersedes: row.supersedes,
+  };
+}

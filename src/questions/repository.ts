@@ -1,0 +1,44 @@
+import { after } from '../db/cursors.ts';
+import type { Reader, Tx } from '../db/database.ts';
+import type { Row } from '../db/schema.ts';
+
+export type QuestionRow = Row<'questions'>;
+
+export interface QuestionFilter {
+  state?: string | undefined;
+  run_id?: string | undefined;
+  agent_name?: string | undefined;
+  priority?: number | undefined;
+  /** The sort key at which the page before ended: priority rank, asked_sequence. */
+  from?: readonly [number, number] | undefined;
+}
+
+export async function findQuestion(reader: Reader, questionId: string): Promise<QuestionRow | undefined> {
+  return reader.query.selectFrom('questions').selectAll().where('question_id', '=', questionId).executeTakeFirst();
+}
+
+export async function insertQuestion(tx: Tx, row: QuestionRow): Promise<void> {
+  await tx.query.insertInto('questions').values(row).execute();
+}
+
+/** Stores what became of a question. */
+export async function updateQuestion(tx: Tx, row: QuestionRow): Promise<void> {
+  const { state, answer_sequence, answer, selected, answered_by, answered_at, default_applied, version } = row;
+  await tx.query
+    .updateTable('questions')
+    .set({ state, answer_sequence, answer, selected, answered_by, answered_at, default_applied, version })
+    .where('question_id', '=', row.question_id)
+    .execute();
+}
+
+/** Most urgent first, then oldest first. */
+export async function listQuestions(reader: Reader, filter: QuestionFilter, limit: number): Promise<QuestionRow[]> {
+  let query = reader.query.selectFrom('questions').selectAll();
+  for (const column of ['state', 'run_id', 'agent_name', 'priority'] as const) {
+    const value = filter[column];
+    if (value !== undefined) query = query.where(column, '=', value);
+  }
+  const { from } = filter;
+  if (from) query = query.where(eb => after(eb, ['priority', 'asked_sequence'], from));
+  return query.orderBy('priority').orderBy('asked_sequence').limit(limit).execute();
+}

@@ -1,0 +1,102 @@
+import { type Static, Type } from 'typebox';
+import { Actor } from '../actor.ts';
+import { Id, Name, Nullable, PageOf, pageQuery, Ref, Strict, Text, Timestamp, Version } from '../http/schemas.ts';
+import { priorities } from '../priority.ts';
+
+export const questionStates = ['open', 'answered', 'expired', 'cancelled', 'superseded'] as const;
+export type QuestionState = (typeof questionStates)[number];
+
+export const Option = Strict(
+  { label: Name, description: Type.Optional(Text) },
+  { $id: 'Option', examples: [{ label: 'eu-west-1', description: 'Where staging runs.' }] },
+);
+
+export const Question = Type.Object(
+  {
+    question_id: Id,
+    run_id: Name,
+    agent_name: Name,
+    thread_id: Id,
+    state: Type.Enum([...questionStates]),
+    version: Version,
+    question: Type.String(),
+    context: Nullable(Type.String()),
+    options: Type.Array(Ref(Option)),
+    multi_select: Type.Boolean(),
+    priority: Type.Enum([...priorities]),
+    asked_at: Timestamp,
+    expires_at: Nullable(Timestamp),
+    default_answer: Nullable(Type.String()),
+    default_applied: Type.Boolean({
+      description: 'The question expired and `default_answer` stands in for an answer.',
+    }),
+    answer: Nullable(Type.String()),
+    selected: Type.Array(Type.String()),
+    answered_by: Nullable(Ref(Actor)),
+    answered_at: Nullable(Timestamp),
+    acknowledged_at: Nullable(Timestamp),
+    supersedes: Nullable(Id),
+  },
+  {
+    $id: 'Question',
+    description: 'A guidance request and what became of it.',
+    examples: [
+      {
+        question_id: 'q_019a3f6e2b7c7d0f8a4c1f2e3d4c5b6a',
+        run_id: 'run-7',
+        agent_name: 'builder',
+        thread_id: 'fctrl-run-7-builder-e0a6c3f1b2d49587',
+        state: 'answered',
+        version: 2,
+        question: 'Which region?',
+        context: null,
+        options: [{ label: 'eu-west-1' }, { label: 'us-east-1' }],
+        multi_select: false,
+        priority: 'normal',
+        asked_at: '2026-11-22T09:30:00.000Z',
+        expires_at: null,
+        default_answer: null,
+        default_applied: false,
+        answer: 'Europe.',
+        selected: ['eu-west-1'],
+        answered_by: { type: 'operator', name: 'ana' },
+        answered_at: '2026-11-22T09:31:00.000Z',
+        acknowledged_at: null,
+        supersedes: null,
+      },
+    ],
+  },
+);
+export type Question = Static<typeof Question>;
+
+export const QuestionPage = PageOf(Question);
+
+export const QuestionParams = Strict({ question_id: Id });
+
+export const QuestionQuery = Strict({
+  state: Type.Optional(Type.Enum([...questionStates])),
+  run_id: Type.Optional(Name),
+  agent_name: Type.Optional(Name),
+  priority: Type.Optional(Type.Enum([...priorities])),
+  ...pageQuery,
+});
+export type QuestionQuery = Static<typeof QuestionQuery>;
+
+export const Answer = Strict(
+  {
+    answer: Text,
+    selected: Type.Optional(Type.Array(Name, { maxItems: 10 })),
+    actor: Type.Optional(Ref(Actor)),
+  },
+  {
+    $id: 'Answer',
+    examples: [{ answer: 'Europe.', selected: ['eu-west-1'], actor: { type: 'operator', name: 'ana' } }],
+  },
+);
+export type Answer = Static<typeof Answer>;
+
+export const Cancellation = Strict(
+  { actor: Type.Optional(Ref(Actor)) },
+  { $id: 'Cancellation', examples: [{ actor: { type: 'operator', name: 'ana' } }] },
+);
+export type Cancellation = Static<typeof Cancellation>;

