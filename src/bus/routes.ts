@@ -67,7 +67,7 @@ export function healthRoutes(health: () => Promise<Health>, drain: Drain): Fasti
           operationId: 'getHealth',
           summary: 'How the service is: ok, degraded or down',
           tags,
-          response: { 200: Ref(Health), 503: Ref(Health), 500: problems()[500] },
+          response: { 200: Ref(Health), ...problems(), 503: Ref(Health) },
         },
       },
       async (_request, reply) => {
@@ -85,7 +85,7 @@ export function healthRoutes(health: () => Promise<Health>, drain: Drain): Fasti
           operationId: 'getLiveness',
           summary: 'The process is up',
           tags,
-          response: { 200: Ref(Probe), 500: problems()[500] },
+          response: { 200: Ref(Probe), ...problems() },
         },
       },
       async () => ({ status: 'ok' as const }),

@@ -14,7 +14,7 @@ export function eventRoutes(events: Events): FastifyPluginAsyncTypebox {
           summary: 'Read the event log, oldest first',
           tags: ['events'],
           querystring: EventQuery,
-          response: { 200: Ref(EventPage), ...problems('VALIDATION_FAILED', 'INVALID_CURSOR') },
+          response: { 200: Ref(EventPage), ...problems('INVALID_CURSOR') },
         },
       },
       request => events.list(request.query),

@@ -16,6 +16,7 @@ export async function useOpenapi(app: FastifyInstance, components: TSchema[], ve
         license: { name: 'MIT', identifier: 'MIT' },
       },
       servers: [{ url: '/' }],
+      security: [],
       tags: [
         { name: 'control signals', description: 'What agents send.' },
         { name: 'questions', description: 'What agents ask and operators answer.' },

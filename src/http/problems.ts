@@ -47,10 +47,10 @@ export const Problem = Type.Object(
 
 type ProblemResponse = { description: string; content: Record<string, { schema: ReturnType<typeof Ref> }> };
 
-/** The responses of an operation that can refuse with these codes, by status. Any operation can fail with 500 and 503. */
+/** The responses of an operation that can refuse with these codes, by status; every operation can refuse its parameters and fail. */
 export function problems(...codes: ProblemCode[]): Record<number, ProblemResponse> {
   const byStatus: Record<number, ProblemCode[]> = {};
-  for (const code of [...codes, 'INTERNAL_ERROR', 'SERVICE_UNAVAILABLE'] as const) {
+  for (const code of ['VALIDATION_FAILED', ...codes, 'INTERNAL_ERROR', 'SERVICE_UNAVAILABLE'] as const) {
     byStatus[problemTable[code].status] = [...(byStatus[problemTable[code].status] ?? []), code];
   }
   const response = (names: ProblemCode[]): ProblemResponse => ({
@@ -62,7 +62,7 @@ export function problems(...codes: ProblemCode[]): Record<number, ProblemRespons
 
 /** As {@link problems}, for an operation that takes a body. */
 export function bodyProblems(...codes: ProblemCode[]): Record<number, ProblemResponse> {
-  return problems('VALIDATION_FAILED', 'MALFORMED_JSON', ...codes, 'PAYLOAD_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE');
+  return problems('MALFORMED_JSON', ...codes, 'PAYLOAD_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE');
 }
 
 /** A problem document, whatever went wrong and wherever: in a route, before routing, or below HTTP. */

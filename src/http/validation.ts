@@ -3,6 +3,7 @@ import addFormats from 'ajv-formats';
 import type { FastifyInstance, FastifySchemaValidationError } from 'fastify';
 import type { TSchema } from 'typebox';
 import type { ProblemItem } from '../errors.ts';
+import { Strict } from './schemas.ts';
 
 /** Errors reported per request; a body of a megabyte can hold a hundred thousand. */
 const ERRORS_REPORTED = 20;
@@ -17,6 +18,10 @@ export function useValidation(app: FastifyInstance, components: TSchema[]): void
   app.setValidatorCompiler(({ schema, httpPart }) =>
     (httpPart === 'body' ? strict : coercing).compile(schema as object),
   );
+  // A query parameter that no route knows is a mistake of the caller's, also where none is expected.
+  app.addHook('onRoute', ({ schema }) => {
+    if (schema?.operationId && !schema.querystring) schema.querystring = Strict({});
+  });
   // A POST whose body has only optional fields may come without one.
   app.addHook('preValidation', async request => {
     if (request.routeOptions.schema?.body && request.body === undefined) request.body = {};

@@ -51,7 +51,7 @@ export function signalRoutes(signals: Signals): FastifyPluginAsyncTypebox {
           summary: 'Read a stored control signal',
           tags,
           params: SignalParams,
-          response: { 200: Ref(Signal), ...problems('VALIDATION_FAILED', 'SIGNAL_NOT_FOUND') },
+          response: { 200: Ref(Signal), ...problems('SIGNAL_NOT_FOUND') },
         },
       },
       request => signals.get(request.params.signal_id),
