@@ -40,7 +40,7 @@ export async function openPostgres(url: string, log: Logger, leaseClock?: Clock)
     throw new StartError(`The database ${maskedUrl(url)} cannot be reached (${reason}).`);
   }
   const serverNow = sql<number>`(extract(epoch from statement_timestamp()) * 1000)::bigint`;
-  return postgresDatabase(pool, () => (leaseClock ? sql.val(leaseClock.now()) : serverNow));
+  return postgresDatabase(pool, () => (leaseClock ? sql<number>`${leaseClock.now()}::bigint` : serverNow));
 }
 
 function postgresDatabase(pool: pg.Pool, leaseNow: () => Expression<number>): Database {
