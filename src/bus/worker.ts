@@ -1,7 +1,6 @@
 import { type Clock, toTimestampOrNull } from '../clock.ts';
 import type { Logger } from '../logging.ts';
-import type { Delivery, Outcome } from '../outbox/delivery.ts';
-import type { Lease } from '../outbox/repository.ts';
+import type { Delivery, Lease, Outcome } from '../outbox/delivery.ts';
 import type { Dispatch } from './dispatcher.ts';
 
 /** Where deliveries come from and where their outcomes go. */

@@ -1,8 +1,6 @@
 import { after } from '../db/cursors.ts';
 import type { Reader, Tx } from '../db/database.ts';
-import type { Row } from '../db/schema.ts';
-
-export type ControlRow = Row<'control_threads'>;
+import type { ControlRow } from './state.ts';
 
 export async function findControlThread(
   reader: Reader,

@@ -6,18 +6,11 @@ import { Refusal } from '../errors.ts';
 import type { Event } from '../events/schemas.ts';
 import type { EventDraft, Events } from '../events/service.ts';
 import { priorityRank } from '../priority.ts';
-import type { ThreadRow } from '../threads/repository.ts';
 import type { Threads } from '../threads/service.ts';
-import { blankThread, isClosed } from '../threads/thread.ts';
-import {
-  type ControlRow,
-  findControlThread,
-  insertControlThread,
-  listControlThreads,
-  updateControlThread,
-} from './repository.ts';
+import { blankThread, isClosed, type ThreadRow } from '../threads/thread.ts';
+import { findControlThread, insertControlThread, listControlThreads, updateControlThread } from './repository.ts';
 import type { Completion, ControlState, ControlStatus, ControlThreadQuery, Validation } from './schemas.ts';
-import { blankControl, type ControlChange, changed, openQuestions } from './state.ts';
+import { blankControl, type ControlChange, type ControlRow, changed, openQuestions } from './state.ts';
 
 /** An agent in its run: its control state and its control thread, stored or (version 0) not yet. */
 export interface Agent {

@@ -1,7 +1,10 @@
 import { createHash } from 'node:crypto';
+import type { Row } from '../db/schema.ts';
 import { CONTROL_PREFIX } from '../threads/thread.ts';
-import type { ControlRow } from './repository.ts';
 import type { ControlStatus } from './schemas.ts';
+
+/** As it is stored. */
+export type ControlRow = Row<'control_threads'>;
 
 /** What one act does to an agent's control state. */
 export interface ControlChange {

@@ -1,5 +1,10 @@
-import type { Lease } from './repository.ts';
 import type { Attempt, Message } from './schemas.ts';
+
+/** Which claim a later write belongs to; it changes nothing once the row's token is another one. */
+export interface Lease {
+  position: number;
+  lease_token: string;
+}
 
 /** A message on its way to its handler, under a lease. */
 export interface Delivery {

@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
 import type { Changes, NewRow, Row } from '../db/schema.ts';
+import type { Lease } from './delivery.ts';
 
 export type MessageRow = Row<'outbox'>;
 
@@ -12,12 +13,6 @@ export type NewMessageRow = Pick<
   available_at?: number | undefined;
   created_at: number;
 };
-
-/** Which claim a later write belongs to; it changes nothing once the row's token is another one. */
-export interface Lease {
-  position: number;
-  lease_token: string;
-}
 
 /**
  * Puts messages at the end of their lanes. The first message of an empty lane is its head and can be claimed; the others

@@ -6,7 +6,7 @@ import type { Changes } from '../db/schema.ts';
 import { Refusal } from '../errors.ts';
 import { EVENT_TOPICS } from '../events/envelope.ts';
 import type { EventMessage, Events } from '../events/service.ts';
-import type { Delivery, Outcome } from './delivery.ts';
+import type { Delivery, Lease, Outcome } from './delivery.ts';
 import {
   claimMessages,
   countMessages,
@@ -15,7 +15,6 @@ import {
   endLease,
   findMessage,
   insertMessages,
-  type Lease,
   listMessages,
   type MessageRow,
   oldestPending,

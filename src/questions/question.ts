@@ -1,10 +1,13 @@
 import { type Actor, actorText, parseActor } from '../actor.ts';
 import { toTimestamp, toTimestampOrNull } from '../clock.ts';
+import type { Row } from '../db/schema.ts';
 import { Refusal } from '../errors.ts';
 import type { Event } from '../events/schemas.ts';
 import { priorityAt } from '../priority.ts';
-import type { QuestionRow } from './repository.ts';
 import type { Question, QuestionState } from './schemas.ts';
+
+/** As it is stored. */
+export type QuestionRow = Row<'questions'>;
 
 /** What an agent asks, as its event carries it. */
 export interface Asked {

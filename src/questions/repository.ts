@@ -1,8 +1,6 @@
 import { after } from '../db/cursors.ts';
 import type { Reader, Tx } from '../db/database.ts';
-import type { Row } from '../db/schema.ts';
-
-export type QuestionRow = Row<'questions'>;
+import type { QuestionRow } from './question.ts';
 
 export interface QuestionFilter {
   state?: string | undefined;

@@ -5,8 +5,8 @@ import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import type { Events } from '../events/service.ts';
 import { priorityRank } from '../priority.ts';
-import { assertOpenQuestion, closedAs, toQuestion } from './question.ts';
-import { findQuestion, insertQuestion, listQuestions, type QuestionRow, updateQuestion } from './repository.ts';
+import { assertOpenQuestion, closedAs, type QuestionRow, toQuestion } from './question.ts';
+import { findQuestion, insertQuestion, listQuestions, updateQuestion } from './repository.ts';
 import type { Question, QuestionQuery } from './schemas.ts';
 
 export type Questions = ReturnType<typeof createQuestions>;

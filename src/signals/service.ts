@@ -13,8 +13,8 @@ import {
   closedAs,
   isStoredAnswer,
   openQuestion,
+  type QuestionRow,
 } from '../questions/question.ts';
-import type { QuestionRow } from '../questions/repository.ts';
 import type { Answer, Question } from '../questions/schemas.ts';
 import type { Questions } from '../questions/service.ts';
 import { toThread } from '../threads/thread.ts';

@@ -1,7 +1,5 @@
 import type { Reader, Tx } from '../db/database.ts';
-import type { Row } from '../db/schema.ts';
-
-export type ThreadRow = Row<'threads'>;
+import type { ThreadRow } from './thread.ts';
 
 export async function findThread(reader: Reader, threadId: string): Promise<ThreadRow | undefined> {
   return reader.query.selectFrom('threads').selectAll().where('thread_id', '=', threadId).executeTakeFirst();

@@ -5,10 +5,10 @@ import { Refusal } from '../errors.ts';
 import type { EventDraft, Events } from '../events/service.ts';
 import { priorityRank } from '../priority.ts';
 import { toPost } from './post.ts';
-import { findThread, insertThread, type ThreadRow, updateThread } from './repository.ts';
+import { findThread, insertThread, updateThread } from './repository.ts';
 import type { NewPost, NewThread, Post, PostAndThread, Thread } from './schemas.ts';
 import { assertMove, type ThreadState } from './states.ts';
-import { blankThread, CONTROL_PREFIX, isClosed, project, toThread } from './thread.ts';
+import { blankThread, CONTROL_PREFIX, isClosed, project, type ThreadRow, toThread } from './thread.ts';
 
 export type Threads = ReturnType<typeof createThreads>;
 

@@ -1,10 +1,13 @@
 import { type Actor, actorText, parseActor } from '../actor.ts';
 import { toTimestamp, toTimestampOrNull } from '../clock.ts';
+import type { Row } from '../db/schema.ts';
 import type { EventDraft } from '../events/service.ts';
 import { priorityAt } from '../priority.ts';
-import type { ThreadRow } from './repository.ts';
 import type { Thread } from './schemas.ts';
 import type { ThreadState } from './states.ts';
+
+/** As it is stored. */
+export type ThreadRow = Row<'threads'>;
 
 /** What the ids of control threads begin with; callers cannot choose such an id. */
 export const CONTROL_PREFIX = 'fctrl-';

@@ -1,5 +1,5 @@
 /** A valid control signal of each type; `fields` are added to it. */
-export function signal(control_type: string, fields: Record<string, unknown> = {}): Record<string, unknown> {
+export function signal(control_type: string, fields: object = {}): Record<string, unknown> {
   const required: Record<string, Record<string, unknown>> = {
     guidance_request: { question: 'Which region?' },
     guidance_answer: { answer: 'Europe.' },

@@ -1,0 +1,120 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+const root = join(import.meta.dirname, '..');
+
+/** Which folders of src a folder may import from, besides itself and the single files at the top. */
+const arrows: Record<string, string[]> = {
+  db: ['migrations'],
+  http: ['db'],
+  events: ['db', 'http'],
+  threads: ['db', 'http', 'events'],
+  control: ['db', 'http', 'events', 'threads'],
+  questions: ['db', 'http', 'events', 'control', 'signals'],
+  signals: ['db', 'http', 'events', 'threads', 'control', 'questions'],
+  outbox: ['db', 'http', 'events'],
+  bus: ['db', 'http', 'events', 'outbox'],
+};
+
+/** Files at the top of src that put everything together. */
+const roots = ['app.ts', 'main.ts', 'migrate.ts', 'services.ts'];
+
+interface Import {
+  from: string;
+  to: string;
+  /** Gone when the code runs. */
+  typeOnly: boolean;
+}
+
+const files = ['src', 'migrations'].flatMap(folder =>
+  readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+    .filter(name => name.endsWith('.ts'))
+    .map(name => join(folder, name)),
+);
+
+const imports = files.flatMap((from): Import[] => {
+  const text = readFileSync(join(root, from), 'utf8');
+  return [...text.matchAll(/^import (type )?(?:([^;]*?) from )?'([^']+)'/gm)].map(
+    ([, type, names = '', target = '']) => ({
+      from,
+      to: target.startsWith('.') ? relative(root, join(root, dirname(from), target)) : target,
+      typeOnly: type !== undefined || /^\{(\s*type \w+,?)+\s*\}$/.test(names),
+    }),
+  );
+});
+
+const folderOf = (file: string): string | undefined => /^(?:src\/)?(\w+)\/[\w.-]+$/.exec(file)?.[1];
+
+describe('the direction of dependencies', () => {
+  it('finds the imports that it judges', () => {
+    expect(imports.length).toBeGreaterThan(200);
+    expect(imports).toContainEqual({ from: 'src/signals/routes.ts', to: 'src/signals/service.ts', typeOnly: true });
+  });
+
+  it('follows the arrows between folders', () => {
+    const wrong = imports.filter(({ from, to }) => {
+      const [source, target] = [folderOf(from), folderOf(to)];
+      if (!source || source === 'src' || source === 'migrations' || !target || target === 'src' || source === target)
+        return false;
+      return /^(src|migrations)\//.test(to) && !arrows[source]?.includes(target);
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it('lets nothing import the files that put everything together, nor migrations import src', () => {
+    const isRoot = (file: string) => roots.some(name => file === `src/${name}`);
+    expect(imports.filter(({ from, to }) => isRoot(to) && !isRoot(from))).toEqual([]);
+    expect(imports.filter(({ from, to }) => from.startsWith('migrations/') && to.startsWith('src/'))).toEqual([]);
+  });
+
+  it('goes through services: no feature touches the repository of another', () => {
+    const wrong = imports.filter(({ from, to }) => to.endsWith('/repository.ts') && dirname(from) !== dirname(to));
+    expect(wrong).toEqual([]);
+  });
+
+  it('from questions to signals is the route only, so that the services form no circle', () => {
+    const users = imports.filter(({ from, to }) => folderOf(from) === 'questions' && folderOf(to) === 'signals');
+    expect(users).toEqual([{ from: 'src/questions/routes.ts', to: 'src/signals/service.ts', typeOnly: true }]);
+  });
+
+  it('keeps SQL in repositories and in db, and Fastify in routes and in http', () => {
+    const outside = (library: RegExp, allowed: RegExp) =>
+      imports.filter(({ from, to, typeOnly }) => !typeOnly && library.test(to) && !allowed.test(from));
+    expect(outside(/^(kysely|pg|better-sqlite3)\b/, /^(migrations|src\/db)\/|\/repository\.ts$/)).toEqual([]);
+    expect(outside(/^@?fastify\b/, /^src\/(http\/|app\.ts)|\/routes\.ts$/)).toEqual([]);
+  });
+
+  it('keeps the worker free of HTTP, SQL and topics', () => {
+    const known = imports.filter(({ from }) => from === 'src/bus/worker.ts').map(({ to }) => to);
+    expect(known.toSorted()).toEqual([
+      'src/bus/dispatcher.ts',
+      'src/clock.ts',
+      'src/logging.ts',
+      'src/outbox/delivery.ts',
+    ]);
+  });
+
+  it('has no circles', () => {
+    const edges = Map.groupBy(
+      imports.filter(({ typeOnly, to }) => !typeOnly && to.startsWith('src/')),
+      ({ from }) => from,
+    );
+    const circle = (file: string, path: string[]): string[] | undefined => {
+      if (path.includes(file)) return [...path, file];
+      for (const { to } of edges.get(file) ?? []) {
+        const found = circle(to, [...path, file]);
+        if (found) return found;
+      }
+      return undefined;
+    };
+    for (const file of files) expect(circle(file, [])).toBeUndefined();
+  });
+});
+
+describe('the environment', () => {
+  it('is read by main.ts and the commands only', () => {
+    const readers = files.filter(file => /process\.env\b/.test(readFileSync(join(root, file), 'utf8')));
+    expect(readers.toSorted()).toEqual(['src/main.ts', 'src/migrate.ts']);
+  });
+});

@@ -1,0 +1,53 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { backoffDelay } from '../../src/bus/backoff.ts';
+import { isTopicPattern, topicMatches } from '../../src/bus/registry.ts';
+
+describe('a topic pattern', () => {
+  it.each([
+    ['a.b', 'a.b', true],
+    ['a.b', 'a.c', false],
+    ['a.b', 'a.b.c', false],
+    ['a.*', 'a.b', true],
+    ['a.*', 'a', false],
+    ['a.*', 'a.b.c', false],
+    ['*.b', 'a.b', true],
+    ['a.**', 'a.b', true],
+    ['a.**', 'a.b.c.d', true],
+    ['a.**', 'a', false],
+    ['a.**', 'ab.c', false],
+    ['**', 'a.b', true],
+    ['a.*.c', 'a.b.c', true],
+  ])('%s against %s: %s', (pattern, topic, matches) => {
+    expect(topicMatches(pattern, topic)).toBe(matches);
+  });
+
+  it('has ** at its end only', () => {
+    for (const good of ['a', 'a.b', '*', '*.a', 'a.*', 'a.**', '**', 'a_b-c.D1'])
+      expect(isTopicPattern(good)).toBe(true);
+    for (const bad of ['', '.', 'a.', '.a', 'a..b', '**.a', 'a.**.b', 'a*', 'a b', 5, undefined])
+      expect(isTopicPattern(bad)).toBe(false);
+  });
+});
+
+describe('the backoff', () => {
+  const backoff = { baseMs: 1000, capMs: 900_000 };
+
+  it('doubles from its base, stays at its cap, and jitters over the upper half', () => {
+    expect([1, 2, 3, 11, 12, 500].map(attempt => backoffDelay(backoff, attempt, () => 0))).toEqual([
+      500, 1000, 2000, 450_000, 450_000, 450_000,
+    ]);
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 1000 }),
+        fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+        (attempt, random) => {
+          const ceiling = Math.min(900_000, 1000 * 2 ** (attempt - 1));
+          const delay = backoffDelay(backoff, attempt, () => random);
+          expect(delay).toBeGreaterThanOrEqual(ceiling / 2);
+          expect(delay).toBeLessThanOrEqual(ceiling);
+        },
+      ),
+    );
+  });
+});

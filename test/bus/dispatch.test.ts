@@ -1,0 +1,257 @@
+import { sql } from 'kysely';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { Handler } from '../../src/bus/handler.ts';
+import { startApp, type TestApp } from '../helpers/app.ts';
+import { engines } from '../helpers/engines.ts';
+import { Counter, gate, handler } from '../helpers/handling.ts';
+import { signal } from '../helpers/signals.ts';
+import { sqlBeside } from '../helpers/sql.ts';
+
+/** A worker that would not poll within the test: what it does, a commit has woken it for. */
+const woken = { ROLE: 'all', POLL_INTERVAL_MS: '60000' };
+/** A worker that retries at once. */
+const eager = { ROLE: 'all', POLL_INTERVAL_MS: '10', BACKOFF_BASE_MS: '1', BACKOFF_CAP_MS: '1', MAX_ATTEMPTS: '3' };
+
+describe.each(engines)('dispatch on %s', engine => {
+  let service: TestApp;
+  afterEach(() => service.close());
+
+  const start = async (handlers: Handler[], config: object = woken) => {
+    service = await startApp(engine, { config, overrides: { handlers, random: () => 0 } });
+  };
+  const publish = async (topic: string, payload: unknown, message_key?: string): Promise<string> =>
+    (await service.send('POST', '/outbox', { topic, payload, ...(message_key && { message_key }) })).body.message_id;
+  const message = async (id: string) => (await service.send('GET', `/outbox/${id}`)).body;
+  /** Waits until the message is as described; the worker settles shortly after a handler has returned. */
+  const until = async (id: string, status: string) =>
+    expect.poll(async () => (await message(id)).status, { interval: 5, timeout: 10_000 }).toBe(status);
+
+  it('hands an event to the handler of its topic as soon as it has committed', async () => {
+    const handled = new Counter<unknown>();
+    await start([handler('forum.events.control.signal', received => handled.add(received))]);
+    const { body } = await service.send('POST', '/control-signals', signal('completion', { summary: 'Done.' }));
+    const [received] = await handled.reach(1);
+    const { items } = (await service.send('GET', '/events?event_type=forum.control.signal')).body;
+    expect(received).toMatchObject({
+      topic: 'forum.events.control.signal',
+      message_key: body.thread.thread_id,
+      attempts: 1,
+      payload: items[0],
+    });
+  });
+
+  it('sends events that nobody subscribes to', async () => {
+    await start([]);
+    await service.send('POST', '/control-signals', signal('guidance_request'));
+    const statuses = async () =>
+      (await service.send('GET', '/outbox')).body.items.map((item: { status: string }) => item.status);
+    await expect.poll(statuses, { interval: 5 }).toEqual(Array(4).fill('sent'));
+  });
+
+  it('matches patterns of topics', async () => {
+    const handled = new Counter<string>();
+    await start([handler(['forum.integration.*', 'deep.**'], received => handled.add(received.topic))]);
+    for (const topic of ['forum.integration.chat', 'deep.a', 'deep.a.b']) await publish(topic, null);
+    expect((await handled.reach(3)).toSorted()).toEqual(['deep.a', 'deep.a.b', 'forum.integration.chat']);
+    const other = await publish('forum.integration.a.b', null);
+    await until(other, 'failed');
+    expect((await message(other)).last_error).toBe('no handler for topic forum.integration.a.b');
+  });
+
+  it('retries a failing handler and ends dead after the last attempt, with a history', async () => {
+    const attempts = new Counter<string>();
+    await start(
+      [
+        handler('a', (_message, { attempt, idempotency_key }) => {
+          attempts.add(`${attempt} ${idempotency_key}`);
+          throw new Error(`down ${attempt}`);
+        }),
+      ],
+      eager,
+    );
+    const id = await publish('a', null);
+    await until(id, 'dead');
+    expect(attempts.seen).toEqual([`1 ${id}:1`, `2 ${id}:1`, `3 ${id}:1`]);
+    const { attempt_history, last_error, attempts: count } = await message(id);
+    expect({ last_error, count }).toEqual({ last_error: 'down 3', count: 3 });
+    expect(attempt_history.map((entry: { outcome: string }) => entry.outcome)).toEqual(['failed', 'failed', 'dead']);
+  });
+
+  it('takes a permanent error for the end and a wish for another time for no attempt', async () => {
+    await start(
+      [
+        handler('hopeless', (_message, { permanent }) => {
+          throw permanent('wrong address');
+        }),
+        handler('later', (received, { retryAt }) => {
+          if (received.payload === 'first' && postponed++ === 0) throw retryAt(Date.now() + 1);
+        }),
+      ],
+      eager,
+    );
+    let postponed = 0;
+    const hopeless = await publish('hopeless', null);
+    await until(hopeless, 'dead');
+    expect(await message(hopeless)).toMatchObject({ attempts: 1, last_error: 'wrong address' });
+    const later = await publish('later', 'first');
+    await until(later, 'sent');
+    expect(await message(later)).toMatchObject({ attempts: 1 });
+    expect(postponed).toBe(2);
+  });
+
+  it('keeps the order of each key through failures, and lets keys run side by side', async () => {
+    const handled = new Counter<string>();
+    const failed = new Set<string>();
+    let running = 0;
+    let most = 0;
+    await start(
+      [
+        handler('a', async received => {
+          running += 1;
+          most = Math.max(most, running);
+          await new Promise(resolve => setImmediate(resolve));
+          running -= 1;
+          const { key, n } = received.payload as { key: string; n: number };
+          // Every third message fails at its first attempt.
+          if (n % 3 === 0 && !failed.has(received.message_id)) {
+            failed.add(received.message_id);
+            throw new Error('once');
+          }
+          handled.add(`${key}${n}`);
+        }),
+      ],
+      { ...eager, WORKER_CONCURRENCY: '4' },
+    );
+    const keys = ['a', 'b', 'c', 'd', 'e', 'f'];
+    for (let n = 0; n < 12; n += 1) await Promise.all(keys.map(key => publish('a', { key, n }, key)));
+    const seen = await handled.reach(12 * keys.length);
+    for (const key of keys) {
+      const order = seen.filter(item => item.startsWith(key)).map(item => Number(item.slice(1)));
+      expect(order).toEqual([...Array(12).keys()]);
+    }
+    expect(most).toBeGreaterThan(1);
+    expect(most).toBeLessThanOrEqual(4);
+  });
+
+  it('does not let one key that keeps failing hold up the others', async () => {
+    const handled = new Counter<unknown>();
+    await start([
+      handler('a', received => {
+        if (received.message_key === 'stuck') throw new Error('no');
+        handled.add(received.payload);
+      }),
+    ]);
+    for (let n = 0; n < 50; n += 1) await publish('a', n, 'stuck');
+    for (let n = 0; n < 5; n += 1) await publish('a', n, 'fine');
+    expect(await handled.reach(5)).toEqual([0, 1, 2, 3, 4]);
+  });
+
+  it('commits the effect of a transactional handler with the sent mark, or neither', async () => {
+    let calls = 0;
+    await start(
+      [
+        handler(
+          'a',
+          async (_message, { tx }) => {
+            if (!tx) throw new Error('no transaction');
+            calls += 1;
+            await sql`create table if not exists effects (n integer)`.execute(tx);
+            await sql`insert into effects values (1)`.execute(tx);
+            if (calls === 1) throw new Error('after the effect');
+          },
+          { transactional: true },
+        ),
+        handler(
+          'count',
+          async (_message, { tx, permanent }) => {
+            if (!tx) throw permanent('no transaction');
+            const { rows } = await sql<{ n: number }>`select count(*) as n from effects`.execute(tx);
+            throw permanent(`effects: ${rows[0]?.n}`);
+          },
+          { transactional: true },
+        ),
+      ],
+      eager,
+    );
+    const id = await publish('a', null);
+    await until(id, 'sent');
+    expect(await message(id)).toMatchObject({ attempts: 2 });
+    const count = await publish('count', null);
+    await until(count, 'dead');
+    expect((await message(count)).last_error).toBe('effects: 1');
+  });
+
+  it('runs one pass on request, also where no worker runs', async () => {
+    const config = { ROLE: 'http', MAX_ATTEMPTS: '1' };
+    await start(
+      [
+        handler('good', () => {}),
+        handler('bad', () => {
+          throw new Error('no');
+        }),
+      ],
+      config,
+    );
+    for (const topic of ['good', 'bad', 'nobody', 'good']) await publish(topic, null);
+    expect((await service.send('POST', '/bus/process', { limit: 3 })).body).toEqual({
+      claimed: 3,
+      sent: 1,
+      failed: 1,
+      dead: 1,
+    });
+    expect((await service.send('POST', '/bus/process')).body).toEqual({ claimed: 1, sent: 1, failed: 0, dead: 0 });
+    expect((await service.send('POST', '/bus/process')).body).toEqual({ claimed: 0, sent: 0, failed: 0, dead: 0 });
+  });
+
+  it('shows in health and topics what nobody handles and what is dead', async () => {
+    await start([handler('good', () => {}, { name: 'good.ts' })], { ROLE: 'http' });
+    const id = await publish('nobody', null);
+    await service.send('POST', '/bus/process');
+    expect((await service.send('GET', '/bus/topics')).body).toEqual({
+      handlers: [{ handler: 'good.ts', topics: ['good'], transactional: false }],
+      topics_without_handler: ['nobody'],
+    });
+    const { status, body } = await service.send('GET', '/bus/health');
+    expect(status).toBe(200);
+    expect(body).toMatchObject({
+      status: 'degraded',
+      database: 'ok',
+      worker: { running: false, processed_total: 1 },
+      outbox: { pending: 0, failed: 1, dead: 0 },
+      topics_without_handler: ['nobody'],
+    });
+    expect((await message(id)).attempts).toBe(0);
+  });
+
+  it('keeps a lease while a handler runs longer than it, and aborts a handler whose lease is lost', async () => {
+    const started = gate();
+    const aborted = gate();
+    await start(
+      [
+        handler('slow', (_message, { signal: lost }) => {
+          started.open();
+          return new Promise<void>(resolve => {
+            lost.addEventListener('abort', () => {
+              aborted.open();
+              resolve();
+            });
+          });
+        }),
+      ],
+      { ...eager, LEASE_MS: '300' },
+    );
+    const id = await publish('slow', null);
+    await started.passed;
+    const ends = new Set<unknown>();
+    const renewals = async () => {
+      const [row] = await sqlBeside(service.url, 'select claimable_at from outbox');
+      return ends.add(row?.claimable_at).size;
+    };
+    // The lease is renewed at every third of it: after six new ends the first lease is long over.
+    await expect.poll(renewals, { interval: 10, timeout: 5000 }).toBeGreaterThan(6);
+    expect(await message(id)).toMatchObject({ status: 'processing', attempts: 1 });
+    await sqlBeside(service.url, "update outbox set lease_token = 'of another worker'");
+    await aborted.passed;
+    expect(await message(id)).toMatchObject({ status: 'processing', attempts: 1 });
+  });
+});

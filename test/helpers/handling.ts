@@ -1,0 +1,37 @@
+import type { Handler, HandlerContext } from '../../src/bus/handler.ts';
+import type { Message } from '../../src/outbox/schemas.ts';
+
+/** A handler for the `handlers` override; its name tells handlers apart. */
+export function handler(
+  topic: string | string[],
+  handle: (message: Message, context: HandlerContext) => unknown,
+  { name = 'test', transactional = false } = {},
+): Handler {
+  return { name, topics: [topic].flat(), transactional, handle };
+}
+
+/** A gate that a test opens: `passed` resolves then. */
+export function gate(): { open: () => void; passed: Promise<void> } {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  return { open: resolve, passed: promise };
+}
+
+/** Counts things up, and tells whoever waits for a number of them. */
+export class Counter<T> {
+  readonly seen: T[] = [];
+  readonly #waiting: { count: number; resolve: () => void }[] = [];
+
+  add(item: T): void {
+    this.seen.push(item);
+    for (const { count, resolve } of this.#waiting) if (this.seen.length >= count) resolve();
+  }
+
+  async reach(count: number): Promise<T[]> {
+    if (this.seen.length < count) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#waiting.push({ count, resolve });
+      await promise;
+    }
+    return this.seen;
+  }
+}
