@@ -109,7 +109,10 @@ export const spine: Migration = async (db, engine) => {
     // lane: set while the message holds its place among the messages of its key; null once it has left, or has no key.
     // claimable_at: when a worker may next claim it; set only for the head of a lane and for messages without a key.
     //   Under a lease it is the lease's end, so a row whose worker died comes back by itself.
-    // parked: why a head waits for something other than time.
+    // parked: what the head of a lane waits for, if not for time: `handler:<topic>`, `handler:<topic>:<consumer>` or
+    //   `resume:<topic>`.
+    // consumer, origin_id: of a topic with several handlers each gets a row of its own; these are the handler and the
+    //   message that was published.
     `create table outbox (
       position ${counter},
       message_id ${text} not null unique,
@@ -126,7 +129,9 @@ export const spine: Migration = async (db, engine) => {
       lane ${text},
       lease_token ${text},
       leased_by ${text},
-      parked ${text} check (parked in ('no_handler', 'paused')),
+      parked ${text},
+      consumer ${text},
+      origin_id ${text},
       last_error ${text},
       history ${text} not null,
       created_at ${int} not null,
@@ -139,15 +144,17 @@ export const spine: Migration = async (db, engine) => {
     `create index outbox_lane on outbox (lane, position) where lane is not null`,
     `create unique index outbox_one_head_per_lane on outbox (lane) where claimable_at is not null and lane is not null`,
     `create index outbox_unsent on outbox (status, position) where status <> 'sent'`,
-    `create index outbox_parked on outbox (topic, position) where parked is not null`,
+    `create index outbox_parked on outbox (parked, position) where parked is not null`,
     `create index outbox_by_topic on outbox (topic, position)`,
     `create index outbox_by_key on outbox (message_key, position)`,
 
-    // How many messages of a topic have been sent, kept so that counting them does not walk the history.
+    // sent: how many messages of the topic have been sent, kept so that counting them does not walk the history.
     `create table topics (
       topic ${text} primary key,
-      sent ${int} not null
+      sent ${int} not null default 0,
+      paused ${int} not null default 0 check (paused in (0, 1))
     ) ${strict}`,
+    `create index topics_paused on topics (topic) where paused = 1`,
   ];
   for (const statement of statements) await sql.raw(statement).execute(db);
 };

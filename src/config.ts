@@ -59,6 +59,12 @@ const ConfigSchema = Type.Object({
     maximum: 86_400_000,
     description: 'Longest delay before a retry.',
   }),
+  OUTBOX_RETENTION_HOURS: Type.Integer({
+    default: 168,
+    minimum: 0,
+    maximum: 87_600,
+    description: 'How long sent and discarded messages are kept; 0 keeps them.',
+  }),
   SHUTDOWN_GRACE_MS: Type.Integer({
     default: 10_000,
     minimum: 0,

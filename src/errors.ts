@@ -25,6 +25,7 @@ export const problemTable = {
   ALREADY_ANSWERED: { status: 409, title: 'The question has another answer' },
   QUESTION_CLOSED: { status: 409, title: 'The question is closed' },
   MESSAGE_EXISTS: { status: 409, title: 'The message exists with other content' },
+  MESSAGE_STATUS_CONFLICT: { status: 409, title: 'The status of the message does not allow this' },
   PAYLOAD_TOO_LARGE: { status: 413, title: 'The body is too large' },
   UNSUPPORTED_MEDIA_TYPE: { status: 415, title: 'The body must be application/json' },
   UNSUPPORTED_SCHEMA_VERSION: { status: 422, title: 'The schema version is not supported' },

@@ -1,8 +1,9 @@
 import { hostname } from 'node:os';
 import { createDispatcher } from './bus/dispatcher.ts';
-import type { Handler } from './bus/handler.ts';
+import type { HandlerDefinition, Policy } from './bus/handler.ts';
+import { Housekeeping } from './bus/housekeeping.ts';
 import { loadHandlers } from './bus/load-handlers.ts';
-import { HandlerRegistry } from './bus/registry.ts';
+import { HandlerRegistry, isHandled } from './bus/registry.ts';
 import { Worker } from './bus/worker.ts';
 import { type Clock, type NewUid, newUid, systemClock } from './clock.ts';
 import type { Config } from './config.ts';
@@ -10,10 +11,14 @@ import { createControl } from './control/service.ts';
 import { openDatabase } from './db/open.ts';
 import { createEvents } from './events/service.ts';
 import type { Logger } from './logging.ts';
+import { createDeliveries } from './outbox/deliveries.ts';
 import { createOutbox, type Outbox } from './outbox/service.ts';
 import { createQuestions } from './questions/service.ts';
 import { createSignals } from './signals/service.ts';
 import { createThreads } from './threads/service.ts';
+
+/** A handler that has not ended by then has failed, or a hanging one would hold its key for ever. */
+const HANDLER_TIMEOUT_MS = 600_000;
 
 /** What a test may put in the place of the world. */
 export interface Overrides {
@@ -21,7 +26,7 @@ export interface Overrides {
   newUid?: NewUid;
   random?: () => number;
   /** Registered after those of HANDLERS_DIR. */
-  handlers?: Handler[];
+  handlers?: HandlerDefinition[];
 }
 
 export type Services = Awaited<ReturnType<typeof createServices>>;
@@ -30,8 +35,10 @@ export type Services = Awaited<ReturnType<typeof createServices>>;
 export async function createServices(config: Config, log: Logger, overrides: Overrides = {}) {
   const { clock = systemClock, random = Math.random } = overrides;
   const uid = overrides.newUid ?? newUid;
-  const loaded = config.HANDLERS_DIR ? await loadHandlers(config.HANDLERS_DIR) : [];
-  const registry = new HandlerRegistry([...loaded, ...(overrides.handlers ?? [])]);
+  const policy = defaultPolicy(config);
+  const loaded = config.HANDLERS_DIR ? await loadHandlers(config.HANDLERS_DIR, policy) : [];
+  const given = (overrides.handlers ?? []).map(handler => ({ ...handler, policy: { ...policy, ...handler.policy } }));
+  const registry = new HandlerRegistry([...loaded, ...given]);
   const db = await openDatabase(config.DATABASE_URL, log, overrides.clock);
   try {
     const migrated = await db.migrate();
@@ -39,27 +46,28 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
 
     // The log and the outbox need each other: every event is published, and an event's message carries the event.
     const events = createEvents({ db, clock, newUid: uid, publish: (tx, messages) => outbox.enqueue(tx, messages) });
-    const outbox: Outbox = createOutbox({
+    const wake = () => worker.wake();
+    const outbox: Outbox = createOutbox({ db, clock, newUid: uid, events, maxAttempts: config.MAX_ATTEMPTS, wake });
+    const threads = createThreads({ db, clock, newUid: uid, events });
+    const control = createControl({ db, clock, events, threads });
+    const questions = createQuestions({ db, events, control });
+    const signals = createSignals({ db, events, control, questions });
+
+    const deliveries = createDeliveries({
       db,
       clock,
       newUid: uid,
       events,
       workerName: `${hostname()}-${process.pid}`,
       leaseMs: config.LEASE_MS,
-      maxAttempts: config.MAX_ATTEMPTS,
-      wake: () => worker.wake(),
+      retentionMs: config.OUTBOX_RETENTION_HOURS * 3_600_000,
+      wake,
     });
-    const threads = createThreads({ db, clock, newUid: uid, events });
-    const control = createControl({ db, clock, events, threads });
-    const questions = createQuestions({ db, events, control });
-    const signals = createSignals({ db, events, control, questions });
-
-    const backoff = { baseMs: config.BACKOFF_BASE_MS, capMs: config.BACKOFF_CAP_MS };
-    const dispatch = createDispatcher({ registry, backoff, clock, random, log, settleWith: outbox.settleWith });
+    const keptApart = new Set(await deliveries.consumersInLanes());
+    const { settleWith } = deliveries;
     const worker: Worker = new Worker({
-      store: outbox,
-      dispatch,
-      sweep: () => outbox.unparkHandled(topic => registry.of(topic).length > 0),
+      store: deliveries,
+      dispatch: createDispatcher({ registry, clock, random, log, settleWith, keptApart }),
       clock,
       log,
       concurrency: config.WORKER_CONCURRENCY,
@@ -67,12 +75,22 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       leaseMs: config.LEASE_MS,
     });
 
+    const housekeeping = new Housekeeping(
+      async () => {
+        await deliveries.unparkReady((topic, consumer) => isHandled(registry, topic, consumer));
+        await deliveries.deleteOld();
+      },
+      config.POLL_INTERVAL_MS,
+      log,
+    );
+
     return {
       db,
       clock,
       registry,
       events,
       outbox,
+      deliveries,
       threads,
       control,
       questions,
@@ -81,12 +99,15 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
 
       /** Starts the worker, after taking back what a killed predecessor left behind. */
       async start(): Promise<void> {
-        const taken = await outbox.takeBack();
+        const taken = await deliveries.takeBack();
         if (taken > 0) log.warn({ count: taken }, 'took back the messages of a process that had died');
-        if (config.ROLE !== 'http') worker.start();
+        if (config.ROLE === 'http') return;
+        worker.start();
+        housekeeping.start();
       },
 
       async close(): Promise<void> {
+        await housekeeping.stop();
         await worker.stop(config.SHUTDOWN_GRACE_MS);
         await db.close();
       },
@@ -95,4 +116,14 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     await db.close();
     throw error;
   }
+}
+
+/** How a handler's messages are treated if it does not say otherwise. */
+export function defaultPolicy(config: Config): Policy {
+  return {
+    dead: 'pass',
+    timeout_ms: HANDLER_TIMEOUT_MS,
+    backoff_base_ms: config.BACKOFF_BASE_MS,
+    backoff_cap_ms: config.BACKOFF_CAP_MS,
+  };
 }

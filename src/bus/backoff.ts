@@ -1,16 +1,17 @@
-/** Exponential backoff with full jitter above a floor: half of the delay is fixed, half is random, so that retries spread out. */
-export interface Backoff {
-  baseMs: number;
-  capMs: number;
-}
+import type { Policy } from './handler.ts';
 
 /**
- * The delay before the next attempt, in milliseconds.
+ * The delay before the next attempt, in milliseconds: exponential up to a cap, the upper half of it random, so that
+ * retries neither come at once nor all together.
  * @param attempt how many attempts there have been (1 or more)
  * @param random from [0, 1)
  */
-export function backoffDelay({ baseMs, capMs }: Backoff, attempt: number, random: () => number): number {
+export function backoffDelay(
+  { backoff_base_ms, backoff_cap_ms }: Pick<Policy, 'backoff_base_ms' | 'backoff_cap_ms'>,
+  attempt: number,
+  random: () => number,
+): number {
   // 2 ** 40 milliseconds is beyond every cap; a larger exponent would only lose precision.
-  const ceiling = Math.min(capMs, baseMs * 2 ** Math.min(attempt - 1, 40));
+  const ceiling = Math.min(backoff_cap_ms, backoff_base_ms * 2 ** Math.min(attempt - 1, 40));
   return Math.round(ceiling / 2 + (ceiling / 2) * random());
 }

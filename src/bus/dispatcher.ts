@@ -3,54 +3,63 @@ import type { Tx } from '../db/database.ts';
 import { EVENT_TOPICS } from '../events/envelope.ts';
 import type { Logger } from '../logging.ts';
 import type { Delivery, Outcome } from '../outbox/delivery.ts';
-import { type Backoff, backoffDelay } from './backoff.ts';
+import { backoffDelay } from './backoff.ts';
 import { type Handler, type HandlerContext, PermanentError, RetryAt } from './handler.ts';
 import type { HandlerRegistry } from './registry.ts';
 
 interface Dependencies {
   registry: HandlerRegistry;
-  backoff: Backoff;
   clock: Clock;
   random: () => number;
   log: Logger;
   /** Runs the effect in the transaction that marks the delivery sent; false if the lease has been lost. */
   settleWith: (delivery: Delivery, effect: (tx: Tx) => Promise<void>) => Promise<boolean>;
+  /** Handlers with messages of their own that wait in lanes, from a time when their topics had several handlers. */
+  keptApart: ReadonlySet<string>;
 }
 
 /** The outcome still has to be stored, or (`settled`) was stored together with the handler's effect, or could not be. */
 export type Dispatched = Outcome | { kind: 'settled'; held: boolean };
 
-/** Hands a message to the handlers of its topic and turns what they do into an outcome. Never rejects. */
+/** Hands a message to its handler and turns what that does into an outcome. Never rejects. */
 export type Dispatch = (delivery: Delivery, signal: AbortSignal) => Promise<Dispatched>;
 
-export function createDispatcher({ registry, backoff, clock, random, log, settleWith }: Dependencies): Dispatch {
+export function createDispatcher({ registry, clock, random, log, settleWith, keptApart }: Dependencies): Dispatch {
   return async (delivery, signal) => {
-    const { message } = delivery;
-    // Attempts are counted at the claim: whoever claimed it before died with it, or lost it, every time.
-    if (message.attempts > message.max_attempts)
-      return { kind: 'dead', error: message.last_error ?? 'Every attempt ended without a result.' };
-    const handlers = registry.of(message.topic);
-    if (handlers.length === 0) {
-      if (message.topic.startsWith(EVENT_TOPICS)) return { kind: 'sent' };
-      return { kind: 'unhandled', error: `no handler for topic ${message.topic}` };
+    const { message, consumer } = delivery;
+    const { topic } = message;
+    const handlers = registry.of(topic).filter(handler => consumer === null || handler.name === consumer);
+    const [handler] = handlers;
+    if (!handler) {
+      if (topic.startsWith(EVENT_TOPICS) && consumer === null) return { kind: 'sent' };
+      return { kind: 'unhandled', error: `no handler${consumer === null ? '' : ` ${consumer}`} for topic ${topic}` };
+    }
+    // Several handlers fail apart: each gets a message of its own. So does a single one that still has some, or a newer
+    // message of a key would overtake an older one.
+    if (consumer === null && (handlers.length > 1 || keptApart.has(handler.name))) {
+      return { kind: 'routed', consumers: handlers.map(({ name }) => name) };
+    }
+    // Attempts are counted at the claim: whoever claimed it before died with it, or lost it, at every one.
+    if (message.attempts > message.max_attempts) {
+      return dead(handler, message.last_error ?? 'Every attempt ended without a result.');
     }
     try {
-      const [only] = handlers;
-      if (handlers.length === 1 && only?.transactional) {
-        const held = await settleWith(delivery, tx => run(only, delivery, signal, tx));
-        return { kind: 'settled', held };
+      if (!handler.transactional) {
+        await run(handler, delivery, signal);
+        return { kind: 'sent' };
       }
-      for (const handler of handlers) await run(handler, delivery, signal);
-      return { kind: 'sent' };
+      const held = await settleWith(delivery, tx => run(handler, delivery, signal, tx));
+      return { kind: 'settled', held };
     } catch (error) {
-      return failed(delivery, error);
+      return failed(handler, delivery, error);
     }
   };
 
-  async function run(handler: Handler, { message }: Delivery, signal: AbortSignal, tx?: Tx): Promise<void> {
+  async function run(handler: Handler, { message }: Delivery, lost: AbortSignal, tx?: Tx): Promise<void> {
     const { message_id, topic, attempts, generation } = message;
+    const late = AbortSignal.timeout(handler.policy.timeout_ms);
     const context: HandlerContext = {
-      signal,
+      signal: AbortSignal.any([lost, late]),
       log: log.child({ message_id, topic, attempt: attempts, handler: handler.name }),
       attempt: attempts,
       idempotency_key: `${message_id}:${generation}`,
@@ -58,15 +67,25 @@ export function createDispatcher({ registry, backoff, clock, random, log, settle
       retryAt: time => new RetryAt(time),
       ...(tx && { tx: tx.query }),
     };
-    await handler.handle(message, context);
+    const tooLate = Promise.withResolvers<never>();
+    late.addEventListener('abort', () => {
+      tooLate.reject(new Error(`The handler did not end within ${handler.policy.timeout_ms} ms.`));
+    });
+    // A promise that nobody races any more must not count as unhandled.
+    tooLate.promise.catch(() => {});
+    await Promise.race([handler.handle(message, context), tooLate.promise]);
   }
 
-  function failed({ message }: Delivery, error: unknown): Outcome {
-    if (error instanceof RetryAt)
+  function failed(handler: Handler, { message }: Delivery, error: unknown): Outcome {
+    if (error instanceof RetryAt) {
       return { kind: 'postponed', until: Math.max(error.time, clock.now()), error: error.message };
+    }
     const text = error instanceof Error ? error.message : String(error);
-    if (error instanceof PermanentError || message.attempts >= message.max_attempts)
-      return { kind: 'dead', error: text };
-    return { kind: 'retry', delayMs: backoffDelay(backoff, message.attempts, random), error: text };
+    if (error instanceof PermanentError || message.attempts >= message.max_attempts) return dead(handler, text);
+    return { kind: 'retry', delayMs: backoffDelay(handler.policy, message.attempts, random), error: text };
   }
+}
+
+function dead({ policy }: Handler, error: string): Outcome {
+  return { kind: 'dead', error, blocks: policy.dead === 'block' };
 }

@@ -20,6 +20,18 @@ export interface HandlerContext {
   tx?: Transaction<Schema>;
 }
 
+/** How the messages of a handler's topics are treated; a module may export any part of it as `policy`. */
+export interface Policy {
+  /** A dead message lets the messages behind it pass, or blocks its key until it is replayed or discarded. */
+  dead: 'pass' | 'block';
+  /** How long one attempt may take. Milliseconds. */
+  timeout_ms: number;
+  /** The delay before the first retry; it doubles with each attempt. Milliseconds. */
+  backoff_base_ms: number;
+  /** The longest delay. Milliseconds. */
+  backoff_cap_ms: number;
+}
+
 /** What handles the messages of some topics. */
 export interface Handler {
   /** Names it in logs and errors: the file it comes from. */
@@ -28,8 +40,12 @@ export interface Handler {
   topics: string[];
   /** It has database effects only, made through `context.tx`. */
   transactional: boolean;
+  policy: Policy;
   handle(message: Message, context: HandlerContext): unknown;
 }
+
+/** A handler as it comes: what its policy leaves out, the settings decide. */
+export type HandlerDefinition = Omit<Handler, 'policy'> & { policy?: Partial<Policy> };
 
 /** Thrown by a handler: no retry can help. */
 export class PermanentError extends Error {

@@ -23,6 +23,12 @@ export class HandlerRegistry {
   }
 }
 
+/** Whether a message of this topic, or of this one consumer of it, has a handler. */
+export function isHandled(registry: HandlerRegistry, topic: string, consumer: string | null): boolean {
+  const handlers = registry.of(topic);
+  return consumer === null ? handlers.length > 0 : handlers.some(handler => handler.name === consumer);
+}
+
 /** `*` stands for exactly one segment, a trailing `**` for one or more. */
 export function topicMatches(pattern: string, topic: string): boolean {
   const wanted = pattern.split('.');

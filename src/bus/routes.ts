@@ -3,20 +3,22 @@ import { Refusal } from '../errors.ts';
 import type { Drain } from '../http/drain.ts';
 import { bodyProblems, problems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
+import type { Deliveries } from '../outbox/deliveries.ts';
 import type { Outbox } from '../outbox/service.ts';
 import type { HandlerRegistry } from './registry.ts';
-import { Health, PassResult, Probe, ProcessRequest, Topics } from './schemas.ts';
+import { Health, PassResult, Probe, ProcessRequest, TopicParams, TopicState, Topics } from './schemas.ts';
 import type { Worker } from './worker.ts';
 
 interface Dependencies {
   registry: HandlerRegistry;
   worker: Worker;
   outbox: Outbox;
+  deliveries: Deliveries;
 }
 
 const tags = ['bus'];
 
-export function busRoutes({ registry, worker, outbox }: Dependencies): FastifyPluginAsyncTypebox {
+export function busRoutes({ registry, worker, outbox, deliveries }: Dependencies): FastifyPluginAsyncTypebox {
   return async app => {
     app.get(
       '/bus/topics',
@@ -35,7 +37,42 @@ export function busRoutes({ registry, worker, outbox }: Dependencies): FastifyPl
           transactional,
         })),
         topics_without_handler: await outbox.topicsWithoutHandler(),
+        paused: await outbox.pausedTopics(),
       }),
+    );
+
+    app.post(
+      '/bus/topics/:topic/pause',
+      {
+        schema: {
+          operationId: 'pauseTopic',
+          summary: 'Hold a topic, on all processes and over restarts, until it is resumed',
+          tags,
+          params: TopicParams,
+          response: { 200: Ref(TopicState), ...problems() },
+        },
+      },
+      async ({ params: { topic } }) => {
+        await outbox.pause(topic);
+        return { topic, paused: true };
+      },
+    );
+
+    app.post(
+      '/bus/topics/:topic/resume',
+      {
+        schema: {
+          operationId: 'resumeTopic',
+          summary: 'Release a topic',
+          tags,
+          params: TopicParams,
+          response: { 200: Ref(TopicState), ...problems() },
+        },
+      },
+      async ({ params: { topic } }) => {
+        await deliveries.resume(topic);
+        return { topic, paused: false };
+      },
     );
 
     app.post(

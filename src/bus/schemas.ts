@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { Nullable, Strict, Timestamp } from '../http/schemas.ts';
+import { Topic } from '../outbox/schemas.ts';
 
 export const Topics = Type.Object(
   {
@@ -11,6 +12,7 @@ export const Topics = Type.Object(
       }),
     ),
     topics_without_handler: Type.Array(Type.String(), { description: 'Topics whose messages wait for a handler.' }),
+    paused: Type.Array(Type.String(), { description: 'Topics that are held.' }),
   },
   {
     $id: 'Topics',
@@ -18,11 +20,19 @@ export const Topics = Type.Object(
       {
         handlers: [{ handler: 'chat.ts', topics: ['forum.integration.chat'], transactional: false }],
         topics_without_handler: [],
+        paused: [],
       },
     ],
   },
 );
 export type Topics = Static<typeof Topics>;
+
+export const TopicParams = Strict({ topic: Topic });
+
+export const TopicState = Type.Object(
+  { topic: Topic, paused: Type.Boolean() },
+  { $id: 'TopicState', examples: [{ topic: 'forum.integration.chat', paused: true }] },
+);
 
 export const ProcessRequest = Strict(
   {
@@ -49,6 +59,7 @@ export const Health = Type.Object(
       processed_total: Type.Integer(),
       consecutive_errors: Type.Integer(),
       last_error: Nullable(Type.String()),
+      stale_acks: Type.Integer({ description: 'Results that came after their lease was lost; they changed nothing.' }),
     }),
     outbox: Type.Object({
       pending: Type.Integer(),
@@ -74,6 +85,7 @@ export const Health = Type.Object(
           processed_total: 0,
           consecutive_errors: 0,
           last_error: null,
+          stale_acks: 0,
         },
         outbox: {
           pending: 0,

@@ -14,8 +14,6 @@ export interface DeliveryStore {
 interface Dependencies {
   store: DeliveryStore;
   dispatch: Dispatch;
-  /** Housekeeping at every poll. */
-  sweep: () => Promise<void>;
   clock: Clock;
   log: Logger;
   concurrency: number;
@@ -56,6 +54,7 @@ export class Worker {
   #processedTotal = 0;
   #consecutiveErrors = 0;
   #lastError: string | null = null;
+  #staleAcks = 0;
 
   constructor(dependencies: Dependencies) {
     this.#deps = dependencies;
@@ -108,21 +107,17 @@ export class Worker {
       processed_total: this.#processedTotal,
       consecutive_errors: this.#consecutiveErrors,
       last_error: this.#lastError,
+      stale_acks: this.#staleAcks,
     };
   }
 
   async #run(): Promise<void> {
-    const { concurrency, pollIntervalMs, sweep, log, clock } = this.#deps;
-    let nextSweep = 0;
+    const { concurrency, pollIntervalMs, log, clock } = this.#deps;
     while (!this.#stopping) {
       this.#woken = false;
       const free = concurrency - this.#running.size;
       try {
         this.#lastTickAt = clock.now();
-        if (performance.now() >= nextSweep) {
-          nextSweep = performance.now() + pollIntervalMs;
-          await sweep();
-        }
         const deliveries = free > 0 ? await this.#claim(free) : [];
         for (const delivery of deliveries) void this.#begin(delivery);
         this.#consecutiveErrors = 0;
@@ -188,6 +183,7 @@ export class Worker {
   #ended({ message: { message_id, topic, attempts } }: Delivery, ending: Ending, held: boolean): Ending {
     const { log, clock } = this.#deps;
     if (!held) {
+      this.#staleAcks += 1;
       log.warn({ message_id, topic }, 'stale ack: the lease had been lost, nothing was changed');
       return 'stale';
     }

@@ -48,26 +48,40 @@ export async function runWrite<T>(
   leaseNow: () => Expression<number>,
   work: (tx: Tx) => Promise<T>,
 ): Promise<T> {
-  assertOutsideWrite();
+  if (insideWrite.getStore()) throw new Error('A write inside a write would wait for itself.');
   const hooks: (() => void)[] = [];
+  const state = { over: false };
   const result = await insideWrite.run(true, () =>
-    transact(query => work({ query, leaseNow: leaseNow(), afterCommit: hook => hooks.push(hook) })),
+    transact(query =>
+      work({
+        query: query.withPlugin(refuseWhen(() => state.over, 'The write is over; its transaction takes nothing more.')),
+        leaseNow: leaseNow(),
+        afterCommit: hook => hooks.push(hook),
+      }).finally(() => {
+        // Whoever still holds the transaction (a handler that did not await its last query) must not reach the
+        // connection, which by then belongs to another write.
+        state.over = true;
+      }),
+    ),
   );
   for (const hook of hooks) hook();
   return result;
 }
 
 /** On the root handles: a query that should have used `tx` would deadlock on SQLite and silently read old rows on PostgreSQL. */
-export const refuseInsideWrite: KyselyPlugin = {
-  transformQuery({ node }) {
-    assertOutsideWrite();
-    return node;
-  },
-  async transformResult({ result }) {
-    return result;
-  },
-};
+export const refuseInsideWrite = refuseWhen(
+  () => insideWrite.getStore() === true,
+  'Inside a write only its transaction may be used.',
+);
 
-function assertOutsideWrite(): void {
-  if (insideWrite.getStore()) throw new Error('Inside a write only its transaction may be used.');
+function refuseWhen(refuses: () => boolean, reason: string): KyselyPlugin {
+  return {
+    transformQuery({ node }) {
+      if (refuses()) throw new Error(reason);
+      return node;
+    },
+    async transformResult({ result }) {
+      return result;
+    },
+  };
 }

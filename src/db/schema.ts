@@ -94,7 +94,9 @@ export interface OutboxTable {
   lane: string | null;
   lease_token: string | null;
   leased_by: string | null;
-  parked: 'no_handler' | null;
+  parked: string | null;
+  consumer: string | null;
+  origin_id: string | null;
   last_error: string | null;
   history: string;
   created_at: number;
@@ -104,7 +106,8 @@ export interface OutboxTable {
 
 export interface TopicsTable {
   topic: string;
-  sent: number;
+  sent: Generated<number>;
+  paused: Generated<number>;
 }
 
 export interface Schema {

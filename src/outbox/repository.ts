@@ -1,18 +1,13 @@
 import { sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
-import type { Changes, NewRow, Row } from '../db/schema.ts';
-import type { Lease } from './delivery.ts';
-
-export type MessageRow = Row<'outbox'>;
+import type { Changes, NewRow } from '../db/schema.ts';
+import { type Lease, laneOf, type MessageRow } from './delivery.ts';
 
 /** What a message is before it has a place in the outbox. Without `available_at` it is available at once. */
 export type NewMessageRow = Pick<
   MessageRow,
-  'message_id' | 'topic' | 'message_key' | 'payload' | 'event_sequence' | 'max_attempts'
-> & {
-  available_at?: number | undefined;
-  created_at: number;
-};
+  'message_id' | 'topic' | 'message_key' | 'payload' | 'event_sequence' | 'max_attempts' | 'consumer' | 'origin_id'
+> & { available_at?: number | undefined; created_at: number };
 
 /**
  * Puts messages at the end of their lanes. The first message of an empty lane is its head and can be claimed; the others
@@ -23,21 +18,17 @@ export async function insertMessages(tx: Tx, rows: NewMessageRow[]): Promise<voi
   const values = rows.map(({ available_at, ...row }): NewRow<'outbox'> => {
     // The cast is for PostgreSQL, which takes a bare parameter inside `case` for text.
     const at = available_at === undefined ? sql<number>`${tx.leaseNow}` : sql<number>`cast(${available_at} as bigint)`;
-    const lane = row.message_key;
-    const head =
-      lane === null
-        ? at
-        : lanes.has(lane)
-          ? null
-          : sql<number>`case when ${laneIsTaken(lane)} then null else ${at} end`;
+    const lane = laneOf(row.message_key, row.consumer);
+    const behind = lane !== null && lanes.has(lane);
     if (lane !== null) lanes.add(lane);
+    const claimable_at = lane === null ? at : sql<number>`case when ${laneIsTaken(lane)} then null else ${at} end`;
     return {
       ...row,
       status: 'pending',
       attempts: 0,
       generation: 1,
       available_at: at,
-      claimable_at: head,
+      claimable_at: behind ? null : claimable_at,
       lane,
       history: '[]',
       updated_at: row.created_at,
@@ -47,7 +38,7 @@ export async function insertMessages(tx: Tx, rows: NewMessageRow[]): Promise<voi
 }
 
 function laneIsTaken(lane: string) {
-  return sql<boolean>`exists (select 1 from outbox where lane = ${lane})`;
+  return sql<boolean>`exists (select 1 from outbox as other where other.lane = ${lane})`;
 }
 
 /**
@@ -86,15 +77,13 @@ export async function claimMessages(
 
 /** Prolongs leases that are still held and answers those. */
 export async function renewLeases(tx: Tx, leases: Lease[], leaseMs: number): Promise<Lease[]> {
+  const positions = leases.map(lease => lease.position);
+  const tokens = [...new Set(leases.map(lease => lease.lease_token))];
   const rows = await tx.query
     .updateTable('outbox')
     .set({ claimable_at: sql<number>`${tx.leaseNow} + ${leaseMs}` })
-    .where(
-      'position',
-      'in',
-      leases.map(lease => lease.position),
-    )
-    .where('lease_token', 'in', [...new Set(leases.map(lease => lease.lease_token))])
+    .where('position', 'in', positions)
+    .where('lease_token', 'in', tokens)
     .returning(['position', 'lease_token'])
     .execute();
   return rows as Lease[];
@@ -111,11 +100,16 @@ export async function endLease(tx: Tx, lease: Lease, changes: Changes<'outbox'>)
   return numUpdatedRows > 0n;
 }
 
-/** Lets the next message of a lane be claimed, after its head has left. */
+/**
+ * Lets the next message of a lane be claimed, after its head has left. It queues behind the heads of other lanes that
+ * are due by now, so that a lane with a long backlog takes its turn like any other.
+ */
 export async function promoteNext(tx: Tx, lane: string): Promise<void> {
   await tx.query
     .updateTable('outbox')
-    .set(eb => ({ claimable_at: eb.ref('available_at') }))
+    .set({
+      claimable_at: sql<number>`case when available_at > ${tx.leaseNow} then available_at else ${tx.leaseNow} end`,
+    })
     .where('position', '=', eb =>
       eb
         .selectFrom('outbox as next')
@@ -138,6 +132,32 @@ export async function endAllLeases(tx: Tx): Promise<number> {
   return Number(numUpdatedRows);
 }
 
+/** Puts a message that is not under a lease where these changes say. */
+export async function updateMessage(tx: Tx, position: number, changes: Changes<'outbox'>): Promise<void> {
+  await tx.query.updateTable('outbox').set(changes).where('position', '=', position).execute();
+}
+
+/** Takes a dead message back into its lane: as the head if the lane is empty or has been waiting for it, else in its old place. */
+export async function requeue(tx: Tx, row: MessageRow, now: number): Promise<void> {
+  const lane = laneOf(row.message_key, row.consumer);
+  const waitedFor = lane === null || row.lane !== null;
+  await tx.query
+    .updateTable('outbox')
+    .set(eb => ({
+      status: 'pending' as const,
+      generation: eb('generation', '+', 1),
+      attempts: 0,
+      available_at: tx.leaseNow,
+      claimable_at: waitedFor
+        ? tx.leaseNow
+        : sql<number>`case when ${laneIsTaken(lane)} then null else ${tx.leaseNow} end`,
+      lane,
+      updated_at: now,
+    }))
+    .where('position', '=', row.position)
+    .execute();
+}
+
 export async function countSent(tx: Tx, topic: string): Promise<void> {
   await tx.query
     .insertInto('topics')
@@ -146,20 +166,33 @@ export async function countSent(tx: Tx, topic: string): Promise<void> {
     .execute();
 }
 
-/** The topics with parked messages. Hops from one to the next on the index instead of walking all their messages. */
-export async function parkedTopics(reader: Reader): Promise<string[]> {
-  const { rows } = await sql<{ topic: string }>`
-    with recursive parked(topic) as (
-      select min(topic) from outbox where parked is not null
-      union all
-      select (select min(topic) from outbox where parked is not null and topic > parked.topic) from parked where topic is not null
-    )
-    select topic from parked where topic is not null`.execute(reader.query);
-  return rows.map(row => row.topic);
+export async function setPaused(tx: Tx, topic: string, paused: 0 | 1): Promise<void> {
+  await tx.query
+    .insertInto('topics')
+    .values({ topic, paused })
+    .onConflict(conflict => conflict.column('topic').doUpdateSet({ paused }))
+    .execute();
 }
 
-/** Lets up to `limit` parked messages of a topic be claimed again and answers how many there were. */
-export async function unpark(tx: Tx, topic: string, limit: number): Promise<number> {
+export async function pausedTopics(reader: Reader): Promise<string[]> {
+  const query = reader.query.selectFrom('topics').select('topic').where('paused', '=', sql.lit(1));
+  return (await query.orderBy('topic').execute()).map(row => row.topic);
+}
+
+/** What parked messages wait for. Hops from one value to the next on the index instead of walking all the messages. */
+export async function parkedFor(reader: Reader): Promise<string[]> {
+  const { rows } = await sql<{ value: string }>`
+    with recursive hop(value) as (
+      select min(parked) from outbox where parked is not null
+      union all
+      select (select min(parked) from outbox where parked is not null and parked > hop.value) from hop where value is not null
+    )
+    select value from hop where value is not null`.execute(reader.query);
+  return rows.map(row => row.value);
+}
+
+/** Lets up to `limit` messages that wait for this be claimed again and answers how many there were. */
+export async function unpark(tx: Tx, parked: string, limit: number): Promise<number> {
   const { numUpdatedRows } = await tx.query
     .updateTable('outbox')
     .set(eb => ({ parked: null, claimable_at: eb.ref('available_at') }))
@@ -167,13 +200,19 @@ export async function unpark(tx: Tx, topic: string, limit: number): Promise<numb
       eb
         .selectFrom('outbox as held')
         .select('held.position')
-        .where('held.parked', 'is not', null)
-        .where('held.topic', '=', topic)
+        .where('held.parked', '=', parked)
         .orderBy('held.position')
         .limit(limit),
     )
     .executeTakeFirst();
   return Number(numUpdatedRows);
+}
+
+/** The consumers that have messages of their own waiting in lanes. */
+export async function consumersInLanes(reader: Reader): Promise<string[]> {
+  const query = reader.query.selectFrom('outbox').select('consumer').distinct();
+  const rows = await query.where('lane', 'is not', null).where('consumer', 'is not', null).execute();
+  return rows.map(row => row.consumer as string);
 }
 
 export async function findMessage(reader: Reader, messageId: string): Promise<MessageRow | undefined> {
@@ -201,6 +240,19 @@ export async function listMessages(
   return query.orderBy('position').limit(limit).execute();
 }
 
+/** The dead messages that their lanes wait for, oldest first. */
+export async function listBlocking(reader: Reader, limit: number): Promise<MessageRow[]> {
+  return reader.query
+    .selectFrom('outbox')
+    .selectAll()
+    .where('status', '=', 'dead')
+    .where('status', '<>', sql.lit('sent'))
+    .where('lane', 'is not', null)
+    .orderBy('position')
+    .limit(limit)
+    .execute();
+}
+
 /** How many messages there are of each topic and status; sent ones are counted in `topics`. */
 export async function countMessages(
   reader: Reader,
@@ -211,7 +263,11 @@ export async function countMessages(
     .where('status', '<>', sql.lit('sent'))
     .groupBy(['topic', 'status'])
     .execute();
-  const sent = await reader.query.selectFrom('topics').select(['topic', 'sent as count']).execute();
+  const sent = await reader.query
+    .selectFrom('topics')
+    .select(['topic', 'sent as count'])
+    .where('sent', '>', 0)
+    .execute();
   return [...unsent, ...sent.map(row => ({ ...row, status: 'sent' as const }))];
 }
 
@@ -226,4 +282,31 @@ export async function oldestPending(reader: Reader): Promise<number | null> {
     .limit(1)
     .executeTakeFirst();
   return row?.created_at ?? null;
+}
+
+/**
+ * Deletes what is done and older than `before` among the `limit` messages after `from`. Answers where to go on, or null
+ * at the end of what is old enough.
+ */
+export async function deleteDone(tx: Tx, from: number, before: number, limit: number): Promise<number | null> {
+  const rows = await tx.query
+    .selectFrom('outbox')
+    .select(['position', 'status', 'created_at', 'updated_at'])
+    .where('position', '>', from)
+    .orderBy('position')
+    .limit(limit)
+    .execute();
+  const done = rows.filter(row => (row.status === 'sent' || row.status === 'discarded') && row.updated_at < before);
+  if (done.length > 0) {
+    await tx.query
+      .deleteFrom('outbox')
+      .where(
+        'position',
+        'in',
+        done.map(row => row.position),
+      )
+      .execute();
+  }
+  const last = rows.at(-1);
+  return rows.length < limit || !last || last.created_at >= before ? null : last.position;
 }

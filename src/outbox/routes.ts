@@ -9,6 +9,8 @@ import {
   MessageQuery,
   NewMessage,
   OutboxStats,
+  Replay,
+  Replayed,
 } from './schemas.ts';
 import type { Outbox } from './service.ts';
 
@@ -76,6 +78,48 @@ export function outboxRoutes(outbox: Outbox): FastifyPluginAsyncTypebox {
         },
       },
       request => outbox.get(request.params.message_id),
+    );
+
+    app.post(
+      '/outbox/replay',
+      {
+        schema: {
+          operationId: 'replayMessages',
+          summary: 'Send all dead messages, or those of one topic, through their handlers again',
+          tags,
+          body: Ref(Replay),
+          response: { 200: Ref(Replayed), ...bodyProblems() },
+        },
+      },
+      async request => ({ replayed: await outbox.replayDead(request.body.topic) }),
+    );
+
+    app.post(
+      '/outbox/:message_id/replay',
+      {
+        schema: {
+          operationId: 'replayMessage',
+          summary: 'Send a dead message through its handler again',
+          tags,
+          params: MessageParams,
+          response: { 200: Ref(Message), ...problems('MESSAGE_NOT_FOUND', 'MESSAGE_STATUS_CONFLICT') },
+        },
+      },
+      request => outbox.replay(request.params.message_id),
+    );
+
+    app.post(
+      '/outbox/:message_id/discard',
+      {
+        schema: {
+          operationId: 'discardMessage',
+          summary: 'Drop a message that is not being handled',
+          tags,
+          params: MessageParams,
+          response: { 200: Ref(Message), ...problems('MESSAGE_NOT_FOUND', 'MESSAGE_STATUS_CONFLICT') },
+        },
+      },
+      request => outbox.discard(request.params.message_id),
     );
   };
 }

@@ -4,7 +4,7 @@ import { Id, Nullable, PageOf, pageQuery, Ref, Strict, Timestamp } from '../http
 export const messageStatuses = ['pending', 'processing', 'failed', 'dead', 'sent', 'discarded'] as const;
 export type MessageStatus = (typeof messageStatuses)[number];
 
-const Topic = Type.String({
+export const Topic = Type.String({
   minLength: 1,
   maxLength: 200,
   pattern: '^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$',
@@ -34,6 +34,7 @@ const message = {
   available_at: Timestamp,
   last_error: Nullable(Type.String()),
   generation: Type.Integer({ description: 'Starts at 1 and rises with every replay.' }),
+  consumer: Nullable(Type.String({ description: 'Of a topic with several handlers: the one this message is for.' })),
   created_at: Timestamp,
   updated_at: Timestamp,
   sent_at: Nullable(Timestamp),
@@ -50,6 +51,7 @@ const messageExample = {
   available_at: '2026-11-22T09:30:00.000Z',
   last_error: null,
   generation: 1,
+  consumer: null,
   created_at: '2026-11-22T09:30:00.000Z',
   updated_at: '2026-11-22T09:30:00.012Z',
   sent_at: '2026-11-22T09:30:00.012Z',
@@ -128,6 +130,13 @@ export const MessageQuery = Strict({
 });
 export type MessageQuery = Static<typeof MessageQuery>;
 
+export const Replay = Strict(
+  { status: Type.Literal('dead'), topic: Type.Optional(Topic) },
+  { $id: 'Replay', examples: [{ status: 'dead', topic: 'forum.integration.chat' }] },
+);
+
+export const Replayed = Type.Object({ replayed: Type.Integer() }, { $id: 'Replayed', examples: [{ replayed: 3 }] });
+
 export const MessageParams = Strict({ message_id: Id });
 
 const counts = Object.fromEntries(messageStatuses.map(status => [status, Type.Integer()])) as Record<
@@ -143,6 +152,15 @@ export const OutboxStats = Type.Object(
     by_topic: Type.Array(Type.Object({ topic: Type.String(), ...counts })),
     oldest_pending_at: Nullable(Timestamp),
     oldest_pending_age_seconds: Nullable(Type.Number()),
+    blocked_lanes: Type.Array(
+      Type.Object({
+        message_key: Type.String(),
+        topic: Type.String(),
+        consumer: Nullable(Type.String()),
+        message_id: Id,
+      }),
+      { description: 'The first 100 keys whose messages wait until a dead one is replayed or discarded.' },
+    ),
   },
   {
     $id: 'OutboxStats',
@@ -153,6 +171,7 @@ export const OutboxStats = Type.Object(
         by_topic: [{ topic: 'forum.integration.chat', ...countsExample }],
         oldest_pending_at: null,
         oldest_pending_age_seconds: null,
+        blocked_lanes: [],
       },
     ],
   },

@@ -31,7 +31,7 @@ describe('a topic pattern', () => {
 });
 
 describe('the backoff', () => {
-  const backoff = { baseMs: 1000, capMs: 900_000 };
+  const backoff = { backoff_base_ms: 1000, backoff_cap_ms: 900_000 };
 
   it('doubles from its base, stays at its cap, and jitters over the upper half', () => {
     expect([1, 2, 3, 11, 12, 500].map(attempt => backoffDelay(backoff, attempt, () => 0))).toEqual([

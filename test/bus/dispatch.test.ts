@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { Handler } from '../../src/bus/handler.ts';
+import type { HandlerDefinition } from '../../src/bus/handler.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { engines } from '../helpers/engines.ts';
 import { Counter, gate, handler } from '../helpers/handling.ts';
@@ -16,7 +16,7 @@ describe.each(engines)('dispatch on %s', engine => {
   let service: TestApp;
   afterEach(() => service.close());
 
-  const start = async (handlers: Handler[], config: object = woken) => {
+  const start = async (handlers: HandlerDefinition[], config: object = woken) => {
     service = await startApp(engine, { config, overrides: { handlers, random: () => 0 } });
   };
   const publish = async (topic: string, payload: unknown, message_key?: string): Promise<string> =>
@@ -210,6 +210,7 @@ describe.each(engines)('dispatch on %s', engine => {
     expect((await service.send('GET', '/bus/topics')).body).toEqual({
       handlers: [{ handler: 'good.ts', topics: ['good'], transactional: false }],
       topics_without_handler: ['nobody'],
+      paused: [],
     });
     const { status, body } = await service.send('GET', '/bus/health');
     expect(status).toBe(200);
@@ -253,5 +254,115 @@ describe.each(engines)('dispatch on %s', engine => {
     await sqlBeside(service.url, "update outbox set lease_token = 'of another worker'");
     await aborted.passed;
     expect(await message(id)).toMatchObject({ status: 'processing', attempts: 1 });
+  });
+
+  it('lets two handlers of one topic fail and retry apart, each with the message as it was published', async () => {
+    const handled = new Counter<string>();
+    const see = (name: string) =>
+      handler(
+        'a',
+        ({ message_id, topic, message_key, payload }, { attempt }) => {
+          handled.add(`${name} ${JSON.stringify([topic, message_key, payload])} ${message_id.includes('~')}`);
+          if (name === 'bad.ts' && attempt < 3) throw new Error('no');
+        },
+        { name },
+      );
+    await start([see('good.ts'), see('bad.ts')], eager);
+    const id = await publish('a', { n: 1 }, 'k');
+    await until(`${id}~bad.ts`, 'sent');
+    expect(await message(id)).toMatchObject({ status: 'sent', attempts: 1, consumer: null });
+    expect(await message(`${id}~good.ts`)).toMatchObject({ status: 'sent', attempts: 1, consumer: 'good.ts' });
+    expect(await message(`${id}~bad.ts`)).toMatchObject({ status: 'sent', attempts: 3, consumer: 'bad.ts' });
+    expect(handled.seen.toSorted()).toEqual([
+      ...Array(3).fill('bad.ts ["a","k",{"n":1}] false'),
+      'good.ts ["a","k",{"n":1}] false',
+    ]);
+  });
+
+  it('fails a handler that takes too long, and tells it so', async () => {
+    const told = gate();
+    await start(
+      [
+        handler(
+          'slow',
+          (_message, { signal: late }) => {
+            late.addEventListener('abort', told.open);
+            return new Promise(() => {});
+          },
+          { policy: { timeout_ms: 20 } },
+        ),
+      ],
+      { ...eager, MAX_ATTEMPTS: '1' },
+    );
+    const id = await publish('slow', null);
+    await told.passed;
+    await until(id, 'dead');
+    expect((await message(id)).last_error).toBe('The handler did not end within 20 ms.');
+  });
+
+  it('refuses what a transactional handler does with its transaction after it is over', async () => {
+    const late = new Counter<Promise<unknown>>();
+    const over = gate();
+    await start([
+      handler(
+        'a',
+        (_message, { tx }) => {
+          // Not awaited: by the time it runs, the write is over.
+          if (tx) late.add(over.passed.then(() => sql`select 1`.execute(tx)));
+        },
+        { transactional: true },
+      ),
+    ]);
+    const id = await publish('a', null);
+    await until(id, 'sent');
+    over.open();
+    const [query] = await late.reach(1);
+    await expect(query).rejects.toThrow('The write is over');
+  });
+
+  it('holds a paused topic until it is resumed, over a restart', async () => {
+    const handled = new Counter<unknown>();
+    const handlers = [handler('a', received => handled.add(received.payload))];
+    await start(handlers, eager);
+    expect((await service.send('POST', '/bus/topics/a/pause')).body).toEqual({ topic: 'a', paused: true });
+    const id = await publish('a', 1);
+    await service.restart();
+    expect((await service.send('GET', '/bus/topics')).body.paused).toEqual(['a']);
+    expect(await message(id)).toMatchObject({ status: 'pending', attempts: 0 });
+    expect(handled.seen).toEqual([]);
+    expect((await service.send('POST', '/bus/topics/a/resume')).body).toEqual({ topic: 'a', paused: false });
+    expect(await handled.reach(1)).toEqual([1]);
+  });
+
+  it('replays and discards the dead over HTTP, with another key for whoever deduplicates', async () => {
+    const keys: string[] = [];
+    let broken = true;
+    await start(
+      [
+        handler('a', (_message, { idempotency_key }) => {
+          keys.push(idempotency_key);
+          if (broken) throw new Error('no');
+        }),
+      ],
+      { ...eager, MAX_ATTEMPTS: '1' },
+    );
+    const [first, second, third] = [await publish('a', 1), await publish('a', 2), await publish('a', 3)];
+    for (const id of [first, second, third]) await until(id, 'dead');
+    broken = false;
+    expect((await service.send('POST', `/outbox/${first}/replay`)).body).toMatchObject({
+      status: 'pending',
+      generation: 2,
+    });
+    expect((await service.send('POST', `/outbox/${second}/discard`)).body).toMatchObject({ status: 'discarded' });
+    await until(first, 'sent');
+    expect((await service.send('POST', `/outbox/${first}/replay`)).body.code).toBe('MESSAGE_STATUS_CONFLICT');
+    expect((await service.send('POST', '/outbox/replay', { status: 'dead', topic: 'b' })).body).toEqual({
+      replayed: 0,
+    });
+    expect((await service.send('POST', '/outbox/replay', { status: 'dead', topic: 'a' })).body).toEqual({
+      replayed: 1,
+    });
+    await until(third, 'sent');
+    expect(keys).toEqual([`${first}:1`, `${second}:1`, `${third}:1`, `${first}:2`, `${third}:2`]);
   });
 });

@@ -12,6 +12,8 @@ export interface TestApp {
   url: string;
   /** Sends a request; a `body` goes as JSON. */
   send: (method: 'GET' | 'POST' | 'PUT' | 'PATCH', url: string, body?: unknown) => Promise<Answer>;
+  /** Closes the service and starts it again on its database. */
+  restart: () => Promise<void>;
   close: () => Promise<void>;
 }
 
@@ -39,11 +41,21 @@ export async function startApp(
 ): Promise<TestApp> {
   const scratch = database ?? (await scratchDatabase(engine));
   const settings = readConfig({ ROLE: 'http', ...config, DATABASE_URL: scratch.url });
-  const app = await buildApp(settings, pino({ level: process.env.TEST_LOG ?? 'silent' }), overrides);
-  await app.ready();
+  const build = async () => {
+    const built = await buildApp(settings, pino({ level: process.env.TEST_LOG ?? 'silent' }), overrides);
+    await built.ready();
+    return built;
+  };
+  let app = await build();
   return {
-    app,
+    get app() {
+      return app;
+    },
     url: scratch.url,
+    async restart() {
+      await app.close();
+      app = await build();
+    },
     async send(method, url, body) {
       const options: InjectOptions = { method, url };
       if (body !== undefined)

@@ -1,13 +1,13 @@
-import type { Handler, HandlerContext } from '../../src/bus/handler.ts';
+import type { HandlerContext, HandlerDefinition, Policy } from '../../src/bus/handler.ts';
 import type { Message } from '../../src/outbox/schemas.ts';
 
 /** A handler for the `handlers` override; its name tells handlers apart. */
 export function handler(
   topic: string | string[],
   handle: (message: Message, context: HandlerContext) => unknown,
-  { name = 'test', transactional = false } = {},
-): Handler {
-  return { name, topics: [topic].flat(), transactional, handle };
+  { name = 'test', transactional = false, policy = {} as Partial<Policy> } = {},
+): HandlerDefinition {
+  return { name, topics: [topic].flat(), transactional, handle, policy };
 }
 
 /** A gate that a test opens: `passed` resolves then. */

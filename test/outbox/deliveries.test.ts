@@ -1,6 +1,7 @@
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readConfig } from '../../src/config.ts';
+import type { Deliveries } from '../../src/outbox/deliveries.ts';
 import type { Delivery } from '../../src/outbox/delivery.ts';
 import type { Outbox } from '../../src/outbox/service.ts';
 import { createServices, type Services } from '../../src/services.ts';
@@ -13,6 +14,7 @@ describe.each(engines)('deliveries on %s', engine => {
   let scratch: Scratch;
   let services: Services;
   let outbox: Outbox;
+  let deliveries: Deliveries;
   let clock: ManualClock;
 
   beforeEach(async () => {
@@ -21,6 +23,7 @@ describe.each(engines)('deliveries on %s', engine => {
     const config = readConfig({ DATABASE_URL: scratch.url, LEASE_MS: String(LEASE), MAX_ATTEMPTS: '3' });
     services = await createServices(config, pino({ level: 'silent' }), { clock });
     outbox = services.outbox;
+    deliveries = services.deliveries;
   });
   afterEach(async () => {
     await services.close();
@@ -35,8 +38,8 @@ describe.each(engines)('deliveries on %s', engine => {
       ...(message_key && { message_key }),
       ...fields,
     });
-  const claim = async (limit = 10) => outbox.claim(limit);
-  const ids = (deliveries: Delivery[]) => deliveries.map(delivery => delivery.message.message_id);
+  const claim = async (limit = 10) => deliveries.claim(limit);
+  const ids = (claimed: Delivery[]) => claimed.map(delivery => delivery.message.message_id);
   const one = async (): Promise<Delivery> => {
     const [delivery] = await claim(1);
     if (!delivery) throw new Error('nothing to claim');
@@ -66,27 +69,27 @@ describe.each(engines)('deliveries on %s', engine => {
     const [a1, b1] = await claim();
     expect(ids([a1, b1] as Delivery[])).toEqual(['a1', 'b1']);
     expect(await claim()).toEqual([]);
-    await outbox.settle(a1 as Delivery, sent);
+    await deliveries.settle(a1 as Delivery, sent);
     expect(ids(await claim())).toEqual(['a2']);
   });
 
   it('keep their key waiting while they are retried', async () => {
     await publish('a1', 'a');
     await publish('a2', 'a');
-    await outbox.settle(await one(), retry);
+    await deliveries.settle(await one(), retry);
     expect(await outbox.get('a1')).toMatchObject({ status: 'failed', last_error: 'busy', attempts: 1 });
     expect(await claim()).toEqual([]);
     clock.advance(5000);
     const again = await one();
     expect(ids([again])).toEqual(['a1']);
-    await outbox.settle(again, sent);
+    await deliveries.settle(again, sent);
     expect(ids(await claim())).toEqual(['a2']);
   });
 
   it('let their key pass when they are dead', async () => {
     await publish('a1', 'a');
     await publish('a2', 'a');
-    await outbox.settle(await one(), { kind: 'dead', error: 'no use' });
+    await deliveries.settle(await one(), { kind: 'dead', error: 'no use', blocks: false });
     expect(await outbox.get('a1')).toMatchObject({ status: 'dead', last_error: 'no use' });
     expect(ids(await claim())).toEqual(['a2']);
   });
@@ -99,13 +102,13 @@ describe.each(engines)('deliveries on %s', engine => {
     const again = await one();
     expect(again.message).toMatchObject({ message_id: 'a1', attempts: 2 });
     const before = await outbox.get('a1');
-    for (const outcome of [sent, retry, { kind: 'dead', error: 'x' }, { kind: 'released' }] as const) {
-      expect(await outbox.settle(late, outcome)).toBe(false);
+    for (const outcome of [sent, retry, { kind: 'dead', error: 'x', blocks: false }, { kind: 'released' }] as const) {
+      expect(await deliveries.settle(late, outcome)).toBe(false);
     }
-    expect(await outbox.renew([late.lease])).toEqual([]);
+    expect(await deliveries.renew([late.lease])).toEqual([]);
     expect(await outbox.get('a1')).toEqual(before);
     expect(await claim()).toEqual([]);
-    expect(await outbox.settle(again, sent)).toBe(true);
+    expect(await deliveries.settle(again, sent)).toBe(true);
     expect(ids(await claim())).toEqual(['a2']);
   });
 
@@ -114,20 +117,20 @@ describe.each(engines)('deliveries on %s', engine => {
     const delivery = await one();
     for (let renewal = 0; renewal < 5; renewal += 1) {
       clock.advance(LEASE - 1);
-      expect(await outbox.renew([delivery.lease])).toEqual([delivery.lease]);
+      expect(await deliveries.renew([delivery.lease])).toEqual([delivery.lease]);
     }
     expect(await claim()).toEqual([]);
-    expect(await outbox.settle(delivery, sent)).toBe(true);
+    expect(await deliveries.settle(delivery, sent)).toBe(true);
   });
 
   it('use up no attempt when they are postponed, released or not handled', async () => {
     await publish('a1', 'a');
-    await outbox.settle(await one(), { kind: 'postponed', until: clock.now() + 1000, error: 'later' });
+    await deliveries.settle(await one(), { kind: 'postponed', until: clock.now() + 1000, error: 'later' });
     expect(await outbox.get('a1')).toMatchObject({ status: 'failed', attempts: 0 });
     clock.advance(1000);
-    await outbox.settle(await one(), { kind: 'released' });
+    await deliveries.settle(await one(), { kind: 'released' });
     expect(await outbox.get('a1')).toMatchObject({ status: 'pending', attempts: 0 });
-    await outbox.settle(await one(), { kind: 'unhandled', error: 'no handler for topic a.b' });
+    await deliveries.settle(await one(), { kind: 'unhandled', error: 'no handler for topic a.b' });
     expect(await outbox.get('a1')).toMatchObject({
       status: 'failed',
       attempts: 0,
@@ -138,15 +141,15 @@ describe.each(engines)('deliveries on %s', engine => {
   it('without a handler wait, hold up their own key only, and go on when a handler appears', async () => {
     await publish('a1', 'a');
     await publish('a2', 'a');
-    await outbox.settle(await one(), { kind: 'unhandled', error: 'no handler for topic a.b' });
+    await deliveries.settle(await one(), { kind: 'unhandled', error: 'no handler for topic a.b' });
     clock.advance(365 * 86_400_000);
     expect(await claim()).toEqual([]);
     await publish('b1', 'b', { topic: 'other' });
     expect(ids(await claim())).toEqual(['b1']);
     expect(await outbox.topicsWithoutHandler()).toEqual(['a.b']);
-    await outbox.unparkHandled(topic => topic !== 'a.b');
+    await deliveries.unparkReady(topic => topic !== 'a.b');
     expect(await claim()).toEqual([]);
-    await outbox.unparkHandled(topic => topic === 'a.b');
+    await deliveries.unparkReady(topic => topic === 'a.b');
     expect(await outbox.topicsWithoutHandler()).toEqual([]);
     expect(ids(await claim())).toEqual(['a1']);
   });
@@ -157,7 +160,7 @@ describe.each(engines)('deliveries on %s', engine => {
     const effect = async () => {
       throw new Error('constraint');
     };
-    await expect(outbox.settleWith(delivery, effect)).rejects.toThrow('constraint');
+    await expect(deliveries.settleWith(delivery, effect)).rejects.toThrow('constraint');
     expect((await outbox.get('m1')).status).toBe('processing');
     clock.advance(LEASE);
     const again = await one();
@@ -165,9 +168,9 @@ describe.each(engines)('deliveries on %s', engine => {
     const counted = async () => {
       begun += 1;
     };
-    expect(await outbox.settleWith(delivery, counted)).toBe(false);
+    expect(await deliveries.settleWith(delivery, counted)).toBe(false);
     expect(begun).toBe(0);
-    expect(await outbox.settleWith(again, counted)).toBe(true);
+    expect(await deliveries.settleWith(again, counted)).toBe(true);
     expect(begun).toBe(1);
     expect((await outbox.get('m1')).status).toBe('sent');
   });
@@ -175,7 +178,7 @@ describe.each(engines)('deliveries on %s', engine => {
   it('keep a bounded history of their attempts', async () => {
     await publish('m1');
     for (let attempt = 1; attempt <= 30; attempt += 1) {
-      await outbox.settle(await one(), { ...retry, error: `error ${attempt}` });
+      await deliveries.settle(await one(), { ...retry, error: `error ${attempt}` });
       clock.advance(5000);
     }
     const { attempt_history } = await outbox.get('m1');
@@ -187,8 +190,8 @@ describe.each(engines)('deliveries on %s', engine => {
     await publish('m1');
     await publish('m2');
     await publish('m3', 'k', { topic: 'c' });
-    await outbox.settle(await one(), sent);
-    await outbox.settle(await one(), { kind: 'dead', error: 'x' });
+    await deliveries.settle(await one(), sent);
+    await deliveries.settle(await one(), { kind: 'dead', error: 'x', blocks: false });
     clock.advance(2500);
     const stats = await outbox.stats();
     expect(stats.by_status).toEqual({ pending: 1, processing: 0, failed: 0, dead: 1, sent: 1, discarded: 0 });
@@ -203,10 +206,184 @@ describe.each(engines)('deliveries on %s', engine => {
     await publish('a1', 'a');
     await publish('m1');
     await claim();
-    const taken = await outbox.takeBack();
+    const taken = await deliveries.takeBack();
     expect(taken).toBe(engine === 'sqlite' ? 2 : 0);
     if (engine === 'postgres') clock.advance(LEASE);
     expect(ids(await claim())).toEqual(['a1', 'm1']);
     expect(await outbox.get('a1')).toMatchObject({ attempts: 2 });
+  });
+
+  describe('with several consumers', () => {
+    const route = async () => deliveries.settle(await one(), { kind: 'routed', consumers: ['x.ts', 'y.ts'] });
+
+    it('become one message per consumer, as it was published', async () => {
+      await publish('m1', 'k');
+      await route();
+      expect((await outbox.get('m1')).status).toBe('sent');
+      const claimed = await claim();
+      expect(
+        claimed.map(({ consumer, message }) => [consumer, message.message_id, message.topic, message.message_key]),
+      ).toEqual([
+        ['x.ts', 'm1', 'a.b', 'k'],
+        ['y.ts', 'm1', 'a.b', 'k'],
+      ]);
+      expect(claimed[0]?.message.payload).toEqual({ n: 'm1' });
+      expect(await outbox.get('m1~x.ts')).toMatchObject({ status: 'processing', consumer: 'x.ts' });
+    });
+
+    it('keep the order of a key for each consumer, and one consumer waits for none of the others', async () => {
+      for (const id of ['m1', 'm2']) await publish(id, 'k');
+      await route();
+      const [m2, x1, y1] = (await claim()).sort((a, b) => String(a.consumer).localeCompare(String(b.consumer)));
+      expect([m2?.message.message_id, x1?.consumer, y1?.consumer]).toEqual(['m2', 'x.ts', 'y.ts']);
+      await deliveries.settle(m2 as Delivery, { kind: 'routed', consumers: ['x.ts', 'y.ts'] });
+      await deliveries.settle(x1 as Delivery, retry);
+      await deliveries.settle(y1 as Delivery, sent);
+      const [y2, ...none] = await claim();
+      expect([y2?.consumer, y2?.message.message_id, none]).toEqual(['y.ts', 'm2', []]);
+      expect(await deliveries.consumersInLanes()).toEqual(expect.arrayContaining(['x.ts', 'y.ts']));
+    });
+
+    it('do not meet a key that is spelled like the lane of a consumer', async () => {
+      await publish('m1', 'k');
+      await route();
+      for (const key of ['x.ts k', '@["x.ts","k"]', '=k', 'k']) await publish(key, key);
+      expect(await claim(20)).toHaveLength(6);
+    });
+  });
+
+  describe('that are dead', () => {
+    const die = async (blocks: boolean) => deliveries.settle(await one(), { kind: 'dead', error: 'x', blocks });
+
+    it('are replayed into their lane with all attempts, a new generation and their history', async () => {
+      await publish('a1', 'a');
+      await publish('a2', 'a');
+      await die(false);
+      const [a2] = await claim();
+      expect(await outbox.replay('a1')).toMatchObject({ status: 'pending', generation: 2, attempts: 0 });
+      // a2 is being handled: a1 waits for its turn, and no two messages of a key are handled at once.
+      expect(await claim()).toEqual([]);
+      await deliveries.settle(a2 as Delivery, sent);
+      const again = await one();
+      expect(again.message).toMatchObject({ message_id: 'a1', generation: 2, attempts: 1 });
+      await deliveries.settle(again, sent);
+      const { attempt_history } = await outbox.get('a1');
+      expect(attempt_history.map(({ generation, outcome }) => [generation, outcome])).toEqual([
+        [1, 'dead'],
+        [2, 'sent'],
+      ]);
+    });
+
+    it('take their old place among the messages of their key when replayed', async () => {
+      for (const id of ['a1', 'a2', 'a3']) await publish(id, 'a');
+      await die(false);
+      const [a2] = await claim();
+      await outbox.replay('a1');
+      await deliveries.settle(a2 as Delivery, sent);
+      expect(ids(await claim())).toEqual(['a1']);
+    });
+
+    it('can be replayed all at once, by topic, none lost', async () => {
+      for (let n = 0; n < 230; n += 1)
+        await publish(`m${n}`, n % 2 ? `k${n % 7}` : undefined, { topic: n % 5 ? 'a.b' : 'c' });
+      const dying = async () => {
+        for (let batch = await claim(100); batch.length > 0; batch = await claim(100)) {
+          for (const delivery of batch) await deliveries.settle(delivery, { kind: 'dead', error: 'x', blocks: false });
+        }
+      };
+      await dying();
+      expect(await outbox.replayDead('c')).toBe(46);
+      expect(await outbox.replayDead(undefined)).toBe(184);
+      expect(await outbox.replayDead(undefined)).toBe(0);
+      expect((await outbox.stats()).by_status).toMatchObject({ dead: 0, pending: 230 });
+      await dying();
+      expect((await outbox.stats()).by_status).toMatchObject({ dead: 230, pending: 0 });
+    });
+
+    it('may block their key until they are replayed or discarded', async () => {
+      for (const id of ['a1', 'a2', 'a3']) await publish(id, 'a');
+      await die(true);
+      clock.advance(86_400_000);
+      await publish('a4', 'a');
+      expect(await claim()).toEqual([]);
+      expect((await outbox.stats()).blocked_lanes).toEqual([
+        { message_key: 'a', topic: 'a.b', consumer: null, message_id: 'a1' },
+      ]);
+      await outbox.replay('a1');
+      expect((await outbox.stats()).blocked_lanes).toEqual([]);
+      await die(true);
+      await outbox.discard('a1');
+      expect(ids(await claim())).toEqual(['a2']);
+      expect((await outbox.stats()).blocked_lanes).toEqual([]);
+    });
+  });
+
+  it('can be discarded unless they are being handled or sent, and their key goes on', async () => {
+    for (const id of ['a1', 'a2', 'a3', 'a4']) await publish(id, 'a');
+    const a1 = await one();
+    const refused = { code: 'MESSAGE_STATUS_CONFLICT' };
+    await expect(outbox.discard('a1')).rejects.toMatchObject(refused);
+    await expect(outbox.replay('a1')).rejects.toMatchObject(refused);
+    await outbox.discard('a2');
+    expect(await claim()).toEqual([]);
+    await deliveries.settle(a1, sent);
+    await expect(outbox.discard('a1')).rejects.toMatchObject(refused);
+    await deliveries.settle(await one(), retry);
+    await outbox.discard('a3');
+    expect(await outbox.discard('a3')).toMatchObject({ status: 'discarded' });
+    expect(ids(await claim())).toEqual(['a4']);
+  });
+
+  it('of a paused topic wait until it is resumed, those of other topics do not', async () => {
+    await publish('a1', 'a');
+    await publish('m1', undefined, { topic: 'other' });
+    await outbox.pause('a.b');
+    await publish('a2', 'a');
+    const other = await one();
+    expect(ids([other])).toEqual(['m1']);
+    await deliveries.settle(other, sent);
+    clock.advance(86_400_000);
+    await deliveries.unparkReady(() => true);
+    expect(await claim()).toEqual([]);
+    expect(await outbox.get('a1')).toMatchObject({ status: 'pending', attempts: 0 });
+    expect(await outbox.pausedTopics()).toEqual(['a.b']);
+    await deliveries.resume('a.b');
+    expect(ids(await claim())).toEqual(['a1']);
+  });
+
+  it('of one key with a long backlog take turns with those of other keys', async () => {
+    for (let n = 0; n < 20; n += 1) await publish(`a${n}`, 'a');
+    clock.advance(1000);
+    await publish('b0', 'b');
+    const order: string[] = [];
+    for (let n = 0; n < 3; n += 1) {
+      clock.advance(1);
+      const delivery = await one();
+      order.push(delivery.message.message_id);
+      await deliveries.settle(delivery, sent);
+    }
+    expect(order).toEqual(['a0', 'b0', 'a1']);
+  });
+
+  it('leave when they have been done for long enough, and only then', async () => {
+    for (const id of ['old', 'dead', 'gone']) await publish(id);
+    await deliveries.settle(await one(), sent);
+    await deliveries.settle(await one(), { kind: 'dead', error: 'x', blocks: false });
+    await outbox.discard('gone');
+    const week = 168 * 3_600_000;
+    clock.advance(week);
+    for (let n = 0; n < 450; n += 1) await publish(`new${n}`);
+    await deliveries.settle(await one(), sent);
+    await deliveries.deleteOld();
+    expect((await outbox.stats()).by_status).toMatchObject({ sent: 2, dead: 1, pending: 449, discarded: 1 });
+    clock.advance(1);
+    await deliveries.deleteOld();
+    await expect(outbox.get('old')).rejects.toMatchObject({ code: 'MESSAGE_NOT_FOUND' });
+    await expect(outbox.get('gone')).rejects.toMatchObject({ code: 'MESSAGE_NOT_FOUND' });
+    expect((await outbox.get('dead')).status).toBe('dead');
+    expect((await outbox.get('new0')).status).toBe('sent');
+    clock.advance(week);
+    await deliveries.deleteOld();
+    await expect(outbox.get('new0')).rejects.toMatchObject({ code: 'MESSAGE_NOT_FOUND' });
   });
 });

@@ -1,0 +1,226 @@
+import { type Clock, type NewUid, toTimestamp } from '../clock.ts';
+import type { Database, Tx } from '../db/database.ts';
+import type { Changes } from '../db/schema.ts';
+import type { Events } from '../events/service.ts';
+import { type Delivery, type Lease, type MessageRow, type Outcome, parking } from './delivery.ts';
+import { toMessages } from './message.ts';
+import {
+  claimMessages,
+  consumersInLanes,
+  countSent,
+  deleteDone,
+  endAllLeases,
+  endLease,
+  insertMessages,
+  parkedFor,
+  pausedTopics,
+  promoteNext,
+  renewLeases,
+  setPaused,
+  unpark,
+} from './repository.ts';
+import type { Attempt, Message, MessageStatus } from './schemas.ts';
+
+export type Deliveries = ReturnType<typeof createDeliveries>;
+
+interface Dependencies {
+  db: Database;
+  clock: Clock;
+  newUid: NewUid;
+  events: Pick<Events, 'at'>;
+  /** Names this process in leases and attempt histories. */
+  workerName: string;
+  leaseMs: number;
+  /** How long messages are kept that are done; 0 keeps them. */
+  retentionMs: number;
+  /** Called after a commit that may have made a message claimable. */
+  wake: () => void;
+}
+
+/** Attempts kept per message. */
+const HISTORY_KEPT = 20;
+const ERROR_LENGTH = 2000;
+/** Messages that one transaction takes out of parking. */
+const UNPARK_BATCH = 500;
+/** Messages that one transaction of the retention looks at, and transactions per sweep: a few milliseconds each. */
+const RETENTION_BATCH = 200;
+const RETENTION_BATCHES = 20;
+
+/** Messages as workers see them: taken under a lease, settled by whoever still holds it. */
+export function createDeliveries(dependencies: Dependencies) {
+  const { db, clock, newUid, events, workerName, leaseMs, retentionMs, wake } = dependencies;
+  /** Where the retention goes on; a restart begins at the beginning. */
+  let retainedUpTo = 0;
+
+  /** Settles a delivery in `tx`. False, and nothing changed, if its lease has been lost. */
+  async function settleIn(tx: Tx, delivery: Delivery, outcome: Outcome): Promise<boolean> {
+    const { changes, leavesLane } = settled(delivery, outcome, clock.now(), workerName);
+    if (!(await endLease(tx, delivery.lease, changes))) return false;
+    if (leavesLane && delivery.lane !== null) await promoteNext(tx, delivery.lane);
+    if (outcome.kind === 'routed')
+      await insertMessages(
+        tx,
+        outcome.consumers.map(consumer => forConsumer(delivery, consumer)),
+      );
+    if (outcome.kind === 'sent') await countSent(tx, delivery.message.topic);
+    tx.afterCommit(wake);
+    return true;
+  }
+
+  /** The message of one consumer among several. */
+  function forConsumer({ message, row }: Delivery, consumer: string) {
+    const { message_id, topic, message_key, max_attempts } = message;
+    const { payload, event_sequence } = row;
+    const content = { topic, message_key, payload, event_sequence, max_attempts, created_at: clock.now() };
+    return { message_id: `${message_id}~${consumer}`, origin_id: message_id, consumer, ...content };
+  }
+
+  /** Claims in `tx`; messages of paused topics are put aside instead, until their topic is resumed. */
+  async function claimIn(tx: Tx, limit: number, lease_token: string, now: number): Promise<MessageRow[]> {
+    const rows = await claimMessages(tx, { limit, lease_token, leased_by: workerName, leaseMs, now });
+    if (rows.length === 0) return rows;
+    const paused = new Set(await pausedTopics(tx));
+    const held = rows.filter(row => paused.has(row.topic));
+    for (const { position, topic, attempts, last_error } of held) {
+      const status = last_error === null ? 'pending' : 'failed';
+      const aside = { parked: parking.resume(topic), claimable_at: null, attempts: attempts - 1 };
+      await endLease(tx, { position, lease_token }, { status, ...aside });
+    }
+    // There may be others behind those.
+    if (held.length > 0) tx.afterCommit(wake);
+    return rows.filter(row => !paused.has(row.topic));
+  }
+
+  async function unparkAll(parked: string): Promise<void> {
+    let freed: number;
+    do {
+      freed = await db.write(tx => unpark(tx, parked, UNPARK_BATCH));
+      if (freed > 0) wake();
+    } while (freed === UNPARK_BATCH);
+  }
+
+  return {
+    /** Leases up to `limit` due messages to this process. */
+    async claim(limit: number): Promise<Delivery[]> {
+      const lease_token = newUid();
+      const now = clock.now();
+      const rows = await db.write(tx => claimIn(tx, limit, lease_token, now));
+      const messages = await toMessages(events, db.read, rows);
+      return rows.map((row, index) => ({
+        lease: { position: row.position, lease_token },
+        lane: row.lane,
+        row,
+        message: { ...(messages[index] as Message), message_id: row.origin_id ?? row.message_id },
+        consumer: row.consumer,
+        claimedAt: now,
+        history: JSON.parse(row.history),
+      }));
+    },
+
+    /** Prolongs these leases and answers those that are still held. */
+    renew: (leases: Lease[]): Promise<Lease[]> => db.write(tx => renewLeases(tx, leases, leaseMs)),
+
+    /** False, and nothing changed, if the lease has been lost. */
+    settle: (delivery: Delivery, outcome: Outcome): Promise<boolean> => db.write(tx => settleIn(tx, delivery, outcome)),
+
+    /**
+     * Runs `effect` in the transaction that marks the message sent: both happen, or neither.
+     * False, and the effect not begun, if the lease has been lost.
+     */
+    async settleWith(delivery: Delivery, effect: (tx: Tx) => Promise<void>): Promise<boolean> {
+      return db.write(async tx => {
+        const held = await settleIn(tx, delivery, { kind: 'sent' });
+        if (held) await effect(tx);
+        return held;
+      });
+    },
+
+    /** Releases a topic that was paused; every process goes on with it. */
+    async resume(topic: string): Promise<void> {
+      await db.write(tx => setPaused(tx, topic, 0));
+      await unparkAll(parking.resume(topic));
+    },
+
+    /**
+     * Lets messages be claimed again that have what they waited for: a handler that is there now, or a topic that was
+     * resumed by a process that died before it had freed them all.
+     */
+    async unparkReady(isHandled: (topic: string, consumer: string | null) => boolean): Promise<void> {
+      const waiting = await parkedFor(db.read);
+      if (waiting.length === 0) return;
+      const paused = new Set(await pausedTopics(db.read));
+      for (const parked of waiting) {
+        const { waitsFor, topic, consumer } = parking.parse(parked);
+        if (waitsFor === 'handler' ? isHandled(topic, consumer) : !paused.has(topic)) await unparkAll(parked);
+      }
+    },
+
+    /** Takes back what a killed predecessor had claimed. On SQLite only: the file's lock says that it is dead. */
+    takeBack: async (): Promise<number> => (db.engine === 'sqlite' ? db.write(endAllLeases) : 0),
+
+    /** The consumers that have messages of their own waiting in lanes. */
+    consumersInLanes: (): Promise<string[]> => consumersInLanes(db.read),
+
+    /** Deletes sent and discarded messages that are old enough, a few at a time, so that no write waits for long. */
+    async deleteOld(): Promise<void> {
+      if (retentionMs === 0) return;
+      const before = clock.now() - retentionMs;
+      for (let batch = 0; batch < RETENTION_BATCHES; batch += 1) {
+        const next = await db.write(tx => deleteDone(tx, retainedUpTo, before, RETENTION_BATCH));
+        retainedUpTo = next ?? 0;
+        if (next === null) return;
+      }
+    },
+  };
+}
+
+/** What an outcome makes of a row, and whether the message leaves its lane to the next one. */
+function settled(
+  { message, claimedAt, consumer, history }: Delivery,
+  outcome: Outcome,
+  now: number,
+  worker: string,
+): { changes: Changes<'outbox'>; leavesLane: boolean } {
+  const error = 'error' in outcome ? outcome.error.slice(0, ERROR_LENGTH) : null;
+  const entry = (status: MessageStatus): string => {
+    const { attempts, generation } = message;
+    const times = { started_at: toTimestamp(claimedAt), duration_ms: Math.max(0, now - claimedAt) };
+    const attempt: Attempt = { attempt: attempts, generation, ...times, worker, outcome: status, error };
+    return JSON.stringify([...history, attempt].slice(-HISTORY_KEPT));
+  };
+  const gone = { lane: null, claimable_at: null };
+  const unused = Math.max(0, message.attempts - 1);
+  switch (outcome.kind) {
+    case 'sent':
+    case 'routed': {
+      const changes = { status: 'sent' as const, sent_at: now, last_error: null, history: entry('sent') };
+      return { leavesLane: true, changes: { ...gone, ...changes, updated_at: now } };
+    }
+    case 'dead': {
+      const attempts = Math.min(message.attempts, message.max_attempts);
+      const changes = { status: 'dead' as const, attempts, last_error: error, history: entry('dead') };
+      const place = outcome.blocks ? { claimable_at: null } : gone;
+      return { leavesLane: !outcome.blocks, changes: { ...place, ...changes, updated_at: now } };
+    }
+    case 'retry': {
+      const at = now + outcome.delayMs;
+      const changes = { status: 'failed' as const, last_error: error, history: entry('failed') };
+      return { leavesLane: false, changes: { available_at: at, claimable_at: at, ...changes, updated_at: now } };
+    }
+    case 'postponed': {
+      const due = { available_at: outcome.until, claimable_at: outcome.until };
+      const changes = { status: 'failed' as const, attempts: unused, last_error: error };
+      return { leavesLane: false, changes: { ...due, ...changes, updated_at: now } };
+    }
+    case 'unhandled': {
+      const held = { parked: parking.handler(message.topic, consumer), claimable_at: null };
+      const changes = { status: 'failed' as const, attempts: unused, last_error: error };
+      return { leavesLane: false, changes: { ...held, ...changes, updated_at: now } };
+    }
+    case 'released':
+      return {
+        leavesLane: false,
+        changes: { status: 'pending', attempts: unused, claimable_at: now, updated_at: now },
+      };
+  }
+}
