@@ -53,12 +53,14 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const questions = createQuestions({ db, events, control });
     const signals = createSignals({ db, events, control, questions });
 
+    // Process ids come back, in containers at every start; names must not.
+    const workerName = `${hostname()}-${process.pid}-${uid().slice(-8)}`;
     const deliveries = createDeliveries({
       db,
       clock,
       newUid: uid,
       events,
-      workerName: `${hostname()}-${process.pid}`,
+      workerName,
       leaseMs: config.LEASE_MS,
       retentionMs: config.OUTBOX_RETENTION_HOURS * 3_600_000,
       wake,
@@ -75,8 +77,13 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       leaseMs: config.LEASE_MS,
     });
 
+    const takeBack = async () => {
+      const count = await deliveries.takeBack();
+      if (count > 0) log.warn({ count }, 'took back the messages of a process that has died');
+    };
     const housekeeping = new Housekeeping(
       async () => {
+        await takeBack();
         await deliveries.unparkReady((topic, consumer) => isHandled(registry, topic, consumer));
         await deliveries.deleteOld();
       },
@@ -97,10 +104,10 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       signals,
       worker,
 
-      /** Starts the worker, after taking back what a killed predecessor left behind. */
+      /** Starts the worker, after taking back what a killed predecessor had claimed. */
       async start(): Promise<void> {
-        const taken = await deliveries.takeBack();
-        if (taken > 0) log.warn({ count: taken }, 'took back the messages of a process that had died');
+        await db.presence.announce(workerName);
+        await takeBack();
         if (config.ROLE === 'http') return;
         worker.start();
         housekeeping.start();

@@ -31,6 +31,8 @@ export interface PassResult {
 interface Running {
   delivery: Delivery;
   abort: AbortController;
+  /** When the lease was last known to be held, on this process's monotonic clock. */
+  heldAt: number;
   done: Promise<Ending>;
 }
 
@@ -159,7 +161,7 @@ export class Worker {
       this.#running.delete(key);
       this.wake();
     });
-    this.#running.set(key, { delivery, abort, done });
+    this.#running.set(key, { delivery, abort, heldAt: performance.now(), done });
     return done;
   }
 
@@ -196,16 +198,20 @@ export class Worker {
 
   /** A third of the lease leaves two more tries before it runs out. */
   async #renew(): Promise<void> {
-    const leases = [...this.#running.values()].map(running => running.delivery.lease);
-    if (leases.length === 0) return;
+    const running = [...this.#running.values()];
+    if (running.length === 0) return;
+    const now = performance.now();
     try {
-      const held = new Set((await this.#deps.store.renew(leases)).map(leaseKey));
-      for (const lease of leases) {
-        if (!held.has(leaseKey(lease)))
-          this.#running.get(leaseKey(lease))?.abort.abort(new Error('The lease was lost.'));
+      const held = new Set((await this.#deps.store.renew(running.map(({ delivery }) => delivery.lease))).map(leaseKey));
+      for (const one of running) {
+        if (held.has(leaseKey(one.delivery.lease))) one.heldAt = now;
+        else one.abort.abort(new Error('The lease was lost.'));
       }
     } catch (error) {
       this.#deps.log.error({ err: error }, 'leases could not be renewed');
+      // Without the database nobody can say that the lease is lost; by the clock it is.
+      const lost = running.filter(({ heldAt }) => now - heldAt >= this.#deps.leaseMs);
+      for (const one of lost) one.abort.abort(new Error('The lease ran out.'));
     }
   }
 }

@@ -1,5 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Expression, Kysely, KyselyPlugin, Transaction } from 'kysely';
+import type { Presence } from './presence.ts';
 import type { Schema } from './schema.ts';
 
 export type Engine = 'sqlite' | 'postgres';
@@ -29,6 +30,8 @@ export interface Database {
   readonly engine: Engine;
   readonly read: Reader;
   write<T>(work: (tx: Tx) => Promise<T>): Promise<T>;
+  /** Which processes that share this database are alive. */
+  readonly presence: Presence;
   /** Applies the migrations that are missing and answers their names. @throws StartError if the schema is newer than the code. */
   migrate(): Promise<string[]>;
   /** Names of the migrations that are known here and not applied there. */

@@ -7,6 +7,7 @@ import type { Logger } from '../logging.ts';
 import { type Database, refuseInsideWrite, runWrite } from './database.ts';
 import { errorCode } from './errors.ts';
 import { migrateToLatest, missingMigrations } from './migrator.ts';
+import { advisoryPresence, type Presence } from './presence.ts';
 import type { Schema } from './schema.ts';
 
 /** The advisory lock that serialises the writes of all processes on one database ("forumbus" as eight ASCII bytes). */
@@ -40,15 +41,17 @@ export async function openPostgres(url: string, log: Logger, leaseClock?: Clock)
     throw new StartError(`The database ${maskedUrl(url)} cannot be reached (${reason}).`);
   }
   const serverNow = sql<number>`(extract(epoch from statement_timestamp()) * 1000)::bigint`;
-  return postgresDatabase(pool, () => (leaseClock ? sql<number>`${leaseClock.now()}::bigint` : serverNow));
+  const presence = advisoryPresence(url, pool, log);
+  return postgresDatabase(pool, presence, () => (leaseClock ? sql<number>`${leaseClock.now()}::bigint` : serverNow));
 }
 
-function postgresDatabase(pool: pg.Pool, leaseNow: () => Expression<number>): Database {
+function postgresDatabase(pool: pg.Pool, presence: Presence, leaseNow: () => Expression<number>): Database {
   const root = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
   const read = root.withPlugin(refuseInsideWrite);
   return {
     engine: 'postgres',
     read: { query: read },
+    presence,
     write: work =>
       runWrite(
         inner =>
@@ -61,7 +64,10 @@ function postgresDatabase(pool: pg.Pool, leaseNow: () => Expression<number>): Da
       ),
     migrate: () => migrateToLatest(root, 'postgres'),
     missingMigrations: () => missingMigrations(read, 'postgres'),
-    close: () => root.destroy(),
+    async close() {
+      await presence.close();
+      await root.destroy();
+    },
   };
 }
 

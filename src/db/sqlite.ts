@@ -17,6 +17,7 @@ import { StartError } from '../errors.ts';
 import { type Database, refuseInsideWrite, runWrite } from './database.ts';
 import { errorCode } from './errors.ts';
 import { migrateToLatest, missingMigrations } from './migrator.ts';
+import { soleProcess } from './presence.ts';
 import type { Schema } from './schema.ts';
 
 /** How long a write waits for another program's transaction before it gives up. Milliseconds. */
@@ -70,6 +71,7 @@ function sqliteDatabase(
   return {
     engine: 'sqlite',
     read: { query: read },
+    presence: soleProcess(),
     write: work =>
       runWrite(
         inner => root.transaction().execute(inner),

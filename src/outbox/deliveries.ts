@@ -9,9 +9,10 @@ import {
   consumersInLanes,
   countSent,
   deleteDone,
-  endAllLeases,
   endLease,
+  endLeasesOf,
   insertMessages,
+  leaseHolders,
   parkedFor,
   pausedTopics,
   promoteNext,
@@ -155,8 +156,14 @@ export function createDeliveries(dependencies: Dependencies) {
       }
     },
 
-    /** Takes back what a killed predecessor had claimed. On SQLite only: the file's lock says that it is dead. */
-    takeBack: async (): Promise<number> => (db.engine === 'sqlite' ? db.write(endAllLeases) : 0),
+    /** Takes back what dead processes had claimed, without waiting for their leases, and answers how much it was. */
+    async takeBack(): Promise<number> {
+      const dead = await db.presence.deadAmong(await leaseHolders(db.read));
+      if (dead.length === 0) return 0;
+      const taken = await db.write(tx => endLeasesOf(tx, dead));
+      wake();
+      return taken;
+    },
 
     /** The consumers that have messages of their own waiting in lanes. */
     consumersInLanes: (): Promise<string[]> => consumersInLanes(db.read),

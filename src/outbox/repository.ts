@@ -121,13 +121,21 @@ export async function promoteNext(tx: Tx, lane: string): Promise<void> {
     .execute();
 }
 
-/** Gives every lease back, whoever holds it. Only for a process that knows that nobody else can be alive. */
-export async function endAllLeases(tx: Tx): Promise<number> {
+/** The processes that hold leases. */
+export async function leaseHolders(reader: Reader): Promise<string[]> {
+  const query = reader.query.selectFrom('outbox').select('leased_by').distinct();
+  const rows = await query.where('status', '=', 'processing').where('status', '<>', sql.lit('sent')).execute();
+  return rows.map(row => row.leased_by as string);
+}
+
+/** Takes the leases of these processes from them and answers how many there were. */
+export async function endLeasesOf(tx: Tx, holders: string[]): Promise<number> {
   const { numUpdatedRows } = await tx.query
     .updateTable('outbox')
     .set(eb => ({ status: 'pending', lease_token: null, leased_by: null, claimable_at: eb.ref('available_at') }))
     .where('status', '=', 'processing')
     .where('status', '<>', sql.lit('sent'))
+    .where('leased_by', 'in', holders)
     .executeTakeFirst();
   return Number(numUpdatedRows);
 }

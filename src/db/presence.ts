@@ -1,0 +1,87 @@
+import pg from 'pg';
+import type { Logger } from '../logging.ts';
+
+/** A name must be missing at two looks this far apart before its process counts as dead. Milliseconds. */
+const SECOND_LOOK_MS = 250;
+const RECONNECT_MS = 100;
+
+/** Says which processes are alive, by something that ends with its holder, however that ends. */
+export interface Presence {
+  /** Makes this process known under a name that nobody else has. */
+  announce(name: string): Promise<void>;
+  /** Those of these names whose process is dead. */
+  deadAmong(names: string[]): Promise<string[]>;
+  close(): Promise<void>;
+}
+
+/** One process per file: whoever holds the file's lock is the only one alive. */
+export function soleProcess(): Presence {
+  let own: string | undefined;
+  return {
+    async announce(name) {
+      own = name;
+    },
+    deadAmong: async names => names.filter(name => name !== own),
+    async close() {},
+  };
+}
+
+/**
+ * On PostgreSQL each process holds an advisory lock of its own on a connection of its own; the server drops it as soon
+ * as the connection is gone. A living process whose connection broke connects again at once, well before the second look.
+ */
+export function advisoryPresence(url: string, pool: pg.Pool, log: Logger): Presence {
+  let own: string | undefined;
+  let client: pg.Client | undefined;
+  let retry: NodeJS.Timeout | undefined;
+  const missingSince = new Map<string, number>();
+
+  async function connect(): Promise<void> {
+    const next = new pg.Client({ connectionString: url, keepAlive: true, application_name: 'forumbus presence' });
+    next.on('error', error => log.warn({ err: error }, 'the presence connection broke'));
+    next.once('end', () => {
+      if (client === next) reconnectLater();
+    });
+    await next.connect();
+    client = next;
+    await next.query('select pg_advisory_lock(hashtextextended($1, 0))', [own]);
+  }
+
+  function reconnectLater(): void {
+    client = undefined;
+    retry = setTimeout(() => connect().catch(reconnectLater), RECONNECT_MS).unref();
+  }
+
+  return {
+    async announce(name) {
+      own = name;
+      await connect();
+    },
+
+    async deadAmong(names) {
+      const now = performance.now();
+      const { rows } = await pool.query<{ name: string }>(MISSING, [names.filter(name => name !== own)]);
+      const missing = rows.map(row => row.name);
+      for (const name of missingSince.keys()) if (!missing.includes(name)) missingSince.delete(name);
+      for (const name of missing) if (!missingSince.has(name)) missingSince.set(name, now);
+      return missing.filter(name => now - (missingSince.get(name) ?? now) >= SECOND_LOOK_MS);
+    },
+
+    async close() {
+      clearTimeout(retry);
+      const last = client;
+      client = undefined;
+      await last?.end();
+    },
+  };
+}
+
+/** pg_locks shows a 64-bit advisory lock as two halves. */
+const MISSING = `
+  select name from unnest($1::text[]) as name
+  where not exists (
+    select 1 from pg_locks
+    where locktype = 'advisory' and objsubid = 1 and granted
+      and database = (select oid from pg_database where datname = current_database())
+      and (classid::bigint << 32) | objid::bigint = hashtextextended(name, 0)
+  )`;
