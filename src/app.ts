@@ -9,9 +9,11 @@ import { newUid } from './clock.ts';
 import type { Config } from './config.ts';
 import { controlRoutes } from './control/routes.ts';
 import * as control from './control/schemas.ts';
+import { Refusal } from './errors.ts';
 import { eventRoutes } from './events/routes.ts';
 import * as events from './events/schemas.ts';
 import { useDrain } from './http/drain.ts';
+import { useJson } from './http/json.ts';
 import { useOpenapi } from './http/openapi.ts';
 import { frameworkProblem, Problem, socketProblem, useProblems } from './http/problems.ts';
 import { useValidation } from './http/validation.ts';
@@ -37,11 +39,17 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
     routerOptions: { maxParamLength: 4000 },
     return503OnClosing: false,
     frameworkErrors: frameworkProblem,
-    clientErrorHandler: socketProblem,
+    clientErrorHandler: socketProblem(log),
+    // Node would answer a request without a Host header itself, without a body.
+    http: { requireHostHeader: false },
   });
-  app.removeContentTypeParser('text/plain');
+  // And one that expects anything but 100-continue.
+  app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id);
+    if (request.headers.host === undefined && request.raw.httpVersion === '1.1') {
+      throw new Refusal('MALFORMED_REQUEST', 'An HTTP/1.1 request needs a Host header.');
+    }
   });
 
   const components = [
@@ -50,6 +58,7 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
     ...[events, threads, control, questions, signals, outbox, bus].flatMap(componentsOf),
   ];
   useProblems(app);
+  useJson(app);
   useValidation(app, components);
   const drain = useDrain(app, config.SHUTDOWN_GRACE_MS);
   await useOpenapi(app, components, packageJson.version);
@@ -66,15 +75,18 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
   await app.register(healthRoutes(createHealth({ ...services, drain }), drain));
 
   app.addHook('onReady', () => services.start());
+  // The worker ends beside the requests that are in flight, so that both have the whole of the grace.
+  app.addHook('preClose', async () => void services.stop());
   app.addHook('onClose', () => services.close());
   return app;
 }
 
 /** The schemas of a module that have a name. */
 function componentsOf(module: Record<string, unknown>): TSchema[] {
-  return Object.values(module).filter(
-    (schema): schema is TSchema => typeof schema === 'object' && schema !== null && '$id' in schema,
-  );
+  const byName = Object.keys(module).sort();
+  return byName
+    .map(name => module[name])
+    .filter((schema): schema is TSchema => typeof schema === 'object' && schema !== null && '$id' in schema);
 }
 
 /** A caller's own request id is kept if it can stand in a header and a log line. */

@@ -91,6 +91,13 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       log,
     );
 
+    let stopped: Promise<unknown> | undefined;
+    /** Claims nothing more and lets handlers end, or gives their leases back. */
+    const stop = () => {
+      stopped ??= Promise.all([housekeeping.stop(), worker.stop(config.SHUTDOWN_GRACE_MS)]);
+      return stopped;
+    };
+
     return {
       db,
       clock,
@@ -113,9 +120,10 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         housekeeping.start();
       },
 
+      stop,
+
       async close(): Promise<void> {
-        await housekeeping.stop();
-        await worker.stop(config.SHUTDOWN_GRACE_MS);
+        await stop();
         await db.close();
       },
     };
@@ -126,7 +134,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
 }
 
 /** How a handler's messages are treated if it does not say otherwise. */
-export function defaultPolicy(config: Config): Policy {
+function defaultPolicy(config: Config): Policy {
   return {
     dead: 'pass',
     timeout_ms: HANDLER_TIMEOUT_MS,

@@ -19,7 +19,7 @@ interface Dependencies {
 }
 
 /** The outcome still has to be stored, or (`settled`) was stored together with the handler's effect, or could not be. */
-export type Dispatched = Outcome | { kind: 'settled'; held: boolean };
+type Dispatched = Outcome | { kind: 'settled'; held: boolean };
 
 /** Hands a message to its handler and turns what that does into an outcome. Never rejects. */
 export type Dispatch = (delivery: Delivery, signal: AbortSignal) => Promise<Dispatched>;
@@ -34,14 +34,14 @@ export function createDispatcher({ registry, clock, random, log, settleWith, kep
       if (topic.startsWith(EVENT_TOPICS) && consumer === null) return { kind: 'sent' };
       return { kind: 'unhandled', error: `no handler${consumer === null ? '' : ` ${consumer}`} for topic ${topic}` };
     }
+    // Attempts are counted at the claim: whoever claimed it before died with it, or lost it, at every one.
+    if (message.attempts > message.max_attempts) {
+      return dead(handler, message.last_error ?? 'Every attempt ended without a result.');
+    }
     // Several handlers fail apart: each gets a message of its own. So does a single one that still has some, or a newer
     // message of a key would overtake an older one.
     if (consumer === null && (handlers.length > 1 || keptApart.has(handler.name))) {
       return { kind: 'routed', consumers: handlers.map(({ name }) => name) };
-    }
-    // Attempts are counted at the claim: whoever claimed it before died with it, or lost it, at every one.
-    if (message.attempts > message.max_attempts) {
-      return dead(handler, message.last_error ?? 'Every attempt ended without a result.');
     }
     try {
       if (!handler.transactional) {

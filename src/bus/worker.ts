@@ -4,7 +4,7 @@ import type { Delivery, Lease, Outcome } from '../outbox/delivery.ts';
 import type { Dispatch } from './dispatcher.ts';
 
 /** Where deliveries come from and where their outcomes go. */
-export interface DeliveryStore {
+interface DeliveryStore {
   claim(limit: number): Promise<Delivery[]>;
   renew(leases: Lease[]): Promise<Lease[]>;
   /** False if the lease has been lost, and with it the right to change anything. */

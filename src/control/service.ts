@@ -110,14 +110,9 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
 
     /** By run, then agent. @throws Refusal INVALID_CURSOR */
     async list({ limit = 50, cursor, ...filter }: ControlThreadQuery): Promise<Page<ControlState>> {
-      const from = cursor ? decodeCursor(cursor, ['', ''] as const) : undefined;
+      const from = decodeCursor('control-threads', cursor, ['', ''] as const);
       const rows = await listControlThreads(db.read, { ...filter, from }, limit + 1);
-      const page = toPage(
-        rows,
-        limit,
-        row => [row.run_id, row.agent_name],
-        row => row,
-      );
+      const page = toPage('control-threads', rows, limit, row => [row.run_id, row.agent_name]);
       return { items: await views(db.read, page.items), next_cursor: page.next_cursor };
     },
 

@@ -17,35 +17,38 @@ export interface Page<T> {
 
 /**
  * Makes a page of `limit + 1` fetched rows: the surplus row only says that there is more.
+ * @param list names the list, so that its cursors are refused by every other one
  * @param keyOf the sort key of a row, as the query ordered by it
  */
-export function toPage<R, T>(rows: R[], limit: number, keyOf: (row: R) => CursorKey, view: (row: R) => T): Page<T> {
+export function toPage<R>(list: string, rows: R[], limit: number, keyOf: (row: R) => CursorKey): Page<R> {
   const items = rows.slice(0, limit);
   const last = items.at(-1);
   const more = rows.length > limit && last !== undefined;
-  return { items: items.map(view), next_cursor: more ? encodeCursor(keyOf(last)) : null };
+  return { items, next_cursor: more ? encodeCursor(list, keyOf(last)) : null };
 }
 
-export function encodeCursor(key: CursorKey): string {
-  return Buffer.from(JSON.stringify(key)).toString('base64url');
+function encodeCursor(list: string, key: CursorKey): string {
+  return Buffer.from(JSON.stringify([list, ...key])).toString('base64url');
 }
 
 /**
- * Reads a cursor back. `shape` holds a sample value per part of the key.
- * @throws Refusal INVALID_CURSOR for anything that a list with this key cannot have made
+ * Reads a cursor back; undefined stays undefined. `shape` holds a sample value per part of the key.
+ * @throws Refusal INVALID_CURSOR for anything that this list cannot have made
  */
-export function decodeCursor<K extends CursorKey>(cursor: string, shape: K): K {
-  let key: unknown;
+export function decodeCursor<K extends CursorKey>(list: string, cursor: string | undefined, shape: K): K | undefined {
+  if (cursor === undefined) return undefined;
+  let parts: unknown;
   try {
-    key = JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8'));
+    parts = JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8'));
   } catch {
-    key = undefined;
+    parts = undefined;
   }
+  const [name, ...key] = Array.isArray(parts) ? parts : [];
   const fits =
-    Array.isArray(key) &&
+    name === list &&
     key.length === shape.length &&
     key.every((part, index) => typeof part === typeof shape[index] && isBindable(part)) &&
-    encodeCursor(key as unknown as CursorKey) === cursor;
+    encodeCursor(list, key) === cursor;
   if (!fits) throw new Refusal('INVALID_CURSOR', 'The cursor was not made by this list; start again without one.');
   return key as unknown as K;
 }

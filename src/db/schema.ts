@@ -5,7 +5,7 @@ import type { Generated, Insertable, Selectable, Updateable } from 'kysely';
  * priorities are ranks (0 is the most urgent), flags are 0 or 1. What a column is for stands in the migration that makes it.
  */
 
-export interface ThreadsTable {
+interface ThreadsTable {
   thread_id: string;
   kind: 'control' | 'discussion';
   title: string;
@@ -28,7 +28,7 @@ export interface ThreadsTable {
   version: number;
 }
 
-export interface ControlThreadsTable {
+interface ControlThreadsTable {
   run_id: string;
   agent_name: string;
   thread_id: string;
@@ -41,7 +41,7 @@ export interface ControlThreadsTable {
   version: number;
 }
 
-export interface QuestionsTable {
+interface QuestionsTable {
   question_id: string;
   thread_id: string;
   run_id: string;
@@ -62,7 +62,7 @@ export interface QuestionsTable {
   version: number;
 }
 
-export interface EventsTable {
+interface EventsTable {
   sequence: Generated<number>;
   event_id: string;
   event_type: string;
@@ -78,7 +78,7 @@ export interface EventsTable {
   payload: string;
 }
 
-export interface OutboxTable {
+interface OutboxTable {
   position: Generated<number>;
   message_id: string;
   topic: string;
@@ -104,7 +104,7 @@ export interface OutboxTable {
   sent_at: number | null;
 }
 
-export interface TopicsTable {
+interface TopicsTable {
   topic: string;
   sent: Generated<number>;
   paused: Generated<number>;

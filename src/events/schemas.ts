@@ -62,11 +62,17 @@ export type Event = Static<typeof Event>;
 export const EventPage = PageOf(Event);
 
 export const EventQuery = Strict({
-  after: Type.Optional(Type.Integer({ minimum: 0, description: 'Only events with a greater sequence.' })),
+  after: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      maximum: Number.MAX_SAFE_INTEGER,
+      description: 'Only events with a greater sequence.',
+    }),
+  ),
   run_id: Type.Optional(Name),
   thread_id: Type.Optional(Id),
   agent_name: Type.Optional(Name),
-  event_type: Type.Optional(Type.String({ minLength: 1, maxLength: 200 })),
+  event_type: Type.Optional(Id),
   ...pageQuery,
 });
 export type EventQuery = Static<typeof EventQuery>;

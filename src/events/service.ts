@@ -40,7 +40,7 @@ export interface EventMessage {
 }
 
 /** Takes the events' messages into the transaction that appends the events. */
-export type Publish = (tx: Tx, messages: EventMessage[]) => Promise<void>;
+type Publish = (tx: Tx, messages: EventMessage[]) => Promise<void>;
 
 export type Events = ReturnType<typeof createEvents>;
 
@@ -99,16 +99,19 @@ export function createEvents({ db, clock, newUid, publish }: Dependencies) {
 
     /** Oldest first. `after` is where a reader starts; the cursor is where it goes on. */
     async list({ limit = 50, cursor, after = 0, ...filter }: EventQuery): Promise<Page<Event>> {
-      const from = cursor ? Math.max(after, decodeCursor(cursor, [0] as const)[0]) : after;
-      const rows = await listEvents(db.read, { ...filter, after: from }, limit + 1);
-      return toPage(rows, limit, row => [row.sequence], toEvent);
+      const [from = after] = decodeCursor('events', cursor, [0] as const) ?? [];
+      const rows = await listEvents(db.read, { ...filter, after: Math.max(after, from) }, limit + 1);
+      const page = toPage('events', rows, limit, row => [row.sequence]);
+      return { ...page, items: page.items.map(toEvent) };
     },
 
     /** The events of a thread that carry text for people, oldest first. */
     async posts(reader: Reader, threadId: string, { limit = 50, cursor }: Partial<PageRequest>): Promise<Page<Event>> {
-      const from = cursor ? decodeCursor(cursor, [0] as const)[0] : 0;
+      const list = `posts of ${threadId}`;
+      const [from = 0] = decodeCursor(list, cursor, [0] as const) ?? [];
       const rows = await listPosts(reader, threadId, from, limit + 1);
-      return toPage(rows, limit, row => [row.sequence], toEvent);
+      const page = toPage(list, rows, limit, row => [row.sequence]);
+      return { ...page, items: page.items.map(toEvent) };
     },
   };
 }

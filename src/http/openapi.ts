@@ -3,6 +3,21 @@ import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance } from 'fastify';
 import type { TSchema } from 'typebox';
 
+/**
+ * The page brings everything it needs along. Swagger UI sets one inline style; its hash changes with the version.
+ * No upgrade-insecure-requests: the service speaks plain HTTP, and by another name than localhost the page would be blank.
+ */
+const DOCS_POLICY = {
+  'default-src': "'none'",
+  'script-src': "'self'",
+  'style-src': "'self' 'unsafe-hashes' 'sha256-RL3ie0nH+Lzz2YNqQN83mnU0J1ot4QL7b99vMdIX99w='",
+  'img-src': "'self' data:",
+  'connect-src': "'self'",
+  'base-uri': "'none'",
+  'form-action': "'none'",
+  'frame-ancestors': "'none'",
+};
+
 /** The OpenAPI 3.1 document, made of the route schemas: at /openapi.json, and to browse at /docs. */
 export async function useOpenapi(app: FastifyInstance, components: TSchema[], version: string): Promise<void> {
   for (const component of components) app.addSchema(component);
@@ -31,15 +46,19 @@ export async function useOpenapi(app: FastifyInstance, components: TSchema[], ve
     refResolver: { buildLocalReference: json => String(json.$id) },
     transformObject: document => describeUnions('openapiObject' in document ? document.openapiObject : {}),
   });
-  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: true, uiConfig: { validatorUrl: null } });
+  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: DOCS_POLICY, uiConfig: { validatorUrl: null } });
   app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
 }
+
+/** Keywords of the validator's that say nothing to readers of the document. */
+const OWN_KEYWORDS = ['x-trim', 'x-max-depth', 'x-finite', 'x-instant', 'x-unique-by'];
 
 /** Tagged unions get the mapping that readers of the document need and the validator would not accept; own keywords leave. */
 function describeUnions<T>(node: T): T {
   if (Array.isArray(node)) return node.map(describeUnions) as T;
   if (typeof node !== 'object' || node === null) return node;
-  const { 'x-trim': _trim, 'x-max-depth': _depth, 'x-tags': tags, ...rest } = node as Record<string, unknown>;
+  const { 'x-tags': tags, ...members } = node as Record<string, unknown>;
+  const rest = Object.fromEntries(Object.entries(members).filter(([key]) => !OWN_KEYWORDS.includes(key)));
   if (tags) {
     const mapping = Object.entries(tags).map(([tag, name]) => [tag, `#/components/schemas/${name}`]);
     rest.discriminator = { ...(rest.discriminator as object), mapping: Object.fromEntries(mapping) };

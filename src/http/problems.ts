@@ -1,8 +1,11 @@
+import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
+import { newUid } from '../clock.ts';
 import { isUnavailable } from '../db/errors.ts';
 import { type ProblemCode, type ProblemItem, problemTable, Refusal } from '../errors.ts';
+import type { Logger } from '../logging.ts';
 import { Ref } from './schemas.ts';
 import { toItems } from './validation.ts';
 
@@ -70,7 +73,9 @@ export function useProblems(app: FastifyInstance): void {
   app.setErrorHandler((error: FastifyError, request, reply) => {
     const refusal = toRefusal(error);
     const { status } = problemTable[refusal.code];
-    if (status >= 500) request.log.error({ err: error }, 'request failed');
+    // Nobody is there any more to be answered; the service has not failed.
+    if (request.raw.readableAborted) request.log.info('the client went away');
+    else if (status >= 500) request.log.error({ err: error }, 'request failed');
     else request.log.info({ code: refusal.code, detail: refusal.message }, 'request refused');
     return sendProblem(request, reply, refusal);
   });
@@ -89,17 +94,28 @@ export function frameworkProblem(error: FastifyError, request: FastifyRequest, r
 }
 
 /** For Fastify's `clientErrorHandler`: bytes that are no HTTP request get their answer on the bare socket. */
-export function socketProblem(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const code = SOCKET_CODES[error.code ?? ''] ?? 'MALFORMED_REQUEST';
-  const body = JSON.stringify(problemBody(new Refusal(code, problemTable[code].title), 'none'));
-  const { status } = problemTable[code];
-  socket.end(
-    `HTTP/1.1 ${status} ${problemTable[code].title}\r\nContent-Type: ${CONTENT_TYPE}\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-  );
+export function socketProblem(log: Logger): (error: NodeJS.ErrnoException, socket: Socket) => void {
+  return (error, socket) => {
+    // Node keeps the response that is under way here; bytes of ours in the middle of it would be part of it.
+    const { _httpMessage: response } = socket as Socket & { _httpMessage?: { headersSent: boolean } };
+    if (error.code === 'ECONNRESET' || !socket.writable || response?.headersSent) {
+      socket.destroy();
+      return;
+    }
+    const code = SOCKET_CODES[error.code ?? ''] ?? 'MALFORMED_REQUEST';
+    const { status, title } = problemTable[code];
+    const requestId = newUid();
+    log.info({ request_id: requestId, code, err: error }, 'request refused');
+    const body = JSON.stringify(problemBody(new Refusal(code, `${title}.`), requestId));
+    const head = [
+      `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+      `Content-Type: ${CONTENT_TYPE}`,
+      `Content-Length: ${Buffer.byteLength(body)}`,
+      `X-Request-Id: ${requestId}`,
+      'Connection: close',
+    ];
+    socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+  };
 }
 
 const SOCKET_CODES: Record<string, ProblemCode> = {
@@ -108,11 +124,15 @@ const SOCKET_CODES: Record<string, ProblemCode> = {
 };
 
 function sendProblem(request: FastifyRequest, reply: FastifyReply, refusal: Refusal): FastifyReply {
-  return reply
-    .code(problemTable[refusal.code].status)
-    .header('content-type', CONTENT_TYPE)
-    .serializer(JSON.stringify)
-    .send(problemBody(refusal, request.id));
+  return (
+    reply
+      .code(problemTable[refusal.code].status)
+      // Again here: a URL that could not be decoded has met no hook.
+      .header('x-request-id', request.id)
+      .header('content-type', CONTENT_TYPE)
+      .serializer(JSON.stringify)
+      .send(problemBody(refusal, request.id))
+  );
 }
 
 function problemBody({ code, message, extensions }: Refusal, request_id: string) {
@@ -144,7 +164,9 @@ function toRefusal(error: FastifyError): Refusal {
   if (code) return new Refusal(code, frameworkDetail(code, error));
   if (isUnavailable(error))
     return new Refusal('SERVICE_UNAVAILABLE', 'The database cannot be used just now; try again.');
-  if (error.statusCode === 400) return new Refusal('MALFORMED_JSON', error.message);
+  if (error.statusCode === 400) {
+    return new Refusal(error instanceof SyntaxError ? 'MALFORMED_JSON' : 'MALFORMED_REQUEST', error.message);
+  }
   return new Refusal('INTERNAL_ERROR', 'Something went wrong; the log has the details under this request_id.');
 }
 

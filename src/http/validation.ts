@@ -5,6 +5,9 @@ import type { TSchema } from 'typebox';
 import type { ProblemItem } from '../errors.ts';
 import { Strict } from './schemas.ts';
 
+/** The first instant whose year has five digits. Epoch milliseconds. */
+const YEAR_10000 = Date.UTC(10_000, 0, 1);
+
 /** Errors reported per request; a body of a megabyte can hold a hundred thousand. */
 const ERRORS_REPORTED = 20;
 
@@ -63,7 +66,28 @@ function createAjv(components: TSchema[], coerce: boolean): Ajv {
     schemaType: 'number',
     validate: (limit: number, value: unknown) => !isDeeperThan(value, limit),
   });
-  ajv.addVocabulary(['example']);
+  ajv.addKeyword({
+    keyword: 'x-finite',
+    schemaType: 'boolean',
+    // JSON.parse reads 1e400 as Infinity, and JSON has no word for that.
+    validate: (_finite: boolean, value: unknown) => !someNumber(value, number => !Number.isFinite(number)),
+  });
+  ajv.addKeyword({
+    keyword: 'x-instant',
+    type: 'string',
+    schemaType: 'boolean',
+    // The format allows leap seconds, which Date does not know, and offsets that leave the years of four digits.
+    validate: (_instant: boolean, text: string) => Date.parse(text) >= 0 && Date.parse(text) < YEAR_10000,
+  });
+  ajv.addKeyword({
+    keyword: 'x-unique-by',
+    type: 'array',
+    schemaType: 'string',
+    validate: (name: string, items: Record<string, unknown>[]) => {
+      const values = items.map(item => item?.[name]).filter(value => value !== undefined);
+      return new Set(values).size === values.length;
+    },
+  });
   for (const component of components) ajv.addSchema(component);
   return ajv;
 }
@@ -73,15 +97,33 @@ function isDeeperThan(value: unknown, limit: number): boolean {
   let level: unknown[] = [value];
   for (let depth = 0; level.length > 0; depth += 1) {
     if (depth > limit) return true;
-    level = level.flatMap(item => (typeof item === 'object' && item !== null ? Object.values(item) : []));
+    level = below(level);
   }
   return false;
 }
 
-/** Ajv's errors as the `errors` of a problem document. */
+/** Whether any number in a JSON value is as asked; level by level, as above. */
+function someNumber(value: unknown, is: (number: number) => boolean): boolean {
+  for (let level: unknown[] = [value]; level.length > 0; level = below(level)) {
+    if (level.some(item => typeof item === 'number' && is(item))) return true;
+  }
+  return false;
+}
+
+function below(level: unknown[]): unknown[] {
+  return level.flatMap(item => (typeof item === 'object' && item !== null ? Object.values(item) : []));
+}
+
+/** Ajv's errors as the `errors` of a problem document: the first one of each place. */
 export function toItems(errors: FastifySchemaValidationError[], context: string): ProblemItem[] {
   const where = context === 'querystring' ? 'query' : (context as ProblemItem['in']);
-  return errors.slice(0, ERRORS_REPORTED).map(error => ({ in: where, ...toItem(error as ErrorObject) }));
+  const items = new Map<string, ProblemItem>();
+  for (const error of errors) {
+    const item = { in: where, ...toItem(error as ErrorObject) };
+    if (!items.has(item.pointer)) items.set(item.pointer, item);
+    if (items.size === ERRORS_REPORTED) break;
+  }
+  return [...items.values()];
 }
 
 function toItem({
@@ -91,17 +133,17 @@ function toItem({
   message = 'is wrong',
   parentSchema,
 }: ErrorObject): Omit<ProblemItem, 'in'> {
-  const below = (name: string) => `${instancePath}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`;
+  const member = (name: string) => `${instancePath}/${name.replaceAll('~', '~0').replaceAll('/', '~1')}`;
   switch (keyword) {
     case 'required':
-      return { pointer: below(params.missingProperty), code: 'REQUIRED', detail: 'is required' };
+      return { pointer: member(params.missingProperty), code: 'REQUIRED', detail: 'is required' };
     case 'additionalProperties':
-      return { pointer: below(params.additionalProperty), code: 'UNKNOWN_FIELD', detail: 'is not a known field' };
+      return { pointer: member(params.additionalProperty), code: 'UNKNOWN_FIELD', detail: 'is not a known field' };
     case 'discriminator': {
       const known = `one of ${Object.keys(parentSchema?.['x-tags'] ?? {}).join(', ')}`;
       if (params.tagValue === undefined)
-        return { pointer: below(params.tag), code: 'REQUIRED', detail: `is required: ${known}` };
-      return { pointer: below(params.tag), code: 'UNKNOWN_VALUE', detail: `must be ${known}` };
+        return { pointer: member(params.tag), code: 'REQUIRED', detail: `is required: ${known}` };
+      return { pointer: member(params.tag), code: 'UNKNOWN_VALUE', detail: `must be ${known}` };
     }
     case 'enum':
       return {
@@ -114,6 +156,26 @@ function toItem({
         pointer: instancePath,
         code: 'INVALID_FORMAT',
         detail: `must be: ${parentSchema?.description ?? message}`,
+      };
+    case 'const':
+      return { pointer: instancePath, code: 'UNKNOWN_VALUE', detail: `must be ${JSON.stringify(params.allowedValue)}` };
+    case 'x-finite':
+      return {
+        pointer: instancePath,
+        code: 'INVALID_NUMBER',
+        detail: 'must hold no number too large for JSON readers',
+      };
+    case 'x-instant':
+      return {
+        pointer: instancePath,
+        code: 'INVALID_FORMAT',
+        detail: 'must be a time between the years 1970 and 9999',
+      };
+    case 'x-unique-by':
+      return {
+        pointer: instancePath,
+        code: 'NOT_UNIQUE',
+        detail: `must not have the same ${parentSchema?.['x-unique-by']} twice`,
       };
     case 'x-max-depth':
       return {
@@ -128,7 +190,6 @@ function toItem({
 
 const ITEM_CODES: Record<string, string> = {
   type: 'INVALID_TYPE',
-  const: 'UNKNOWN_VALUE',
   format: 'INVALID_FORMAT',
   minLength: 'TOO_SHORT',
   maxLength: 'TOO_LONG',

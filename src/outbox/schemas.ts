@@ -20,6 +20,7 @@ const MessageKey = Type.String({
 
 const Payload = Type.Unsafe<unknown>({
   'x-max-depth': 64,
+  'x-finite': true,
   description: 'Any JSON value, nested 64 levels deep at most.',
 });
 
@@ -110,8 +111,17 @@ export const NewMessage = Strict(
     topic: Topic,
     payload: Payload,
     message_key: Type.Optional(MessageKey),
-    message_id: Type.Optional(Type.String({ minLength: 1, maxLength: 200, pattern: '^[A-Za-z0-9._:~-]+$' })),
-    available_at: Type.Optional(Type.String({ format: 'date-time', description: 'Not handled before this time.' })),
+    message_id: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 200,
+        pattern: '^(?!(stats|replay|\\.{1,2})$)[A-Za-z0-9._:-]+$',
+        description: 'Chosen by the caller, who may then repeat the request; letters, digits and `._:-`.',
+      }),
+    ),
+    available_at: Type.Optional(
+      Type.String({ format: 'date-time', 'x-instant': true, description: 'Not handled before this time.' }),
+    ),
   },
   {
     $id: 'NewMessage',

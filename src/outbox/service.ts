@@ -79,7 +79,8 @@ export function createOutbox({ db, clock, newUid, events, maxAttempts, wake }: D
       if (existing) {
         const message = await view(tx, existing);
         const same = message.topic === topic && message.message_key === message_key;
-        if (same && isDeepStrictEqual(message.payload, payload)) return { message, created: false };
+        if (same && isDeepStrictEqual(message.payload, JSON.parse(JSON.stringify(payload))))
+          return { message, created: false };
         throw new Refusal('MESSAGE_EXISTS', `The message ${id} exists with other content.`);
       }
       const content = { message_id: id, topic, message_key, payload: JSON.stringify(payload), event_sequence: null };
@@ -116,14 +117,9 @@ export function createOutbox({ db, clock, newUid, events, maxAttempts, wake }: D
 
     /** Oldest first. @throws Refusal INVALID_CURSOR */
     async list({ limit = 50, cursor, ...filter }: MessageQuery): Promise<Page<Message>> {
-      const from = cursor ? decodeCursor(cursor, [0] as const)[0] : 0;
+      const [from = 0] = decodeCursor('outbox', cursor, [0] as const) ?? [];
       const rows = await listMessages(db.read, { ...filter, from }, limit + 1);
-      const page = toPage(
-        rows,
-        limit,
-        row => [row.position],
-        row => row,
-      );
+      const page = toPage('outbox', rows, limit, row => [row.position]);
       return { items: await toMessages(events, db.read, page.items), next_cursor: page.next_cursor };
     },
 

@@ -10,7 +10,7 @@ import type { Question, QuestionState } from './schemas.ts';
 export type QuestionRow = Row<'questions'>;
 
 /** What an agent asks, as its event carries it. */
-export interface Asked {
+interface Asked {
   question: string;
   context?: string;
   options?: { label: string; description?: string }[];

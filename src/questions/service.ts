@@ -52,15 +52,10 @@ export function createQuestions({ db, events, control }: Dependencies) {
 
     /** Most urgent first, then oldest first. @throws Refusal INVALID_CURSOR */
     async list({ limit = 50, cursor, priority, ...filter }: QuestionQuery): Promise<Page<Question>> {
-      const from = cursor ? decodeCursor(cursor, [0, 0] as const) : undefined;
+      const from = decodeCursor('questions', cursor, [0, 0] as const);
       const rank = priority && priorityRank(priority);
       const rows = await listQuestions(db.read, { ...filter, priority: rank, from }, limit + 1);
-      const page = toPage(
-        rows,
-        limit,
-        row => [row.priority, row.asked_sequence],
-        row => row,
-      );
+      const page = toPage('questions', rows, limit, row => [row.priority, row.asked_sequence]);
       return { items: await views(db.read, page.items), next_cursor: page.next_cursor };
     },
 

@@ -32,7 +32,7 @@ export const GuidanceRequest = variant(
   {
     question: Text,
     context: Type.Optional(Text),
-    options: Type.Optional(Type.Array(Ref(Option), { minItems: 2, maxItems: 10 })),
+    options: Type.Optional(Type.Array(Ref(Option), { minItems: 2, maxItems: 10, 'x-unique-by': 'label' })),
     multi_select: Type.Optional(Type.Boolean()),
     priority: Type.Optional(Type.Enum([...priorities])),
     expires_in_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 31_536_000 })),

@@ -119,7 +119,7 @@ export const NewThread = Strict(
       Type.String({
         minLength: 1,
         maxLength: 200,
-        pattern: '^[A-Za-z0-9._~-]+$',
+        pattern: '^(?!\\.{1,2}$)[A-Za-z0-9._~-]+$',
         description: 'Chosen by the caller; may not begin with `fctrl-`.',
       }),
     ),

@@ -1,0 +1,40 @@
+import BetterSqlite from 'better-sqlite3';
+import pg from 'pg';
+
+/**
+ * Every row of every table, each as JSON text, sorted: equal before and after means that nothing was written.
+ * It is read past the service's own code, which could not be believed about itself.
+ */
+export async function dump(url: string): Promise<Record<string, string[]>> {
+  const tables = url.startsWith('sqlite:') ? ofSqlite(url.slice('sqlite:'.length)) : await ofPostgres(url);
+  return Object.fromEntries(
+    [...tables].map(([name, rows]) => [name, rows.map(row => JSON.stringify(row)).sort()] as const),
+  );
+}
+
+type Tables = Map<string, unknown[]>;
+
+function ofSqlite(path: string): Tables {
+  const file = new BetterSqlite(path, { readonly: true });
+  try {
+    const names = file.prepare(`select name from sqlite_master where type = 'table' order by name`).pluck().all();
+    return new Map(names.map(name => [String(name), file.prepare(`select * from "${name}"`).all()]));
+  } finally {
+    file.close();
+  }
+}
+
+async function ofPostgres(connectionString: string): Promise<Tables> {
+  const client = new pg.Client({ connectionString });
+  await client.connect();
+  try {
+    const { rows } = await client.query(
+      `select tablename from pg_tables where schemaname = 'public' order by tablename`,
+    );
+    const tables: Tables = new Map();
+    for (const { tablename } of rows) tables.set(tablename, (await client.query(`table "${tablename}"`)).rows);
+    return tables;
+  } finally {
+    await client.end();
+  }
+}

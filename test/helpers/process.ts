@@ -1,0 +1,124 @@
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { EventEmitter, once } from 'node:events';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
+import { onTestFinished } from 'vitest';
+import type { Answer } from './app.ts';
+
+const source = (file: string) => fileURLToPath(new URL(`../../src/${file}`, import.meta.url));
+
+export interface LogLine {
+  level: number;
+  msg: string;
+  [field: string]: unknown;
+}
+
+export interface Exit {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+}
+
+interface Setup {
+  /** The command's file below src. */
+  file?: string;
+  cwd?: string;
+}
+
+/** A real `node src/main.ts`, seen from outside: its log, its port, its end. */
+export class ServiceProcess {
+  readonly logs: LogLine[] = [];
+  /** Lines on stdout that are not JSON. */
+  readonly strays: string[] = [];
+  stderr = '';
+  /** Comes when the process has ended and all of its output has been read. */
+  readonly exited: Promise<Exit>;
+  readonly #child: ChildProcessByStdio<null, Readable, Readable>;
+  readonly #news = new EventEmitter();
+  #over = false;
+
+  constructor(env: Record<string, string>, { file = 'main.ts', cwd }: Setup) {
+    this.#child = spawn(process.execPath, [source(file)], {
+      cwd,
+      // Nothing of the test run's own environment may decide what the service does.
+      env: { PATH: process.env.PATH, PORT: '0', ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    this.exited = once(this.#child, 'close').then(([code, signal]) => {
+      this.#over = true;
+      this.#news.emit('news');
+      return { code, signal };
+    });
+    createInterface(this.#child.stdout).on('line', line => {
+      try {
+        this.logs.push(JSON.parse(line));
+      } catch {
+        this.strays.push(line);
+      }
+      this.#news.emit('news');
+    });
+    this.#child.stderr.setEncoding('utf8').on('data', text => {
+      this.stderr += text;
+    });
+  }
+
+  kill(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  /** The first log line with this message, as soon as it is there. Rejects if the process ends without it. */
+  async line(msg: string): Promise<LogLine> {
+    for (;;) {
+      const found = this.logs.find(line => line.msg === msg);
+      if (found) return found;
+      if (this.#over) throw new Error(`The process ended without the log line "${msg}": ${this.output}`);
+      await once(this.#news, 'news');
+    }
+  }
+
+  /** The address it listens on, once it does. */
+  async listening(): Promise<string> {
+    const { port } = await this.line('listening');
+    return `http://127.0.0.1:${port}`;
+  }
+
+  async send(method: string, path: string, body?: unknown): Promise<Answer> {
+    return send(await this.listening(), method, path, body);
+  }
+
+  get output(): string {
+    return [...this.logs.map(line => JSON.stringify(line)), ...this.strays, this.stderr].join('\n');
+  }
+}
+
+/** Spawns the service, or another command of src. It does not outlive the test. */
+export function spawnService(env: Record<string, string>, setup: Setup = {}): ServiceProcess {
+  const service = new ServiceProcess(env, setup);
+  onTestFinished(async () => {
+    service.kill('SIGKILL');
+    await service.exited;
+  });
+  return service;
+}
+
+/** The same, once it listens. */
+export async function startService(env: Record<string, string>, setup: Setup = {}): Promise<ServiceProcess> {
+  const service = spawnService(env, setup);
+  await service.listening();
+  return service;
+}
+
+/** Sends one request over a real socket; a `body` goes as JSON. */
+export async function send(origin: string, method: string, path: string, body?: unknown): Promise<Answer> {
+  const json =
+    body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } };
+  const response = await fetch(origin + path, { method, ...json });
+  return { status: response.status, headers: Object.fromEntries(response.headers), body: await response.json() };
+}
+
+/** Removes something scratch when the test is over. */
+export async function forThisTest<T extends { drop: () => Promise<void> }>(made: Promise<T>): Promise<T> {
+  const scratch = await made;
+  onTestFinished(() => scratch.drop());
+  return scratch;
+}
