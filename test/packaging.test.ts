@@ -1,0 +1,149 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cp, readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { expect, it, onTestFinished } from 'vitest';
+import packageJson from '../package.json' with { type: 'json' };
+import { scratchFolder } from './helpers/engines.ts';
+import { forThisTest } from './helpers/process.ts';
+
+/*
+ * There may be no Docker where the tests run, so they take the Dockerfile's own steps: copy what it copies, install as
+ * it installs, start what it starts, ask as its health check asks, and stop as `docker stop` stops.
+ */
+
+const root = join(import.meta.dirname, '..');
+const dockerfile = parse(await readFile(join(root, 'Dockerfile'), 'utf8'));
+const ignored = (await readFile(join(root, '.dockerignore'), 'utf8')).split('\n');
+
+/** The instructions with their arguments, continued lines joined, comments left out. */
+function parse(text: string): { name: string; rest: string }[] {
+  const lines = text.replaceAll(/^#.*\n/gm, '').replaceAll(/\\\n\s*/g, ' ');
+  return lines
+    .split('\n')
+    .filter(line => line.trim() !== '')
+    .map(line => ({ name: line.split(' ')[0] as string, rest: line.slice(line.indexOf(' ') + 1) }));
+}
+
+function all(name: string): string[] {
+  return dockerfile.filter(instruction => instruction.name === name).map(({ rest }) => rest);
+}
+
+function only(name: string): string {
+  const [rest, ...more] = all(name);
+  if (rest === undefined || more.length > 0) throw new Error(`The Dockerfile should have one ${name}.`);
+  return rest;
+}
+
+const copied = all('COPY').flatMap(rest => rest.split(' ').slice(0, -1));
+const environment = Object.fromEntries(
+  all('ENV').flatMap(rest => rest.split(' ').map(pair => pair.split('=') as [string, string])),
+);
+
+/** An instruction in exec form, after its flags, with this Node in the place of the image's. */
+function command(rest: string): [string, string[]] {
+  const [program, ...args] = JSON.parse(rest.slice(rest.indexOf('['))) as string[];
+  expect(program).toBe('node');
+  return [process.execPath, args];
+}
+
+/** Runs a program to its end and answers its exit code and output. It does not outlive the test. */
+async function run(program: string, args: string[], options: { cwd: string; env: NodeJS.ProcessEnv }) {
+  const child = start(program, args, options);
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', text => (output += text));
+  const [code] = await once(child, 'close');
+  return { code, output };
+}
+
+function start(program: string, args: string[], options: { cwd: string; env: NodeJS.ProcessEnv }) {
+  const child = spawn(program, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
+  const closed = once(child, 'close');
+  onTestFinished(async () => {
+    if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
+    await closed;
+  });
+  return child;
+}
+
+it('installs and starts from what the image contains, answers its health check and stops at SIGTERM', async () => {
+  const { path: app } = await forThisTest(scratchFolder());
+  for (const source of copied) await cp(join(root, source), join(app, source), { recursive: true });
+
+  const [install] = all('RUN').filter(rest => rest.startsWith('npm '));
+  expect(install).toBe('npm ci --omit=dev --ignore-scripts');
+  const [npm, ...args] = (install as string).split(' ') as [string, ...string[]];
+  const installed = await run(npm, args, { cwd: app, env: outsideNpm() });
+  expect(installed.code, installed.output).toBe(0);
+  const packages = await readdir(join(app, 'node_modules'));
+  expect(packages).toEqual(expect.arrayContaining(Object.keys(packageJson.dependencies).map(topLevel)));
+  expect(packages).not.toEqual(expect.arrayContaining(['vitest']));
+
+  const [node, main] = command(only('CMD'));
+  const env = {
+    PATH: process.env.PATH,
+    ...environment,
+    HOST: '127.0.0.1',
+    PORT: '0',
+    DATABASE_URL: `sqlite:${join(app, 'data', 'forumbus.db')}`,
+  };
+  const service = start(node, main, { cwd: app, env });
+  const exited = once(service, 'exit');
+  const log: string[] = [];
+  service.stderr.setEncoding('utf8').on('data', text => log.push(text));
+  let port: number | undefined;
+  for await (const line of createInterface(service.stdout)) {
+    log.push(line);
+    const { msg, port: listening } = JSON.parse(line);
+    if (msg === 'listening') port = listening;
+    if (port) break;
+  }
+  expect(port, log.join('\n')).toBeDefined();
+  service.stdout.resume();
+
+  const health = await fetch(`http://127.0.0.1:${port}/bus/health`);
+  expect(health.status).toBe(200);
+  expect(await health.json()).toMatchObject({ status: 'ok', database: 'ok', worker: { running: true } });
+
+  const [probe, script] = command(only('HEALTHCHECK'));
+  const ask = () => run(probe, script, { cwd: app, env: { PATH: process.env.PATH, PORT: String(port) } });
+  expect(await ask()).toEqual({ code: 0, output: '' });
+
+  service.kill('SIGTERM');
+  expect(await exited).toEqual([0, null]);
+  expect(await ask()).toEqual({ code: 1, output: '' });
+}, 180_000);
+
+it('runs on the Node that package.json asks for, and not as root', () => {
+  const [, major] = /^node:(\d+)-slim$/.exec(only('FROM')) ?? [];
+  expect(packageJson.engines.node).toBe(`>=${major}`);
+  const steps = dockerfile.map(({ name }) => name);
+  expect(only('USER')).toBe('node');
+  expect(steps.indexOf('USER')).toBeLessThan(steps.indexOf('CMD'));
+});
+
+it('keeps its data in the volume and listens on all addresses of the container', () => {
+  expect(only('VOLUME')).toBe('/data');
+  expect(environment).toMatchObject({ DATABASE_URL: 'sqlite:/data/forumbus.db', HOST: '0.0.0.0' });
+  expect(only('EXPOSE')).toBe('4010');
+});
+
+it('leaves out of the build what the image does not need, and nothing that it does', () => {
+  expect(ignored).toEqual(expect.arrayContaining(['node_modules', 'data', '.git', 'test']));
+  expect(copied.filter(source => ignored.includes(source.replace('./', '')))).toEqual([]);
+});
+
+/** `@scope/name` lies in the folder of its scope. */
+function topLevel(name: string): string {
+  return name.split('/')[0] as string;
+}
+
+/** The environment without what an npm that runs these tests says about their package. */
+function outsideNpm(): NodeJS.ProcessEnv {
+  const inherited = Object.entries(process.env).filter(
+    ([name]) => !/^(npm_(package|lifecycle|config_local_prefix|command)|NODE_ENV$|VITEST|INIT_CWD)/.test(name),
+  );
+  // Nothing is fetched that a cache holds.
+  return { ...Object.fromEntries(inherited), npm_config_prefer_offline: 'true' };
+}
