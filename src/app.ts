@@ -76,7 +76,10 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
 
   app.addHook('onReady', () => services.start());
   // The worker ends beside the requests that are in flight, so that both have the whole of the grace.
-  app.addHook('preClose', async () => void services.stop());
+  app.addHook('preClose', async () => {
+    // What goes wrong there is for onClose, which waits for the same.
+    services.stop().catch(() => {});
+  });
   app.addHook('onClose', () => services.close());
   return app;
 }

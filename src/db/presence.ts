@@ -42,9 +42,14 @@ export function advisoryPresence(url: string, pool: pg.Pool, log: Logger): Prese
     next.once('end', () => {
       if (client === next) reconnectLater();
     });
-    await next.connect();
+    try {
+      await next.connect();
+      await next.query('select pg_advisory_lock(hashtextextended($1, 0))', [own]);
+    } catch (error) {
+      await next.end();
+      throw error;
+    }
     client = next;
-    await next.query('select pg_advisory_lock(hashtextextended($1, 0))', [own]);
   }
 
   function reconnectLater(): void {
