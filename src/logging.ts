@@ -14,3 +14,9 @@ export function createLogger(level: string): Logger {
   };
   return process.stdout.isTTY ? pino(options, pretty({ sync: true })) : pino(options);
 }
+
+/** Node's own warnings as log lines, in the place of plain text on stderr. */
+export function logWarnings(log: Logger): void {
+  process.removeAllListeners('warning');
+  process.on('warning', warning => log.warn({ err: warning }, 'Node warns'));
+}

@@ -1,8 +1,9 @@
 import closeWithGrace from 'close-with-grace';
+import type { FastifyInstance } from 'fastify';
 import { buildApp } from './app.ts';
 import { type Config, maskedConfig, readConfig } from './config.ts';
 import { StartError } from './errors.ts';
-import { createLogger, type Logger } from './logging.ts';
+import { createLogger, type Logger, logWarnings } from './logging.ts';
 
 /** Room for closing the database after everything else has used up its grace. Milliseconds. */
 const CLOSE_MARGIN_MS = 2000;
@@ -11,6 +12,7 @@ let log = createLogger('info');
 try {
   const config = readConfig(process.env);
   log = createLogger(config.LOG_LEVEL);
+  logWarnings(log);
   await serve(config, log);
 } catch (error) {
   if (error instanceof StartError) log.fatal(error.message);
@@ -20,14 +22,17 @@ try {
 
 async function serve(config: Config, log: Logger): Promise<void> {
   log.info({ config: maskedConfig(config) }, 'starting');
-  const app = await buildApp(config, log);
-  // A second signal, or the end of the delay, ends the process at once.
-  closeWithGrace({ delay: config.SHUTDOWN_GRACE_MS + CLOSE_MARGIN_MS, logger: false }, async ({ signal, err }) => {
+  let app: FastifyInstance | undefined;
+  // A second signal, or the end of the delay, ends the process at once. A start that failed ends by itself, with its own
+  // exit code.
+  const delay = config.SHUTDOWN_GRACE_MS + CLOSE_MARGIN_MS;
+  closeWithGrace({ delay, logger: false, skip: ['beforeExit'] }, async ({ signal, err }) => {
     if (err) log.fatal({ err }, 'stopping after an error that nobody caught');
     else log.info({ signal }, 'stopping');
-    await app.close();
+    await app?.close();
     log.info('stopped');
   });
+  app = await buildApp(config, log);
   try {
     await app.listen({ host: config.HOST, port: config.PORT });
   } catch (error) {

@@ -51,7 +51,7 @@ export function createDispatcher({ registry, clock, random, log, settleWith, kep
       const held = await settleWith(delivery, tx => run(handler, delivery, signal, tx));
       return { kind: 'settled', held };
     } catch (error) {
-      return failed(handler, delivery, error);
+      return signal.aborted ? { kind: 'released' } : failed(handler, delivery, error);
     }
   };
 
@@ -67,13 +67,16 @@ export function createDispatcher({ registry, clock, random, log, settleWith, kep
       retryAt: time => new RetryAt(time),
       ...(tx && { tx: tx.query }),
     };
-    const tooLate = Promise.withResolvers<never>();
+    // Whether the handler heeds its signal or not, nobody waits for it any more: a transaction is rolled back, a slot is
+    // free for other messages.
+    const givenUp = Promise.withResolvers<never>();
     late.addEventListener('abort', () => {
-      tooLate.reject(new Error(`The handler did not end within ${handler.policy.timeout_ms} ms.`));
+      givenUp.reject(new Error(`The handler did not end within ${handler.policy.timeout_ms} ms.`));
     });
+    lost.addEventListener('abort', () => givenUp.reject(lost.reason));
     // A promise that nobody races any more must not count as unhandled.
-    tooLate.promise.catch(() => {});
-    await Promise.race([handler.handle(message, context), tooLate.promise]);
+    givenUp.promise.catch(() => {});
+    await Promise.race([handler.handle(message, context), givenUp.promise]);
   }
 
   function failed(handler: Handler, { message }: Delivery, error: unknown): Outcome {

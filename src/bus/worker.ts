@@ -74,8 +74,9 @@ export class Worker {
 
   /** One claim-and-dispatch pass now, whether the loop runs or not; answers when everything it claimed has been settled. */
   async pass(limit: number): Promise<PassResult> {
+    const claimedAt = performance.now();
     const deliveries = await this.#claim(limit);
-    const endings = await Promise.all(deliveries.map(delivery => this.#begin(delivery)));
+    const endings = await Promise.all(deliveries.map(delivery => this.#begin(delivery, claimedAt)));
     const count = (...kinds: Ending[]) => endings.filter(ending => kinds.includes(ending)).length;
     const failed = count('retry', 'postponed', 'unhandled');
     return { claimed: deliveries.length, sent: count('sent'), failed, dead: count('dead') };
@@ -88,16 +89,16 @@ export class Worker {
   async stop(graceMs: number): Promise<void> {
     this.#stopping = true;
     this.wake();
-    await this.#loop;
-    const ended = Promise.allSettled([...this.#running.values()].map(running => running.done));
-    await Promise.race([ended, new Promise(resolve => setTimeout(resolve, graceMs).unref())]);
+    const grace = AbortSignal.timeout(graceMs);
+    const over = new Promise(resolve => grace.addEventListener('abort', resolve));
+    await Promise.race([this.#loop, over]);
+    const ended = () => Promise.allSettled([...this.#running.values()].map(({ done }) => done));
+    await Promise.race([ended(), over]);
     const late = [...this.#running.values()];
     if (late.length > 0)
       this.#deps.log.warn({ count: late.length }, 'giving back the leases of handlers that have not ended');
-    for (const { delivery, abort } of late) {
-      abort.abort(new Error('The service is stopping.'));
-      await this.#settle(delivery, { kind: 'released' });
-    }
+    for (const { abort } of late) abort.abort(new Error('The service is stopping.'));
+    await ended();
     clearInterval(this.#renewal);
   }
 
@@ -120,8 +121,9 @@ export class Worker {
       const free = concurrency - this.#running.size;
       try {
         this.#lastTickAt = clock.now();
+        const claimedAt = performance.now();
         const deliveries = free > 0 ? await this.#claim(free) : [];
-        for (const delivery of deliveries) void this.#begin(delivery);
+        for (const delivery of deliveries) void this.#begin(delivery, claimedAt);
         this.#consecutiveErrors = 0;
         if (deliveries.length > 0 && deliveries.length === free) continue;
       } catch (error) {
@@ -154,14 +156,16 @@ export class Worker {
     return deliveries;
   }
 
-  #begin(delivery: Delivery): Promise<Ending> {
+  #begin(delivery: Delivery, heldAt: number): Promise<Ending> {
+    // Stopped since the claim for longer than the lease: by now the message is somebody else's.
+    if (performance.now() - heldAt >= this.#deps.leaseMs) return Promise.resolve(this.#ended(delivery, 'stale', false));
     const key = leaseKey(delivery.lease);
     const abort = new AbortController();
     const done = this.#deliver(delivery, abort.signal).finally(() => {
       this.#running.delete(key);
       this.wake();
     });
-    this.#running.set(key, { delivery, abort, heldAt: performance.now(), done });
+    this.#running.set(key, { delivery, abort, heldAt, done });
     return done;
   }
 

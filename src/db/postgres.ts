@@ -31,8 +31,10 @@ export async function openPostgres(url: string, log: Logger, leaseClock?: Clock)
     lock_timeout: 30_000,
     types: { getTypeParser },
   });
-  // An idle connection that breaks is replaced at the next query; without a listener it would end the process.
-  pool.on('error', error => log.warn({ err: error }, 'an idle database connection broke'));
+  // A connection that breaks between two queries says so by an event, to the pool while it is idle and by itself while it
+  // is in use; without a listener for both it would end the process. The next query fails, or gets another connection.
+  pool.on('error', error => log.debug({ err: error }, 'an idle database connection broke'));
+  pool.on('connect', client => client.on('error', error => log.warn({ err: error }, 'a database connection broke')));
   try {
     await pool.query('select 1');
   } catch (error) {

@@ -38,8 +38,7 @@ export function openSqlite(file: string, leaseClock: Clock): Database {
   };
   try {
     mkdirSync(dirname(path), { recursive: true });
-    // An open exclusive transaction in an otherwise empty file: the kernel drops it when its holder dies, however it dies.
-    open(`${path}.lock`, { timeout: 0 }).exec('begin exclusive');
+    holdLock(open(`${path}.lock`, { timeout: 0 }), path);
     const writer = open(path, { timeout: 5000 });
     writer.pragma('journal_mode = WAL');
     // WAL alone would mean NORMAL here, and a 201 could vanish with the power.
@@ -54,6 +53,19 @@ export function openSqlite(file: string, leaseClock: Clock): Database {
   } catch (error) {
     for (const connection of opened.reverse()) connection.close();
     throw startError(path, error);
+  }
+}
+
+/**
+ * An open exclusive transaction in an otherwise empty file: the kernel drops it when its holder dies, however it dies.
+ * @throws StartError if another process holds it
+ */
+function holdLock(lock: BetterSqlite.Database, path: string): void {
+  try {
+    lock.exec('begin exclusive');
+  } catch (error) {
+    if (errorCode(error) !== 'SQLITE_BUSY') throw error;
+    throw new StartError(`The database file ${path} is in use by another Forumbus process.`);
   }
 }
 
@@ -148,7 +160,7 @@ function cachingStatements(connection: BetterSqlite.Database): Pick<BetterSqlite
 function startError(path: string, error: unknown): unknown {
   switch (errorCode(error)) {
     case 'SQLITE_BUSY':
-      return new StartError(`The database file ${path} is in use by another Forumbus process.`);
+      return new StartError(`The database file ${path} is locked by another program.`);
     case 'SQLITE_NOTADB':
       return new StartError(`The file ${path} is not a SQLite database.`);
     case 'SQLITE_CANTOPEN':

@@ -30,7 +30,7 @@ async function scratchFile(): Promise<Scratch> {
   return { url: `sqlite:${join(path, 'forumbus.db')}`, drop };
 }
 
-export async function scratchPostgres(serverUrl: string): Promise<Scratch> {
+async function scratchPostgres(serverUrl: string): Promise<Scratch> {
   const name = `test_${randomUUID().replaceAll('-', '')}`;
   const run = async (statement: string): Promise<void> => {
     const client = new pg.Client({ connectionString: serverUrl });

