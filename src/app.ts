@@ -16,6 +16,7 @@ import { useDrain } from './http/drain.ts';
 import { useJson } from './http/json.ts';
 import { useOpenapi } from './http/openapi.ts';
 import { frameworkProblem, Problem, socketProblem, useProblems } from './http/problems.ts';
+import { useSerialization } from './http/serialization.ts';
 import { useValidation } from './http/validation.ts';
 import type { Logger } from './logging.ts';
 import { outboxRoutes } from './outbox/routes.ts';
@@ -60,6 +61,7 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
   useProblems(app);
   useJson(app);
   useValidation(app, components);
+  useSerialization(app, components);
   const drain = useDrain(app, config.SHUTDOWN_GRACE_MS);
   await useOpenapi(app, components, packageJson.version);
 
