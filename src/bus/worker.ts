@@ -38,6 +38,8 @@ interface Running {
 
 type Ending = Outcome['kind'] | 'stale';
 
+const LOG_LEVELS: Partial<Record<Ending, 'debug' | 'error'>> = { sent: 'debug', routed: 'debug', dead: 'error' };
+
 /**
  * The loop: claim what there are free slots for, run it, settle it while the lease is held; woken by commits, with the
  * poll interval as the net. It knows deliveries and outcomes, and nothing of what is in them.
@@ -47,6 +49,7 @@ export class Worker {
   readonly #running = new Map<string, Running>();
   #loop: Promise<void> | undefined;
   #renewal: NodeJS.Timeout | undefined;
+  #renewing = false;
   #stopping = false;
   #woken = false;
   #endSleep: () => void = () => {};
@@ -195,16 +198,20 @@ export class Worker {
     }
     this.#lastProcessedAt = clock.now();
     this.#processedTotal += 1;
-    const level = ending === 'dead' ? 'error' : ending === 'sent' ? 'debug' : 'warn';
-    log[level]({ message_id, topic, attempt: attempts, ending }, 'message handled');
+    log[LOG_LEVELS[ending] ?? 'warn']({ message_id, topic, attempt: attempts, ending }, 'message handled');
     return ending;
   }
 
-  /** A third of the lease leaves two more tries before it runs out. */
+  /** Every third of a lease, which leaves two more tries before it runs out. */
   async #renew(): Promise<void> {
     const running = [...this.#running.values()];
-    if (running.length === 0) return;
     const now = performance.now();
+    for (const { heldAt, abort } of running) {
+      // Nobody has said that the lease is lost; by the clock it is.
+      if (now - heldAt >= this.#deps.leaseMs) abort.abort(new Error('The lease ran out.'));
+    }
+    if (running.length === 0 || this.#renewing) return;
+    this.#renewing = true;
     try {
       const held = new Set((await this.#deps.store.renew(running.map(({ delivery }) => delivery.lease))).map(leaseKey));
       for (const one of running) {
@@ -213,9 +220,8 @@ export class Worker {
       }
     } catch (error) {
       this.#deps.log.error({ err: error }, 'leases could not be renewed');
-      // Without the database nobody can say that the lease is lost; by the clock it is.
-      const lost = running.filter(({ heldAt }) => now - heldAt >= this.#deps.leaseMs);
-      for (const one of lost) one.abort.abort(new Error('The lease ran out.'));
+    } finally {
+      this.#renewing = false;
     }
   }
 }

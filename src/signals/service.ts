@@ -38,7 +38,6 @@ export interface Accepted extends SignalResult {
 
 interface Dependencies {
   db: Database;
-
   events: Events;
   control: Control;
   questions: Questions;
@@ -63,9 +62,9 @@ export function createSignals({ db, events, control, questions }: Dependencies) 
       case 'guidance_answer':
         return reply(tx, agent, actor, signal);
       case 'completion':
-        return state(tx, agent, actor, signal, { completed: true });
+        return report(tx, agent, actor, signal, { completed: true });
       case 'validation':
-        return state(tx, agent, actor, signal, { validated: signal.status });
+        return report(tx, agent, actor, signal, { validated: signal.status });
     }
   }
 
@@ -76,13 +75,13 @@ export function createSignals({ db, events, control, questions }: Dependencies) 
     const cause = draftOf(agent, actor, signal);
     const question_id = `q_${cause.uid}`;
     cause.payload.question_id = question_id;
-    const follow = [events.follow(cause, 'forum.question.opened', { question_id })];
+    const effects = [events.follow(cause, 'forum.question.opened', { question_id })];
     if (superseded) {
       const { question_id: old } = superseded;
-      follow.push(events.follow(cause, 'forum.question.superseded', { question_id: old, superseded_by: question_id }));
+      effects.push(events.follow(cause, 'forum.question.superseded', { question_id: old, superseded_by: question_id }));
     }
     const change = { opened: question_id, closed: superseded ? [superseded.question_id] : [] };
-    const committed = await control.commit(tx, agent, [cause, ...follow], change);
+    const committed = await control.commit(tx, agent, [cause, ...effects], change);
 
     const { run_id, agent_name, expires_in_seconds } = signal;
     const asked_at = cause.occurred_at;
@@ -124,7 +123,7 @@ export function createSignals({ db, events, control, questions }: Dependencies) 
     return accepted(tx, cause, committed, row);
   }
 
-  async function state(
+  async function report(
     tx: Tx,
     agent: Agent,
     actor: Actor,
