@@ -1,0 +1,18 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { sql } from 'kysely';
+import type { HandlerContext } from '../../../src/bus/handler.ts';
+import type { SignalMessage } from '../message.ts';
+
+export const topic = 'forum.events.control.signal';
+export const transactional = true;
+
+/** An effect in the transaction that marks the message sent. Nothing in the table keeps a second one out. */
+export async function handle({ payload }: SignalMessage, { tx }: HandlerContext): Promise<void> {
+  const { signal_id } = payload.payload;
+  const { thread_id, sequence } = payload;
+  if (!tx) throw new Error('A transactional handler was given no transaction.');
+  await sql`insert into verify_effects (signal_id, thread_id, sequence)
+    values (${signal_id}, ${thread_id}, ${sequence})`.execute(tx);
+  // Room for a kill between the effect and the commit, now and then: meanwhile nobody else can write.
+  if (Math.random() < 0.1) await delay(Math.random() * 10);
+}
