@@ -41,6 +41,8 @@ interface Dependencies {
 /** Attempts kept per message. */
 const HISTORY_KEPT = 20;
 const ERROR_LENGTH = 2000;
+/** How often one transaction looks behind messages of paused topics. */
+const CLAIM_ROUNDS = 50;
 /** Messages that one transaction takes out of parking. */
 const UNPARK_BATCH = 500;
 /** Messages that one transaction of the retention looks at, and transactions per sweep: a few milliseconds each. */
@@ -78,18 +80,29 @@ export function createDeliveries(dependencies: Dependencies) {
 
   /** Claims in `tx`; messages of paused topics are put aside instead, until their topic is resumed. */
   async function claimIn(tx: Tx, limit: number, lease_token: string, now: number): Promise<MessageRow[]> {
-    const rows = await claimMessages(tx, { limit, lease_token, leased_by: workerName, leaseMs, now });
-    if (rows.length === 0) return rows;
-    const paused = new Set(await pausedTopics(tx));
-    const held = rows.filter(row => paused.has(row.topic));
-    for (const { position, topic, attempts, last_error } of held) {
-      const status = last_error === null ? 'pending' : 'failed';
-      const aside = { parked: parking.resume(topic), claimable_at: null, attempts: attempts - 1 };
-      await endLease(tx, { position, lease_token }, { status, ...aside });
+    const claimed: MessageRow[] = [];
+    for (let round = 0; round < CLAIM_ROUNDS && claimed.length < limit; round += 1) {
+      const claim = { limit: limit - claimed.length, lease_token, leased_by: workerName, leaseMs, now };
+      const rows = await claimMessages(tx, claim);
+      const paused = new Set(rows.length > 0 ? await pausedTopics(tx) : []);
+      claimed.push(...rows.filter(row => !paused.has(row.topic)));
+      const held = rows.filter(row => paused.has(row.topic));
+      for (const row of held) await putAside(tx, row, lease_token);
+      // Others may be due behind those that were put aside.
+      if (held.length === 0) break;
+      if (round === CLAIM_ROUNDS - 1) tx.afterCommit(wake);
     }
-    // There may be others behind those.
-    if (held.length > 0) tx.afterCommit(wake);
-    return rows.filter(row => !paused.has(row.topic));
+    return claimed.sort((a, b) => a.position - b.position);
+  }
+
+  async function putAside(
+    tx: Tx,
+    { position, topic, attempts, last_error }: MessageRow,
+    lease_token: string,
+  ): Promise<void> {
+    const status = last_error === null ? 'pending' : 'failed';
+    const aside = { parked: parking.resume(topic), claimable_at: null, attempts: attempts - 1 };
+    await endLease(tx, { position, lease_token }, { status, ...aside });
   }
 
   async function unparkAll(parked: string): Promise<void> {

@@ -77,13 +77,14 @@ export async function claimMessages(
 
 /** Prolongs leases that are still held and answers those. */
 export async function renewLeases(tx: Tx, leases: Lease[], leaseMs: number): Promise<Lease[]> {
-  const positions = leases.map(lease => lease.position);
-  const tokens = [...new Set(leases.map(lease => lease.lease_token))];
+  if (leases.length === 0) return [];
   const rows = await tx.query
     .updateTable('outbox')
     .set({ claimable_at: sql<number>`${tx.leaseNow} + ${leaseMs}` })
-    .where('position', 'in', positions)
-    .where('lease_token', 'in', tokens)
+    .where(eb => {
+      const held = leases.map(lease => eb.tuple(lease.position, lease.lease_token));
+      return eb(eb.refTuple('position', 'lease_token'), 'in', held);
+    })
     .returning(['position', 'lease_token'])
     .execute();
   return rows as Lease[];
@@ -145,25 +146,39 @@ export async function updateMessage(tx: Tx, position: number, changes: Changes<'
   await tx.query.updateTable('outbox').set(changes).where('position', '=', position).execute();
 }
 
-/** Takes a dead message back into its lane: as the head if the lane is empty or has been waiting for it, else in its old place. */
+/** Takes a dead message back into its old place in its lane, with all attempts anew. */
 export async function requeue(tx: Tx, row: MessageRow, now: number): Promise<void> {
   const lane = laneOf(row.message_key, row.consumer);
-  const waitedFor = lane === null || row.lane !== null;
   await tx.query
     .updateTable('outbox')
     .set(eb => ({
       status: 'pending' as const,
       generation: eb('generation', '+', 1),
       attempts: 0,
+      last_error: null,
       available_at: tx.leaseNow,
-      claimable_at: waitedFor
-        ? tx.leaseNow
-        : sql<number>`case when ${laneIsTaken(lane)} then null else ${tx.leaseNow} end`,
+      claimable_at: lane === null ? tx.leaseNow : null,
       lane,
       updated_at: now,
     }))
     .where('position', '=', row.position)
     .execute();
+  if (lane !== null) await putOldestFirst(tx, lane);
+}
+
+/** Makes the oldest message of a lane its head, unless its head is being handled or is dead and blocks it. */
+async function putOldestFirst(tx: Tx, lane: string): Promise<void> {
+  const head = await tx.query
+    .selectFrom('outbox')
+    .select(['position', 'status'])
+    .where('lane', '=', lane)
+    .where(eb => eb.or([eb('claimable_at', 'is not', null), eb('parked', 'is not', null), eb('status', '=', 'dead')]))
+    .orderBy('position')
+    .limit(1)
+    .executeTakeFirst();
+  if (head?.status === 'processing' || head?.status === 'dead') return;
+  if (head) await updateMessage(tx, head.position, { claimable_at: null, parked: null });
+  await promoteNext(tx, lane);
 }
 
 export async function countSent(tx: Tx, topic: string): Promise<void> {

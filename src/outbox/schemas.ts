@@ -174,7 +174,8 @@ export const OutboxStats = Type.Object(
   },
   {
     $id: 'OutboxStats',
-    description: 'Messages by status and topic. `sent` counts every message ever sent, also those no longer kept.',
+    description:
+      'Messages by status and topic. `sent` counts every message ever handled, also those no longer kept; of a topic with several handlers, each counts',
     examples: [
       {
         by_status: countsExample,
