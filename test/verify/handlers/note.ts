@@ -10,7 +10,10 @@ export async function handle({ message_key, payload }: SignalMessage, context: H
   const { attempt, idempotency_key } = context;
   const { signal_id } = payload.payload;
   const note = { signal_id, sequence: payload.sequence, lane: message_key, attempt, idempotency_key };
-  appendFileSync(process.env.VERIFY_NOTES as string, `${JSON.stringify({ ...note, pid: process.pid, at: Date.now() })}\n`);
+  appendFileSync(
+    process.env.VERIFY_NOTES as string,
+    `${JSON.stringify({ ...note, pid: process.pid, at: Date.now() })}\n`,
+  );
   // Room for a kill between the effect and its acknowledgement.
   await delay(Math.random() * 5);
 }
