@@ -1,4 +1,4 @@
-import { Ajv, type ErrorObject } from 'ajv';
+import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import addFormats from 'ajv-formats';
 import type { FastifyInstance, FastifySchemaValidationError } from 'fastify';
 import type { TSchema } from 'typebox';
@@ -19,7 +19,7 @@ export function useValidation(app: FastifyInstance, components: TSchema[]): void
   const strict = createAjv(components, false);
   const coercing = createAjv(components, true);
   app.setValidatorCompiler(({ schema, httpPart }) =>
-    (httpPart === 'body' ? strict : coercing).compile(schema as object),
+    compileLater(httpPart === 'body' ? strict : coercing, schema as object),
   );
   // A query parameter that no route knows is a mistake of the caller's, also where none is expected.
   app.addHook('onRoute', ({ schema }) => {
@@ -29,6 +29,19 @@ export function useValidation(app: FastifyInstance, components: TSchema[]): void
   app.addHook('preValidation', async request => {
     if (request.routeOptions.schema?.body && request.body === undefined) request.body = {};
   });
+}
+
+/** Compiles at the first use: all validators together would take a fifth of the time that a start takes. */
+function compileLater(ajv: Ajv, schema: object) {
+  let compiled: ValidateFunction | undefined;
+  const validate = (data: unknown): boolean => {
+    compiled ??= ajv.compile(schema);
+    const fits = compiled(data) as boolean;
+    validate.errors = compiled.errors ?? null;
+    return fits;
+  };
+  validate.errors = null as ErrorObject[] | null;
+  return validate;
 }
 
 function createAjv(components: TSchema[], coerce: boolean): Ajv {
