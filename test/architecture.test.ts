@@ -89,6 +89,7 @@ describe('the direction of dependencies', () => {
     const known = imports.filter(({ from }) => from === 'src/bus/worker.ts').map(({ to }) => to);
     expect(known.toSorted()).toEqual([
       'src/bus/dispatcher.ts',
+      'src/bus/handler.ts',
       'src/clock.ts',
       'src/logging.ts',
       'src/outbox/delivery.ts',

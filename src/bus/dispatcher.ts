@@ -4,7 +4,7 @@ import { EVENT_TOPICS } from '../events/envelope.ts';
 import type { Logger } from '../logging.ts';
 import type { Delivery, Outcome } from '../outbox/delivery.ts';
 import { backoffDelay } from './backoff.ts';
-import { type Handler, type HandlerContext, PermanentError, RetryAt } from './handler.ts';
+import { type Handler, type HandlerContext, PermanentError, RetryAt, Stopping } from './handler.ts';
 import type { HandlerRegistry } from './registry.ts';
 
 interface Dependencies {
@@ -51,7 +51,8 @@ export function createDispatcher({ registry, clock, random, log, settleWith, kep
       const held = await settleWith(delivery, tx => run(handler, delivery, signal, tx));
       return { kind: 'settled', held };
     } catch (error) {
-      return signal.aborted ? { kind: 'released' } : failed(handler, delivery, error);
+      // A lost lease is an attempt like any other: a handler that outlives its lease every time must end dead.
+      return error instanceof Stopping ? { kind: 'released' } : failed(handler, delivery, error);
     }
   };
 

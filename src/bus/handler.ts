@@ -47,6 +47,11 @@ export interface Handler {
 /** A handler as it comes: what its policy leaves out, the settings decide. */
 export type HandlerDefinition = Omit<Handler, 'policy'> & { policy?: Partial<Policy> };
 
+/** Why a handler's signal was aborted: the service stops, and the message goes back as if nobody had tried. */
+export class Stopping extends Error {
+  override readonly name = 'Stopping';
+}
+
 /** Thrown by a handler: no retry can help. */
 export class PermanentError extends Error {
   override readonly name = 'PermanentError';

@@ -2,6 +2,7 @@ import { type Clock, toTimestampOrNull } from '../clock.ts';
 import type { Logger } from '../logging.ts';
 import type { Delivery, Lease, Outcome } from '../outbox/delivery.ts';
 import type { Dispatch } from './dispatcher.ts';
+import { Stopping } from './handler.ts';
 
 /** Where deliveries come from and where their outcomes go. */
 interface DeliveryStore {
@@ -100,7 +101,7 @@ export class Worker {
     const late = [...this.#running.values()];
     if (late.length > 0)
       this.#deps.log.warn({ count: late.length }, 'giving back the leases of handlers that have not ended');
-    for (const { abort } of late) abort.abort(new Error('The service is stopping.'));
+    for (const { abort } of late) abort.abort(new Stopping('The service is stopping.'));
     await ended();
     clearInterval(this.#renewal);
   }

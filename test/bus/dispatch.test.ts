@@ -365,4 +365,22 @@ describe.each(engines)('dispatch on %s', engine => {
     await until(third, 'sent');
     expect(keys).toEqual([`${first}:1`, `${second}:1`, `${third}:1`, `${first}:2`, `${third}:2`]);
   });
+
+  it('counts an attempt that outlived its lease, also when nobody else has taken the message', async () => {
+    const attempts: number[] = [];
+    await start(
+      [
+        handler('frozen', (_message, { attempt }) => {
+          attempts.push(attempt);
+          // Nothing of this process runs meanwhile, as when it is stopped: its lease cannot be renewed.
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 400);
+          return new Promise(() => {});
+        }),
+      ],
+      { ...eager, LEASE_MS: '300', MAX_ATTEMPTS: '2' },
+    );
+    const id = await publish('frozen', null);
+    await until(id, 'dead');
+    expect(attempts).toEqual([1, 2]);
+  });
 });
