@@ -111,12 +111,15 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       signals,
       worker,
 
-      /** Starts the worker, after taking back what a killed predecessor had claimed. */
+      /** Makes this process known to the others and, unless it only serves HTTP, starts its worker. */
       async start(): Promise<void> {
         await db.presence.announce(workerName);
-        await takeBack();
-        if (config.ROLE === 'http') return;
+        if (config.ROLE === 'http') {
+          await takeBack();
+          return;
+        }
         worker.start();
+        // Its first run is now: it takes back what a killed predecessor had claimed.
         housekeeping.start();
       },
 

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import type { Logger } from '../logging.ts';
 
@@ -34,7 +35,6 @@ export function advisoryPresence(url: string, pool: pg.Pool, log: Logger): Prese
   let own: string | undefined;
   let client: pg.Client | undefined;
   let retry: NodeJS.Timeout | undefined;
-  const missingSince = new Map<string, number>();
 
   async function connect(): Promise<void> {
     const next = new pg.Client({ connectionString: url, keepAlive: true, application_name: 'forumbus presence' });
@@ -57,6 +57,12 @@ export function advisoryPresence(url: string, pool: pg.Pool, log: Logger): Prese
     retry = setTimeout(() => connect().catch(reconnectLater), RECONNECT_MS).unref();
   }
 
+  async function missingAmong(names: string[]): Promise<string[]> {
+    if (names.length === 0) return [];
+    const { rows } = await pool.query<{ name: string }>(MISSING, [names]);
+    return rows.map(row => row.name);
+  }
+
   return {
     async announce(name) {
       own = name;
@@ -64,12 +70,11 @@ export function advisoryPresence(url: string, pool: pg.Pool, log: Logger): Prese
     },
 
     async deadAmong(names) {
-      const now = performance.now();
-      const { rows } = await pool.query<{ name: string }>(MISSING, [names.filter(name => name !== own)]);
-      const missing = rows.map(row => row.name);
-      for (const name of missingSince.keys()) if (!missing.includes(name)) missingSince.delete(name);
-      for (const name of missing) if (!missingSince.has(name)) missingSince.set(name, now);
-      return missing.filter(name => now - (missingSince.get(name) ?? now) >= SECOND_LOOK_MS);
+      const others = names.filter(name => name !== own);
+      const suspects = await missingAmong(others);
+      if (suspects.length === 0) return [];
+      await delay(SECOND_LOOK_MS);
+      return missingAmong(suspects);
     },
 
     async close() {
