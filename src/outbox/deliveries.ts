@@ -60,11 +60,10 @@ export function createDeliveries(dependencies: Dependencies) {
     const { changes, leavesLane } = settled(delivery, outcome, clock.now(), workerName);
     if (!(await endLease(tx, delivery.lease, changes))) return false;
     if (leavesLane && delivery.lane !== null) await promoteNext(tx, delivery.lane);
-    if (outcome.kind === 'routed')
-      await insertMessages(
-        tx,
-        outcome.consumers.map(consumer => forConsumer(delivery, consumer)),
-      );
+    if (outcome.kind === 'routed') {
+      const messages = outcome.consumers.map(consumer => forConsumer(delivery, consumer));
+      await insertMessages(tx, messages);
+    }
     if (outcome.kind === 'sent') await countSent(tx, delivery.message.topic);
     tx.afterCommit(wake);
     return true;
@@ -118,8 +117,11 @@ export function createDeliveries(dependencies: Dependencies) {
     async claim(limit: number): Promise<Delivery[]> {
       const lease_token = newUid();
       const now = clock.now();
-      const rows = await db.write(tx => claimIn(tx, limit, lease_token, now));
-      const messages = await toMessages(events, db.read, rows);
+      // Read in the claim's own transaction: a read that failed after it would leave leases that nobody works on.
+      const { rows, messages } = await db.write(async tx => {
+        const claimed = await claimIn(tx, limit, lease_token, now);
+        return { rows: claimed, messages: await toMessages(events, tx, claimed) };
+      });
       return rows.map((row, index) => ({
         lease: { position: row.position, lease_token },
         lane: row.lane,
