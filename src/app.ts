@@ -1,33 +1,27 @@
 import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify';
-import type { TSchema } from 'typebox';
 import packageJson from '../package.json' with { type: 'json' };
-import { Actor } from './actor.ts';
 import { createHealth } from './bus/health.ts';
 import { busRoutes, healthRoutes } from './bus/routes.ts';
-import * as bus from './bus/schemas.ts';
 import { newUid } from './clock.ts';
+import { components } from './components.ts';
 import type { Config } from './config.ts';
 import { controlRoutes } from './control/routes.ts';
-import * as control from './control/schemas.ts';
 import { Refusal } from './errors.ts';
 import { eventRoutes } from './events/routes.ts';
-import * as events from './events/schemas.ts';
 import { useDrain } from './http/drain.ts';
 import { useJson } from './http/json.ts';
 import { useOpenapi } from './http/openapi.ts';
-import { frameworkProblem, Problem, socketProblem, useProblems } from './http/problems.ts';
+import { frameworkProblem, socketProblem, useProblems } from './http/problems.ts';
 import { useSerialization } from './http/serialization.ts';
 import { useValidation } from './http/validation.ts';
 import type { Logger } from './logging.ts';
 import { outboxRoutes } from './outbox/routes.ts';
-import * as outbox from './outbox/schemas.ts';
 import { questionRoutes } from './questions/routes.ts';
-import * as questions from './questions/schemas.ts';
+import { runRoutes } from './runs/routes.ts';
 import { createServices, type Overrides } from './services.ts';
 import { signalRoutes } from './signals/routes.ts';
-import * as signals from './signals/schemas.ts';
+import { statsRoutes } from './stats/routes.ts';
 import { threadRoutes } from './threads/routes.ts';
-import * as threads from './threads/schemas.ts';
 
 /** A wired service that has not listened. `close()` drains it: requests, handlers, then the database. */
 export async function buildApp(config: Config, log: Logger, overrides: Overrides = {}): Promise<FastifyInstance> {
@@ -53,11 +47,6 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
     }
   });
 
-  const components = [
-    Actor,
-    Problem,
-    ...[events, threads, control, questions, signals, outbox, bus].flatMap(componentsOf),
-  ];
   useProblems(app);
   useJson(app);
   useValidation(app, components);
@@ -69,7 +58,9 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
     await app.register(signalRoutes(services.signals));
     await app.register(questionRoutes(services.questions, services.signals));
     await app.register(controlRoutes(services.control));
-    await app.register(threadRoutes(services.threads));
+    await app.register(threadRoutes(services.threads, services.threadLists));
+    await app.register(runRoutes(services.runs));
+    await app.register(statsRoutes(services.counts, services.questions));
     await app.register(eventRoutes(services.events));
     await app.register(outboxRoutes(services.outbox));
     await app.register(busRoutes(services));
@@ -84,14 +75,6 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
   });
   app.addHook('onClose', () => services.close());
   return app;
-}
-
-/** The schemas of a module that have a name. */
-function componentsOf(module: Record<string, unknown>): TSchema[] {
-  const byName = Object.keys(module).sort();
-  return byName
-    .map(name => module[name])
-    .filter((schema): schema is TSchema => typeof schema === 'object' && schema !== null && '$id' in schema);
 }
 
 /** A caller's own request id is kept if it can stand in a header and a log line. */

@@ -6,16 +6,24 @@ import { loadHandlers } from './bus/load-handlers.ts';
 import { HandlerRegistry, isHandled } from './bus/registry.ts';
 import { Worker } from './bus/worker.ts';
 import { type Clock, type NewUid, newUid, systemClock } from './clock.ts';
+import { components } from './components.ts';
 import type { Config } from './config.ts';
 import { createControl } from './control/service.ts';
 import { openDatabase } from './db/open.ts';
 import { createEvents } from './events/service.ts';
+import { bodyValidator } from './http/validation.ts';
 import type { Logger } from './logging.ts';
 import { createDeliveries } from './outbox/deliveries.ts';
 import { createOutbox, type Outbox } from './outbox/service.ts';
-import { createQuestions } from './questions/service.ts';
+import { createQuestions, type Questions } from './questions/service.ts';
+import { createReads } from './reads/service.ts';
+import { createRuns } from './runs/service.ts';
+import { createSearch } from './search/service.ts';
 import { createSignals } from './signals/service.ts';
+import { createCounts } from './stats/service.ts';
+import { createThreadLists } from './threads/lists.ts';
 import { createThreads } from './threads/service.ts';
+import { createTopics } from './topics/index.ts';
 
 /** A handler that has not ended by then has failed, or a hanging one would hold its key for ever. */
 const HANDLER_TIMEOUT_MS = 600_000;
@@ -37,8 +45,6 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
   const uid = overrides.newUid ?? newUid;
   const policy = defaultPolicy(config);
   const loaded = config.HANDLERS_DIR ? await loadHandlers(config.HANDLERS_DIR, policy) : [];
-  const given = (overrides.handlers ?? []).map(handler => ({ ...handler, policy: { ...policy, ...handler.policy } }));
-  const registry = new HandlerRegistry([...loaded, ...given]);
   const db = await openDatabase(config.DATABASE_URL, log, overrides.clock);
   try {
     const migrated = await db.migrate();
@@ -48,10 +54,24 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const events = createEvents({ db, clock, newUid: uid, publish: (tx, messages) => outbox.enqueue(tx, messages) });
     const wake = () => worker.wake();
     const outbox: Outbox = createOutbox({ db, clock, newUid: uid, events, maxAttempts: config.MAX_ATTEMPTS, wake });
-    const threads = createThreads({ db, clock, newUid: uid, events });
+    const counts = createCounts({ db });
+    const search = createSearch({ db });
+    const reads = createReads();
+    // Threads know nothing of questions, but a control thread takes those that wait in it along when it is closed.
+    const withdrawQuestions: Questions['withdraw'] = (...withdrawal) => questions.withdraw(...withdrawal);
+    const threads = createThreads({ db, clock, newUid: uid, events, counts, search, reads, withdrawQuestions });
+    const threadLists = createThreadLists({ db, events, reads, search });
     const control = createControl({ db, clock, events, threads });
-    const questions = createQuestions({ db, events, control });
+    const questions: Questions = createQuestions({ db, clock, events, control });
     const signals = createSignals({ db, events, control, questions });
+    const runs = createRuns({ db, events, threads, control, questions });
+
+    const own = createTopics({ threads, signals, validator: bodyValidator(components) });
+    const given = [...own, ...(overrides.handlers ?? [])];
+    const registry = new HandlerRegistry([
+      ...loaded,
+      ...given.map(handler => ({ ...handler, policy: { ...policy, ...handler.policy } })),
+    ]);
 
     // Process ids come back, in containers at every start; names must not.
     const workerName = `${hostname()}-${process.pid}-${uid().slice(-8)}`;
@@ -84,6 +104,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const housekeeping = new Housekeeping(
       async () => {
         await takeBack();
+        await questions.expireOverdue();
         await deliveries.unparkReady((topic, consumer) => isHandled(registry, topic, consumer));
         await deliveries.deleteOld();
       },
@@ -105,10 +126,13 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       events,
       outbox,
       deliveries,
+      counts,
       threads,
+      threadLists,
       control,
       questions,
       signals,
+      runs,
       worker,
 
       /** Makes this process known to the others and, unless it only serves HTTP, starts its worker. */

@@ -9,16 +9,21 @@ const arrows: Record<string, string[]> = {
   db: ['migrations'],
   http: ['db'],
   events: ['db', 'http'],
-  threads: ['db', 'http', 'events'],
+  search: ['db'],
+  reads: ['db'],
+  stats: ['db', 'http', 'questions'],
+  threads: ['db', 'http', 'events', 'search', 'reads', 'stats'],
   control: ['db', 'http', 'events', 'threads'],
-  questions: ['db', 'http', 'events', 'control', 'signals'],
+  questions: ['db', 'http', 'events', 'threads', 'control', 'signals'],
   signals: ['db', 'http', 'events', 'threads', 'control', 'questions'],
   outbox: ['db', 'http', 'events'],
+  runs: ['db', 'http', 'events', 'threads', 'control', 'questions'],
   bus: ['db', 'http', 'events', 'outbox'],
+  topics: ['db', 'http', 'threads', 'signals', 'bus'],
 };
 
 /** Files at the top of src that put everything together. */
-const roots = ['app.ts', 'main.ts', 'migrate.ts', 'services.ts'];
+const roots = ['app.ts', 'components.ts', 'main.ts', 'migrate.ts', 'services.ts'];
 
 interface Import {
   from: string;
@@ -76,6 +81,11 @@ describe('the direction of dependencies', () => {
   it('from questions to signals is the route only, so that the services form no circle', () => {
     const users = imports.filter(({ from, to }) => folderOf(from) === 'questions' && folderOf(to) === 'signals');
     expect(users).toEqual([{ from: 'src/questions/routes.ts', to: 'src/signals/service.ts', typeOnly: true }]);
+  });
+
+  it('from stats to questions is the route only', () => {
+    const users = imports.filter(({ from, to }) => folderOf(from) === 'stats' && folderOf(to) === 'questions');
+    expect(users).toEqual([{ from: 'src/stats/routes.ts', to: 'src/questions/service.ts', typeOnly: true }]);
   });
 
   it('keeps SQL in repositories and in db, and Fastify in routes and in http', () => {

@@ -13,10 +13,12 @@ interface Dependencies {
   random: () => number;
   log: Logger;
   /** Runs the effect in the transaction that marks the delivery sent; false if the lease has been lost. */
-  settleWith: (delivery: Delivery, effect: (tx: Tx) => Promise<void>) => Promise<boolean>;
+  settleWith: (delivery: Delivery, effect: (tx: Tx) => Promise<Sent>) => Promise<boolean>;
   /** Handlers with messages of their own that wait in lanes, from a time when their topics had several handlers. */
   keptApart: ReadonlySet<string>;
 }
+
+type Sent = Outcome & { kind: 'sent' };
 
 /** The outcome still has to be stored, or (`settled`) was stored together with the handler's effect, or could not be. */
 type Dispatched = Outcome | { kind: 'settled'; held: boolean };
@@ -44,10 +46,7 @@ export function createDispatcher({ registry, clock, random, log, settleWith, kep
       return { kind: 'routed', consumers: handlers.map(({ name }) => name) };
     }
     try {
-      if (!handler.transactional) {
-        await run(handler, delivery, signal);
-        return { kind: 'sent' };
-      }
+      if (!handler.transactional) return await run(handler, delivery, signal);
       const held = await settleWith(delivery, tx => run(handler, delivery, signal, tx));
       return { kind: 'settled', held };
     } catch (error) {
@@ -56,9 +55,10 @@ export function createDispatcher({ registry, clock, random, log, settleWith, kep
     }
   };
 
-  async function run(handler: Handler, { message }: Delivery, lost: AbortSignal, tx?: Tx): Promise<void> {
+  async function run(handler: Handler, { message }: Delivery, lost: AbortSignal, tx?: Tx): Promise<Sent> {
     const { message_id, topic, attempts, generation } = message;
     const late = AbortSignal.timeout(handler.policy.timeout_ms);
+    const sent: Sent = { kind: 'sent' };
     const context: HandlerContext = {
       signal: AbortSignal.any([lost, late]),
       log: log.child({ message_id, topic, attempt: attempts, handler: handler.name }),
@@ -66,6 +66,10 @@ export function createDispatcher({ registry, clock, random, log, settleWith, kep
       idempotency_key: `${message_id}:${generation}`,
       permanent: reason => new PermanentError(reason),
       retryAt: time => new RetryAt(time),
+      record: result => {
+        // Here, where it is the handler's own failure if there is no JSON for it.
+        sent.result = JSON.stringify(result);
+      },
       ...(tx && { tx: tx.query }),
     };
     // Whether the handler heeds its signal or not, nobody waits for it any more: a transaction is rolled back, a slot is
@@ -77,7 +81,8 @@ export function createDispatcher({ registry, clock, random, log, settleWith, kep
     lost.addEventListener('abort', () => givenUp.reject(lost.reason));
     // A promise that nobody races any more must not count as unhandled.
     givenUp.promise.catch(() => {});
-    await Promise.race([handler.handle(message, context), givenUp.promise]);
+    await Promise.race([handler.handle(message, context, tx), givenUp.promise]);
+    return sent;
   }
 
   function failed(handler: Handler, { message }: Delivery, error: unknown): Outcome {

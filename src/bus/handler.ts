@@ -1,4 +1,5 @@
 import type { Transaction } from 'kysely';
+import type { Tx } from '../db/database.ts';
 import type { Schema } from '../db/schema.ts';
 import type { Logger } from '../logging.ts';
 import type { Message } from '../outbox/schemas.ts';
@@ -16,6 +17,8 @@ export interface HandlerContext {
   permanent(reason: string): Error;
   /** `throw context.retryAt(time)`: again then, without using up an attempt. */
   retryAt(time: Date | number | string): Error;
+  /** Keeps what the handler has made, ids for instance, on the message, as its `result`. */
+  record(result: Record<string, unknown>): void;
   /** For a transactional handler: the transaction that also marks the message sent. */
   tx?: Transaction<Schema>;
 }
@@ -41,7 +44,8 @@ export interface Handler {
   /** It has database effects only, made through `context.tx`. */
   transactional: boolean;
   policy: Policy;
-  handle(message: Message, context: HandlerContext): unknown;
+  /** @param tx for the service's own handlers: the whole of what `context.tx` is a part of */
+  handle(message: Message, context: HandlerContext, tx?: Tx): unknown;
 }
 
 /** A handler as it comes: what its policy leaves out, the settings decide. */

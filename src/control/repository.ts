@@ -1,5 +1,6 @@
 import { after } from '../db/cursors.ts';
 import type { Reader, Tx } from '../db/database.ts';
+import type { RunRow } from './run.ts';
 import type { ControlRow } from './state.ts';
 
 export async function findControlThread(
@@ -42,4 +43,23 @@ export async function listControlThreads(
   if (status !== undefined) query = query.where('status', '=', status);
   if (from) query = query.where(eb => after(eb, ['run_id', 'agent_name'], from));
   return query.orderBy('run_id').orderBy('agent_name').limit(limit).execute();
+}
+
+/** All agents of a run, by name. */
+export async function listAgents(reader: Reader, runId: string): Promise<ControlRow[]> {
+  const query = reader.query.selectFrom('control_threads').selectAll().where('run_id', '=', runId);
+  return query.orderBy('agent_name').execute();
+}
+
+export async function findRun(reader: Reader, runId: string): Promise<RunRow | undefined> {
+  return reader.query.selectFrom('runs').selectAll().where('run_id', '=', runId).executeTakeFirst();
+}
+
+export async function insertRun(tx: Tx, row: RunRow): Promise<void> {
+  await tx.query.insertInto('runs').values(row).execute();
+}
+
+/** Stores what can change of a run. */
+export async function updateRun(tx: Tx, { run_id, opened_sequence: _, ...changes }: RunRow): Promise<void> {
+  await tx.query.updateTable('runs').set(changes).where('run_id', '=', run_id).execute();
 }

@@ -8,14 +8,25 @@ import type { EventDraft, Events } from '../events/service.ts';
 import { priorityRank } from '../priority.ts';
 import type { Threads } from '../threads/service.ts';
 import { blankThread, isClosed, type ThreadRow } from '../threads/thread.ts';
-import { findControlThread, insertControlThread, listControlThreads, updateControlThread } from './repository.ts';
+import {
+  findControlThread,
+  findRun,
+  insertControlThread,
+  insertRun,
+  listAgents,
+  listControlThreads,
+  updateControlThread,
+  updateRun,
+} from './repository.ts';
+import { blankRun, type RunRow, withAgentChanged } from './run.ts';
 import type { Completion, ControlState, ControlStatus, ControlThreadQuery, Validation } from './schemas.ts';
 import { blankControl, type ControlChange, type ControlRow, changed, openQuestions } from './state.ts';
 
-/** An agent in its run: its control state and its control thread, stored or (version 0) not yet. */
+/** An agent in its run: its control state, its control thread and the run, each stored or (version 0) not yet. */
 export interface Agent {
   control: ControlRow;
   thread: ThreadRow;
+  run: RunRow;
 }
 
 export type Control = ReturnType<typeof createControl>;
@@ -31,7 +42,17 @@ interface Dependencies {
 export function createControl({ db, clock, events, threads }: Dependencies) {
   async function find(reader: Reader, runId: string, agentName: string): Promise<Agent | undefined> {
     const control = await findControlThread(reader, runId, agentName);
-    return control && { control, thread: await threads.row(reader, control.thread_id) };
+    if (!control) return undefined;
+    return { control, thread: await threads.row(reader, control.thread_id), run: await run(reader, runId) };
+  }
+
+  /** The run, or the blank one that its brief or its first signal will make. */
+  async function run(reader: Reader, runId: string): Promise<RunRow> {
+    return (await findRun(reader, runId)) ?? blankRun(runId);
+  }
+
+  async function storeRun(tx: Tx, row: RunRow): Promise<void> {
+    await (row.version === 1 ? insertRun(tx, row) : updateRun(tx, row));
   }
 
   async function required(reader: Reader, runId: string, agentName: string): Promise<Agent> {
@@ -41,18 +62,20 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
     return agent;
   }
 
-  /** The agent, or the blank one that its first signal will make. */
+  /** The agent, or the blank one that its first signal will make. @throws Refusal RUN_CLOSED */
   async function load(tx: Tx, runId: string, agentName: string, actor: Actor, ticket: string | null): Promise<Agent> {
     const known = await find(tx, runId, agentName);
     if (known) return known;
+    const joined = await run(tx, runId);
+    if (joined.closed_at !== null) throw runClosed(runId);
     const control = blankControl(runId, agentName);
     const seed = { thread_id: control.thread_id, kind: 'control' as const, title: `Control: ${agentName} in ${runId}` };
     const names = { run_id: runId, agent_name: agentName, ticket, priority: priorityRank('normal') };
-    return { control, thread: blankThread({ ...seed, ...names, actor, now: clock.now() }) };
+    return { control, thread: blankThread({ ...seed, ...names, actor, now: clock.now() }), run: joined };
   }
 
   /**
-   * Appends the events of one act of (or for) an agent and stores its thread and control state as they leave them.
+   * Appends the events of one act of (or for) an agent and stores its thread, control state and run as they leave them.
    * The thread is opened if it is new, and follows the questions: `waiting_operator` while one is open, `answered`
    * when the last one is closed.
    * @param drafts the act's own event first, then what it brings about
@@ -68,12 +91,15 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
     const after = openQuestions(agent.control, change).length;
     const state = after > 0 ? 'waiting_operator' : 'answered';
     const opened = agent.thread.version === 0 ? [threadOpened(agent.thread, cause)] : [];
-    const moved = after === before ? [] : threads.move(agent.thread, state, cause);
+    const moved = after === before ? [] : threads.move(agent.thread, state, cause, after);
     const { thread, sequences } = await threads.commit(tx, agent.thread, [...opened, ...drafts, ...moved]);
     const sequence = sequences[opened.length] as number;
     const control = changed(agent.control, change, sequence);
     await (agent.control.version === 0 ? insertControlThread(tx, control) : updateControlThread(tx, control));
-    return { agent: { control, thread }, sequence };
+    const act = { sequence: sequences[0] as number, occurred_at: cause.occurred_at, ticket: thread.ticket };
+    const changedRun = withAgentChanged(agent.run, agent.control, control, act);
+    await storeRun(tx, changedRun);
+    return { agent: { control, thread, run: changedRun }, sequence };
   }
 
   function threadOpened(thread: ThreadRow, cause: EventDraft): EventDraft {
@@ -93,6 +119,15 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
     load,
     required,
     commit,
+    run,
+    storeRun,
+    views,
+
+    /** All agents of a run, by name. */
+    agents: (reader: Reader, runId: string): Promise<ControlRow[]> => listAgents(reader, runId),
+
+    /** Stores an agent whose validation is measured by another brief. */
+    remeasure: (tx: Tx, row: ControlRow): Promise<void> => updateControlThread(tx, row),
 
     async view(reader: Reader, agent: Agent): Promise<ControlState> {
       const [state] = await views(reader, [agent.control]);
@@ -128,6 +163,10 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
       });
     },
   };
+}
+
+export function runClosed(runId: string): Refusal {
+  return new Refusal('RUN_CLOSED', `The run ${runId} is closed.`);
 }
 
 /** @throws Refusal THREAD_CLOSED */

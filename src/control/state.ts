@@ -16,6 +16,8 @@ export interface ControlChange {
   completed?: true;
   /** The act's own event states how the work was validated. */
   validated?: 'passed' | 'failed';
+  /** The validation was made against the criteria that the run asks for. */
+  criteriaMet?: boolean;
   nextAttempt?: true;
 }
 
@@ -31,6 +33,7 @@ export function blankControl(run_id: string, agent_name: string): ControlRow {
     validation_sequence: null,
     validation_status: null,
     status: 'working',
+    criteria_met: 0,
     version: 0,
   };
 }
@@ -46,6 +49,7 @@ export function changed(row: ControlRow, change: ControlChange, sequence: number
   if (change.validated) {
     next.validation_sequence = sequence;
     next.validation_status = change.validated;
+    next.criteria_met = change.criteriaMet ? 1 : 0;
   }
   if (change.nextAttempt) {
     next.attempt += 1;

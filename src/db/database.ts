@@ -21,6 +21,7 @@ export interface Tx extends Reader {
 
 /**
  * One database behind two doors. `read` never waits for a writer. `write` is the only way to change anything.
+ * `snapshot` reads several times and sees one moment.
  *
  * Writes are serialised: by SQLite's single writer, on PostgreSQL by an advisory lock that every write takes first.
  * So a write may read, decide and then write without meeting another one half-way, locks are never taken in two orders,
@@ -29,6 +30,7 @@ export interface Tx extends Reader {
 export interface Database {
   readonly engine: Engine;
   readonly read: Reader;
+  snapshot<T>(work: (reader: Reader) => Promise<T>): Promise<T>;
   write<T>(work: (tx: Tx) => Promise<T>): Promise<T>;
   /** Which processes that share this database are alive. */
   readonly presence: Presence;

@@ -54,6 +54,12 @@ function postgresDatabase(pool: pg.Pool, presence: Presence, leaseNow: () => Exp
     engine: 'postgres',
     read: { query: read },
     presence,
+    snapshot: work =>
+      read
+        .transaction()
+        .setIsolationLevel('repeatable read')
+        .setAccessMode('read only')
+        .execute(query => work({ query })),
     write: work =>
       runWrite(
         inner =>

@@ -25,6 +25,9 @@ interface ThreadsTable {
   last_agent_post: number;
   last_human_post: number;
   last_answered: number;
+  opened_sequence: number;
+  place: number;
+  open_questions: number;
   version: number;
 }
 
@@ -38,7 +41,43 @@ interface ControlThreadsTable {
   validation_sequence: number | null;
   validation_status: 'passed' | 'failed' | null;
   status: string;
+  criteria_met: number;
   version: number;
+}
+
+interface RunsTable {
+  run_id: string;
+  opened_sequence: number;
+  brief: string | null;
+  first_ticket: string | null;
+  ticket: string | null;
+  title: string | null;
+  status: 'closed' | 'awaiting_guidance' | 'completed' | 'running';
+  agents_count: number;
+  open_questions_count: number;
+  clear_count: number;
+  absent_count: number;
+  updated_at: number;
+  closed_at: number | null;
+  version: number;
+}
+
+interface SeenTable {
+  viewer: string;
+  first_place: number;
+  last_place: number;
+}
+
+interface CountsTable {
+  subject: string;
+  value: string;
+  count: number;
+}
+
+/** A virtual table on SQLite, an ordinary one with a GIN index on PostgreSQL. */
+interface SearchTable {
+  rowid: number;
+  words: string;
 }
 
 interface QuestionsTable {
@@ -99,6 +138,7 @@ interface OutboxTable {
   origin_id: string | null;
   last_error: string | null;
   history: string;
+  result: Generated<string | null>;
   created_at: number;
   updated_at: number;
   sent_at: number | null;
@@ -112,11 +152,17 @@ interface TopicsTable {
 
 export interface Schema {
   threads: ThreadsTable;
+  seen: SeenTable;
+  search_titles: SearchTable;
+  search_openings: SearchTable;
+  search_replies: SearchTable;
   control_threads: ControlThreadsTable;
+  runs: RunsTable;
   questions: QuestionsTable;
   events: EventsTable;
   outbox: OutboxTable;
   topics: TopicsTable;
+  counts: CountsTable;
 }
 
 export type Row<T extends keyof Schema> = Selectable<Schema[T]>;

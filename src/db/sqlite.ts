@@ -84,6 +84,7 @@ function sqliteDatabase(
     engine: 'sqlite',
     read: { query: read },
     presence: soleProcess(),
+    snapshot: work => read.transaction().execute(query => work({ query })),
     write: work =>
       runWrite(
         inner => root.transaction().execute(inner),

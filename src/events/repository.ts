@@ -29,6 +29,11 @@ export async function findEventsAt(reader: Reader, sequences: number[]): Promise
   return reader.query.selectFrom('events').selectAll().where('sequence', 'in', sequences).execute();
 }
 
+export async function latestSequence(reader: Reader): Promise<number> {
+  const query = reader.query.selectFrom('events').select('sequence').orderBy('sequence', 'desc').limit(1);
+  return (await query.executeTakeFirst())?.sequence ?? 0;
+}
+
 /** Oldest first. */
 export async function listEvents(reader: Reader, filter: EventFilter, limit: number): Promise<EventRow[]> {
   let query = reader.query.selectFrom('events').selectAll().where('sequence', '>', filter.after);

@@ -3,20 +3,25 @@ import type { Clock, NewUid } from '../clock.ts';
 import { decodeCursor, type Page, type PageRequest, toPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { eventTopic, toEvent } from './envelope.ts';
-import { findEvent, findEventsAt, insertEvents, listEvents, listPosts } from './repository.ts';
+import { findEvent, findEventsAt, insertEvents, latestSequence, listEvents, listPosts } from './repository.ts';
 import type { Event, EventQuery } from './schemas.ts';
 
 export type EventType =
   | 'forum.thread.opened'
   | 'forum.post.added'
   | 'forum.control.signal'
+  | 'forum.assigned'
   | 'forum.state.changed'
+  | 'forum.priority.changed'
   | 'forum.thread.closed'
   | 'forum.question.opened'
   | 'forum.question.answered'
   | 'forum.question.cancelled'
   | 'forum.question.superseded'
-  | 'forum.attempt.started';
+  | 'forum.question.expired'
+  | 'forum.attempt.started'
+  | 'forum.run.briefed'
+  | 'forum.run.closed';
 
 /** One change, before the log gives it a sequence. */
 export interface EventDraft {
@@ -24,7 +29,8 @@ export interface EventDraft {
   uid: string;
   event_type: EventType;
   occurred_at: number;
-  thread: { thread_id: string; run_id: string | null; agent_name: string | null; ticket: string | null };
+  /** Where it happens; a run's own events happen in no thread. */
+  thread: { thread_id: string | null; run_id: string | null; agent_name: string | null; ticket: string | null };
   actor: Actor;
   correlation_id: string;
   causation_id: string | null;
@@ -79,7 +85,8 @@ export function createEvents({ db, clock, newUid, publish }: Dependencies) {
         drafts.map((draft, index) => ({
           message_id: `msg_${draft.uid}`,
           topic: eventTopic(draft.event_type),
-          message_key: draft.thread.thread_id,
+          // The colon keeps runs apart from threads, whose ids have none.
+          message_key: draft.thread.thread_id ?? `run:${draft.thread.run_id}`,
           event_sequence: sequences[index] as number,
         })),
       );
@@ -96,6 +103,9 @@ export function createEvents({ db, clock, newUid, publish }: Dependencies) {
       const rows = await findEventsAt(reader, sequences);
       return new Map(rows.map(row => [row.sequence, toEvent(row)]));
     },
+
+    /** The sequence of the newest event; 0 before the first. */
+    latest: (reader: Reader): Promise<number> => latestSequence(reader),
 
     /** Oldest first. `after` is where a reader starts; the cursor is where it goes on. */
     async list({ limit = 50, cursor, after = 0, ...filter }: EventQuery): Promise<Page<Event>> {

@@ -19,6 +19,7 @@ import {
   renewLeases,
   setPaused,
   unpark,
+  updateMessage,
 } from './repository.ts';
 import type { Attempt, Message, MessageStatus } from './schemas.ts';
 
@@ -143,11 +144,13 @@ export function createDeliveries(dependencies: Dependencies) {
      * Runs `effect` in the transaction that marks the message sent: both happen, or neither.
      * False, and the effect not begun, if the lease has been lost.
      */
-    async settleWith(delivery: Delivery, effect: (tx: Tx) => Promise<void>): Promise<boolean> {
+    async settleWith(delivery: Delivery, effect: (tx: Tx) => Promise<Outcome & { kind: 'sent' }>): Promise<boolean> {
       return db.write(async tx => {
         const held = await settleIn(tx, delivery, { kind: 'sent' });
-        if (held) await effect(tx);
-        return held;
+        if (!held) return false;
+        const { result } = await effect(tx);
+        if (result !== undefined) await updateMessage(tx, delivery.lease.position, { result });
+        return true;
       });
     },
 
@@ -215,7 +218,8 @@ function settled(
   switch (outcome.kind) {
     case 'sent':
     case 'routed': {
-      const changes = { status: 'sent' as const, sent_at: now, last_error: null, history: entry('sent') };
+      const result = outcome.kind === 'sent' && outcome.result !== undefined ? { result: outcome.result } : {};
+      const changes = { status: 'sent' as const, sent_at: now, last_error: null, history: entry('sent'), ...result };
       return { leavesLane: true, changes: { ...gone, ...changes, updated_at: now } };
     }
     case 'dead': {

@@ -28,7 +28,8 @@ export interface Delivery {
 
 /** How one attempt to handle a message ended. */
 export type Outcome =
-  | { kind: 'sent' }
+  /** Handled. `result`: what the handler says that it made (JSON); kept on the message. */
+  | { kind: 'sent'; result?: string }
   /** Several handlers: each gets a message of its own, and this one is done. */
   | { kind: 'routed'; consumers: string[] }
   /** Failed; to be tried again after `delayMs`. */

@@ -20,6 +20,7 @@ export async function toMessages(events: Pick<Events, 'at'>, reader: Reader, row
     last_error: row.last_error,
     generation: row.generation,
     consumer: row.consumer,
+    result: row.result === null ? null : JSON.parse(row.result),
     created_at: toTimestamp(row.created_at),
     updated_at: toTimestamp(row.updated_at),
     sent_at: toTimestampOrNull(row.sent_at),

@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox';
-import { Id, Nullable, PageOf, pageQuery, Ref, Strict, Timestamp } from '../http/schemas.ts';
+import { Id, JsonObject, Nullable, PageOf, pageQuery, Ref, Strict, Timestamp } from '../http/schemas.ts';
 
 export const messageStatuses = ['pending', 'processing', 'failed', 'dead', 'sent', 'discarded'] as const;
 export type MessageStatus = (typeof messageStatuses)[number];
@@ -36,6 +36,7 @@ const message = {
   last_error: Nullable(Type.String()),
   generation: Type.Integer({ description: 'Starts at 1 and rises with every replay.' }),
   consumer: Nullable(Type.String({ description: 'Of a topic with several handlers: the one this message is for.' })),
+  result: Nullable(JsonObject),
   created_at: Timestamp,
   updated_at: Timestamp,
   sent_at: Nullable(Timestamp),
@@ -53,6 +54,7 @@ const messageExample = {
   last_error: null,
   generation: 1,
   consumer: null,
+  result: null,
   created_at: '2026-11-22T09:30:00.000Z',
   updated_at: '2026-11-22T09:30:00.012Z',
   sent_at: '2026-11-22T09:30:00.012Z',

@@ -68,6 +68,11 @@ export function closedAs(row: QuestionRow, state: Exclude<QuestionState, 'open'>
   return { ...row, state, version: row.version + 1 };
 }
 
+/** The question after its time has run out: a default answer, if there is one, stands in; nobody has answered. */
+export function expired(row: QuestionRow, defaultApplied: boolean): QuestionRow {
+  return { ...closedAs(row, 'expired'), default_applied: defaultApplied ? 1 : 0 };
+}
+
 /** Whether this is the answer that the question already has; the order of selected labels does not matter. */
 export function isStoredAnswer(row: QuestionRow, given: GivenAnswer): boolean {
   return row.state === 'answered' && row.answer === given.answer && row.selected === selectedText(given);

@@ -1,3 +1,4 @@
+import { sql } from 'kysely';
 import { after } from '../db/cursors.ts';
 import type { Reader, Tx } from '../db/database.ts';
 import type { QuestionRow } from './question.ts';
@@ -13,6 +14,35 @@ export interface QuestionFilter {
 
 export async function findQuestion(reader: Reader, questionId: string): Promise<QuestionRow | undefined> {
   return reader.query.selectFrom('questions').selectAll().where('question_id', '=', questionId).executeTakeFirst();
+}
+
+/** Most urgent first, then oldest first. */
+export async function findQuestions(reader: Reader, questionIds: string[]): Promise<QuestionRow[]> {
+  if (questionIds.length === 0) return [];
+  const query = reader.query.selectFrom('questions').selectAll().where('question_id', 'in', questionIds);
+  return query.orderBy('priority').orderBy('asked_sequence').execute();
+}
+
+/** The open questions whose time is over, the longest overdue first. */
+export async function listOverdue(reader: Reader, now: number, limit: number): Promise<string[]> {
+  const rows = await reader.query
+    .selectFrom('questions')
+    .select('question_id')
+    .where('state', '=', sql.lit('open'))
+    .where('expires_at', '<=', now)
+    .orderBy('expires_at')
+    .limit(limit)
+    .execute();
+  return rows.map(row => row.question_id);
+}
+
+/** How many questions are open, and when the oldest of them was asked. */
+export async function countOpen(reader: Reader): Promise<{ count: number; oldest: number | null }> {
+  return reader.query
+    .selectFrom('questions')
+    .select(eb => [eb.fn.countAll<number>().as('count'), eb.fn.min('asked_at').as('oldest')])
+    .where('state', '=', sql.lit('open'))
+    .executeTakeFirstOrThrow();
 }
 
 export async function insertQuestion(tx: Tx, row: QuestionRow): Promise<void> {
@@ -36,6 +66,8 @@ export async function listQuestions(reader: Reader, filter: QuestionFilter, limi
     const value = filter[column];
     if (value !== undefined) query = query.where(column, '=', value);
   }
+  // Said again in the words of the partial indexes: an inbox must not walk what was answered long ago.
+  if (filter.state === 'open') query = query.where('state', '=', sql.lit('open'));
   const { from } = filter;
   if (from) query = query.where(eb => after(eb, ['priority', 'asked_sequence'], from));
   return query.orderBy('priority').orderBy('asked_sequence').limit(limit).execute();

@@ -1,24 +1,42 @@
 import type { Actor } from '../actor.ts';
+import { type Clock, toTimestampOrNull } from '../clock.ts';
 import type { Control } from '../control/service.ts';
+import { openQuestions } from '../control/state.ts';
 import { decodeCursor, type Page, toPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import type { Events } from '../events/service.ts';
 import { priorityRank } from '../priority.ts';
-import { assertOpenQuestion, closedAs, type QuestionRow, toQuestion } from './question.ts';
-import { findQuestion, insertQuestion, listQuestions, updateQuestion } from './repository.ts';
+import type { ThreadRow } from '../threads/thread.ts';
+import { assertOpenQuestion, closedAs, expired, type QuestionRow, toQuestion } from './question.ts';
+import {
+  countOpen,
+  findQuestion,
+  findQuestions,
+  insertQuestion,
+  listOverdue,
+  listQuestions,
+  updateQuestion,
+} from './repository.ts';
 import type { Question, QuestionQuery } from './schemas.ts';
 
 export type Questions = ReturnType<typeof createQuestions>;
 
 interface Dependencies {
   db: Database;
+  clock: Clock;
   events: Events;
   control: Control;
 }
 
-/** Questions as operators see them. Opening and answering come in as signals; cancelling comes in here. */
-export function createQuestions({ db, events, control }: Dependencies) {
+/** Questions that one transaction expires. */
+const EXPIRY_BATCH = 50;
+
+/** Who lets questions expire. */
+const timekeeper: Actor = { type: 'system', name: 'forumbus' };
+
+/** Questions as operators see them. Opening and answering come in as signals; cancelling and expiring come in here. */
+export function createQuestions({ db, clock, events, control }: Dependencies) {
   async function required(reader: Reader, questionId: string): Promise<QuestionRow> {
     const row = await findQuestion(reader, questionId);
     if (!row) throw new Refusal('QUESTION_NOT_FOUND', `There is no question ${questionId}.`);
@@ -37,6 +55,31 @@ export function createQuestions({ db, events, control }: Dependencies) {
   async function view(reader: Reader, row: QuestionRow): Promise<Question> {
     const [question] = await views(reader, [row]);
     return question as Question;
+  }
+
+  /** Closes an open question without an answer: one event, with whatever follows from it. */
+  async function close(
+    tx: Tx,
+    row: QuestionRow,
+    actor: Actor,
+    type: 'forum.question.cancelled' | 'forum.question.expired',
+    next: QuestionRow,
+  ): Promise<QuestionRow> {
+    const { question_id, run_id, agent_name } = row;
+    const agent = await control.required(tx, run_id, agent_name);
+    const details = next.state === 'expired' ? { default_applied: next.default_applied === 1 } : {};
+    const closed = events.draft(agent.thread, actor, type, { question_id, ...details });
+    await control.commit(tx, agent, [closed], { closed: [question_id] });
+    await updateQuestion(tx, next);
+    return next;
+  }
+
+  /** Expires a question, unless somebody has been faster. */
+  async function expire(tx: Tx, questionId: string): Promise<void> {
+    const row = await required(tx, questionId);
+    if (row.state !== 'open') return;
+    const { default_answer } = await view(tx, row);
+    await close(tx, row, timekeeper, 'forum.question.expired', expired(row, default_answer !== null));
   }
 
   return {
@@ -65,13 +108,43 @@ export function createQuestions({ db, events, control }: Dependencies) {
         const row = await required(tx, questionId);
         if (row.state === 'cancelled') return view(tx, row);
         assertOpenQuestion(row);
-        const agent = await control.required(tx, row.run_id, row.agent_name);
-        const cancelled = events.draft(agent.thread, actor, 'forum.question.cancelled', { question_id: questionId });
-        await control.commit(tx, agent, [cancelled], { closed: [questionId] });
-        const next = closedAs(row, 'cancelled');
-        await updateQuestion(tx, next);
-        return view(tx, next);
+        return view(tx, await close(tx, row, actor, 'forum.question.cancelled', closedAs(row, 'cancelled')));
       });
+    },
+
+    /** Cancels all open questions of a control thread. */
+    async withdraw(tx: Tx, { run_id, agent_name }: ThreadRow, actor: Actor): Promise<void> {
+      const { control: state } = await control.required(tx, run_id as string, agent_name as string);
+      for (const row of await findQuestions(tx, openQuestions(state))) {
+        await close(tx, row, actor, 'forum.question.cancelled', closedAs(row, 'cancelled'));
+      }
+    },
+
+    /** Expires what is overdue. An answer that was stored before wins; one that comes later is refused. */
+    async expireOverdue(): Promise<void> {
+      for (;;) {
+        const overdue = await listOverdue(db.read, clock.now(), EXPIRY_BATCH);
+        if (overdue.length === 0) return;
+        await db.write(async tx => {
+          for (const questionId of overdue) await expire(tx, questionId);
+        });
+        if (overdue.length < EXPIRY_BATCH) return;
+      }
+    },
+
+    /** These questions, most urgent first, then oldest first. */
+    async byId(reader: Reader, questionIds: string[]): Promise<Question[]> {
+      return views(reader, await findQuestions(reader, questionIds));
+    },
+
+    /** How many questions are open, and for how long the oldest of them has waited. */
+    async backlog() {
+      const { count, oldest } = await countOpen(db.read);
+      return {
+        count,
+        oldest_asked_at: toTimestampOrNull(oldest),
+        oldest_age_seconds: oldest === null ? null : Math.max(0, (clock.now() - oldest) / 1000),
+      };
     },
   };
 }

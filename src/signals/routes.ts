@@ -1,10 +1,9 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import type { preValidationHookHandler } from 'fastify';
-import { Refusal } from '../errors.ts';
 import { bodyProblems, problems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
-import { ControlSignalV1, Signal, SignalParams, SignalResult, supportedVersions } from './schemas.ts';
+import { ControlSignalV1, Signal, SignalParams, SignalResult } from './schemas.ts';
 import type { Signals } from './service.ts';
+import { assertSupportedVersion } from './signal.ts';
 
 export function signalRoutes(signals: Signals): FastifyPluginAsyncTypebox {
   const tags = ['control signals'];
@@ -12,7 +11,7 @@ export function signalRoutes(signals: Signals): FastifyPluginAsyncTypebox {
     app.post(
       '/control-signals',
       {
-        preValidation: refuseUnsupportedVersion,
+        preValidation: async request => assertSupportedVersion(request.body),
         schema: {
           operationId: 'sendControlSignal',
           summary: 'Send a control signal',
@@ -58,14 +57,3 @@ export function signalRoutes(signals: Signals): FastifyPluginAsyncTypebox {
     );
   };
 }
-
-/** Before validation: a body of another version must not be judged by the rules of this one. */
-const refuseUnsupportedVersion: preValidationHookHandler = (request, _reply, done) => {
-  const version = (request.body as { schema_version?: unknown } | null)?.schema_version;
-  if (Number.isInteger(version) && !supportedVersions.includes(version as number)) {
-    const detail = `Schema version ${version} is not supported; supported: ${supportedVersions.join(', ')}.`;
-    done(new Refusal('UNSUPPORTED_SCHEMA_VERSION', detail, { supported: supportedVersions }));
-  } else {
-    done();
-  }
-};

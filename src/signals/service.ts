@@ -1,5 +1,6 @@
 import type { Actor } from '../actor.ts';
 import { toTimestamp } from '../clock.ts';
+import { briefOf, meetsCriteria } from '../control/run.ts';
 import { type Agent, assertOpen, type Control } from '../control/service.ts';
 import { type ControlChange, openQuestions } from '../control/state.ts';
 import type { Database, Tx } from '../db/database.ts';
@@ -64,7 +65,10 @@ export function createSignals({ db, events, control, questions }: Dependencies) 
       case 'completion':
         return report(tx, agent, actor, signal, { completed: true });
       case 'validation':
-        return report(tx, agent, actor, signal, { validated: signal.status });
+        return report(tx, agent, actor, signal, {
+          validated: signal.status,
+          criteriaMet: meetsCriteria(briefOf(agent.run), signal.done_criteria),
+        });
     }
   }
 
@@ -206,6 +210,7 @@ export function createSignals({ db, events, control, questions }: Dependencies) 
 
   return {
     append,
+    appendIn,
 
     /** The same effect as a `guidance_answer` that names the question. @throws Refusal */
     async answer(questionId: string, { actor, ...given }: Answer): Promise<Question> {

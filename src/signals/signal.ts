@@ -1,5 +1,6 @@
+import { Refusal } from '../errors.ts';
 import type { Event } from '../events/schemas.ts';
-import type { Signal } from './schemas.ts';
+import { type Signal, supportedVersions } from './schemas.ts';
 
 type SignalEvent = Omit<Event, 'event_id' | 'event_type' | 'event_version'>;
 
@@ -20,4 +21,15 @@ export function toSignal(event: SignalEvent): Signal {
     causation_id,
     ...sent,
   } as Signal;
+}
+
+/**
+ * To be asked before a signal is validated: one of another version must not be judged by the rules of this one.
+ * @throws Refusal UNSUPPORTED_SCHEMA_VERSION
+ */
+export function assertSupportedVersion(signal: unknown): void {
+  const version = (signal as { schema_version?: unknown } | null)?.schema_version;
+  if (!Number.isInteger(version) || supportedVersions.includes(version as number)) return;
+  const detail = `Schema version ${version} is not supported; supported: ${supportedVersions.join(', ')}.`;
+  throw new Refusal('UNSUPPORTED_SCHEMA_VERSION', detail, { supported: supportedVersions });
 }

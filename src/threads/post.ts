@@ -3,6 +3,11 @@ import type { Post } from './schemas.ts';
 
 type Readable = Pick<Event, 'event_id' | 'sequence' | 'thread_id' | 'actor' | 'occurred_at' | 'payload'>;
 
+/** Whether an event carries text for people. */
+export function isPost({ event_type }: { event_type: string }): boolean {
+  return event_type === 'forum.post.added' || event_type === 'forum.control.signal';
+}
+
 /** A post is the readable side of an event; nothing of it is stored twice. */
 export function toPost(event: Readable): Post {
   const { event_id, sequence, thread_id, actor, occurred_at, payload } = event;
@@ -18,7 +23,8 @@ export function toPost(event: Readable): Post {
   };
 }
 
-function bodyOf(payload: Record<string, unknown>): string {
+/** The text of an event that is a post. */
+export function bodyOf(payload: Record<string, unknown>): string {
   switch (payload.control_type) {
     case undefined:
       return String(payload.body);

@@ -1,5 +1,29 @@
+import { type ExpressionBuilder, type ReferenceExpression, type SelectQueryBuilder, type SqlBool, sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
-import type { ThreadRow } from './thread.ts';
+import type { Schema } from '../db/schema.ts';
+import { threadStates } from './states.ts';
+import { placesOf, type ThreadRow } from './thread.ts';
+
+export interface ThreadFilter {
+  run_id?: string | undefined;
+  ticket?: string | undefined;
+  assignee?: string | undefined;
+  agent_name?: string | undefined;
+  kind?: ThreadRow['kind'] | undefined;
+  state?: string | undefined;
+  /** Rank. */
+  priority?: number | undefined;
+  unanswered?: true | undefined;
+}
+
+/** A thread as it is, and where it stood at an earlier sequence. */
+export interface MovedThread extends ThreadRow {
+  sequence_then: number;
+  /** The payload of the first change of its priority since then, if there was one. */
+  priority_change: string | null;
+}
+
+type Threads = SelectQueryBuilder<Schema, 'threads', object>;
 
 export async function findThread(reader: Reader, threadId: string): Promise<ThreadRow | undefined> {
   return reader.query.selectFrom('threads').selectAll().where('thread_id', '=', threadId).executeTakeFirst();
@@ -12,11 +36,124 @@ export async function insertThread(tx: Tx, row: ThreadRow): Promise<void> {
 /** Stores what can change of a thread. */
 export async function updateThread(tx: Tx, row: ThreadRow): Promise<void> {
   const { state, priority, assignee, ticket, last_actor, updated_at, closed_at, posts_count, last_sequence } = row;
-  const { last_agent_post, last_human_post, last_answered, version } = row;
+  const { last_agent_post, last_human_post, last_answered, place, open_questions, version } = row;
   await tx.query
     .updateTable('threads')
     .set({ state, priority, assignee, ticket, last_actor, updated_at, closed_at, posts_count, last_sequence })
-    .set({ last_agent_post, last_human_post, last_answered, version })
+    .set({ last_agent_post, last_human_post, last_answered, place, open_questions, version })
     .where('thread_id', '=', row.thread_id)
     .execute();
+}
+
+/** Whether any thread stands between two places, these left out. */
+export async function isOccupied(reader: Reader, after: number, before: number): Promise<boolean> {
+  const between = reader.query.selectFrom('threads').select('place').where('place', '>', after);
+  return (await between.where('place', '<', before).limit(1).executeTakeFirst()) !== undefined;
+}
+
+/**
+ * By place: the threads after one place in which nothing has happened since `asOf` (a sequence).
+ * Every index on a column goes on with state and place, so each state's threads are read in order, and merged.
+ */
+export async function listThreads(
+  reader: Reader,
+  filter: ThreadFilter,
+  { after, asOf, limit }: { after: number; asOf: number; limit: number },
+): Promise<ThreadRow[]> {
+  const branches = branchesOf(filter).map(branch =>
+    matching(reader.query.selectFrom('threads'), branch)
+      .selectAll()
+      .where('place', '>', after)
+      .where('last_sequence', '<=', asOf)
+      .orderBy('place')
+      .limit(limit),
+  );
+  const [first, ...others] = branches.map(branch => reader.query.selectFrom(branch.as('branch')).selectAll());
+  if (!first) return [];
+  return others
+    .reduce((all, branch) => all.unionAll(branch), first)
+    .orderBy('place')
+    .limit(limit)
+    .execute();
+}
+
+/** The threads that were there at `asOf` (a sequence) and in which something has happened since. */
+export async function listMovedSince(reader: Reader, filter: ThreadFilter, asOf: number): Promise<MovedThread[]> {
+  return matching(reader.query.selectFrom('threads'), { ...filter, by: undefined })
+    .selectAll()
+    .select(eb => [
+      eb
+        .selectFrom('events')
+        .select(events => events.fn.max('sequence').as('sequence'))
+        .whereRef('events.thread_id', '=', 'threads.thread_id')
+        .where('events.sequence', '<=', asOf)
+        .as('sequence_then'),
+      eb
+        .selectFrom('events')
+        .select('payload')
+        .whereRef('events.thread_id', '=', 'threads.thread_id')
+        .where('events.sequence', '>', asOf)
+        .where('event_type', '=', 'forum.priority.changed')
+        .orderBy('sequence')
+        .limit(1)
+        .as('priority_change'),
+    ])
+    .where('opened_sequence', '<=', asOf)
+    .where('thread_id', 'in', eb => eb.selectFrom('events').select('events.thread_id').where('sequence', '>', asOf))
+    .execute() as Promise<unknown[]> as Promise<MovedThread[]>;
+}
+
+/** The threads with these numbers (`opened_sequence`), the newest first. */
+export async function findNumbered(reader: Reader, filter: ThreadFilter, numbers: number[]): Promise<ThreadRow[]> {
+  if (numbers.length === 0) return [];
+  return matching(reader.query.selectFrom('threads'), { ...filter, by: undefined })
+    .selectAll()
+    .where('opened_sequence', 'in', numbers)
+    .orderBy('opened_sequence', 'desc')
+    .execute();
+}
+
+/** The columns that have an index, the most selective first. */
+const indexed = ['run_id', 'ticket', 'assignee', 'agent_name', 'kind'] as const;
+
+interface Branch extends ThreadFilter {
+  /** The column whose index is to be read; the others must not tempt the planner, which knows no values. */
+  by: (typeof indexed)[number] | undefined;
+}
+
+/** One part per range of the index: its column's value and one state. */
+function branchesOf(filter: ThreadFilter): Branch[] {
+  const { kind, state, unanswered } = filter;
+  const by = indexed.find(column => filter[column] !== undefined);
+  if (unanswered && (by === undefined || by === 'kind')) return [{ ...filter, by: undefined }];
+  if (by === undefined && state === undefined) return [{ ...filter, by }];
+  const states = state === undefined ? threadStates : [state];
+  const kinds = by === undefined ? (['control', 'discussion'] as const) : [kind];
+  return kinds.flatMap(one => states.map(other => ({ ...filter, kind: one, state: other, by: by ?? 'kind' })));
+}
+
+function matching(query: Threads, { by, priority, unanswered, state, ...filter }: Branch): Threads {
+  let found = query;
+  for (const column of indexed) {
+    const value = filter[column];
+    if (value === undefined) continue;
+    // An expression that equals the column and is in no index.
+    const ref = column === by ? column : sql<string>`${sql.ref(column)} || ''`;
+    found = found.where(ref as ReferenceExpression<Schema, 'threads'>, '=', value);
+  }
+  if (state !== undefined) found = found.where('state', '=', state);
+  if (priority !== undefined) {
+    const { above, below } = placesOf(priority);
+    found = found.where('place', '>', above).where('place', '<', below);
+  }
+  return unanswered ? found.where(isUnanswered) : found;
+}
+
+/** In the words of the partial index. */
+function isUnanswered(eb: ExpressionBuilder<Schema, 'threads'>) {
+  return eb.and([
+    eb('state', '<>', sql.lit('closed')),
+    eb('last_agent_post', '>', eb.ref('last_human_post')),
+    eb('last_agent_post', '>', eb.ref('last_answered')),
+  ]) as ReturnType<typeof eb.and> & SqlBool;
 }

@@ -1,10 +1,26 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { ConditionalHeaders, ifMatch } from '../http/preconditions.ts';
 import { bodyProblems, problems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
-import { NewPost, NewThread, PostAndThread, PostPage, PostQuery, Thread, ThreadParams } from './schemas.ts';
+import type { ThreadLists } from './lists.ts';
+import {
+  NewPost,
+  NewThread,
+  PostAndThread,
+  PostPage,
+  PostQuery,
+  ReadParams,
+  SeenMark,
+  Thread,
+  ThreadChange,
+  ThreadPage,
+  ThreadParams,
+  ThreadQuery,
+  ViewerQuery,
+} from './schemas.ts';
 import type { Threads } from './service.ts';
 
-export function threadRoutes(threads: Threads): FastifyPluginAsyncTypebox {
+export function threadRoutes(threads: Threads, lists: ThreadLists): FastifyPluginAsyncTypebox {
   const tags = ['threads'];
   return async app => {
     app.post(
@@ -30,6 +46,21 @@ export function threadRoutes(threads: Threads): FastifyPluginAsyncTypebox {
     );
 
     app.get(
+      '/threads',
+      {
+        schema: {
+          operationId: 'listThreads',
+          summary:
+            'List threads, queues and search results: most urgent first, then latest activity; with q, best match first',
+          tags,
+          querystring: ThreadQuery,
+          response: { 200: Ref(ThreadPage), ...problems('INVALID_CURSOR') },
+        },
+      },
+      request => lists.list(request.query),
+    );
+
+    app.get(
       '/threads/:thread_id',
       {
         schema: {
@@ -37,10 +68,45 @@ export function threadRoutes(threads: Threads): FastifyPluginAsyncTypebox {
           summary: 'Read a thread',
           tags,
           params: ThreadParams,
+          querystring: ViewerQuery,
           response: { 200: Ref(Thread), ...problems('THREAD_NOT_FOUND') },
         },
       },
-      request => threads.get(request.params.thread_id),
+      request => threads.get(request.params.thread_id, request.query.viewer),
+    );
+
+    app.patch(
+      '/threads/:thread_id',
+      {
+        schema: {
+          operationId: 'changeThread',
+          summary: 'Change state, priority and assignee, together or alone',
+          tags,
+          params: ThreadParams,
+          headers: ConditionalHeaders,
+          body: Ref(ThreadChange),
+          response: {
+            200: Ref(Thread),
+            ...bodyProblems('THREAD_NOT_FOUND', 'THREAD_CLOSED', 'TRANSITION_NOT_ALLOWED', 'PRECONDITION_FAILED'),
+          },
+        },
+      },
+      request => threads.change(request.params.thread_id, request.body, ifMatch(request.headers)),
+    );
+
+    app.put(
+      '/threads/:thread_id/reads/:viewer',
+      {
+        schema: {
+          operationId: 'markThreadSeen',
+          summary: 'Say how far a viewer has seen a thread; marks only move forward',
+          tags,
+          params: ReadParams,
+          body: Ref(SeenMark),
+          response: { 200: Ref(Thread), ...bodyProblems('THREAD_NOT_FOUND') },
+        },
+      },
+      ({ params, body }) => threads.markSeen(params.thread_id, params.viewer, body.sequence),
     );
 
     app.get(

@@ -18,6 +18,13 @@ import { threadStates } from './states.ts';
 
 const Title = Type.String({ ...Text, 'x-trim': true, maxLength: 500 });
 
+export const State = Type.Enum([...threadStates]);
+export const ThreadPriority = Type.Enum([...priorities]);
+export const Assignee = Nullable(Name);
+export const threadActor = Ref(Actor);
+
+const Viewer = Type.String({ ...Name, description: 'Who looks, such as `human:ana`.' });
+
 export const Thread = Type.Object(
   {
     thread_id: Id,
@@ -30,6 +37,9 @@ export const Thread = Type.Object(
     run_id: Nullable(Name),
     agent_name: Nullable(Name),
     unanswered: Type.Boolean({ description: 'An agent wrote last, and nobody has answered since.' }),
+    unseen: Type.Optional(
+      Type.Boolean({ description: 'Something has happened that the viewer has not seen; only with `viewer`.' }),
+    ),
     posts_count: Type.Integer(),
     last_sequence: Sequence,
     last_actor: Ref(Actor),
@@ -98,6 +108,7 @@ export const Post = Type.Object(
 );
 export type Post = Static<typeof Post>;
 
+export const ThreadPage = PageOf(Thread);
 export const PostPage = PageOf(Post);
 
 export const PostAndThread = Type.Object(
@@ -140,5 +151,58 @@ export const NewPost = Strict(
 );
 export type NewPost = Static<typeof NewPost>;
 
+export const ThreadChange = Strict(
+  {
+    state: Type.Optional(State),
+    priority: Type.Optional(ThreadPriority),
+    assignee: Type.Optional(Assignee),
+    actor: threadActor,
+  },
+  {
+    $id: 'ThreadChange',
+    examples: [{ state: 'triaged', priority: 'high', assignee: 'ana', actor: { type: 'operator', name: 'ana' } }],
+  },
+);
+export type ThreadChange = Static<typeof ThreadChange>;
+
+export const SeenMark = Strict(
+  {
+    sequence: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: Number.MAX_SAFE_INTEGER,
+        description: 'The newest event that the viewer has seen; by default the newest of the thread.',
+      }),
+    ),
+  },
+  { $id: 'SeenMark', examples: [{ sequence: 12 }] },
+);
+
 export const ThreadParams = Strict({ thread_id: Id });
+export const ViewerQuery = Strict({ viewer: Type.Optional(Viewer) });
 export const PostQuery = Strict({ ...pageQuery });
+export const ReadParams = Strict({ thread_id: Id, viewer: Viewer });
+
+export const ThreadQuery = Strict({
+  ticket: Type.Optional(Name),
+  run_id: Type.Optional(Name),
+  agent_name: Type.Optional(Name),
+  state: Type.Optional(Type.Enum([...threadStates])),
+  priority: Type.Optional(Type.Enum([...priorities])),
+  assignee: Type.Optional(Name),
+  kind: Type.Optional(Type.Enum(['control', 'discussion'])),
+  q: Type.Optional(
+    Type.String({
+      description: 'Words that the title, or the title with one post, must hold; beginnings of words count.',
+    }),
+  ),
+  queue: Type.Optional(
+    Type.Enum(['unanswered', 'unseen'], {
+      description:
+        '`unanswered`: an agent wrote last, and nobody has answered since. `unseen`: something has happened that the `viewer` has not seen.',
+    }),
+  ),
+  viewer: Type.Optional(Viewer),
+  ...pageQuery,
+});
+export type ThreadQuery = Static<typeof ThreadQuery>;

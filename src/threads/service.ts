@@ -1,14 +1,28 @@
+import type { Actor } from '../actor.ts';
 import { type Clock, type NewUid, toTimestamp } from '../clock.ts';
 import type { Page, PageRequest } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import type { EventDraft, Events } from '../events/service.ts';
-import { priorityRank } from '../priority.ts';
-import { toPost } from './post.ts';
-import { findThread, insertThread, updateThread } from './repository.ts';
-import type { NewPost, NewThread, Post, PostAndThread, Thread } from './schemas.ts';
-import { assertMove, type ThreadState } from './states.ts';
-import { blankThread, CONTROL_PREFIX, isClosed, project, type ThreadRow, toThread } from './thread.ts';
+import { assertPrecondition, type Precondition } from '../precondition.ts';
+import { priorityAt, priorityRank } from '../priority.ts';
+import type { Reads } from '../reads/service.ts';
+import type { Search } from '../search/service.ts';
+import type { Change, Counts } from '../stats/service.ts';
+import { bodyOf, isPost, toPost } from './post.ts';
+import { findThread, insertThread, isOccupied, updateThread } from './repository.ts';
+import type { NewPost, NewThread, Post, PostAndThread, Thread, ThreadChange } from './schemas.ts';
+import type { ThreadState } from './states.ts';
+import {
+  blankThread,
+  CONTROL_PREFIX,
+  isClosed,
+  project,
+  type Step,
+  stepsTo,
+  type ThreadRow,
+  toThread,
+} from './thread.ts';
 
 export type Threads = ReturnType<typeof createThreads>;
 
@@ -17,50 +31,67 @@ interface Dependencies {
   clock: Clock;
   newUid: NewUid;
   events: Events;
+  counts: Counts;
+  search: Search;
+  reads: Reads;
+  /** Cancels the questions that wait in a control thread, before it is closed. */
+  withdrawQuestions: (tx: Tx, thread: ThreadRow, actor: Actor) => Promise<void>;
 }
 
 /** Ordinary threads and posts, and the one way in which any thread (a control thread too) is changed: `commit`. */
-export function createThreads({ db, clock, newUid, events }: Dependencies) {
+export function createThreads(dependencies: Dependencies) {
+  const { db, clock, newUid, events, counts, search, reads, withdrawQuestions } = dependencies;
+
   /**
-   * Appends the events of one act on one thread and stores the thread as they leave it.
-   * A `thread` that is not stored yet (version 0) is inserted.
+   * Appends the events of one act on one thread and stores the thread as they leave it, what it says in the search and
+   * what it adds to the counts. A `thread` that is not stored yet (version 0) is inserted.
    */
   async function commit(tx: Tx, thread: ThreadRow, drafts: EventDraft[]) {
     const sequences = await events.append(tx, drafts);
     const next = project(thread, drafts, sequences);
     await (thread.version === 0 ? insertThread(tx, next) : updateThread(tx, next));
+    const posts = drafts.filter(isPost);
+    for (const [index, { payload }] of posts.entries()) {
+      const post = { number: thread.posts_count + index + 1, body: bodyOf(payload) };
+      await search.index(tx, { number: next.opened_sequence, title: next.title }, post);
+    }
+    await counts.count(tx, countedChanges(thread, next, posts));
     return { thread: next, sequences };
   }
 
-  /** The events of a move that `cause` brings about: none if the thread is there already. @throws Refusal if it is not allowed */
-  function move(thread: ThreadRow, to: ThreadState, cause: EventDraft): EventDraft[] {
-    const from = thread.state as ThreadState;
-    if (from === to) return [];
-    assertMove(from, to);
-    const changed = events.follow(cause, 'forum.state.changed', { from, to });
-    return to === 'closed' ? [changed, events.follow(cause, 'forum.thread.closed', {})] : [changed];
+  /**
+   * The events of a move that `cause` brings about: none if the thread is there already.
+   * @param openQuestions how many will wait in it then
+   * @throws Refusal if the move is not allowed
+   */
+  function move(row: ThreadRow, to: ThreadState, cause: EventDraft, openQuestions = row.open_questions): EventDraft[] {
+    return stepsTo(row, to, openQuestions).map(([type, payload]) => events.follow(cause, type, payload));
   }
 
-  async function open(body: NewThread): Promise<{ thread: Thread; created: boolean }> {
+  async function openIn(tx: Tx, body: NewThread): Promise<{ thread: Thread; created: boolean }> {
     const { actor, title, ticket = null, run_id = null, agent_name = null, priority = 'normal' } = body;
     if (body.thread_id?.startsWith(CONTROL_PREFIX)) {
       throw new Refusal('RESERVED_THREAD_ID', `Ids that begin with ${CONTROL_PREFIX} belong to control threads.`);
     }
-    return db.write(async tx => {
-      const thread_id = body.thread_id ?? `thr_${newUid()}`;
-      const seed = { thread_id, title, ticket, run_id, agent_name, priority: priorityRank(priority) };
-      const existing = body.thread_id ? await findThread(tx, thread_id) : undefined;
-      if (existing) {
-        // The id is the caller's natural key: a repeated request finds its thread, whatever has happened in it since.
-        if (await isSameThread(tx, existing, seed, body.body)) return { thread: toThread(existing), created: false };
-        throw new Refusal('THREAD_EXISTS', `The thread ${thread_id} exists and was opened with other content.`);
-      }
-      const blank = blankThread({ ...seed, kind: 'discussion', actor, now: clock.now() });
-      const opened = events.draft(blank, actor, 'forum.thread.opened', { kind: blank.kind, title, priority });
-      const post = events.follow(opened, 'forum.post.added', { body: body.body });
-      const { thread } = await commit(tx, blank, [opened, post]);
-      return { thread: toThread(thread), created: true };
-    });
+    const thread_id = body.thread_id ?? `thr_${newUid()}`;
+    const seed = { thread_id, title, ticket, run_id, agent_name, priority: priorityRank(priority) };
+    const existing = body.thread_id ? await findThread(tx, thread_id) : undefined;
+    if (existing) {
+      // The id is the caller's natural key: a repeated request finds its thread, whatever has happened in it since.
+      if (await isSameThread(tx, existing, seed, body.body)) return { thread: toThread(existing), created: false };
+      throw new Refusal('THREAD_EXISTS', `The thread ${thread_id} exists and was opened with other content.`);
+    }
+    const blank = blankThread({ ...seed, kind: 'discussion', actor, now: clock.now() });
+    const opened = events.draft(blank, actor, 'forum.thread.opened', { kind: blank.kind, title, priority });
+    const post = events.follow(opened, 'forum.post.added', { body: body.body });
+    const { thread } = await commit(tx, blank, [opened, post]);
+    return { thread: toThread(thread), created: true };
+  }
+
+  async function withUnseen(reader: Reader, row: ThreadRow, viewer: string | undefined): Promise<Thread> {
+    if (viewer === undefined) return toThread(row);
+    const [seenUntil] = await reads.seenUntil(reader, viewer, [row.place]);
+    return toThread(row, seenUntil === null);
   }
 
   async function isSameThread(tx: Tx, row: ThreadRow, seed: Partial<ThreadRow>, body: string): Promise<boolean> {
@@ -74,41 +105,86 @@ export function createThreads({ db, clock, newUid, events }: Dependencies) {
     );
   }
 
-  async function addPost(threadId: string, { body, actor, state }: NewPost): Promise<PostAndThread> {
-    return db.write(async tx => {
-      const row = found(await findThread(tx, threadId), threadId);
-      if (isClosed(row))
-        throw new Refusal('THREAD_CLOSED', `The thread ${threadId} is closed; it takes no more posts.`);
-      const post = events.draft(row, actor, 'forum.post.added', { body });
-      const moved = state === undefined ? [] : move(row, state, post);
-      const { thread, sequences } = await commit(tx, row, [post, ...moved]);
-      const occurred_at = toTimestamp(post.occurred_at);
-      const sequence = sequences[0] as number;
-      const view = {
-        event_id: `evt_${post.uid}`,
-        sequence,
-        thread_id: threadId,
-        actor,
-        occurred_at,
-        payload: post.payload,
-      };
-      return { post: toPost(view), thread: toThread(thread) };
-    });
+  async function addPostIn(tx: Tx, threadId: string, { body, actor, state }: NewPost): Promise<PostAndThread> {
+    const known = found(await findThread(tx, threadId), threadId);
+    if (isClosed(known))
+      throw new Refusal('THREAD_CLOSED', `The thread ${threadId} is closed; it takes no more posts.`);
+    const row = await readyFor(tx, known, state, actor);
+    const post = events.draft(row, actor, 'forum.post.added', { body });
+    const moved = state === undefined ? [] : move(row, state, post);
+    const { thread, sequences } = await commit(tx, row, [post, ...moved]);
+    const occurred_at = toTimestamp(post.occurred_at);
+    const sequence = sequences[0] as number;
+    const { payload } = post;
+    const view = { event_id: `evt_${post.uid}`, sequence, thread_id: threadId, actor, occurred_at, payload };
+    return { post: toPost(view), thread: toThread(thread) };
+  }
+
+  async function changeIn(tx: Tx, threadId: string, change: ThreadChange, expected?: Precondition): Promise<Thread> {
+    const known = found(await findThread(tx, threadId), threadId);
+    assertPrecondition(expected, known.version);
+    const row = isClosed(known) ? known : await readyFor(tx, known, change.state, change.actor);
+    const drafts = changes(row, change);
+    if (drafts.length === 0) return toThread(row);
+    if (isClosed(row))
+      throw new Refusal('THREAD_CLOSED', `The thread ${threadId} is closed; it takes no more changes.`);
+    return toThread((await commit(tx, row, drafts)).thread);
+  }
+
+  /** An event per change, none for what is so already; the state last, since nothing can follow a close. */
+  function changes(row: ThreadRow, { actor, state, priority, assignee }: ThreadChange): EventDraft[] {
+    const from = priorityAt(row.priority);
+    const steps: Step[] = [];
+    if (priority !== undefined && priority !== from) steps.push(['forum.priority.changed', { from, to: priority }]);
+    if (assignee !== undefined && assignee !== row.assignee) {
+      steps.push(['forum.assigned', { from: row.assignee, to: assignee }]);
+    }
+    if (state !== undefined) steps.push(...stepsTo(row, state));
+    const drafts: EventDraft[] = [];
+    for (const [type, payload] of steps) {
+      const [first] = drafts;
+      drafts.push(first ? events.follow(first, type, payload) : events.draft(row, actor, type, payload));
+    }
+    return drafts;
+  }
+
+  /** A control thread that is about to be closed leaves no question behind that nobody could answer any more. */
+  async function readyFor(tx: Tx, row: ThreadRow, state: string | undefined, actor: Actor): Promise<ThreadRow> {
+    if (state !== 'closed' || row.open_questions === 0) return row;
+    await withdrawQuestions(tx, row, actor);
+    return found(await findThread(tx, row.thread_id), row.thread_id);
   }
 
   return {
     commit,
     move,
+    openIn,
+    addPostIn,
+    changeIn,
 
     /** A repeated `thread_id` with the same content answers its thread. @throws Refusal RESERVED_THREAD_ID, THREAD_EXISTS */
-    open,
+    open: (body: NewThread) => db.write(tx => openIn(tx, body)),
 
     /** Adds a post and, if the reply says so, moves the thread. @throws Refusal THREAD_NOT_FOUND, THREAD_CLOSED, TRANSITION_NOT_ALLOWED */
-    addPost,
+    addPost: (threadId: string, body: NewPost) => db.write(tx => addPostIn(tx, threadId, body)),
 
-    /** @throws Refusal THREAD_NOT_FOUND */
-    async get(threadId: string): Promise<Thread> {
-      return toThread(found(await findThread(db.read, threadId), threadId));
+    /** Changes state, priority and assignee together. @throws Refusal THREAD_NOT_FOUND, PRECONDITION_FAILED, THREAD_CLOSED, TRANSITION_NOT_ALLOWED */
+    change: (threadId: string, change: ThreadChange, expected: Precondition) =>
+      db.write(tx => changeIn(tx, threadId, change, expected)),
+
+    /** The viewer has seen the thread up to a sequence, or all of it. @throws Refusal THREAD_NOT_FOUND */
+    async markSeen(threadId: string, viewer: string, sequence = Number.MAX_SAFE_INTEGER): Promise<Thread> {
+      return db.write(async tx => {
+        const row = found(await findThread(tx, threadId), threadId);
+        // Only the newest event makes a difference: marks never go back, and up to there the thread stays unseen.
+        if (sequence >= row.last_sequence) await reads.mark(tx, viewer, row.place, isOccupied);
+        return withUnseen(tx, row, viewer);
+      });
+    },
+
+    /** With a viewer, also whether it is unseen. @throws Refusal THREAD_NOT_FOUND */
+    async get(threadId: string, viewer?: string): Promise<Thread> {
+      return withUnseen(db.read, found(await findThread(db.read, threadId), threadId), viewer);
     },
 
     /** Oldest first. @throws Refusal THREAD_NOT_FOUND, INVALID_CURSOR */
@@ -123,6 +199,21 @@ export function createThreads({ db, clock, newUid, events }: Dependencies) {
       return found(await findThread(reader, threadId), threadId);
     },
   };
+}
+
+/** What a commit changes in what is counted. */
+function countedChanges(before: ThreadRow, after: ThreadRow, posts: EventDraft[]): Change[] {
+  const isNew = before.version === 0;
+  const was = <T>(value: T): T | null => (isNew ? null : value);
+  return [
+    { subject: 'thread_state', from: was(before.state), to: after.state },
+    { subject: 'thread_priority', from: was(priorityAt(before.priority)), to: priorityAt(after.priority) },
+    { subject: 'thread_ticket', from: was(before.ticket), to: after.ticket },
+    { subject: 'thread_run', from: was(before.run_id), to: after.run_id },
+    ...posts
+      .filter(({ payload }) => payload.control_type !== undefined)
+      .map(({ payload }) => ({ subject: 'signal_type' as const, from: null, to: String(payload.control_type) })),
+  ];
 }
 
 function found(row: ThreadRow | undefined, threadId: string): ThreadRow {

@@ -13,13 +13,16 @@ export const moves: Record<ThreadState, readonly ThreadState[]> = {
   closed: [],
 };
 
-/** @throws Refusal THREAD_CLOSED or TRANSITION_NOT_ALLOWED, naming the moves that are allowed */
-export function assertMove(from: ThreadState, to: ThreadState): void {
+/**
+ * @param openQuestions how many questions wait in the thread; while there are any it waits for the operator, or is closed
+ * @throws Refusal THREAD_CLOSED or TRANSITION_NOT_ALLOWED, naming the moves that are allowed
+ */
+export function assertMove(from: ThreadState, to: ThreadState, openQuestions: number): void {
   if (from === to) return;
   if (from === 'closed') throw new Refusal('THREAD_CLOSED', 'The thread is closed; it takes no more changes.');
-  if (!moves[from].includes(to)) {
-    throw new Refusal('TRANSITION_NOT_ALLOWED', `A thread that is ${from} can move to ${moves[from].join(', ')}.`, {
-      allowed: moves[from],
-    });
-  }
+  const waits = openQuestions > 0;
+  const allowed = waits ? moves[from].filter(state => state === 'waiting_operator' || state === 'closed') : moves[from];
+  if (allowed.includes(to)) return;
+  const subject = waits ? 'A control thread with open questions' : `A thread that is ${from}`;
+  throw new Refusal('TRANSITION_NOT_ALLOWED', `${subject} can move to ${allowed.join(', ')}.`, { allowed });
 }

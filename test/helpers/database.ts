@@ -17,7 +17,9 @@ type Tables = Map<string, unknown[]>;
 function ofSqlite(path: string): Tables {
   const file = new BetterSqlite(path, { readonly: true });
   try {
-    const names = file.prepare(`select name from sqlite_master where type = 'table' order by name`).pluck().all();
+    // A virtual table keeps its rows in ordinary ones beside it.
+    const tables = `select name from sqlite_master where type = 'table' and sql not like 'create virtual%' order by name`;
+    const names = file.prepare(tables).pluck().all();
     return new Map(names.map(name => [String(name), file.prepare(`select * from "${name}"`).all()]));
   } finally {
     file.close();

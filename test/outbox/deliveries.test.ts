@@ -169,6 +169,7 @@ describe.each(engines)('deliveries on %s', engine => {
     let begun = 0;
     const counted = async () => {
       begun += 1;
+      return { kind: 'sent' as const };
     };
     expect(await deliveries.settleWith(delivery, counted)).toBe(false);
     expect(begun).toBe(0);

@@ -252,6 +252,7 @@ function settleWith(pick: number, works: boolean): Command {
       const answer = real.workers[delivery.claim.worker]?.settleWith(received(real, delivery), async () => {
         begun += 1;
         if (!works) throw new Error('constraint');
+        return { kind: 'sent' as const };
       });
       if (isHeld && !works) await expect(answer).rejects.toThrow('constraint');
       else expect(await answer).toBe(model.settle(delivery, { kind: 'sent' }));

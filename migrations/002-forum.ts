@@ -1,0 +1,163 @@
+import { type Kysely, sql } from 'kysely';
+import type { Migration } from './migration.ts';
+
+/** Thread lists, search, viewers' marks, runs, counts and expiring questions. */
+export const forum: Migration = async (db, engine) => {
+  const sqlite = engine === 'sqlite';
+  const int = sqlite ? 'integer' : 'bigint';
+  const text = sqlite ? 'text' : 'text collate "C"';
+  const strict = sqlite ? 'strict' : '';
+  const member = (json: string, name: string) =>
+    sqlite ? `json_extract(${json}, '$.${name}')` : `(${json}::jsonb ->> '${name}')`;
+
+  const statements = [
+    // opened_sequence: the thread's first event. place: where it stands in lists, as one number (the priority in the high
+    // bits, minus last_sequence in the others), so that one index entry and one comparison say it all.
+    // open_questions: how many wait in a control thread.
+    `alter table threads add column opened_sequence ${int} not null default 0`,
+    `alter table threads add column place ${int} not null default 0`,
+    `alter table threads add column open_questions ${int} not null default 0`,
+    `update threads set
+       opened_sequence = coalesce((select min(sequence) from events where events.thread_id = threads.thread_id), 0),
+       place = priority * 281474976710656 - last_sequence,
+       open_questions = (select count(*) from questions where questions.thread_id = threads.thread_id and state = 'open')`,
+    `create index threads_by_opening on threads (opened_sequence)`,
+    `create index threads_by_place on threads (place)`,
+    ...['run_id', 'ticket', 'assignee', 'agent_name', 'kind'].map(
+      column =>
+        `create index threads_by_${column} on threads (${column}, state, place) ${column === 'kind' ? '' : `where ${column} is not null`}`,
+    ),
+    `create index threads_unanswered on threads (place)
+       where state <> 'closed' and last_agent_post > last_human_post and last_agent_post > last_answered`,
+
+    // What a viewer has seen, as ranges of places without a gap: a thread is seen while its place is in one of them.
+    // A thread that something happens in gets a place that no thread has had, and so is unseen again.
+    `create table seen (
+      viewer ${text} not null,
+      first_place ${int} not null,
+      last_place ${int} not null,
+      primary key (viewer, first_place),
+      check (first_place <= last_place)
+    ) ${strict}`,
+
+    // A run adds up its agents. brief is JSON, as filed; clear_count: the agents that no longer keep the run open;
+    // absent_count: those that the brief names and that have sent nothing.
+    `create table runs (
+      run_id ${text} primary key,
+      opened_sequence ${int} not null,
+      brief ${text},
+      first_ticket ${text},
+      ticket ${text},
+      title ${text},
+      status ${text} not null check (status in ('closed', 'awaiting_guidance', 'completed', 'running')),
+      agents_count ${int} not null,
+      open_questions_count ${int} not null,
+      clear_count ${int} not null,
+      absent_count ${int} not null,
+      updated_at ${int} not null,
+      closed_at ${int},
+      version ${int} not null
+    ) ${strict}`,
+    `create index runs_by_opening on runs (opened_sequence)`,
+    `create index runs_by_status on runs (status, opened_sequence)`,
+    `create index runs_by_ticket on runs (ticket, opened_sequence) where ticket is not null`,
+    `insert into runs
+       select run_id, opened_sequence, null, ticket, ticket, null,
+         case when open_questions > 0 then 'awaiting_guidance' when clear = agents then 'completed' else 'running' end,
+         agents, open_questions, clear, 0, updated_at, null, 1
+       from (
+         select threads.run_id as run_id, min(opened_sequence) as opened_sequence, min(threads.ticket) as ticket,
+           count(*) as agents, sum(threads.open_questions) as open_questions, max(updated_at) as updated_at,
+           sum(case when control_threads.status = 'validated' then 1 else 0 end) as clear
+         from control_threads join threads on threads.thread_id = control_threads.thread_id
+         group by threads.run_id
+       ) as added_up`,
+
+    // Whether the latest validation was made against the criteria of the run's brief.
+    `alter table control_threads add column criteria_met ${int} not null default 0 check (criteria_met in (0, 1))`,
+    `update control_threads set criteria_met = 1 where validation_sequence is not null`,
+
+    // How many there are of each value, kept so that counting them walks nothing.
+    `create table counts (
+      subject ${text} not null,
+      value ${text} not null,
+      count ${int} not null,
+      primary key (subject, value)
+    ) ${strict}`,
+    `create index counts_largest on counts (subject, count) where subject in ('thread_ticket', 'thread_run')`,
+    ...['state', 'ticket', 'run_id'].map(
+      column => `insert into counts select 'thread_${column.replace('_id', '')}', ${column}, count(*) from threads
+        where ${column} is not null group by ${column}`,
+    ),
+    `insert into counts select 'thread_priority', case priority when 0 then 'urgent' when 1 then 'high' when 2 then 'normal' else 'low' end,
+       count(*) from threads group by priority`,
+    `insert into counts select 'signal_type', control_type, count(*) from (
+       select ${member('payload', 'control_type')} as control_type from events where event_type = 'forum.control.signal'
+     ) as signals group by control_type`,
+
+    `create index questions_open_by_run on questions (run_id, priority, asked_sequence) where state = 'open'`,
+    `create index questions_open_by_name on questions (agent_name, priority, asked_sequence) where state = 'open'`,
+    `create index questions_expiring on questions (expires_at) where state = 'open' and expires_at is not null`,
+
+    // What a handler says that it made (JSON).
+    `alter table outbox add column result ${text}`,
+
+    // Words of titles, of first posts and of replies. rowid: the thread's opened_sequence in the high bits, the number of
+    // the post in the low 22. The words come normalised, so the engines have nothing to decide.
+    ...['titles', 'openings', 'replies'].flatMap(name =>
+      sqlite
+        ? [
+            `create virtual table search_${name} using fts5(
+               words, content = '', columnsize = 0, detail = 'none', prefix = '2 3', tokenize = 'ascii')`,
+          ]
+        : [
+            `create table search_${name} (rowid bigint primary key, words tsvector not null)`,
+            `create index search_${name}_words on search_${name} using gin (words)`,
+          ],
+    ),
+  ];
+  for (const statement of statements) await sql.raw(statement).execute(db);
+  await indexPosts(db, sqlite);
+};
+
+/** Makes what was written before searchable. */
+async function indexPosts(db: Kysely<unknown>, sqlite: boolean): Promise<void> {
+  const numbers = new Map<string, number>();
+  const insert = async (table: string, rowid: number, words: string[]) => {
+    if (words.length === 0) return;
+    const values = sqlite ? sql`${words.join(' ')}` : sql`${words.map(word => `'${word}'`).join(' ')}::tsvector`;
+    await sql`insert into ${sql.table(table)} (rowid, words) values (${rowid}, ${values})`.execute(db);
+  };
+  for (let after = 0; ; ) {
+    const { rows } = await sql<{
+      sequence: number;
+      thread_id: string;
+      payload: string;
+      title: string;
+      opened_sequence: number;
+    }>`select events.sequence, events.thread_id, events.payload, threads.title, threads.opened_sequence
+       from events join threads on threads.thread_id = events.thread_id
+       where events.sequence > ${after} and events.event_type in ('forum.post.added', 'forum.control.signal')
+       order by events.sequence limit 1000`.execute(db);
+    for (const { thread_id, title, opened_sequence, payload } of rows) {
+      const { body, question, answer, summary, done_criteria } = JSON.parse(payload);
+      const number = (numbers.get(thread_id) ?? 0) + 1;
+      numbers.set(thread_id, number);
+      const rowid = opened_sequence * 2 ** 22 + number;
+      if (number === 1) await insert('search_titles', rowid, wordsOf(title));
+      const said = body ?? question ?? answer ?? summary ?? done_criteria ?? '';
+      await insert(number === 1 ? 'search_openings' : 'search_replies', rowid, wordsOf(`${title} ${said}`));
+    }
+    const last = rows.at(-1);
+    if (!last) return;
+    after = last.sequence;
+  }
+}
+
+const WORD =
+  /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]|[[\p{L}\p{N}]--[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]]+/gv;
+
+function wordsOf(text: string): string[] {
+  const plain = text.slice(0, 100_000).normalize('NFKD').replaceAll(/\p{M}/gu, '').toLowerCase();
+  return [...new Set((plain.match(WORD) ?? []).map(word => word.slice(0, 64)))];
+}

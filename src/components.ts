@@ -1,0 +1,26 @@
+import type { TSchema } from 'typebox';
+import { Actor } from './actor.ts';
+import * as bus from './bus/schemas.ts';
+import * as control from './control/schemas.ts';
+import * as events from './events/schemas.ts';
+import { Problem } from './http/problems.ts';
+import * as outbox from './outbox/schemas.ts';
+import * as questions from './questions/schemas.ts';
+import * as runs from './runs/schemas.ts';
+import * as signals from './signals/schemas.ts';
+import * as stats from './stats/schemas.ts';
+import * as threads from './threads/schemas.ts';
+
+/** Every schema that has a name: what validators, serializers and the OpenAPI document refer to. */
+export const components: TSchema[] = [
+  Actor,
+  Problem,
+  ...[events, threads, control, questions, signals, runs, stats, outbox, bus].flatMap(namedSchemas),
+];
+
+function namedSchemas(module: Record<string, unknown>): TSchema[] {
+  const byName = Object.keys(module).sort();
+  return byName
+    .map(name => module[name])
+    .filter((schema): schema is TSchema => typeof schema === 'object' && schema !== null && '$id' in schema);
+}

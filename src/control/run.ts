@@ -1,0 +1,109 @@
+import type { Row } from '../db/schema.ts';
+import { type ControlRow, openQuestions } from './state.ts';
+
+/** As it is stored. */
+export type RunRow = Row<'runs'>;
+
+/** What is planned for a run, as it is filed. */
+export interface Brief {
+  ticket: string | null;
+  title: string | null;
+  /** What a validation must have been made against; null if any will do. */
+  done_criteria: string | null;
+  /** Those who must take part. */
+  agents: string[];
+}
+
+/** A run that nobody has filed a brief for, nor sent a signal in. Version 0 means: not stored. */
+export function blankRun(run_id: string): RunRow {
+  return {
+    run_id,
+    opened_sequence: 0,
+    brief: null,
+    first_ticket: null,
+    ticket: null,
+    title: null,
+    status: 'running',
+    agents_count: 0,
+    open_questions_count: 0,
+    clear_count: 0,
+    absent_count: 0,
+    updated_at: 0,
+    closed_at: null,
+    version: 0,
+  };
+}
+
+export function briefOf(run: RunRow): Brief | null {
+  return run.brief === null ? null : (JSON.parse(run.brief) as Brief);
+}
+
+/** Whether a validation against these criteria is one that the run asks for. */
+export function meetsCriteria(brief: Brief | null, doneCriteria: string): boolean {
+  const wanted = brief?.done_criteria ?? null;
+  return wanted === null || wanted.trim() === doneCriteria.trim();
+}
+
+/** Whether the agent's work is done, as far as the run goes. */
+function isClear(control: ControlRow): boolean {
+  return control.status === 'validated' && control.criteria_met === 1;
+}
+
+/** Whether the run may be closed. */
+export function isReady(run: RunRow): boolean {
+  return run.agents_count > 0 && run.clear_count === run.agents_count && run.absent_count === 0;
+}
+
+/** The run after an act that changed one of its agents. `before` has version 0 if this is the agent's first. */
+export function withAgentChanged(
+  run: RunRow,
+  before: ControlRow,
+  after: ControlRow,
+  act: { sequence: number; occurred_at: number; ticket: string | null },
+): RunRow {
+  const isNew = before.version === 0;
+  const next = { ...run };
+  next.agents_count += isNew ? 1 : 0;
+  next.absent_count -= isNew && briefOf(run)?.agents.includes(after.agent_name) ? 1 : 0;
+  next.open_questions_count += openQuestions(after).length - openQuestions(before).length;
+  next.clear_count += Number(isClear(after)) - Number(isClear(before));
+  next.first_ticket ??= act.ticket;
+  return changedRun(next, act);
+}
+
+/** The run with its brief, and its agents measured by that. */
+export function withBrief(
+  run: RunRow,
+  brief: Brief,
+  agents: ControlRow[],
+  act: { sequence: number; occurred_at: number },
+): RunRow {
+  const seen = new Set(agents.map(agent => agent.agent_name));
+  const absent = brief.agents.filter(name => !seen.has(name));
+  const clear_count = agents.filter(isClear).length;
+  return changedRun({ ...run, brief: JSON.stringify(brief), clear_count, absent_count: absent.length }, act);
+}
+
+export function closedRun(run: RunRow, act: { sequence: number; occurred_at: number }): RunRow {
+  return changedRun({ ...run, closed_at: act.occurred_at }, act);
+}
+
+/** The run with all that follows from its parts. */
+function changedRun(run: RunRow, { sequence, occurred_at }: { sequence: number; occurred_at: number }): RunRow {
+  const brief = briefOf(run);
+  return {
+    ...run,
+    opened_sequence: run.opened_sequence || sequence,
+    ticket: brief?.ticket ?? run.first_ticket,
+    title: brief?.title ?? null,
+    status: statusOf(run),
+    updated_at: occurred_at,
+    version: run.version + 1,
+  };
+}
+
+function statusOf(run: RunRow): RunRow['status'] {
+  if (run.closed_at !== null) return 'closed';
+  if (run.open_questions_count > 0) return 'awaiting_guidance';
+  return isReady(run) ? 'completed' : 'running';
+}

@@ -1,0 +1,44 @@
+import { type Brief, meetsCriteria } from '../control/run.ts';
+import type { ControlState } from '../control/schemas.ts';
+import type { GateReason } from './schemas.ts';
+
+/** Everything that keeps a run from being closed, agent by agent; nothing if it may be closed. */
+export function gateReasons(brief: Brief | null, agents: ControlState[]): GateReason[] {
+  const seen = new Set(agents.map(agent => agent.agent_name));
+  const absent = (brief?.agents ?? []).filter(name => !seen.has(name));
+  if (agents.length === 0 && absent.length === 0) {
+    return [{ code: 'NO_AGENTS', detail: 'No agent has sent a signal, and the brief names none.' }];
+  }
+  return [
+    ...absent.map(
+      (agent_name): GateReason => ({
+        code: 'AGENT_NOT_SEEN',
+        agent_name,
+        detail: `${agent_name} has sent no signal yet.`,
+      }),
+    ),
+    ...agents.flatMap(agent => agentReasons(brief, agent)),
+  ];
+}
+
+function agentReasons(brief: Brief | null, agent: ControlState): GateReason[] {
+  const { agent_name, open_questions, completion, validation } = agent;
+  const reasons: GateReason[] = open_questions.map(question_id => ({
+    code: 'OPEN_QUESTION',
+    agent_name,
+    question_id,
+    detail: `${agent_name} waits for an answer to ${question_id}.`,
+  }));
+  if (!completion) {
+    reasons.push({ code: 'MISSING_COMPLETION', agent_name, detail: `${agent_name} has not reported completion.` });
+  }
+  if (!validation) {
+    reasons.push({ code: 'MISSING_VALIDATION', agent_name, detail: `Nobody has validated the work of ${agent_name}.` });
+  } else if (validation.status === 'failed') {
+    reasons.push({ code: 'VALIDATION_FAILED', agent_name, detail: `The work of ${agent_name} failed its validation.` });
+  } else if (!meetsCriteria(brief, validation.done_criteria)) {
+    const detail = `The work of ${agent_name} was validated against other criteria than those of the brief.`;
+    reasons.push({ code: 'DONE_CRITERIA_MISMATCH', agent_name, detail });
+  }
+  return reasons;
+}

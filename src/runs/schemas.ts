@@ -1,0 +1,148 @@
+import { type Static, Type } from 'typebox';
+import { Actor } from '../actor.ts';
+import { ControlState } from '../control/schemas.ts';
+import { Id, Name, Nullable, PageOf, pageQuery, Ref, Strict, Text, Timestamp, Version } from '../http/schemas.ts';
+import { Question } from '../questions/schemas.ts';
+
+export const runStatuses = ['closed', 'awaiting_guidance', 'completed', 'running'] as const;
+
+export const gateCodes = [
+  'NO_AGENTS',
+  'AGENT_NOT_SEEN',
+  'OPEN_QUESTION',
+  'MISSING_COMPLETION',
+  'MISSING_VALIDATION',
+  'VALIDATION_FAILED',
+  'DONE_CRITERIA_MISMATCH',
+] as const;
+
+const Title = Type.String({ ...Text, 'x-trim': true, maxLength: 500 });
+
+export const Brief = Type.Object(
+  {
+    ticket: Nullable(Name),
+    title: Nullable(Type.String()),
+    done_criteria: Nullable(Type.String()),
+    agents: Type.Array(Name),
+  },
+  { $id: 'Brief', description: 'What was planned for the run.' },
+);
+
+export const NewBrief = Strict(
+  {
+    ticket: Type.Optional(Name),
+    title: Type.Optional(Title),
+    done_criteria: Type.Optional(
+      Type.String({
+        ...Text,
+        description: 'Every validation must name these criteria, white space around them aside.',
+      }),
+    ),
+    agents: Type.Optional(Type.Array(Name, { maxItems: 1000, description: 'Those who must take part.' })),
+    actor: Type.Optional(Ref(Actor)),
+  },
+  {
+    $id: 'NewBrief',
+    examples: [{ ticket: 'TCK-1', title: 'Move to Europe', done_criteria: 'Tests are green.', agents: ['builder'] }],
+  },
+);
+export type NewBrief = Static<typeof NewBrief>;
+
+export const GateReason = Type.Object(
+  {
+    code: Type.Enum([...gateCodes]),
+    agent_name: Type.Optional(Name),
+    question_id: Type.Optional(Id),
+    detail: Type.String(),
+  },
+  {
+    $id: 'GateReason',
+    description: 'One thing that keeps a run from being closed.',
+    examples: [{ code: 'MISSING_COMPLETION', agent_name: 'builder', detail: 'builder has not reported completion.' }],
+  },
+);
+export type GateReason = Static<typeof GateReason>;
+
+export const Run = Type.Object(
+  {
+    run_id: Name,
+    status: Type.Enum([...runStatuses]),
+    ticket: Nullable(Name),
+    brief: Nullable(Ref(Brief)),
+    agents: Type.Array(Ref(ControlState), { description: 'Those that have sent a signal, by name.' }),
+    open_questions: Type.Array(Ref(Question), { description: 'Most urgent first, then oldest first.' }),
+    gate: Type.Object({
+      ready: Type.Boolean({ description: 'The run may be closed.' }),
+      reasons: Type.Array(Ref(GateReason), { description: 'Why not; empty if it may.' }),
+    }),
+    version: Version,
+  },
+  {
+    $id: 'Run',
+    description: 'A run as it stands now.',
+    examples: [
+      {
+        run_id: 'run-7',
+        status: 'running',
+        ticket: 'TCK-1',
+        brief: { ticket: 'TCK-1', title: 'Move to Europe', done_criteria: null, agents: ['builder'] },
+        agents: [],
+        open_questions: [],
+        gate: {
+          ready: false,
+          reasons: [{ code: 'AGENT_NOT_SEEN', agent_name: 'builder', detail: 'builder has sent no signal yet.' }],
+        },
+        version: 1,
+      },
+    ],
+  },
+);
+export type Run = Static<typeof Run>;
+
+export const RunSummary = Type.Object(
+  {
+    run_id: Name,
+    status: Type.Enum([...runStatuses]),
+    ticket: Nullable(Name),
+    title: Nullable(Type.String()),
+    agents_count: Type.Integer({ minimum: 0 }),
+    open_questions_count: Type.Integer({ minimum: 0 }),
+    ready: Type.Boolean(),
+    updated_at: Timestamp,
+    version: Version,
+  },
+  {
+    $id: 'RunSummary',
+    description: 'A run in a list.',
+    examples: [
+      {
+        run_id: 'run-7',
+        status: 'awaiting_guidance',
+        ticket: 'TCK-1',
+        title: 'Move to Europe',
+        agents_count: 2,
+        open_questions_count: 1,
+        ready: false,
+        updated_at: '2026-11-22T09:30:00.000Z',
+        version: 4,
+      },
+    ],
+  },
+);
+export type RunSummary = Static<typeof RunSummary>;
+
+export const RunSummaryPage = PageOf(RunSummary);
+
+export const RunParams = Strict({ run_id: Name });
+
+export const RunQuery = Strict({
+  status: Type.Optional(Type.Enum([...runStatuses])),
+  ticket: Type.Optional(Name),
+  ...pageQuery,
+});
+export type RunQuery = Static<typeof RunQuery>;
+
+export const RunClosing = Strict(
+  { actor: Type.Optional(Ref(Actor)) },
+  { $id: 'RunClosing', examples: [{ actor: { type: 'operator', name: 'ana' } }] },
+);

@@ -1,0 +1,158 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Actor } from '../actor.ts';
+import { toTimestamp } from '../clock.ts';
+import { type Brief, briefOf, closedRun, isReady, meetsCriteria, type RunRow, withBrief } from '../control/run.ts';
+import { type Control, runClosed } from '../control/service.ts';
+import { type ControlRow, openQuestions } from '../control/state.ts';
+import { decodeCursor, type Page, toPage } from '../db/cursors.ts';
+import type { Database, Reader, Tx } from '../db/database.ts';
+import { Refusal } from '../errors.ts';
+import type { EventDraft, Events } from '../events/service.ts';
+import { assertPrecondition, type Precondition } from '../precondition.ts';
+import type { Questions } from '../questions/service.ts';
+import type { Threads } from '../threads/service.ts';
+import { gateReasons } from './gate.ts';
+import { listRuns } from './repository.ts';
+import type { NewBrief, Run, RunQuery, RunSummary } from './schemas.ts';
+
+export type Runs = ReturnType<typeof createRuns>;
+
+interface Dependencies {
+  db: Database;
+  events: Events;
+  threads: Threads;
+  control: Control;
+  questions: Questions;
+}
+
+/** Runs as orchestrators see them: what was planned, where everybody stands, and whether it may be closed. */
+export function createRuns({ db, events, threads, control, questions }: Dependencies) {
+  async function required(reader: Reader, runId: string): Promise<RunRow> {
+    const run = await control.run(reader, runId);
+    if (run.version === 0) throw new Refusal('RUN_NOT_FOUND', `There is no run ${runId}.`);
+    return run;
+  }
+
+  async function view(reader: Reader, run: RunRow): Promise<Run> {
+    const agents = await control.agents(reader, run.run_id);
+    const states = await control.views(reader, agents);
+    const brief = briefOf(run);
+    const reasons = gateReasons(brief, states);
+    return {
+      run_id: run.run_id,
+      status: run.status,
+      ticket: run.ticket,
+      brief,
+      agents: states,
+      open_questions: await questions.byId(
+        reader,
+        agents.flatMap(agent => openQuestions(agent)),
+      ),
+      gate: { ready: reasons.length === 0, reasons },
+      version: run.version,
+    };
+  }
+
+  /** A run's own event happens in no thread. */
+  function draft(
+    run: RunRow,
+    actor: Actor,
+    type: 'forum.run.briefed' | 'forum.run.closed',
+    payload: object,
+  ): EventDraft {
+    const { run_id, ticket } = run;
+    return events.draft({ thread_id: null, run_id, agent_name: null, ticket }, actor, type, { ...payload });
+  }
+
+  /** Measures the agents' validations by a brief and answers the agents as they then are. */
+  async function measured(tx: Tx, runId: string, brief: Brief): Promise<ControlRow[]> {
+    const agents = await control.agents(tx, runId);
+    const sequences = agents.map(agent => agent.validation_sequence).filter(sequence => sequence !== null);
+    const validations = await events.at(tx, sequences);
+    const rows: ControlRow[] = [];
+    for (const agent of agents) {
+      const validation = validations.get(agent.validation_sequence ?? 0);
+      const criteria_met = validation && meetsCriteria(brief, String(validation.payload.done_criteria)) ? 1 : 0;
+      rows.push({ ...agent, criteria_met });
+      if (criteria_met !== agent.criteria_met) await control.remeasure(tx, { ...agent, criteria_met });
+    }
+    return rows;
+  }
+
+  return {
+    /** Files the brief in the place of the one before; the same again changes nothing. @throws Refusal RUN_CLOSED, PRECONDITION_FAILED */
+    async brief(
+      runId: string,
+      body: NewBrief,
+      actor: Actor,
+      expected: Precondition,
+    ): Promise<{ run: Run; created: boolean }> {
+      const { ticket = null, title = null, done_criteria = null, agents = [] } = body;
+      const brief: Brief = { ticket, title, done_criteria, agents: [...new Set(agents)] };
+      return db.write(async tx => {
+        const run = await control.run(tx, runId);
+        assertPrecondition(expected, run.version);
+        if (isDeepStrictEqual(briefOf(run), brief)) return { run: await view(tx, run), created: false };
+        if (run.closed_at !== null) throw runClosed(runId);
+        const briefed = draft({ ...run, ticket }, actor, 'forum.run.briefed', brief);
+        const [sequence = 0] = await events.append(tx, [briefed]);
+        const act = { sequence, occurred_at: briefed.occurred_at };
+        const next = withBrief(run, brief, await measured(tx, runId, brief), act);
+        await control.storeRun(tx, next);
+        return { run: await view(tx, next), created: run.version === 0 };
+      });
+    },
+
+    /** Closes the run and its control threads; twice is once. @throws Refusal RUN_NOT_FOUND, PRECONDITION_FAILED, GATE_BLOCKED */
+    async close(runId: string, actor: Actor, expected: Precondition): Promise<Run> {
+      return db.write(async tx => {
+        const run = await required(tx, runId);
+        assertPrecondition(expected, run.version);
+        const { agents, gate, ...rest } = await view(tx, run);
+        if (run.closed_at !== null) return { agents, gate, ...rest };
+        if (!gate.ready) {
+          throw new Refusal('GATE_BLOCKED', `The run ${runId} cannot be closed yet: ${gate.reasons[0]?.detail}`, {
+            reasons: gate.reasons,
+          });
+        }
+        const closed = draft(run, actor, 'forum.run.closed', {});
+        const [sequence = 0] = await events.append(tx, [closed]);
+        for (const { thread_id } of agents) {
+          const thread = await threads.row(tx, thread_id);
+          const moved = threads.move(thread, 'closed', { ...closed, thread });
+          if (moved.length > 0) await threads.commit(tx, thread, moved);
+        }
+        const next = closedRun(run, { sequence, occurred_at: closed.occurred_at });
+        await control.storeRun(tx, next);
+        return view(tx, next);
+      });
+    },
+
+    /** @throws Refusal RUN_NOT_FOUND */
+    get: (runId: string): Promise<Run> => db.snapshot(async reader => view(reader, await required(reader, runId))),
+
+    /** The newest run first. @throws Refusal INVALID_CURSOR */
+    async list({ limit = 50, cursor, ...filter }: RunQuery): Promise<Page<RunSummary>> {
+      const [before = Number.MAX_SAFE_INTEGER] = decodeCursor('runs', cursor, [0] as const) ?? [];
+      const rows = await listRuns(db.read, { ...filter, before }, limit + 1);
+      const page = toPage('runs', rows, limit, row => [row.opened_sequence]);
+      return { ...page, items: page.items.map(toSummary) };
+    },
+  };
+}
+
+function toSummary(run: RunRow): RunSummary {
+  const { run_id, status, ticket, title, agents_count, open_questions_count, version } = run;
+  const updated_at = toTimestamp(run.updated_at);
+  return {
+    run_id,
+    status,
+    ticket,
+    title,
+    agents_count,
+    open_questions_count,
+    ready: isReady(run),
+    updated_at,
+    version,
+  };
+}

@@ -1,0 +1,87 @@
+import type { Database, Reader, Tx } from '../db/database.ts';
+import { findTexts, insertWords, places } from './repository.ts';
+import { wordsOf } from './words.ts';
+
+/** A text's row id: its thread's number, then in this many bits the number of the post. */
+const POSTS_PER_THREAD = 2 ** 22;
+/** Words of a query that count. */
+const QUERY_WORDS = 32;
+/** Texts that one look reads, and those of a stronger place that it compares them with. */
+const TEXTS_READ = 500;
+const STRONGER_READ = 5000;
+
+export type Search = ReturnType<typeof createSearch>;
+
+/** Where a walk through the results stands: at which kind of place, and below which thread. */
+export interface SearchPosition {
+  /** 0 titles, 1 first posts, 2 replies. */
+  rank: number;
+  /** Threads from this number on have been looked at. */
+  below: number;
+}
+
+/** Before the first result. */
+export const SEARCH_START: SearchPosition = { rank: 0, below: Number.MAX_SAFE_INTEGER };
+
+/**
+ * Full-text search for threads. A thread ranks by the strongest place that holds all the words: its title, its first post
+ * or one of its replies (each read together with the title); among equals the newest thread comes first. Where a thread
+ * ranks never changes, so a walk through the pages neither skips nor repeats it, whatever is written meanwhile.
+ */
+export function createSearch({ db: { engine } }: { db: Pick<Database, 'engine'> }) {
+  return {
+    /**
+     * Makes a post findable, in the transaction that stores it.
+     * @param thread the thread's number (its `opened_sequence`) and title
+     * @param post the post's number in its thread (1 is the first) and text
+     */
+    async index(tx: Tx, thread: { number: number; title: string }, post: { number: number; body: string }) {
+      if (post.number >= POSTS_PER_THREAD) return;
+      const rowid = thread.number * POSTS_PER_THREAD + post.number;
+      const first = post.number === 1;
+      const title = first ? wordsOf(thread.title) : [];
+      if (title.length > 0) await insertWords(tx, engine, 'search_titles', rowid, title);
+      const words = wordsOf(`${thread.title}\n${post.body}`);
+      if (words.length > 0) await insertWords(tx, engine, first ? 'search_openings' : 'search_replies', rowid, words);
+    },
+
+    /**
+     * The next threads, by number, best first, and where to go on; null at the end. There may be none among the texts
+     * that one look reads.
+     */
+    async next(
+      reader: Reader,
+      query: string,
+      { rank, below }: SearchPosition,
+    ): Promise<{ threads: number[]; goOn: SearchPosition | null }> {
+      const words = wordsOf(query).slice(0, QUERY_WORDS);
+      const place = places[rank];
+      if (words.length === 0 || place === undefined) return { threads: [], goOn: null };
+      const range = { above: 0, below: Math.min(below * POSTS_PER_THREAD, Number.MAX_SAFE_INTEGER), limit: TEXTS_READ };
+      const texts = await findTexts(reader, engine, place, words, range);
+      const threads = [...new Set(texts.map(threadOf))];
+      const last = threads.at(-1);
+      if (last === undefined) return { threads, goOn: rankAfter(rank) };
+      const on = texts.length < TEXTS_READ ? rankAfter(rank) : { rank, below: last };
+      const stronger = places[rank - 1];
+      if (!stronger) return { threads, goOn: on };
+      // What a stronger place holds has come before. If it holds too much to be read at once, this look ends earlier.
+      const span = { above: last * POSTS_PER_THREAD, below: ((threads[0] as number) + 1) * POSTS_PER_THREAD };
+      const held = await findTexts(reader, engine, stronger, words, { ...span, limit: STRONGER_READ });
+      const end = held.length < STRONGER_READ ? last : threadOf(held.at(-1) as number);
+      const before = new Set(held.map(threadOf));
+      return {
+        threads: threads.filter(thread => thread >= end && !before.has(thread)),
+        goOn: end === last ? on : { rank, below: end },
+      };
+    },
+  };
+}
+
+function threadOf(rowid: number): number {
+  return Math.floor(rowid / POSTS_PER_THREAD);
+}
+
+function rankAfter(rank: number): SearchPosition | null {
+  return rank + 1 < places.length ? { rank: rank + 1, below: SEARCH_START.below } : null;
+}

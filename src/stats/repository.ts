@@ -1,0 +1,38 @@
+import type { Reader, Tx } from '../db/database.ts';
+import type { Row } from '../db/schema.ts';
+
+export type Count = Row<'counts'>;
+
+/** Adds to each count what its `count` says, which may be negative. No value may come twice. */
+export async function addCounts(tx: Tx, changes: Count[]): Promise<void> {
+  await tx.query
+    .insertInto('counts')
+    .values(changes)
+    .onConflict(conflict =>
+      conflict
+        .columns(['subject', 'value'])
+        .doUpdateSet(eb => ({ count: eb('counts.count', '+', eb.ref('excluded.count')) })),
+    )
+    .execute();
+}
+
+/** All counts of subjects that have few values. */
+export async function readCounts(reader: Reader, subjects: string[]): Promise<Count[]> {
+  return reader.query.selectFrom('counts').selectAll().where('subject', 'in', subjects).execute();
+}
+
+/** The values of a subject that has many which are counted most often. */
+export async function largestCounts(
+  reader: Reader,
+  subject: 'thread_ticket' | 'thread_run',
+  limit: number,
+): Promise<Count[]> {
+  return reader.query
+    .selectFrom('counts')
+    .selectAll()
+    .where('subject', '=', subject)
+    .where('subject', 'in', ['thread_ticket', 'thread_run'])
+    .orderBy('count', 'desc')
+    .limit(limit)
+    .execute();
+}

@@ -1,0 +1,23 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { problems } from '../http/problems.ts';
+import { Ref } from '../http/schemas.ts';
+import type { Questions } from '../questions/service.ts';
+import { Stats } from './schemas.ts';
+import type { Counts } from './service.ts';
+
+export function statsRoutes(counts: Counts, questions: Questions): FastifyPluginAsyncTypebox {
+  return async app => {
+    app.get(
+      '/stats',
+      {
+        schema: {
+          operationId: 'getStats',
+          summary: 'How many threads, open questions and signals there are',
+          tags: ['stats'],
+          response: { 200: Ref(Stats), ...problems() },
+        },
+      },
+      async () => ({ ...(await counts.read()), open_questions: await questions.backlog() }),
+    );
+  };
+}

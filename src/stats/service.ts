@@ -1,0 +1,62 @@
+import type { Database, Tx } from '../db/database.ts';
+import { addCounts, largestCounts, readCounts } from './repository.ts';
+import type { Stats } from './schemas.ts';
+
+/** What is counted. */
+export type Subject = 'thread_state' | 'thread_priority' | 'thread_ticket' | 'thread_run' | 'signal_type';
+
+/** A value that one thing had, or has now; null is not counted. */
+export interface Change {
+  subject: Subject;
+  from: string | null;
+  to: string | null;
+}
+
+/** Tickets and runs that are listed. */
+const LISTED = 50;
+
+export type Counts = ReturnType<typeof createCounts>;
+
+/** Counts that are kept as things change, so that reading them costs the same at any size. */
+export function createCounts({ db }: { db: Database }) {
+  return {
+    /** Counts changes in the transaction that makes them. */
+    async count(tx: Tx, changes: Change[]): Promise<void> {
+      const sums = new Map<string, { subject: Subject; value: string; count: number }>();
+      const add = (subject: Subject, value: string | null, by: number) => {
+        if (value === null) return;
+        const key = `${subject}:${value}`;
+        sums.set(key, { subject, value, count: (sums.get(key)?.count ?? 0) + by });
+      };
+      for (const { subject, from, to } of changes) {
+        add(subject, from, -1);
+        add(subject, to, 1);
+      }
+      const changed = [...sums.values()].filter(({ count }) => count !== 0);
+      if (changed.length > 0) await addCounts(tx, changed);
+    },
+
+    async read(): Promise<Pick<Stats, 'threads' | 'signals'>> {
+      const small = await readCounts(db.read, ['thread_state', 'thread_priority', 'signal_type']);
+      const of = (subject: Subject) =>
+        Object.fromEntries(
+          small.filter(row => row.subject === subject && row.count > 0).map(row => [row.value, row.count]),
+        );
+      const sum = (counts: Record<string, number>) => Object.values(counts).reduce((total, count) => total + count, 0);
+      const tickets = await largestCounts(db.read, 'thread_ticket', LISTED);
+      const runs = await largestCounts(db.read, 'thread_run', LISTED);
+      const by_state = of('thread_state');
+      const by_type = of('signal_type');
+      return {
+        threads: {
+          total: sum(by_state),
+          by_state,
+          by_priority: of('thread_priority'),
+          by_ticket: tickets.map(({ value, count }) => ({ ticket: value, count })),
+          by_run: runs.map(({ value, count }) => ({ run_id: value, count })),
+        },
+        signals: { total: sum(by_type), by_type },
+      };
+    },
+  };
+}

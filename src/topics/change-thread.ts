@@ -1,0 +1,38 @@
+import type { HandlerDefinition } from '../bus/handler.ts';
+import type { Tx } from '../db/database.ts';
+import { Id, Strict } from '../http/schemas.ts';
+import { Assignee, State, type ThreadChange, ThreadPriority, threadActor } from '../threads/schemas.ts';
+import type { Threads } from '../threads/service.ts';
+import { command, type Validator } from './command.ts';
+
+const target = { thread_id: Id, actor: threadActor };
+
+/** As `PATCH /threads/{thread_id}`, one command per field, and one that closes. */
+export function changeThread(validator: Validator, threads: Threads): HandlerDefinition[] {
+  const change = async (tx: Tx, threadId: string, changes: ThreadChange) => {
+    const { thread_id, version } = await threads.changeIn(tx, threadId, changes);
+    return { thread_id, version };
+  };
+  return [
+    command(validator, {
+      name: 'assign_thread',
+      schema: Strict({ ...target, assignee: Assignee }),
+      run: (tx, { thread_id, ...changes }) => change(tx, thread_id, changes),
+    }),
+    command(validator, {
+      name: 'change_state',
+      schema: Strict({ ...target, state: State }),
+      run: (tx, { thread_id, ...changes }) => change(tx, thread_id, changes),
+    }),
+    command(validator, {
+      name: 'set_priority',
+      schema: Strict({ ...target, priority: ThreadPriority }),
+      run: (tx, { thread_id, ...changes }) => change(tx, thread_id, changes),
+    }),
+    command(validator, {
+      name: 'close_thread',
+      schema: Strict(target),
+      run: (tx, { thread_id, actor }) => change(tx, thread_id, { actor, state: 'closed' }),
+    }),
+  ];
+}
