@@ -66,7 +66,11 @@ export const forum: Migration = async (db, engine) => {
          case when open_questions > 0 then 'awaiting_guidance' when clear = agents then 'completed' else 'running' end,
          agents, open_questions, clear, 0, updated_at, null, 1
        from (
-         select threads.run_id as run_id, min(opened_sequence) as opened_sequence, min(threads.ticket) as ticket,
+         select threads.run_id as run_id, min(opened_sequence) as opened_sequence, (
+             select ticket from events
+             where events.run_id = threads.run_id and ticket is not null and event_type = 'forum.control.signal'
+             order by sequence limit 1
+           ) as ticket,
            count(*) as agents, sum(threads.open_questions) as open_questions, max(updated_at) as updated_at,
            sum(case when control_threads.status = 'validated' then 1 else 0 end) as clear
          from control_threads join threads on threads.thread_id = control_threads.thread_id
@@ -95,6 +99,11 @@ export const forum: Migration = async (db, engine) => {
        select ${member('payload', 'control_type')} as control_type from events where event_type = 'forum.control.signal'
      ) as signals group by control_type`,
 
+    // Open questions have indexes of their own, and closed ones are in none of them: what is asked for all the time must
+    // not be looked for among what was answered long ago, whatever a planner makes of it.
+    `drop index questions_by_state`,
+    `create index questions_closed_by_state on questions (state, priority, asked_sequence) where state <> 'open'`,
+    `create index questions_open on questions (priority, asked_sequence) where state = 'open'`,
     `create index questions_open_by_run on questions (run_id, priority, asked_sequence) where state = 'open'`,
     `create index questions_open_by_name on questions (agent_name, priority, asked_sequence) where state = 'open'`,
     `create index questions_expiring on questions (expires_at) where state = 'open' and expires_at is not null`,
@@ -108,7 +117,7 @@ export const forum: Migration = async (db, engine) => {
       sqlite
         ? [
             `create virtual table search_${name} using fts5(
-               words, content = '', columnsize = 0, detail = 'none', prefix = '2 3', tokenize = 'ascii')`,
+               words, content = '', columnsize = 0, detail = 'none', prefix = '2 3 4 5', tokenize = 'ascii')`,
           ]
         : [
             `create table search_${name} (rowid bigint primary key, words tsvector not null)`,
@@ -134,19 +143,20 @@ async function indexPosts(db: Kysely<unknown>, sqlite: boolean): Promise<void> {
       thread_id: string;
       payload: string;
       title: string;
+      kind: string;
       opened_sequence: number;
-    }>`select events.sequence, events.thread_id, events.payload, threads.title, threads.opened_sequence
+    }>`select events.sequence, events.thread_id, events.payload, threads.title, threads.kind, threads.opened_sequence
        from events join threads on threads.thread_id = events.thread_id
        where events.sequence > ${after} and events.event_type in ('forum.post.added', 'forum.control.signal')
        order by events.sequence limit 1000`.execute(db);
-    for (const { thread_id, title, opened_sequence, payload } of rows) {
-      const { body, question, answer, summary, done_criteria } = JSON.parse(payload);
+    for (const { thread_id, title, kind, opened_sequence, payload } of rows) {
       const number = (numbers.get(thread_id) ?? 0) + 1;
       numbers.set(thread_id, number);
       const rowid = opened_sequence * 2 ** 22 + number;
       if (number === 1) await insert('search_titles', rowid, wordsOf(title));
-      const said = body ?? question ?? answer ?? summary ?? done_criteria ?? '';
-      await insert(number === 1 ? 'search_openings' : 'search_replies', rowid, wordsOf(`${title} ${said}`));
+      const said = bodyOf(JSON.parse(payload));
+      if (number === 1) await insert('search_openings', rowid, wordsOf(`${title} ${said}`));
+      else await insert('search_replies', rowid, wordsOf(kind === 'control' ? said : `${title} ${said}`));
     }
     const last = rows.at(-1);
     if (!last) return;
@@ -154,10 +164,34 @@ async function indexPosts(db: Kysely<unknown>, sqlite: boolean): Promise<void> {
   }
 }
 
+function bodyOf({
+  control_type,
+  body,
+  question,
+  answer,
+  summary,
+  status,
+  done_criteria,
+}: Record<string, string>): string {
+  switch (control_type) {
+    case undefined:
+      return String(body);
+    case 'guidance_request':
+      return String(question);
+    case 'guidance_answer':
+      return String(answer);
+    case 'completion':
+      return summary ?? 'Completed.';
+    default:
+      return `Validation ${status}: ${done_criteria}`;
+  }
+}
+
 const WORD =
-  /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]|[[\p{L}\p{N}]--[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]]+/gv;
+  /[[\p{L}\p{N}]&&[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]]|[[\p{L}\p{N}]--[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]]+/gv;
 
 function wordsOf(text: string): string[] {
-  const plain = text.slice(0, 100_000).normalize('NFKD').replaceAll(/\p{M}/gu, '').toLowerCase();
-  return [...new Set((plain.match(WORD) ?? []).map(word => word.slice(0, 64)))];
+  const unfolded = text.slice(0, 100_000).normalize('NFKD').slice(0, 100_000);
+  const plain = unfolded.replaceAll(/\p{M}/gu, '').toLowerCase().replaceAll('ς', 'σ');
+  return [...new Set((plain.match(WORD) ?? []).map(word => word.slice(0, 64).replace(/\p{Cs}$/u, '')))];
 }

@@ -9,7 +9,8 @@ export const ConditionalHeaders = Type.Object({
   ),
 });
 
-const ENTITY_TAG = /^(W\/)?"([\x21\x23-\x7e]*)"$/;
+// One element of a list, which may be empty (RFC 9110, 5.6.1 and 8.8.3); a tag may hold a comma.
+const ELEMENT = /[ \t]*(?:(W\/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*)?(,|$)/y;
 
 /**
  * Reads If-Match (RFC 9110, 13.1.1). Tags that are weak, or no version of ours, match nothing.
@@ -17,10 +18,20 @@ const ENTITY_TAG = /^(W\/)?"([\x21\x23-\x7e]*)"$/;
  */
 export function ifMatch({ 'if-match': header }: { 'if-match'?: string }): Precondition {
   if (header === undefined || header.trim() === '*') return undefined;
-  const tags = header.split(',').map(tag => ENTITY_TAG.exec(tag.trim()));
-  if (tags.some(tag => tag === null)) {
-    const item = { in: 'headers', pointer: '/if-match', code: 'INVALID_FORMAT', detail: 'must be entity tags or *' };
-    throw new Refusal('VALIDATION_FAILED', 'headers/if-match: must be entity tags or *', { errors: [item] });
+  const versions: number[] = [];
+  let tags = 0;
+  ELEMENT.lastIndex = 0;
+  for (let ended = false; !ended; ) {
+    const element = ELEMENT.exec(header);
+    const isEnd = element?.[3] === '';
+    if (element?.[2] !== undefined) tags += 1;
+    if (element === null || (isEnd && tags === 0)) {
+      const item = { in: 'headers', pointer: '/if-match', code: 'INVALID_FORMAT', detail: 'must be entity tags or *' };
+      throw new Refusal('VALIDATION_FAILED', 'headers/if-match: must be entity tags or *', { errors: [item] });
+    }
+    const [, weak, tag = ''] = element;
+    if (weak === undefined && /^[1-9]\d{0,14}$/.test(tag)) versions.push(Number(tag));
+    ended = isEnd;
   }
-  return tags.filter(tag => tag?.[1] === undefined && /^\d{1,15}$/.test(tag?.[2] ?? '')).map(tag => Number(tag?.[2]));
+  return versions;
 }

@@ -62,12 +62,14 @@ export async function updateQuestion(tx: Tx, row: QuestionRow): Promise<void> {
 /** Most urgent first, then oldest first. */
 export async function listQuestions(reader: Reader, filter: QuestionFilter, limit: number): Promise<QuestionRow[]> {
   let query = reader.query.selectFrom('questions').selectAll();
-  for (const column of ['state', 'run_id', 'agent_name', 'priority'] as const) {
+  for (const column of ['run_id', 'agent_name', 'priority'] as const) {
     const value = filter[column];
     if (value !== undefined) query = query.where(column, '=', value);
   }
-  // Said again in the words of the partial indexes: an inbox must not walk what was answered long ago.
-  if (filter.state === 'open') query = query.where('state', '=', sql.lit('open'));
+  // In the words of the partial indexes.
+  const { state } = filter;
+  if (state === 'open') query = query.where('state', '=', sql.lit('open'));
+  else if (state !== undefined) query = query.where('state', '=', state).where('state', '<>', sql.lit('open'));
   const { from } = filter;
   if (from) query = query.where(eb => after(eb, ['priority', 'asked_sequence'], from));
   return query.orderBy('priority').orderBy('asked_sequence').limit(limit).execute();

@@ -6,6 +6,12 @@ const JOINED = 20;
 
 export type Reads = ReturnType<typeof createReads>;
 
+/** Places that may be joined to ranges: those of one priority, the ends left out. */
+interface Span {
+  above: number;
+  below: number;
+}
+
 /** Whether any thread stands between two places (these left out). */
 type Occupied = (tx: Tx, after: number, before: number) => Promise<boolean>;
 
@@ -16,19 +22,23 @@ type Occupied = (tx: Tx, after: number, before: number) => Promise<boolean>;
  */
 export function createReads() {
   return {
-    /** The viewer has seen what stands at this place. Ranges with no thread between them become one. */
-    async mark(tx: Tx, viewer: string, place: number, occupied: Occupied): Promise<void> {
+    /**
+     * The viewer has seen what stands at this place. Ranges with no thread between them become one, within `span`: new
+     * places appear at the front of each priority, so a range across two of them would hold what nobody has seen.
+     */
+    async mark(tx: Tx, viewer: string, place: number, span: Span, occupied: Occupied): Promise<void> {
       const below = await lastSeenUpTo(tx, viewer, place);
       if (below && below.last_place >= place) return;
       const seen: SeenRange = { first_place: place, last_place: place };
       for (let next = below, tries = 0; next && tries < JOINED; tries += 1) {
-        if (await occupied(tx, next.last_place, seen.first_place)) break;
+        if (next.last_place <= span.above || (await occupied(tx, next.last_place, seen.first_place))) break;
         seen.first_place = next.first_place;
         next = await lastSeenUpTo(tx, viewer, next.first_place - 1);
       }
       for (let tries = 0; tries < JOINED; tries += 1) {
         const next = await firstSeenAfter(tx, viewer, seen.last_place);
-        if (!next || (await occupied(tx, seen.last_place, next.first_place))) break;
+        if (!next || next.first_place >= span.below) break;
+        if (await occupied(tx, seen.last_place, next.first_place)) break;
         seen.last_place = next.last_place;
       }
       await replaceSeen(tx, viewer, seen);

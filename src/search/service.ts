@@ -6,9 +6,10 @@ import { wordsOf } from './words.ts';
 const POSTS_PER_THREAD = 2 ** 22;
 /** Words of a query that count. */
 const QUERY_WORDS = 32;
-/** Texts that one look reads, and those of a stronger place that it compares them with. */
-const TEXTS_READ = 500;
-const STRONGER_READ = 5000;
+/** Texts that a look reads: more with each look of a request, since each begins anew in the index. */
+const textsRead = (look: number) => Math.min(500 * 4 ** look, 8000);
+/** Texts of a stronger place that it compares them with, at most. */
+const STRONGER_READ = 8000;
 
 export type Search = ReturnType<typeof createSearch>;
 
@@ -20,49 +21,60 @@ export interface SearchPosition {
   below: number;
 }
 
+interface IndexedThread {
+  number: number;
+  title: string;
+  kind: 'control' | 'discussion';
+}
+
 /** Before the first result. */
 export const SEARCH_START: SearchPosition = { rank: 0, below: Number.MAX_SAFE_INTEGER };
 
 /**
  * Full-text search for threads. A thread ranks by the strongest place that holds all the words: its title, its first post
- * or one of its replies (each read together with the title); among equals the newest thread comes first. Where a thread
+ * or one of its replies (each read together with the title); among equals the newest thread comes first. Replies in control
+ * threads, whose titles are made of names, are read alone. Where a thread
  * ranks never changes, so a walk through the pages neither skips nor repeats it, whatever is written meanwhile.
  */
 export function createSearch({ db: { engine } }: { db: Pick<Database, 'engine'> }) {
   return {
     /**
      * Makes a post findable, in the transaction that stores it.
-     * @param thread the thread's number (its `opened_sequence`) and title
+     * @param thread the thread's number (its `opened_sequence`), title and kind
      * @param post the post's number in its thread (1 is the first) and text
      */
-    async index(tx: Tx, thread: { number: number; title: string }, post: { number: number; body: string }) {
+    async index(tx: Tx, thread: IndexedThread, post: { number: number; body: string }) {
       if (post.number >= POSTS_PER_THREAD) return;
       const rowid = thread.number * POSTS_PER_THREAD + post.number;
       const first = post.number === 1;
       const title = first ? wordsOf(thread.title) : [];
       if (title.length > 0) await insertWords(tx, engine, 'search_titles', rowid, title);
-      const words = wordsOf(`${thread.title}\n${post.body}`);
+      const alone = !first && thread.kind === 'control';
+      const words = wordsOf(alone ? post.body : `${thread.title}\n${post.body}`);
       if (words.length > 0) await insertWords(tx, engine, first ? 'search_openings' : 'search_replies', rowid, words);
     },
 
     /**
      * The next threads, by number, best first, and where to go on; null at the end. There may be none among the texts
      * that one look reads.
+     * @param look how many there have been in this request
      */
     async next(
       reader: Reader,
       query: string,
       { rank, below }: SearchPosition,
+      look: number,
     ): Promise<{ threads: number[]; goOn: SearchPosition | null }> {
       const words = wordsOf(query).slice(0, QUERY_WORDS);
       const place = places[rank];
       if (words.length === 0 || place === undefined) return { threads: [], goOn: null };
-      const range = { above: 0, below: Math.min(below * POSTS_PER_THREAD, Number.MAX_SAFE_INTEGER), limit: TEXTS_READ };
+      const limit = textsRead(look);
+      const range = { above: 0, below: bounded(below * POSTS_PER_THREAD), limit };
       const texts = await findTexts(reader, engine, place, words, range);
       const threads = [...new Set(texts.map(threadOf))];
       const last = threads.at(-1);
       if (last === undefined) return { threads, goOn: rankAfter(rank) };
-      const on = texts.length < TEXTS_READ ? rankAfter(rank) : { rank, below: last };
+      const on = texts.length < limit ? rankAfter(rank) : { rank, below: last };
       const stronger = places[rank - 1];
       if (!stronger) return { threads, goOn: on };
       // What a stronger place holds has come before. If it holds too much to be read at once, this look ends earlier.
@@ -76,6 +88,11 @@ export function createSearch({ db: { engine } }: { db: Pick<Database, 'engine'> 
       };
     },
   };
+}
+
+/** Within what both engines take for a row id: the number may come from a cursor that was made up. */
+function bounded(rowid: number): number {
+  return Math.min(Math.max(rowid, 0), Number.MAX_SAFE_INTEGER);
 }
 
 function threadOf(rowid: number): number {

@@ -28,13 +28,15 @@ export async function largestCounts(
   subject: 'thread_ticket' | 'thread_run',
   limit: number,
 ): Promise<Count[]> {
-  return reader.query
-    .selectFrom('counts')
-    .selectAll()
-    .where('subject', '=', subject)
-    // Said again in the words of the partial index.
-    .where('subject', 'in', sql<string>`('thread_ticket', 'thread_run')`)
-    .orderBy('count', 'desc')
-    .limit(limit)
-    .execute();
+  return (
+    reader.query
+      .selectFrom('counts')
+      .selectAll()
+      .where('subject', '=', subject)
+      // Said again in the words of the partial index.
+      .where('subject', 'in', sql<string>`('thread_ticket', 'thread_run')`)
+      .orderBy('count', 'desc')
+      .limit(limit)
+      .execute()
+  );
 }

@@ -19,6 +19,9 @@ interface Dependencies {
   search: Search;
 }
 
+/** Threads that one step of a walk reads at most. */
+const LONGEST_STEP = 1000;
+
 /** A thread in a list. */
 interface Listed {
   row: ThreadRow;
@@ -65,15 +68,15 @@ export function createThreadLists({ db, events, reads, search }: Dependencies) {
     });
   }
 
-  /** By place. Where many threads in a row have been seen, it goes on behind them. */
+  /** By place. Where many threads in a row have been seen, it goes on behind them; where few have, in longer steps. */
   async function walk(reader: Reader, wanted: Wanted, asOf: number, start: number): Promise<Listed[]> {
     const found: Listed[] = [];
-    for (let after = start; ; ) {
-      const rows = await listThreads(reader, wanted.filter, { after, asOf, limit: wanted.limit });
+    for (let after = start, limit = wanted.limit; ; limit = Math.min(limit * 4, LONGEST_STEP)) {
+      const rows = await listThreads(reader, wanted.filter, { after, asOf, limit });
       const listed = await withSeen(reader, wanted, rows);
       found.push(...listed.filter(item => isWanted(item, wanted)));
       const last = listed.at(-1);
-      if (!last || rows.length < wanted.limit || found.length >= wanted.limit) return found;
+      if (!last || rows.length < limit || found.length >= wanted.limit) return found;
       after = (wanted.unseenOnly ? last.seenUntil : null) ?? last.place;
     }
   }
@@ -90,8 +93,8 @@ export function createThreadLists({ db, events, reads, search }: Dependencies) {
     const [rank, below] = decodeCursor('threads found', cursor, [0, 0] as const) ?? [];
     const found: { item: Listed; rank: number }[] = [];
     let at: SearchPosition | null = rank === undefined || below === undefined ? SEARCH_START : { rank, below };
-    while (at !== null && found.length < wanted.limit) {
-      const { threads, goOn } = await search.next(db.read, q, at);
+    for (let look = 0; at !== null && found.length < wanted.limit; look += 1) {
+      const { threads, goOn } = await search.next(db.read, q, at, look);
       const listed = await withSeen(db.read, wanted, await findNumbered(db.read, wanted.filter, threads));
       for (const item of listed) if (isWanted(item, wanted)) found.push({ item, rank: at.rank });
       at = goOn;

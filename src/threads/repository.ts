@@ -2,7 +2,7 @@ import { type ExpressionBuilder, type ReferenceExpression, type SelectQueryBuild
 import type { Reader, Tx } from '../db/database.ts';
 import type { Schema } from '../db/schema.ts';
 import { threadStates } from './states.ts';
-import { placesOf, type ThreadRow } from './thread.ts';
+import { placesOf, placesSince, type ThreadRow } from './thread.ts';
 
 export interface ThreadFilter {
   run_id?: string | undefined;
@@ -79,7 +79,8 @@ export async function listThreads(
 
 /** The threads that were there at `asOf` (a sequence) and in which something has happened since. */
 export async function listMovedSince(reader: Reader, filter: ThreadFilter, asOf: number): Promise<MovedThread[]> {
-  return matching(reader.query.selectFrom('threads'), { ...filter, by: undefined })
+  const by = indexed.find(column => column !== 'kind' && filter[column] !== undefined);
+  return matching(reader.query.selectFrom('threads'), { ...filter, by })
     .selectAll()
     .select(eb => [
       eb
@@ -93,13 +94,13 @@ export async function listMovedSince(reader: Reader, filter: ThreadFilter, asOf:
         .select('payload')
         .whereRef('events.thread_id', '=', 'threads.thread_id')
         .where('events.sequence', '>', asOf)
-        .where('event_type', '=', 'forum.priority.changed')
+        .where(sql`event_type || ''`, '=', 'forum.priority.changed')
         .orderBy('sequence')
         .limit(1)
         .as('priority_change'),
     ])
     .where('opened_sequence', '<=', asOf)
-    .where('thread_id', 'in', eb => eb.selectFrom('events').select('events.thread_id').where('sequence', '>', asOf))
+    .where(eb => eb.or(placesSince(asOf).map(({ above, below }) => eb.between('place', above + 1, below - 1))))
     .execute() as Promise<unknown[]> as Promise<MovedThread[]>;
 }
 

@@ -17,6 +17,7 @@ import {
   blankThread,
   CONTROL_PREFIX,
   isClosed,
+  placesOf,
   project,
   type Step,
   stepsTo,
@@ -53,7 +54,7 @@ export function createThreads(dependencies: Dependencies) {
     const posts = drafts.filter(isPost);
     for (const [index, { payload }] of posts.entries()) {
       const post = { number: thread.posts_count + index + 1, body: bodyOf(payload) };
-      await search.index(tx, { number: next.opened_sequence, title: next.title }, post);
+      await search.index(tx, { number: next.opened_sequence, title: next.title, kind: next.kind }, post);
     }
     await counts.count(tx, countedChanges(thread, next, posts));
     return { thread: next, sequences };
@@ -177,7 +178,7 @@ export function createThreads(dependencies: Dependencies) {
       return db.write(async tx => {
         const row = found(await findThread(tx, threadId), threadId);
         // Only the newest event makes a difference: marks never go back, and up to there the thread stays unseen.
-        if (sequence >= row.last_sequence) await reads.mark(tx, viewer, row.place, isOccupied);
+        if (sequence >= row.last_sequence) await reads.mark(tx, viewer, row.place, placesOf(row.priority), isOccupied);
         return withUnseen(tx, row, viewer);
       });
     },

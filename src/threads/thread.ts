@@ -2,7 +2,7 @@ import { type Actor, actorText, parseActor } from '../actor.ts';
 import { toTimestamp, toTimestampOrNull } from '../clock.ts';
 import type { Row } from '../db/schema.ts';
 import type { EventDraft, EventType } from '../events/service.ts';
-import { type Priority, priorityAt, priorityRank } from '../priority.ts';
+import { type Priority, priorities, priorityAt, priorityRank } from '../priority.ts';
 import type { Thread } from './schemas.ts';
 import { assertMove, type ThreadState } from './states.ts';
 
@@ -26,6 +26,11 @@ export function placeOf(priority: number, lastSequence: number): number {
 /** The places of one priority lie between these two, themselves left out. */
 export function placesOf(priority: number): { above: number; below: number } {
   return { above: (priority - 1) * SEQUENCES, below: priority * SEQUENCES };
+}
+
+/** The places of threads in which something has happened since a sequence lie between such two, one pair per priority. */
+export function placesSince(sequence: number): { above: number; below: number }[] {
+  return priorities.map((_priority, rank) => ({ above: (rank - 1) * SEQUENCES, below: rank * SEQUENCES - sequence }));
 }
 
 /** What is known of a thread before its first event. */

@@ -1,65 +1,22 @@
-import BetterSqlite from 'better-sqlite3';
-import { type CompiledQuery, Kysely, PostgresDialect, SqliteDialect, sql, type Transaction } from 'kysely';
-import pg from 'pg';
+import { type CompiledQuery, Kysely, sql, type Transaction } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { listControlThreads } from '../../src/control/repository.ts';
 import type { Engine, Tx } from '../../src/db/database.ts';
 import type { Schema } from '../../src/db/schema.ts';
-import { listEvents, listPosts } from '../../src/events/repository.ts';
-import {
-  claimMessages,
-  countMessages,
-  endLeasesOf,
-  leaseHolders,
-  listBlocking,
-  listMessages,
-  oldestPending,
-  parkedFor,
-  pausedTopics,
-  promoteNext,
-  unpark,
-} from '../../src/outbox/repository.ts';
-import { listQuestions } from '../../src/questions/repository.ts';
+import { findTexts } from '../../src/search/repository.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
+import { dialect } from '../helpers/dialect.ts';
 import { engines } from '../helpers/engines.ts';
+import { fromTheEnd, grouped, indexes, merged, statements } from './statements.ts';
 
-/** The statements of the repositories that must not slow down as tables grow. */
-const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
-  'the claim': tx => claimMessages(tx, { limit: 16, lease_token: 't', leased_by: 'w', leaseMs: 1000, now: 0 }),
-  'the next in a lane': tx => promoteNext(tx, 'lane'),
-  'the holders of leases': leaseHolders,
-  'the leases of a dead process': tx => endLeasesOf(tx, ['w']),
-  'what parked messages wait for': parkedFor,
-  'taking messages out of parking': tx => unpark(tx, 'handler:a.b', 100),
-  'the oldest pending message': oldestPending,
-  'the paused topics': pausedTopics,
-  'the blocked lanes': tx => listBlocking(tx, 100),
-  'the count of messages': countMessages,
-  messages: tx => listMessages(tx, { from: 0 }, 50),
-  'messages by status': tx => listMessages(tx, { from: 0, status: 'dead' }, 50),
-  'messages by topic': tx => listMessages(tx, { from: 0, topic: 'a.b' }, 50),
-  'messages by key': tx => listMessages(tx, { from: 0, message_key: 'k' }, 50),
-  events: tx => listEvents(tx, { after: 0 }, 50),
-  'events by run': tx => listEvents(tx, { after: 0, run_id: 'r' }, 50),
-  'events by thread': tx => listEvents(tx, { after: 0, thread_id: 't' }, 50),
-  'events by agent': tx => listEvents(tx, { after: 0, agent_name: 'a' }, 50),
-  'events by type': tx => listEvents(tx, { after: 0, event_type: 'x' }, 50),
-  posts: tx => listPosts(tx, 't', 0, 50),
-  questions: tx => listQuestions(tx, { from: [1, 1] }, 50),
-  'open questions': tx => listQuestions(tx, { state: 'open' }, 50),
-  'questions by run': tx => listQuestions(tx, { run_id: 'r' }, 50),
-  'questions by agent': tx => listQuestions(tx, { agent_name: 'a' }, 50),
-  'open questions of one agent': tx => listQuestions(tx, { state: 'open', run_id: 'r', agent_name: 'a' }, 50),
-  'control threads': tx => listControlThreads(tx, { from: ['a', 'b'] }, 50),
-  'control threads by run': tx => listControlThreads(tx, { run_id: 'r' }, 50),
-  'control threads by status': tx => listControlThreads(tx, { status: 'working' }, 50),
-};
+/**
+ * A table read whole, or rows sorted after they were read, would grow with history. `due`, `hop`, `branch` and `asked`
+ * are sub-queries.
+ */
+const growing =
+  /Seq Scan on (?!due|hop)|SCAN (?!due|hop|branch|asked|\d+ CONSTANT|CONSTANT|.*USING)|TEMP B-TREE FOR ORDER BY|(^|-> {2})(Incremental )?Sort$/;
 
-/** These bring together the rows of a bounded set, which may be sorted for it. */
-const grouped = ['the count of messages', 'the holders of leases'];
-
-/** A table read whole, or rows sorted after they were read, would grow with history. `due` and `hop` are sub-queries. */
-const growing = /Seq Scan on (?!due|hop)|SCAN (?!due|hop|CONSTANT|.*USING)|TEMP B-TREE FOR ORDER BY|Sort/;
+/** With tables this small the planner would rather read them whole and sort; here it must show what it can do. */
+const settings = '-c enable_seqscan=off -c enable_sort=off -c enable_bitmapscan=off';
 
 describe.each(engines)('the query plan on %s', engine => {
   let service: TestApp;
@@ -69,7 +26,10 @@ describe.each(engines)('the query plan on %s', engine => {
   beforeAll(async () => {
     service = await startApp(engine);
     seen = [];
-    db = new Kysely<Schema>({ dialect: dialect(engine, service.url), log: event => void seen.push(event.query) });
+    db = new Kysely<Schema>({
+      dialect: dialect(engine, service.url, settings),
+      log: event => void seen.push(event.query),
+    });
   });
   afterAll(async () => {
     await db.destroy();
@@ -81,20 +41,56 @@ describe.each(engines)('the query plan on %s', engine => {
     await db.transaction().execute(async query => {
       await statements[name]?.(asTx(query));
     });
-    const [statement] = seen.filter(query => /^(select|with|update)/.test(query.sql.trim()));
-    const plan = await explain(db, engine, statement as CompiledQuery);
+    const plan = await explain(db, engine, statementSeen());
+    if (fromTheEnd(name, engine)) {
+      expect(plan).toBe('SCAN events');
+      return;
+    }
     expect(plan).toMatch(/INDEX|Index|PRIMARY KEY/);
-    expect(
-      plan.split('\n').filter(line => growing.test(line) && !(grouped.includes(name) && /Sort/.test(line))),
-    ).toEqual([]);
+    const mayBeSorted = (line: string) =>
+      (grouped.includes(name) && /Sort|TEMP B-TREE/.test(line)) || (merged.includes(name) && /TEMP B-TREE/.test(line));
+    const lines = plan.split('\n');
+    expect(lines.filter(line => growing.test(line) && !mayBeSorted(line))).toEqual([]);
+    const index = indexes[name];
+    if (index) for (const look of looks(lines)) expect(look).toMatch(index);
   });
+
+  it('of a search reads the words that are looked for, or the newest rows first', async () => {
+    await db.transaction().execute(async query => {
+      const planOf = async (word: string) => {
+        const range = { above: 0, below: Number.MAX_SAFE_INTEGER, limit: 500 };
+        seen.length = 0;
+        await findTexts(asTx(query), engine, 'search_replies', [word], range);
+        return explain(query, engine, statementSeen());
+      };
+      if (engine === 'sqlite') {
+        // M: by the words that match, > and <: between two row ids. They come in the order of the row ids, so none is sorted.
+        expect(await planOf('common')).toMatch(/^SCAN search_replies VIRTUAL TABLE INDEX \d+:M\d+><$/);
+        return;
+      }
+      // The planner knows how common a word is, if there are some.
+      await sql`insert into search_replies
+        select i::bigint << 22, (select string_agg('w' || (i * 7919 + k * 104729) % 5000, ' ') || ' common'
+          from generate_series(1, 60) as k)::tsvector
+        from generate_series(1, 10000) as i`.execute(query);
+      await sql`analyze search_replies`.execute(query);
+      for (const setting of ['enable_bitmapscan', 'enable_sort']) {
+        await sql`set local ${sql.ref(setting)} = on`.execute(query);
+      }
+      expect(await planOf('rare')).toMatch(/Bitmap Index Scan on search_replies_words/);
+      expect(await planOf('common')).toMatch(/^Limit\n +-> {2}Index Scan Backward using search_replies_pkey/);
+    });
+  });
+
+  function statementSeen(): CompiledQuery {
+    const [statement] = seen.filter(query => /^(select|with|update)/.test(query.sql.trim()));
+    return statement as CompiledQuery;
+  }
 });
 
-function dialect(engine: Engine, url: string) {
-  if (engine === 'sqlite') return new SqliteDialect({ database: new BetterSqlite(url.slice('sqlite:'.length)) });
-  // With tables this small the planner would rather read them whole and sort; here it must show what it can do.
-  const options = '-c enable_seqscan=off -c enable_sort=off -c enable_bitmapscan=off';
-  return new PostgresDialect({ pool: new pg.Pool({ connectionString: url, max: 1, options }) });
+/** What a plan says of how rows of a table are found; PostgreSQL says on a line of its own by which columns. */
+function looks(lines: string[]): string[] {
+  return lines.flatMap((line, at) => (/SEARCH |Index (Only )?Scan/.test(line) ? [`${line}\n${lines[at + 1]}`] : []));
 }
 
 function asTx(query: Transaction<Schema>): Tx {

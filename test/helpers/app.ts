@@ -11,7 +11,12 @@ export interface TestApp {
   app: FastifyInstance;
   url: string;
   /** Sends a request; a `body` goes as JSON. */
-  send: (method: 'GET' | 'POST' | 'PUT' | 'PATCH', url: string, body?: unknown) => Promise<Answer>;
+  send: (
+    method: 'GET' | 'POST' | 'PUT' | 'PATCH',
+    url: string,
+    body?: unknown,
+    headers?: Record<string, string>,
+  ) => Promise<Answer>;
   /** Closes the service and starts it again on its database. */
   restart: () => Promise<void>;
   close: () => Promise<void>;
@@ -56,13 +61,13 @@ export async function startApp(
       await app.close();
       app = await build();
     },
-    async send(method, url, body) {
-      const options: InjectOptions = { method, url };
-      if (body !== undefined)
-        Object.assign(options, { payload: JSON.stringify(body), headers: { 'content-type': 'application/json' } });
+    async send(method, url, body, headers = {}) {
+      const json = body === undefined ? {} : { payload: JSON.stringify(body) };
+      const type = body === undefined ? {} : { 'content-type': 'application/json' };
+      const options: InjectOptions = { method, url, ...json, headers: { ...type, ...headers } };
       const response = await app.inject(options);
-      const json = String(response.headers['content-type']).includes('json');
-      return { status: response.statusCode, headers: response.headers, body: json ? response.json() : response.body };
+      const isJson = String(response.headers['content-type']).includes('json');
+      return { status: response.statusCode, headers: response.headers, body: isJson ? response.json() : response.body };
     },
     async close() {
       await app.close();

@@ -1,5 +1,6 @@
 import BetterSqlite from 'better-sqlite3';
 import pg from 'pg';
+import { expect } from 'vitest';
 
 /**
  * Every row of every table, each as JSON text, sorted: equal before and after means that nothing was written.
@@ -10,6 +11,14 @@ export async function dump(url: string): Promise<Record<string, string[]>> {
   return Object.fromEntries(
     [...tables].map(([name, rows]) => [name, rows.map(row => JSON.stringify(row)).sort()] as const),
   );
+}
+
+/** Runs a request that must write nothing, and answers what it answered. */
+export async function withoutTrace<T>(url: string, request: () => Promise<T>): Promise<T> {
+  const before = await dump(url);
+  const answer = await request();
+  expect(await dump(url)).toEqual(before);
+  return answer;
 }
 
 type Tables = Map<string, unknown[]>;

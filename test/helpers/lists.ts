@@ -8,6 +8,7 @@ const talk = { title: 'Which region?', body: 'Staging runs in two.', actor: ana 
 /** Every list of the service, each time with rows of its own. */
 export function ownLists(send: TestApp['send']) {
   let runs = 0;
+  let briefs = 0;
   const created = async (url: string, body: unknown) => {
     const answer = await send('POST', url, body);
     expect(answer.status).toBe(201);
@@ -39,6 +40,22 @@ export function ownLists(send: TestApp['send']) {
       path: `/outbox?message_key=${message_key}`,
       add: (payload: number) => created('/outbox', { topic: 'forum.integration.chat', payload, message_key }),
       id: (row: Record<string, unknown>) => row.message_id,
+    }),
+    '/threads': (run_id: string) => ({
+      path: `/threads?run_id=${run_id}`,
+      add: (seed: number) =>
+        created('/threads', { ...talk, run_id, priority: ['low', 'normal', 'high', 'urgent'][seed % 4] }),
+      id: (row: Record<string, unknown>) => row.thread_id,
+    }),
+    '/runs': (ticket: string) => ({
+      path: `/runs?ticket=${ticket}`,
+      add: async () => {
+        briefs += 1;
+        const answer = await send('PUT', `/runs/planned-${briefs}`, { ticket });
+        expect(answer.status).toBe(201);
+        return answer.body;
+      },
+      id: (row: Record<string, unknown>) => row.run_id,
     }),
     '/threads/{thread_id}/posts': (thread_id: string) => ({
       path: `/threads/${thread_id}/posts?`,

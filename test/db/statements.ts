@@ -1,0 +1,171 @@
+import { findRun, listAgents, listControlThreads } from '../../src/control/repository.ts';
+import type { Engine, Tx } from '../../src/db/database.ts';
+import { latestSequence, listEvents, listPosts } from '../../src/events/repository.ts';
+import {
+  claimMessages,
+  countMessages,
+  endLeasesOf,
+  leaseHolders,
+  listBlocking,
+  listMessages,
+  oldestPending,
+  parkedFor,
+  pausedTopics,
+  promoteNext,
+  unpark,
+} from '../../src/outbox/repository.ts';
+import { countOpen, findQuestions, listOverdue, listQuestions } from '../../src/questions/repository.ts';
+import { firstSeenAfter, lastSeenUpTo, rangeEnds } from '../../src/reads/repository.ts';
+import { listRuns } from '../../src/runs/repository.ts';
+import { largestCounts, readCounts } from '../../src/stats/repository.ts';
+import {
+  findNumbered,
+  isOccupied,
+  listMovedSince,
+  listThreads,
+  type ThreadFilter,
+} from '../../src/threads/repository.ts';
+
+/** Each filter of threads by itself. */
+const filters: [name: string, filter: ThreadFilter][] = [
+  ['run', { run_id: 'r' }],
+  ['ticket', { ticket: 't' }],
+  ['assignee', { assignee: 'a' }],
+  ['agent', { agent_name: 'a' }],
+  ['kind', { kind: 'control' }],
+];
+const walk = { after: 0, asOf: 9, limit: 50 };
+const threads =
+  (...given: ThreadFilter[]) =>
+  (tx: Tx) =>
+    listThreads(tx, Object.assign({}, ...given), walk);
+
+/** The statements of the repositories that must not slow down as tables grow. */
+export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
+  'the claim': tx => claimMessages(tx, { limit: 16, lease_token: 't', leased_by: 'w', leaseMs: 1000, now: 0 }),
+  'the next in a lane': tx => promoteNext(tx, 'lane'),
+  'the holders of leases': leaseHolders,
+  'the leases of a dead process': tx => endLeasesOf(tx, ['w']),
+  'what parked messages wait for': parkedFor,
+  'taking messages out of parking': tx => unpark(tx, 'handler:a.b', 100),
+  'the oldest pending message': oldestPending,
+  'the paused topics': pausedTopics,
+  'the blocked lanes': tx => listBlocking(tx, 100),
+  'the count of messages': countMessages,
+  messages: tx => listMessages(tx, { from: 0 }, 50),
+  'messages by status': tx => listMessages(tx, { from: 0, status: 'dead' }, 50),
+  'messages by topic': tx => listMessages(tx, { from: 0, topic: 'a.b' }, 50),
+  'messages by key': tx => listMessages(tx, { from: 0, message_key: 'k' }, 50),
+  events: tx => listEvents(tx, { after: 0 }, 50),
+  'events by run': tx => listEvents(tx, { after: 0, run_id: 'r' }, 50),
+  'events by thread': tx => listEvents(tx, { after: 0, thread_id: 't' }, 50),
+  'events by agent': tx => listEvents(tx, { after: 0, agent_name: 'a' }, 50),
+  'events by type': tx => listEvents(tx, { after: 0, event_type: 'x' }, 50),
+  posts: tx => listPosts(tx, 't', 0, 50),
+  questions: tx => listQuestions(tx, { from: [1, 1] }, 50),
+  'open questions': tx => listQuestions(tx, { state: 'open' }, 50),
+  'questions by run': tx => listQuestions(tx, { run_id: 'r' }, 50),
+  'questions by agent': tx => listQuestions(tx, { agent_name: 'a' }, 50),
+  'open questions of one agent': tx => listQuestions(tx, { state: 'open', run_id: 'r', agent_name: 'a' }, 50),
+  'control threads': tx => listControlThreads(tx, { from: ['a', 'b'] }, 50),
+  'control threads by run': tx => listControlThreads(tx, { run_id: 'r' }, 50),
+  'control threads by status': tx => listControlThreads(tx, { status: 'working' }, 50),
+  'the agents of a run': tx => listAgents(tx, 'r'),
+  'a run': tx => findRun(tx, 'r'),
+  threads: threads(),
+  'threads by priority': threads({ priority: 1 }),
+  'threads by state': threads({ state: 'new' }),
+  'threads by priority and state': threads({ priority: 1, state: 'new' }),
+  'unanswered threads': threads({ unanswered: true }),
+  'unanswered threads by priority': threads({ unanswered: true, priority: 1 }),
+  'unanswered threads by state': threads({ unanswered: true, state: 'new' }),
+  'unanswered threads by kind': threads({ unanswered: true, kind: 'control' }),
+  ...Object.fromEntries(
+    filters.flatMap(([name, filter]) => [
+      [`threads by ${name}`, threads(filter)],
+      [`threads by ${name} and state`, threads(filter, { state: 'new' })],
+      [`threads by ${name}, state and priority`, threads(filter, { state: 'new', priority: 1 })],
+      [`found threads by ${name}`, (tx: Tx) => findNumbered(tx, filter, [1, 2, 3])],
+    ]),
+  ),
+  'threads by everything': threads(...filters.map(([, filter]) => filter), { priority: 1 }),
+  'unanswered threads by run': threads({ unanswered: true, run_id: 'r' }),
+  'found threads': tx => findNumbered(tx, {}, [1, 2, 3]),
+  'found threads that are unanswered': tx => findNumbered(tx, { unanswered: true }, [1, 2, 3]),
+  'the threads that have moved since': tx => listMovedSince(tx, {}, 5),
+  'whether any thread stands between': tx => isOccupied(tx, 1, 2),
+  'the newest sequence': latestSequence,
+  runs: tx => listRuns(tx, { before: 9 }, 50),
+  'runs by status': tx => listRuns(tx, { before: 9, status: 'running' }, 50),
+  'runs by ticket': tx => listRuns(tx, { before: 9, ticket: 't' }, 50),
+  'runs by status and ticket': tx => listRuns(tx, { before: 9, status: 'running', ticket: 't' }, 50),
+  'open questions of a run': tx => listQuestions(tx, { state: 'open', run_id: 'r' }, 50),
+  'open questions of a run, further on': tx => listQuestions(tx, { state: 'open', run_id: 'r', from: [1, 1] }, 50),
+  'open questions by agent': tx => listQuestions(tx, { state: 'open', agent_name: 'a' }, 50),
+  'open questions by agent, further on': tx => listQuestions(tx, { state: 'open', agent_name: 'a', from: [1, 1] }, 50),
+  'open questions by priority': tx => listQuestions(tx, { state: 'open', priority: 1 }, 50),
+  'questions by their ids': tx => findQuestions(tx, ['q', 'p']),
+  'overdue questions': tx => listOverdue(tx, 9, 50),
+  'the count of open questions': countOpen,
+  'the ends of seen ranges': tx => rangeEnds(tx, 'v', [1, 2, 3]),
+  'the range seen up to a place': tx => lastSeenUpTo(tx, 'v', 1),
+  'the range seen after a place': tx => firstSeenAfter(tx, 'v', 1),
+  'counts that have few values': tx => readCounts(tx, ['thread_state', 'thread_priority', 'signal_type']),
+  'the largest counts': tx => largestCounts(tx, 'thread_ticket', 50),
+};
+
+/** All of the index on a column is used: the threads of one value and one state, from one place on. */
+const range = (column: string) =>
+  new RegExp(`threads_by_${column}\\b[\\s\\S]*\\b${column} ?=.*\\bstate ?=.*\\bplace ?>`);
+
+/**
+ * Where another index would need no scan and no sort either, but would read what other runs or agents have, or what has
+ * long been closed: every look into a table goes through these.
+ */
+export const indexes: Record<string, RegExp> = {
+  ...Object.fromEntries(
+    filters.flatMap(([name, filter]) =>
+      ['', ' and state', ', state and priority'].map(more => [
+        `threads by ${name}${more}`,
+        range(Object.keys(filter).join()),
+      ]),
+    ),
+  ),
+  threads: /threads_by_place/,
+  'threads by priority': /threads_by_place/,
+  'threads by state': range('kind'),
+  'threads by everything': range('run_id'),
+  'unanswered threads by run': range('run_id'),
+  'unanswered threads': /threads_unanswered/,
+  'unanswered threads by priority': /threads_unanswered/,
+  'unanswered threads by state': /threads_unanswered/,
+  'unanswered threads by kind': /threads_unanswered/,
+  // Each thread's own events: the changes of all threads, once per thread, would be a square.
+  'the threads that have moved since': /^(?!.*events_by_type)/,
+  'runs by ticket': /runs_by_ticket/,
+  'runs by status': /runs_by_status/,
+  'open questions of a run': /questions_open_by_run|questions_by_agent/,
+  'open questions of a run, further on': /questions_open_by_run|questions_by_agent/,
+  'open questions by agent': /questions_open_by_name/,
+  'open questions by agent, further on': /questions_open_by_name/,
+  'overdue questions': /questions_expiring/,
+  'the largest counts': /counts_largest/,
+};
+
+/** These bring together the rows of a bounded set, which may be sorted for it. */
+export const grouped = ['the count of messages', 'the holders of leases', 'questions by their ids'];
+
+/**
+ * These read one range of an index per state (or kind), each no further than a page, and bring the pages together. SQLite
+ * sorts each page again for that; it does not see that the sub-query has it in order.
+ */
+export const merged = [
+  ...filters.map(([name]) => `threads by ${name}`),
+  'threads by everything',
+  'threads by state',
+  'threads by priority and state',
+  'unanswered threads by run',
+];
+
+/** SQLite calls it a scan when it takes one row from the end of a table. */
+export const fromTheEnd = (name: string, engine: Engine) => name === 'the newest sequence' && engine === 'sqlite';

@@ -1,0 +1,224 @@
+import fc from 'fast-check';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startApp, type TestApp } from '../helpers/app.ts';
+import { engines } from '../helpers/engines.ts';
+import { conversation } from '../helpers/threads.ts';
+
+/** Queries as they stand in a URL. */
+const encoded: [name: string, encoded: string][] = [
+  ['nothing', ''],
+  ['a space', '%20'],
+  ['white space of all kinds', '%20%09%0A%0D%C2%A0%E3%80%80+'],
+  ['NUL', '%00'],
+  ['NUL in a word', 'wal%00nut'],
+  ['an emoji', encodeURIComponent('🚀')],
+  ['emoji only', encodeURIComponent('🚀👩‍👩‍👧🇪🇺1️⃣')],
+  ['a lone high surrogate', '%ED%A0%80'],
+  ['a lone low surrogate in a word', 'wal%ED%B0%80nut'],
+  ['bytes that are no UTF-8', '%FF%FE%80walnut%C3'],
+  ['a percent sign', '100%'],
+  ['half an escape', '%4'],
+  ['the last character of Unicode', encodeURIComponent('\u{10FFFF}')],
+  ['marks only', encodeURIComponent('\u0301\u0301\u20dd')],
+  ['marks by the thousand', encodeURIComponent(`a${'\u0301'.repeat(3000)}`)],
+  ['right-to-left overrides', encodeURIComponent('\u202ewalnut\u202c')],
+];
+
+/** Every word and character of the engines' own query languages, and what breaks parsers. */
+const texts = [
+  '"',
+  "'",
+  '""',
+  "''",
+  '\\',
+  '`walnut`',
+  '"walnut',
+  "walnut'",
+  '"walnut" "nut',
+  'wal"nut',
+  "wal'nut",
+  'AND',
+  'OR',
+  'NOT',
+  'NEAR',
+  'walnut AND',
+  'OR walnut',
+  'walnut NOT',
+  'NOT walnut',
+  'walnut AND OR NOT walnut',
+  'NEAR(walnut nut, 5)',
+  'NEAR/2',
+  '*',
+  'walnut*',
+  '*walnut',
+  'wal*nut',
+  '^walnut',
+  '-walnut',
+  '+walnut',
+  'walnut -nut',
+  'words:walnut',
+  'words : walnut',
+  '{words}: walnut',
+  '-words:walnut',
+  'rowid:1',
+  'search_titles:walnut',
+  '(walnut',
+  'walnut)',
+  '()',
+  '((((((((((((walnut))))))))))))',
+  '{',
+  '}',
+  '[walnut]',
+  'walnut & nut',
+  'walnut | nut',
+  '&',
+  '|',
+  '! walnut',
+  '!!walnut',
+  'walnut <-> nut',
+  'walnut <2> nut',
+  '<->',
+  'walnut:*',
+  'walnut:A',
+  ':*',
+  ':',
+  "'walnut':*",
+  "walnut''':*",
+  "'; drop table threads; --",
+  "' or '1' = '1",
+  "x' union select payload from events --",
+  '%',
+  '_',
+  '$1',
+  '?1',
+  ':name',
+  '@name',
+  '<script>alert(1)</script>',
+  '{"$ne": null}',
+  'a'.repeat(10_240),
+  '"'.repeat(10_240),
+  '('.repeat(10_240),
+  "'* ".repeat(3_400),
+  'walnut '.repeat(1_500),
+  'NOT '.repeat(2_560),
+  Array.from({ length: 2_000 }, (_, index) => `w${index}`).join(' '),
+  Array.from({ length: 5_000 }, (_, index) => String.fromCodePoint(0x4e00 + index)).join(''),
+];
+
+const shown = (text: string) => (text.length > 40 ? `${text.slice(0, 20)}… of ${text.length}` : text);
+const queries = [...encoded, ...texts.map((text): [string, string] => [shown(text), encodeURIComponent(text)])];
+
+/** Many different words, each long enough to weigh something, up to so many characters. */
+function differentWords(length: number, word: (index: number) => string): string {
+  let text = '';
+  for (let index = 0; text.length < length; index += 1) text += `${word(index)} `;
+  return text.slice(0, length);
+}
+
+/** A number written with two signs of which each becomes several letters when it is taken apart. */
+const folded = (index: number) => index.toString(2).padStart(14, '0').replaceAll('0', '㉼').replaceAll('1', '㉽');
+
+const posts: [name: string, body: string, query: string][] = [
+  ['900 kB of different words', differentWords(900_000, index => `word${index}`), 'word0 word1 word77'],
+  ['900 kB of one word', 'walnut '.repeat(128_000), 'walnut'],
+  ['a word of 5,000 characters', 'k'.repeat(5_000), 'k'.repeat(5_000)],
+  ['a word of 5,000 letters beyond the first plane', '𐌀'.repeat(5_000), '𐌀'.repeat(40)],
+  ['300 kB in one word', 'ß'.repeat(150_000), 'ßßßß'],
+  ['emoji only', '🚀👩‍👩‍👧🇪🇺'.repeat(1_000), 'rocket'],
+  [
+    '20,000 different characters that are words',
+    differentWords(40_000, i => String.fromCodePoint(0x4e00 + i)),
+    '一丁丂',
+  ],
+  [
+    '100,000 different syllables',
+    differentWords(100_000, i => `${String.fromCharCode(0xac00 + (i % 11_172))}${i}`),
+    '가0',
+  ],
+  ['signs that unfold to more than they were', differentWords(100_000, folded), folded(0)],
+  ['the longest unfolding that there is', 'ﷺ '.repeat(50_000), 'ﷺ'],
+  ['a combining mark after each letter', 'e\u0301'.repeat(50_000), 'eee'],
+  ['punctuation only', '!"#$%&\'()*+,-./:;<=>?@[\\]^_`{|}~'.repeat(1_000), 'rocket'],
+  ['what the engines take for syntax', `"a' & b | !c <-> d:* (e) NEAR/2 -f ^g {h} AND OR NOT \\ ''`, 'near NOT d'],
+];
+
+describe.each(engines)('a search on %s', engine => {
+  let service: TestApp;
+  beforeAll(async () => {
+    service = await startApp(engine);
+    await open({ title: 'Walnut', body: 'Nuts' });
+  });
+  afterAll(() => service.close());
+
+  const { open, post } = conversation((...request) => service.send(...request));
+  /** For a query as it stands in a URL. */
+  const search = (query: string, filters = '') => service.send('GET', `/threads?q=${query}${filters}`);
+  const expectPage = ({ status, body }: Awaited<ReturnType<typeof search>>) => {
+    expect(status, JSON.stringify(body).slice(0, 300)).toBe(200);
+    expect(Object.keys(body).sort()).toEqual(['items', 'next_cursor']);
+  };
+
+  it.each(queries)('answers a page for %s', async (_, query) => {
+    expectPage(await search(query));
+    expectPage(await search(query, '&queue=unseen&viewer=human:ana&limit=1'));
+  });
+
+  it('answers a page for any text and any bytes', async () => {
+    const operators = fc.constantFrom(
+      ...`"'*^-+:(){}[]<>&|!\\%_ \0`,
+      ' AND ',
+      ' OR ',
+      ' NOT ',
+      'NEAR(',
+      ':*',
+      '<->',
+      'walnut',
+    );
+    const anyText = fc.oneof(fc.string({ unit: 'binary' }), fc.string({ unit: operators, maxLength: 30 }));
+    const bytes = fc
+      .uint8Array({ maxLength: 30 })
+      .map(data => Buffer.from(data).toString('hex').replaceAll(/../g, '%$&'));
+    await fc.assert(
+      fc.asyncProperty(fc.oneof(anyText.map(encodeURIComponent), bytes), async query => {
+        expectPage(await search(query));
+      }),
+      { numRuns: 400 },
+    );
+    // Nothing of it was taken for a statement.
+    expect((await search('walnut')).body.items).toHaveLength(1);
+  });
+
+  it('finds every text by itself, if there is a letter or a digit in it', async () => {
+    let runs = 0;
+    const text = fc.oneof(
+      fc.string({ unit: 'grapheme' }),
+      fc.string({ unit: 'binary' }),
+      fc.string({ maxLength: 200 }),
+    );
+    await fc.assert(
+      fc.asyncProperty(
+        text.filter(written => /\S/.test(written) && !written.includes('\0')),
+        async body => {
+          runs += 1;
+          const ticket = `itself-${runs}`;
+          const { thread_id } = await open({ title: '☞', body, ticket });
+          const { items } = (await search(encodeURIComponent(body), `&ticket=${ticket}`)).body;
+          const wordy = /[\p{L}\p{N}]/u.test(body.normalize('NFKD'));
+          expect(items.map((thread: { thread_id: string }) => thread.thread_id)).toEqual(wordy ? [thread_id] : []);
+        },
+      ),
+      // A sign of a script that is written without spaces is still no letter.
+      { numRuns: 150, examples: [['⺀']] },
+    );
+  });
+
+  it.each(posts)('takes in a post of %s, and finds it by its first words', async (name, body, query) => {
+    const { thread_id } = await open({ title: '☞', body, ticket: name });
+    const { thread_id: replied } = await open({ title: 'Rocket', body: 'Start', ticket: name });
+    expect((await post(replied, { body })).status).toBe(201);
+    const { items } = (await search(encodeURIComponent(query), `&ticket=${encodeURIComponent(name)}`)).body;
+    const found = items.map((thread: { thread_id: string }) => thread.thread_id);
+    // A text without words leaves the title.
+    expect(found).toEqual(query === 'rocket' ? [replied] : [thread_id, replied]);
+  });
+});
