@@ -148,7 +148,7 @@ async function indexPosts(db: Kysely<unknown>, sqlite: boolean): Promise<void> {
     }>`select events.sequence, events.thread_id, events.payload, threads.title, threads.kind, threads.opened_sequence
        from events join threads on threads.thread_id = events.thread_id
        where events.sequence > ${after} and events.event_type in ('forum.post.added', 'forum.control.signal')
-       order by events.sequence limit 1000`.execute(db);
+       order by events.sequence limit 100`.execute(db);
     for (const { thread_id, title, kind, opened_sequence, payload } of rows) {
       const number = (numbers.get(thread_id) ?? 0) + 1;
       numbers.set(thread_id, number);

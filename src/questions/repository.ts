@@ -62,12 +62,14 @@ export async function updateQuestion(tx: Tx, row: QuestionRow): Promise<void> {
 /** Most urgent first, then oldest first. */
 export async function listQuestions(reader: Reader, filter: QuestionFilter, limit: number): Promise<QuestionRow[]> {
   let query = reader.query.selectFrom('questions').selectAll();
-  for (const column of ['run_id', 'agent_name', 'priority'] as const) {
-    const value = filter[column];
-    if (value !== undefined) query = query.where(column, '=', value);
-  }
+  const { run_id, agent_name, priority, state } = filter;
+  if (run_id !== undefined) query = query.where('run_id', '=', run_id);
+  if (priority !== undefined) query = query.where('priority', '=', priority);
+  // Within a run the name must not tempt the planner to walk what agents of that name have asked in all others.
+  const name =
+    run_id !== undefined && state === undefined ? sql<string>`agent_name || ''` : sql.ref<string>('agent_name');
+  if (agent_name !== undefined) query = query.where(name, '=', agent_name);
   // In the words of the partial indexes.
-  const { state } = filter;
   if (state === 'open') query = query.where('state', '=', sql.lit('open'));
   else if (state !== undefined) query = query.where('state', '=', state).where('state', '<>', sql.lit('open'));
   const { from } = filter;

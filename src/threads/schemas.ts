@@ -193,7 +193,8 @@ export const ThreadQuery = Strict({
   kind: Type.Optional(Type.Enum(['control', 'discussion'])),
   q: Type.Optional(
     Type.String({
-      description: 'Words that the title, or the title with one post, must hold; beginnings of words count.',
+      description:
+        'Words that the title, or a post (with the title, but for replies in control threads), must hold; beginnings of words count.',
     }),
   ),
   queue: Type.Optional(
