@@ -2,6 +2,7 @@ import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } 
 import packageJson from '../package.json' with { type: 'json' };
 import { createHealth } from './bus/health.ts';
 import { busRoutes, healthRoutes } from './bus/routes.ts';
+import { changeRoutes } from './changes/routes.ts';
 import { newUid } from './clock.ts';
 import { components } from './components.ts';
 import type { Config } from './config.ts';
@@ -9,11 +10,13 @@ import { controlRoutes } from './control/routes.ts';
 import { Refusal } from './errors.ts';
 import { eventRoutes } from './events/routes.ts';
 import { useDrain } from './http/drain.ts';
+import { useEtags } from './http/etags.ts';
 import { useJson } from './http/json.ts';
 import { useOpenapi } from './http/openapi.ts';
 import { frameworkProblem, socketProblem, useProblems } from './http/problems.ts';
 import { useSerialization } from './http/serialization.ts';
 import { useValidation } from './http/validation.ts';
+import { createWriting } from './http/writing.ts';
 import type { Logger } from './logging.ts';
 import { outboxRoutes } from './outbox/routes.ts';
 import { questionRoutes } from './questions/routes.ts';
@@ -51,25 +54,29 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
   useJson(app);
   useValidation(app, components);
   useSerialization(app, components);
+  useEtags(app);
   const drain = useDrain(app, config.SHUTDOWN_GRACE_MS);
   await useOpenapi(app, components, packageJson.version);
 
+  const writing = createWriting(services);
   if (config.ROLE !== 'worker') {
-    await app.register(signalRoutes(services.signals));
-    await app.register(questionRoutes(services.questions, services.signals));
-    await app.register(controlRoutes(services.control));
-    await app.register(threadRoutes(services.threads, services.threadLists));
-    await app.register(runRoutes(services.runs));
+    await app.register(signalRoutes(services.signals, services.questionWaiters, writing));
+    await app.register(questionRoutes({ ...services, waiters: services.questionWaiters, writing }));
+    await app.register(controlRoutes(services.control, writing));
+    await app.register(threadRoutes(services.threads, services.threadLists, writing));
+    await app.register(runRoutes(services.runs, services.runWaiters, writing));
     await app.register(statsRoutes(services.counts, services.questions));
     await app.register(eventRoutes(services.events));
-    await app.register(outboxRoutes(services.outbox));
-    await app.register(busRoutes(services));
+    await app.register(changeRoutes(services));
+    await app.register(outboxRoutes(services.outbox, writing));
+    await app.register(busRoutes(services, writing));
   }
   await app.register(healthRoutes(createHealth({ ...services, drain }), drain));
 
   app.addHook('onReady', () => services.start());
   // The worker ends beside the requests that are in flight, so that both have the whole of the grace.
   app.addHook('preClose', async () => {
+    services.release();
     // What goes wrong there is for onClose, which waits for the same.
     services.stop().catch(() => {});
   });

@@ -5,6 +5,7 @@ import { Housekeeping } from './bus/housekeeping.ts';
 import { loadHandlers } from './bus/load-handlers.ts';
 import { HandlerRegistry, isHandled } from './bus/registry.ts';
 import { Worker } from './bus/worker.ts';
+import { ChangeFeed } from './changes/feed.ts';
 import { type Clock, type NewUid, newUid, systemClock } from './clock.ts';
 import { components } from './components.ts';
 import type { Config } from './config.ts';
@@ -12,12 +13,15 @@ import { createControl } from './control/service.ts';
 import { openDatabase } from './db/open.ts';
 import { createEvents } from './events/service.ts';
 import { bodyValidator } from './http/validation.ts';
+import { createIdempotencyKeys } from './idempotency/service.ts';
 import type { Logger } from './logging.ts';
 import { createDeliveries } from './outbox/deliveries.ts';
 import { createOutbox, type Outbox } from './outbox/service.ts';
 import { createQuestions, type Questions } from './questions/service.ts';
+import { createQuestionWaiters } from './questions/waiting.ts';
 import { createReads } from './reads/service.ts';
 import { createRuns } from './runs/service.ts';
+import { createRunWaiters } from './runs/waiting.ts';
 import { createSearch } from './search/service.ts';
 import { createSignals } from './signals/service.ts';
 import { createCounts } from './stats/service.ts';
@@ -53,7 +57,20 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     // The log and the outbox need each other: every event is published, and an event's message carries the event.
     const events = createEvents({ db, clock, newUid: uid, publish: (tx, messages) => outbox.enqueue(tx, messages) });
     const wake = () => worker.wake();
-    const outbox: Outbox = createOutbox({ db, clock, newUid: uid, events, maxAttempts: config.MAX_ATTEMPTS, wake });
+    /** Something was committed that others may wait for: the worker, whoever follows the log, and other processes. */
+    const published = () => {
+      wake();
+      feed.wake();
+      db.announce();
+    };
+    const outbox: Outbox = createOutbox({
+      db,
+      clock,
+      newUid: uid,
+      events,
+      maxAttempts: config.MAX_ATTEMPTS,
+      published,
+    });
     const counts = createCounts({ db });
     const search = createSearch({ db });
     const reads = createReads();
@@ -64,10 +81,21 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const control = createControl({ db, clock, events, threads });
     const questions: Questions = createQuestions({ db, clock, events, control });
     const signals = createSignals({ db, events, control, questions });
+    const keys = createIdempotencyKeys({ db, clock });
     const runs = createRuns({ db, events, threads, control, questions });
 
+    const ending = new AbortController();
+    const feed: ChangeFeed = new ChangeFeed({
+      read: async (after, limit) => (await events.after(after, {}, limit)).items,
+      latest: () => events.latest(db.read),
+      pollIntervalMs: config.POLL_INTERVAL_MS,
+      log,
+    });
+    const questionWaiters = createQuestionWaiters(feed, questions, ending.signal);
+    const runWaiters = createRunWaiters(feed, runs, ending.signal);
+
     const own = createTopics({ threads, signals, validator: bodyValidator(components) });
-    const given = [...own, ...(overrides.handlers ?? [])];
+    const given = [own, ...(overrides.handlers ?? [])];
     const registry = new HandlerRegistry([
       ...loaded,
       ...given.map(handler => ({ ...handler, policy: { ...policy, ...handler.policy } })),
@@ -107,6 +135,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         await questions.expireOverdue();
         await deliveries.unparkReady((topic, consumer) => isHandled(registry, topic, consumer));
         await deliveries.deleteOld();
+        await keys.deleteOld();
       },
       config.POLL_INTERVAL_MS,
       log,
@@ -133,10 +162,20 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       questions,
       signals,
       runs,
+      keys,
+      feed,
+      questionWaiters,
+      runWaiters,
+      /** Aborted when whoever waits or streams is to be let go. */
+      ending: ending.signal,
       worker,
 
       /** Makes this process known to the others and, unless it only serves HTTP, starts its worker. */
       async start(): Promise<void> {
+        db.onOthersWrites(() => {
+          worker.wake();
+          feed.wake();
+        });
         await db.presence.announce(workerName);
         if (config.ROLE === 'http') {
           await takeBack();
@@ -149,8 +188,14 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
 
       stop,
 
+      /** Answers everybody who waits, and ends the streams. */
+      release(): void {
+        ending.abort();
+      },
+
       async close(): Promise<void> {
-        await stop();
+        ending.abort();
+        await Promise.all([stop(), feed.close()]);
         await db.close();
       },
     };

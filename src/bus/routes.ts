@@ -1,8 +1,9 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Refusal } from '../errors.ts';
 import type { Drain } from '../http/drain.ts';
-import { bodyProblems, problems } from '../http/problems.ts';
+import { bodyProblems, problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
+import { IdempotentHeaders, type Writing } from '../http/writing.ts';
 import type { Deliveries } from '../outbox/deliveries.ts';
 import type { Outbox } from '../outbox/service.ts';
 import type { HandlerRegistry } from './registry.ts';
@@ -18,7 +19,10 @@ interface Dependencies {
 
 const tags = ['bus'];
 
-export function busRoutes({ registry, worker, outbox, deliveries }: Dependencies): FastifyPluginAsyncTypebox {
+export function busRoutes(
+  { registry, worker, outbox, deliveries }: Dependencies,
+  { write }: Writing,
+): FastifyPluginAsyncTypebox {
   return async app => {
     app.get(
       '/bus/topics',
@@ -49,13 +53,16 @@ export function busRoutes({ registry, worker, outbox, deliveries }: Dependencies
           summary: 'Hold a topic, on all processes and over restarts, until it is resumed',
           tags,
           params: TopicParams,
-          response: { 200: Ref(TopicState), ...problems() },
+          headers: IdempotentHeaders,
+          response: { 200: Ref(TopicState), ...writeProblems() },
         },
       },
-      async ({ params: { topic } }) => {
-        await outbox.pause(topic);
-        return { topic, paused: true };
-      },
+      (request, reply) =>
+        write(request, reply, async tx => {
+          const { topic } = request.params;
+          await outbox.pause(tx, topic);
+          return { status: 200, body: { topic, paused: true } };
+        }),
     );
 
     app.post(
@@ -66,13 +73,16 @@ export function busRoutes({ registry, worker, outbox, deliveries }: Dependencies
           summary: 'Release a topic',
           tags,
           params: TopicParams,
-          response: { 200: Ref(TopicState), ...problems() },
+          headers: IdempotentHeaders,
+          response: { 200: Ref(TopicState), ...writeProblems() },
         },
       },
-      async ({ params: { topic } }) => {
-        await deliveries.resume(topic);
-        return { topic, paused: false };
-      },
+      (request, reply) =>
+        write(request, reply, async tx => {
+          const { topic } = request.params;
+          await deliveries.resume(tx, topic);
+          return { status: 200, body: { topic, paused: false } };
+        }),
     );
 
     app.post(

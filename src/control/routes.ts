@@ -1,10 +1,12 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { bodyProblems, problems } from '../http/problems.ts';
+import { IfNoneMatch, notModified } from '../http/etags.ts';
+import { problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
+import { IdempotentHeaders, type Writing } from '../http/writing.ts';
 import { ControlState, ControlStatePage, ControlThreadParams, ControlThreadQuery, NewAttempt } from './schemas.ts';
 import type { Control } from './service.ts';
 
-export function controlRoutes(control: Control): FastifyPluginAsyncTypebox {
+export function controlRoutes(control: Control, { write }: Writing): FastifyPluginAsyncTypebox {
   const tags = ['control threads'];
   return async app => {
     app.get(
@@ -29,7 +31,8 @@ export function controlRoutes(control: Control): FastifyPluginAsyncTypebox {
           summary: 'Read where an agent stands in its run',
           tags,
           params: ControlThreadParams,
-          response: { 200: Ref(ControlState), ...problems('CONTROL_THREAD_NOT_FOUND') },
+          headers: IfNoneMatch,
+          response: { 200: Ref(ControlState), ...notModified, ...problems('CONTROL_THREAD_NOT_FOUND') },
         },
       },
       request => control.get(request.params.run_id, request.params.agent_name),
@@ -43,20 +46,22 @@ export function controlRoutes(control: Control): FastifyPluginAsyncTypebox {
           summary: "Start the agent's next attempt",
           tags,
           params: ControlThreadParams,
+          headers: IdempotentHeaders,
           body: Ref(NewAttempt),
           response: {
             201: Ref(ControlState),
-            ...bodyProblems('CONTROL_THREAD_NOT_FOUND', 'THREAD_CLOSED'),
+            ...writeProblems('CONTROL_THREAD_NOT_FOUND', 'THREAD_CLOSED'),
           },
         },
       },
-      async (request, reply) => {
-        const { run_id, agent_name } = request.params;
-        const actor = request.body.actor ?? { type: 'operator', name: 'operator' };
-        const state = await control.nextAttempt(run_id, agent_name, actor);
-        const location = `/control-threads/${encodeURIComponent(run_id)}/${encodeURIComponent(agent_name)}`;
-        return reply.code(201).header('location', location).send(state);
-      },
+      (request, reply) =>
+        write(request, reply, async tx => {
+          const { run_id, agent_name } = request.params;
+          const actor = request.body.actor ?? { type: 'operator', name: 'operator' };
+          const body = await control.nextAttempt(tx, run_id, agent_name, actor);
+          const location = `/control-threads/${encodeURIComponent(run_id)}/${encodeURIComponent(agent_name)}`;
+          return { status: 201, body, headers: { location } };
+        }),
     );
   };
 }

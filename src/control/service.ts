@@ -152,15 +152,13 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
     },
 
     /** Starts the agent's next attempt: its completion and validation are forgotten, its open questions stay. @throws Refusal CONTROL_THREAD_NOT_FOUND, THREAD_CLOSED */
-    async nextAttempt(runId: string, agentName: string, actor: Actor): Promise<ControlState> {
-      return db.write(async tx => {
-        const known = await required(tx, runId, agentName);
-        assertOpen(known);
-        const payload = { attempt: known.control.attempt + 1 };
-        const started = events.draft(known.thread, actor, 'forum.attempt.started', payload);
-        const { agent } = await commit(tx, known, [started], { nextAttempt: true });
-        return toControlState(agent.control, new Map());
-      });
+    async nextAttempt(tx: Tx, runId: string, agentName: string, actor: Actor): Promise<ControlState> {
+      const known = await required(tx, runId, agentName);
+      assertOpen(known);
+      const payload = { attempt: known.control.attempt + 1 };
+      const started = events.draft(known.thread, actor, 'forum.attempt.started', payload);
+      const { agent } = await commit(tx, known, [started], { nextAttempt: true });
+      return toControlState(agent.control, new Map());
     },
   };
 }

@@ -12,6 +12,10 @@ export interface ControlChange {
   opened?: string;
   /** The questions that it closes. */
   closed?: string[];
+  /** How many of those ended in a way that the agent has to be told: answered, expired or cancelled. */
+  ended?: number;
+  /** How many such ends the agent says that it knows. */
+  received?: number;
   /** The act's own event states that the agent is done. */
   completed?: true;
   /** The act's own event states how the work was validated. */
@@ -34,6 +38,7 @@ export function blankControl(run_id: string, agent_name: string): ControlRow {
     validation_status: null,
     status: 'working',
     criteria_met: 0,
+    unread: 0,
     version: 0,
   };
 }
@@ -45,6 +50,7 @@ export function blankControl(run_id: string, agent_name: string): ControlRow {
 export function changed(row: ControlRow, change: ControlChange, sequence: number): ControlRow {
   const open = openQuestions(row, change);
   const next = { ...row, open_questions: JSON.stringify(open), version: row.version + 1 };
+  next.unread += (change.ended ?? 0) - (change.received ?? 0);
   if (change.completed) next.completion_sequence = sequence;
   if (change.validated) {
     next.validation_sequence = sequence;

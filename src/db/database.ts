@@ -34,6 +34,10 @@ export interface Database {
   write<T>(work: (tx: Tx) => Promise<T>): Promise<T>;
   /** Which processes that share this database are alive. */
   readonly presence: Presence;
+  /** Tells the other processes, soon and without waiting, that something has been committed here. */
+  announce(): void;
+  /** Calls `heard` when another process has committed something; not a promise, only a hint that saves polling. */
+  onOthersWrites(heard: () => void): void;
   /** Applies the migrations that are missing and answers their names. @throws StartError if the schema is newer than the code. */
   migrate(): Promise<string[]>;
   /** Names of the migrations that are known here and not applied there. */

@@ -7,11 +7,14 @@ import type { Logger } from '../logging.ts';
 import { type Database, refuseInsideWrite, runWrite } from './database.ts';
 import { errorCode } from './errors.ts';
 import { migrateToLatest, missingMigrations } from './migrator.ts';
-import { advisoryPresence, type Presence } from './presence.ts';
+import { advisoryPresence, holdPresence } from './presence.ts';
 import type { Schema } from './schema.ts';
+import { standingConnection } from './standing-connection.ts';
 
 /** The advisory lock that serialises the writes of all processes on one database ("forumbus" as eight ASCII bytes). */
 const WRITE_LOCK = '7381244162955441523';
+/** Where processes tell each other that they have committed something. */
+const CHANNEL = 'forumbus';
 const POOL_SIZE = 10;
 
 /**
@@ -43,17 +46,65 @@ export async function openPostgres(url: string, log: Logger, leaseClock?: Clock)
     throw new StartError(`The database ${maskedUrl(url)} cannot be reached (${reason}).`);
   }
   const serverNow = sql<number>`(extract(epoch from statement_timestamp()) * 1000)::bigint`;
-  const presence = advisoryPresence(url, pool, log);
-  return postgresDatabase(pool, presence, () => (leaseClock ? sql<number>`${leaseClock.now()}::bigint` : serverNow));
+  const own: { name?: string } = {};
+  const others = { heard: () => {} };
+  const connection = standingConnection(url, log, async client => {
+    client.on('notification', ({ payload }) => {
+      if (payload !== own.name) others.heard();
+    });
+    await client.query(`listen ${CHANNEL}`);
+    if (own.name) await holdPresence(client, own.name);
+    // Whatever was said while nobody listened.
+    others.heard();
+  });
+  const database = postgresDatabase(pool, () => (leaseClock ? sql<number>`${leaseClock.now()}::bigint` : serverNow));
+  return {
+    ...database,
+    presence: advisoryPresence(pool, connection, own),
+    announce: coalesced(() => connection.query(`select pg_notify('${CHANNEL}', $1)`, [own.name ?? ''])),
+    onOthersWrites(heard) {
+      others.heard = heard;
+    },
+    async close() {
+      await connection.close();
+      await database.close();
+    },
+  };
 }
 
-function postgresDatabase(pool: pg.Pool, presence: Presence, leaseNow: () => Expression<number>): Database {
+/** Runs `task` at once, and once more after it if it was asked for meanwhile: never twice side by side. */
+function coalesced(task: () => Promise<void>): () => void {
+  let running = false;
+  let again = false;
+  const run = () => {
+    if (running) {
+      again = true;
+      return;
+    }
+    running = true;
+    task()
+      // A lost notification costs others a poll interval.
+      .catch(() => {})
+      .finally(() => {
+        running = false;
+        if (again) {
+          again = false;
+          run();
+        }
+      });
+  };
+  return run;
+}
+
+function postgresDatabase(
+  pool: pg.Pool,
+  leaseNow: () => Expression<number>,
+): Omit<Database, 'presence' | 'announce' | 'onOthersWrites'> {
   const root = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
   const read = root.withPlugin(refuseInsideWrite);
   return {
     engine: 'postgres',
     read: { query: read },
-    presence,
     snapshot: work =>
       read
         .transaction()
@@ -72,10 +123,7 @@ function postgresDatabase(pool: pg.Pool, presence: Presence, leaseNow: () => Exp
       ),
     migrate: () => migrateToLatest(root, 'postgres'),
     missingMigrations: () => missingMigrations(read, 'postgres'),
-    async close() {
-      await presence.close();
-      await root.destroy();
-    },
+    close: () => root.destroy(),
   };
 }
 

@@ -1,10 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import pg from 'pg';
-import type { Logger } from '../logging.ts';
+import type pg from 'pg';
+import type { StandingConnection } from './standing-connection.ts';
 
 /** A name must be missing at two looks this far apart before its process counts as dead. Milliseconds. */
 const SECOND_LOOK_MS = 250;
-const RECONNECT_MS = 100;
 
 /** Says which processes are alive, by something that ends with its holder, however that ends. */
 export interface Presence {
@@ -12,7 +11,6 @@ export interface Presence {
   announce(name: string): Promise<void>;
   /** Those of these names whose process is dead. */
   deadAmong(names: string[]): Promise<string[]>;
-  close(): Promise<void>;
 }
 
 /** One process per file: whoever holds the file's lock is the only one alive. */
@@ -23,40 +21,14 @@ export function soleProcess(): Presence {
       own = name;
     },
     deadAmong: async names => names.filter(name => name !== own),
-    async close() {},
   };
 }
 
 /**
- * On PostgreSQL each process holds an advisory lock of its own on a connection of its own; the server drops it as soon
- * as the connection is gone. A living process whose connection broke connects again at once, well before the second look.
+ * On PostgreSQL each process holds an advisory lock on its standing connection; the server drops it as soon as the
+ * connection is gone. A living process whose connection broke connects again at once, well before the second look.
  */
-export function advisoryPresence(url: string, pool: pg.Pool, log: Logger): Presence {
-  let own: string | undefined;
-  let client: pg.Client | undefined;
-  let retry: NodeJS.Timeout | undefined;
-
-  async function connect(): Promise<void> {
-    const next = new pg.Client({ connectionString: url, keepAlive: true, application_name: 'forumbus presence' });
-    next.on('error', error => log.warn({ err: error }, 'the presence connection broke'));
-    next.once('end', () => {
-      if (client === next) reconnectLater();
-    });
-    try {
-      await next.connect();
-      await next.query('select pg_advisory_lock(hashtextextended($1, 0))', [own]);
-    } catch (error) {
-      await next.end();
-      throw error;
-    }
-    client = next;
-  }
-
-  function reconnectLater(): void {
-    client = undefined;
-    retry = setTimeout(() => connect().catch(reconnectLater), RECONNECT_MS).unref();
-  }
-
+export function advisoryPresence(pool: pg.Pool, connection: StandingConnection, own: { name?: string }): Presence {
   async function missingAmong(names: string[]): Promise<string[]> {
     if (names.length === 0) return [];
     const { rows } = await pool.query<{ name: string }>(MISSING, [names]);
@@ -65,25 +37,23 @@ export function advisoryPresence(url: string, pool: pg.Pool, log: Logger): Prese
 
   return {
     async announce(name) {
-      own = name;
-      await connect();
+      own.name = name;
+      await connection.open();
     },
 
     async deadAmong(names) {
-      const others = names.filter(name => name !== own);
+      const others = names.filter(name => name !== own.name);
       const suspects = await missingAmong(others);
       if (suspects.length === 0) return [];
       await delay(SECOND_LOOK_MS);
       return missingAmong(suspects);
     },
-
-    async close() {
-      clearTimeout(retry);
-      const last = client;
-      client = undefined;
-      await last?.end();
-    },
   };
+}
+
+/** Takes the lock of this process on a new connection. */
+export async function holdPresence(client: pg.Client, name: string): Promise<void> {
+  await client.query('select pg_advisory_lock(hashtextextended($1, 0))', [name]);
 }
 
 /** pg_locks shows a 64-bit advisory lock as two halves. */

@@ -42,6 +42,7 @@ interface ControlThreadsTable {
   validation_status: 'passed' | 'failed' | null;
   status: string;
   criteria_met: number;
+  unread: number;
   version: number;
 }
 
@@ -60,6 +61,16 @@ interface RunsTable {
   updated_at: number;
   closed_at: number | null;
   version: number;
+}
+
+interface IdempotencyKeysTable {
+  caller: string;
+  idempotency_key: string;
+  fingerprint: string;
+  status: number;
+  headers: string;
+  body: string;
+  created_at: number;
 }
 
 interface SeenTable {
@@ -163,6 +174,7 @@ export interface Schema {
   outbox: OutboxTable;
   topics: TopicsTable;
   counts: CountsTable;
+  idempotency_keys: IdempotencyKeysTable;
 }
 
 export type Row<T extends keyof Schema> = Selectable<Schema[T]>;

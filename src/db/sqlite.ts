@@ -86,6 +86,9 @@ function sqliteDatabase(
     engine: 'sqlite',
     read: { query: read },
     presence: soleProcess(),
+    // One process per file: there is nobody to tell.
+    announce() {},
+    onOthersWrites() {},
     snapshot: work => read.transaction().execute(query => work({ query })),
     write: work =>
       runWrite(

@@ -3,7 +3,15 @@ import type { Clock, NewUid } from '../clock.ts';
 import { decodeCursor, type Page, type PageRequest, toPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { eventTopic, toEvent } from './envelope.ts';
-import { findEvent, findEventsAt, insertEvents, latestSequence, listEvents, listPosts } from './repository.ts';
+import {
+  type EventFilter,
+  findEvent,
+  findEventsAt,
+  insertEvents,
+  latestSequence,
+  listEvents,
+  listPosts,
+} from './repository.ts';
 import type { Event, EventQuery } from './schemas.ts';
 
 export type EventType =
@@ -19,6 +27,7 @@ export type EventType =
   | 'forum.question.cancelled'
   | 'forum.question.superseded'
   | 'forum.question.expired'
+  | 'forum.question.acknowledged'
   | 'forum.attempt.started'
   | 'forum.run.briefed'
   | 'forum.run.closed';
@@ -106,6 +115,18 @@ export function createEvents({ db, clock, newUid, publish }: Dependencies) {
 
     /** The sequence of the newest event; 0 before the first. */
     latest: (reader: Reader): Promise<number> => latestSequence(reader),
+
+    /** The next events that fit a filter, oldest first, and the sequence up to which there are no others if these are all. */
+    async after(
+      sequence: number,
+      filter: Omit<EventFilter, 'after'>,
+      limit: number,
+    ): Promise<{ items: Event[]; upTo: number }> {
+      // Asked before: what is committed in between has a greater sequence.
+      const upTo = await latestSequence(db.read);
+      const rows = await listEvents(db.read, { ...filter, after: sequence }, limit);
+      return { items: rows.map(toEvent), upTo: rows.length < limit ? upTo : sequence };
+    },
 
     /** Oldest first. `after` is where a reader starts; the cursor is where it goes on. */
     async list({ limit = 50, cursor, after = 0, ...filter }: EventQuery): Promise<Page<Event>> {

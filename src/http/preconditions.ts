@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
-import { Refusal } from '../errors.ts';
 import type { Precondition } from '../precondition.ts';
+import { badHeader } from './problems.ts';
 
 /** The headers of a write that may be made to depend on the version of what it changes. */
 export const ConditionalHeaders = Type.Object({
@@ -17,7 +17,8 @@ const ELEMENT = /[ \t]*(?:(W\/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*)?(,|$)/y;
  * @throws Refusal VALIDATION_FAILED if it is no list of entity tags
  */
 export function ifMatch({ 'if-match': header }: { 'if-match'?: string }): Precondition {
-  if (header === undefined || header.trim() === '*') return undefined;
+  if (header === undefined) return undefined;
+  if (header.trim() === '*') return '*';
   const versions: number[] = [];
   let tags = 0;
   ELEMENT.lastIndex = 0;
@@ -26,8 +27,7 @@ export function ifMatch({ 'if-match': header }: { 'if-match'?: string }): Precon
     const isEnd = element?.[3] === '';
     if (element?.[2] !== undefined) tags += 1;
     if (element === null || (isEnd && tags === 0)) {
-      const item = { in: 'headers', pointer: '/if-match', code: 'INVALID_FORMAT', detail: 'must be entity tags or *' };
-      throw new Refusal('VALIDATION_FAILED', 'headers/if-match: must be entity tags or *', { errors: [item] });
+      throw badHeader('if-match', 'must be entity tags or *');
     }
     const [, weak, tag = ''] = element;
     if (weak === undefined && /^[1-9]\d{0,14}$/.test(tag)) versions.push(Number(tag));

@@ -68,6 +68,17 @@ export function bodyProblems(...codes: ProblemCode[]): Record<number, ProblemRes
   return problems('MALFORMED_JSON', ...codes, 'PAYLOAD_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE');
 }
 
+/** As {@link bodyProblems}, for a write that may carry an idempotency key. */
+export function writeProblems(...codes: ProblemCode[]): Record<number, ProblemResponse> {
+  return bodyProblems(...codes, 'IDEMPOTENCY_KEY_REUSED');
+}
+
+/** For a header that is not what it should be. */
+export function badHeader(name: string, detail: string): Refusal {
+  const item: ProblemItem = { in: 'headers', pointer: `/${name}`, code: 'INVALID_FORMAT', detail };
+  return new Refusal('VALIDATION_FAILED', `headers/${name}: ${detail}`, { errors: [item] });
+}
+
 /** A problem document, whatever went wrong and wherever: in a route, before routing, or below HTTP. */
 export function useProblems(app: FastifyInstance): void {
   app.setErrorHandler((error: FastifyError, request, reply) => {

@@ -55,6 +55,21 @@ export function componentName(schema: TSchema): string {
   return (schema as { $id?: string }).$id as string;
 }
 
+/** How long a read may wait for news. */
+export const waitQuery = {
+  wait: Type.Optional(
+    Type.Integer({ minimum: 0, maximum: 50, description: 'Seconds to wait for news; then the answer comes as it is.' }),
+  ),
+};
+
+/** The version that the caller of a waiting read knows. */
+export const versionQuery = {
+  ...waitQuery,
+  after_version: Type.Optional(
+    Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, description: 'News is a greater version than this.' }),
+  ),
+};
+
 /** The query parameters of every list. */
 export const pageQuery = {
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 200, default: 50, description: 'Rows per page.' })),

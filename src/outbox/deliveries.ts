@@ -19,7 +19,7 @@ import {
   renewLeases,
   setPaused,
   unpark,
-  updateMessage,
+  updateResult,
 } from './repository.ts';
 import type { Attempt, Message, MessageStatus } from './schemas.ts';
 
@@ -66,8 +66,14 @@ export function createDeliveries(dependencies: Dependencies) {
       await insertMessages(tx, messages);
     }
     if (outcome.kind === 'sent') await countSent(tx, delivery.message.topic);
+    if (outcome.kind === 'sent' && outcome.result !== undefined) await keepResult(tx, delivery.row, outcome.result);
     tx.afterCommit(wake);
     return true;
+  }
+
+  /** On the message, and on the one that was published if this is one of its copies for several consumers. */
+  async function keepResult(tx: Tx, { message_id, origin_id }: MessageRow, result: string): Promise<void> {
+    await updateResult(tx, origin_id === null ? [message_id] : [message_id, origin_id], result);
   }
 
   /** The message of one consumer among several. */
@@ -149,15 +155,16 @@ export function createDeliveries(dependencies: Dependencies) {
         const held = await settleIn(tx, delivery, { kind: 'sent' });
         if (!held) return false;
         const { result } = await effect(tx);
-        if (result !== undefined) await updateMessage(tx, delivery.lease.position, { result });
+        if (result !== undefined) await keepResult(tx, delivery.row, result);
         return true;
       });
     },
 
-    /** Releases a topic that was paused; every process goes on with it. */
-    async resume(topic: string): Promise<void> {
-      await db.write(tx => setPaused(tx, topic, 0));
-      await unparkAll(parking.resume(topic));
+    /** Releases a topic that was paused. What one transaction cannot free of it is freed by the housekeeping of any worker. */
+    async resume(tx: Tx, topic: string): Promise<void> {
+      await setPaused(tx, topic, 0);
+      await unpark(tx, parking.resume(topic), UNPARK_BATCH);
+      tx.afterCommit(wake);
     },
 
     /**
@@ -206,7 +213,9 @@ function settled(
   now: number,
   worker: string,
 ): { changes: Changes<'outbox'>; leavesLane: boolean } {
-  const error = 'error' in outcome ? outcome.error.slice(0, ERROR_LENGTH) : null;
+  // What a handler throws may hold what cannot be stored: NUL, or half a character.
+  const error =
+    'error' in outcome ? outcome.error.slice(0, ERROR_LENGTH).replaceAll('\0', '\uFFFD').toWellFormed() : null;
   const entry = (status: MessageStatus): string => {
     const { attempts, generation } = message;
     const times = { started_at: toTimestamp(claimedAt), duration_ms: Math.max(0, now - claimedAt) };
@@ -218,8 +227,7 @@ function settled(
   switch (outcome.kind) {
     case 'sent':
     case 'routed': {
-      const result = outcome.kind === 'sent' && outcome.result !== undefined ? { result: outcome.result } : {};
-      const changes = { status: 'sent' as const, sent_at: now, last_error: null, history: entry('sent'), ...result };
+      const changes = { status: 'sent' as const, sent_at: now, last_error: null, history: entry('sent') };
       return { leavesLane: true, changes: { ...gone, ...changes, updated_at: now } };
     }
     case 'dead': {

@@ -146,6 +146,11 @@ export async function updateMessage(tx: Tx, position: number, changes: Changes<'
   await tx.query.updateTable('outbox').set(changes).where('position', '=', position).execute();
 }
 
+/** Keeps what a handler says that it made (JSON). */
+export async function updateResult(tx: Tx, messageIds: string[], result: string): Promise<void> {
+  await tx.query.updateTable('outbox').set({ result }).where('message_id', 'in', messageIds).execute();
+}
+
 /** Takes a dead message back into its old place in its lane, with all attempts anew. */
 export async function requeue(tx: Tx, row: MessageRow, now: number): Promise<void> {
   const lane = laneOf(row.message_key, row.consumer);

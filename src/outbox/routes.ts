@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { bodyProblems, problems } from '../http/problems.ts';
+import { problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
+import { IdempotentHeaders, type Writing } from '../http/writing.ts';
 import {
   Message,
   MessageDetail,
@@ -14,7 +15,7 @@ import {
 } from './schemas.ts';
 import type { Outbox } from './service.ts';
 
-export function outboxRoutes(outbox: Outbox): FastifyPluginAsyncTypebox {
+export function outboxRoutes(outbox: Outbox, { write }: Writing): FastifyPluginAsyncTypebox {
   const tags = ['outbox'];
   return async app => {
     app.post(
@@ -24,19 +25,21 @@ export function outboxRoutes(outbox: Outbox): FastifyPluginAsyncTypebox {
           operationId: 'publishMessage',
           summary: 'Publish a message',
           tags,
+          headers: IdempotentHeaders,
           body: Ref(NewMessage),
           response: {
             200: Ref(Message),
             201: Ref(Message),
-            ...bodyProblems('MESSAGE_EXISTS', 'RESERVED_TOPIC'),
+            ...writeProblems('MESSAGE_EXISTS', 'RESERVED_TOPIC'),
           },
         },
       },
-      async (request, reply) => {
-        const { message, created } = await outbox.publish(request.body);
-        reply.header('location', `/outbox/${encodeURIComponent(message.message_id)}`);
-        return reply.code(created ? 201 : 200).send(message);
-      },
+      (request, reply) =>
+        write(request, reply, async tx => {
+          const { message, created } = await outbox.publish(tx, request.body);
+          const location = `/outbox/${encodeURIComponent(message.message_id)}`;
+          return { status: created ? 201 : 200, body: message, headers: { location } };
+        }),
     );
 
     app.get(
@@ -87,11 +90,16 @@ export function outboxRoutes(outbox: Outbox): FastifyPluginAsyncTypebox {
           operationId: 'replayMessages',
           summary: 'Send all dead messages, or those of one topic, through their handlers again',
           tags,
+          headers: IdempotentHeaders,
           body: Ref(Replay),
-          response: { 200: Ref(Replayed), ...bodyProblems() },
+          response: { 200: Ref(Replayed), ...writeProblems() },
         },
       },
-      async request => ({ replayed: await outbox.replayDead(request.body.topic) }),
+      (request, reply) =>
+        write(request, reply, async tx => {
+          const replayed = await outbox.replayDead(tx, request.body.topic);
+          return { status: 200, body: { replayed } };
+        }),
     );
 
     app.post(
@@ -102,10 +110,12 @@ export function outboxRoutes(outbox: Outbox): FastifyPluginAsyncTypebox {
           summary: 'Send a dead message through its handler again',
           tags,
           params: MessageParams,
-          response: { 200: Ref(Message), ...problems('MESSAGE_NOT_FOUND', 'MESSAGE_STATUS_CONFLICT') },
+          headers: IdempotentHeaders,
+          response: { 200: Ref(Message), ...writeProblems('MESSAGE_NOT_FOUND', 'MESSAGE_STATUS_CONFLICT') },
         },
       },
-      request => outbox.replay(request.params.message_id),
+      (request, reply) =>
+        write(request, reply, async tx => ({ status: 200, body: await outbox.replay(tx, request.params.message_id) })),
     );
 
     app.post(
@@ -116,10 +126,12 @@ export function outboxRoutes(outbox: Outbox): FastifyPluginAsyncTypebox {
           summary: 'Drop a message that is not being handled',
           tags,
           params: MessageParams,
-          response: { 200: Ref(Message), ...problems('MESSAGE_NOT_FOUND', 'MESSAGE_STATUS_CONFLICT') },
+          headers: IdempotentHeaders,
+          response: { 200: Ref(Message), ...writeProblems('MESSAGE_NOT_FOUND', 'MESSAGE_STATUS_CONFLICT') },
         },
       },
-      request => outbox.discard(request.params.message_id),
+      (request, reply) =>
+        write(request, reply, async tx => ({ status: 200, body: await outbox.discard(tx, request.params.message_id) })),
     );
   };
 }

@@ -39,17 +39,17 @@ interface Dependencies {
   newUid: NewUid;
   events: Pick<Events, 'at'>;
   maxAttempts: number;
-  /** Called after a commit that may have made a message claimable. */
-  wake: () => void;
+  /** Called after a commit that has made a message claimable, or an event readable. */
+  published: () => void;
 }
 
-/** Dead messages that one transaction takes back, when many are replayed. */
+/** Dead messages that are read at once, when many are replayed. */
 const REPLAY_BATCH = 100;
 /** Blocked lanes that are listed one by one. */
 const LANES_LISTED = 100;
 
 /** Messages as those see them who publish, watch and mend. How they are delivered is in deliveries.ts. */
-export function createOutbox({ db, clock, newUid, events, maxAttempts, wake }: Dependencies) {
+export function createOutbox({ db, clock, newUid, events, maxAttempts, published }: Dependencies) {
   async function view(reader: Reader, row: MessageRow): Promise<Message> {
     const [message] = await toMessages(events, reader, [row]);
     return message as Message;
@@ -63,36 +63,34 @@ export function createOutbox({ db, clock, newUid, events, maxAttempts, wake }: D
 
   async function replayRow(tx: Tx, row: MessageRow): Promise<void> {
     await requeue(tx, row, clock.now());
-    tx.afterCommit(wake);
+    tx.afterCommit(published);
   }
 
   /** A repeated `message_id` with the same content answers the stored message. @throws Refusal RESERVED_TOPIC, MESSAGE_EXISTS */
-  async function publish(body: NewMessage): Promise<{ message: Message; created: boolean }> {
+  async function publish(tx: Tx, body: NewMessage): Promise<{ message: Message; created: boolean }> {
     const { topic, payload, message_id, available_at } = body;
     const message_key = body.message_key ?? null;
     if (topic.startsWith(EVENT_TOPICS)) {
       throw new Refusal('RESERVED_TOPIC', `Topics that begin with ${EVENT_TOPICS} carry the service's own events.`);
     }
-    return db.write(async tx => {
-      const id = message_id ?? `msg_${newUid()}`;
-      const existing = message_id ? await findMessage(tx, id) : undefined;
-      if (existing) {
-        const message = await view(tx, existing);
-        const same = message.topic === topic && message.message_key === message_key;
-        if (same && isDeepStrictEqual(message.payload, JSON.parse(JSON.stringify(payload))))
-          return { message, created: false };
-        throw new Refusal('MESSAGE_EXISTS', `The message ${id} exists with other content.`);
-      }
-      const content = { message_id: id, topic, message_key, payload: JSON.stringify(payload), event_sequence: null };
-      const at = available_at === undefined ? undefined : Date.parse(available_at);
-      await insertMessages(tx, [{ ...content, ...published(), available_at: at }]);
-      tx.afterCommit(wake);
-      return { message: await view(tx, await required(tx, id)), created: true };
-    });
+    const id = message_id ?? `msg_${newUid()}`;
+    const existing = message_id ? await findMessage(tx, id) : undefined;
+    if (existing) {
+      const message = await view(tx, existing);
+      const same = message.topic === topic && message.message_key === message_key;
+      if (same && isDeepStrictEqual(message.payload, JSON.parse(JSON.stringify(payload))))
+        return { message, created: false };
+      throw new Refusal('MESSAGE_EXISTS', `The message ${id} exists with other content.`);
+    }
+    const content = { message_id: id, topic, message_key, payload: JSON.stringify(payload), event_sequence: null };
+    const at = available_at === undefined ? undefined : Date.parse(available_at);
+    await insertMessages(tx, [{ ...content, ...unhandled(), available_at: at }]);
+    tx.afterCommit(published);
+    return { message: await view(tx, await required(tx, id)), created: true };
   }
 
   /** What all messages have in common when they are published. */
-  function published() {
+  function unhandled() {
     return { consumer: null, origin_id: null, max_attempts: maxAttempts, created_at: clock.now() };
   }
 
@@ -101,12 +99,12 @@ export function createOutbox({ db, clock, newUid, events, maxAttempts, wake }: D
 
     /** Takes events' messages into the transaction of their events. */
     async enqueue(tx: Tx, messages: EventMessage[]): Promise<void> {
-      const common = { payload: null, ...published() };
+      const common = { payload: null, ...unhandled() };
       await insertMessages(
         tx,
         messages.map(message => ({ ...message, ...common })),
       );
-      tx.afterCommit(wake);
+      tx.afterCommit(published);
     },
 
     /** @throws Refusal MESSAGE_NOT_FOUND */
@@ -152,25 +150,20 @@ export function createOutbox({ db, clock, newUid, events, maxAttempts, wake }: D
     },
 
     /** Sends a dead message through its handler again: a new generation, all attempts anew, its history kept. @throws Refusal */
-    async replay(messageId: string): Promise<Message> {
-      return db.write(async tx => {
-        const row = await required(tx, messageId);
-        if (row.status !== 'dead') throw wrongStatus(row, 'Only a dead message can be replayed');
-        await replayRow(tx, row);
-        return view(tx, await required(tx, messageId));
-      });
+    async replay(tx: Tx, messageId: string): Promise<Message> {
+      const row = await required(tx, messageId);
+      if (row.status !== 'dead') throw wrongStatus(row, 'Only a dead message can be replayed');
+      await replayRow(tx, row);
+      return view(tx, await required(tx, messageId));
     },
 
-    /** Replays all dead messages, or those of one topic, in small transactions, and answers how many there were. */
-    async replayDead(topic: string | undefined): Promise<number> {
+    /** Replays all dead messages, or those of one topic, and answers how many there were. */
+    async replayDead(tx: Tx, topic: string | undefined): Promise<number> {
       let replayed = 0;
       let from = 0;
       for (;;) {
-        const batch = await db.write(async tx => {
-          const rows = await listMessages(tx, { status: 'dead', topic, from }, REPLAY_BATCH);
-          for (const row of rows) await replayRow(tx, row);
-          return rows;
-        });
+        const batch = await listMessages(tx, { status: 'dead', topic, from }, REPLAY_BATCH);
+        for (const row of batch) await replayRow(tx, row);
         replayed += batch.length;
         from = batch.at(-1)?.position ?? from;
         if (batch.length < REPLAY_BATCH) return replayed;
@@ -178,23 +171,21 @@ export function createOutbox({ db, clock, newUid, events, maxAttempts, wake }: D
     },
 
     /** Drops a message that is not being handled; its lane goes on. Twice is once. @throws Refusal */
-    async discard(messageId: string): Promise<Message> {
-      return db.write(async tx => {
-        const row = await required(tx, messageId);
-        if (row.status === 'discarded') return view(tx, row);
-        if (row.status === 'processing') throw wrongStatus(row, 'A message that is being handled cannot be discarded');
-        if (row.status === 'sent') throw wrongStatus(row, 'A message that was sent cannot be discarded');
-        const isHead = row.claimable_at !== null || row.parked !== null || row.status === 'dead';
-        const gone = { lane: null, claimable_at: null, parked: null, updated_at: clock.now() };
-        await updateMessage(tx, row.position, { status: 'discarded', ...gone });
-        if (isHead && row.lane !== null) await promoteNext(tx, row.lane);
-        tx.afterCommit(wake);
-        return view(tx, await required(tx, messageId));
-      });
+    async discard(tx: Tx, messageId: string): Promise<Message> {
+      const row = await required(tx, messageId);
+      if (row.status === 'discarded') return view(tx, row);
+      if (row.status === 'processing') throw wrongStatus(row, 'A message that is being handled cannot be discarded');
+      if (row.status === 'sent') throw wrongStatus(row, 'A message that was sent cannot be discarded');
+      const isHead = row.claimable_at !== null || row.parked !== null || row.status === 'dead';
+      const gone = { lane: null, claimable_at: null, parked: null, updated_at: clock.now() };
+      await updateMessage(tx, row.position, { status: 'discarded', ...gone });
+      if (isHead && row.lane !== null) await promoteNext(tx, row.lane);
+      tx.afterCommit(published);
+      return view(tx, await required(tx, messageId));
     },
 
     /** Holds a topic: what is being handled ends, and no process claims any more of it, until it is resumed. */
-    pause: (topic: string): Promise<void> => db.write(tx => setPaused(tx, topic, 1)),
+    pause: (tx: Tx, topic: string): Promise<void> => setPaused(tx, topic, 1),
 
     pausedTopics: (): Promise<string[]> => pausedTopics(db.read),
 

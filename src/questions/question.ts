@@ -73,6 +73,11 @@ export function expired(row: QuestionRow, defaultApplied: boolean): QuestionRow 
   return { ...closedAs(row, 'expired'), default_applied: defaultApplied ? 1 : 0 };
 }
 
+/** Whether the agent is to be told that its question ended so: it knows itself which ones it has replaced. */
+export function isForAgent(state: string): boolean {
+  return state === 'answered' || state === 'expired' || state === 'cancelled';
+}
+
 /** Whether this is the answer that the question already has; the order of selected labels does not matter. */
 export function isStoredAnswer(row: QuestionRow, given: GivenAnswer): boolean {
   return row.state === 'answered' && row.answer === given.answer && row.selected === selectedText(given);

@@ -52,9 +52,20 @@ export async function insertQuestion(tx: Tx, row: QuestionRow): Promise<void> {
 /** Stores what became of a question. */
 export async function updateQuestion(tx: Tx, row: QuestionRow): Promise<void> {
   const { state, answer_sequence, answer, selected, answered_by, answered_at, default_applied, version } = row;
+  const { acknowledged_at } = row;
   await tx.query
     .updateTable('questions')
-    .set({ state, answer_sequence, answer, selected, answered_by, answered_at, default_applied, version })
+    .set({
+      state,
+      answer_sequence,
+      answer,
+      selected,
+      answered_by,
+      answered_at,
+      default_applied,
+      acknowledged_at,
+      version,
+    })
     .where('question_id', '=', row.question_id)
     .execute();
 }

@@ -1,11 +1,34 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { bodyProblems, problems } from '../http/problems.ts';
+import { whileConnected } from '../http/connection.ts';
+import { IfNoneMatch, notModified } from '../http/etags.ts';
+import { ConditionalHeaders, ifMatch } from '../http/preconditions.ts';
+import { bodyProblems, problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
+import { IdempotentHeaders, type Writing } from '../http/writing.ts';
 import type { Signals } from '../signals/service.ts';
-import { Answer, Cancellation, Question, QuestionPage, QuestionParams, QuestionQuery } from './schemas.ts';
+import {
+  Acknowledgement,
+  Answer,
+  Cancellation,
+  Question,
+  QuestionPage,
+  QuestionParams,
+  QuestionQuery,
+  WaitingQuestionQuery,
+} from './schemas.ts';
 import type { Questions } from './service.ts';
+import type { QuestionWaiters } from './waiting.ts';
 
-export function questionRoutes(questions: Questions, signals: Signals): FastifyPluginAsyncTypebox {
+interface Dependencies {
+  questions: Questions;
+  signals: Signals;
+  waiters: QuestionWaiters;
+  writing: Writing;
+}
+
+export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTypebox {
+  const { questions, signals, waiters, writing } = dependencies;
+  const { write } = writing;
   const tags = ['questions'];
   return async app => {
     app.get(
@@ -27,13 +50,24 @@ export function questionRoutes(questions: Questions, signals: Signals): FastifyP
       {
         schema: {
           operationId: 'getQuestion',
-          summary: 'Read a question',
+          summary: 'Read a question; with wait, as soon as it has changed',
           tags,
           params: QuestionParams,
-          response: { 200: Ref(Question), ...problems('QUESTION_NOT_FOUND') },
+          querystring: WaitingQuestionQuery,
+          headers: IfNoneMatch,
+          response: { 200: Ref(Question), ...notModified, ...problems('QUESTION_NOT_FOUND') },
         },
       },
-      request => questions.get(request.params.question_id),
+      ({ params, query }, reply) => {
+        // An open question has version 1, so who names no version waits for its end.
+        const { wait = 0, after_version = 1 } = query;
+        if (wait === 0) return questions.get(params.question_id);
+        return waiters.wait(params.question_id, {
+          isNews: ({ version }) => version > after_version,
+          timeoutMs: wait * 1000,
+          signal: whileConnected(reply),
+        });
+      },
     );
 
     app.put(
@@ -44,6 +78,7 @@ export function questionRoutes(questions: Questions, signals: Signals): FastifyP
           summary: 'Answer a question, as a guidance_answer that names it would',
           tags,
           params: QuestionParams,
+          headers: ConditionalHeaders,
           body: Ref(Answer),
           response: {
             200: Ref(Question),
@@ -52,12 +87,18 @@ export function questionRoutes(questions: Questions, signals: Signals): FastifyP
               'ALREADY_ANSWERED',
               'QUESTION_CLOSED',
               'THREAD_CLOSED',
+              'PRECONDITION_FAILED',
               'INVALID_SELECTION',
             ),
           },
         },
       },
-      request => signals.answer(request.params.question_id, request.body),
+      (request, reply) =>
+        write(request, reply, async tx => {
+          const { params, body: given, headers } = request;
+          const body = await signals.answer(tx, params.question_id, given, ifMatch(headers));
+          return { status: 200, body };
+        }),
     );
 
     app.post(
@@ -68,15 +109,39 @@ export function questionRoutes(questions: Questions, signals: Signals): FastifyP
           summary: 'Withdraw an open question',
           tags,
           params: QuestionParams,
+          headers: IdempotentHeaders,
           body: Ref(Cancellation),
           response: {
             200: Ref(Question),
-            ...bodyProblems('QUESTION_NOT_FOUND', 'ALREADY_ANSWERED', 'QUESTION_CLOSED', 'THREAD_CLOSED'),
+            ...writeProblems('QUESTION_NOT_FOUND', 'ALREADY_ANSWERED', 'QUESTION_CLOSED', 'THREAD_CLOSED'),
           },
         },
       },
-      request =>
-        questions.cancel(request.params.question_id, request.body.actor ?? { type: 'operator', name: 'operator' }),
+      (request, reply) =>
+        write(request, reply, async tx => {
+          const actor = request.body.actor ?? { type: 'operator', name: 'operator' };
+          return { status: 200, body: await questions.cancel(tx, request.params.question_id, actor) };
+        }),
+    );
+
+    app.post(
+      '/questions/:question_id/acknowledge',
+      {
+        schema: {
+          operationId: 'acknowledgeQuestion',
+          summary: 'Say, as the asking agent, that what became of the question has arrived',
+          tags,
+          params: QuestionParams,
+          headers: IdempotentHeaders,
+          body: Ref(Acknowledgement),
+          response: { 200: Ref(Question), ...writeProblems('QUESTION_NOT_FOUND', 'QUESTION_OPEN') },
+        },
+      },
+      (request, reply) =>
+        write(request, reply, async tx => {
+          const body = await questions.acknowledge(tx, request.params.question_id, request.body.actor);
+          return { status: 200, body };
+        }),
     );
   };
 }

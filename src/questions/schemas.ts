@@ -1,6 +1,18 @@
 import { type Static, Type } from 'typebox';
 import { Actor } from '../actor.ts';
-import { Id, Name, Nullable, PageOf, pageQuery, Ref, Strict, Text, Timestamp, Version } from '../http/schemas.ts';
+import {
+  Id,
+  Name,
+  Nullable,
+  PageOf,
+  pageQuery,
+  Ref,
+  Strict,
+  Text,
+  Timestamp,
+  Version,
+  versionQuery,
+} from '../http/schemas.ts';
 import { priorities } from '../priority.ts';
 
 export const questionStates = ['open', 'answered', 'expired', 'cancelled', 'superseded'] as const;
@@ -72,6 +84,7 @@ export type Question = Static<typeof Question>;
 export const QuestionPage = PageOf(Question);
 
 export const QuestionParams = Strict({ question_id: Id });
+export const WaitingQuestionQuery = Strict(versionQuery);
 
 export const QuestionQuery = Strict({
   state: Type.Optional(Type.Enum([...questionStates])),
@@ -94,6 +107,11 @@ export const Answer = Strict(
   },
 );
 export type Answer = Static<typeof Answer>;
+
+export const Acknowledgement = Strict(
+  { actor: Type.Optional(Ref(Actor)) },
+  { $id: 'Acknowledgement', examples: [{ actor: { type: 'agent', name: 'builder' } }] },
+);
 
 export const Cancellation = Strict(
   { actor: Type.Optional(Ref(Actor)) },

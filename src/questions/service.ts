@@ -8,7 +8,7 @@ import { Refusal } from '../errors.ts';
 import type { Events } from '../events/service.ts';
 import { priorityRank } from '../priority.ts';
 import type { ThreadRow } from '../threads/thread.ts';
-import { assertOpenQuestion, closedAs, expired, type QuestionRow, toQuestion } from './question.ts';
+import { assertOpenQuestion, closedAs, expired, isForAgent, type QuestionRow, toQuestion } from './question.ts';
 import {
   countOpen,
   findQuestion,
@@ -69,7 +69,7 @@ export function createQuestions({ db, clock, events, control }: Dependencies) {
     const agent = await control.required(tx, run_id, agent_name);
     const details = next.state === 'expired' ? { default_applied: next.default_applied === 1 } : {};
     const closed = events.draft(agent.thread, actor, type, { question_id, ...details });
-    await control.commit(tx, agent, [closed], { closed: [question_id] });
+    await control.commit(tx, agent, [closed], { closed: [question_id], ended: 1 });
     await updateQuestion(tx, next);
     return next;
   }
@@ -103,13 +103,30 @@ export function createQuestions({ db, clock, events, control }: Dependencies) {
     },
 
     /** Cancelling twice is cancelling once. @throws Refusal QUESTION_NOT_FOUND, ALREADY_ANSWERED, QUESTION_CLOSED, THREAD_CLOSED */
-    async cancel(questionId: string, actor: Actor): Promise<Question> {
-      return db.write(async tx => {
-        const row = await required(tx, questionId);
-        if (row.state === 'cancelled') return view(tx, row);
-        assertOpenQuestion(row);
-        return view(tx, await close(tx, row, actor, 'forum.question.cancelled', closedAs(row, 'cancelled')));
-      });
+    async cancel(tx: Tx, questionId: string, actor: Actor): Promise<Question> {
+      const row = await required(tx, questionId);
+      if (row.state === 'cancelled') return view(tx, row);
+      assertOpenQuestion(row);
+      return view(tx, await close(tx, row, actor, 'forum.question.cancelled', closedAs(row, 'cancelled')));
+    },
+
+    /**
+     * The asking agent has what became of its question. Saying so again changes nothing.
+     * @throws Refusal QUESTION_NOT_FOUND, QUESTION_OPEN
+     */
+    async acknowledge(tx: Tx, questionId: string, actor: Actor | undefined): Promise<Question> {
+      const row = await required(tx, questionId);
+      if (row.state === 'open') {
+        throw new Refusal('QUESTION_OPEN', `The question ${questionId} is open; there is nothing to acknowledge yet.`);
+      }
+      if (row.acknowledged_at !== null) return view(tx, row);
+      const agent = await control.required(tx, row.run_id, row.agent_name);
+      const by = actor ?? { type: 'agent', name: row.agent_name };
+      const acknowledged = events.draft(agent.thread, by, 'forum.question.acknowledged', { question_id: questionId });
+      await control.commit(tx, agent, [acknowledged], { received: isForAgent(row.state) ? 1 : 0 });
+      const next = { ...row, acknowledged_at: acknowledged.occurred_at, version: row.version + 1 };
+      await updateQuestion(tx, next);
+      return view(tx, next);
     },
 
     /** Cancels all open questions of a control thread. */

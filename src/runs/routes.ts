@@ -1,13 +1,18 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
+import { whileConnected } from '../http/connection.ts';
+import { IfNoneMatch, notModified } from '../http/etags.ts';
 import { ConditionalHeaders, ifMatch } from '../http/preconditions.ts';
-import { bodyProblems, problems } from '../http/problems.ts';
+import { bodyProblems, problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
-import { NewBrief, Run, RunClosing, RunParams, RunQuery, RunSummaryPage } from './schemas.ts';
+import { IdempotentHeaders, type Writing } from '../http/writing.ts';
+import { NewBrief, Run, RunClosing, RunParams, RunQuery, RunSummaryPage, WaitingRunQuery } from './schemas.ts';
 import type { Runs } from './service.ts';
+import type { RunWaiters } from './waiting.ts';
 
 const operator = { type: 'operator', name: 'operator' } as const;
 
-export function runRoutes(runs: Runs): FastifyPluginAsyncTypebox {
+export function runRoutes(runs: Runs, waiters: RunWaiters, { write }: Writing): FastifyPluginAsyncTypebox {
   const tags = ['runs'];
   return async app => {
     app.put(
@@ -23,12 +28,14 @@ export function runRoutes(runs: Runs): FastifyPluginAsyncTypebox {
           response: { 200: Ref(Run), 201: Ref(Run), ...bodyProblems('RUN_CLOSED', 'PRECONDITION_FAILED') },
         },
       },
-      async ({ params, body, headers }, reply) => {
-        const { actor = operator } = body;
-        const { run, created } = await runs.brief(params.run_id, body, actor, ifMatch(headers));
-        if (created) reply.code(201).header('location', `/runs/${encodeURIComponent(run.run_id)}`);
-        return run;
-      },
+      (request, reply) =>
+        write(request, reply, async tx => {
+          const { params, body, headers } = request;
+          const { actor = operator } = body;
+          const { run, created } = await runs.brief(tx, params.run_id, body, actor, ifMatch(headers));
+          if (!created) return { status: 200, body: run };
+          return { status: 201, body: run, headers: { location: `/runs/${encodeURIComponent(run.run_id)}` } };
+        }),
     );
 
     app.get(
@@ -50,13 +57,25 @@ export function runRoutes(runs: Runs): FastifyPluginAsyncTypebox {
       {
         schema: {
           operationId: 'getRun',
-          summary: 'Read where a run stands, and whether it may be closed',
+          summary:
+            'Read where a run stands, and whether it may be closed; with wait, as soon as it has changed or may be',
           tags,
           params: RunParams,
-          response: { 200: Ref(Run), ...problems('RUN_NOT_FOUND') },
+          querystring: WaitingRunQuery,
+          headers: IfNoneMatch,
+          response: { 200: Ref(Run), ...notModified, ...problems('RUN_NOT_FOUND') },
         },
       },
-      request => runs.get(request.params.run_id),
+      ({ params, query }, reply) => {
+        const { wait = 0, after_version } = query;
+        if (wait === 0) return runs.get(params.run_id);
+        return waiters.wait(params.run_id, {
+          // Who names no version waits for the gate.
+          isNews: ({ version, gate }) => (after_version === undefined ? gate.ready : version > after_version),
+          timeoutMs: wait * 1000,
+          signal: whileConnected(reply),
+        });
+      },
     );
 
     app.post(
@@ -67,12 +86,16 @@ export function runRoutes(runs: Runs): FastifyPluginAsyncTypebox {
           summary: 'Close a run and its control threads, if nothing is in the way',
           tags,
           params: RunParams,
-          headers: ConditionalHeaders,
+          headers: Type.Object({ ...ConditionalHeaders.properties, ...IdempotentHeaders.properties }),
           body: Ref(RunClosing),
-          response: { 200: Ref(Run), ...bodyProblems('RUN_NOT_FOUND', 'GATE_BLOCKED', 'PRECONDITION_FAILED') },
+          response: { 200: Ref(Run), ...writeProblems('RUN_NOT_FOUND', 'GATE_BLOCKED', 'PRECONDITION_FAILED') },
         },
       },
-      ({ params, body, headers }) => runs.close(params.run_id, body.actor ?? operator, ifMatch(headers)),
+      (request, reply) =>
+        write(request, reply, async tx => {
+          const { params, body, headers } = request;
+          return { status: 200, body: await runs.close(tx, params.run_id, body.actor ?? operator, ifMatch(headers)) };
+        }),
     );
   };
 }

@@ -1,7 +1,19 @@
 import { type Static, Type } from 'typebox';
 import { Actor } from '../actor.ts';
 import { ControlState } from '../control/schemas.ts';
-import { Id, Name, Nullable, PageOf, pageQuery, Ref, Strict, Text, Timestamp, Version } from '../http/schemas.ts';
+import {
+  Id,
+  Name,
+  Nullable,
+  PageOf,
+  pageQuery,
+  Ref,
+  Strict,
+  Text,
+  Timestamp,
+  Version,
+  versionQuery,
+} from '../http/schemas.ts';
 import { Question } from '../questions/schemas.ts';
 
 export const runStatuses = ['closed', 'awaiting_guidance', 'completed', 'running'] as const;
@@ -134,6 +146,7 @@ export type RunSummary = Static<typeof RunSummary>;
 export const RunSummaryPage = PageOf(RunSummary);
 
 export const RunParams = Strict({ run_id: Name });
+export const WaitingRunQuery = Strict(versionQuery);
 
 export const RunQuery = Strict({
   status: Type.Optional(Type.Enum([...runStatuses])),

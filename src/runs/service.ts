@@ -82,6 +82,7 @@ export function createRuns({ db, events, threads, control, questions }: Dependen
   return {
     /** Files the brief in the place of the one before; the same again changes nothing. @throws Refusal RUN_CLOSED, PRECONDITION_FAILED */
     async brief(
+      tx: Tx,
       runId: string,
       body: NewBrief,
       actor: Actor,
@@ -89,43 +90,39 @@ export function createRuns({ db, events, threads, control, questions }: Dependen
     ): Promise<{ run: Run; created: boolean }> {
       const { ticket = null, title = null, done_criteria = null, agents = [] } = body;
       const brief: Brief = { ticket, title, done_criteria, agents: [...new Set(agents)] };
-      return db.write(async tx => {
-        const run = await control.run(tx, runId);
-        assertPrecondition(expected, run.version);
-        if (isDeepStrictEqual(briefOf(run), brief)) return { run: await view(tx, run), created: false };
-        if (run.closed_at !== null) throw runClosed(runId);
-        const briefed = draft({ ...run, ticket }, actor, 'forum.run.briefed', brief);
-        const [sequence = 0] = await events.append(tx, [briefed]);
-        const act = { sequence, occurred_at: briefed.occurred_at };
-        const next = withBrief(run, brief, await measured(tx, runId, brief), act);
-        await control.storeRun(tx, next);
-        return { run: await view(tx, next), created: run.version === 0 };
-      });
+      const run = await control.run(tx, runId);
+      assertPrecondition(expected, run.version);
+      if (isDeepStrictEqual(briefOf(run), brief)) return { run: await view(tx, run), created: false };
+      if (run.closed_at !== null) throw runClosed(runId);
+      const briefed = draft({ ...run, ticket }, actor, 'forum.run.briefed', brief);
+      const [sequence = 0] = await events.append(tx, [briefed]);
+      const act = { sequence, occurred_at: briefed.occurred_at };
+      const next = withBrief(run, brief, await measured(tx, runId, brief), act);
+      await control.storeRun(tx, next);
+      return { run: await view(tx, next), created: run.version === 0 };
     },
 
     /** Closes the run and its control threads; twice is once. @throws Refusal RUN_NOT_FOUND, PRECONDITION_FAILED, GATE_BLOCKED */
-    async close(runId: string, actor: Actor, expected: Precondition): Promise<Run> {
-      return db.write(async tx => {
-        const run = await required(tx, runId);
-        assertPrecondition(expected, run.version);
-        const { agents, gate, ...rest } = await view(tx, run);
-        if (run.closed_at !== null) return { agents, gate, ...rest };
-        if (!gate.ready) {
-          throw new Refusal('GATE_BLOCKED', `The run ${runId} cannot be closed yet: ${gate.reasons[0]?.detail}`, {
-            reasons: gate.reasons,
-          });
-        }
-        const closed = draft(run, actor, 'forum.run.closed', {});
-        const [sequence = 0] = await events.append(tx, [closed]);
-        for (const { thread_id } of agents) {
-          const thread = await threads.row(tx, thread_id);
-          const moved = threads.move(thread, 'closed', { ...closed, thread });
-          if (moved.length > 0) await threads.commit(tx, thread, moved);
-        }
-        const next = closedRun(run, { sequence, occurred_at: closed.occurred_at });
-        await control.storeRun(tx, next);
-        return view(tx, next);
-      });
+    async close(tx: Tx, runId: string, actor: Actor, expected: Precondition): Promise<Run> {
+      const run = await required(tx, runId);
+      assertPrecondition(expected, run.version);
+      const { agents, gate, ...rest } = await view(tx, run);
+      if (run.closed_at !== null) return { agents, gate, ...rest };
+      if (!gate.ready) {
+        throw new Refusal('GATE_BLOCKED', `The run ${runId} cannot be closed yet: ${gate.reasons[0]?.detail}`, {
+          reasons: gate.reasons,
+        });
+      }
+      const closed = draft(run, actor, 'forum.run.closed', {});
+      const [sequence = 0] = await events.append(tx, [closed]);
+      for (const { thread_id } of agents) {
+        const thread = await threads.row(tx, thread_id);
+        const moved = threads.move(thread, 'closed', { ...closed, thread });
+        if (moved.length > 0) await threads.commit(tx, thread, moved);
+      }
+      const next = closedRun(run, { sequence, occurred_at: closed.occurred_at });
+      await control.storeRun(tx, next);
+      return view(tx, next);
     },
 
     /** @throws Refusal RUN_NOT_FOUND */

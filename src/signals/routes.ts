@@ -1,11 +1,18 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { bodyProblems, problems } from '../http/problems.ts';
+import { whileConnected } from '../http/connection.ts';
+import { problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
-import { ControlSignalV1, Signal, SignalParams, SignalResult } from './schemas.ts';
+import { IdempotentHeaders, type Writing } from '../http/writing.ts';
+import type { QuestionWaiters } from '../questions/waiting.ts';
+import { ControlSignalV1, SendQuery, Signal, SignalParams, SignalResult } from './schemas.ts';
 import type { Signals } from './service.ts';
 import { assertSupportedVersion } from './signal.ts';
 
-export function signalRoutes(signals: Signals): FastifyPluginAsyncTypebox {
+export function signalRoutes(
+  signals: Signals,
+  waiters: QuestionWaiters,
+  { commit, revise, send }: Writing,
+): FastifyPluginAsyncTypebox {
   const tags = ['control signals'];
   return async app => {
     app.post(
@@ -16,15 +23,18 @@ export function signalRoutes(signals: Signals): FastifyPluginAsyncTypebox {
           operationId: 'sendControlSignal',
           summary: 'Send a control signal',
           tags,
+          querystring: SendQuery,
+          headers: IdempotentHeaders,
           body: Ref(ControlSignalV1),
           response: {
             200: Ref(SignalResult),
             201: Ref(SignalResult),
-            ...bodyProblems(
+            ...writeProblems(
               'QUESTION_NOT_FOUND',
               'THREAD_CLOSED',
               'STALE_ATTEMPT',
               'NO_OPEN_QUESTION',
+              'RUN_CLOSED',
               'AMBIGUOUS_ANSWER',
               'ALREADY_ANSWERED',
               'QUESTION_CLOSED',
@@ -36,9 +46,23 @@ export function signalRoutes(signals: Signals): FastifyPluginAsyncTypebox {
         },
       },
       async (request, reply) => {
-        const { created, ...result } = await signals.append(request.body);
-        reply.header('location', `/control-signals/${result.signal.signal_id}`);
-        return reply.code(created ? 201 : 200).send(result);
+        const committed = await commit(request, reply, async tx => {
+          const { created, ...body } = await signals.append(tx, request.body);
+          return answer(created ? 201 : 200, body);
+        });
+        const { wait = 0 } = request.query;
+        if (wait === 0) return send(reply, committed);
+        // Also a repeated request waits, for the question that the first one has asked.
+        const result: SignalResult = JSON.parse(committed.answer.body);
+        if (result.question?.state !== 'open') return send(reply, committed);
+        const { state } = await waiters.wait(result.question.question_id, {
+          isNews: question => question.state !== 'open',
+          timeoutMs: wait * 1000,
+          signal: whileConnected(reply),
+        });
+        if (state === 'open') return send(reply, committed);
+        const news = answer(201, await signals.refreshed(result));
+        return send(reply, { ...committed, answer: await revise(request, reply, committed.answer, news) });
       },
     );
 
@@ -56,4 +80,8 @@ export function signalRoutes(signals: Signals): FastifyPluginAsyncTypebox {
       request => signals.get(request.params.signal_id),
     );
   };
+}
+
+function answer(status: number, body: SignalResult) {
+  return { status, body, headers: { location: `/control-signals/${body.signal.signal_id}` } };
 }

@@ -1,7 +1,7 @@
 import { type Static, type TProperties, Type } from 'typebox';
 import { Actor } from '../actor.ts';
 import { ControlState, Evidence } from '../control/schemas.ts';
-import { componentName, Id, Name, Ref, Sequence, Strict, Text, Timestamp } from '../http/schemas.ts';
+import { componentName, Id, Name, Ref, Sequence, Strict, Text, Timestamp, waitQuery } from '../http/schemas.ts';
 import { priorities } from '../priority.ts';
 import { Option, Question } from '../questions/schemas.ts';
 import { Thread } from '../threads/schemas.ts';
@@ -131,9 +131,21 @@ export const Signal = Type.Object(
 export type Signal = Static<typeof Signal>;
 
 export const SignalResult = Type.Object(
-  { signal: Ref(Signal), thread: Ref(Thread), control: Ref(ControlState), question: Type.Optional(Ref(Question)) },
+  {
+    signal: Ref(Signal),
+    thread: Ref(Thread),
+    control: Ref(ControlState),
+    question: Type.Optional(Ref(Question)),
+    inbox: Type.Object({
+      unread: Type.Integer({
+        minimum: 0,
+        description: "The agent's questions that were answered, expired or cancelled and that it has not acknowledged.",
+      }),
+    }),
+  },
   { $id: 'SignalResult', description: 'The stored signal and what it led to.' },
 );
 export type SignalResult = Static<typeof SignalResult>;
 
 export const SignalParams = Strict({ signal_id: Id });
+export const SendQuery = Strict(waitQuery);

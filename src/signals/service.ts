@@ -6,6 +6,7 @@ import { type ControlChange, openQuestions } from '../control/state.ts';
 import type { Database, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import type { EventDraft, Events } from '../events/service.ts';
+import { assertPrecondition, type Precondition } from '../precondition.ts';
 import { priorityRank } from '../priority.ts';
 import {
   answered,
@@ -50,11 +51,7 @@ interface Dependencies {
  */
 export function createSignals({ db, events, control, questions }: Dependencies) {
   /** @throws Refusal; a refused signal leaves no trace */
-  async function append(signal: ControlSignalV1): Promise<Accepted> {
-    return db.write(tx => appendIn(tx, signal));
-  }
-
-  async function appendIn(tx: Tx, signal: ControlSignalV1): Promise<Accepted> {
+  async function append(tx: Tx, signal: ControlSignalV1): Promise<Accepted> {
     const actor = signal.actor ?? defaultActor(signal);
     const agent = await control.load(tx, signal.run_id, signal.agent_name, actor, signal.ticket ?? null);
     switch (signal.control_type) {
@@ -120,7 +117,7 @@ export function createSignals({ db, events, control, questions }: Dependencies) 
     cause.payload.question_id = question_id;
     const { answer, selected = [] } = signal;
     const closed = events.follow(cause, 'forum.question.answered', { question_id, answer, selected });
-    const committed = await control.commit(tx, agent, [cause, closed], { closed: [question_id] });
+    const committed = await control.commit(tx, agent, [cause, closed], { closed: [question_id], ended: 1 });
 
     const row = answered(question, signal, actor, cause.occurred_at, committed.sequence);
     await questions.update(tx, row);
@@ -192,6 +189,7 @@ export function createSignals({ db, events, control, questions }: Dependencies) 
       signal: toSignal({ ...cause, ...cause.thread, sequence, occurred_at: toTimestamp(cause.occurred_at) }),
       thread: toThread(agent.thread),
       control: await control.view(tx, agent),
+      inbox: { unread: agent.control.unread },
       ...(question && { question: await questions.view(tx, question) }),
     };
   }
@@ -204,29 +202,43 @@ export function createSignals({ db, events, control, questions }: Dependencies) 
       signal: toSignal(stored),
       thread: toThread(agent.thread),
       control: await control.view(tx, agent),
+      inbox: { unread: agent.control.unread },
       question: await questions.view(tx, question),
     };
   }
 
   return {
     append,
-    appendIn,
 
-    /** The same effect as a `guidance_answer` that names the question. @throws Refusal */
-    async answer(questionId: string, { actor, ...given }: Answer): Promise<Question> {
-      return db.write(async tx => {
-        const { run_id, agent_name } = await questions.required(tx, questionId);
-        const signal: GuidanceAnswer = {
-          schema_version: 1,
-          control_type: 'guidance_answer',
-          run_id,
-          agent_name,
-          in_reply_to: questionId,
-          ...given,
-          ...(actor && { actor }),
+    /** The same effect as a `guidance_answer` that names the question. @throws Refusal, PRECONDITION_FAILED among others */
+    async answer(tx: Tx, questionId: string, { actor, ...given }: Answer, expected: Precondition): Promise<Question> {
+      const { run_id, agent_name, version } = await questions.required(tx, questionId);
+      assertPrecondition(expected, version);
+      const signal: GuidanceAnswer = {
+        schema_version: 1,
+        control_type: 'guidance_answer',
+        run_id,
+        agent_name,
+        in_reply_to: questionId,
+        ...given,
+        ...(actor && { actor }),
+      };
+      const { question } = await append(tx, signal);
+      return question as Question;
+    },
+
+    /** The answer to a signal with everything beside the signal as it is now. */
+    async refreshed({ signal }: SignalResult): Promise<SignalResult> {
+      return db.snapshot(async reader => {
+        const agent = await control.required(reader, signal.run_id, signal.agent_name);
+        const question = signal.question_id && (await questions.required(reader, signal.question_id));
+        return {
+          signal,
+          thread: toThread(agent.thread),
+          control: await control.view(reader, agent),
+          inbox: { unread: agent.control.unread },
+          ...(question && { question: await questions.view(reader, question) }),
         };
-        const { question } = await appendIn(tx, signal);
-        return question as Question;
       });
     },
 

@@ -1,7 +1,9 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { IfNoneMatch, notModified } from '../http/etags.ts';
 import { ConditionalHeaders, ifMatch } from '../http/preconditions.ts';
-import { bodyProblems, problems } from '../http/problems.ts';
+import { bodyProblems, problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
+import { IdempotentHeaders, type Writing } from '../http/writing.ts';
 import type { ThreadLists } from './lists.ts';
 import {
   NewPost,
@@ -20,7 +22,7 @@ import {
 } from './schemas.ts';
 import type { Threads } from './service.ts';
 
-export function threadRoutes(threads: Threads, lists: ThreadLists): FastifyPluginAsyncTypebox {
+export function threadRoutes(threads: Threads, lists: ThreadLists, { write }: Writing): FastifyPluginAsyncTypebox {
   const tags = ['threads'];
   return async app => {
     app.post(
@@ -30,19 +32,21 @@ export function threadRoutes(threads: Threads, lists: ThreadLists): FastifyPlugi
           operationId: 'openThread',
           summary: 'Open a thread',
           tags,
+          headers: IdempotentHeaders,
           body: Ref(NewThread),
           response: {
             200: Ref(Thread),
             201: Ref(Thread),
-            ...bodyProblems('THREAD_EXISTS', 'RESERVED_THREAD_ID'),
+            ...writeProblems('THREAD_EXISTS', 'RESERVED_THREAD_ID'),
           },
         },
       },
-      async (request, reply) => {
-        const { thread, created } = await threads.open(request.body);
-        if (created) reply.code(201).header('location', `/threads/${thread.thread_id}`);
-        return thread;
-      },
+      (request, reply) =>
+        write(request, reply, async tx => {
+          const { thread, created } = await threads.open(tx, request.body);
+          if (!created) return { status: 200, body: thread };
+          return { status: 201, body: thread, headers: { location: `/threads/${thread.thread_id}` } };
+        }),
     );
 
     app.get(
@@ -69,7 +73,8 @@ export function threadRoutes(threads: Threads, lists: ThreadLists): FastifyPlugi
           tags,
           params: ThreadParams,
           querystring: ViewerQuery,
-          response: { 200: Ref(Thread), ...problems('THREAD_NOT_FOUND') },
+          headers: IfNoneMatch,
+          response: { 200: Ref(Thread), ...notModified, ...problems('THREAD_NOT_FOUND') },
         },
       },
       request => threads.get(request.params.thread_id, request.query.viewer),
@@ -91,7 +96,11 @@ export function threadRoutes(threads: Threads, lists: ThreadLists): FastifyPlugi
           },
         },
       },
-      request => threads.change(request.params.thread_id, request.body, ifMatch(request.headers)),
+      (request, reply) =>
+        write(request, reply, async tx => {
+          const { params, body, headers } = request;
+          return { status: 200, body: await threads.change(tx, params.thread_id, body, ifMatch(headers)) };
+        }),
     );
 
     app.put(
@@ -102,11 +111,17 @@ export function threadRoutes(threads: Threads, lists: ThreadLists): FastifyPlugi
           summary: 'Say how far a viewer has seen a thread; marks only move forward',
           tags,
           params: ReadParams,
+          headers: ConditionalHeaders,
           body: Ref(SeenMark),
-          response: { 200: Ref(Thread), ...bodyProblems('THREAD_NOT_FOUND') },
+          response: { 200: Ref(Thread), ...bodyProblems('THREAD_NOT_FOUND', 'PRECONDITION_FAILED') },
         },
       },
-      ({ params, body }) => threads.markSeen(params.thread_id, params.viewer, body.sequence),
+      (request, reply) =>
+        write(request, reply, async tx => {
+          const { params, body, headers } = request;
+          const { thread_id, viewer } = params;
+          return { status: 200, body: await threads.markSeen(tx, thread_id, viewer, body.sequence, ifMatch(headers)) };
+        }),
     );
 
     app.get(
@@ -132,17 +147,19 @@ export function threadRoutes(threads: Threads, lists: ThreadLists): FastifyPlugi
           summary: 'Reply in a thread, and set its state with the same request if wanted',
           tags,
           params: ThreadParams,
+          headers: IdempotentHeaders,
           body: Ref(NewPost),
           response: {
             201: Ref(PostAndThread),
-            ...bodyProblems('THREAD_NOT_FOUND', 'THREAD_CLOSED', 'TRANSITION_NOT_ALLOWED'),
+            ...writeProblems('THREAD_NOT_FOUND', 'THREAD_CLOSED', 'TRANSITION_NOT_ALLOWED'),
           },
         },
       },
-      async (request, reply) => {
-        const answer = await threads.addPost(request.params.thread_id, request.body);
-        return reply.code(201).header('location', `/threads/${answer.thread.thread_id}/posts`).send(answer);
-      },
+      (request, reply) =>
+        write(request, reply, async tx => {
+          const body = await threads.addPost(tx, request.params.thread_id, request.body);
+          return { status: 201, body, headers: { location: `/threads/${body.thread.thread_id}/posts` } };
+        }),
     );
   };
 }

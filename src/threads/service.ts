@@ -69,7 +69,8 @@ export function createThreads(dependencies: Dependencies) {
     return stepsTo(row, to, openQuestions).map(([type, payload]) => events.follow(cause, type, payload));
   }
 
-  async function openIn(tx: Tx, body: NewThread): Promise<{ thread: Thread; created: boolean }> {
+  /** A repeated `thread_id` with the same content answers its thread. @throws Refusal RESERVED_THREAD_ID, THREAD_EXISTS */
+  async function open(tx: Tx, body: NewThread): Promise<{ thread: Thread; created: boolean }> {
     const { actor, title, ticket = null, run_id = null, agent_name = null, priority = 'normal' } = body;
     if (body.thread_id?.startsWith(CONTROL_PREFIX)) {
       throw new Refusal('RESERVED_THREAD_ID', `Ids that begin with ${CONTROL_PREFIX} belong to control threads.`);
@@ -106,7 +107,8 @@ export function createThreads(dependencies: Dependencies) {
     );
   }
 
-  async function addPostIn(tx: Tx, threadId: string, { body, actor, state }: NewPost): Promise<PostAndThread> {
+  /** Adds a post and, if the reply says so, moves the thread. @throws Refusal THREAD_NOT_FOUND, THREAD_CLOSED, TRANSITION_NOT_ALLOWED */
+  async function addPost(tx: Tx, threadId: string, { body, actor, state }: NewPost): Promise<PostAndThread> {
     const known = found(await findThread(tx, threadId), threadId);
     if (isClosed(known))
       throw new Refusal('THREAD_CLOSED', `The thread ${threadId} is closed; it takes no more posts.`);
@@ -121,11 +123,12 @@ export function createThreads(dependencies: Dependencies) {
     return { post: toPost(view), thread: toThread(thread) };
   }
 
-  async function changeIn(tx: Tx, threadId: string, change: ThreadChange, expected?: Precondition): Promise<Thread> {
+  /** Changes state, priority and assignee together. @throws Refusal THREAD_NOT_FOUND, PRECONDITION_FAILED, THREAD_CLOSED, TRANSITION_NOT_ALLOWED */
+  async function change(tx: Tx, threadId: string, wanted: ThreadChange, expected?: Precondition): Promise<Thread> {
     const known = found(await findThread(tx, threadId), threadId);
     assertPrecondition(expected, known.version);
-    const row = isClosed(known) ? known : await readyFor(tx, known, change.state, change.actor);
-    const drafts = changes(row, change);
+    const row = isClosed(known) ? known : await readyFor(tx, known, wanted.state, wanted.actor);
+    const drafts = changes(row, wanted);
     if (drafts.length === 0) return toThread(row);
     if (isClosed(row))
       throw new Refusal('THREAD_CLOSED', `The thread ${threadId} is closed; it takes no more changes.`);
@@ -159,28 +162,24 @@ export function createThreads(dependencies: Dependencies) {
   return {
     commit,
     move,
-    openIn,
-    addPostIn,
-    changeIn,
+    open,
+    addPost,
+    change,
 
-    /** A repeated `thread_id` with the same content answers its thread. @throws Refusal RESERVED_THREAD_ID, THREAD_EXISTS */
-    open: (body: NewThread) => db.write(tx => openIn(tx, body)),
-
-    /** Adds a post and, if the reply says so, moves the thread. @throws Refusal THREAD_NOT_FOUND, THREAD_CLOSED, TRANSITION_NOT_ALLOWED */
-    addPost: (threadId: string, body: NewPost) => db.write(tx => addPostIn(tx, threadId, body)),
-
-    /** Changes state, priority and assignee together. @throws Refusal THREAD_NOT_FOUND, PRECONDITION_FAILED, THREAD_CLOSED, TRANSITION_NOT_ALLOWED */
-    change: (threadId: string, change: ThreadChange, expected: Precondition) =>
-      db.write(tx => changeIn(tx, threadId, change, expected)),
-
-    /** The viewer has seen the thread up to a sequence, or all of it. @throws Refusal THREAD_NOT_FOUND */
-    async markSeen(threadId: string, viewer: string, sequence = Number.MAX_SAFE_INTEGER): Promise<Thread> {
-      return db.write(async tx => {
-        const row = found(await findThread(tx, threadId), threadId);
-        // Only the newest event makes a difference: marks never go back, and up to there the thread stays unseen.
-        if (sequence >= row.last_sequence) await reads.mark(tx, viewer, row.place, placesOf(row.priority), isOccupied);
-        return withUnseen(tx, row, viewer);
-      });
+    /** The viewer has seen the thread up to a sequence, or all of it. @throws Refusal THREAD_NOT_FOUND, PRECONDITION_FAILED */
+    async markSeen(
+      tx: Tx,
+      threadId: string,
+      viewer: string,
+      sequence: number | undefined,
+      expected: Precondition,
+    ): Promise<Thread> {
+      const row = found(await findThread(tx, threadId), threadId);
+      assertPrecondition(expected, row.version);
+      // Only the newest event makes a difference: marks never go back, and up to there the thread stays unseen.
+      if (sequence === undefined || sequence >= row.last_sequence)
+        await reads.mark(tx, viewer, row.place, placesOf(row.priority), isOccupied);
+      return withUnseen(tx, row, viewer);
     },
 
     /** With a viewer, also whether it is unseen. @throws Refusal THREAD_NOT_FOUND */

@@ -1,16 +1,15 @@
-import type { HandlerDefinition } from '../bus/handler.ts';
 import { Id, Strict } from '../http/schemas.ts';
 import { NewPost } from '../threads/schemas.ts';
 import type { Threads } from '../threads/service.ts';
-import { command, type Validator } from './command.ts';
+import { type CommandHandler, command, type Validator } from './command.ts';
 
 /** As `POST /threads/{thread_id}/posts`. */
-export function addPost(validator: Validator, threads: Threads): HandlerDefinition {
+export function addPost(validator: Validator, threads: Threads): CommandHandler {
   return command(validator, {
     name: 'add_post',
     schema: Strict({ thread_id: Id, ...NewPost.properties }),
     async run(tx, { thread_id, ...body }) {
-      const { post } = await threads.addPostIn(tx, thread_id, body);
+      const { post } = await threads.addPost(tx, thread_id, body);
       return { thread_id, post_id: post.post_id };
     },
   });

@@ -1,5 +1,5 @@
 import type { Static, TSchema } from 'typebox';
-import type { HandlerDefinition } from '../bus/handler.ts';
+import type { Handler } from '../bus/handler.ts';
 import type { Tx } from '../db/database.ts';
 import { type ProblemItem, Refusal } from '../errors.ts';
 
@@ -17,19 +17,20 @@ interface Command<T extends TSchema> {
   run: (tx: Tx, payload: Static<T>) => Promise<Record<string, unknown>>;
 }
 
+/** A topic and what handles its messages. */
+export type CommandHandler = Pick<Handler, 'handle'> & { topic: string };
+
 /**
- * A handler that does what an HTTP call does, exactly once per message. What the call would refuse makes the message
- * dead at once, with the reason: no retry can help.
+ * Does what an HTTP call does, exactly once per message. What the call would refuse makes the message dead at once, with
+ * the reason: no retry can help.
  */
 export function command<T extends TSchema>(
   validator: Validator,
   { name, schema, precheck, run }: Command<T>,
-): HandlerDefinition {
+): CommandHandler {
   const faultsOf = validator(schema);
   return {
-    name: `forumbus/${name}`,
-    topics: [`forum.commands.${name}`],
-    transactional: true,
+    topic: `forum.commands.${name}`,
     async handle({ payload }, context, tx) {
       try {
         precheck?.(payload);
@@ -44,5 +45,5 @@ export function command<T extends TSchema>(
 }
 
 function describe(faults: ProblemItem[]): string {
-  return `${faults.map(({ pointer, detail }) => `payload${pointer} ${detail}`).join('; ')}.`;
+  return `${faults.map(({ pointer, detail }) => `payload${pointer} ${detail.replace(/\.$/, '')}`).join('; ')}.`;
 }

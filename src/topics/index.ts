@@ -13,12 +13,22 @@ interface Dependencies {
   validator: Validator;
 }
 
-/** The service's own handlers: what can be done over HTTP can be sent as a message, too. */
-export function createTopics({ threads, signals, validator }: Dependencies): HandlerDefinition[] {
-  return [
+/**
+ * The service's own handler: what can be done over HTTP can be sent as a message, too. It is one for all commands, so
+ * that they keep the order of their keys among each other also where somebody else's handler takes the same topics.
+ */
+export function createTopics({ threads, signals, validator }: Dependencies): HandlerDefinition {
+  const commands = [
     controlSignal(validator, signals),
     openThread(validator, threads),
     addPost(validator, threads),
     ...changeThread(validator, threads),
   ];
+  const byTopic = new Map(commands.map(({ topic, handle }) => [topic, handle]));
+  return {
+    name: 'forumbus',
+    topics: [...byTopic.keys()],
+    transactional: true,
+    handle: (message, context, tx) => byTopic.get(message.topic)?.(message, context, tx),
+  };
 }

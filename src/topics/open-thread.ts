@@ -1,16 +1,15 @@
-import type { HandlerDefinition } from '../bus/handler.ts';
 import { Ref } from '../http/schemas.ts';
 import { NewThread } from '../threads/schemas.ts';
 import type { Threads } from '../threads/service.ts';
-import { command, type Validator } from './command.ts';
+import { type CommandHandler, command, type Validator } from './command.ts';
 
 /** As `POST /threads`. */
-export function openThread(validator: Validator, threads: Threads): HandlerDefinition {
+export function openThread(validator: Validator, threads: Threads): CommandHandler {
   return command(validator, {
     name: 'open_thread',
     schema: Ref(NewThread),
     async run(tx, payload) {
-      const { thread } = await threads.openIn(tx, payload);
+      const { thread } = await threads.open(tx, payload);
       return { thread_id: thread.thread_id };
     },
   });

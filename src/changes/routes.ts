@@ -1,0 +1,62 @@
+import { Readable } from 'node:stream';
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { FastifyReply } from 'fastify';
+import { Type } from 'typebox';
+import type { Events } from '../events/service.ts';
+import { whileConnected } from '../http/connection.ts';
+import { badHeader, problems } from '../http/problems.ts';
+import type { ChangeFeed } from './feed.ts';
+import { StreamHeaders, StreamQuery } from './schemas.ts';
+import { eventStream } from './stream.ts';
+
+interface Dependencies {
+  feed: ChangeFeed;
+  events: Events;
+  /** Aborted when the service stops. */
+  ending: AbortSignal;
+}
+
+const EXAMPLE =
+  'id: 2\nevent: forum.control.signal\ndata: {"event_id":"evt_019a3f6e2b7c7d0f8a4c1f2e3d4c5b6a","sequence":2}\n\n';
+
+export function changeRoutes({ feed, events, ending }: Dependencies): FastifyPluginAsyncTypebox {
+  return async app => {
+    app.get(
+      '/events/stream',
+      {
+        // Answering HEAD would read a stream that has no end.
+        exposeHeadRoute: false,
+        schema: {
+          operationId: 'streamEvents',
+          summary: 'Follow the event log: server-sent events from a sequence on, each with its sequence as id',
+          tags: ['events'],
+          querystring: StreamQuery,
+          headers: StreamHeaders,
+          response: {
+            200: {
+              description: 'The events.',
+              content: { 'text/event-stream': { schema: Type.String({ examples: [EXAMPLE] }) } },
+            },
+            ...problems(),
+          },
+        },
+      },
+      async (request, reply) => {
+        const { after = 0, ...filter } = request.query;
+        const signal = AbortSignal.any([whileConnected(reply), ending]);
+        const from = lastEventId(request.headers['last-event-id']) ?? after;
+        const frames = eventStream({ feed, events, filter, after: from, signal });
+        reply.header('content-type', 'text/event-stream; charset=utf-8').header('cache-control', 'no-store');
+        void (reply as FastifyReply).send(Readable.from(frames, { highWaterMark: 1 }));
+        return reply;
+      },
+    );
+  };
+}
+
+/** @throws Refusal VALIDATION_FAILED if it is no sequence */
+function lastEventId(header: string | undefined): number | undefined {
+  if (header === undefined || header === '') return undefined;
+  if (/^\d{1,15}$/.test(header)) return Number(header);
+  throw badHeader('last-event-id', 'must be a sequence');
+}

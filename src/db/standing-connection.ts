@@ -1,0 +1,85 @@
+import pg from 'pg';
+import type { Logger } from '../logging.ts';
+
+/** The first and the longest pause before a broken connection is made anew. Milliseconds. */
+const RECONNECT_MS = { first: 100, longest: 5000 };
+/** How often the connection is tried, and how long the server may take to answer. Milliseconds. */
+const HEARTBEAT_MS = 5000;
+
+/** A connection that is there all the time, for what hangs on a session: locks and notifications. */
+export interface StandingConnection {
+  open(): Promise<void>;
+  /** Does nothing while the connection is down. */
+  query(text: string, values: unknown[]): Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
+ * Keeps one connection to PostgreSQL. One that breaks, or that does not answer a heartbeat (a connection can die without
+ * a sound), is made anew.
+ * @param setUp makes a new connection ready
+ */
+export function standingConnection(
+  url: string,
+  log: Logger,
+  setUp: (client: pg.Client) => Promise<void>,
+): StandingConnection {
+  let client: pg.Client | undefined;
+  let retry: NodeJS.Timeout | undefined;
+  let heartbeat: NodeJS.Timeout | undefined;
+  let pause = RECONNECT_MS.first;
+
+  async function connect(): Promise<void> {
+    const next = new pg.Client({
+      connectionString: url,
+      keepAlive: true,
+      application_name: 'forumbus standing',
+      connectionTimeoutMillis: HEARTBEAT_MS,
+      query_timeout: HEARTBEAT_MS,
+    });
+    next.on('error', error => log.warn({ err: error }, 'the standing connection broke'));
+    next.once('end', () => lost(next));
+    try {
+      await next.connect();
+      await setUp(next);
+    } catch (error) {
+      next.end().catch(() => {});
+      throw error;
+    }
+    client = next;
+    pause = RECONNECT_MS.first;
+    heartbeat = setInterval(() => {
+      next.query('select 1').catch(() => lost(next));
+    }, HEARTBEAT_MS).unref();
+  }
+
+  function lost(which: pg.Client): void {
+    if (client !== which) return;
+    client = undefined;
+    clearInterval(heartbeat);
+    // Nobody waits for it: the other side may be gone.
+    which.end().catch(() => {});
+    reconnectLater();
+  }
+
+  function reconnectLater(): void {
+    retry = setTimeout(() => connect().catch(reconnectLater), pause).unref();
+    pause = Math.min(pause * 2, RECONNECT_MS.longest);
+  }
+
+  return {
+    open: connect,
+
+    async query(text, values) {
+      await client?.query(text, values);
+    },
+
+    async close() {
+      clearTimeout(retry);
+      clearInterval(heartbeat);
+      const last = client;
+      client = undefined;
+      await last?.end();
+    },
+  };
+}

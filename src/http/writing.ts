@@ -1,0 +1,138 @@
+import { createHash } from 'node:crypto';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { Type } from 'typebox';
+import type { Database, Tx } from '../db/database.ts';
+import { etagOf } from './etags.ts';
+import { badHeader } from './problems.ts';
+
+/** What a write answers. */
+interface Answer {
+  status: number;
+  body: unknown;
+  headers?: Record<string, string>;
+}
+
+/** An answer in the bytes that leave the service. */
+interface StoredAnswer {
+  status: number;
+  headers: Record<string, string>;
+  body: string;
+}
+
+interface RepeatableRequest {
+  caller: string;
+  key: string;
+  fingerprint: string;
+}
+
+interface Keys {
+  find(tx: Tx, request: RepeatableRequest): Promise<StoredAnswer | undefined>;
+  once(
+    tx: Tx,
+    request: RepeatableRequest,
+    work: () => Promise<StoredAnswer>,
+  ): Promise<{ answer: StoredAnswer; replayed: boolean }>;
+  put(tx: Tx, request: RepeatableRequest, answer: StoredAnswer): Promise<void>;
+}
+
+export type Writing = ReturnType<typeof createWriting>;
+
+/** The header of every POST that writes. */
+export const IdempotentHeaders = Type.Object({
+  'idempotency-key': Type.Optional(
+    Type.String({
+      description:
+        'Makes the request safe to repeat for 24 hours: the same key and body are answered as before, without a second effect.',
+    }),
+  ),
+});
+
+/**
+ * How routes write: one transaction per request. With an idempotency key the answer is stored in it, and a repeated
+ * request gets that, byte for byte.
+ */
+export function createWriting({ db, keys }: { db: Database; keys: Keys }) {
+  /** As {@link write}; the answer is not sent yet. */
+  async function commit(request: FastifyRequest, reply: FastifyReply, work: (tx: Tx) => Promise<Answer>) {
+    const repeatable = repeatableRequest(request);
+    if (!repeatable) return { answer: serialized(reply, await db.write(work)), replayed: false };
+    return db.write(tx => keys.once(tx, repeatable, async () => serialized(reply, await work(tx))));
+  }
+
+  // A handler may return a reply that it has sent, but Fastify's types want its answer to fit the schemas.
+  function send(reply: FastifyReply, { answer, replayed }: { answer: StoredAnswer; replayed: boolean }): undefined {
+    if (replayed) reply.header('idempotency-replayed', 'true');
+    return reply
+      .code(answer.status)
+      .headers(answer.headers)
+      .type('application/json; charset=utf-8')
+      .serializer((text: string) => text)
+      .send(answer.body) as unknown as undefined;
+  }
+
+  return {
+    commit,
+    send,
+
+    /** Runs `work` in a transaction and sends its answer. @throws Refusal, and then nothing is stored */
+    async write(request: FastifyRequest, reply: FastifyReply, work: (tx: Tx) => Promise<Answer>): Promise<undefined> {
+      return send(reply, await commit(request, reply, work));
+    },
+
+    /**
+     * Another answer to a request than the one that was committed; a repeated one gets it from now on. If somebody who
+     * repeats the request has been faster, his answer is everybody's.
+     */
+    async revise(
+      request: FastifyRequest,
+      reply: FastifyReply,
+      committed: StoredAnswer,
+      answer: Answer,
+    ): Promise<StoredAnswer> {
+      const revised = serialized(reply, answer);
+      const repeatable = repeatableRequest(request);
+      if (!repeatable) return revised;
+      return db.write(async tx => {
+        const stored = await keys.find(tx, repeatable);
+        if (stored && stored.body !== committed.body) return stored;
+        await keys.put(tx, repeatable, revised);
+        return revised;
+      });
+    },
+  };
+}
+
+// In quotes, or bare and then with no quote at either end.
+const KEY = /^(?:"([\x21-\x7e]{1,255})"|((?!")[\x21-\x7e]{1,255}(?<!")))$/;
+
+/** Serialized by the schema of its status, as Fastify would. */
+function serialized(reply: FastifyReply, { status, body, headers = {} }: Answer): StoredAnswer {
+  const etag = etagOf(body);
+  const all = etag === undefined ? headers : { ...headers, etag };
+  return { status, headers: all, body: String(reply.code(status).serialize(body)) };
+}
+
+/** @throws Refusal VALIDATION_FAILED if the key is no key */
+function repeatableRequest(request: FastifyRequest): RepeatableRequest | undefined {
+  const { 'idempotency-key': header } = request.headers;
+  if (header === undefined || request.method !== 'POST') return undefined;
+  const [, quoted, bare] = KEY.exec(String(header)) ?? [];
+  const key = quoted ?? bare;
+  if (key === undefined) {
+    throw badHeader('idempotency-key', 'must be 1 to 255 visible ASCII characters, in quotes or bare');
+  }
+  const [path] = request.url.split('?');
+  const content = `${request.method} ${path}\n${canonical(request.body)}`;
+  return { caller: 'anonymous', key, fingerprint: createHash('sha256').update(content).digest('base64url') };
+}
+
+/** JSON with the members of objects in one order: who repeats a request need not repeat their order. */
+function canonical(value: unknown): string {
+  return (
+    JSON.stringify(value, (_name, part) =>
+      typeof part === 'object' && part !== null && !Array.isArray(part)
+        ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
+        : part,
+    ) ?? ''
+  );
+}

@@ -1,0 +1,17 @@
+import type { ChangeFeed } from '../changes/feed.ts';
+import { Waiters } from '../changes/waiters.ts';
+import type { Question } from './schemas.ts';
+import type { Questions } from './service.ts';
+
+export type QuestionWaiters = Waiters<Question>;
+
+/** Those who wait for what becomes of a question. */
+export function createQuestionWaiters(feed: ChangeFeed, questions: Questions, ending: AbortSignal): QuestionWaiters {
+  return new Waiters({
+    feed,
+    ending,
+    read: questionId => questions.get(questionId),
+    concerns: ({ event_type, payload }) =>
+      event_type.startsWith('forum.question.') ? String(payload.question_id) : undefined,
+  });
+}

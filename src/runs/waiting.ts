@@ -1,0 +1,11 @@
+import type { ChangeFeed } from '../changes/feed.ts';
+import { Waiters } from '../changes/waiters.ts';
+import type { Run } from './schemas.ts';
+import type { Runs } from './service.ts';
+
+export type RunWaiters = Waiters<Run>;
+
+/** Those who wait for a run's gate. */
+export function createRunWaiters(feed: ChangeFeed, runs: Runs, ending: AbortSignal): RunWaiters {
+  return new Waiters({ feed, ending, read: runId => runs.get(runId), concerns: ({ run_id }) => run_id ?? undefined });
+}
