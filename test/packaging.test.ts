@@ -3,8 +3,9 @@ import { once } from 'node:events';
 import { cp, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import packageJson from '../package.json' with { type: 'json' };
+import { settings } from '../src/config.ts';
 import { scratchFolder } from './helpers/engines.ts';
 import { forThisTest } from './helpers/process.ts';
 
@@ -132,6 +133,58 @@ it('keeps its data in the volume and listens on all addresses of the container',
 it('leaves out of the build what the image does not need, and nothing that it does', () => {
   expect(ignored).toEqual(expect.arrayContaining(['node_modules', 'data', '.git', 'test']));
   expect(copied.filter(source => ignored.includes(source.replace('./', '')))).toEqual([]);
+});
+
+describe('compose.yaml', async () => {
+  const compose = await readFile(join(root, 'compose.yaml'), 'utf8');
+  /** The text below each key of this indentation, by key. */
+  const sections = (text: string, indent: number) =>
+    new Map(
+      [...text.matchAll(new RegExp(`^ {${indent}}([\\w-]+):(.*(?:\\n(?: {${indent + 1}}.*)?)*)`, 'gm'))].map(
+        ([, key = '', rest = '']) => [key, rest],
+      ),
+    );
+  const services = sections(sections(compose, 0).get('services') ?? '', 2);
+  const common = sections(compose, 0).get('x-forumbus') ?? '';
+
+  // No YAML library is at hand; these are the mistakes that are easily made and that a parser would refuse.
+  it('is YAML: no tabs, even indentation, balanced brackets, each alias with its anchor', () => {
+    expect(compose).not.toMatch(/\t| $/m);
+    const lines = compose.split('\n').filter(line => !/^\s*(#|$)/.test(line));
+    for (const line of lines) {
+      expect(line).toMatch(/^( {2})*(- \S.*|\S.*: \S.*|\S*:( &\w+)?)$/);
+      expect(line.split('[').length).toBe(line.split(']').length);
+      expect((line.match(/"/g) ?? []).length % 2).toBe(0);
+    }
+    const anchors = [...compose.matchAll(/&(\w+)/g)].map(([, name]) => name);
+    for (const [, alias] of compose.matchAll(/: \*(\w+)/g)) expect(anchors).toContain(alias);
+  });
+
+  it('has two instances, on ports of their own, that share one PostgreSQL', () => {
+    expect([...services.keys()]).toEqual(['forumbus-1', 'forumbus-2', 'postgres']);
+    const ports = ['forumbus-1', 'forumbus-2'].map(name => {
+      const service = services.get(name) ?? '';
+      expect(service).toMatch(/<<: \*forumbus\n/);
+      return /ports: \["127\.0\.0\.1:(\d+):4010"\]/.exec(service)?.[1];
+    });
+    expect(new Set(ports).size).toBe(2);
+    expect(ports).not.toContain(undefined);
+    const { DATABASE_URL } = /(?<DATABASE_URL>postgres:\/\/.+)/.exec(common)?.groups ?? {};
+    const { POSTGRES_USER, POSTGRES_DB } = Object.fromEntries(
+      [...(services.get('postgres') ?? '').matchAll(/(POSTGRES_\w+): (\S+)/g)].map(([, name, value]) => [name, value]),
+    );
+    expect(DATABASE_URL).toContain(`//${POSTGRES_USER}:`);
+    expect(DATABASE_URL).toMatch(new RegExp(`@postgres:5432/${POSTGRES_DB}$`));
+  });
+
+  it('starts them when the database is healthy, and stops them with room for their grace', () => {
+    expect(common).toMatch(/depends_on:\n {4}postgres:\n {6}condition: service_healthy/);
+    expect(services.get('postgres')).toMatch(/healthcheck:\n {6}test: \["CMD", "pg_isready"/);
+    const grace = settings.find(({ name }) => name === 'SHUTDOWN_GRACE_MS')?.default;
+    const [, given = grace] = /SHUTDOWN_GRACE_MS: (\d+)/.exec(common) ?? [];
+    const [, seconds] = /stop_grace_period: (\d+)s/.exec(common) ?? [];
+    expect(Number(seconds) * 1000).toBeGreaterThan(Number(given));
+  });
 });
 
 /** `@scope/name` lies in the folder of its scope. */

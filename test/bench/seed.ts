@@ -93,8 +93,6 @@ async function seed(file: string, share: number): Promise<void> {
   const world = { services, chance, vocabulary: new Vocabulary(chance) };
   // Every act touches many indexes, and SQLite's 2 MB of pages would be read over and over.
   await services.db.write(tx => sql`pragma cache_size = -500000`.execute(tx.query));
-  // Its notes for undoing one statement go through a file otherwise, with dozens of system calls for every act.
-  await services.db.write(tx => sql`pragma temp_store = memory`.execute(tx.query));
   await play(services, chance, queueOf(world, share));
   await services.db.write(markSeen);
   await services.close();
@@ -137,8 +135,7 @@ async function play({ db }: Services, chance: Chance, queue: Story[]): Promise<v
   let said = performance.now();
   const more = () => going.length > 0 || next < queue.length;
   while (more()) {
-    // Those that need a write of their own wait for the end of this one: a commit for each would be most of the work.
-    const alone: { story: Story; act: () => Promise<unknown> }[] = [];
+    // Many acts in one write: a commit for each would be most of the work.
     const events = await db.write(async tx => {
       for (let count = 0; count < BATCH && more(); count += 1) {
         while (going.length < AT_ONCE && next < queue.length) {
@@ -147,18 +144,13 @@ async function play({ db }: Services, chance: Chance, queue: Story[]): Promise<v
         }
         const at = chance.integer(0, going.length - 1);
         const story = going[at] as Story;
-        const { value: act, done } = story.next();
-        if (typeof act === 'function') await act(tx);
+        const { value: act } = story.next();
+        if (act) await act(tx);
         else going.splice(at, 1);
-        if (!done && typeof act === 'object') alone.push({ story, act: act.alone });
         acts += 1;
       }
       return emptyOutbox(tx);
     });
-    for (const { story, act } of alone) {
-      await act();
-      going.push(story);
-    }
     if (performance.now() - said < 10_000) continue;
     said = performance.now();
     say(`${acts} acts, ${events} events, ${next} of ${queue.length} threads`);

@@ -4,8 +4,8 @@ import type { Services } from '../../src/services.ts';
 import type { ControlSignalV1 } from '../../src/signals/schemas.ts';
 import type { Chance, Vocabulary } from './vocabulary.ts';
 
-/** One call of a service: inside a write that it shares with others, or (`alone`) one that makes its own. */
-export type Act = ((tx: Tx) => Promise<unknown>) | { alone: () => Promise<unknown> };
+/** One call of a service. */
+export type Act = (tx: Tx) => Promise<unknown>;
 
 /** What happens in one thread, one act after the other. */
 export type Story = Generator<Act, void, void>;
@@ -99,7 +99,7 @@ export function* agentStory({ services, chance, vocabulary }: World, run: RunPla
     const title = vocabulary.text(5);
     const brief = { title, done_criteria: CRITERIA, agents: [...run.agents.keys()], ...(ticket && { ticket }) };
     run.begun = true;
-    yield { alone: () => services.runs.brief(run_id, brief, operator, undefined) };
+    yield tx => services.runs.brief(tx, run_id, brief, operator, undefined);
   }
   let question = '';
   let thread = '';
@@ -107,17 +107,17 @@ export function* agentStory({ services, chance, vocabulary }: World, run: RunPla
     const fields = signalFields(step, question);
     const signal = { schema_version: 1, run_id, agent_name, ...(ticket && { ticket }), ...fields } as ControlSignalV1;
     yield async tx => {
-      const stored = await services.signals.appendIn(tx, signal);
+      const stored = await services.signals.append(tx, signal);
       question = stored.question?.question_id ?? question;
       thread = stored.thread.thread_id;
     };
   }
   if (chance.flip(0.1)) {
     const assignee = chance.pick(people, 2);
-    yield tx => services.threads.changeIn(tx, thread, { assignee, actor: operator });
+    yield tx => services.threads.change(tx, thread, { assignee, actor: operator });
   }
   run.left -= 1;
-  if (run.left === 0 && run.closes) yield { alone: () => services.runs.close(run_id, operator, undefined) };
+  if (run.left === 0 && run.closes) yield tx => services.runs.close(tx, run_id, operator, undefined);
 
   function signalFields(step: Step, in_reply_to: string): Record<string, unknown> {
     const text = vocabulary.text(chance.integer(4, 20));
@@ -161,29 +161,28 @@ export function* discussionStory({ services: { threads }, chance, vocabulary }: 
       ...(agent_name && { agent_name }),
       ...(ticket && { ticket }),
     };
-    id = (await threads.openIn(tx, opening)).thread.thread_id;
+    id = (await threads.open(tx, opening)).thread.thread_id;
   };
-  for (let index = 0; index < posts; index += 1)
-    yield tx => threads.addPostIn(tx, id, { body: body(), actor: author() });
+  for (let index = 0; index < posts; index += 1) yield tx => threads.addPost(tx, id, { body: body(), actor: author() });
   const change = {
     ...(chance.flip(0.5) && { assignee: chance.pick(people, 2) }),
     ...(chance.flip(0.08) && { priority: chance.among(priorities) }),
   };
-  if (Object.keys(change).length > 0) yield tx => threads.changeIn(tx, id, { ...change, actor: operator });
+  if (Object.keys(change).length > 0) yield tx => threads.change(tx, id, { ...change, actor: operator });
   const state = chance.among(ends);
-  if (state === 'answered') yield tx => threads.addPostIn(tx, id, { body: body(), actor: operator, state });
-  else if (state !== 'new') yield tx => threads.changeIn(tx, id, { state, actor: operator });
+  if (state === 'answered') yield tx => threads.addPost(tx, id, { body: body(), actor: operator, state });
+  else if (state !== 'new') yield tx => threads.change(tx, id, { state, actor: operator });
 }
 
 /** One thread with very many posts. */
 export function* longStory({ services: { threads }, vocabulary }: World, thread_id: string, posts: number): Story {
   const actor: Actor = { type: 'agent', name: 'reporter' };
-  yield tx => threads.openIn(tx, { thread_id, title: 'Daily report', body: vocabulary.text(20), actor });
+  yield tx => threads.open(tx, { thread_id, title: 'Daily report', body: vocabulary.text(20), actor });
   const AT_ONCE = 20;
   for (let index = 0; index < posts; index += AT_ONCE) {
     yield async tx => {
       for (let one = 0; one < AT_ONCE; one += 1)
-        await threads.addPostIn(tx, thread_id, { body: vocabulary.text(20), actor });
+        await threads.addPost(tx, thread_id, { body: vocabulary.text(20), actor });
     };
   }
 }

@@ -6,10 +6,11 @@ import type { Engine } from '../../src/db/database.ts';
 import type { Answer } from '../helpers/app.ts';
 import { engines, scratchDatabase, scratchFolder } from '../helpers/engines.ts';
 import { handlersFolder } from '../helpers/handlers.ts';
+import { allItems } from '../helpers/pages.ts';
 import { forThisTest, type ServiceProcess, send, spawnService, startService } from '../helpers/process.ts';
 import { signal } from '../helpers/signals.ts';
 
-const KILLS = 20;
+const KILLS = 12;
 const CLIENTS = 6;
 const AGENTS_PER_CLIENT = 4;
 const seed = Number(process.env.TEST_SEED ?? Math.floor(Math.random() * 2 ** 32));
@@ -126,8 +127,9 @@ async function verify(service: ServiceProcess, accepted: Stored[], notes: string
   };
   await Promise.all(Array.from({ length: 8 }, read));
 
-  const events = await all(service, '/events?event_type=forum.control.signal');
-  const messages = await all(service, '/outbox?topic=forum.events.control.signal');
+  const get = (path: string) => service.send('GET', path);
+  const events = await allItems(get, '/events?event_type=forum.control.signal');
+  const messages = await allItems(get, '/outbox?topic=forum.events.control.signal');
   const logged = new Map(events.map(event => [event.payload.signal_id, event]));
   expect(accepted.filter(({ signal_id, sequence }) => logged.get(signal_id)?.sequence !== sequence)).toEqual([]);
   // One message per event, those included that were committed and never answered.
@@ -142,19 +144,6 @@ async function verify(service: ServiceProcess, accepted: Stored[], notes: string
   expect(events.filter(event => !sequences.has(event.sequence))).toEqual([]);
   // A killed handler's message comes again, but never after a later one of its lane.
   for (const lane of handled.values()) expect(lane).toEqual(lane.toSorted((a, b) => a - b));
-}
-
-/** Every item of a list. */
-async function all(service: ServiceProcess, path: string) {
-  // biome-ignore lint/suspicious/noExplicitAny: a test looks into whatever came back
-  const items: any[] = [];
-  let cursor: string | null = null;
-  do {
-    const page: Answer = await service.send('GET', `${path}&limit=200${cursor ? `&cursor=${cursor}` : ''}`);
-    items.push(...page.body.items);
-    cursor = page.body.next_cursor;
-  } while (cursor !== null);
-  return items;
 }
 
 /** Numbers from [0, 1) that are the same for the same seed (mulberry32). */

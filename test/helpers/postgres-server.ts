@@ -38,6 +38,15 @@ async function loadEmbeddedPostgres() {
   return EmbeddedPostgres;
 }
 
+const SETTINGS = {
+  unix_socket_directories: '',
+  listen_addresses: '127.0.0.1',
+  max_connections: 200,
+  // What is committed here survives a killed server, and need not survive a power cut.
+  fsync: 'off',
+  full_page_writes: 'off',
+};
+
 /** Starts a PostgreSQL server of its own, with an empty data folder that leaves with it. */
 export async function startPostgres(): Promise<{ url: string; stop: () => Promise<void> }> {
   const port = await freePort();
@@ -51,7 +60,7 @@ export async function startPostgres(): Promise<{ url: string; stop: () => Promis
     persistent: false,
     createPostgresUser: process.getuid?.() === 0,
     initdbFlags: ['--encoding=UTF8', '--locale=C'],
-    postgresFlags: ['-c', 'unix_socket_directories=', '-c', 'max_connections=200', '-c', 'listen_addresses=127.0.0.1'],
+    postgresFlags: Object.entries(SETTINGS).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
     onLog: () => {},
     onError: () => {},
   });

@@ -3,10 +3,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readConfig } from '../../src/config.ts';
 import type { Deliveries } from '../../src/outbox/deliveries.ts';
 import type { Delivery } from '../../src/outbox/delivery.ts';
-import type { Outbox } from '../../src/outbox/service.ts';
 import { createServices, type Services } from '../../src/services.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { engines, type Scratch, scratchDatabase } from '../helpers/engines.ts';
+import { inOwnWrites, type OwnWrites } from '../helpers/outbox.ts';
 import { sqlBeside } from '../helpers/sql.ts';
 
 /** What workers rely on, held by both engines. Time stands still unless a test moves it. */
@@ -14,7 +14,7 @@ describe.each(engines)('deliveries on %s', engine => {
   const LEASE = 30_000;
   let scratch: Scratch;
   let services: Services;
-  let outbox: Outbox;
+  let outbox: OwnWrites;
   let deliveries: Deliveries;
   let clock: ManualClock;
 
@@ -23,7 +23,7 @@ describe.each(engines)('deliveries on %s', engine => {
     scratch = await scratchDatabase(engine);
     const config = readConfig({ DATABASE_URL: scratch.url, LEASE_MS: String(LEASE), MAX_ATTEMPTS: '3', ROLE: 'http' });
     services = await createServices(config, pino({ level: 'silent' }), { clock });
-    outbox = services.outbox;
+    outbox = inOwnWrites(services.db, services.outbox);
     deliveries = services.deliveries;
     await services.start();
   });
@@ -350,7 +350,7 @@ describe.each(engines)('deliveries on %s', engine => {
     expect(await claim()).toEqual([]);
     expect(await outbox.get('a1')).toMatchObject({ status: 'pending', attempts: 0 });
     expect(await outbox.pausedTopics()).toEqual(['a.b']);
-    await deliveries.resume('a.b');
+    await services.db.write(tx => deliveries.resume(tx, 'a.b'));
     expect(ids(await claim())).toEqual(['a1']);
   });
 

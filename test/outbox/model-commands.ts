@@ -4,8 +4,9 @@ import { expect } from 'vitest';
 import type { Database } from '../../src/db/database.ts';
 import type { createDeliveries, Deliveries } from '../../src/outbox/deliveries.ts';
 import type { Delivery, MessageRow, Outcome } from '../../src/outbox/delivery.ts';
-import type { createOutbox, Outbox } from '../../src/outbox/service.ts';
+import type { createOutbox } from '../../src/outbox/service.ts';
 import type { ManualClock } from '../helpers/clock.ts';
+import { inOwnWrites, type OwnWrites } from '../helpers/outbox.ts';
 import {
   LEASE_MS,
   MAX_ATTEMPTS,
@@ -19,7 +20,7 @@ import {
 interface Real {
   db: Database;
   clock: ManualClock;
-  outbox: Outbox;
+  outbox: OwnWrites;
   workers: Deliveries[];
   startWorker: (name: string) => Deliveries;
   /** Whose leases may be taken back. */
@@ -63,13 +64,16 @@ export async function begin(db: Database, clock: ManualClock, makers: Makers) {
     wake() {
       real.wakes += 1;
     },
+    published() {
+      real.wakes += 1;
+    },
   };
   const startWorker = (workerName: string) =>
     makers.createDeliveries({ ...common, workerName, leaseMs: LEASE_MS, retentionMs: 0 });
   const real: Real = {
     db,
     clock,
-    outbox: makers.createOutbox({ ...common, maxAttempts: MAX_ATTEMPTS }),
+    outbox: inOwnWrites(db, makers.createOutbox({ ...common, maxAttempts: MAX_ATTEMPTS })),
     workers: WORKERS.map(startWorker),
     startWorker,
     missing: new Set(),
@@ -306,8 +310,8 @@ function pause(topic: string): Command {
 }
 
 function resume(topic: string, worker: number): Command {
-  return command(`resume(${topic}, ${worker})`, async (model, { outbox, workers }) => {
-    await workers[worker]?.resume(topic);
+  return command(`resume(${topic}, ${worker})`, async (model, { db, outbox, workers }) => {
+    await db.write(async tx => workers[worker]?.resume(tx, topic));
     model.resume(topic);
     expect(await outbox.pausedTopics()).toEqual([...model.paused].sort());
   });

@@ -70,13 +70,13 @@ describe.each(engines)('commands on %s', engine => {
     const config = readConfig({ DATABASE_URL, ROLE: 'http', LEASE_MS: String(LEASE_MS) });
     const services = await createServices(config, log, { clock });
     onTestFinished(services.close);
-    const { registry, deliveries, outbox } = services;
+    const { db, registry, deliveries, outbox } = services;
     const { settleWith } = deliveries;
     const dispatch = createDispatcher({ registry, clock, random: Math.random, log, settleWith, keptApart: new Set() });
     const never = new AbortController().signal;
     const opened = async () => (await services.events.list({ event_type: 'forum.thread.opened' })).items.length;
 
-    await outbox.publish({ topic: 'forum.commands.open_thread', payload: talk });
+    await db.write(tx => outbox.publish(tx, { topic: 'forum.commands.open_thread', payload: talk }));
     const [first] = await deliveries.claim(1);
     clock.advance(LEASE_MS + 1);
     const [second] = await deliveries.claim(1);
@@ -157,9 +157,10 @@ describe.each(engines)('commands on %s', engine => {
     const { items } = await read('/threads');
     expect(items).toMatchObject([{ title: 'Which region?', posts_count: 1 }]);
     const [{ thread_id }] = items;
-    expect(await message(`${id}~forumbus/open_thread`)).toMatchObject({ status: 'sent', result: { thread_id } });
+    expect(await message(`${id}~forumbus`)).toMatchObject({ status: 'sent', result: { thread_id } });
+    expect((await message(id)).result).toEqual({ thread_id });
     // They fail apart.
-    expect(await message(`${refused}~forumbus/add_post`)).toMatchObject({ status: 'dead', attempts: 1 });
+    expect(await message(`${refused}~forumbus`)).toMatchObject({ status: 'dead', attempts: 1 });
     expect(await message(`${refused}~test`)).toMatchObject({ status: 'sent', attempts: 1 });
   });
 });
