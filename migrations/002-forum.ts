@@ -118,6 +118,7 @@ export const forum: Migration = async (db, engine) => {
         ? [
             `create virtual table search_${name} using fts5(
                words, content = '', columnsize = 0, detail = 'none', prefix = '2 3 4 5', tokenize = 'ascii')`,
+            `create virtual table search_${name}_words using fts5vocab('search_${name}', 'row')`,
           ]
         : [
             `create table search_${name} (rowid bigint primary key, words tsvector not null)`,

@@ -25,13 +25,33 @@ export async function findTexts(
 ): Promise<number[]> {
   const matches =
     engine === 'sqlite'
-      ? sql`${sql.ref(place)} match ${words.map(word => `"${word}"${isPrefix(word) ? ' *' : ''}`).join(' ')}`
+      ? sql`${sql.ref(place)} match ${(await Promise.all(words.map(word => termOf(reader, place, word)))).join(' AND ')}`
       : sql`words @@ ${words.map(word => `'${word}'${isPrefix(word) ? ':*' : ''}`).join(' & ')}::tsquery`;
   const { rows } = await sql<{ rowid: number }>`
     select rowid from ${sql.table(place)}
     where ${matches} and rowid > ${above} and rowid < ${below}
     order by rowid desc limit ${limit}`.execute(reader.query);
   return rows.map(row => row.rowid);
+}
+
+/** Beginnings of words up to this length are in an index of their own on SQLite. */
+const INDEXED_PREFIX = 5;
+/** Words with one beginning that are asked for one by one. */
+const WORDS_EXPANDED = 8;
+
+/**
+ * What FTS5 is asked for a word. A beginning that is in no index makes it merge the lists of all words that begin so,
+ * however few texts are wanted; the list of a whole word is read as far as it is needed. So a long beginning is asked
+ * for by the words that it has, which are few. All characters of words come after '0' or are it.
+ */
+async function termOf(reader: Reader, place: Place, word: string): Promise<string> {
+  if (!isPrefix(word)) return `"${word}"`;
+  if (word.length <= INDEXED_PREFIX) return `"${word}" *`;
+  const { rows } = await sql<{ term: string }>`
+    select term from ${sql.table(`${place}_words`)}
+    where term >= ${`${word}0`} and term <= ${`${word}\u{10ffff}`} limit ${WORDS_EXPANDED}`.execute(reader.query);
+  if (rows.length === WORDS_EXPANDED) return `"${word}" *`;
+  return `(${[word, ...rows.map(row => row.term)].map(term => `"${term}"`).join(' OR ')})`;
 }
 
 /** A single letter stands for itself: half of all texts have a word that begins with it. */

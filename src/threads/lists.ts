@@ -71,13 +71,14 @@ export function createThreadLists({ db, events, reads, search }: Dependencies) {
   /** By place. Where many threads in a row have been seen, it goes on behind them; where few have, in longer steps. */
   async function walk(reader: Reader, wanted: Wanted, asOf: number, start: number): Promise<Listed[]> {
     const found: Listed[] = [];
-    for (let after = start, limit = wanted.limit; ; limit = Math.min(limit * 4, LONGEST_STEP)) {
+    for (let after = start, limit = wanted.limit; ; ) {
       const rows = await listThreads(reader, wanted.filter, { after, asOf, limit });
       const listed = await withSeen(reader, wanted, rows);
       found.push(...listed.filter(item => isWanted(item, wanted)));
       const last = listed.at(-1);
       if (!last || rows.length < limit || found.length >= wanted.limit) return found;
       after = (wanted.unseenOnly ? last.seenUntil : null) ?? last.place;
+      limit = after > last.place ? wanted.limit : Math.min(limit * 4, LONGEST_STEP);
     }
   }
 
