@@ -10,7 +10,7 @@ import { allItems } from '../helpers/pages.ts';
 import { forThisTest, type ServiceProcess, send, spawnService, startService } from '../helpers/process.ts';
 import { signal } from '../helpers/signals.ts';
 
-const KILLS = 12;
+const KILLS = 8;
 const CLIENTS = 6;
 const AGENTS_PER_CLIENT = 4;
 const seed = Number(process.env.TEST_SEED ?? Math.floor(Math.random() * 2 ** 32));

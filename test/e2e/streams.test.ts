@@ -8,7 +8,7 @@ import { openStream } from '../helpers/stream.ts';
 import { seeded } from '../verify/random.ts';
 
 const PROCESSES = 4;
-const EVENTS = 1000;
+const EVENTS = 700;
 const RESUMPTIONS = 200;
 const CLIENTS = 16;
 const seed = Number(process.env.TEST_SEED ?? Math.floor(Math.random() * 2 ** 32));

@@ -11,9 +11,9 @@ const CONNECTIONS = 2000;
 /** Many times what is promised: here a whole suite shares the machine, and the clients are on it as well. Milliseconds. */
 const P99_MS = 5000;
 /** The first one finds the processes cold, and the machine may be busy in any. */
-const ROUNDS = 3;
+const ROUNDS = 2;
 const BATCH = 250;
-const BATCHES = 12;
+const BATCHES = 8;
 const WARM_UP = 8;
 /** MiB that the process may have grown by after them, which is some 5 kB for each wait. */
 const GROWTH_MB = 24;
