@@ -55,14 +55,20 @@ export function signalRoutes(
         // Also a repeated request waits, for the question that the first one has asked.
         const result: SignalResult = JSON.parse(committed.answer.body);
         if (result.question?.state !== 'open') return send(reply, committed);
-        const { state } = await waiters.wait(result.question.question_id, {
-          isNews: question => question.state !== 'open',
-          timeoutMs: wait * 1000,
-          signal: whileConnected(reply),
-        });
-        if (state === 'open') return send(reply, committed);
-        const news = answer(201, await signals.refreshed(result));
-        return send(reply, { ...committed, answer: await revise(request, reply, committed.answer, news) });
+        try {
+          const { state } = await waiters.wait(result.question.question_id, {
+            isNews: question => question.state !== 'open',
+            timeoutMs: wait * 1000,
+            signal: whileConnected(reply),
+          });
+          if (state === 'open') return send(reply, committed);
+          const news = answer(201, await signals.refreshed(result));
+          return send(reply, { ...committed, answer: await revise(request, reply, committed.answer, news) });
+        } catch (error) {
+          // The signal is stored. An error now would make the agent send it again.
+          request.log.warn({ err: error }, 'the wait for an answer ended early');
+          return send(reply, committed);
+        }
       },
     );
 
