@@ -1,35 +1,73 @@
 import { after } from '../db/cursors.ts';
 import type { Reader, Tx } from '../db/database.ts';
+import type { Parts } from '../db/statement.ts';
 import type { RunRow } from './run.ts';
 import type { ControlRow } from './state.ts';
+
+type Pair = Pick<ControlRow, 'run_id' | 'agent_name'>;
+
+/** What can change of a control state. */
+const changing = [
+  'attempt',
+  'open_questions',
+  'completion_sequence',
+  'validation_sequence',
+  'validation_status',
+  'status',
+  'criteria_met',
+  'unread',
+  'version',
+] as const;
+
+/** What can change of a run. */
+const changingOfRun = [
+  'brief',
+  'first_ticket',
+  'ticket',
+  'title',
+  'status',
+  'agents_count',
+  'open_questions_count',
+  'clear_count',
+  'absent_count',
+  'updated_at',
+  'closed_at',
+  'version',
+] as const;
 
 export async function findControlThread(
   reader: Reader,
   runId: string,
   agentName: string,
 ): Promise<ControlRow | undefined> {
-  return reader.query
-    .selectFrom('control_threads')
-    .selectAll()
-    .where('run_id', '=', runId)
-    .where('agent_name', '=', agentName)
-    .executeTakeFirst();
+  return reader.first(controlThread, { run_id: runId, agent_name: agentName });
 }
 
+const controlThread = ({ query, value }: Parts<Pair>) =>
+  query
+    .selectFrom('control_threads')
+    .selectAll()
+    .where('run_id', '=', value('run_id'))
+    .where('agent_name', '=', value('agent_name'));
+
 export async function insertControlThread(tx: Tx, row: ControlRow): Promise<void> {
-  await tx.query.insertInto('control_threads').values(row).execute();
+  await tx.run(newControlThread, row);
 }
+
+const newControlThread = ({ query, values }: Parts<ControlRow>) =>
+  query.insertInto('control_threads').values(values(['run_id', 'agent_name', 'thread_id', ...changing]));
 
 /** Stores what can change of a control state. */
 export async function updateControlThread(tx: Tx, row: ControlRow): Promise<void> {
-  const { run_id, agent_name, thread_id: _, ...changes } = row;
-  await tx.query
-    .updateTable('control_threads')
-    .set(changes)
-    .where('run_id', '=', run_id)
-    .where('agent_name', '=', agent_name)
-    .execute();
+  await tx.run(changedControlThread, row);
 }
+
+const changedControlThread = ({ query, value, values }: Parts<ControlRow>) =>
+  query
+    .updateTable('control_threads')
+    .set(values(changing))
+    .where('run_id', '=', value('run_id'))
+    .where('agent_name', '=', value('agent_name'));
 
 /** By run, then agent. `from` is the pair at which the page before ended. */
 export async function listControlThreads(
@@ -52,14 +90,23 @@ export async function listAgents(reader: Reader, runId: string): Promise<Control
 }
 
 export async function findRun(reader: Reader, runId: string): Promise<RunRow | undefined> {
-  return reader.query.selectFrom('runs').selectAll().where('run_id', '=', runId).executeTakeFirst();
+  return reader.first(runById, { run_id: runId });
 }
+
+const runById = ({ query, value }: Parts<Pick<RunRow, 'run_id'>>) =>
+  query.selectFrom('runs').selectAll().where('run_id', '=', value('run_id'));
 
 export async function insertRun(tx: Tx, row: RunRow): Promise<void> {
-  await tx.query.insertInto('runs').values(row).execute();
+  await tx.run(newRun, row);
 }
 
+const newRun = ({ query, values }: Parts<RunRow>) =>
+  query.insertInto('runs').values(values(['run_id', 'opened_sequence', ...changingOfRun]));
+
 /** Stores what can change of a run. */
-export async function updateRun(tx: Tx, { run_id, opened_sequence: _, ...changes }: RunRow): Promise<void> {
-  await tx.query.updateTable('runs').set(changes).where('run_id', '=', run_id).execute();
+export async function updateRun(tx: Tx, row: RunRow): Promise<void> {
+  await tx.run(changedRun, row);
 }
+
+const changedRun = ({ query, value, values }: Parts<RunRow>) =>
+  query.updateTable('runs').set(values(changingOfRun)).where('run_id', '=', value('run_id'));

@@ -1,20 +1,29 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import type { Expression, Kysely, KyselyPlugin, Transaction } from 'kysely';
+import type { Expression, Kysely, KyselyPlugin, RootOperationNode, Transaction } from 'kysely';
+import { createGroupCommit, type Part } from './group-commit.ts';
 import type { Presence } from './presence.ts';
 import type { Schema } from './schema.ts';
+import type { Compiled, Executor, Statement } from './statement.ts';
 
 export type Engine = 'sqlite' | 'postgres';
 
 /** What a reading repository method takes: the read handle, or a transaction when it must see that transaction's own writes. */
 export interface Reader {
+  /** For queries whose shape depends on what is asked for; those that are always the same are statements. */
   readonly query: Kysely<Schema>;
+  all<V, R>(statement: Statement<V, R>, values: V): Promise<R[]>;
+  first<V, R>(statement: Statement<V, R>, values: V): Promise<R | undefined>;
 }
 
 /** What a writing repository method takes. Only `Database.write` makes one. */
 export interface Tx extends Reader {
   readonly query: Transaction<Schema>;
-  /** Epoch milliseconds on the clock that leases are measured with: the service's on SQLite, the server's on PostgreSQL. */
+  /** As in a statement, for `query`. */
   readonly leaseNow: Expression<number>;
+  /** Answers how many rows the statement has changed. */
+  run<V>(statement: Statement<V, unknown>, values: V): Promise<number>;
+  /** Runs `hook` at the end of the transaction, if the work has succeeded. */
+  beforeCommit(hook: () => Promise<void>): void;
   /** Runs `hook` once the transaction is durable, and never if it is not. Hooks must not throw. */
   afterCommit(hook: () => void): void;
 }
@@ -31,7 +40,11 @@ export interface Database {
   readonly engine: Engine;
   readonly read: Reader;
   snapshot<T>(work: (reader: Reader) => Promise<T>): Promise<T>;
-  write<T>(work: (tx: Tx) => Promise<T>): Promise<T>;
+  /**
+   * Works that wait at the same time share a transaction (see group-commit.ts). One may be run twice, so all that it does
+   * is done through its `tx`, unless it is `alone`.
+   */
+  write<T>(work: (tx: Tx) => Promise<T>, options?: { alone: boolean }): Promise<T>;
   /** Which processes that share this database are alive. */
   readonly presence: Presence;
   /** Tells the other processes, soon and without waiting, that something has been committed here. */
@@ -48,45 +61,108 @@ export interface Database {
 /** True inside `Database.write`; what runs there may only use its `tx`. */
 const insideWrite = new AsyncLocalStorage<true>();
 
-/**
- * Runs one write: `transact` opens the engine's transaction around the work; hooks run after it has committed.
- * They run outside the transaction's async context, so that what they start may use the database again.
- */
-export async function runWrite<T>(
-  transact: (work: (query: Transaction<Schema>) => Promise<T>) => Promise<T>,
-  leaseNow: () => Expression<number>,
-  work: (tx: Tx) => Promise<T>,
-): Promise<T> {
-  if (insideWrite.getStore()) throw new Error('A write inside a write would wait for itself.');
-  const hooks: (() => void)[] = [];
-  const state = { over: false };
-  const result = await insideWrite.run(true, () =>
-    transact(query =>
-      work({
-        query: query.withPlugin(refuseWhen(() => state.over, 'The write is over; its transaction takes nothing more.')),
-        leaseNow: leaseNow(),
-        afterCommit: hook => hooks.push(hook),
-      }).finally(() => {
-        // Whoever still holds the transaction (a handler that did not await its last query) must not reach the
-        // connection, which by then belongs to another write.
-        state.over = true;
-      }),
-    ),
-  );
-  for (const hook of hooks) hook();
-  return result;
+/** A transaction of the engine: Kysely's, and the statements that run in it. */
+export interface Transacting {
+  query: Transaction<Schema>;
+  executor: Executor;
+  leaseNow: () => Expression<number>;
 }
 
-/** On the root handles: a query that should have used `tx` would deadlock on SQLite and silently read old rows on PostgreSQL. */
-export const refuseInsideWrite = refuseWhen(
-  () => insideWrite.getStore() === true,
-  'Inside a write only its transaction may be used.',
-);
+/** The write door over an engine's transactions. */
+export function createWrite(
+  transact: (inside: (transacting: Transacting) => Promise<void>) => Promise<void>,
+): Database['write'] {
+  const commit = createGroupCommit<Tx>(inside => transact(transacting => inside(() => new Writing(transacting))));
+  return (work, { alone } = { alone: false }) => {
+    if (insideWrite.getStore()) throw new Error('A write inside a write would wait for itself.');
+    return commit(tx => insideWrite.run(true, work, tx), alone);
+  };
+}
 
-function refuseWhen(refuses: () => boolean, reason: string): KyselyPlugin {
+/** The part of a transaction that belongs to one work. */
+class Writing implements Tx, Part<Tx> {
+  readonly tx = this;
+  readonly hooks: (() => void)[] = [];
+  readonly #putOff: (() => Promise<void>)[] = [];
+  readonly #transacting: Transacting;
+  #query: Transaction<Schema> | undefined;
+  #over = false;
+  hasWritten = false;
+
+  constructor(transacting: Transacting) {
+    this.#transacting = transacting;
+  }
+
+  get query(): Transaction<Schema> {
+    this.#query ??= this.#transacting.query.withPlugin(
+      seeing(node => {
+        this.#assertOpen();
+        if (node.kind !== 'SelectQueryNode') this.hasWritten = true;
+      }),
+    );
+    return this.#query;
+  }
+
+  get leaseNow(): Expression<number> {
+    return this.#transacting.leaseNow();
+  }
+
+  all<V, R>(statement: Statement<V, R>, values: V): Promise<R[]> {
+    return this.#transacting.executor.all(this.#compiled(statement), values as object) as Promise<R[]>;
+  }
+
+  async first<V, R>(statement: Statement<V, R>, values: V): Promise<R | undefined> {
+    return (await this.all(statement, values))[0];
+  }
+
+  run<V>(statement: Statement<V, unknown>, values: V): Promise<number> {
+    return this.#transacting.executor.run(this.#compiled(statement), values as object);
+  }
+
+  #compiled<V>(statement: Statement<V, unknown>): Compiled {
+    this.#assertOpen();
+    const compiled = this.#transacting.executor.compile(statement as Statement<never, unknown>);
+    if (!compiled.reads) this.hasWritten = true;
+    return compiled;
+  }
+
+  beforeCommit(hook: () => Promise<void>): void {
+    this.#putOff.push(hook);
+  }
+
+  afterCommit(hook: () => void): void {
+    this.hooks.push(hook);
+  }
+
+  async finish(): Promise<void> {
+    this.#over = false;
+    for (const hook of this.#putOff) await hook();
+    this.#over = true;
+  }
+
+  end(): void {
+    this.#over = true;
+  }
+
+  /**
+   * Whoever still holds the transaction (a handler that did not await its last query) must not reach the connection,
+   * which by then belongs to another write.
+   */
+  #assertOpen(): void {
+    if (this.#over) throw new Error('The write is over; its transaction takes nothing more.');
+  }
+}
+
+/** @throws if a read handle is used where the transaction should be: it would deadlock on SQLite and silently read old rows on PostgreSQL. */
+export function assertOutsideWrite(): void {
+  if (insideWrite.getStore()) throw new Error('Inside a write only its transaction may be used.');
+}
+
+/** Shows every query of a handle to `see`, which may throw. */
+export function seeing(see: (node: RootOperationNode) => void): KyselyPlugin {
   return {
     transformQuery({ node }) {
-      if (refuses()) throw new Error(reason);
+      see(node);
       return node;
     },
     async transformResult({ result }) {

@@ -1,18 +1,19 @@
-import { type Expression, Kysely, PostgresDialect, sql } from 'kysely';
+import { Kysely, PostgresDialect, sql } from 'kysely';
 import pg from 'pg';
 import type { Clock } from '../clock.ts';
 import { maskedUrl } from '../config.ts';
 import { StartError } from '../errors.ts';
 import type { Logger } from '../logging.ts';
-import { type Database, refuseInsideWrite, runWrite } from './database.ts';
+import { assertOutsideWrite, createWrite, type Database, seeing } from './database.ts';
 import { errorCode } from './errors.ts';
 import { migrateToLatest, missingMigrations } from './migrator.ts';
 import { advisoryPresence, holdPresence } from './presence.ts';
 import type { Schema } from './schema.ts';
 import { standingConnection } from './standing-connection.ts';
+import { type Compiled, type Executor, reading, SERVER_NOW, type Statement, statementCompiler } from './statement.ts';
 
 /** The advisory lock that serialises the writes of all processes on one database ("forumbus" as eight ASCII bytes). */
-const WRITE_LOCK = '7381244162955441523';
+const WRITE_LOCK = 'select pg_advisory_xact_lock(7381244162955441523)';
 /** Where processes tell each other that they have committed something. */
 const CHANNEL = 'forumbus';
 const POOL_SIZE = 10;
@@ -45,7 +46,6 @@ export async function openPostgres(url: string, log: Logger, leaseClock?: Clock)
     const reason = errorCode(error) ?? (error instanceof Error ? error.message : String(error));
     throw new StartError(`The database ${maskedUrl(url)} cannot be reached (${reason}).`);
   }
-  const serverNow = sql<number>`(extract(epoch from statement_timestamp()) * 1000)::bigint`;
   const own: { name?: string } = {};
   const others = { heard: () => {} };
   const connection = standingConnection(url, log, async client => {
@@ -57,7 +57,7 @@ export async function openPostgres(url: string, log: Logger, leaseClock?: Clock)
     // Whatever was said while nobody listened.
     others.heard();
   });
-  const database = postgresDatabase(pool, () => (leaseClock ? sql<number>`${leaseClock.now()}::bigint` : serverNow));
+  const database = postgresDatabase(pool, leaseClock);
   return {
     ...database,
     presence: advisoryPresence(pool, connection, own),
@@ -98,32 +98,76 @@ function coalesced(task: () => Promise<void>): () => void {
 
 function postgresDatabase(
   pool: pg.Pool,
-  leaseNow: () => Expression<number>,
+  leaseClock: Clock | undefined,
 ): Omit<Database, 'presence' | 'announce' | 'onOthersWrites'> {
   const root = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
-  const read = root.withPlugin(refuseInsideWrite);
+  const read = root.withPlugin(seeing(assertOutsideWrite));
+  const compile = statementCompiler({
+    query: root,
+    engine: 'postgres',
+    leaseClock: leaseClock && (() => leaseClock.now()),
+  });
+  const leaseNow = () => (leaseClock ? sql<number>`${leaseClock.now()}::bigint` : SERVER_NOW);
+  const executor = executorOn(pool, compile, assertOutsideWrite);
   return {
     engine: 'postgres',
-    read: { query: read },
+    read: { query: read, ...reading(executor) },
     snapshot: work =>
-      read
-        .transaction()
-        .setIsolationLevel('repeatable read')
-        .setAccessMode('read only')
-        .execute(query => work({ query })),
-    write: work =>
-      runWrite(
-        inner =>
-          root.transaction().execute(async query => {
-            await sql`select pg_advisory_xact_lock(${sql.lit(WRITE_LOCK)}::bigint)`.execute(query);
-            return inner(query);
-          }),
-        leaseNow,
-        work,
+      onOneConnection(pool, (client, query) =>
+        query
+          .transaction()
+          .setIsolationLevel('repeatable read')
+          .setAccessMode('read only')
+          .execute(inside =>
+            work({
+              query: inside.withPlugin(seeing(assertOutsideWrite)),
+              ...reading(executorOn(client, compile, assertOutsideWrite)),
+            }),
+          ),
       ),
+    write: createWrite(inside =>
+      onOneConnection(pool, (client, query) =>
+        query.transaction().execute(async transaction => {
+          await client.query(WRITE_LOCK);
+          await inside({ query: transaction, executor: executorOn(client, compile), leaseNow });
+        }),
+      ),
+    ),
     migrate: () => migrateToLatest(root, 'postgres'),
     missingMigrations: () => missingMigrations(read, 'postgres'),
     close: () => root.destroy(),
+  };
+}
+
+/** Lends a connection of the pool, and a Kysely that uses no other. */
+async function onOneConnection<T>(
+  pool: pg.Pool,
+  work: (client: pg.PoolClient, query: Kysely<Schema>) => Promise<T>,
+): Promise<T> {
+  const client = await pool.connect();
+  try {
+    const lent = { query: client.query.bind(client), release() {} } as unknown as pg.PoolClient;
+    const one = { connect: async () => lent, end: async () => {} } as unknown as pg.Pool;
+    return await work(client, new Kysely<Schema>({ dialect: new PostgresDialect({ pool: one }) }));
+  } finally {
+    client.release();
+  }
+}
+
+/** Statements straight on a connection; the server keeps them prepared by their names. */
+function executorOn(
+  connection: pg.Pool | pg.PoolClient,
+  compile: (statement: Statement<never, unknown>) => Compiled,
+  assertAllowed: () => void = () => {},
+): Executor {
+  const send = (compiled: Compiled, values: object) => {
+    assertAllowed();
+    return connection.query({ name: compiled.name, text: compiled.text, values: compiled.bind(values) });
+  };
+  return {
+    compile,
+    all: async (compiled, values) => (await send(compiled, values)).rows,
+    run: async (compiled, values) => (await send(compiled, values)).rowCount ?? 0,
   };
 }
 

@@ -14,15 +14,17 @@ import {
 } from 'kysely';
 import type { Clock } from '../clock.ts';
 import { StartError } from '../errors.ts';
-import { type Database, refuseInsideWrite, runWrite } from './database.ts';
+import { assertOutsideWrite, createWrite, type Database, seeing } from './database.ts';
 import { errorCode } from './errors.ts';
 import { migrateToLatest, missingMigrations } from './migrator.ts';
 import { soleProcess } from './presence.ts';
 import type { Schema } from './schema.ts';
+import { type Compiled, type Executor, reading, type Statement, statementCompiler } from './statement.ts';
 
 /** How long a write waits for another program's transaction before it gives up. Milliseconds. */
 const WRITER_PATIENCE_MS = 30_000;
 const STATEMENTS_KEPT = 500;
+const READER = { readonly: true, timeout: 5000 };
 
 /**
  * Opens the SQLite file, creating it and its folder, and holds a lock beside it that dies with this process.
@@ -46,10 +48,13 @@ export function openSqlite(file: string, leaseClock: Clock): Database {
     writer.pragma('foreign_keys = ON');
     // A statement that writes several rows keeps a journal of its own; in a file it took four fifths of all system calls.
     writer.pragma('temp_store = MEMORY');
+    // Pages that are written again and again are copied into the file once per this many, not per thousand: 40 MB of log.
+    writer.pragma('wal_autocheckpoint = 10000');
+    writer.pragma('cache_size = -16000');
     // The library's own busy wait would stop the event loop; ImmediateDriver waits instead.
     writer.pragma('busy_timeout = 0');
-    const reader = open(path, { readonly: true, timeout: 5000 });
-    return sqliteDatabase(writer, reader, leaseClock, () => {
+    const [reader, snapshots] = [open(path, READER), open(path, READER)];
+    return sqliteDatabase({ writer, reader, snapshots }, leaseClock, () => {
       for (const connection of opened.reverse()) connection.close();
     });
   } catch (error) {
@@ -72,36 +77,59 @@ function holdLock(lock: BetterSqlite.Database, path: string): void {
 }
 
 function sqliteDatabase(
-  writer: BetterSqlite.Database,
-  reader: BetterSqlite.Database,
+  { writer, reader, snapshots }: Record<'writer' | 'reader' | 'snapshots', BetterSqlite.Database>,
   leaseClock: Clock,
   closeAll: () => void,
 ): Database {
   const root = new Kysely<Schema>({ dialect: new ForumbusSqliteDialect({ database: cachingStatements(writer) }) });
-  const read = new Kysely<Schema>({
-    dialect: new SqliteDialect({ database: cachingStatements(reader) }),
-    plugins: [refuseInsideWrite],
-  });
+  const readOnly = (connection: BetterSqlite.Database) =>
+    new Kysely<Schema>({
+      dialect: new SqliteDialect({ database: cachingStatements(connection) }),
+      plugins: [seeing(assertOutsideWrite)],
+    });
+  const [read, snapshot] = [readOnly(reader), readOnly(snapshots)];
+  const compile = statementCompiler({ query: root, engine: 'sqlite', leaseClock: () => leaseClock.now() });
+  const executor = executorOn(writer, compile);
+  const inSnapshot = reading(executorOn(snapshots, compile, assertOutsideWrite));
   return {
     engine: 'sqlite',
-    read: { query: read },
+    read: { query: read, ...reading(executorOn(reader, compile, assertOutsideWrite)) },
     presence: soleProcess(),
     // One process per file: there is nobody to tell.
     announce() {},
     onOthersWrites() {},
-    snapshot: work => read.transaction().execute(query => work({ query })),
-    write: work =>
-      runWrite(
-        inner => root.transaction().execute(inner),
-        () => sql.val(leaseClock.now()),
-        work,
-      ),
+    snapshot: work => snapshot.transaction().execute(query => work({ query, ...inSnapshot })),
+    write: createWrite(inside =>
+      root.transaction().execute(query => inside({ query, executor, leaseNow: () => sql.val(leaseClock.now()) })),
+    ),
     migrate: () => migrateToLatest(root, 'sqlite'),
     missingMigrations: () => missingMigrations(read, 'sqlite'),
     async close() {
-      await Promise.all([root.destroy(), read.destroy()]);
+      await Promise.all([root, read, snapshot].map(kysely => kysely.destroy()));
       closeAll();
     },
+  };
+}
+
+/** Statements straight on a connection, each prepared once. */
+function executorOn(
+  connection: BetterSqlite.Database,
+  compile: (statement: Statement<never, unknown>) => Compiled,
+  assertAllowed: () => void = () => {},
+): Executor {
+  const statements = new Map<Compiled, BetterSqlite.Statement>();
+  const prepared = (compiled: Compiled): BetterSqlite.Statement => {
+    assertAllowed();
+    const known = statements.get(compiled);
+    if (known) return known;
+    const statement = connection.prepare(compiled.text);
+    statements.set(compiled, statement);
+    return statement;
+  };
+  return {
+    compile,
+    all: async (compiled, values) => prepared(compiled).all(compiled.bind(values)),
+    run: async (compiled, values) => prepared(compiled).run(compiled.bind(values)).changes,
   };
 }
 

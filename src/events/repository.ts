@@ -1,7 +1,23 @@
 import type { Reader, Tx } from '../db/database.ts';
-import type { NewRow, Row } from '../db/schema.ts';
+import type { Row } from '../db/schema.ts';
+import type { Parts } from '../db/statement.ts';
 
 export type EventRow = Row<'events'>;
+
+const columns = [
+  'event_id',
+  'event_type',
+  'event_version',
+  'occurred_at',
+  'thread_id',
+  'run_id',
+  'ticket',
+  'agent_name',
+  'actor',
+  'correlation_id',
+  'causation_id',
+  'payload',
+] as const;
 
 export interface EventFilter {
   after: number;
@@ -12,12 +28,17 @@ export interface EventFilter {
 }
 
 /** Appends in the order given and answers the sequences in that order. */
-export async function insertEvents(tx: Tx, rows: NewRow<'events'>[]): Promise<number[]> {
-  const inserted = await tx.query.insertInto('events').values(rows).returning(['sequence', 'event_id']).execute();
-  // Neither engine promises the order of returned rows.
-  const sequences = new Map(inserted.map(row => [row.event_id, row.sequence]));
-  return rows.map(row => sequences.get(row.event_id) as number);
+export async function insertEvents(tx: Tx, rows: Omit<EventRow, 'sequence'>[]): Promise<number[]> {
+  const sequences: number[] = [];
+  for (const row of rows) {
+    const inserted = await tx.first(newEvent, row);
+    sequences.push(inserted?.sequence as number);
+  }
+  return sequences;
 }
+
+const newEvent = ({ query, values }: Parts<Omit<EventRow, 'sequence'>>) =>
+  query.insertInto('events').values(values(columns)).returning('sequence');
 
 export async function findEvent(reader: Reader, eventId: string): Promise<EventRow | undefined> {
   return reader.query.selectFrom('events').selectAll().where('event_id', '=', eventId).executeTakeFirst();
@@ -26,13 +47,18 @@ export async function findEvent(reader: Reader, eventId: string): Promise<EventR
 /** The events at these sequences, in no particular order. */
 export async function findEventsAt(reader: Reader, sequences: number[]): Promise<EventRow[]> {
   if (sequences.length === 0) return [];
-  return reader.query.selectFrom('events').selectAll().where('sequence', 'in', sequences).execute();
+  return reader.all(eventsAt, { sequences: JSON.stringify(sequences) });
 }
 
+const eventsAt = ({ query, listed }: Parts<{ sequences: string }>) =>
+  query.selectFrom('events').selectAll().where('sequence', 'in', listed('sequences'));
+
 export async function latestSequence(reader: Reader): Promise<number> {
-  const query = reader.query.selectFrom('events').select('sequence').orderBy('sequence', 'desc').limit(1);
-  return (await query.executeTakeFirst())?.sequence ?? 0;
+  return (await reader.first(lastEvent, {}))?.sequence ?? 0;
 }
+
+const lastEvent = ({ query }: Parts<object>) =>
+  query.selectFrom('events').select('sequence').orderBy('sequence', 'desc').limit(1);
 
 /** Oldest first. */
 export async function listEvents(reader: Reader, filter: EventFilter, limit: number): Promise<EventRow[]> {

@@ -1,26 +1,32 @@
 import type { Reader, Tx } from '../db/database.ts';
 import type { Row } from '../db/schema.ts';
+import type { Parts } from '../db/statement.ts';
 
 export type KeyRow = Row<'idempotency_keys'>;
 
+const answer = ['fingerprint', 'status', 'headers', 'body', 'created_at'] as const;
+
 export async function findKey(reader: Reader, caller: string, key: string): Promise<KeyRow | undefined> {
-  return reader.query
+  return reader.first(keyOfCaller, { caller, idempotency_key: key });
+}
+
+const keyOfCaller = ({ query, value }: Parts<Pick<KeyRow, 'caller' | 'idempotency_key'>>) =>
+  query
     .selectFrom('idempotency_keys')
     .selectAll()
-    .where('caller', '=', caller)
-    .where('idempotency_key', '=', key)
-    .executeTakeFirst();
-}
+    .where('caller', '=', value('caller'))
+    .where('idempotency_key', '=', value('idempotency_key'));
 
 /** Stores a key, in the place of one that is too old to count. */
 export async function putKey(tx: Tx, row: KeyRow): Promise<void> {
-  const { caller: _caller, idempotency_key: _key, ...answer } = row;
-  await tx.query
-    .insertInto('idempotency_keys')
-    .values(row)
-    .onConflict(conflict => conflict.columns(['caller', 'idempotency_key']).doUpdateSet(answer))
-    .execute();
+  await tx.run(storedKey, row);
 }
+
+const storedKey = ({ query, values }: Parts<KeyRow>) =>
+  query
+    .insertInto('idempotency_keys')
+    .values(values(['caller', 'idempotency_key', ...answer]))
+    .onConflict(conflict => conflict.columns(['caller', 'idempotency_key']).doUpdateSet(values(answer)));
 
 /** Deletes up to `limit` keys that are older than `before` and answers how many there were. */
 export async function deleteKeys(tx: Tx, before: number, limit: number): Promise<number> {

@@ -1,6 +1,5 @@
 import { type Clock, type NewUid, toTimestamp } from '../clock.ts';
 import type { Database, Tx } from '../db/database.ts';
-import type { Changes } from '../db/schema.ts';
 import type { Events } from '../events/service.ts';
 import { type Delivery, type Lease, type MessageRow, type Outcome, parking } from './delivery.ts';
 import { toMessages } from './message.ts';
@@ -59,7 +58,8 @@ export function createDeliveries(dependencies: Dependencies) {
   /** Settles a delivery in `tx`. False, and nothing changed, if its lease has been lost. */
   async function settleIn(tx: Tx, delivery: Delivery, outcome: Outcome): Promise<boolean> {
     const { changes, leavesLane } = settled(delivery, outcome, clock.now(), workerName);
-    if (!(await endLease(tx, delivery.lease, changes))) return false;
+    const { lease, row } = delivery;
+    if (!(await endLease(tx, lease.lease_token, { ...row, ...changes }))) return false;
     if (leavesLane && delivery.lane !== null) await promoteNext(tx, delivery.lane);
     if (outcome.kind === 'routed') {
       const messages = outcome.consumers.map(consumer => forConsumer(delivery, consumer));
@@ -101,14 +101,10 @@ export function createDeliveries(dependencies: Dependencies) {
     return claimed.sort((a, b) => a.position - b.position);
   }
 
-  async function putAside(
-    tx: Tx,
-    { position, topic, attempts, last_error }: MessageRow,
-    lease_token: string,
-  ): Promise<void> {
-    const status = last_error === null ? 'pending' : 'failed';
-    const aside = { parked: parking.resume(topic), claimable_at: null, attempts: attempts - 1 };
-    await endLease(tx, { position, lease_token }, { status, ...aside });
+  async function putAside(tx: Tx, row: MessageRow, lease_token: string): Promise<void> {
+    const status = row.last_error === null ? 'pending' : 'failed';
+    const aside = { parked: parking.resume(row.topic), claimable_at: null, attempts: row.attempts - 1 };
+    await endLease(tx, lease_token, { ...row, status, ...aside });
   }
 
   async function unparkAll(parked: string): Promise<void> {
@@ -151,13 +147,15 @@ export function createDeliveries(dependencies: Dependencies) {
      * False, and the effect not begun, if the lease has been lost.
      */
     async settleWith(delivery: Delivery, effect: (tx: Tx) => Promise<Outcome & { kind: 'sent' }>): Promise<boolean> {
-      return db.write(async tx => {
+      const work = async (tx: Tx) => {
         const held = await settleIn(tx, delivery, { kind: 'sent' });
         if (!held) return false;
         const { result } = await effect(tx);
         if (result !== undefined) await keepResult(tx, delivery.row, result);
         return true;
-      });
+      };
+      // A handler is called once per attempt, and nobody shares the fate of what it does.
+      return db.write(work, { alone: true });
     },
 
     /** Releases a topic that was paused. What one transaction cannot free of it is freed by the housekeeping of any worker. */
@@ -212,7 +210,7 @@ function settled(
   outcome: Outcome,
   now: number,
   worker: string,
-): { changes: Changes<'outbox'>; leavesLane: boolean } {
+): { changes: Partial<MessageRow>; leavesLane: boolean } {
   // What a handler throws may hold what cannot be stored: NUL, or half a character.
   const error =
     'error' in outcome ? outcome.error.slice(0, ERROR_LENGTH).replaceAll('\0', '\uFFFD').toWellFormed() : null;

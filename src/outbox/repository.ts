@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
-import type { Changes, NewRow } from '../db/schema.ts';
+import type { Changes } from '../db/schema.ts';
+import type { Parts } from '../db/statement.ts';
 import { type Lease, laneOf, type MessageRow } from './delivery.ts';
 
 /** What a message is before it has a place in the outbox. Without `available_at` it is available at once. */
@@ -14,66 +15,72 @@ export type NewMessageRow = Pick<
  * become claimable when they get there.
  */
 export async function insertMessages(tx: Tx, rows: NewMessageRow[]): Promise<void> {
-  const lanes = new Set<string>();
-  const values = rows.map(({ available_at, ...row }): NewRow<'outbox'> => {
-    // The cast is for PostgreSQL, which takes a bare parameter inside `case` for text.
-    const at = available_at === undefined ? sql<number>`${tx.leaseNow}` : sql<number>`cast(${available_at} as bigint)`;
-    const lane = laneOf(row.message_key, row.consumer);
-    const behind = lane !== null && lanes.has(lane);
-    if (lane !== null) lanes.add(lane);
-    const claimable_at = lane === null ? at : sql<number>`case when ${laneIsTaken(lane)} then null else ${at} end`;
-    return {
-      ...row,
-      status: 'pending',
-      attempts: 0,
-      generation: 1,
-      available_at: at,
-      claimable_at: behind ? null : claimable_at,
-      lane,
-      history: '[]',
-      updated_at: row.created_at,
-    } as NewRow<'outbox'>;
-  });
-  await tx.query.insertInto('outbox').values(values).execute();
+  for (const row of rows) {
+    const { message_key, consumer, available_at = null, created_at } = row;
+    await tx.run(newMessage, { ...row, available_at, lane: laneOf(message_key, consumer), updated_at: created_at });
+  }
 }
 
-function laneIsTaken(lane: string) {
-  return sql<boolean>`exists (select 1 from outbox as other where other.lane = ${lane})`;
+type InsertedMessage = Omit<NewMessageRow, 'available_at'> & {
+  available_at: number | null;
+  lane: string | null;
+  updated_at: number;
+};
+
+const newMessage = ({ query, value, values, leaseNow }: Parts<InsertedMessage>) => {
+  // The cast is for PostgreSQL, which takes a bare parameter inside `coalesce` and `case` for text.
+  const at = sql<number>`coalesce(cast(${value('available_at')} as bigint), ${leaseNow})`;
+  const laneIsTaken = sql<boolean>`exists (select 1 from outbox as other where other.lane = ${value('lane')})`;
+  return query.insertInto('outbox').values({
+    ...values(['message_id', 'topic', 'message_key', 'payload', 'event_sequence', 'max_attempts', 'consumer']),
+    ...values(['origin_id', 'lane', 'created_at', 'updated_at']),
+    status: sql.lit('pending'),
+    attempts: sql.lit(0),
+    generation: sql.lit(1),
+    available_at: at,
+    claimable_at: sql<number>`case when ${laneIsTaken} then null else ${at} end`,
+    history: sql.lit('[]'),
+  });
+};
+
+interface Claim {
+  limit: number;
+  lease_token: string;
+  leased_by: string;
+  leaseMs: number;
+  now: number;
 }
 
 /**
  * Leases up to `limit` messages that are due, the longest waiting first. A message whose lease has run out is due again.
  * Only heads of lanes are looked at, in the order of the index, so the cost depends on neither backlog nor history.
  */
-export async function claimMessages(
-  tx: Tx,
-  claim: { limit: number; lease_token: string; leased_by: string; leaseMs: number; now: number },
-): Promise<MessageRow[]> {
-  const { limit, lease_token, leased_by, leaseMs, now } = claim;
-  const rows = await tx.query
-    .with('due', query =>
-      query
+export async function claimMessages(tx: Tx, claim: Claim): Promise<MessageRow[]> {
+  const rows = await tx.all(claimed, claim);
+  return rows.sort((a, b) => a.position - b.position);
+}
+
+const claimed = ({ query, value, values, leaseNow }: Parts<Claim>) =>
+  query
+    .with('due', due =>
+      due
         .selectFrom('outbox')
         .select('position')
-        .where('claimable_at', '<=', tx.leaseNow)
+        .where('claimable_at', '<=', leaseNow)
         .orderBy('claimable_at')
         .orderBy('position')
-        .limit(limit),
+        .limit(value('limit')),
     )
     .updateTable('outbox')
     .set(eb => ({
-      status: 'processing' as const,
+      ...values(['lease_token', 'leased_by']),
+      status: sql.lit('processing' as const),
       attempts: eb('attempts', '+', 1),
-      claimable_at: sql<number>`${tx.leaseNow} + ${leaseMs}`,
-      lease_token,
-      leased_by,
-      updated_at: now,
+      claimable_at: sql<number>`${leaseNow} + ${value('leaseMs')}`,
+      updated_at: value('now'),
     }))
     .where('position', 'in', eb => eb.selectFrom('due').select('position'))
-    .returningAll()
-    .execute();
-  return rows.sort((a, b) => a.position - b.position);
-}
+    .returningAll();
 
 /** Prolongs leases that are still held and answers those. */
 export async function renewLeases(tx: Tx, leases: Lease[], leaseMs: number): Promise<Lease[]> {
@@ -90,37 +97,39 @@ export async function renewLeases(tx: Tx, leases: Lease[], leaseMs: number): Pro
   return rows as Lease[];
 }
 
-/** Ends a lease with these changes. False, and nothing changed, if it is no longer held. */
-export async function endLease(tx: Tx, lease: Lease, changes: Changes<'outbox'>): Promise<boolean> {
-  const { numUpdatedRows } = await tx.query
-    .updateTable('outbox')
-    .set({ ...changes, lease_token: null, leased_by: null })
-    .where('position', '=', lease.position)
-    .where('lease_token', '=', lease.lease_token)
-    .executeTakeFirst();
-  return numUpdatedRows > 0n;
+/** Ends a lease and leaves the row like this. False, and nothing changed, if the lease is no longer held. */
+export async function endLease(tx: Tx, lease_token: string, row: MessageRow): Promise<boolean> {
+  return (await tx.run(endedLease, { ...row, lease_token })) > 0;
 }
+
+const endedLease = ({ query, value, values }: Parts<MessageRow>) =>
+  query
+    .updateTable('outbox')
+    .set(values(['status', 'attempts', 'available_at', 'claimable_at', 'lane', 'parked', 'last_error', 'history']))
+    .set({ ...values(['updated_at', 'sent_at']), lease_token: null, leased_by: null })
+    .where('position', '=', value('position'))
+    .where('lease_token', '=', value('lease_token'));
 
 /**
  * Lets the next message of a lane be claimed, after its head has left. It queues behind the heads of other lanes that
  * are due by now, so that a lane with a long backlog takes its turn like any other.
  */
 export async function promoteNext(tx: Tx, lane: string): Promise<void> {
-  await tx.query
+  await tx.run(promotedNext, { lane });
+}
+
+const promotedNext = ({ query, value, leaseNow }: Parts<{ lane: string }>) =>
+  query
     .updateTable('outbox')
-    .set({
-      claimable_at: sql<number>`case when available_at > ${tx.leaseNow} then available_at else ${tx.leaseNow} end`,
-    })
+    .set({ claimable_at: sql<number>`case when available_at > ${leaseNow} then available_at else ${leaseNow} end` })
     .where('position', '=', eb =>
       eb
         .selectFrom('outbox as next')
         .select('next.position')
-        .where('next.lane', '=', lane)
+        .where('next.lane', '=', value('lane'))
         .orderBy('next.position')
         .limit(1),
-    )
-    .execute();
-}
+    );
 
 /** The processes that hold leases. */
 export async function leaseHolders(reader: Reader): Promise<string[]> {
@@ -187,12 +196,14 @@ async function putOldestFirst(tx: Tx, lane: string): Promise<void> {
 }
 
 export async function countSent(tx: Tx, topic: string): Promise<void> {
-  await tx.query
-    .insertInto('topics')
-    .values({ topic, sent: 1 })
-    .onConflict(conflict => conflict.column('topic').doUpdateSet(eb => ({ sent: eb('topics.sent', '+', 1) })))
-    .execute();
+  await tx.run(countedSent, { topic });
 }
+
+const countedSent = ({ query, value }: Parts<{ topic: string }>) =>
+  query
+    .insertInto('topics')
+    .values({ topic: value('topic'), sent: 1 })
+    .onConflict(conflict => conflict.column('topic').doUpdateSet(eb => ({ sent: eb('topics.sent', '+', 1) })));
 
 export async function setPaused(tx: Tx, topic: string, paused: 0 | 1): Promise<void> {
   await tx.query
@@ -203,9 +214,11 @@ export async function setPaused(tx: Tx, topic: string, paused: 0 | 1): Promise<v
 }
 
 export async function pausedTopics(reader: Reader): Promise<string[]> {
-  const query = reader.query.selectFrom('topics').select('topic').where('paused', '=', sql.lit(1));
-  return (await query.orderBy('topic').execute()).map(row => row.topic);
+  return (await reader.all(paused, {})).map(row => row.topic);
 }
+
+const paused = ({ query }: Parts<object>) =>
+  query.selectFrom('topics').select('topic').where('paused', '=', sql.lit(1)).orderBy('topic');
 
 /** What parked messages wait for. Hops from one value to the next on the index instead of walking all the messages. */
 export async function parkedFor(reader: Reader): Promise<string[]> {

@@ -1,7 +1,34 @@
 import { sql } from 'kysely';
 import { after } from '../db/cursors.ts';
 import type { Reader, Tx } from '../db/database.ts';
+import type { Parts } from '../db/statement.ts';
 import type { QuestionRow } from './question.ts';
+
+/** What was asked. */
+const asked = [
+  'question_id',
+  'thread_id',
+  'run_id',
+  'agent_name',
+  'priority',
+  'asked_sequence',
+  'asked_at',
+  'expires_at',
+  'supersedes',
+] as const;
+
+/** What became of it. */
+const outcome = [
+  'state',
+  'answer_sequence',
+  'answer',
+  'selected',
+  'answered_by',
+  'answered_at',
+  'default_applied',
+  'acknowledged_at',
+  'version',
+] as const;
 
 export interface QuestionFilter {
   state?: string | undefined;
@@ -13,8 +40,11 @@ export interface QuestionFilter {
 }
 
 export async function findQuestion(reader: Reader, questionId: string): Promise<QuestionRow | undefined> {
-  return reader.query.selectFrom('questions').selectAll().where('question_id', '=', questionId).executeTakeFirst();
+  return reader.first(questionById, { question_id: questionId });
 }
+
+const questionById = ({ query, value }: Parts<Pick<QuestionRow, 'question_id'>>) =>
+  query.selectFrom('questions').selectAll().where('question_id', '=', value('question_id'));
 
 /** Most urgent first, then oldest first. */
 export async function findQuestions(reader: Reader, questionIds: string[]): Promise<QuestionRow[]> {
@@ -46,29 +76,19 @@ export async function countOpen(reader: Reader): Promise<{ count: number; oldest
 }
 
 export async function insertQuestion(tx: Tx, row: QuestionRow): Promise<void> {
-  await tx.query.insertInto('questions').values(row).execute();
+  await tx.run(newQuestion, row);
 }
+
+const newQuestion = ({ query, values }: Parts<QuestionRow>) =>
+  query.insertInto('questions').values(values([...asked, ...outcome]));
 
 /** Stores what became of a question. */
 export async function updateQuestion(tx: Tx, row: QuestionRow): Promise<void> {
-  const { state, answer_sequence, answer, selected, answered_by, answered_at, default_applied, version } = row;
-  const { acknowledged_at } = row;
-  await tx.query
-    .updateTable('questions')
-    .set({
-      state,
-      answer_sequence,
-      answer,
-      selected,
-      answered_by,
-      answered_at,
-      default_applied,
-      acknowledged_at,
-      version,
-    })
-    .where('question_id', '=', row.question_id)
-    .execute();
+  await tx.run(changedQuestion, row);
 }
+
+const changedQuestion = ({ query, value, values }: Parts<QuestionRow>) =>
+  query.updateTable('questions').set(values(outcome)).where('question_id', '=', value('question_id'));
 
 /** Most urgent first, then oldest first. */
 export async function listQuestions(reader: Reader, filter: QuestionFilter, limit: number): Promise<QuestionRow[]> {

@@ -1,5 +1,6 @@
 import { sql } from 'kysely';
 import type { Engine, Reader, Tx } from '../db/database.ts';
+import type { Parts } from '../db/statement.ts';
 
 /** Where words are looked for, the strongest first. */
 export const places = ['search_titles', 'search_openings', 'search_replies'] as const;
@@ -7,10 +8,22 @@ export type Place = (typeof places)[number];
 
 /** Stores the words of a text. They are letters and digits only, so neither engine finds syntax in them. */
 export async function insertWords(tx: Tx, engine: Engine, place: Place, rowid: number, words: string[]): Promise<void> {
-  const values =
-    engine === 'sqlite' ? sql`${words.join(' ')}` : sql`${words.map(word => `'${word}'`).join(' ')}::tsvector`;
-  await sql`insert into ${sql.table(place)} (rowid, words) values (${rowid}, ${values})`.execute(tx.query);
+  const text = engine === 'sqlite' ? words.join(' ') : words.map(word => `'${word}'`).join(' ');
+  await tx.run(newWords[place], { rowid, text });
 }
+
+const newWordsIn =
+  (place: Place) =>
+  ({ query, engine, value }: Parts<{ rowid: number; text: string }>) => {
+    const words = engine === 'sqlite' ? value('text') : sql<string>`${value('text')}::tsvector`;
+    return query.insertInto(place).values({ rowid: value('rowid'), words });
+  };
+
+const newWords: Record<Place, ReturnType<typeof newWordsIn>> = {
+  search_titles: newWordsIn('search_titles'),
+  search_openings: newWordsIn('search_openings'),
+  search_replies: newWordsIn('search_replies'),
+};
 
 /**
  * The texts that hold all of these words, or words that begin with them; the newest first, between two row ids

@@ -43,15 +43,19 @@ export function createSearch({ db: { engine } }: { db: Pick<Database, 'engine'> 
      * @param thread the thread's number (its `opened_sequence`), title and kind
      * @param post the post's number in its thread (1 is the first) and text
      */
-    async index(tx: Tx, thread: IndexedThread, post: { number: number; body: string }) {
+    index(tx: Tx, thread: IndexedThread, post: { number: number; body: string }) {
       if (post.number >= POSTS_PER_THREAD) return;
       const rowid = thread.number * POSTS_PER_THREAD + post.number;
       const first = post.number === 1;
       const title = first ? wordsOf(thread.title) : [];
-      if (title.length > 0) await insertWords(tx, engine, 'search_titles', rowid, title);
       const alone = !first && thread.kind === 'control';
       const words = wordsOf(alone ? post.body : `${thread.title}\n${post.body}`);
-      if (words.length > 0) await insertWords(tx, engine, first ? 'search_openings' : 'search_replies', rowid, words);
+      // FTS5 collects what is inserted and merges it into its index when another statement may have to be undone: after
+      // each text, if those of one transaction did not come together.
+      tx.beforeCommit(async () => {
+        if (title.length > 0) await insertWords(tx, engine, 'search_titles', rowid, title);
+        if (words.length > 0) await insertWords(tx, engine, first ? 'search_openings' : 'search_replies', rowid, words);
+      });
     },
 
     /**

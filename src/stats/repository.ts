@@ -1,21 +1,24 @@
 import { sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
 import type { Row } from '../db/schema.ts';
+import type { Parts } from '../db/statement.ts';
 
 export type Count = Row<'counts'>;
 
 /** Adds to each count what its `count` says, which may be negative. No value may come twice. */
 export async function addCounts(tx: Tx, changes: Count[]): Promise<void> {
-  await tx.query
+  for (const change of changes) await tx.run(addedCount, change);
+}
+
+const addedCount = ({ query, values }: Parts<Count>) =>
+  query
     .insertInto('counts')
-    .values(changes)
+    .values(values(['subject', 'value', 'count']))
     .onConflict(conflict =>
       conflict
         .columns(['subject', 'value'])
         .doUpdateSet(eb => ({ count: eb('counts.count', '+', eb.ref('excluded.count')) })),
-    )
-    .execute();
-}
+    );
 
 /** All counts of subjects that have few values. */
 export async function readCounts(reader: Reader, subjects: string[]): Promise<Count[]> {

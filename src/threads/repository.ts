@@ -1,6 +1,7 @@
 import { type ExpressionBuilder, type ReferenceExpression, type SelectQueryBuilder, type SqlBool, sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
 import type { Schema } from '../db/schema.ts';
+import type { Parts } from '../db/statement.ts';
 import { threadStates } from './states.ts';
 import { placesOf, placesSince, type ThreadRow } from './thread.ts';
 
@@ -23,27 +24,60 @@ export interface MovedThread extends ThreadRow {
   priority_change: string | null;
 }
 
+/** What a thread keeps from its first event. */
+const lasting = [
+  'thread_id',
+  'kind',
+  'title',
+  'run_id',
+  'agent_name',
+  'opened_by',
+  'opened_at',
+  'opened_sequence',
+] as const;
+
+/** What can change of it. */
+const changing = [
+  'state',
+  'priority',
+  'assignee',
+  'ticket',
+  'last_actor',
+  'updated_at',
+  'closed_at',
+  'posts_count',
+  'last_sequence',
+  'last_agent_post',
+  'last_human_post',
+  'last_answered',
+  'place',
+  'open_questions',
+  'version',
+] as const;
+
 type Threads = SelectQueryBuilder<Schema, 'threads', object>;
 
 export async function findThread(reader: Reader, threadId: string): Promise<ThreadRow | undefined> {
-  return reader.query.selectFrom('threads').selectAll().where('thread_id', '=', threadId).executeTakeFirst();
+  return reader.first(threadById, { thread_id: threadId });
 }
 
+const threadById = ({ query, value }: Parts<Pick<ThreadRow, 'thread_id'>>) =>
+  query.selectFrom('threads').selectAll().where('thread_id', '=', value('thread_id'));
+
 export async function insertThread(tx: Tx, row: ThreadRow): Promise<void> {
-  await tx.query.insertInto('threads').values(row).execute();
+  await tx.run(newThread, row);
 }
+
+const newThread = ({ query, values }: Parts<ThreadRow>) =>
+  query.insertInto('threads').values(values([...lasting, ...changing]));
 
 /** Stores what can change of a thread. */
 export async function updateThread(tx: Tx, row: ThreadRow): Promise<void> {
-  const { state, priority, assignee, ticket, last_actor, updated_at, closed_at, posts_count, last_sequence } = row;
-  const { last_agent_post, last_human_post, last_answered, place, open_questions, version } = row;
-  await tx.query
-    .updateTable('threads')
-    .set({ state, priority, assignee, ticket, last_actor, updated_at, closed_at, posts_count, last_sequence })
-    .set({ last_agent_post, last_human_post, last_answered, place, open_questions, version })
-    .where('thread_id', '=', row.thread_id)
-    .execute();
+  await tx.run(changedThread, row);
 }
+
+const changedThread = ({ query, value, values }: Parts<ThreadRow>) =>
+  query.updateTable('threads').set(values(changing)).where('thread_id', '=', value('thread_id'));
 
 /** Whether any thread stands between two places, these left out. */
 export async function isOccupied(reader: Reader, after: number, before: number): Promise<boolean> {

@@ -54,7 +54,7 @@ export function createThreads(dependencies: Dependencies) {
     const posts = drafts.filter(isPost);
     for (const [index, { payload }] of posts.entries()) {
       const post = { number: thread.posts_count + index + 1, body: bodyOf(payload) };
-      await search.index(tx, { number: next.opened_sequence, title: next.title, kind: next.kind }, post);
+      search.index(tx, { number: next.opened_sequence, title: next.title, kind: next.kind }, post);
     }
     await counts.count(tx, countedChanges(thread, next, posts));
     return { thread: next, sequences };

@@ -1,7 +1,8 @@
-import { type CompiledQuery, Kysely, sql, type Transaction } from 'kysely';
+import { CompiledQuery, Kysely, sql, type Transaction } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Engine, Tx } from '../../src/db/database.ts';
 import type { Schema } from '../../src/db/schema.ts';
+import { type Compiled, type Executor, reading, statementCompiler } from '../../src/db/statement.ts';
 import { findTexts } from '../../src/search/repository.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { dialect } from '../helpers/dialect.ts';
@@ -39,7 +40,7 @@ describe.each(engines)('the query plan on %s', engine => {
   it.each(Object.keys(statements))('of %s reads off an index', async name => {
     seen.length = 0;
     await db.transaction().execute(async query => {
-      await statements[name]?.(asTx(query));
+      await statements[name]?.(asTx(query, engine));
     });
     const plan = await explain(db, engine, statementSeen());
     if (fromTheEnd(name, engine)) {
@@ -60,7 +61,7 @@ describe.each(engines)('the query plan on %s', engine => {
       const planOf = async (word: string) => {
         const range = { above: 0, below: Number.MAX_SAFE_INTEGER, limit: 500 };
         seen.length = 0;
-        await findTexts(asTx(query), engine, 'search_replies', [word], range);
+        await findTexts(asTx(query, engine), engine, 'search_replies', [word], range);
         return explain(query, engine, statementSeen());
       };
       if (engine === 'sqlite') {
@@ -95,8 +96,23 @@ function looks(lines: string[]): string[] {
   return lines.flatMap((line, at) => (/SEARCH |Index (Only )?Scan/.test(line) ? [`${line}\n${lines[at + 1]}`] : []));
 }
 
-function asTx(query: Transaction<Schema>): Tx {
-  return { query, leaseNow: sql<number>`cast(0 as bigint)`, afterCommit: () => {} };
+/** Runs statements through Kysely, which shows them to its log. */
+function asTx(query: Transaction<Schema>, engine: Engine): Tx {
+  const compile = statementCompiler({ query, engine, leaseClock: () => 0 });
+  const send = ({ text, bind }: Compiled, values: object) => query.executeQuery(CompiledQuery.raw(text, bind(values)));
+  const executor: Executor = {
+    compile,
+    all: async (compiled, values) => (await send(compiled, values)).rows,
+    run: async (compiled, values) => Number((await send(compiled, values)).numAffectedRows),
+  };
+  return {
+    query,
+    leaseNow: sql<number>`cast(0 as bigint)`,
+    ...reading(executor),
+    run: async (statement, values) => executor.run(compile(statement as never), values as object),
+    beforeCommit: () => {},
+    afterCommit: () => {},
+  };
 }
 
 async function explain(db: Kysely<Schema>, engine: Engine, query: CompiledQuery): Promise<string> {

@@ -34,11 +34,11 @@ async function makersOn(breakage: Breakage): Promise<Makers> {
 
 const breakages: Record<string, Breakage> = {
   'ending a lease without asking for its token': () => ({
-    async endLease(tx, lease, changes) {
+    async endLease(tx, _token, { position, ...changes }) {
       const { numUpdatedRows } = await tx.query
         .updateTable('outbox')
         .set({ ...changes, lease_token: null, leased_by: null })
-        .where('position', '=', lease.position)
+        .where('position', '=', position)
         .executeTakeFirst();
       return numUpdatedRows > 0n;
     },

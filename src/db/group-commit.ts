@@ -1,0 +1,109 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+
+/** Works that share a transaction at most: how long it may hold the event loop and the writer has an end. */
+const GROUP_SIZE = 128;
+
+/** One work's part of a transaction. */
+export interface Part<W> {
+  /** What the work writes with. */
+  tx: W;
+  /** Whether it has changed anything in the transaction so far. */
+  readonly hasWritten: boolean;
+  /** Does what the work has put off until the end of the transaction. */
+  finish(): Promise<void>;
+  /** Nothing more is taken from the work. */
+  end(): void;
+  /** To be run when it is durable. */
+  readonly hooks: (() => void)[];
+}
+
+/** Runs `inside` in a transaction of the engine: commits when it resolves, rolls back when it rejects. */
+export type Transact<W> = (inside: (begin: () => Part<W>) => Promise<void>) => Promise<void>;
+
+type Ending = { value: unknown } | { error: unknown };
+
+interface Entry<W> {
+  work: (tx: W) => Promise<unknown>;
+  /** It must not run twice, so it shares its transaction with nobody. */
+  alone: boolean;
+  settle(ending: Ending, hooks: (() => void)[]): void;
+}
+
+/** A work has failed with its writes half done; what it shares a transaction with has to be undone with it. */
+class Spoiled extends Error {}
+
+/**
+ * Group commit: works that are waiting at the same time run one after the other in one transaction and are made durable
+ * by one flush to disk; none is answered before that. A work that comes alone does not wait for company.
+ *
+ * One that fails before it has written anything (every refusal does) leaves the others alone. If one fails after that,
+ * the transaction is rolled back and each of its works runs again in one of its own.
+ */
+export function createGroupCommit<W>(transact: Transact<W>) {
+  const waiting: Entry<W>[] = [];
+  let running = false;
+
+  async function drain(): Promise<void> {
+    running = true;
+    while (waiting.length > 0) {
+      // What arrives in the same turn of the event loop comes along.
+      await nextTurn();
+      await commitGroup(nextGroup());
+    }
+    running = false;
+  }
+
+  function nextGroup(): Entry<W>[] {
+    const limit = Math.min(GROUP_SIZE, waiting.length);
+    const end = waiting.findIndex(({ alone }, index) => alone || index === limit);
+    return waiting.splice(0, end === -1 ? limit : Math.max(end, 1));
+  }
+
+  async function commitGroup(group: Entry<W>[]): Promise<void> {
+    const ended: { entry: Entry<W>; part: Part<W>; ending: Ending }[] = [];
+    const spoilt = (error: unknown) => (group.length === 1 ? error : new Spoiled());
+    try {
+      await transact(async begin => {
+        for (const entry of group) {
+          const part = begin();
+          const ending = await run(entry, part);
+          if ('error' in ending && part.hasWritten) throw spoilt(ending.error);
+          ended.push({ entry, part, ending });
+        }
+        for (const { part, ending } of ended) {
+          if ('value' in ending) await part.finish().catch(error => Promise.reject(spoilt(error)));
+        }
+      });
+    } catch (error) {
+      if (!(error instanceof Spoiled)) return reject(group, error);
+      for (const entry of group) await commitGroup([entry]);
+      return;
+    }
+    for (const { entry, part, ending } of ended) entry.settle(ending, part.hooks);
+  }
+
+  async function run({ work }: Entry<W>, part: Part<W>): Promise<Ending> {
+    try {
+      return { value: await work(part.tx) };
+    } catch (error) {
+      return { error };
+    } finally {
+      part.end();
+    }
+  }
+
+  function reject(group: Entry<W>[], error: unknown): void {
+    for (const { settle } of group) settle({ error }, []);
+  }
+
+  return <T>(work: (tx: W) => Promise<T>, alone: boolean): Promise<T> =>
+    new Promise<T>((resolve, refuse) => {
+      const settle = (ending: Ending, hooks: (() => void)[]) => {
+        if ('error' in ending) return refuse(ending.error);
+        for (const hook of hooks) hook();
+        resolve(ending.value as T);
+      };
+      waiting.push({ work, alone, settle });
+      if (!running) void drain();
+    });
+}
