@@ -57,19 +57,26 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     // The log and the outbox need each other: every event is published, and an event's message carries the event.
     const events = createEvents({ db, clock, newUid: uid, publish: (tx, messages) => outbox.enqueue(tx, messages) });
     const wake = () => worker.wake();
-    /** Something was committed that others may wait for: the worker, whoever follows the log, and other processes. */
-    const published = () => {
-      wake();
+    /** Something was committed that others may wait for: whoever follows the log, other processes, and the worker. */
+    const recorded = () => {
       feed.wake();
       db.announce();
     };
+    const published = () => {
+      wake();
+      recorded();
+    };
+    /** Where nobody else dispatches, this process knows who subscribes. */
+    const isSubscribed = (topic: string) => db.shared || config.ROLE !== 'all' || registry.of(topic).length > 0;
     const outbox: Outbox = createOutbox({
       db,
       clock,
       newUid: uid,
       events,
       maxAttempts: config.MAX_ATTEMPTS,
+      isSubscribed,
       published,
+      recorded,
     });
     const counts = createCounts({ db });
     const search = createSearch({ db });
@@ -96,7 +103,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
 
     const own = createTopics({ threads, signals, validator: bodyValidator(components) });
     const given = [own, ...(overrides.handlers ?? [])];
-    const registry = new HandlerRegistry([
+    const registry: HandlerRegistry = new HandlerRegistry([
       ...loaded,
       ...given.map(handler => ({ ...handler, policy: { ...policy, ...handler.policy } })),
     ]);
@@ -126,8 +133,11 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     });
 
     const takeBack = async () => {
-      const count = await deliveries.takeBack();
-      if (count > 0) log.warn({ count }, 'took back the messages of a process that has died');
+      const { count, again } = await deliveries.takeBack();
+      if (count === 0) return;
+      log.warn({ count }, 'took back the messages of a process that has died');
+      // Handled side by side, all of them would use up their attempts with the one that ends the process every time.
+      if (again) worker.beCareful(count);
     };
     const housekeeping = new Housekeeping(
       async () => {

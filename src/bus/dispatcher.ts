@@ -4,6 +4,7 @@ import { EVENT_TOPICS } from '../events/envelope.ts';
 import type { Logger } from '../logging.ts';
 import type { Delivery, Outcome } from '../outbox/delivery.ts';
 import { backoffDelay } from './backoff.ts';
+import type { Cancellation } from './cancellation.ts';
 import { type Handler, type HandlerContext, PermanentError, RetryAt, Stopping } from './handler.ts';
 import type { HandlerRegistry } from './registry.ts';
 
@@ -21,13 +22,13 @@ interface Dependencies {
 type Sent = Outcome & { kind: 'sent' };
 
 /** The outcome still has to be stored, or (`settled`) was stored together with the handler's effect, or could not be. */
-type Dispatched = Outcome | { kind: 'settled'; held: boolean };
+export type Dispatched = Outcome | { kind: 'settled'; held: boolean };
 
-/** Hands a message to its handler and turns what that does into an outcome. Never rejects. */
-export type Dispatch = (delivery: Delivery, signal: AbortSignal) => Promise<Dispatched>;
+/** Hands a message to its handler and turns what that does into an outcome: at once if the handler is not asynchronous. */
+export type Dispatch = (delivery: Delivery, cancellation: Cancellation) => Dispatched | Promise<Dispatched>;
 
 export function createDispatcher({ registry, clock, random, log, settleWith, keptApart }: Dependencies): Dispatch {
-  return async (delivery, signal) => {
+  return (delivery, cancellation) => {
     const { message, consumer } = delivery;
     const { topic } = message;
     const handlers = registry.of(topic).filter(handler => consumer === null || handler.name === consumer);
@@ -45,23 +46,42 @@ export function createDispatcher({ registry, clock, random, log, settleWith, kep
     if (consumer === null && (handlers.length > 1 || keptApart.has(handler.name))) {
       return { kind: 'routed', consumers: handlers.map(({ name }) => name) };
     }
+    if (handler.transactional) return runInTransaction(handler, delivery, cancellation);
     try {
-      if (!handler.transactional) return await run(handler, delivery, signal);
-      const held = await settleWith(delivery, tx => run(handler, delivery, signal, tx));
-      return { kind: 'settled', held };
+      const ran = run(handler, delivery, cancellation);
+      return ran instanceof Promise ? ran.catch(error => failed(handler, delivery, error)) : ran;
     } catch (error) {
-      // A lost lease is an attempt like any other: a handler that outlives its lease every time must end dead.
-      return error instanceof Stopping ? { kind: 'released' } : failed(handler, delivery, error);
+      return failed(handler, delivery, error);
     }
   };
 
-  async function run(handler: Handler, { message }: Delivery, lost: AbortSignal, tx?: Tx): Promise<Sent> {
+  async function runInTransaction(
+    handler: Handler,
+    delivery: Delivery,
+    cancellation: Cancellation,
+  ): Promise<Dispatched> {
+    try {
+      return {
+        kind: 'settled',
+        held: await settleWith(delivery, async tx => run(handler, delivery, cancellation, tx)),
+      };
+    } catch (error) {
+      return failed(handler, delivery, error);
+    }
+  }
+
+  /** Calls the handler, and waits for it if there is something to wait for. Throws, or rejects, what it throws. */
+  function run(handler: Handler, delivery: Delivery, cancellation: Cancellation, tx?: Tx): Sent | Promise<Sent> {
+    const { message } = delivery;
     const { message_id, topic, attempts, generation } = message;
-    const late = AbortSignal.timeout(handler.policy.timeout_ms);
     const sent: Sent = { kind: 'sent' };
     const context: HandlerContext = {
-      signal: AbortSignal.any([lost, late]),
-      log: log.child({ message_id, topic, attempt: attempts, handler: handler.name }),
+      get signal() {
+        return cancellation.signal;
+      },
+      get log() {
+        return log.child({ message_id, topic, attempt: attempts, handler: handler.name });
+      },
       attempt: attempts,
       idempotency_key: `${message_id}:${generation}`,
       permanent: reason => new PermanentError(reason),
@@ -72,20 +92,27 @@ export function createDispatcher({ registry, clock, random, log, settleWith, kep
       },
       ...(tx && { tx: tx.query }),
     };
-    // Whether the handler heeds its signal or not, nobody waits for it any more: a transaction is rolled back, a slot is
-    // free for other messages.
-    const givenUp = Promise.withResolvers<never>();
-    late.addEventListener('abort', () => {
-      givenUp.reject(new Error(`The handler did not end within ${handler.policy.timeout_ms} ms.`));
-    });
-    lost.addEventListener('abort', () => givenUp.reject(lost.reason));
-    // A promise that nobody races any more must not count as unhandled.
-    givenUp.promise.catch(() => {});
-    await Promise.race([handler.handle(message, context, tx), givenUp.promise]);
-    return sent;
+    const handling = handler.handle(message, context, tx);
+    return isThenable(handling) ? ended(handling, handler, cancellation).then(() => sent) : sent;
+  }
+
+  /**
+   * Whether the handler heeds its signal or not, nobody waits for it once it is cancelled or late: a transaction is rolled
+   * back, a slot is free for other messages.
+   */
+  async function ended(handling: PromiseLike<unknown>, { policy }: Handler, cancellation: Cancellation): Promise<void> {
+    const late = () => cancellation.cancel(new Error(`The handler did not end within ${policy.timeout_ms} ms.`));
+    const timer = setTimeout(late, policy.timeout_ms).unref();
+    try {
+      await Promise.race([handling, cancellation.cancelled]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   function failed(handler: Handler, { message }: Delivery, error: unknown): Outcome {
+    // A lost lease is an attempt like any other: a handler that outlives its lease every time must end dead.
+    if (error instanceof Stopping) return { kind: 'released' };
     if (error instanceof RetryAt) {
       return { kind: 'postponed', until: Math.max(error.time, clock.now()), error: error.message };
     }
@@ -97,4 +124,8 @@ export function createDispatcher({ registry, clock, random, log, settleWith, kep
 
 function dead({ policy }: Handler, error: string): Outcome {
   return { kind: 'dead', error, blocks: policy.dead === 'block' };
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof (value as PromiseLike<unknown> | null | undefined)?.then === 'function';
 }

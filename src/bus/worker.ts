@@ -1,15 +1,16 @@
 import { type Clock, toTimestampOrNull } from '../clock.ts';
 import type { Logger } from '../logging.ts';
 import type { Delivery, Lease, Outcome } from '../outbox/delivery.ts';
-import type { Dispatch } from './dispatcher.ts';
+import { Cancellation } from './cancellation.ts';
+import type { Dispatch, Dispatched } from './dispatcher.ts';
 import { Stopping } from './handler.ts';
+import { createSettling, type StoreSettlements } from './settlements.ts';
 
 /** Where deliveries come from and where their outcomes go. */
 interface DeliveryStore {
   claim(limit: number): Promise<Delivery[]>;
   renew(leases: Lease[]): Promise<Lease[]>;
-  /** False if the lease has been lost, and with it the right to change anything. */
-  settle(delivery: Delivery, outcome: Outcome): Promise<boolean>;
+  settle: StoreSettlements;
 }
 
 interface Dependencies {
@@ -29,25 +30,40 @@ export interface PassResult {
   dead: number;
 }
 
-interface Running {
+/** A delivery whose lease this worker holds, until its outcome is stored. */
+interface Held {
   delivery: Delivery;
-  abort: AbortController;
+  cancellation: Cancellation;
   /** When the lease was last known to be held, on this process's monotonic clock. */
   heldAt: number;
-  done: Promise<Ending>;
+  ended: PromiseWithResolvers<Ending>;
 }
 
 type Ending = Outcome['kind'] | 'stale';
 
 const LOG_LEVELS: Partial<Record<Ending, 'debug' | 'error'>> = { sent: 'debug', routed: 'debug', dead: 'error' };
 
+/** Deliveries are claimed ahead of their handlers for so long, as fast as those have been lately, and so many at most. */
+const AHEAD_MS = 20;
+const AHEAD_MOST = 240;
+
 /**
- * The loop: claim what there are free slots for, run it, settle it while the lease is held; woken by commits, with the
- * poll interval as the net. It knows deliveries and outcomes, and nothing of what is in them.
+ * The loop: claim, run as many handlers at once as there may be, settle while the lease is held; woken by commits, with
+ * the poll interval as the net. While handlers are quick, more is claimed than they can begin at once, so that one
+ * transaction serves many. It knows deliveries and outcomes, and nothing of what is in them.
  */
 export class Worker {
   readonly #deps: Dependencies;
-  readonly #running = new Map<string, Running>();
+  readonly #store: ReturnType<typeof createSettling>;
+  /** All deliveries under a lease, by it. */
+  readonly #held = new Map<string, Held>();
+  /** Those of them that wait for a free slot. */
+  readonly #waiting: Held[] = [];
+  #running = 0;
+  /** Deliveries that are still to be handled one at a time. */
+  #careful = 0;
+  /** Handlers that have ended since the last claim, and when that was. */
+  #pace = { ended: 0, since: performance.now() };
   #loop: Promise<void> | undefined;
   #renewal: NodeJS.Timeout | undefined;
   #renewing = false;
@@ -64,6 +80,7 @@ export class Worker {
 
   constructor(dependencies: Dependencies) {
     this.#deps = dependencies;
+    this.#store = createSettling(dependencies.store.settle);
   }
 
   start(): void {
@@ -76,14 +93,23 @@ export class Worker {
     this.#endSleep();
   }
 
+  /** The next `count` deliveries are handled one at a time: one of them may be what has ended a process before. */
+  beCareful(count: number): void {
+    this.#careful = count;
+  }
+
   /** One claim-and-dispatch pass now, whether the loop runs or not; answers when everything it claimed has been settled. */
   async pass(limit: number): Promise<PassResult> {
-    const claimedAt = performance.now();
-    const deliveries = await this.#claim(limit);
-    const endings = await Promise.all(deliveries.map(delivery => this.#begin(delivery, claimedAt)));
+    const claimed = await this.#claim(limit);
+    const endings = await Promise.all(
+      claimed.map(held => {
+        this.#begin(held);
+        return held.ended.promise;
+      }),
+    );
     const count = (...kinds: Ending[]) => endings.filter(ending => kinds.includes(ending)).length;
     const failed = count('retry', 'postponed', 'unhandled');
-    return { claimed: deliveries.length, sent: count('sent'), failed, dead: count('dead') };
+    return { claimed: claimed.length, sent: count('sent'), failed, dead: count('dead') };
   }
 
   /**
@@ -96,12 +122,13 @@ export class Worker {
     const grace = AbortSignal.timeout(graceMs);
     const over = new Promise(resolve => grace.addEventListener('abort', resolve));
     await Promise.race([this.#loop, over]);
-    const ended = () => Promise.allSettled([...this.#running.values()].map(({ done }) => done));
+    for (const held of this.#waiting.splice(0)) void this.#settle(held, { kind: 'released' });
+    const ended = () => Promise.allSettled([...this.#held.values()].map(held => held.ended.promise));
     await Promise.race([ended(), over]);
-    const late = [...this.#running.values()];
+    const late = [...this.#held.values()];
     if (late.length > 0)
       this.#deps.log.warn({ count: late.length }, 'giving back the leases of handlers that have not ended');
-    for (const { abort } of late) abort.abort(new Stopping('The service is stopping.'));
+    for (const { cancellation } of late) cancellation.cancel(new Stopping('The service is stopping.'));
     await ended();
     clearInterval(this.#renewal);
   }
@@ -119,17 +146,17 @@ export class Worker {
   }
 
   async #run(): Promise<void> {
-    const { concurrency, pollIntervalMs, log, clock } = this.#deps;
+    const { pollIntervalMs, log, clock } = this.#deps;
     while (!this.#stopping) {
       this.#woken = false;
-      const free = concurrency - this.#running.size;
+      const room = this.#room();
       try {
         this.#lastTickAt = clock.now();
-        const claimedAt = performance.now();
-        const deliveries = free > 0 ? await this.#claim(free) : [];
-        for (const delivery of deliveries) void this.#begin(delivery, claimedAt);
+        const claimed = room > 0 ? await this.#claim(room) : [];
+        this.#waiting.push(...claimed);
+        this.#beginWaiting();
         this.#consecutiveErrors = 0;
-        if (deliveries.length > 0 && deliveries.length === free) continue;
+        if (claimed.length > 0 && claimed.length === room) continue;
       } catch (error) {
         this.#consecutiveErrors += 1;
         this.#lastError = error instanceof Error ? error.message : String(error);
@@ -138,6 +165,24 @@ export class Worker {
         this.#woken = false;
       }
       await this.#sleep(pollIntervalMs);
+    }
+  }
+
+  /** How many deliveries to claim now. */
+  #room(): number {
+    if (this.#careful > 0) return this.#held.size === 0 ? 1 : 0;
+    const now = performance.now();
+    const { ended, since } = this.#pace;
+    this.#pace = { ended: 0, since: now };
+    const ahead = Math.min(AHEAD_MOST, Math.floor((ended / Math.max(now - since, 0.1)) * AHEAD_MS));
+    return Math.max(0, this.#deps.concurrency + ahead - this.#held.size);
+  }
+
+  #beginWaiting(): void {
+    while (this.#running < this.#deps.concurrency && !this.#stopping) {
+      const next = this.#waiting.shift();
+      if (!next) return;
+      this.#begin(next);
     }
   }
 
@@ -154,70 +199,84 @@ export class Worker {
     this.#endSleep = () => {};
   }
 
-  async #claim(limit: number): Promise<Delivery[]> {
+  async #claim(limit: number): Promise<Held[]> {
+    const heldAt = performance.now();
     const deliveries = await this.#deps.store.claim(limit);
+    this.#careful = Math.max(0, this.#careful - deliveries.length);
     this.#renewal ??= setInterval(() => void this.#renew(), this.#deps.leaseMs / 3).unref();
-    return deliveries;
-  }
-
-  #begin(delivery: Delivery, heldAt: number): Promise<Ending> {
-    // Stopped since the claim for longer than the lease: by now the message is somebody else's.
-    if (performance.now() - heldAt >= this.#deps.leaseMs) return Promise.resolve(this.#ended(delivery, 'stale', false));
-    const key = leaseKey(delivery.lease);
-    const abort = new AbortController();
-    const done = this.#deliver(delivery, abort.signal).finally(() => {
-      this.#running.delete(key);
-      this.wake();
+    return deliveries.map(delivery => {
+      const held = { delivery, cancellation: new Cancellation(), heldAt, ended: Promise.withResolvers<Ending>() };
+      this.#held.set(leaseKey(delivery.lease), held);
+      return held;
     });
-    this.#running.set(key, { delivery, abort, heldAt, done });
-    return done;
   }
 
-  async #deliver(delivery: Delivery, signal: AbortSignal): Promise<Ending> {
-    const outcome = await this.#deps.dispatch(delivery, signal);
-    if (outcome.kind !== 'settled') return this.#settle(delivery, outcome);
-    return this.#ended(delivery, 'sent', outcome.held);
+  #begin(held: Held): void {
+    // Stopped since the claim for longer than the lease: by now the message is somebody else's.
+    if (performance.now() - held.heldAt >= this.#deps.leaseMs) return this.#end(held, 'stale', false);
+    const dispatched = this.#deps.dispatch(held.delivery, held.cancellation);
+    if (!(dispatched instanceof Promise)) {
+      this.#pace.ended += 1;
+      void this.#settle(held, dispatched);
+      return;
+    }
+    this.#running += 1;
+    void dispatched.then(outcome => {
+      this.#running -= 1;
+      this.#pace.ended += 1;
+      void this.#settle(held, outcome);
+      this.#beginWaiting();
+    });
   }
 
-  async #settle(delivery: Delivery, outcome: Outcome): Promise<Ending> {
+  async #settle(held: Held, outcome: Dispatched): Promise<void> {
+    if (outcome.kind === 'settled') return this.#end(held, 'sent', outcome.held);
+    const { delivery } = held;
     try {
-      return this.#ended(delivery, outcome.kind, await this.#deps.store.settle(delivery, outcome));
+      this.#end(held, outcome.kind, await this.#store({ delivery, outcome }));
     } catch (error) {
       // The lease runs out and the message comes again: at least once.
       this.#lastError = error instanceof Error ? error.message : String(error);
       this.#deps.log.error({ err: error, message_id: delivery.message.message_id }, 'an outcome could not be stored');
-      return 'stale';
+      this.#free(held, 'stale');
     }
   }
 
-  #ended({ message: { message_id, topic, attempts } }: Delivery, ending: Ending, held: boolean): Ending {
+  #end(held: Held, ending: Ending, isHeld: boolean): void {
+    const { message_id, topic, attempts } = held.delivery.message;
     const { log, clock } = this.#deps;
-    if (!held) {
+    if (isHeld) {
+      this.#lastProcessedAt = clock.now();
+      this.#processedTotal += 1;
+      log[LOG_LEVELS[ending] ?? 'warn']({ message_id, topic, attempt: attempts, ending }, 'message handled');
+    } else {
       this.#staleAcks += 1;
       log.warn({ message_id, topic }, 'stale ack: the lease had been lost, nothing was changed');
-      return 'stale';
     }
-    this.#lastProcessedAt = clock.now();
-    this.#processedTotal += 1;
-    log[LOG_LEVELS[ending] ?? 'warn']({ message_id, topic, attempt: attempts, ending }, 'message handled');
-    return ending;
+    this.#free(held, isHeld ? ending : 'stale');
+  }
+
+  #free(held: Held, ending: Ending): void {
+    this.#held.delete(leaseKey(held.delivery.lease));
+    held.ended.resolve(ending);
+    this.wake();
   }
 
   /** Every third of a lease, which leaves two more tries before it runs out. */
   async #renew(): Promise<void> {
-    const running = [...this.#running.values()];
+    const all = [...this.#held.values()];
     const now = performance.now();
-    for (const { heldAt, abort } of running) {
+    for (const { heldAt, cancellation } of all) {
       // Nobody has said that the lease is lost; by the clock it is.
-      if (now - heldAt >= this.#deps.leaseMs) abort.abort(new Error('The lease ran out.'));
+      if (now - heldAt >= this.#deps.leaseMs) cancellation.cancel(new Error('The lease ran out.'));
     }
-    if (running.length === 0 || this.#renewing) return;
+    if (all.length === 0 || this.#renewing) return;
     this.#renewing = true;
     try {
-      const held = new Set((await this.#deps.store.renew(running.map(({ delivery }) => delivery.lease))).map(leaseKey));
-      for (const one of running) {
-        if (held.has(leaseKey(one.delivery.lease))) one.heldAt = now;
-        else one.abort.abort(new Error('The lease was lost.'));
+      const kept = new Set((await this.#deps.store.renew(all.map(({ delivery }) => delivery.lease))).map(leaseKey));
+      for (const one of all) {
+        if (kept.has(leaseKey(one.delivery.lease))) one.heldAt = now;
+        else one.cancellation.cancel(new Error('The lease was lost.'));
       }
     } catch (error) {
       this.#deps.log.error({ err: error }, 'leases could not be renewed');

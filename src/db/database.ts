@@ -22,8 +22,11 @@ export interface Tx extends Reader {
   readonly leaseNow: Expression<number>;
   /** Answers how many rows the statement has changed. */
   run<V>(statement: Statement<V, unknown>, values: V): Promise<number>;
-  /** Runs `hook` at the end of the transaction, if the work has succeeded. */
-  beforeCommit(hook: () => Promise<void>): void;
+  /**
+   * Runs `hook` at the end of the transaction, if the work has succeeded: in ascending order with what others that share
+   * the transaction have put off.
+   */
+  beforeCommit(order: number, hook: (tx: Tx) => Promise<void>): void;
   /** Runs `hook` once the transaction is durable, and never if it is not. Hooks must not throw. */
   afterCommit(hook: () => void): void;
 }
@@ -38,6 +41,8 @@ export interface Tx extends Reader {
  */
 export interface Database {
   readonly engine: Engine;
+  /** Whether other processes may use it at the same time. */
+  readonly shared: boolean;
   readonly read: Reader;
   snapshot<T>(work: (reader: Reader) => Promise<T>): Promise<T>;
   /**
@@ -83,7 +88,7 @@ export function createWrite(
 class Writing implements Tx, Part<Tx> {
   readonly tx = this;
   readonly hooks: (() => void)[] = [];
-  readonly #putOff: (() => Promise<void>)[] = [];
+  readonly putOff: Part<Tx>['putOff'] = [];
   readonly #transacting: Transacting;
   #query: Transaction<Schema> | undefined;
   #over = false;
@@ -126,18 +131,12 @@ class Writing implements Tx, Part<Tx> {
     return compiled;
   }
 
-  beforeCommit(hook: () => Promise<void>): void {
-    this.#putOff.push(hook);
+  beforeCommit(order: number, run: (tx: Tx) => Promise<void>): void {
+    this.putOff.push({ order, run });
   }
 
   afterCommit(hook: () => void): void {
     this.hooks.push(hook);
-  }
-
-  async finish(): Promise<void> {
-    this.#over = false;
-    for (const hook of this.#putOff) await hook();
-    this.#over = true;
   }
 
   end(): void {

@@ -9,8 +9,8 @@ export interface Part<W> {
   tx: W;
   /** Whether it has changed anything in the transaction so far. */
   readonly hasWritten: boolean;
-  /** Does what the work has put off until the end of the transaction. */
-  finish(): Promise<void>;
+  /** What the work has put off until the end of the transaction; lower orders first. */
+  readonly putOff: { order: number; run: (tx: W) => Promise<void> }[];
   /** Nothing more is taken from the work. */
   end(): void;
   /** To be run when it is durable. */
@@ -66,13 +66,16 @@ export function createGroupCommit<W>(transact: Transact<W>) {
       await transact(async begin => {
         for (const entry of group) {
           const part = begin();
-          const ending = await run(entry, part);
+          const ending = await endingOf(entry, part);
           if ('error' in ending && part.hasWritten) throw spoilt(ending.error);
           ended.push({ entry, part, ending });
         }
-        for (const { part, ending } of ended) {
-          if ('value' in ending) await part.finish().catch(error => Promise.reject(spoilt(error)));
+        const putOff = ended.flatMap(({ part, ending }) => ('value' in ending ? part.putOff : []));
+        const last = begin();
+        for (const { run } of putOff.sort((a, b) => a.order - b.order)) {
+          await run(last.tx).catch(error => Promise.reject(spoilt(error)));
         }
+        last.end();
       });
     } catch (error) {
       if (!(error instanceof Spoiled)) return reject(group, error);
@@ -82,7 +85,7 @@ export function createGroupCommit<W>(transact: Transact<W>) {
     for (const { entry, part, ending } of ended) entry.settle(ending, part.hooks);
   }
 
-  async function run({ work }: Entry<W>, part: Part<W>): Promise<Ending> {
+  async function endingOf({ work }: Entry<W>, part: Part<W>): Promise<Ending> {
     try {
       return { value: await work(part.tx) };
     } catch (error) {

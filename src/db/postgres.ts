@@ -111,6 +111,7 @@ function postgresDatabase(
   const executor = executorOn(pool, compile, assertOutsideWrite);
   return {
     engine: 'postgres',
+    shared: true,
     read: { query: read, ...reading(executor) },
     snapshot: work =>
       onOneConnection(pool, (client, query) =>

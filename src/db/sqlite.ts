@@ -93,6 +93,7 @@ function sqliteDatabase(
   const inSnapshot = reading(executorOn(snapshots, compile, assertOutsideWrite));
   return {
     engine: 'sqlite',
+    shared: false,
     read: { query: read, ...reading(executorOn(reader, compile, assertOutsideWrite)) },
     presence: soleProcess(),
     // One process per file: there is nobody to tell.

@@ -65,10 +65,14 @@ export function createDeliveries(dependencies: Dependencies) {
       const messages = outcome.consumers.map(consumer => forConsumer(delivery, consumer));
       await insertMessages(tx, messages);
     }
-    if (outcome.kind === 'sent') await countSent(tx, delivery.message.topic);
     if (outcome.kind === 'sent' && outcome.result !== undefined) await keepResult(tx, delivery.row, outcome.result);
     tx.afterCommit(wake);
     return true;
+  }
+
+  async function countAllSent(tx: Tx, deliveries: Delivery[]): Promise<void> {
+    const byTopic = Map.groupBy(deliveries, ({ message }) => message.topic);
+    for (const [topic, sent] of byTopic) await countSent(tx, topic, sent.length);
   }
 
   /** On the message, and on the one that was published if this is one of its copies for several consumers. */
@@ -139,8 +143,19 @@ export function createDeliveries(dependencies: Dependencies) {
     /** Prolongs these leases and answers those that are still held. */
     renew: (leases: Lease[]): Promise<Lease[]> => db.write(tx => renewLeases(tx, leases, leaseMs)),
 
-    /** False, and nothing changed, if the lease has been lost. */
-    settle: (delivery: Delivery, outcome: Outcome): Promise<boolean> => db.write(tx => settleIn(tx, delivery, outcome)),
+    /** For each: false, and nothing changed, if its lease has been lost. */
+    async settle(settlements: { delivery: Delivery; outcome: Outcome }[]): Promise<boolean[]> {
+      return db.write(async tx => {
+        const held: boolean[] = [];
+        for (const { delivery, outcome } of settlements) held.push(await settleIn(tx, delivery, outcome));
+        const sent = settlements.filter(({ outcome }, index) => outcome.kind === 'sent' && held[index]);
+        await countAllSent(
+          tx,
+          sent.map(({ delivery }) => delivery),
+        );
+        return held;
+      });
+    },
 
     /**
      * Runs `effect` in the transaction that marks the message sent: both happen, or neither.
@@ -150,6 +165,7 @@ export function createDeliveries(dependencies: Dependencies) {
       const work = async (tx: Tx) => {
         const held = await settleIn(tx, delivery, { kind: 'sent' });
         if (!held) return false;
+        await countAllSent(tx, [delivery]);
         const { result } = await effect(tx);
         if (result !== undefined) await keepResult(tx, delivery.row, result);
         return true;
@@ -179,13 +195,16 @@ export function createDeliveries(dependencies: Dependencies) {
       }
     },
 
-    /** Takes back what dead processes had claimed, without waiting for their leases, and answers how much it was. */
-    async takeBack(): Promise<number> {
+    /**
+     * Takes back what dead processes had claimed, without waiting for their leases, and answers how much it was, and
+     * whether some of it has been claimed before without a result.
+     */
+    async takeBack(): Promise<{ count: number; again: boolean }> {
       const dead = await db.presence.deadAmong(await leaseHolders(db.read));
-      if (dead.length === 0) return 0;
+      if (dead.length === 0) return { count: 0, again: false };
       const taken = await db.write(tx => endLeasesOf(tx, dead));
       wake();
-      return taken;
+      return { count: taken.length, again: taken.some(row => row.attempts > JSON.parse(row.history).length + 1) };
     },
 
     /** The consumers that have messages of their own waiting in lanes. */

@@ -43,6 +43,24 @@ const newMessage = ({ query, value, values, leaseNow }: Parts<InsertedMessage>) 
   });
 };
 
+/** Puts messages down that have nobody to go to. */
+export async function insertSent(tx: Tx, rows: NewMessageRow[]): Promise<void> {
+  for (const row of rows) await tx.run(sentMessage, row);
+}
+
+const sentMessage = ({ query, value, values }: Parts<NewMessageRow>) =>
+  query.insertInto('outbox').values({
+    ...values(['message_id', 'topic', 'message_key', 'payload', 'event_sequence', 'max_attempts', 'consumer']),
+    ...values(['origin_id', 'created_at']),
+    status: sql.lit('sent'),
+    attempts: sql.lit(0),
+    generation: sql.lit(1),
+    available_at: value('created_at'),
+    history: sql.lit('[]'),
+    updated_at: value('created_at'),
+    sent_at: value('created_at'),
+  });
+
 interface Claim {
   limit: number;
   lease_token: string;
@@ -138,16 +156,16 @@ export async function leaseHolders(reader: Reader): Promise<string[]> {
   return rows.map(row => row.leased_by as string);
 }
 
-/** Takes the leases of these processes from them and answers how many there were. */
-export async function endLeasesOf(tx: Tx, holders: string[]): Promise<number> {
-  const { numUpdatedRows } = await tx.query
+/** Takes the leases of these processes from them. */
+export async function endLeasesOf(tx: Tx, holders: string[]): Promise<Pick<MessageRow, 'attempts' | 'history'>[]> {
+  return tx.query
     .updateTable('outbox')
     .set(eb => ({ status: 'pending', lease_token: null, leased_by: null, claimable_at: eb.ref('available_at') }))
     .where('status', '=', 'processing')
     .where('status', '<>', sql.lit('sent'))
     .where('leased_by', 'in', holders)
-    .executeTakeFirst();
-  return Number(numUpdatedRows);
+    .returning(['attempts', 'history'])
+    .execute();
 }
 
 /** Puts a message that is not under a lease where these changes say. */
@@ -195,15 +213,17 @@ async function putOldestFirst(tx: Tx, lane: string): Promise<void> {
   await promoteNext(tx, lane);
 }
 
-export async function countSent(tx: Tx, topic: string): Promise<void> {
-  await tx.run(countedSent, { topic });
+export async function countSent(tx: Tx, topic: string, sent: number): Promise<void> {
+  await tx.run(countedSent, { topic, sent });
 }
 
-const countedSent = ({ query, value }: Parts<{ topic: string }>) =>
+const countedSent = ({ query, values }: Parts<{ topic: string; sent: number }>) =>
   query
     .insertInto('topics')
-    .values({ topic: value('topic'), sent: 1 })
-    .onConflict(conflict => conflict.column('topic').doUpdateSet(eb => ({ sent: eb('topics.sent', '+', 1) })));
+    .values(values(['topic', 'sent']))
+    .onConflict(conflict =>
+      conflict.column('topic').doUpdateSet(eb => ({ sent: eb('topics.sent', '+', eb.ref('excluded.sent')) })),
+    );
 
 export async function setPaused(tx: Tx, topic: string, paused: 0 | 1): Promise<void> {
   await tx.query

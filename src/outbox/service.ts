@@ -9,8 +9,10 @@ import { type MessageRow, parking } from './delivery.ts';
 import { toMessages } from './message.ts';
 import {
   countMessages,
+  countSent,
   findMessage,
   insertMessages,
+  insertSent,
   listBlocking,
   listMessages,
   oldestPending,
@@ -39,8 +41,12 @@ interface Dependencies {
   newUid: NewUid;
   events: Pick<Events, 'at'>;
   maxAttempts: number;
-  /** Called after a commit that has made a message claimable, or an event readable. */
+  /** Whether an event of this topic has to be dispatched: somebody subscribes to it, or may do so in another process. */
+  isSubscribed: (topic: string) => boolean;
+  /** Called after a commit that has made a message claimable (and perhaps an event readable). */
   published: () => void;
+  /** Called after a commit that has only made an event readable. */
+  recorded: () => void;
 }
 
 /** Dead messages that are read at once, when many are replayed. */
@@ -49,7 +55,9 @@ const REPLAY_BATCH = 100;
 const LANES_LISTED = 100;
 
 /** Messages as those see them who publish, watch and mend. How they are delivered is in deliveries.ts. */
-export function createOutbox({ db, clock, newUid, events, maxAttempts, published }: Dependencies) {
+export function createOutbox(dependencies: Dependencies) {
+  const { db, clock, newUid, events, maxAttempts, isSubscribed, published, recorded } = dependencies;
+
   async function view(reader: Reader, row: MessageRow): Promise<Message> {
     const [message] = await toMessages(events, reader, [row]);
     return message as Message;
@@ -97,14 +105,21 @@ export function createOutbox({ db, clock, newUid, events, maxAttempts, published
   return {
     publish,
 
-    /** Takes events' messages into the transaction of their events. */
+    /**
+     * Takes events' messages into the transaction of their events. Those that nobody can subscribe to any more are sent
+     * with that, unless their topic is held for somebody to come.
+     */
     async enqueue(tx: Tx, messages: EventMessage[]): Promise<void> {
       const common = { payload: null, ...unhandled() };
-      await insertMessages(
-        tx,
-        messages.map(message => ({ ...message, ...common })),
-      );
-      tx.afterCommit(published);
+      const rows = messages.map(message => ({ ...message, ...common }));
+      const unwanted = rows.filter(({ topic }) => !isSubscribed(topic));
+      const held = unwanted.length > 0 ? await pausedTopics(tx) : [];
+      const sent = unwanted.filter(({ topic }) => !held.includes(topic));
+      const claimable = rows.filter(row => !sent.includes(row));
+      await insertMessages(tx, claimable);
+      await insertSent(tx, sent);
+      for (const [topic, { length }] of Map.groupBy(sent, row => row.topic)) await countSent(tx, topic, length);
+      tx.afterCommit(claimable.length > 0 ? published : recorded);
     },
 
     /** @throws Refusal MESSAGE_NOT_FOUND */

@@ -7,6 +7,7 @@ import { createServices, type Services } from '../../src/services.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { engines, type Scratch, scratchDatabase } from '../helpers/engines.ts';
 import { inOwnWrites, type OwnWrites } from '../helpers/outbox.ts';
+import { settle } from '../helpers/settling.ts';
 import { sqlBeside } from '../helpers/sql.ts';
 
 /** What workers rely on, held by both engines. Time stands still unless a test moves it. */
@@ -71,27 +72,27 @@ describe.each(engines)('deliveries on %s', engine => {
     const [a1, b1] = await claim();
     expect(ids([a1, b1] as Delivery[])).toEqual(['a1', 'b1']);
     expect(await claim()).toEqual([]);
-    await deliveries.settle(a1 as Delivery, sent);
+    await settle(deliveries, a1 as Delivery, sent);
     expect(ids(await claim())).toEqual(['a2']);
   });
 
   it('keep their key waiting while they are retried', async () => {
     await publish('a1', 'a');
     await publish('a2', 'a');
-    await deliveries.settle(await one(), retry);
+    await settle(deliveries, await one(), retry);
     expect(await outbox.get('a1')).toMatchObject({ status: 'failed', last_error: 'busy', attempts: 1 });
     expect(await claim()).toEqual([]);
     clock.advance(5000);
     const again = await one();
     expect(ids([again])).toEqual(['a1']);
-    await deliveries.settle(again, sent);
+    await settle(deliveries, again, sent);
     expect(ids(await claim())).toEqual(['a2']);
   });
 
   it('let their key pass when they are dead', async () => {
     await publish('a1', 'a');
     await publish('a2', 'a');
-    await deliveries.settle(await one(), { kind: 'dead', error: 'no use', blocks: false });
+    await settle(deliveries, await one(), { kind: 'dead', error: 'no use', blocks: false });
     expect(await outbox.get('a1')).toMatchObject({ status: 'dead', last_error: 'no use' });
     expect(ids(await claim())).toEqual(['a2']);
   });
@@ -105,12 +106,12 @@ describe.each(engines)('deliveries on %s', engine => {
     expect(again.message).toMatchObject({ message_id: 'a1', attempts: 2 });
     const before = await outbox.get('a1');
     for (const outcome of [sent, retry, { kind: 'dead', error: 'x', blocks: false }, { kind: 'released' }] as const) {
-      expect(await deliveries.settle(late, outcome)).toBe(false);
+      expect(await settle(deliveries, late, outcome)).toBe(false);
     }
     expect(await deliveries.renew([late.lease])).toEqual([]);
     expect(await outbox.get('a1')).toEqual(before);
     expect(await claim()).toEqual([]);
-    expect(await deliveries.settle(again, sent)).toBe(true);
+    expect(await settle(deliveries, again, sent)).toBe(true);
     expect(ids(await claim())).toEqual(['a2']);
   });
 
@@ -122,17 +123,17 @@ describe.each(engines)('deliveries on %s', engine => {
       expect(await deliveries.renew([delivery.lease])).toEqual([delivery.lease]);
     }
     expect(await claim()).toEqual([]);
-    expect(await deliveries.settle(delivery, sent)).toBe(true);
+    expect(await settle(deliveries, delivery, sent)).toBe(true);
   });
 
   it('use up no attempt when they are postponed, released or not handled', async () => {
     await publish('a1', 'a');
-    await deliveries.settle(await one(), { kind: 'postponed', until: clock.now() + 1000, error: 'later' });
+    await settle(deliveries, await one(), { kind: 'postponed', until: clock.now() + 1000, error: 'later' });
     expect(await outbox.get('a1')).toMatchObject({ status: 'failed', attempts: 0 });
     clock.advance(1000);
-    await deliveries.settle(await one(), { kind: 'released' });
+    await settle(deliveries, await one(), { kind: 'released' });
     expect(await outbox.get('a1')).toMatchObject({ status: 'pending', attempts: 0 });
-    await deliveries.settle(await one(), { kind: 'unhandled', error: 'no handler for topic a.b' });
+    await settle(deliveries, await one(), { kind: 'unhandled', error: 'no handler for topic a.b' });
     expect(await outbox.get('a1')).toMatchObject({
       status: 'failed',
       attempts: 0,
@@ -143,7 +144,7 @@ describe.each(engines)('deliveries on %s', engine => {
   it('without a handler wait, hold up their own key only, and go on when a handler appears', async () => {
     await publish('a1', 'a');
     await publish('a2', 'a');
-    await deliveries.settle(await one(), { kind: 'unhandled', error: 'no handler for topic a.b' });
+    await settle(deliveries, await one(), { kind: 'unhandled', error: 'no handler for topic a.b' });
     clock.advance(365 * 86_400_000);
     expect(await claim()).toEqual([]);
     await publish('b1', 'b', { topic: 'other' });
@@ -181,7 +182,7 @@ describe.each(engines)('deliveries on %s', engine => {
   it('keep a bounded history of their attempts', async () => {
     await publish('m1');
     for (let attempt = 1; attempt <= 30; attempt += 1) {
-      await deliveries.settle(await one(), { ...retry, error: `error ${attempt}` });
+      await settle(deliveries, await one(), { ...retry, error: `error ${attempt}` });
       clock.advance(5000);
     }
     const { attempt_history } = await outbox.get('m1');
@@ -193,8 +194,8 @@ describe.each(engines)('deliveries on %s', engine => {
     await publish('m1');
     await publish('m2');
     await publish('m3', 'k', { topic: 'c' });
-    await deliveries.settle(await one(), sent);
-    await deliveries.settle(await one(), { kind: 'dead', error: 'x', blocks: false });
+    await settle(deliveries, await one(), sent);
+    await settle(deliveries, await one(), { kind: 'dead', error: 'x', blocks: false });
     clock.advance(2500);
     const stats = await outbox.stats();
     expect(stats.by_status).toEqual({ pending: 1, processing: 0, failed: 0, dead: 1, sent: 1, discarded: 0 });
@@ -209,15 +210,15 @@ describe.each(engines)('deliveries on %s', engine => {
     await publish('a1', 'a');
     await publish('m1');
     await claim();
-    expect(await deliveries.takeBack()).toBe(0);
+    expect(await deliveries.takeBack()).toMatchObject({ count: 0 });
     await sqlBeside(scratch.url, "update outbox set leased_by = 'a-process-that-died' where message_id = 'a1'");
-    await expect.poll(() => deliveries.takeBack(), { interval: 10 }).toBe(1);
+    await expect.poll(() => deliveries.takeBack(), { interval: 10 }).toEqual({ count: 1, again: false });
     expect(ids(await claim())).toEqual(['a1']);
     expect(await outbox.get('a1')).toMatchObject({ attempts: 2 });
   });
 
   describe('with several consumers', () => {
-    const route = async () => deliveries.settle(await one(), { kind: 'routed', consumers: ['x.ts', 'y.ts'] });
+    const route = async () => settle(deliveries, await one(), { kind: 'routed', consumers: ['x.ts', 'y.ts'] });
 
     it('become one message per consumer, as it was published', async () => {
       await publish('m1', 'k');
@@ -239,9 +240,9 @@ describe.each(engines)('deliveries on %s', engine => {
       await route();
       const [m2, x1, y1] = (await claim()).sort((a, b) => String(a.consumer).localeCompare(String(b.consumer)));
       expect([m2?.message.message_id, x1?.consumer, y1?.consumer]).toEqual(['m2', 'x.ts', 'y.ts']);
-      await deliveries.settle(m2 as Delivery, { kind: 'routed', consumers: ['x.ts', 'y.ts'] });
-      await deliveries.settle(x1 as Delivery, retry);
-      await deliveries.settle(y1 as Delivery, sent);
+      await settle(deliveries, m2 as Delivery, { kind: 'routed', consumers: ['x.ts', 'y.ts'] });
+      await settle(deliveries, x1 as Delivery, retry);
+      await settle(deliveries, y1 as Delivery, sent);
       const [y2, ...none] = await claim();
       expect([y2?.consumer, y2?.message.message_id, none]).toEqual(['y.ts', 'm2', []]);
       expect(await deliveries.consumersInLanes()).toEqual(expect.arrayContaining(['x.ts', 'y.ts']));
@@ -256,7 +257,7 @@ describe.each(engines)('deliveries on %s', engine => {
   });
 
   describe('that are dead', () => {
-    const die = async (blocks: boolean) => deliveries.settle(await one(), { kind: 'dead', error: 'x', blocks });
+    const die = async (blocks: boolean) => settle(deliveries, await one(), { kind: 'dead', error: 'x', blocks });
 
     it('are replayed into their lane with all attempts, a new generation and their history', async () => {
       await publish('a1', 'a');
@@ -266,10 +267,10 @@ describe.each(engines)('deliveries on %s', engine => {
       expect(await outbox.replay('a1')).toMatchObject({ status: 'pending', generation: 2, attempts: 0 });
       // a2 is being handled: a1 waits for its turn, and no two messages of a key are handled at once.
       expect(await claim()).toEqual([]);
-      await deliveries.settle(a2 as Delivery, sent);
+      await settle(deliveries, a2 as Delivery, sent);
       const again = await one();
       expect(again.message).toMatchObject({ message_id: 'a1', generation: 2, attempts: 1 });
-      await deliveries.settle(again, sent);
+      await settle(deliveries, again, sent);
       const { attempt_history } = await outbox.get('a1');
       expect(attempt_history.map(({ generation, outcome }) => [generation, outcome])).toEqual([
         [1, 'dead'],
@@ -282,7 +283,7 @@ describe.each(engines)('deliveries on %s', engine => {
       await die(false);
       const [a2] = await claim();
       await outbox.replay('a1');
-      await deliveries.settle(a2 as Delivery, sent);
+      await settle(deliveries, a2 as Delivery, sent);
       expect(ids(await claim())).toEqual(['a1']);
     });
 
@@ -291,7 +292,7 @@ describe.each(engines)('deliveries on %s', engine => {
         await publish(`m${n}`, n % 2 ? `k${n % 7}` : undefined, { topic: n % 5 ? 'a.b' : 'c' });
       const dying = async () => {
         for (let batch = await claim(100); batch.length > 0; batch = await claim(100)) {
-          for (const delivery of batch) await deliveries.settle(delivery, { kind: 'dead', error: 'x', blocks: false });
+          for (const delivery of batch) await settle(deliveries, delivery, { kind: 'dead', error: 'x', blocks: false });
         }
       };
       await dying();
@@ -329,9 +330,9 @@ describe.each(engines)('deliveries on %s', engine => {
     await expect(outbox.replay('a1')).rejects.toMatchObject(refused);
     await outbox.discard('a2');
     expect(await claim()).toEqual([]);
-    await deliveries.settle(a1, sent);
+    await settle(deliveries, a1, sent);
     await expect(outbox.discard('a1')).rejects.toMatchObject(refused);
-    await deliveries.settle(await one(), retry);
+    await settle(deliveries, await one(), retry);
     await outbox.discard('a3');
     expect(await outbox.discard('a3')).toMatchObject({ status: 'discarded' });
     expect(ids(await claim())).toEqual(['a4']);
@@ -344,7 +345,7 @@ describe.each(engines)('deliveries on %s', engine => {
     await publish('a2', 'a');
     const others = await claim();
     expect(ids(others)).toEqual(['m1']);
-    await deliveries.settle(others[0] as Delivery, sent);
+    await settle(deliveries, others[0] as Delivery, sent);
     clock.advance(86_400_000);
     await deliveries.unparkReady(() => true);
     expect(await claim()).toEqual([]);
@@ -363,20 +364,20 @@ describe.each(engines)('deliveries on %s', engine => {
       clock.advance(1);
       const delivery = await one();
       order.push(delivery.message.message_id);
-      await deliveries.settle(delivery, sent);
+      await settle(deliveries, delivery, sent);
     }
     expect(order).toEqual(['a0', 'b0', 'a1']);
   });
 
   it('leave when they have been done for long enough, and only then', async () => {
     for (const id of ['old', 'dead', 'gone']) await publish(id);
-    await deliveries.settle(await one(), sent);
-    await deliveries.settle(await one(), { kind: 'dead', error: 'x', blocks: false });
+    await settle(deliveries, await one(), sent);
+    await settle(deliveries, await one(), { kind: 'dead', error: 'x', blocks: false });
     await outbox.discard('gone');
     const week = 168 * 3_600_000;
     clock.advance(week);
     for (let n = 0; n < 450; n += 1) await publish(`new${n}`);
-    await deliveries.settle(await one(), sent);
+    await settle(deliveries, await one(), sent);
     await deliveries.deleteOld();
     expect((await outbox.stats()).by_status).toMatchObject({ sent: 2, dead: 1, pending: 449, discarded: 1 });
     clock.advance(1);

@@ -7,6 +7,7 @@ import type { Delivery, MessageRow, Outcome } from '../../src/outbox/delivery.ts
 import type { createOutbox } from '../../src/outbox/service.ts';
 import type { ManualClock } from '../helpers/clock.ts';
 import { inOwnWrites, type OwnWrites } from '../helpers/outbox.ts';
+import { settle as settleOne } from '../helpers/settling.ts';
 import {
   LEASE_MS,
   MAX_ATTEMPTS,
@@ -67,6 +68,8 @@ export async function begin(db: Database, clock: ManualClock, makers: Makers) {
     published() {
       real.wakes += 1;
     },
+    recorded() {},
+    isSubscribed: () => true,
   };
   const startWorker = (workerName: string) =>
     makers.createDeliveries({ ...common, workerName, leaseMs: LEASE_MS, retentionMs: 0 });
@@ -238,7 +241,11 @@ function settle(which: 'held' | 'lost', pick: number, planned: Planned): Command
         planned.kind === 'postponed'
           ? { kind: planned.kind, until: real.clock.now() + planned.later, error: planned.error }
           : planned;
-      const held = await real.workers[delivery.claim.worker]?.settle(received(real, delivery), outcome);
+      const held = await settleOne(
+        real.workers[delivery.claim.worker] as Deliveries,
+        received(real, delivery),
+        outcome,
+      );
       expect(held).toBe(model.settle(delivery, outcome));
     },
     model => candidates(model).length > 0,
@@ -378,7 +385,7 @@ function takeBack(worker: number, seemsGone: number | null): Command {
     async (model, real) => {
       const gone = seemsGone === null ? [] : [model.names[seemsGone] ?? ''];
       real.missing = new Set([...model.dead, ...gone]);
-      expect(await real.workers[worker]?.takeBack()).toBe(model.takeBack(real.missing));
+      expect((await real.workers[worker]?.takeBack())?.count).toBe(model.takeBack(real.missing));
     },
     model => model.messages.some(({ status }) => status === 'processing'),
   );
@@ -395,7 +402,7 @@ async function drain(model: OutboxModel, real: Real): Promise<void> {
     const batch = model.deliveries.slice(before);
     if (batch.length === 0) break;
     for (const delivery of batch) {
-      expect(await real.workers[0]?.settle(received(real, delivery), { kind: 'sent' })).toBe(true);
+      expect(await settleOne(real.workers[0] as Deliveries, received(real, delivery), { kind: 'sent' })).toBe(true);
       model.settle(delivery, { kind: 'sent' });
     }
     await agree(model, real);

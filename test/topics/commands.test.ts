@@ -1,5 +1,6 @@
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { Cancellation } from '../../src/bus/cancellation.ts';
 import { createDispatcher } from '../../src/bus/dispatcher.ts';
 import type { HandlerDefinition } from '../../src/bus/handler.ts';
 import { readConfig } from '../../src/config.ts';
@@ -73,7 +74,7 @@ describe.each(engines)('commands on %s', engine => {
     const { db, registry, deliveries, outbox } = services;
     const { settleWith } = deliveries;
     const dispatch = createDispatcher({ registry, clock, random: Math.random, log, settleWith, keptApart: new Set() });
-    const never = new AbortController().signal;
+    const never = new Cancellation();
     const opened = async () => (await services.events.list({ event_type: 'forum.thread.opened' })).items.length;
 
     await db.write(tx => outbox.publish(tx, { topic: 'forum.commands.open_thread', payload: talk }));

@@ -1,0 +1,8 @@
+import type { Deliveries } from '../../src/outbox/deliveries.ts';
+import type { Delivery, Outcome } from '../../src/outbox/delivery.ts';
+
+/** Settles one delivery by itself; false if its lease had been lost. */
+export async function settle(deliveries: Deliveries, delivery: Delivery, outcome: Outcome): Promise<boolean> {
+  const [held] = await deliveries.settle([{ delivery, outcome }]);
+  return held as boolean;
+}
