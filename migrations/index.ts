@@ -1,6 +1,7 @@
 import { spine } from './001-spine.ts';
 import { forum } from './002-forum.ts';
 import { retries } from './003-retries.ts';
+import { lean } from './004-lean.ts';
 import type { Migration } from './migration.ts';
 
 /** All migrations in the order in which they are applied. A name that has shipped is never changed or reused. */
@@ -8,4 +9,5 @@ export const migrations: Record<string, Migration> = {
   '001-spine': spine,
   '002-forum': forum,
   '003-retries': retries,
+  '004-lean': lean,
 };

@@ -1,4 +1,4 @@
-import { v7 } from 'uuid';
+import { randomUUIDv7 } from 'node:crypto';
 
 /** Where the service reads the time. Milliseconds since the Unix epoch, UTC. */
 export interface Clock {
@@ -10,7 +10,7 @@ export const systemClock: Clock = { now: () => Date.now() };
 /** Makes the unique part of every id: a UUIDv7 (RFC 9562) without its hyphens, so that ids sort by the time they were made. */
 export type NewUid = () => string;
 
-export const newUid: NewUid = () => v7().replaceAll('-', '');
+export const newUid: NewUid = () => randomUUIDv7().replaceAll('-', '');
 
 /** RFC 3339, UTC, milliseconds: the only form in which a time leaves the service. */
 export function toTimestamp(milliseconds: number): string {

@@ -41,7 +41,12 @@ interface Held {
 
 type Ending = Outcome['kind'] | 'stale';
 
-const LOG_LEVELS: Partial<Record<Ending, 'debug' | 'error'>> = { sent: 'debug', routed: 'debug', dead: 'error' };
+const LOG_LEVELS: Partial<Record<Ending, 'debug' | 'error'>> = {
+  sent: 'debug',
+  routed: 'debug',
+  released: 'debug',
+  dead: 'error',
+};
 
 /** Deliveries are claimed ahead of their handlers for so long, as fast as those have been lately, and so many at most. */
 const AHEAD_MS = 20;

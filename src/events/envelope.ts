@@ -12,7 +12,7 @@ export function eventTopic(eventType: string): string {
 export const EVENT_TOPICS = 'forum.events.';
 
 /** The envelope in which an event leaves the service, over HTTP and to handlers. */
-export function toEvent(row: EventRow): Event {
+export function toEvent(row: EventRow, payload: Event['payload'] = JSON.parse(row.payload)): Event {
   return {
     event_id: row.event_id,
     sequence: row.sequence,
@@ -26,6 +26,6 @@ export function toEvent(row: EventRow): Event {
     actor: parseActor(row.actor),
     correlation_id: row.correlation_id,
     causation_id: row.causation_id,
-    payload: JSON.parse(row.payload),
+    payload,
   };
 }

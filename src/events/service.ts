@@ -68,6 +68,15 @@ interface Dependencies {
 
 /** The append-only log. To append is to publish: no event commits without its message. */
 export function createEvents({ db, clock, newUid, publish }: Dependencies) {
+  /** What a transaction has appended or read: events never change, and who writes one mostly shows it, too. */
+  const known = new WeakMap<Reader, Map<number, Event>>();
+
+  function knownIn(reader: Reader): Map<number, Event> {
+    const found = known.get(reader) ?? new Map<number, Event>();
+    if (reader !== db.read) known.set(reader, found);
+    return found;
+  }
+
   return {
     /** The first event of an act: it starts a correlation of its own. */
     draft(
@@ -88,7 +97,13 @@ export function createEvents({ db, clock, newUid, publish }: Dependencies) {
 
     /** Appends in the order given, enqueues one message per event, and answers the sequences in that order. */
     async append(tx: Tx, drafts: EventDraft[]): Promise<number[]> {
-      const sequences = await insertEvents(tx, drafts.map(toRow));
+      const rows = drafts.map(toRow);
+      const sequences = await insertEvents(tx, rows);
+      const appended = knownIn(tx);
+      rows.forEach((row, index) => {
+        const sequence = sequences[index] as number;
+        appended.set(sequence, toEvent({ ...row, sequence }, drafts[index]?.payload));
+      });
       await publish(
         tx,
         drafts.map((draft, index) => ({
@@ -107,10 +122,15 @@ export function createEvents({ db, clock, newUid, publish }: Dependencies) {
       return row && toEvent(row);
     },
 
-    /** The events at these sequences, by sequence. */
+    /** The events at these sequences (and perhaps others), by sequence. */
     async at(reader: Reader, sequences: number[]): Promise<Map<number, Event>> {
-      const rows = await findEventsAt(reader, sequences);
-      return new Map(rows.map(row => [row.sequence, toEvent(row)]));
+      const events = knownIn(reader);
+      const rows = await findEventsAt(
+        reader,
+        sequences.filter(sequence => !events.has(sequence)),
+      );
+      for (const row of rows) events.set(row.sequence, toEvent(row));
+      return events;
     },
 
     /** The sequence of the newest event; 0 before the first. */
@@ -125,7 +145,7 @@ export function createEvents({ db, clock, newUid, publish }: Dependencies) {
       // Asked before: what is committed in between has a greater sequence.
       const upTo = await latestSequence(db.read);
       const rows = await listEvents(db.read, { ...filter, after: sequence }, limit);
-      return { items: rows.map(toEvent), upTo: rows.length < limit ? upTo : sequence };
+      return { items: rows.map(row => toEvent(row)), upTo: rows.length < limit ? upTo : sequence };
     },
 
     /** Oldest first. `after` is where a reader starts; the cursor is where it goes on. */
@@ -133,7 +153,7 @@ export function createEvents({ db, clock, newUid, publish }: Dependencies) {
       const [from = after] = decodeCursor('events', cursor, [0] as const) ?? [];
       const rows = await listEvents(db.read, { ...filter, after: Math.max(after, from) }, limit + 1);
       const page = toPage('events', rows, limit, row => [row.sequence]);
-      return { ...page, items: page.items.map(toEvent) };
+      return { ...page, items: page.items.map(row => toEvent(row)) };
     },
 
     /** The events of a thread that carry text for people, oldest first. */
@@ -142,7 +162,7 @@ export function createEvents({ db, clock, newUid, publish }: Dependencies) {
       const [from = 0] = decodeCursor(list, cursor, [0] as const) ?? [];
       const rows = await listPosts(reader, threadId, from, limit + 1);
       const page = toPage(list, rows, limit, row => [row.sequence]);
-      return { ...page, items: page.items.map(toEvent) };
+      return { ...page, items: page.items.map(row => toEvent(row)) };
     },
   };
 }

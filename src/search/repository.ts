@@ -2,6 +2,9 @@ import { sql } from 'kysely';
 import type { Engine, Reader, Tx } from '../db/database.ts';
 import type { Parts } from '../db/statement.ts';
 
+/** Words of this length and longer ones also stand for what begins with them. Characters. */
+const SHORTEST_PREFIX = 4;
+
 /** Where words are looked for, the strongest first. */
 export const places = ['search_titles', 'search_openings', 'search_replies'] as const;
 export type Place = (typeof places)[number];
@@ -47,19 +50,16 @@ export async function findTexts(
   return rows.map(row => row.rowid);
 }
 
-/** Beginnings of words up to this length are in an index of their own on SQLite. */
-const INDEXED_PREFIX = 5;
 /** Words with one beginning that are asked for one by one. */
-const WORDS_EXPANDED = 8;
+const WORDS_EXPANDED = 100;
 
 /**
- * What FTS5 is asked for a word. A beginning that is in no index makes it merge the lists of all words that begin so,
- * however few texts are wanted; the list of a whole word is read as far as it is needed. So a long beginning is asked
- * for by the words that it has, which are few. All characters of words come after '0' or are it.
+ * What FTS5 is asked for a word. For a beginning it merges the lists of all words that begin so, however few texts are
+ * wanted; the list of a whole word is read as far as it is needed. So a beginning is asked for by the words that it has,
+ * unless they are very many, and then each is rare. All characters of words come after '0' or are it.
  */
 async function termOf(reader: Reader, place: Place, word: string): Promise<string> {
   if (!isPrefix(word)) return `"${word}"`;
-  if (word.length <= INDEXED_PREFIX) return `"${word}" *`;
   const { rows } = await sql<{ term: string }>`
     select term from ${sql.table(`${place}_words`)}
     where term >= ${`${word}0`} and term <= ${`${word}\u{10ffff}`} limit ${WORDS_EXPANDED}`.execute(reader.query);
@@ -67,7 +67,7 @@ async function termOf(reader: Reader, place: Place, word: string): Promise<strin
   return `(${[word, ...rows.map(row => row.term)].map(term => `"${term}"`).join(' OR ')})`;
 }
 
-/** A single letter stands for itself: half of all texts have a word that begins with it. */
+/** Short words stand for themselves: too many others begin with them. */
 function isPrefix(word: string): boolean {
-  return word.length > 1;
+  return word.length >= SHORTEST_PREFIX;
 }

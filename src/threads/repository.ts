@@ -25,16 +25,7 @@ export interface MovedThread extends ThreadRow {
 }
 
 /** What a thread keeps from its first event. */
-const lasting = [
-  'thread_id',
-  'kind',
-  'title',
-  'run_id',
-  'agent_name',
-  'opened_by',
-  'opened_at',
-  'opened_sequence',
-] as const;
+const lasting = ['thread_id', 'kind', 'title', 'run_id', 'agent_name', 'opened_by', 'opened_at'] as const;
 
 /** What can change of it. */
 const changing = [
@@ -50,6 +41,7 @@ const changing = [
   'last_agent_post',
   'last_human_post',
   'last_answered',
+  'opened_sequence',
   'place',
   'open_questions',
   'version',

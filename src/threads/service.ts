@@ -48,9 +48,11 @@ export function createThreads(dependencies: Dependencies) {
    * what it adds to the counts. A `thread` that is not stored yet (version 0) is inserted.
    */
   async function commit(tx: Tx, thread: ThreadRow, drafts: EventDraft[]) {
+    // Before its first event: SQLite would look for rows that wait for their thread, in all tables that refer to one.
+    if (thread.version === 0) await insertThread(tx, thread);
     const sequences = await events.append(tx, drafts);
     const next = project(thread, drafts, sequences);
-    await (thread.version === 0 ? insertThread(tx, next) : updateThread(tx, next));
+    await updateThread(tx, next);
     const posts = drafts.filter(isPost);
     for (const [index, { payload }] of posts.entries()) {
       const post = { number: thread.posts_count + index + 1, body: bodyOf(payload) };
