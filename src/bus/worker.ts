@@ -50,7 +50,7 @@ const LOG_LEVELS: Partial<Record<Ending, 'debug' | 'error'>> = {
 
 /** Deliveries are claimed ahead of their handlers for so long, as fast as those have been lately, and so many at most. */
 const AHEAD_MS = 20;
-const AHEAD_MOST = 240;
+const AHEAD_MOST = 500;
 
 /**
  * The loop: claim, run as many handlers at once as there may be, settle while the lease is held; woken by commits, with

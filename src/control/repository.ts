@@ -50,16 +50,16 @@ const controlThread = ({ query, value }: Parts<Pair>) =>
     .where('run_id', '=', value('run_id'))
     .where('agent_name', '=', value('agent_name'));
 
-export async function insertControlThread(tx: Tx, row: ControlRow): Promise<void> {
-  await tx.run(newControlThread, row);
+export function insertControlThread(tx: Tx, row: ControlRow): void {
+  tx.send(newControlThread, row);
 }
 
 const newControlThread = ({ query, values }: Parts<ControlRow>) =>
   query.insertInto('control_threads').values(values(['run_id', 'agent_name', 'thread_id', ...changing]));
 
 /** Stores what can change of a control state. */
-export async function updateControlThread(tx: Tx, row: ControlRow): Promise<void> {
-  await tx.run(changedControlThread, row);
+export function updateControlThread(tx: Tx, row: ControlRow): void {
+  tx.send(changedControlThread, row);
 }
 
 const changedControlThread = ({ query, value, values }: Parts<ControlRow>) =>
@@ -96,16 +96,16 @@ export async function findRun(reader: Reader, runId: string): Promise<RunRow | u
 const runById = ({ query, value }: Parts<Pick<RunRow, 'run_id'>>) =>
   query.selectFrom('runs').selectAll().where('run_id', '=', value('run_id'));
 
-export async function insertRun(tx: Tx, row: RunRow): Promise<void> {
-  await tx.run(newRun, row);
+export function insertRun(tx: Tx, row: RunRow): void {
+  tx.send(newRun, row);
 }
 
 const newRun = ({ query, values }: Parts<RunRow>) =>
   query.insertInto('runs').values(values(['run_id', 'opened_sequence', ...changingOfRun]));
 
 /** Stores what can change of a run. */
-export async function updateRun(tx: Tx, row: RunRow): Promise<void> {
-  await tx.run(changedRun, row);
+export function updateRun(tx: Tx, row: RunRow): void {
+  tx.send(changedRun, row);
 }
 
 const changedRun = ({ query, value, values }: Parts<RunRow>) =>

@@ -41,9 +41,12 @@ interface Dependencies {
 /** Control threads and the control state of their agents. Signals, questions and attempts all end in `commit`. */
 export function createControl({ db, clock, events, threads }: Dependencies) {
   async function find(reader: Reader, runId: string, agentName: string): Promise<Agent | undefined> {
-    const control = await findControlThread(reader, runId, agentName);
-    if (!control) return undefined;
-    return { control, thread: await threads.row(reader, control.thread_id), run: await run(reader, runId) };
+    const [control, thread, joined] = await Promise.all([
+      findControlThread(reader, runId, agentName),
+      threads.ofAgent(reader, runId, agentName),
+      run(reader, runId),
+    ]);
+    return control && thread && { control, thread, run: joined };
   }
 
   /** The run, or the blank one that its brief or its first signal will make. */
@@ -51,8 +54,9 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
     return (await findRun(reader, runId)) ?? blankRun(runId);
   }
 
-  async function storeRun(tx: Tx, row: RunRow): Promise<void> {
-    await (row.version === 1 ? insertRun(tx, row) : updateRun(tx, row));
+  function storeRun(tx: Tx, row: RunRow): void {
+    if (row.version === 1) insertRun(tx, row);
+    else updateRun(tx, row);
   }
 
   async function required(reader: Reader, runId: string, agentName: string): Promise<Agent> {
@@ -95,10 +99,11 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
     const { thread, sequences } = await threads.commit(tx, agent.thread, [...opened, ...drafts, ...moved]);
     const sequence = sequences[opened.length] as number;
     const control = changed(agent.control, change, sequence);
-    await (agent.control.version === 0 ? insertControlThread(tx, control) : updateControlThread(tx, control));
+    if (agent.control.version === 0) insertControlThread(tx, control);
+    else updateControlThread(tx, control);
     const act = { sequence: sequences[0] as number, occurred_at: cause.occurred_at, ticket: thread.ticket };
     const changedRun = withAgentChanged(agent.run, agent.control, control, act);
-    await storeRun(tx, changedRun);
+    storeRun(tx, changedRun);
     return { agent: { control, thread, run: changedRun }, sequence };
   }
 
@@ -127,7 +132,7 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
     agents: (reader: Reader, runId: string): Promise<ControlRow[]> => listAgents(reader, runId),
 
     /** Stores an agent whose validation is measured by another brief. */
-    remeasure: (tx: Tx, row: ControlRow): Promise<void> => updateControlThread(tx, row),
+    remeasure: (tx: Tx, row: ControlRow): void => updateControlThread(tx, row),
 
     async view(reader: Reader, agent: Agent): Promise<ControlState> {
       const [state] = await views(reader, [agent.control]);

@@ -22,11 +22,15 @@ export interface Tx extends Reader {
   readonly leaseNow: Expression<number>;
   /** Answers how many rows the statement has changed. */
   run<V>(statement: Statement<V, unknown>, values: V): Promise<number>;
+  /** Runs a statement whose result nobody waits for, before all that come after it. If it fails, so does the transaction. */
+  send<V>(statement: Statement<V, unknown>, values: V): void;
   /**
    * Runs `hook` at the end of the transaction, if the work has succeeded: in ascending order with what others that share
    * the transaction have put off.
    */
-  beforeCommit(order: number, hook: (tx: Tx) => Promise<void>): void;
+  beforeCommit(order: number, hook: (tx: Tx) => void): void;
+  /** Adds up under `key` what works that share the transaction count; `store` gets the sum at the end, unless it is 0. */
+  count(key: string, by: number, store: (tx: Tx, sum: number) => void): void;
   /** Runs `hook` once the transaction is durable, and never if it is not. Hooks must not throw. */
   afterCommit(hook: () => void): void;
 }
@@ -89,7 +93,9 @@ class Writing implements Tx, Part<Tx> {
   readonly tx = this;
   readonly hooks: (() => void)[] = [];
   readonly putOff: Part<Tx>['putOff'] = [];
+  readonly counted: Part<Tx>['counted'] = [];
   readonly #transacting: Transacting;
+  readonly #sent: Promise<unknown>[] = [];
   #query: Transaction<Schema> | undefined;
   #over = false;
   hasWritten = false;
@@ -124,6 +130,15 @@ class Writing implements Tx, Part<Tx> {
     return this.#transacting.executor.run(this.#compiled(statement), values as object);
   }
 
+  send<V>(statement: Statement<V, unknown>, values: V): void {
+    const sent = this.#transacting.executor.send(this.#compiled(statement), values as object);
+    if (sent) this.#sent.push(sent);
+  }
+
+  async arrived(): Promise<void> {
+    await Promise.all(this.#sent);
+  }
+
   #compiled<V>(statement: Statement<V, unknown>): Compiled {
     this.#assertOpen();
     const compiled = this.#transacting.executor.compile(statement as Statement<never, unknown>);
@@ -131,8 +146,12 @@ class Writing implements Tx, Part<Tx> {
     return compiled;
   }
 
-  beforeCommit(order: number, run: (tx: Tx) => Promise<void>): void {
+  beforeCommit(order: number, run: (tx: Tx) => void): void {
     this.putOff.push({ order, run });
+  }
+
+  count(key: string, by: number, store: (tx: Tx, sum: number) => void): void {
+    this.counted.push({ key, by, store });
   }
 
   afterCommit(hook: () => void): void {

@@ -9,8 +9,12 @@ export interface Part<W> {
   tx: W;
   /** Whether it has changed anything in the transaction so far. */
   readonly hasWritten: boolean;
+  /** Resolves when all that the work has sent has been done, and rejects with what went wrong first. */
+  arrived(): Promise<void>;
   /** What the work has put off until the end of the transaction; lower orders first. */
-  readonly putOff: { order: number; run: (tx: W) => Promise<void> }[];
+  readonly putOff: { order: number; run: (tx: W) => void }[];
+  /** What it has counted. */
+  readonly counted: { key: string; by: number; store: (tx: W, sum: number) => void }[];
   /** Nothing more is taken from the work. */
   end(): void;
   /** To be run when it is durable. */
@@ -70,12 +74,19 @@ export function createGroupCommit<W>(transact: Transact<W>) {
           if ('error' in ending && part.hasWritten) throw spoilt(ending.error);
           ended.push({ entry, part, ending });
         }
-        const putOff = ended.flatMap(({ part, ending }) => ('value' in ending ? part.putOff : []));
         const last = begin();
-        for (const { run } of putOff.sort((a, b) => a.order - b.order)) {
-          await run(last.tx).catch(error => Promise.reject(spoilt(error)));
+        try {
+          finish(
+            ended.filter(({ ending }) => 'value' in ending).map(({ part }) => part),
+            last.tx,
+          );
+          for (const { part } of ended) await part.arrived();
+          await last.arrived();
+        } catch (error) {
+          throw spoilt(error);
+        } finally {
+          last.end();
         }
-        last.end();
       });
     } catch (error) {
       if (!(error instanceof Spoiled)) return reject(group, error);
@@ -89,9 +100,26 @@ export function createGroupCommit<W>(transact: Transact<W>) {
     try {
       return { value: await work(part.tx) };
     } catch (error) {
-      return { error };
+      // What was sent before may have failed first.
+      return part.arrived().then(
+        () => ({ error }),
+        first => ({ error: first }),
+      );
     } finally {
       part.end();
+    }
+  }
+
+  /** Does what was put off, and stores what was counted. */
+  function finish(parts: Part<W>[], tx: W): void {
+    const putOff = parts.flatMap(part => part.putOff);
+    for (const { run } of putOff.sort((a, b) => a.order - b.order)) run(tx);
+    for (const counted of Map.groupBy(
+      parts.flatMap(part => part.counted),
+      ({ key }) => key,
+    ).values()) {
+      const sum = counted.reduce((total, { by }) => total + by, 0);
+      if (sum !== 0) counted[0]?.store(tx, sum);
     }
   }
 

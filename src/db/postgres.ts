@@ -27,6 +27,8 @@ export async function openPostgres(url: string, log: Logger, leaseClock?: Clock)
   const pool = new pg.Pool({
     connectionString: url,
     max: POOL_SIZE,
+    // Statements leave without waiting for the ones before them.
+    pipeline: true,
     keepAlive: true,
     connectionTimeoutMillis: 5000,
     application_name: 'forumbus',
@@ -169,6 +171,12 @@ function executorOn(
     compile,
     all: async (compiled, values) => (await send(compiled, values)).rows,
     run: async (compiled, values) => (await send(compiled, values)).rowCount ?? 0,
+    send(compiled, values) {
+      const sent = send(compiled, values);
+      // Whoever looks at it later sees the error; until then it must not count as unhandled.
+      sent.catch(() => {});
+      return sent;
+    },
   };
 }
 

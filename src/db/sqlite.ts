@@ -131,6 +131,10 @@ function executorOn(
     compile,
     all: async (compiled, values) => prepared(compiled).all(compiled.bind(values)),
     run: async (compiled, values) => prepared(compiled).run(compiled.bind(values)).changes,
+    send(compiled, values) {
+      prepared(compiled).run(compiled.bind(values));
+      return undefined;
+    },
   };
 }
 

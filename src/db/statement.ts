@@ -39,6 +39,8 @@ export interface Executor {
   all(compiled: Compiled, values: object): Promise<unknown[]>;
   /** For a statement that returns nothing: how many rows it has changed. */
   run(compiled: Compiled, values: object): Promise<number>;
+  /** As `run`; undefined if it has been done. The promise may be left alone. */
+  send(compiled: Compiled, values: object): Promise<unknown> | undefined;
 }
 
 /** Where a value will stand. */

@@ -29,12 +29,8 @@ export interface EventFilter {
 
 /** Appends in the order given and answers the sequences in that order. */
 export async function insertEvents(tx: Tx, rows: Omit<EventRow, 'sequence'>[]): Promise<number[]> {
-  const sequences: number[] = [];
-  for (const row of rows) {
-    const inserted = await tx.first(newEvent, row);
-    sequences.push(inserted?.sequence as number);
-  }
-  return sequences;
+  const inserted = await Promise.all(rows.map(row => tx.first(newEvent, row)));
+  return inserted.map(row => row?.sequence as number);
 }
 
 const newEvent = ({ query, values }: Parts<Omit<EventRow, 'sequence'>>) =>

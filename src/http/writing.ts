@@ -32,7 +32,7 @@ interface Keys {
     request: RepeatableRequest,
     work: () => Promise<StoredAnswer>,
   ): Promise<{ answer: StoredAnswer; replayed: boolean }>;
-  put(tx: Tx, request: RepeatableRequest, answer: StoredAnswer): Promise<void>;
+  put(tx: Tx, request: RepeatableRequest, answer: StoredAnswer): void;
 }
 
 export type Writing = ReturnType<typeof createWriting>;
@@ -95,7 +95,7 @@ export function createWriting({ db, keys }: { db: Database; keys: Keys }) {
       return db.write(async tx => {
         const stored = await keys.find(tx, repeatable);
         if (stored && stored.body !== committed.body) return stored;
-        await keys.put(tx, repeatable, revised);
+        keys.put(tx, repeatable, revised);
         return revised;
       });
     },

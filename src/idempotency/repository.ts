@@ -18,8 +18,8 @@ const keyOfCaller = ({ query, value }: Parts<Pick<KeyRow, 'caller' | 'idempotenc
     .where('idempotency_key', '=', value('idempotency_key'));
 
 /** Stores a key, in the place of one that is too old to count. */
-export async function putKey(tx: Tx, row: KeyRow): Promise<void> {
-  await tx.run(storedKey, row);
+export function putKey(tx: Tx, row: KeyRow): void {
+  tx.send(storedKey, row);
 }
 
 const storedKey = ({ query, values }: Parts<KeyRow>) =>

@@ -38,11 +38,11 @@ export function createIdempotencyKeys({ db, clock }: { db: Database; clock: Cloc
     return stored(await findKey(tx, request.caller, request.key), request);
   }
 
-  async function put(tx: Tx, request: RepeatableRequest, answer: StoredAnswer): Promise<void> {
+  function put(tx: Tx, request: RepeatableRequest, answer: StoredAnswer): void {
     const { caller, key: idempotency_key, fingerprint } = request;
     const { status, headers, body } = answer;
     const row = { caller, idempotency_key, fingerprint, status, headers: JSON.stringify(headers), body };
-    await putKey(tx, { ...row, created_at: clock.now() });
+    putKey(tx, { ...row, created_at: clock.now() });
   }
 
   return {
@@ -64,7 +64,7 @@ export function createIdempotencyKeys({ db, clock }: { db: Database; clock: Cloc
       const known = await find(tx, request);
       if (known) return { answer: known, replayed: true };
       const answer = await work();
-      await put(tx, request, answer);
+      put(tx, request, answer);
       return { answer, replayed: false };
     },
 

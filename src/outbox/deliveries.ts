@@ -60,19 +60,15 @@ export function createDeliveries(dependencies: Dependencies) {
     const { changes, leavesLane } = settled(delivery, outcome, clock.now(), workerName);
     const { lease, row } = delivery;
     if (!(await endLease(tx, lease.lease_token, { ...row, ...changes }))) return false;
-    if (leavesLane && delivery.lane !== null) await promoteNext(tx, delivery.lane);
+    if (leavesLane && delivery.lane !== null) promoteNext(tx, delivery.lane);
     if (outcome.kind === 'routed') {
       const messages = outcome.consumers.map(consumer => forConsumer(delivery, consumer));
-      await insertMessages(tx, messages);
+      insertMessages(tx, messages);
     }
+    if (outcome.kind === 'sent') countSent(tx, delivery.message.topic);
     if (outcome.kind === 'sent' && outcome.result !== undefined) await keepResult(tx, delivery.row, outcome.result);
     tx.afterCommit(wake);
     return true;
-  }
-
-  async function countAllSent(tx: Tx, deliveries: Delivery[]): Promise<void> {
-    const byTopic = Map.groupBy(deliveries, ({ message }) => message.topic);
-    for (const [topic, sent] of byTopic) await countSent(tx, topic, sent.length);
   }
 
   /** On the message, and on the one that was published if this is one of its copies for several consumers. */
@@ -145,16 +141,7 @@ export function createDeliveries(dependencies: Dependencies) {
 
     /** For each: false, and nothing changed, if its lease has been lost. */
     async settle(settlements: { delivery: Delivery; outcome: Outcome }[]): Promise<boolean[]> {
-      return db.write(async tx => {
-        const held: boolean[] = [];
-        for (const { delivery, outcome } of settlements) held.push(await settleIn(tx, delivery, outcome));
-        const sent = settlements.filter(({ outcome }, index) => outcome.kind === 'sent' && held[index]);
-        await countAllSent(
-          tx,
-          sent.map(({ delivery }) => delivery),
-        );
-        return held;
-      });
+      return db.write(tx => Promise.all(settlements.map(({ delivery, outcome }) => settleIn(tx, delivery, outcome))));
     },
 
     /**
@@ -165,7 +152,6 @@ export function createDeliveries(dependencies: Dependencies) {
       const work = async (tx: Tx) => {
         const held = await settleIn(tx, delivery, { kind: 'sent' });
         if (!held) return false;
-        await countAllSent(tx, [delivery]);
         const { result } = await effect(tx);
         if (result !== undefined) await keepResult(tx, delivery.row, result);
         return true;

@@ -14,10 +14,10 @@ export type NewMessageRow = Pick<
  * Puts messages at the end of their lanes. The first message of an empty lane is its head and can be claimed; the others
  * become claimable when they get there.
  */
-export async function insertMessages(tx: Tx, rows: NewMessageRow[]): Promise<void> {
+export function insertMessages(tx: Tx, rows: NewMessageRow[]): void {
   for (const row of rows) {
     const { message_key, consumer, available_at = null, created_at } = row;
-    await tx.run(newMessage, { ...row, available_at, lane: laneOf(message_key, consumer), updated_at: created_at });
+    tx.send(newMessage, { ...row, available_at, lane: laneOf(message_key, consumer), updated_at: created_at });
   }
 }
 
@@ -44,8 +44,8 @@ const newMessage = ({ query, value, values, leaseNow }: Parts<InsertedMessage>) 
 };
 
 /** Puts messages down that have nobody to go to. */
-export async function insertSent(tx: Tx, rows: NewMessageRow[]): Promise<void> {
-  for (const row of rows) await tx.run(sentMessage, row);
+export function insertSent(tx: Tx, rows: NewMessageRow[]): void {
+  for (const row of rows) tx.send(sentMessage, row);
 }
 
 const sentMessage = ({ query, value, values }: Parts<NewMessageRow>) =>
@@ -132,8 +132,8 @@ const endedLease = ({ query, value, values }: Parts<MessageRow>) =>
  * Lets the next message of a lane be claimed, after its head has left. It queues behind the heads of other lanes that
  * are due by now, so that a lane with a long backlog takes its turn like any other.
  */
-export async function promoteNext(tx: Tx, lane: string): Promise<void> {
-  await tx.run(promotedNext, { lane });
+export function promoteNext(tx: Tx, lane: string): void {
+  tx.send(promotedNext, { lane });
 }
 
 const promotedNext = ({ query, value, leaseNow }: Parts<{ lane: string }>) =>
@@ -210,11 +210,11 @@ async function putOldestFirst(tx: Tx, lane: string): Promise<void> {
     .executeTakeFirst();
   if (head?.status === 'processing' || head?.status === 'dead') return;
   if (head) await updateMessage(tx, head.position, { claimable_at: null, parked: null });
-  await promoteNext(tx, lane);
+  promoteNext(tx, lane);
 }
 
-export async function countSent(tx: Tx, topic: string, sent: number): Promise<void> {
-  await tx.run(countedSent, { topic, sent });
+export function countSent(tx: Tx, topic: string): void {
+  tx.count(`sent:${topic}`, 1, (last, sent) => last.send(countedSent, { topic, sent }));
 }
 
 const countedSent = ({ query, values }: Parts<{ topic: string; sent: number }>) =>

@@ -92,7 +92,7 @@ export function createOutbox(dependencies: Dependencies) {
     }
     const content = { message_id: id, topic, message_key, payload: JSON.stringify(payload), event_sequence: null };
     const at = available_at === undefined ? undefined : Date.parse(available_at);
-    await insertMessages(tx, [{ ...content, ...unhandled(), available_at: at }]);
+    insertMessages(tx, [{ ...content, ...unhandled(), available_at: at }]);
     tx.afterCommit(published);
     return { message: await view(tx, await required(tx, id)), created: true };
   }
@@ -116,9 +116,9 @@ export function createOutbox(dependencies: Dependencies) {
       const held = unwanted.length > 0 ? await pausedTopics(tx) : [];
       const sent = unwanted.filter(({ topic }) => !held.includes(topic));
       const claimable = rows.filter(row => !sent.includes(row));
-      await insertMessages(tx, claimable);
-      await insertSent(tx, sent);
-      for (const [topic, { length }] of Map.groupBy(sent, row => row.topic)) await countSent(tx, topic, length);
+      insertMessages(tx, claimable);
+      insertSent(tx, sent);
+      for (const { topic } of sent) countSent(tx, topic);
       tx.afterCommit(claimable.length > 0 ? published : recorded);
     },
 
@@ -194,7 +194,7 @@ export function createOutbox(dependencies: Dependencies) {
       const isHead = row.claimable_at !== null || row.parked !== null || row.status === 'dead';
       const gone = { lane: null, claimable_at: null, parked: null, updated_at: clock.now() };
       await updateMessage(tx, row.position, { status: 'discarded', ...gone });
-      if (isHead && row.lane !== null) await promoteNext(tx, row.lane);
+      if (isHead && row.lane !== null) promoteNext(tx, row.lane);
       tx.afterCommit(published);
       return view(tx, await required(tx, messageId));
     },

@@ -75,16 +75,16 @@ export async function countOpen(reader: Reader): Promise<{ count: number; oldest
     .executeTakeFirstOrThrow();
 }
 
-export async function insertQuestion(tx: Tx, row: QuestionRow): Promise<void> {
-  await tx.run(newQuestion, row);
+export function insertQuestion(tx: Tx, row: QuestionRow): void {
+  tx.send(newQuestion, row);
 }
 
 const newQuestion = ({ query, values }: Parts<QuestionRow>) =>
   query.insertInto('questions').values(values([...asked, ...outcome]));
 
 /** Stores what became of a question. */
-export async function updateQuestion(tx: Tx, row: QuestionRow): Promise<void> {
-  await tx.run(changedQuestion, row);
+export function updateQuestion(tx: Tx, row: QuestionRow): void {
+  tx.send(changedQuestion, row);
 }
 
 const changedQuestion = ({ query, value, values }: Parts<QuestionRow>) =>

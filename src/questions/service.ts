@@ -70,7 +70,7 @@ export function createQuestions({ db, clock, events, control }: Dependencies) {
     const details = next.state === 'expired' ? { default_applied: next.default_applied === 1 } : {};
     const closed = events.draft(agent.thread, actor, type, { question_id, ...details });
     await control.commit(tx, agent, [closed], { closed: [question_id], ended: 1 });
-    await updateQuestion(tx, next);
+    updateQuestion(tx, next);
     return next;
   }
 
@@ -125,7 +125,7 @@ export function createQuestions({ db, clock, events, control }: Dependencies) {
       const acknowledged = events.draft(agent.thread, by, 'forum.question.acknowledged', { question_id: questionId });
       await control.commit(tx, agent, [acknowledged], { received: isForAgent(row.state) ? 1 : 0 });
       const next = { ...row, acknowledged_at: acknowledged.occurred_at, version: row.version + 1 };
-      await updateQuestion(tx, next);
+      updateQuestion(tx, next);
       return view(tx, next);
     },
 

@@ -74,7 +74,7 @@ export function createRuns({ db, events, threads, control, questions }: Dependen
       const validation = validations.get(agent.validation_sequence ?? 0);
       const criteria_met = validation && meetsCriteria(brief, String(validation.payload.done_criteria)) ? 1 : 0;
       rows.push({ ...agent, criteria_met });
-      if (criteria_met !== agent.criteria_met) await control.remeasure(tx, { ...agent, criteria_met });
+      if (criteria_met !== agent.criteria_met) control.remeasure(tx, { ...agent, criteria_met });
     }
     return rows;
   }
@@ -98,7 +98,7 @@ export function createRuns({ db, events, threads, control, questions }: Dependen
       const [sequence = 0] = await events.append(tx, [briefed]);
       const act = { sequence, occurred_at: briefed.occurred_at };
       const next = withBrief(run, brief, await measured(tx, runId, brief), act);
-      await control.storeRun(tx, next);
+      control.storeRun(tx, next);
       return { run: await view(tx, next), created: run.version === 0 };
     },
 
@@ -121,7 +121,7 @@ export function createRuns({ db, events, threads, control, questions }: Dependen
         if (moved.length > 0) await threads.commit(tx, thread, moved);
       }
       const next = closedRun(run, { sequence, occurred_at: closed.occurred_at });
-      await control.storeRun(tx, next);
+      control.storeRun(tx, next);
       return view(tx, next);
     },
 

@@ -10,9 +10,9 @@ export const places = ['search_titles', 'search_openings', 'search_replies'] as 
 export type Place = (typeof places)[number];
 
 /** Stores the words of a text. They are letters and digits only, so neither engine finds syntax in them. */
-export async function insertWords(tx: Tx, engine: Engine, place: Place, rowid: number, words: string[]): Promise<void> {
+export function insertWords(tx: Tx, engine: Engine, place: Place, rowid: number, words: string[]): void {
   const text = engine === 'sqlite' ? words.join(' ') : words.map(word => `'${word}'`).join(' ');
-  await tx.run(newWords[place], { rowid, text });
+  tx.send(newWords[place], { rowid, text });
 }
 
 const newWordsIn =

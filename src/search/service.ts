@@ -52,10 +52,9 @@ export function createSearch({ db: { engine } }: { db: Pick<Database, 'engine'> 
       const words = wordsOf(alone ? post.body : `${thread.title}\n${post.body}`);
       // FTS5 collects what is inserted, and writes it down when a row id is not greater than the one before or another
       // statement may have to be undone: after each text, if those of one transaction did not come together and in order.
-      tx.beforeCommit(rowid, async last => {
-        if (title.length > 0) await insertWords(last, engine, 'search_titles', rowid, title);
-        if (words.length > 0)
-          await insertWords(last, engine, first ? 'search_openings' : 'search_replies', rowid, words);
+      tx.beforeCommit(rowid, last => {
+        if (title.length > 0) insertWords(last, engine, 'search_titles', rowid, title);
+        if (words.length > 0) insertWords(last, engine, first ? 'search_openings' : 'search_replies', rowid, words);
       });
     },
 

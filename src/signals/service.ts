@@ -98,8 +98,8 @@ export function createSignals({ db, events, control, questions }: Dependencies) 
       expires_at,
     };
     const row = openQuestion(asked, superseded?.question_id ?? null, committed.sequence);
-    await questions.insert(tx, row);
-    if (superseded) await questions.update(tx, closedAs(superseded, 'superseded'));
+    questions.insert(tx, row);
+    if (superseded) questions.update(tx, closedAs(superseded, 'superseded'));
     return accepted(tx, cause, committed, row);
   }
 
@@ -120,7 +120,7 @@ export function createSignals({ db, events, control, questions }: Dependencies) 
     const committed = await control.commit(tx, agent, [cause, closed], { closed: [question_id], ended: 1 });
 
     const row = answered(question, signal, actor, cause.occurred_at, committed.sequence);
-    await questions.update(tx, row);
+    questions.update(tx, row);
     return accepted(tx, cause, committed, row);
   }
 

@@ -5,9 +5,9 @@ import type { Parts } from '../db/statement.ts';
 
 export type Count = Row<'counts'>;
 
-/** Adds to each count what its `count` says, which may be negative. No value may come twice. */
-export async function addCounts(tx: Tx, changes: Count[]): Promise<void> {
-  for (const change of changes) await tx.run(addedCount, change);
+/** Adds what `count` says, which may be negative. */
+export function addCount(tx: Tx, change: Count): void {
+  tx.send(addedCount, change);
 }
 
 const addedCount = ({ query, values }: Parts<Count>) =>

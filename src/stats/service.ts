@@ -1,5 +1,5 @@
 import type { Database, Tx } from '../db/database.ts';
-import { addCounts, largestCounts, readCounts } from './repository.ts';
+import { addCount, largestCounts, readCounts } from './repository.ts';
 import type { Stats } from './schemas.ts';
 
 /** What is counted. */
@@ -19,21 +19,18 @@ export type Counts = ReturnType<typeof createCounts>;
 
 /** Counts that are kept as things change, so that reading them costs the same at any size. */
 export function createCounts({ db }: { db: Database }) {
+  function add(tx: Tx, subject: Subject, value: string, by: number): void {
+    tx.count(`${subject}:${value}`, by, (last, count) => addCount(last, { subject, value, count }));
+  }
+
   return {
     /** Counts changes in the transaction that makes them. */
-    async count(tx: Tx, changes: Change[]): Promise<void> {
-      const sums = new Map<string, { subject: Subject; value: string; count: number }>();
-      const add = (subject: Subject, value: string | null, by: number) => {
-        if (value === null) return;
-        const key = `${subject}:${value}`;
-        sums.set(key, { subject, value, count: (sums.get(key)?.count ?? 0) + by });
-      };
+    count(tx: Tx, changes: Change[]): void {
       for (const { subject, from, to } of changes) {
-        add(subject, from, -1);
-        add(subject, to, 1);
+        if (from === to) continue;
+        if (from !== null) add(tx, subject, from, -1);
+        if (to !== null) add(tx, subject, to, 1);
       }
-      const changed = [...sums.values()].filter(({ count }) => count !== 0);
-      if (changed.length > 0) await addCounts(tx, changed);
     },
 
     async read(): Promise<Pick<Stats, 'threads' | 'signals'>> {

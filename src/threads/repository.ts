@@ -56,16 +56,33 @@ export async function findThread(reader: Reader, threadId: string): Promise<Thre
 const threadById = ({ query, value }: Parts<Pick<ThreadRow, 'thread_id'>>) =>
   query.selectFrom('threads').selectAll().where('thread_id', '=', value('thread_id'));
 
-export async function insertThread(tx: Tx, row: ThreadRow): Promise<void> {
-  await tx.run(newThread, row);
+/** The one control thread of a pair. */
+export async function findControlThread(
+  reader: Reader,
+  runId: string,
+  agentName: string,
+): Promise<ThreadRow | undefined> {
+  return reader.first(controlThread, { run_id: runId, agent_name: agentName });
+}
+
+const controlThread = ({ query, value }: Parts<Record<'run_id' | 'agent_name', string>>) =>
+  query
+    .selectFrom('threads')
+    .selectAll()
+    .where('run_id', '=', value('run_id'))
+    .where('agent_name', '=', value('agent_name'))
+    .where('kind', '=', sql.lit('control' as const));
+
+export function insertThread(tx: Tx, row: ThreadRow): void {
+  tx.send(newThread, row);
 }
 
 const newThread = ({ query, values }: Parts<ThreadRow>) =>
   query.insertInto('threads').values(values([...lasting, ...changing]));
 
 /** Stores what can change of a thread. */
-export async function updateThread(tx: Tx, row: ThreadRow): Promise<void> {
-  await tx.run(changedThread, row);
+export function updateThread(tx: Tx, row: ThreadRow): void {
+  tx.send(changedThread, row);
 }
 
 const changedThread = ({ query, value, values }: Parts<ThreadRow>) =>

@@ -10,7 +10,7 @@ import type { Reads } from '../reads/service.ts';
 import type { Search } from '../search/service.ts';
 import type { Change, Counts } from '../stats/service.ts';
 import { bodyOf, isPost, toPost } from './post.ts';
-import { findThread, insertThread, isOccupied, updateThread } from './repository.ts';
+import { findControlThread, findThread, insertThread, isOccupied, updateThread } from './repository.ts';
 import type { NewPost, NewThread, Post, PostAndThread, Thread, ThreadChange } from './schemas.ts';
 import type { ThreadState } from './states.ts';
 import {
@@ -49,16 +49,16 @@ export function createThreads(dependencies: Dependencies) {
    */
   async function commit(tx: Tx, thread: ThreadRow, drafts: EventDraft[]) {
     // Before its first event: SQLite would look for rows that wait for their thread, in all tables that refer to one.
-    if (thread.version === 0) await insertThread(tx, thread);
+    if (thread.version === 0) insertThread(tx, thread);
     const sequences = await events.append(tx, drafts);
     const next = project(thread, drafts, sequences);
-    await updateThread(tx, next);
+    updateThread(tx, next);
     const posts = drafts.filter(isPost);
     for (const [index, { payload }] of posts.entries()) {
       const post = { number: thread.posts_count + index + 1, body: bodyOf(payload) };
       search.index(tx, { number: next.opened_sequence, title: next.title, kind: next.kind }, post);
     }
-    await counts.count(tx, countedChanges(thread, next, posts));
+    counts.count(tx, countedChanges(thread, next, posts));
     return { thread: next, sequences };
   }
 
@@ -195,6 +195,10 @@ export function createThreads(dependencies: Dependencies) {
       const { items, next_cursor } = await events.posts(db.read, threadId, page);
       return { items: items.map(toPost), next_cursor };
     },
+
+    /** The control thread of an agent. */
+    ofAgent: (reader: Reader, runId: string, agentName: string): Promise<ThreadRow | undefined> =>
+      findControlThread(reader, runId, agentName),
 
     /** The row itself, for services whose own rows hang on it. */
     async row(reader: Reader, threadId: string): Promise<ThreadRow> {

@@ -104,13 +104,16 @@ function asTx(query: Transaction<Schema>, engine: Engine): Tx {
     compile,
     all: async (compiled, values) => (await send(compiled, values)).rows,
     run: async (compiled, values) => Number((await send(compiled, values)).numAffectedRows),
+    send,
   };
   return {
     query,
     leaseNow: sql<number>`cast(0 as bigint)`,
     ...reading(executor),
     run: async (statement, values) => executor.run(compile(statement as never), values as object),
+    send: (statement, values) => void executor.send(compile(statement as never), values as object),
     beforeCommit: () => {},
+    count: () => {},
     afterCommit: () => {},
   };
 }
