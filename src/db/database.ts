@@ -22,6 +22,8 @@ export interface Tx extends Reader {
   readonly leaseNow: Expression<number>;
   /** Answers how many rows the statement has changed. */
   run<V>(statement: Statement<V, unknown>, values: V): Promise<number>;
+  /** Runs an insert of one row and answers the number that the database gives to the row. */
+  insert<V>(statement: Statement<V, unknown>, values: V): Promise<number>;
   /** Runs a statement whose result nobody waits for, before all that come after it. If it fails, so does the transaction. */
   send<V>(statement: Statement<V, unknown>, values: V): void;
   /**
@@ -128,6 +130,10 @@ class Writing implements Tx, Part<Tx> {
 
   run<V>(statement: Statement<V, unknown>, values: V): Promise<number> {
     return this.#transacting.executor.run(this.#compiled(statement), values as object);
+  }
+
+  insert<V>(statement: Statement<V, unknown>, values: V): Promise<number> {
+    return this.#transacting.executor.insert(this.#compiled(statement), values as object);
   }
 
   send<V>(statement: Statement<V, unknown>, values: V): void {

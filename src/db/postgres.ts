@@ -171,6 +171,7 @@ function executorOn(
     compile,
     all: async (compiled, values) => (await send(compiled, values)).rows,
     run: async (compiled, values) => (await send(compiled, values)).rowCount ?? 0,
+    insert: async (compiled, values) => Object.values((await send(compiled, values)).rows[0])[0] as number,
     send(compiled, values) {
       const sent = send(compiled, values);
       // Whoever looks at it later sees the error; until then it must not count as unhandled.

@@ -131,6 +131,7 @@ function executorOn(
     compile,
     all: async (compiled, values) => prepared(compiled).all(compiled.bind(values)),
     run: async (compiled, values) => prepared(compiled).run(compiled.bind(values)).changes,
+    insert: async (compiled, values) => Number(prepared(compiled).run(compiled.bind(values)).lastInsertRowid),
     send(compiled, values) {
       prepared(compiled).run(compiled.bind(values));
       return undefined;

@@ -9,6 +9,8 @@ export interface Parts<V> {
   value<K extends keyof V & string>(name: K): Expression<V[K]>;
   /** Several values under their names, as `values()` and `set()` take them. */
   values<K extends keyof V & string>(names: readonly K[]): { [N in K]: Expression<V[N]> };
+  /** Makes an insert one that says the number of its row: SQLite does so by itself, and faster. */
+  numbered<T extends { returning(column: C): Compilable }, C extends string>(insert: T, column: C): Compilable;
   /** The integers of a JSON array, for `in`. */
   listed(name: keyof V & string): Expression<number>;
   /** Epoch milliseconds on the clock that leases are measured with: the service's on SQLite, the server's on PostgreSQL. */
@@ -39,6 +41,8 @@ export interface Executor {
   all(compiled: Compiled, values: object): Promise<unknown[]>;
   /** For a statement that returns nothing: how many rows it has changed. */
   run(compiled: Compiled, values: object): Promise<number>;
+  /** For an insert of one row: the number that the database gives to it. */
+  insert(compiled: Compiled, values: object): Promise<number>;
   /** As `run`; undefined if it has been done. The promise may be left alone. */
   send(compiled: Compiled, values: object): Promise<unknown> | undefined;
 }
@@ -71,6 +75,8 @@ export function statementCompiler({ query, engine, leaseClock }: CompilerOptions
     engine,
     value,
     values: (names: readonly string[]) => Object.fromEntries(names.map(name => [name, value(name)])),
+    numbered: (insert: { returning(column: string): Compilable } & Compilable, column: string) =>
+      engine === 'sqlite' ? insert : insert.returning(column),
     listed: (name: string) =>
       engine === 'sqlite'
         ? sql`(select value from json_each(${value(name)}))`

@@ -29,12 +29,11 @@ export interface EventFilter {
 
 /** Appends in the order given and answers the sequences in that order. */
 export async function insertEvents(tx: Tx, rows: Omit<EventRow, 'sequence'>[]): Promise<number[]> {
-  const inserted = await Promise.all(rows.map(row => tx.first(newEvent, row)));
-  return inserted.map(row => row?.sequence as number);
+  return Promise.all(rows.map(row => tx.insert(newEvent, row)));
 }
 
-const newEvent = ({ query, values }: Parts<Omit<EventRow, 'sequence'>>) =>
-  query.insertInto('events').values(values(columns)).returning('sequence');
+const newEvent = ({ query, values, numbered }: Parts<Omit<EventRow, 'sequence'>>) =>
+  numbered(query.insertInto('events').values(values(columns)), 'sequence');
 
 export async function findEvent(reader: Reader, eventId: string): Promise<EventRow | undefined> {
   return reader.query.selectFrom('events').selectAll().where('event_id', '=', eventId).executeTakeFirst();

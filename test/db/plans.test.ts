@@ -104,6 +104,7 @@ function asTx(query: Transaction<Schema>, engine: Engine): Tx {
     compile,
     all: async (compiled, values) => (await send(compiled, values)).rows,
     run: async (compiled, values) => Number((await send(compiled, values)).numAffectedRows),
+    insert: async () => 0,
     send,
   };
   return {
@@ -111,6 +112,7 @@ function asTx(query: Transaction<Schema>, engine: Engine): Tx {
     leaseNow: sql<number>`cast(0 as bigint)`,
     ...reading(executor),
     run: async (statement, values) => executor.run(compile(statement as never), values as object),
+    insert: async () => 0,
     send: (statement, values) => void executor.send(compile(statement as never), values as object),
     beforeCommit: () => {},
     count: () => {},
