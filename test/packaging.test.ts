@@ -116,9 +116,14 @@ it('installs and starts from what the image contains, answers its health check a
   expect(await ask()).toEqual({ code: 1, output: '' });
 }, 180_000);
 
+it('starts as npm start does', () => {
+  const [node, args] = command(only('CMD'));
+  expect([node, ...args].join(' ')).toBe(packageJson.scripts.start);
+});
+
 it('runs on the Node that package.json asks for, and not as root', () => {
   const [, major] = /^node:(\d+)-slim$/.exec(only('FROM')) ?? [];
-  expect(packageJson.engines.node).toBe(`>=${major}`);
+  expect(packageJson.engines.node).toMatch(new RegExp(`^>=${major}\\.`));
   const steps = dockerfile.map(({ name }) => name);
   expect(only('USER')).toBe('node');
   expect(steps.indexOf('USER')).toBeLessThan(steps.indexOf('CMD'));

@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { isRefusedCommit } from './errors.ts';
 
 /** Works that share a transaction at most: how long it may hold the event loop and the writer has an end. */
 const GROUP_SIZE = 128;
@@ -40,8 +41,8 @@ class Spoiled extends Error {}
  * Group commit: works that are waiting at the same time run one after the other in one transaction and are made durable
  * by one flush to disk; none is answered before that. A work that comes alone does not wait for company.
  *
- * One that fails before it has written anything (every refusal does) leaves the others alone. If one fails after that,
- * the transaction is rolled back and each of its works runs again in one of its own.
+ * One that fails before it has written anything (every refusal does) leaves the others alone. If one fails after that, or
+ * the commit is refused, the transaction is rolled back and each of its works runs again in one of its own.
  */
 export function createGroupCommit<W>(transact: Transact<W>) {
   const waiting: Entry<W>[] = [];
@@ -89,7 +90,9 @@ export function createGroupCommit<W>(transact: Transact<W>) {
         }
       });
     } catch (error) {
-      if (!(error instanceof Spoiled)) return reject(group, error);
+      // After a commit that was refused it is certain that nothing is stored; after one that broke off it is not.
+      const again = group.length > 1 && (error instanceof Spoiled || isRefusedCommit(error));
+      if (!again) return reject(group, error);
       for (const entry of group) await commitGroup([entry]);
       return;
     }

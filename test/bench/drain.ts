@@ -1,87 +1,103 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import BetterSqlite from 'better-sqlite3';
-import { pino } from 'pino';
-import { readConfig } from '../../src/config.ts';
-import { createServices } from '../../src/services.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Bench } from './bench.ts';
+import { type Progress, WORK } from './child.ts';
+import { allDispatched, sendAll } from './closed-loop.ts';
+import { Connection } from './connection.ts';
+import { messageRequest } from './load.ts';
+import type { Subject } from './processes.ts';
 
-/*
- * How long a message takes to be dispatched to an empty handler, on SQLite: of 1,000 messages on an empty outbox, and of
- * 100,000 behind 1,000,000 sent ones with another 100,000 that wait for one failing head. Prints messages per second
- * and their ratio, which should be near 1: neither history nor backlog may cost anything.
- *
- *   node test/bench/drain.ts
- */
+/** Connections that publish. */
+const PUBLISHERS = 64;
+/** How long nothing may be handled. Milliseconds. */
+const PATIENCE_MS = 60_000;
 
-/** Messages handled before the clock runs: the code is compiled and the statements are prepared by then. */
-const WARM = 2_000;
-
-const small = await drain({ messages: 1_000, sent: 0, stuck: 0 });
-const large = await drain({ messages: 100_000, sent: 1_000_000, stuck: 100_000 });
-print('1,000 messages, empty outbox', small);
-print('100,000 messages, 1,000,000 sent, 100,000 behind a failing head', large);
-process.stdout.write(`ratio ${(large / small).toFixed(2)}\n`);
-
-/** Messages per second. */
-async function drain({ messages, sent, stuck }: { messages: number; sent: number; stuck: number }): Promise<number> {
-  const folder = await mkdtemp(join(tmpdir(), 'forumbus-bench-'));
-  const file = join(folder, 'bench.db');
-  const config = readConfig({
-    DATABASE_URL: `sqlite:${file}`,
-    BACKOFF_BASE_MS: '50',
-    BACKOFF_CAP_MS: '50',
-    MAX_ATTEMPTS: '1000',
-    OUTBOX_RETENTION_HOURS: '0',
-  });
-  const all = Promise.withResolvers<void>();
-  let handled = 0;
-  let began = 0;
-  const handle = ({ topic }: { topic: string }) => {
-    if (topic === 'stuck') throw new Error('no');
-    if (topic === 'warm') return;
-    if (handled === 0) began = performance.now();
-    handled += 1;
-    if (handled === messages) all.resolve();
-  };
-  const handlers = [{ name: 'bench', topics: ['**'], transactional: false, handle }];
-  const services = await createServices(config, pino({ level: 'silent' }), { handlers });
-  seed(file, 'sent', sent, () => null);
-  seed(file, 'stuck', stuck, () => 'stuck');
-  // Messages without a key that are due before all others: they are handled first.
-  seed(file, 'warm', WARM, () => null);
-  seed(file, 'work', messages, index => `lane-${index % 500}`);
-  await services.start();
-  await all.promise;
-  const rate = messages / ((performance.now() - began) / 1000);
-  await services.close();
-  await rm(folder, { recursive: true });
-  return rate;
+export interface Drain {
+  /** Names the processes in the table of memory. */
+  name: string;
+  databaseUrl: string;
+  messages: number;
+  /** Messages handled before the clock runs: the code is compiled and the statements are prepared by then. */
+  warm: number;
+  /** Different keys of the messages; 0: they have none. */
+  keys: number;
+  /** Processes that share the work. */
+  processes?: number;
+  env?: Record<string, string>;
+  /** Called when the messages are there and no process runs. */
+  before?: () => void;
+  /** Whether messages stay behind that cannot be sent. */
+  leaves?: boolean;
 }
 
-/** Puts messages into the outbox as publishing them would have, only faster. */
-function seed(file: string, topic: string, count: number, key: (index: number) => string | null): void {
-  const db = new BetterSqlite(file, { timeout: 60_000 });
-  const insert = db.prepare(
-    `insert into outbox (message_id, topic, message_key, payload, status, attempts, max_attempts, generation, available_at,
-       claimable_at, lane, history, created_at, updated_at, sent_at)
-     values (?, ?, ?, '{}', ?, 0, 1000, 1, 0, ?, ?, '[]', 0, 0, null)`,
-  );
-  const heads = new Set<string>();
-  const due = topic === 'warm' ? 0 : 1;
-  db.transaction(() => {
-    for (let index = 0; index < count; index += 1) {
-      const message_key = key(index);
-      const head = message_key === null || !heads.has(message_key);
-      if (message_key !== null) heads.add(message_key);
-      const done = topic === 'sent';
-      const lane = done || message_key === null ? null : `=${message_key}`;
-      insert.run(`${topic}-${index}`, topic, message_key, done ? 'sent' : 'pending', head && !done ? due : null, lane);
+/** Per second. */
+export interface Drained {
+  published: number;
+  dispatched: number;
+}
+
+/** Publishes messages to a service that does not dispatch, and then starts one that handles them. */
+export async function drain({ processes: all }: Bench, setup: Drain): Promise<Drained> {
+  const { name, databaseUrl, processes = 1, env = {} } = setup;
+  const start = (role: string, heard?: (progress: Progress) => void) =>
+    all.service({ name, databaseUrl, handler: 'counting', env: { ...env, ROLE: role }, ...(heard && { heard }) });
+  const publisher = await start('http');
+  const published = await publish(publisher, setup);
+  await all.stop(publisher);
+  setup.before?.();
+
+  const heard = Array.from({ length: processes }, (): Progress[] => []);
+  const subjects = await Promise.all(heard.map(list => start('all', progress => list.push(progress))));
+  await allHandled(heard, setup);
+  const dispatched = rateOf(heard, setup.warm / processes);
+  const [first] = subjects as [Subject];
+  if (!setup.leaves) await isEmptied(first);
+  for (const subject of subjects) await all.stop(subject);
+  return { published, dispatched };
+}
+
+async function publish({ port }: Subject, { messages, warm, keys }: Drain): Promise<number> {
+  const requests = function* (count: number) {
+    for (let number = 0; number < count; number += 1) {
+      yield messageRequest(WORK, keys > 0 ? `key-${number % keys}` : undefined, number);
     }
-  })();
-  db.close();
+  };
+  await sendAll(port, PUBLISHERS, requests(warm));
+  const began = performance.now();
+  await sendAll(port, PUBLISHERS, requests(messages));
+  return messages / ((performance.now() - began) / 1000);
 }
 
-function print(what: string, rate: number): void {
-  process.stdout.write(`${what}: ${Math.round(rate)} messages/s\n`);
+async function allHandled(heard: Progress[][], { messages, warm }: Drain): Promise<void> {
+  const handled = () => heard.reduce((sum, list) => sum + (list.at(-1)?.count ?? 0), 0);
+  for (let count = 0, since = performance.now(); count < messages + warm; await delay(5)) {
+    const now = handled();
+    if (now > count) since = performance.now();
+    else if (performance.now() - since > PATIENCE_MS) throw new Error(`No message is handled any more after ${now}.`);
+    count = now;
+  }
+}
+
+/** While all processes were at work: since each had handled its part of the warming, until the first had nothing left. */
+function rateOf(heard: Progress[][], warm: number): number {
+  const began = Math.max(...heard.map(list => list.find(({ count }) => count >= warm)?.at ?? Number.NaN));
+  const ended = Math.min(...heard.map(list => list.at(-1)?.at ?? Number.NaN));
+  const handledAt = (time: number) => heard.reduce((sum, list) => sum + countAt(list, time), 0);
+  const rate = (handledAt(ended) - handledAt(began)) / ((ended - began) / 1000);
+  return ended > began ? rate : Number.NaN;
+}
+
+/** Between two samples as if they had been handled evenly. */
+function countAt(list: Progress[], time: number): number {
+  const next = list.findIndex(({ at }) => at >= time);
+  const after = next === -1 ? list.at(-1) : list[next];
+  const before = list[next - 1];
+  if (!after) return 0;
+  if (!before || next === -1) return after.count;
+  return before.count + ((after.count - before.count) * (time - before.at)) / (after.at - before.at);
+}
+
+async function isEmptied({ port }: Subject): Promise<void> {
+  const connection = await Connection.open(port);
+  await allDispatched(connection);
+  connection.close();
 }

@@ -1,0 +1,139 @@
+import { type FastifyBaseLogger, fastify, LogController } from 'fastify';
+import { newUid, toTimestamp } from '../../src/clock.ts';
+import { components } from '../../src/components.ts';
+import type { Database, Tx } from '../../src/db/database.ts';
+import { useDrain } from '../../src/http/drain.ts';
+import { useEtags } from '../../src/http/etags.ts';
+import { useJson } from '../../src/http/json.ts';
+import { frameworkProblem, socketProblem, useProblems } from '../../src/http/problems.ts';
+import { useSerialization } from '../../src/http/serialization.ts';
+import { useValidation } from '../../src/http/validation.ts';
+import { createWriting } from '../../src/http/writing.ts';
+import { createLogger } from '../../src/logging.ts';
+import type { Question } from '../../src/questions/schemas.ts';
+import type { QuestionWaiters } from '../../src/questions/waiting.ts';
+import { signalRoutes } from '../../src/signals/routes.ts';
+import type { ControlSignalV1 } from '../../src/signals/schemas.ts';
+import type { Accepted, Signals } from '../../src/signals/service.ts';
+import { endWithParent } from './child.ts';
+
+/*
+ * The first floor: the service as src/app.ts makes it, as far as a signal that is sent comes by, with everything but the
+ * storing. Reads, validates and answers as much as the service does. To be kept like src/app.ts.
+ */
+
+const log = createLogger(process.env.LOG_LEVEL ?? 'warn');
+const app = fastify({
+  loggerInstance: log as FastifyBaseLogger,
+  genReqId: request => String(request.headers['x-request-id'] ?? newUid()),
+  logController: new LogController({ requestIdLogLabel: 'request_id' }),
+  routerOptions: { maxParamLength: 4000 },
+  return503OnClosing: false,
+  frameworkErrors: frameworkProblem,
+  clientErrorHandler: socketProblem(log),
+  http: { requireHostHeader: false },
+});
+app.addHook('onRequest', async (request, reply) => {
+  reply.header('x-request-id', request.id);
+});
+useProblems(app);
+useJson(app);
+useValidation(app, components);
+useSerialization(app, components);
+useEtags(app);
+useDrain(app, 0);
+
+/** A write without a database. */
+const db = { write: <T>(work: (tx: Tx) => Promise<T>) => work({} as Tx) } as Database;
+const writing = createWriting({ db, keys: {} as Parameters<typeof createWriting>[0]['keys'] });
+const signals = { append: async (_tx: Tx, signal: ControlSignalV1) => accepted(signal) } as Signals;
+await app.register(signalRoutes(signals, {} as QuestionWaiters, writing));
+app.get('/readyz', () => ({ status: 'ok' }));
+await app.listen({ host: '127.0.0.1', port: Number(process.env.PORT) });
+endWithParent();
+
+/** As large an answer as the service's, made of what was sent and of constants. */
+function accepted(signal: ControlSignalV1): Accepted {
+  const uid = newUid();
+  const { run_id, agent_name } = signal;
+  const ticket = signal.ticket ?? null;
+  const actor = signal.actor ?? { type: 'agent' as const, name: agent_name };
+  const occurred_at = toTimestamp(Date.now());
+  const thread_id = `fctrl-${run_id}-${agent_name}-e0a6c3f1b2d49587`;
+  const made = { signal_id: `sig_${uid}`, sequence: 1_000_000, thread_id, occurred_at };
+  const isQuestion = signal.control_type === 'guidance_request' || signal.control_type === 'guidance_answer';
+  return {
+    created: true,
+    signal: { ...signal, ...made, ticket, actor, correlation_id: `sig_${uid}`, causation_id: null, attempt: 1 },
+    thread: thread(thread_id, signal, occurred_at),
+    control: {
+      run_id,
+      agent_name,
+      thread_id,
+      attempt: 1,
+      status: 'completed',
+      open_questions: [],
+      completion: signal.control_type === 'completion' ? { ...made, actor, summary: null, evidence: [] } : null,
+      validation: null,
+      version: 7,
+    },
+    inbox: { unread: 0 },
+    ...(isQuestion && { question: question(`q_${uid}`, thread_id, signal, occurred_at) }),
+  };
+}
+
+function thread(thread_id: string, signal: ControlSignalV1, at: string): Accepted['thread'] {
+  const { run_id, agent_name, ticket = null } = signal;
+  return {
+    thread_id,
+    kind: 'control',
+    title: `Control: ${agent_name} in ${run_id}`,
+    state: 'waiting_operator',
+    priority: 'normal',
+    assignee: null,
+    ticket,
+    run_id,
+    agent_name,
+    unanswered: true,
+    posts_count: 7,
+    last_sequence: 1_000_000,
+    last_actor: { type: 'agent', name: agent_name },
+    opened_by: { type: 'agent', name: agent_name },
+    opened_at: at,
+    updated_at: at,
+    closed_at: null,
+    version: 7,
+  };
+}
+
+function question(question_id: string, thread_id: string, signal: ControlSignalV1, at: string): Question {
+  const {
+    run_id,
+    agent_name,
+    question: text = '',
+    options = [],
+  } = signal as Extract<ControlSignalV1, { question: string }>;
+  return {
+    question_id,
+    run_id,
+    agent_name,
+    thread_id,
+    state: 'open',
+    version: 1,
+    question: text,
+    context: null,
+    options,
+    multi_select: false,
+    priority: 'normal',
+    asked_at: at,
+    expires_at: null,
+    default_answer: null,
+    default_applied: false,
+    answer: null,
+    selected: [],
+    answered_by: null,
+    answered_at: null,
+    acknowledged_at: null,
+    supersedes: null,
+  };
+}
