@@ -1,4 +1,4 @@
-import type { Generated, Insertable, Selectable, Updateable } from 'kysely';
+import type { Generated, Selectable, Updateable } from 'kysely';
 
 /*
  * The tables, as rows come out of both engines: times are epoch milliseconds, JSON is text, actors are `type:name`,
@@ -178,5 +178,4 @@ export interface Schema {
 }
 
 export type Row<T extends keyof Schema> = Selectable<Schema[T]>;
-export type NewRow<T extends keyof Schema> = Insertable<Schema[T]>;
 export type Changes<T extends keyof Schema> = Updateable<Schema[T]>;

@@ -9,7 +9,7 @@ import { engines, type Scratch, scratchDatabase } from '../helpers/engines.ts';
 const THREADS = 9000;
 const TALKATIVE = 201;
 
-/** What is said about oaks. It is spread so that a look ends at each of its limits somewhere. */
+/** What is said about larches. It is spread so that a look ends at each of its limits somewhere. */
 const hasTitle = (thread: number) => thread % 1000 === 0;
 const hasOpening = (thread: number) => hasTitle(thread) || (thread % 97 !== 0 && thread !== TALKATIVE);
 const replies = (thread: number) => (thread === TALKATIVE ? 700 : thread % 25 === 0 || thread % 97 === 0 ? 1 : 0);
@@ -26,10 +26,10 @@ describe.each(engines)('a search through very many texts on %s', engine => {
     search = createSearch({ db });
     await db.write(async tx => {
       for (let number = 1; number <= THREADS; number += 1) {
-        const thread = { number, title: hasTitle(number) ? 'Oaks' : '☞', kind: 'discussion' as const };
-        if (hasOpening(number)) await search.index(tx, thread, { number: 1, body: 'An oak' });
+        const thread = { number, title: hasTitle(number) ? 'Larches' : '☞', kind: 'discussion' as const };
+        if (hasOpening(number)) await search.index(tx, thread, { number: 1, body: 'A larch' });
         for (let reply = 1; reply <= replies(number); reply += 1) {
-          await search.index(tx, thread, { number: 1 + reply, body: 'Oak!' });
+          await search.index(tx, thread, { number: 1 + reply, body: 'Larch!' });
         }
       }
     });
@@ -44,7 +44,7 @@ describe.each(engines)('a search through very many texts on %s', engine => {
     const found: [number, number][] = [];
     let look = looks;
     for (let at: SearchPosition | null = from; at !== null; look += 1) {
-      const { threads, goOn }: Awaited<ReturnType<Search['next']>> = await search.next(db.read, 'oak', at, look);
+      const { threads, goOn }: Awaited<ReturnType<Search['next']>> = await search.next(db.read, 'larch', at, look);
       for (const thread of threads) found.push([at.rank, thread]);
       at = goOn;
     }
