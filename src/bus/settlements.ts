@@ -23,7 +23,7 @@ export function createSettling(store: StoreSettlements): (settlement: Settlement
     waiting = [];
     try {
       const held = await store(all);
-      all.forEach(({ stored }, index) => stored(held[index] as boolean));
+      for (const [index, { stored }] of all.entries()) stored(held[index] as boolean);
     } catch (error) {
       // One of them cannot be stored; others among them can.
       if (all.length > 1) await Promise.all(all.map(storeAlone));

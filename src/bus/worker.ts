@@ -218,7 +218,10 @@ export class Worker {
 
   #begin(held: Held): void {
     // Stopped since the claim for longer than the lease: by now the message is somebody else's.
-    if (performance.now() - held.heldAt >= this.#deps.leaseMs) return this.#end(held, 'stale', false);
+    if (performance.now() - held.heldAt >= this.#deps.leaseMs) {
+      this.#end(held, 'stale', false);
+      return;
+    }
     const dispatched = this.#deps.dispatch(held.delivery, held.cancellation);
     if (!(dispatched instanceof Promise)) {
       this.#pace.ended += 1;

@@ -153,14 +153,17 @@ class Writing implements Tx, Part<Tx> {
   }
 
   beforeCommit(order: number, run: (tx: Tx) => void): void {
+    this.#assertOpen();
     this.putOff.push({ order, run });
   }
 
   count(key: string, by: number, store: (tx: Tx, sum: number) => void): void {
+    this.#assertOpen();
     this.counted.push({ key, by, store });
   }
 
   afterCommit(hook: () => void): void {
+    this.#assertOpen();
     this.hooks.push(hook);
   }
 

@@ -1,19 +1,13 @@
+import { isAbortedTransactionError } from 'kysely';
+
 /** The engine's or the system's error code, such as `SQLITE_BUSY`, `23505` or `ECONNREFUSED`. */
 export function errorCode(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
 
-/** A statement has failed in a transaction that was to be committed all the same. */
-export class AbortedTransaction extends Error {
-  readonly code = '25P02';
-  constructor() {
-    super('A statement of the transaction has failed; nothing of it was stored.');
-  }
-}
-
 /** Whether a commit was refused, so that nothing was stored for certain: a constraint was violated, or a statement had failed. */
 export function isRefusedCommit(error: unknown): boolean {
-  return /^(SQLITE_CONSTRAINT|23|25P02)/.test(errorCode(error) ?? '');
+  return isAbortedTransactionError(error) || /^(SQLITE_CONSTRAINT|23|25P02)/.test(errorCode(error) ?? '');
 }
 
 // SQLite: busy for too long, a full or failing disk. PostgreSQL: connection lost (08), out of resources (53), shutting

@@ -72,7 +72,7 @@ export function createGroupCommit<W>(transact: Transact<W>) {
         for (const entry of group) {
           const part = begin();
           const ending = await endingOf(entry, part);
-          if ('error' in ending && part.hasWritten) throw spoilt(ending.error);
+          if ('error' in ending && (part.hasWritten || group.length === 1)) throw spoilt(ending.error);
           ended.push({ entry, part, ending });
         }
         const last = begin();

@@ -5,7 +5,7 @@ import { maskedUrl } from '../config.ts';
 import { StartError } from '../errors.ts';
 import type { Logger } from '../logging.ts';
 import { assertOutsideWrite, createWrite, type Database, seeing } from './database.ts';
-import { AbortedTransaction, errorCode } from './errors.ts';
+import { errorCode } from './errors.ts';
 import { migrateToLatest, missingMigrations } from './migrator.ts';
 import { advisoryPresence, holdPresence } from './presence.ts';
 import type { Schema } from './schema.ts';
@@ -133,8 +133,6 @@ function postgresDatabase(
         query.transaction().execute(async transaction => {
           await client.query(WRITE_LOCK);
           await inside({ query: transaction, executor: executorOn(client, compile), leaseNow });
-          // After a statement has failed the server takes a commit for a rollback, and does not call that an error.
-          if (client.getTransactionStatus() === 'E') throw new AbortedTransaction();
         }),
       ),
     ),

@@ -2,24 +2,20 @@ import { type Clock, type NewUid, toTimestamp } from '../clock.ts';
 import type { Database, Tx } from '../db/database.ts';
 import type { Events } from '../events/service.ts';
 import { type Delivery, type Lease, type MessageRow, type Outcome, parking } from './delivery.ts';
-import { toMessages } from './message.ts';
 import {
   claimMessages,
   consumersInLanes,
-  countSent,
-  deleteDone,
   endLease,
   endLeasesOf,
   insertMessages,
   leaseHolders,
   parkedFor,
-  pausedTopics,
   promoteNext,
   renewLeases,
-  setPaused,
   unpark,
-  updateResult,
-} from './repository.ts';
+} from './lane-repository.ts';
+import { toMessages } from './message.ts';
+import { countSent, deleteDone, pausedTopics, setPaused, updateResult } from './repository.ts';
 import type { Attempt, Message, MessageStatus } from './schemas.ts';
 
 export type Deliveries = ReturnType<typeof createDeliveries>;
@@ -190,7 +186,7 @@ export function createDeliveries(dependencies: Dependencies) {
       if (dead.length === 0) return { count: 0, again: false };
       const taken = await db.write(tx => endLeasesOf(tx, dead));
       wake();
-      return { count: taken.length, again: taken.some(row => row.attempts > JSON.parse(row.history).length + 1) };
+      return { count: taken.length, again: taken.some(wasLostBefore) };
     },
 
     /** The consumers that have messages of their own waiting in lanes. */
@@ -207,6 +203,16 @@ export function createDeliveries(dependencies: Dependencies) {
       }
     },
   };
+}
+
+/** Whether an attempt before the one that was just taken back has ended without a result, too, since it was replayed. */
+function wasLostBefore({
+  attempts,
+  generation,
+  history,
+}: Pick<MessageRow, 'attempts' | 'generation' | 'history'>): boolean {
+  const results = (JSON.parse(history) as Attempt[]).filter(attempt => attempt.generation === generation);
+  return attempts > results.length + 1;
 }
 
 /** What an outcome makes of a row, and whether the message leaves its lane to the next one. */

@@ -6,20 +6,17 @@ import { Refusal } from '../errors.ts';
 import { EVENT_TOPICS } from '../events/envelope.ts';
 import type { EventMessage, Events } from '../events/service.ts';
 import { type MessageRow, parking } from './delivery.ts';
+import { insertMessages, parkedFor, promoteNext, requeue } from './lane-repository.ts';
 import { toMessages } from './message.ts';
 import {
   countMessages,
   countSent,
   findMessage,
-  insertMessages,
   insertSent,
   listBlocking,
   listMessages,
   oldestPending,
-  parkedFor,
   pausedTopics,
-  promoteNext,
-  requeue,
   setPaused,
   updateMessage,
 } from './repository.ts';

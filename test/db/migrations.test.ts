@@ -1,45 +1,9 @@
-import { Kysely, sql } from 'kysely';
-import { Migrator } from 'kysely/migration';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { migrations } from '../../migrations/index.ts';
-import type { Engine } from '../../src/db/database.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { ManualClock } from '../helpers/clock.ts';
-import { dump } from '../helpers/database.ts';
-import { dialect } from '../helpers/dialect.ts';
 import { engines, type Scratch, scratchDatabase } from '../helpers/engines.ts';
 import { conversation, operator } from '../helpers/threads.ts';
-
-const FIRST = '001-spine';
-
-/**
- * A database as the first version left it: its schema, and of the rows of another database what that schema has. What
- * both have in common is written today as it was then.
- */
-async function copyToFirstVersion(engine: Engine, from: string, to: string): Promise<void> {
-  const up = async (db: Kysely<unknown>) => migrations[FIRST]?.(db, engine);
-  const db = new Kysely<unknown>({ dialect: dialect(engine, to) });
-  const getMigrations = async () => ({ [FIRST]: { up } });
-  const { error } = await new Migrator({ db, provider: { getMigrations } }).migrateToLatest();
-  expect(error).toBeUndefined();
-  const tables = await db.introspection.getTables();
-  const copied = await dump(from);
-  const override = sql.raw(engine === 'postgres' ? 'overriding system value' : '');
-  await db.transaction().execute(async tx => {
-    for (const table of ['threads', 'events', 'control_threads', 'questions', 'outbox', 'topics']) {
-      const columns = tables.find(({ name }) => name === table)?.columns.map(({ name }) => name) ?? [];
-      for (const row of copied[table]?.map(json => JSON.parse(json)) ?? []) {
-        await sql`insert into ${sql.table(table)} (${sql.join(columns.map(column => sql.ref(column)))}) ${override}
-          values (${sql.join(columns.map(column => row[column]))})`.execute(tx);
-      }
-    }
-    if (engine === 'postgres') {
-      await sql`select setval('events_sequence_seq', (select max(sequence) from events))`.execute(tx);
-      await sql`select setval('outbox_position_seq', (select max(position) from outbox))`.execute(tx);
-    }
-  });
-  await db.destroy();
-}
+import { copyToFirstVersion } from '../helpers/versions.ts';
 
 describe.each(engines)('a database of the first version on %s', engine => {
   const clock = new ManualClock();

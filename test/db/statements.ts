@@ -3,17 +3,13 @@ import type { Engine, Tx } from '../../src/db/database.ts';
 import { latestSequence, listEvents, listPosts } from '../../src/events/repository.ts';
 import {
   claimMessages,
-  countMessages,
   endLeasesOf,
   leaseHolders,
-  listBlocking,
-  listMessages,
-  oldestPending,
   parkedFor,
-  pausedTopics,
   promoteNext,
   unpark,
-} from '../../src/outbox/repository.ts';
+} from '../../src/outbox/lane-repository.ts';
+import { countMessages, listBlocking, listMessages, oldestPending, pausedTopics } from '../../src/outbox/repository.ts';
 import { countOpen, findQuestions, listOverdue, listQuestions } from '../../src/questions/repository.ts';
 import { firstSeenAfter, lastSeenUpTo, rangeEnds } from '../../src/reads/repository.ts';
 import { listRuns } from '../../src/runs/repository.ts';

@@ -4,7 +4,7 @@ import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Database } from '../../src/db/database.ts';
 import { openDatabase } from '../../src/db/open.ts';
-import type * as Statements from '../../src/outbox/repository.ts';
+import type * as Statements from '../../src/outbox/lane-repository.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { engines, type Scratch, scratchDatabase } from '../helpers/engines.ts';
 import { begin, type Makers, outboxAgrees } from './model-commands.ts';
@@ -15,7 +15,7 @@ const RUNS = { sqlite: 60, postgres: 15 };
 /** How many sequences a breakage may survive. */
 const RUNS_TO_CATCH = 300;
 
-const REPOSITORY = '../../src/outbox/repository.ts';
+const REPOSITORY = '../../src/outbox/lane-repository.ts';
 
 /** Functions of the repository, broken as a careless change could break them. */
 type Breakage = (sound: typeof Statements) => Partial<typeof Statements>;
