@@ -15,6 +15,10 @@ export class Cancellation {
     this.#cancelled?.reject(reason);
   }
 
+  get isCancelled(): boolean {
+    return this.#reason !== undefined;
+  }
+
   get signal(): AbortSignal {
     this.#controller ??= new AbortController();
     if (this.#reason) this.#controller.abort(this.#reason);

@@ -217,8 +217,8 @@ export class Worker {
   }
 
   #begin(held: Held): void {
-    // Stopped since the claim for longer than the lease: by now the message is somebody else's.
-    if (performance.now() - held.heldAt >= this.#deps.leaseMs) {
+    // Lost while it waited, or stopped since the claim for longer than the lease: by now the message is somebody else's.
+    if (held.cancellation.isCancelled || performance.now() - held.heldAt >= this.#deps.leaseMs) {
       this.#end(held, 'stale', false);
       return;
     }

@@ -1,0 +1,84 @@
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { startApp } from '../helpers/app.ts';
+import { type Scratch, scratchDatabase } from '../helpers/engines.ts';
+import { handlersFolder } from '../helpers/handlers.ts';
+import { forThisTest, spawnService } from '../helpers/process.ts';
+import { sqlBeside } from '../helpers/sql.ts';
+
+const INNOCENT = 20;
+const POISON = 'poison';
+const ATTEMPTS = 4;
+
+/** Ends at once, or in a moment. The message that kills its process is in the midst of the others. */
+const deadly = `
+  export const topic = 'a';
+  export function handle({ message_id, payload }) {
+    if (message_id === '${POISON}') process.kill(process.pid, 'SIGKILL');
+    if (payload % 2 === 0) return new Promise(resolve => setTimeout(resolve, 20));
+  }`;
+
+describe('a message that kills its process', () => {
+  let database: Scratch;
+  beforeEach(async () => {
+    database = await forThisTest(scratchDatabase('sqlite'));
+    const service = await startApp('sqlite', { database, config: { MAX_ATTEMPTS: String(ATTEMPTS) } });
+    for (let n = 0; n < INNOCENT; n += 1) {
+      if (n === 7) await publish(service.send, POISON, n);
+      await publish(service.send, `innocent-${n}`, n);
+    }
+    await service.close();
+  });
+
+  const publish = (
+    send: (method: 'POST', path: string, body: unknown) => Promise<unknown>,
+    message_id: string,
+    payload: number,
+  ) => send('POST', '/outbox', { topic: 'a', payload, message_id, message_key: `key of ${message_id}` });
+
+  /** Starts the service again and again, until it no longer dies; answers how often it has. */
+  async function live(env: Record<string, string>): Promise<number> {
+    for (let deaths = 0; ; deaths += 1) {
+      const service = spawnService(env);
+      const settled = vi.waitFor(
+        async () => {
+          const { by_status } = (await service.send('GET', '/outbox/stats')).body;
+          expect(by_status).toMatchObject({ pending: 0, processing: 0, failed: 0 });
+        },
+        { timeout: 10_000, interval: 20 },
+      );
+      const survived = await Promise.race([
+        settled.then(
+          () => true,
+          () => false,
+        ),
+        service.exited.then(() => false),
+      ]);
+      if (survived) {
+        service.kill('SIGTERM');
+        await service.exited;
+        return deaths;
+      }
+      expect(await service.exited, service.output).toEqual({ code: null, signal: 'SIGKILL' });
+      expect(deaths, 'it ends').toBeLessThan(10);
+    }
+  }
+
+  const statuses = async () => {
+    const rows = await sqlBeside(database.url, 'select message_id, status from outbox');
+    return Object.fromEntries(rows.map(row => [row.message_id, row.status]));
+  };
+  const expected = () => ({
+    ...Object.fromEntries(Array.from({ length: INNOCENT }, (_, n) => [`innocent-${n}`, 'sent'])),
+    [POISON]: 'dead',
+  });
+
+  it.each([
+    ['', '30000'],
+    [', also if leases are over before the next process starts', '300'],
+  ])('takes none of those with it that are handled beside it%s', async (_, LEASE_MS) => {
+    const HANDLERS_DIR = await handlersFolder({ 'a.mjs': deadly });
+    const env = { DATABASE_URL: database.url, HANDLERS_DIR, MAX_ATTEMPTS: String(ATTEMPTS), LEASE_MS };
+    expect(await live(env)).toBe(ATTEMPTS);
+    expect(await statuses()).toEqual(expected());
+  });
+});
