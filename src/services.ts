@@ -187,12 +187,10 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
           feed.wake();
         });
         await db.presence.announce(workerName);
-        if (config.ROLE === 'http') {
-          await takeBack();
-          return;
-        }
+        // First of all, or the worker would claim what a killed predecessor had as if nothing had happened.
+        await takeBack();
+        if (config.ROLE === 'http') return;
         worker.start();
-        // Its first run is now: it takes back what a killed predecessor had claimed.
         housekeeping.start();
       },
 

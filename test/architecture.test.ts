@@ -103,6 +103,7 @@ describe('the direction of dependencies', () => {
       'src/bus/cancellation.ts',
       'src/bus/dispatcher.ts',
       'src/bus/handler.ts',
+      'src/bus/pace.ts',
       'src/bus/settlements.ts',
       'src/clock.ts',
       'src/logging.ts',

@@ -4,6 +4,7 @@ import type { Delivery, Lease, Outcome } from '../outbox/delivery.ts';
 import { Cancellation } from './cancellation.ts';
 import type { Dispatch, Dispatched } from './dispatcher.ts';
 import { Stopping } from './handler.ts';
+import { Pace } from './pace.ts';
 import { createSettling, type StoreSettlements } from './settlements.ts';
 
 /** Where deliveries come from and where their outcomes go. */
@@ -48,8 +49,7 @@ const LOG_LEVELS: Partial<Record<Ending, 'debug' | 'error'>> = {
   dead: 'error',
 };
 
-/** Deliveries are claimed ahead of their handlers for so long, as fast as those have been lately, and so many at most. */
-const AHEAD_MS = 20;
+/** As many deliveries are claimed ahead as handlers have ended lately; so many at most. */
 const AHEAD_MOST = 500;
 
 /**
@@ -67,8 +67,8 @@ export class Worker {
   #running = 0;
   /** Deliveries that are still to be handled one at a time. */
   #careful = 0;
-  /** Handlers that have ended since the last claim, and when that was. */
-  #pace = { ended: 0, since: performance.now() };
+  /** Of handlers. */
+  readonly #pace = new Pace();
   #loop: Promise<void> | undefined;
   #renewal: NodeJS.Timeout | undefined;
   #renewing = false;
@@ -127,7 +127,7 @@ export class Worker {
     const grace = AbortSignal.timeout(graceMs);
     const over = new Promise(resolve => grace.addEventListener('abort', resolve));
     await Promise.race([this.#loop, over]);
-    for (const held of this.#waiting.splice(0)) void this.#settle(held, { kind: 'released' });
+    this.#giveBackWaiting();
     const ended = () => Promise.allSettled([...this.#held.values()].map(held => held.ended.promise));
     await Promise.race([ended(), over]);
     const late = [...this.#held.values()];
@@ -159,7 +159,8 @@ export class Worker {
         this.#lastTickAt = clock.now();
         const claimed = room > 0 ? await this.#claim(room) : [];
         this.#waiting.push(...claimed);
-        this.#beginWaiting();
+        if (this.#stopping) this.#giveBackWaiting();
+        else this.#beginWaiting();
         this.#consecutiveErrors = 0;
         if (claimed.length > 0 && claimed.length === room) continue;
       } catch (error) {
@@ -176,10 +177,7 @@ export class Worker {
   /** How many deliveries to claim now. */
   #room(): number {
     if (this.#careful > 0) return this.#held.size === 0 ? 1 : 0;
-    const now = performance.now();
-    const { ended, since } = this.#pace;
-    this.#pace = { ended: 0, since: now };
-    const ahead = Math.min(AHEAD_MOST, Math.floor((ended / Math.max(now - since, 0.1)) * AHEAD_MS));
+    const ahead = Math.min(AHEAD_MOST, this.#pace.lately);
     return Math.max(0, this.#deps.concurrency + ahead - this.#held.size);
   }
 
@@ -189,6 +187,10 @@ export class Worker {
       if (!next) return;
       this.#begin(next);
     }
+  }
+
+  #giveBackWaiting(): void {
+    for (const held of this.#waiting.splice(0)) void this.#settle(held, { kind: 'released' });
   }
 
   /** Until the interval is over or somebody wakes the loop; not at all if that has happened since the last claim began. */
@@ -224,14 +226,14 @@ export class Worker {
     }
     const dispatched = this.#deps.dispatch(held.delivery, held.cancellation);
     if (!(dispatched instanceof Promise)) {
-      this.#pace.ended += 1;
+      this.#pace.count();
       void this.#settle(held, dispatched);
       return;
     }
     this.#running += 1;
     void dispatched.then(outcome => {
       this.#running -= 1;
-      this.#pace.ended += 1;
+      this.#pace.count();
       void this.#settle(held, outcome);
       this.#beginWaiting();
     });

@@ -194,7 +194,7 @@ export const ThreadQuery = Strict({
   q: Type.Optional(
     Type.String({
       description:
-        'Words that the title, or a post (with the title, but for replies in control threads), must hold; beginnings of words count.',
+        'Words that the title, or a post (with the title, but for replies in control threads), must hold; one of four characters or more also stands for what begins so.',
     }),
   ),
   queue: Type.Optional(

@@ -66,7 +66,7 @@ it(`${CLIENTS} clients that send a signal ${TIMES} times each make ${CLIENTS} si
     services[victim] = await start(ports[victim] as number);
   }
   const answers = await all;
-  expect(kills).toBeGreaterThan(2);
+  expect(kills).toBeGreaterThan(1);
   expect(unanswered).toBeGreaterThan(0);
 
   for (const [client, own] of answers.entries()) {

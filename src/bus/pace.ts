@@ -1,0 +1,25 @@
+/** How far back `lately` reaches. Milliseconds. */
+const LATELY_MS = 20;
+
+/** Counts what has ended lately: in the span that lasts, or in the one before it if that was more. */
+export class Pace {
+  #ended = 0;
+  #before = 0;
+  #since = performance.now();
+
+  /** Something has ended. */
+  count(): void {
+    this.#ended += 1;
+  }
+
+  /** How much has. */
+  get lately(): number {
+    const now = performance.now();
+    if (now - this.#since >= LATELY_MS) {
+      this.#before = now - this.#since < 2 * LATELY_MS ? this.#ended : 0;
+      this.#ended = 0;
+      this.#since = now;
+    }
+    return Math.max(this.#ended, this.#before);
+  }
+}
