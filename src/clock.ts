@@ -12,9 +12,13 @@ export type NewUid = () => string;
 
 export const newUid: NewUid = () => randomUUIDv7().replaceAll('-', '');
 
+/** The last one that was made: most of those that are made together are the same. */
+let latest = { milliseconds: Number.NaN, text: '' };
+
 /** RFC 3339, UTC, milliseconds: the only form in which a time leaves the service. */
 export function toTimestamp(milliseconds: number): string {
-  return new Date(milliseconds).toISOString();
+  if (milliseconds !== latest.milliseconds) latest = { milliseconds, text: new Date(milliseconds).toISOString() };
+  return latest.text;
 }
 
 /** As {@link toTimestamp}; a time that has not come stays null. */
