@@ -1,10 +1,15 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 import type { Answer } from './app.ts';
+
+/** Node keeps what it has compiled there: a suite starts the same files hundreds of times. */
+const NODE_COMPILE_CACHE = join(tmpdir(), 'forumbus-test-compile-cache');
 
 const source = (file: string) => fileURLToPath(new URL(`../../src/${file}`, import.meta.url));
 
@@ -41,7 +46,7 @@ export class ServiceProcess {
     this.#child = spawn(process.execPath, [source(file)], {
       cwd,
       // Nothing of the test run's own environment may decide what the service does.
-      env: { PATH: process.env.PATH, PORT: '0', ...env },
+      env: { PATH: process.env.PATH, NODE_COMPILE_CACHE, PORT: '0', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.exited = once(this.#child, 'close').then(([code, signal]) => {
