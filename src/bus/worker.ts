@@ -177,8 +177,7 @@ export class Worker {
   /** How many deliveries to claim now. */
   #room(): number {
     if (this.#careful > 0) return this.#held.size === 0 ? 1 : 0;
-    const ahead = Math.min(AHEAD_MOST, this.#pace.lately);
-    return Math.max(0, this.#deps.concurrency + ahead - this.#held.size);
+    return Math.max(0, this.#deps.concurrency + Math.min(AHEAD_MOST, this.#pace.lately) - this.#held.size);
   }
 
   #beginWaiting(): void {
