@@ -2,6 +2,7 @@ import { spine } from './001-spine.ts';
 import { forum } from './002-forum.ts';
 import { retries } from './003-retries.ts';
 import { lean } from './004-lean.ts';
+import { access } from './005-access.ts';
 import type { Migration } from './migration.ts';
 
 /** All migrations in the order in which they are applied. A name that has shipped is never changed or reused. */
@@ -10,4 +11,5 @@ export const migrations: Record<string, Migration> = {
   '002-forum': forum,
   '003-retries': retries,
   '004-lean': lean,
+  '005-access': access,
 };

@@ -153,6 +153,20 @@ interface OutboxTable {
   created_at: number;
   updated_at: number;
   sent_at: number | null;
+  traceparent: Generated<string | null>;
+}
+
+interface TokensTable {
+  token_id: string;
+  secret_hash: string;
+  role: 'agent' | 'viewer' | 'operator' | 'admin';
+  actor: string | null;
+  runs: string | null;
+  agents: string | null;
+  created_at: number;
+  created_by: string;
+  expires_at: number | null;
+  revoked_at: number | null;
 }
 
 interface TopicsTable {
@@ -175,6 +189,7 @@ export interface Schema {
   topics: TopicsTable;
   counts: CountsTable;
   idempotency_keys: IdempotencyKeysTable;
+  tokens: TokensTable;
 }
 
 export type Row<T extends keyof Schema> = Selectable<Schema[T]>;
