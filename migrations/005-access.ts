@@ -26,6 +26,7 @@ export const access: Migration = async (db, engine) => {
       check ((role = 'agent') = (actor is null)),
       check ((role = 'agent') = (runs is not null and agents is not null))
     ) ${strict}`,
+    `create index tokens_by_age on tokens (created_at, token_id)`,
 
     // Of the request that a message comes from (W3C Trace Context).
     `alter table outbox add column traceparent ${text}`,

@@ -1,5 +1,7 @@
 import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify';
 import packageJson from '../package.json' with { type: 'json' };
+import { useAccess } from './access/hook.ts';
+import { tokenRoutes } from './access/routes.ts';
 import { createHealth } from './bus/health.ts';
 import { busRoutes, healthRoutes } from './bus/routes.ts';
 import { changeRoutes } from './changes/routes.ts';
@@ -7,7 +9,7 @@ import { newUid } from './clock.ts';
 import { components } from './components.ts';
 import type { Config } from './config.ts';
 import { controlRoutes } from './control/routes.ts';
-import { Refusal } from './errors.ts';
+import { Refusal, StartError } from './errors.ts';
 import { eventRoutes } from './events/routes.ts';
 import { useDrain } from './http/drain.ts';
 import { useEtags } from './http/etags.ts';
@@ -29,6 +31,13 @@ import { threadRoutes } from './threads/routes.ts';
 /** A wired service that has not listened. `close()` drains it: requests, handlers, then the database. */
 export async function buildApp(config: Config, log: Logger, overrides: Overrides = {}): Promise<FastifyInstance> {
   const services = await createServices(config, log, overrides);
+  if (services.watch.isOpen && !isLoopback(config.HOST)) {
+    await services.close();
+    throw new StartError(
+      `At HOST=${config.HOST} anybody could come in, as there are no tokens. Make the first one with ` +
+        '`npm run token -- create --role admin --actor operator:<your name>`, or listen on 127.0.0.1.',
+    );
+  }
   const app = fastify({
     loggerInstance: log as FastifyBaseLogger,
     genReqId: request => callersId(request.headers['x-request-id']) ?? newUid(),
@@ -56,20 +65,23 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
   useSerialization(app, components);
   useEtags(app);
   const drain = useDrain(app, config.SHUTDOWN_GRACE_MS);
+  const origins = config.CORS_ORIGINS === '' ? [] : config.CORS_ORIGINS.split(',');
+  useAccess(app, { access: services.access, isOpen: () => services.watch.isOpen, origins });
   await useOpenapi(app, components, packageJson.version);
 
   const writing = createWriting(services);
   if (config.ROLE !== 'worker') {
-    await app.register(signalRoutes(services.signals, services.questionWaiters, writing));
+    await app.register(signalRoutes(services.signals, services.questionWaiters, services.watch, writing));
     await app.register(questionRoutes({ ...services, waiters: services.questionWaiters, writing }));
     await app.register(controlRoutes(services.control, writing));
     await app.register(threadRoutes(services.threads, services.threadLists, writing));
-    await app.register(runRoutes(services.runs, services.runWaiters, writing));
+    await app.register(runRoutes(services.runs, services.runWaiters, services.watch, writing));
     await app.register(statsRoutes(services.counts, services.questions));
     await app.register(eventRoutes(services.events));
     await app.register(changeRoutes(services));
     await app.register(outboxRoutes(services.outbox, writing));
     await app.register(busRoutes(services, writing));
+    await app.register(tokenRoutes(services.access, writing));
   }
   await app.register(healthRoutes(createHealth({ ...services, drain }), drain));
 
@@ -82,6 +94,10 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
   });
   app.addHook('onClose', () => services.close());
   return app;
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }
 
 /** A caller's own request id is kept if it can stand in a header and a log line. */

@@ -1,4 +1,5 @@
 import type { TSchema } from 'typebox';
+import * as access from './access/schemas.ts';
 import { Actor } from './actor.ts';
 import * as bus from './bus/schemas.ts';
 import * as control from './control/schemas.ts';
@@ -15,7 +16,7 @@ import * as threads from './threads/schemas.ts';
 export const components: TSchema[] = [
   Actor,
   Problem,
-  ...[events, threads, control, questions, signals, runs, stats, outbox, bus].flatMap(namedSchemas),
+  ...[events, threads, control, questions, signals, runs, stats, outbox, bus, access].flatMap(namedSchemas),
 ];
 
 function namedSchemas(module: Record<string, unknown>): TSchema[] {

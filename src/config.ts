@@ -19,6 +19,31 @@ const ConfigSchema = Type.Object({
     default: '',
     description: 'Folder whose `.ts`, `.js` and `.mjs` files are loaded as topic handlers.',
   }),
+  ADMIN_TOKEN_FILE: Type.String({
+    default: '',
+    description: "File with a token that becomes an admin's at the start (`npm run token -- generate` prints one).",
+  }),
+  CORS_ORIGINS: Type.String({
+    default: '',
+    pattern: '^(https?://[^/,\\s]+(,https?://[^/,\\s]+)*)?$',
+    description: 'Origins whose web pages may use the service, with commas between them.',
+  }),
+  SELF_VALIDATION: Type.Enum(['allow', 'forbid'], {
+    default: 'allow',
+    description: 'Whether an agent may validate its own work.',
+  }),
+  STREAMS_PER_CALLER: Type.Integer({
+    default: 100,
+    minimum: 1,
+    maximum: 100_000,
+    description: 'Event streams that a token (without tokens: an address) may have open at once.',
+  }),
+  WAITS_PER_CALLER: Type.Integer({
+    default: 1000,
+    minimum: 1,
+    maximum: 100_000,
+    description: 'Waiting requests that a token (without tokens: an address) may have at once.',
+  }),
   ROLE: Type.Enum(['all', 'http', 'worker'], {
     default: 'all',
     description: '`http` does not dispatch; `worker` serves health only.',

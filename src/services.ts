@@ -1,4 +1,7 @@
+import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
+import { createAccess } from './access/service.ts';
+import { TokenWatch } from './access/watch.ts';
 import { createDispatcher } from './bus/dispatcher.ts';
 import type { HandlerDefinition, Policy } from './bus/handler.ts';
 import { Housekeeping } from './bus/housekeeping.ts';
@@ -10,7 +13,9 @@ import { type Clock, type NewUid, newUid, systemClock } from './clock.ts';
 import { components } from './components.ts';
 import type { Config } from './config.ts';
 import { createControl } from './control/service.ts';
+import { errorCode } from './db/errors.ts';
 import { openDatabase } from './db/open.ts';
+import { StartError } from './errors.ts';
 import { createEvents } from './events/service.ts';
 import { bodyValidator } from './http/validation.ts';
 import { createIdempotencyKeys } from './idempotency/service.ts';
@@ -54,6 +59,15 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const migrated = await db.migrate();
     if (migrated.length > 0) log.info({ migrations: migrated }, 'database migrated');
 
+    const access = createAccess({ db, clock, changed: () => watch.changed() });
+    if (config.ADMIN_TOKEN_FILE) {
+      const token = await adminToken(config.ADMIN_TOKEN_FILE);
+      await db.write(tx => access.adopt(tx, token));
+    }
+    const limits = { stream: config.STREAMS_PER_CALLER, wait: config.WAITS_PER_CALLER };
+    const watch: TokenWatch = new TokenWatch({ access, limits, pollIntervalMs: config.POLL_INTERVAL_MS, log });
+    await watch.start();
+
     // The log and the outbox need each other: every event is published, and an event's message carries the event.
     const events = createEvents({ db, clock, newUid: uid, publish: (tx, messages) => outbox.enqueue(tx, messages) });
     const wake = () => worker.wake();
@@ -87,7 +101,8 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const threadLists = createThreadLists({ db, events, reads, search });
     const control = createControl({ db, clock, events, threads });
     const questions: Questions = createQuestions({ db, clock, events, control });
-    const signals = createSignals({ db, events, control, questions });
+    const selfValidation = config.SELF_VALIDATION === 'allow';
+    const signals = createSignals({ db, events, control, questions, selfValidation });
     const keys = createIdempotencyKeys({ db, clock });
     const runs = createRuns({ db, events, threads, control, questions });
 
@@ -161,6 +176,8 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     return {
       db,
       clock,
+      access,
+      watch,
       registry,
       events,
       outbox,
@@ -203,6 +220,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
 
       async close(): Promise<void> {
         ending.abort();
+        watch.stop();
         await Promise.all([stop(), feed.close()]);
         await db.close();
       },
@@ -210,6 +228,15 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
   } catch (error) {
     await db.close();
     throw error;
+  }
+}
+
+/** @throws StartError if the file cannot be read */
+async function adminToken(file: string): Promise<string> {
+  try {
+    return (await readFile(file, 'utf8')).trim();
+  } catch (error) {
+    throw new StartError(`The file ${file} that ADMIN_TOKEN_FILE names cannot be read (${errorCode(error)}).`);
   }
 }
 

@@ -2,8 +2,8 @@ import { Readable } from 'node:stream';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
+import type { TokenWatch } from '../access/watch.ts';
 import type { Events } from '../events/service.ts';
-import { whileConnected } from '../http/connection.ts';
 import { badHeader, problems } from '../http/problems.ts';
 import type { ChangeFeed } from './feed.ts';
 import { StreamHeaders, StreamQuery } from './schemas.ts';
@@ -12,6 +12,7 @@ import { eventStream } from './stream.ts';
 interface Dependencies {
   feed: ChangeFeed;
   events: Events;
+  watch: TokenWatch;
   /** Aborted when the service stops. */
   ending: AbortSignal;
 }
@@ -19,7 +20,7 @@ interface Dependencies {
 const EXAMPLE =
   'id: 2\nevent: forum.control.signal\ndata: {"event_id":"evt_019a3f6e2b7c7d0f8a4c1f2e3d4c5b6a","sequence":2}\n\n';
 
-export function changeRoutes({ feed, events, ending }: Dependencies): FastifyPluginAsyncTypebox {
+export function changeRoutes({ feed, events, watch, ending }: Dependencies): FastifyPluginAsyncTypebox {
   return async app => {
     app.get(
       '/events/stream',
@@ -37,14 +38,14 @@ export function changeRoutes({ feed, events, ending }: Dependencies): FastifyPlu
               description: 'The events.',
               content: { 'text/event-stream': { schema: Type.String({ examples: [EXAMPLE] }) } },
             },
-            ...problems(),
+            ...problems('TOO_MANY_STREAMS'),
           },
         },
       },
       async (request, reply) => {
-        const { after = 0, ...filter } = request.query;
-        const signal = AbortSignal.any([whileConnected(reply), ending]);
+        const { after = 0, ...filter } = request.caller.inRun(request.query);
         const from = lastEventId(request.headers['last-event-id']) ?? after;
+        const signal = AbortSignal.any([watch.enter('stream', request, reply), ending]);
         const frames = eventStream({ feed, events, filter, after: from, signal });
         reply.header('content-type', 'text/event-stream; charset=utf-8').header('cache-control', 'no-store');
         void (reply as FastifyReply).send(Readable.from(frames, { highWaterMark: 1 }));

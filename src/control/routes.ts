@@ -20,7 +20,7 @@ export function controlRoutes(control: Control, { write }: Writing): FastifyPlug
           response: { 200: Ref(ControlStatePage), ...problems('INVALID_CURSOR') },
         },
       },
-      request => control.list(request.query),
+      request => control.list(request.caller.inRun(request.query)),
     );
 
     app.get(
@@ -35,7 +35,10 @@ export function controlRoutes(control: Control, { write }: Writing): FastifyPlug
           response: { 200: Ref(ControlState), ...notModified, ...problems('CONTROL_THREAD_NOT_FOUND') },
         },
       },
-      request => control.get(request.params.run_id, request.params.agent_name),
+      ({ params, caller }) => {
+        caller.assertRun(params.run_id);
+        return control.get(params.run_id, params.agent_name);
+      },
     );
 
     app.post(
@@ -57,7 +60,7 @@ export function controlRoutes(control: Control, { write }: Writing): FastifyPlug
       (request, reply) =>
         write(request, reply, async tx => {
           const { run_id, agent_name } = request.params;
-          const actor = request.body.actor ?? { type: 'operator', name: 'operator' };
+          const actor = request.caller.actor(request.body.actor) ?? { type: 'operator', name: 'operator' };
           const body = await control.nextAttempt(tx, run_id, agent_name, actor);
           const location = `/control-threads/${encodeURIComponent(run_id)}/${encodeURIComponent(agent_name)}`;
           return { status: 201, body, headers: { location } };

@@ -17,7 +17,7 @@ export function eventRoutes(events: Events): FastifyPluginAsyncTypebox {
           response: { 200: Ref(EventPage), ...problems('INVALID_CURSOR') },
         },
       },
-      request => events.list(request.query),
+      request => events.list(request.caller.inRun(request.query)),
     );
   };
 }

@@ -31,7 +31,12 @@ export async function useOpenapi(app: FastifyInstance, components: TSchema[], ve
         license: { name: 'MIT', identifier: 'MIT' },
       },
       servers: [{ url: '/' }],
-      security: [],
+      security: [{}, { bearer: [] }],
+      components: {
+        securitySchemes: {
+          bearer: { type: 'http', scheme: 'bearer', description: 'A token, where the service has any: `fbt_…`.' },
+        },
+      },
       tags: [
         { name: 'control signals', description: 'What agents send.' },
         { name: 'questions', description: 'What agents ask and operators answer.' },
@@ -40,6 +45,7 @@ export async function useOpenapi(app: FastifyInstance, components: TSchema[], ve
         { name: 'events', description: 'The append-only log.' },
         { name: 'outbox', description: 'Messages on their way to topic handlers.' },
         { name: 'bus', description: 'The worker and its health.' },
+        { name: 'tokens', description: 'Who may come in.' },
       ],
     },
     convertConstToEnum: false,

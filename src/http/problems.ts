@@ -50,10 +50,13 @@ export const Problem = Type.Object(
 
 type ProblemResponse = { description: string; content: Record<string, { schema: ReturnType<typeof Ref> }> };
 
+/** What anything can be refused with before its route is reached. */
+const ACCESS = ['UNAUTHORIZED', 'FORBIDDEN', 'HOST_NOT_ALLOWED', 'ORIGIN_NOT_ALLOWED', 'RATE_LIMITED'] as const;
+
 /** The responses of an operation that can refuse with these codes, by status; every operation can refuse its parameters and fail. */
 export function problems(...codes: ProblemCode[]): Record<number, ProblemResponse> {
   const byStatus: Record<number, ProblemCode[]> = {};
-  for (const code of ['VALIDATION_FAILED', ...codes, 'INTERNAL_ERROR', 'SERVICE_UNAVAILABLE'] as const) {
+  for (const code of ['VALIDATION_FAILED', ...ACCESS, ...codes, 'INTERNAL_ERROR', 'SERVICE_UNAVAILABLE'] as const) {
     byStatus[problemTable[code].status] = [...(byStatus[problemTable[code].status] ?? []), code];
   }
   const response = (names: ProblemCode[]): ProblemResponse => ({
@@ -68,9 +71,14 @@ export function bodyProblems(...codes: ProblemCode[]): Record<number, ProblemRes
   return problems('MALFORMED_JSON', ...codes, 'PAYLOAD_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE');
 }
 
-/** As {@link bodyProblems}, for a write that may carry an idempotency key. */
+/** As {@link bodyProblems}, for what an actor does: its token may be that of another one. */
+export function actProblems(...codes: ProblemCode[]): Record<number, ProblemResponse> {
+  return bodyProblems('ACTOR_MISMATCH', ...codes);
+}
+
+/** As {@link actProblems}, for a write that may carry an idempotency key. */
 export function writeProblems(...codes: ProblemCode[]): Record<number, ProblemResponse> {
-  return bodyProblems(...codes, 'IDEMPOTENCY_KEY_REUSED');
+  return actProblems(...codes, 'IDEMPOTENCY_KEY_REUSED');
 }
 
 /** For a header that is not what it should be. */

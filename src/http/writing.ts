@@ -123,7 +123,7 @@ function repeatableRequest(request: FastifyRequest): RepeatableRequest | undefin
   }
   const [path] = request.url.split('?');
   const content = `${request.method} ${path}\n${canonical(request.body)}`;
-  return { caller: 'anonymous', key, fingerprint: createHash('sha256').update(content).digest('base64url') };
+  return { caller: request.caller.id, key, fingerprint: createHash('sha256').update(content).digest('base64url') };
 }
 
 /** JSON with the members of objects in one order: who repeats a request need not repeat their order. */

@@ -36,6 +36,7 @@ export function outboxRoutes(outbox: Outbox, { write }: Writing): FastifyPluginA
       },
       (request, reply) =>
         write(request, reply, async tx => {
+          if (request.body.topic.startsWith('forum.commands.')) request.caller.assertAdmin('publish commands');
           const { message, created } = await outbox.publish(tx, request.body);
           const location = `/outbox/${encodeURIComponent(message.message_id)}`;
           return { status: created ? 201 : 200, body: message, headers: { location } };

@@ -157,3 +157,7 @@ export function toQuestion(row: QuestionRow, asked: Event['payload']): Question 
     supersedes: row.supersedes,
   };
 }
+
+export function questionNotFound(questionId: string): Refusal {
+  return new Refusal('QUESTION_NOT_FOUND', `There is no question ${questionId}.`);
+}

@@ -1,11 +1,15 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { whileConnected } from '../http/connection.ts';
+import type { Caller } from '../access/caller.ts';
+import type { TokenWatch } from '../access/watch.ts';
+import type { Actor } from '../actor.ts';
+import type { Tx } from '../db/database.ts';
 import { IfNoneMatch, notModified } from '../http/etags.ts';
 import { ConditionalHeaders, ifMatch } from '../http/preconditions.ts';
-import { bodyProblems, problems, writeProblems } from '../http/problems.ts';
+import { actProblems, problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import { IdempotentHeaders, type Writing } from '../http/writing.ts';
 import type { Signals } from '../signals/service.ts';
+import { questionNotFound } from './question.ts';
 import {
   Acknowledgement,
   Answer,
@@ -23,13 +27,28 @@ interface Dependencies {
   questions: Questions;
   signals: Signals;
   waiters: QuestionWaiters;
+  watch: TokenWatch;
   writing: Writing;
 }
 
 export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTypebox {
-  const { questions, signals, waiters, writing } = dependencies;
+  const { questions, signals, waiters, watch, writing } = dependencies;
   const { write } = writing;
   const tags = ['questions'];
+
+  /** Who acts on a question; an agent does so on its own ones only. @throws Refusal */
+  async function ownerOf(
+    { caller, body }: { caller: Caller; body: { actor?: Actor } },
+    tx: Tx,
+    questionId: string,
+  ): Promise<Actor | undefined> {
+    if (!caller.isAgent) return caller.actor(body.actor);
+    const { run_id, agent_name } = await questions.required(tx, questionId);
+    if (!caller.sees(run_id)) throw questionNotFound(questionId);
+    caller.assertActsFor(run_id, agent_name);
+    return caller.actor(body.actor, agent_name);
+  }
+
   return async app => {
     app.get(
       '/questions',
@@ -42,7 +61,7 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
           response: { 200: Ref(QuestionPage), ...problems('INVALID_CURSOR') },
         },
       },
-      request => questions.list(request.query),
+      request => questions.list(request.caller.inRun(request.query)),
     );
 
     app.get(
@@ -58,15 +77,22 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
           response: { 200: Ref(Question), ...notModified, ...problems('QUESTION_NOT_FOUND') },
         },
       },
-      ({ params, query }, reply) => {
+      async (request, reply) => {
+        const { question_id } = request.params;
         // An open question has version 1, so who names no version waits for its end.
-        const { wait = 0, after_version = 1 } = query;
-        if (wait === 0) return questions.get(params.question_id);
-        return waiters.wait(params.question_id, {
-          isNews: ({ version }) => version > after_version,
-          timeoutMs: wait * 1000,
-          signal: whileConnected(reply),
-        });
+        const { wait = 0, after_version = 1 } = request.query;
+        if (wait === 0 || request.caller.isAgent) {
+          const question = await questions.get(question_id);
+          if (!request.caller.sees(question.run_id)) throw questionNotFound(question_id);
+          if (wait === 0) return question;
+        }
+        return watch.wait(request, reply, signal =>
+          waiters.wait(question_id, {
+            isNews: ({ version }) => version > after_version,
+            timeoutMs: wait * 1000,
+            signal,
+          }),
+        );
       },
     );
 
@@ -82,7 +108,7 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
           body: Ref(Answer),
           response: {
             200: Ref(Question),
-            ...bodyProblems(
+            ...actProblems(
               'QUESTION_NOT_FOUND',
               'ALREADY_ANSWERED',
               'QUESTION_CLOSED',
@@ -95,8 +121,10 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
       },
       (request, reply) =>
         write(request, reply, async tx => {
-          const { params, body: given, headers } = request;
-          const body = await signals.answer(tx, params.question_id, given, ifMatch(headers));
+          const { params, body: given, headers, caller } = request;
+          const actor = caller.actor(given.actor);
+          const answer = actor ? { ...given, actor } : given;
+          const body = await signals.answer(tx, params.question_id, answer, ifMatch(headers));
           return { status: 200, body };
         }),
     );
@@ -119,8 +147,10 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
       },
       (request, reply) =>
         write(request, reply, async tx => {
-          const actor = request.body.actor ?? { type: 'operator', name: 'operator' };
-          return { status: 200, body: await questions.cancel(tx, request.params.question_id, actor) };
+          const { question_id } = request.params;
+          const actor = await ownerOf(request, tx, question_id);
+          const body = await questions.cancel(tx, question_id, actor ?? { type: 'operator', name: 'operator' });
+          return { status: 200, body };
         }),
     );
 
@@ -139,8 +169,9 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
       },
       (request, reply) =>
         write(request, reply, async tx => {
-          const body = await questions.acknowledge(tx, request.params.question_id, request.body.actor);
-          return { status: 200, body };
+          const { question_id } = request.params;
+          const actor = await ownerOf(request, tx, question_id);
+          return { status: 200, body: await questions.acknowledge(tx, question_id, actor) };
         }),
     );
   };

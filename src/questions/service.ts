@@ -8,7 +8,15 @@ import { Refusal } from '../errors.ts';
 import type { Events } from '../events/service.ts';
 import { priorityRank } from '../priority.ts';
 import type { ThreadRow } from '../threads/thread.ts';
-import { assertOpenQuestion, closedAs, expired, isForAgent, type QuestionRow, toQuestion } from './question.ts';
+import {
+  assertOpenQuestion,
+  closedAs,
+  expired,
+  isForAgent,
+  type QuestionRow,
+  questionNotFound,
+  toQuestion,
+} from './question.ts';
 import {
   countOpen,
   findQuestion,
@@ -39,7 +47,7 @@ const timekeeper: Actor = { type: 'system', name: 'forumbus' };
 export function createQuestions({ db, clock, events, control }: Dependencies) {
   async function required(reader: Reader, questionId: string): Promise<QuestionRow> {
     const row = await findQuestion(reader, questionId);
-    if (!row) throw new Refusal('QUESTION_NOT_FOUND', `There is no question ${questionId}.`);
+    if (!row) throw questionNotFound(questionId);
     return row;
   }
 

@@ -1,9 +1,9 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
-import { whileConnected } from '../http/connection.ts';
+import type { TokenWatch } from '../access/watch.ts';
 import { IfNoneMatch, notModified } from '../http/etags.ts';
 import { ConditionalHeaders, ifMatch } from '../http/preconditions.ts';
-import { bodyProblems, problems, writeProblems } from '../http/problems.ts';
+import { actProblems, problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import { IdempotentHeaders, type Writing } from '../http/writing.ts';
 import { NewBrief, Run, RunClosing, RunParams, RunQuery, RunSummaryPage, WaitingRunQuery } from './schemas.ts';
@@ -12,7 +12,12 @@ import type { RunWaiters } from './waiting.ts';
 
 const operator = { type: 'operator', name: 'operator' } as const;
 
-export function runRoutes(runs: Runs, waiters: RunWaiters, { write }: Writing): FastifyPluginAsyncTypebox {
+export function runRoutes(
+  runs: Runs,
+  waiters: RunWaiters,
+  watch: TokenWatch,
+  { write }: Writing,
+): FastifyPluginAsyncTypebox {
   const tags = ['runs'];
   return async app => {
     app.put(
@@ -25,13 +30,13 @@ export function runRoutes(runs: Runs, waiters: RunWaiters, { write }: Writing): 
           params: RunParams,
           headers: ConditionalHeaders,
           body: Ref(NewBrief),
-          response: { 200: Ref(Run), 201: Ref(Run), ...bodyProblems('RUN_CLOSED', 'PRECONDITION_FAILED') },
+          response: { 200: Ref(Run), 201: Ref(Run), ...actProblems('RUN_CLOSED', 'PRECONDITION_FAILED') },
         },
       },
       (request, reply) =>
         write(request, reply, async tx => {
-          const { params, body, headers } = request;
-          const { actor = operator } = body;
+          const { params, body, headers, caller } = request;
+          const actor = caller.actor(body.actor) ?? operator;
           const { run, created } = await runs.brief(tx, params.run_id, body, actor, ifMatch(headers));
           if (!created) return { status: 200, body: run };
           return { status: 201, body: run, headers: { location: `/runs/${encodeURIComponent(run.run_id)}` } };
@@ -66,15 +71,19 @@ export function runRoutes(runs: Runs, waiters: RunWaiters, { write }: Writing): 
           response: { 200: Ref(Run), ...notModified, ...problems('RUN_NOT_FOUND') },
         },
       },
-      ({ params, query }, reply) => {
-        const { wait = 0, after_version } = query;
-        if (wait === 0) return runs.get(params.run_id);
-        return waiters.wait(params.run_id, {
-          // Who names no version waits for the gate.
-          isNews: ({ version, gate }) => (after_version === undefined ? gate.ready : version > after_version),
-          timeoutMs: wait * 1000,
-          signal: whileConnected(reply),
-        });
+      (request, reply) => {
+        const { run_id } = request.params;
+        request.caller.assertRun(run_id);
+        const { wait = 0, after_version } = request.query;
+        if (wait === 0) return runs.get(run_id);
+        return watch.wait(request, reply, signal =>
+          waiters.wait(run_id, {
+            // Who names no version waits for the gate.
+            isNews: ({ version, gate }) => (after_version === undefined ? gate.ready : version > after_version),
+            timeoutMs: wait * 1000,
+            signal,
+          }),
+        );
       },
     );
 
@@ -93,8 +102,9 @@ export function runRoutes(runs: Runs, waiters: RunWaiters, { write }: Writing): 
       },
       (request, reply) =>
         write(request, reply, async tx => {
-          const { params, body, headers } = request;
-          return { status: 200, body: await runs.close(tx, params.run_id, body.actor ?? operator, ifMatch(headers)) };
+          const { params, body, headers, caller } = request;
+          const actor = caller.actor(body.actor) ?? operator;
+          return { status: 200, body: await runs.close(tx, params.run_id, actor, ifMatch(headers)) };
         }),
     );
   };

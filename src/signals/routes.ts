@@ -1,16 +1,17 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { whileConnected } from '../http/connection.ts';
+import type { TokenWatch } from '../access/watch.ts';
 import { problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import { IdempotentHeaders, type Writing } from '../http/writing.ts';
 import type { QuestionWaiters } from '../questions/waiting.ts';
 import { ControlSignalV1, SendQuery, Signal, SignalParams, SignalResult } from './schemas.ts';
 import type { Signals } from './service.ts';
-import { assertSupportedVersion } from './signal.ts';
+import { assertSupportedVersion, signalNotFound, signedBy } from './signal.ts';
 
 export function signalRoutes(
   signals: Signals,
   waiters: QuestionWaiters,
+  watch: TokenWatch,
   { commit, revise, send }: Writing,
 ): FastifyPluginAsyncTypebox {
   const tags = ['control signals'];
@@ -30,6 +31,7 @@ export function signalRoutes(
             200: Ref(SignalResult),
             201: Ref(SignalResult),
             ...writeProblems(
+              'SELF_VALIDATION',
               'QUESTION_NOT_FOUND',
               'THREAD_CLOSED',
               'STALE_ATTEMPT',
@@ -46,8 +48,9 @@ export function signalRoutes(
         },
       },
       async (request, reply) => {
+        const signal = signedBy(request.caller, request.body);
         const committed = await commit(request, reply, async tx => {
-          const { created, ...body } = await signals.append(tx, request.body);
+          const { created, ...body } = await signals.append(tx, signal);
           return answer(created ? 201 : 200, body);
         });
         const { wait = 0 } = request.query;
@@ -56,11 +59,14 @@ export function signalRoutes(
         const result: SignalResult = JSON.parse(committed.answer.body);
         if (result.question?.state !== 'open') return send(reply, committed);
         try {
-          const { state } = await waiters.wait(result.question.question_id, {
-            isNews: question => question.state !== 'open',
-            timeoutMs: wait * 1000,
-            signal: whileConnected(reply),
-          });
+          const { question_id } = result.question;
+          const { state } = await watch.wait(request, reply, signal =>
+            waiters.wait(question_id, {
+              isNews: question => question.state !== 'open',
+              timeoutMs: wait * 1000,
+              signal,
+            }),
+          );
           if (state === 'open') return send(reply, committed);
           const news = answer(201, await signals.refreshed(result));
           return send(reply, { ...committed, answer: await revise(request, reply, committed.answer, news) });
@@ -83,7 +89,11 @@ export function signalRoutes(
           response: { 200: Ref(Signal), ...problems('SIGNAL_NOT_FOUND') },
         },
       },
-      request => signals.get(request.params.signal_id),
+      async request => {
+        const signal = await signals.get(request.params.signal_id);
+        if (!request.caller.sees(signal.run_id)) throw signalNotFound(signal.signal_id);
+        return signal;
+      },
     );
   };
 }

@@ -29,7 +29,7 @@ import type {
   SignalResult,
   ValidationSignal,
 } from './schemas.ts';
-import { toSignal } from './signal.ts';
+import { signalNotFound, toSignal } from './signal.ts';
 
 export type Signals = ReturnType<typeof createSignals>;
 
@@ -43,13 +43,15 @@ interface Dependencies {
   events: Events;
   control: Control;
   questions: Questions;
+  /** Whether an agent may validate its own work. */
+  selfValidation: boolean;
 }
 
 /**
  * Takes control signals in. Each one is a single transaction that reads the agent, checks everything that can be
  * refused, and only then writes: event and message, thread, control state, question.
  */
-export function createSignals({ db, events, control, questions }: Dependencies) {
+export function createSignals({ db, events, control, questions, selfValidation }: Dependencies) {
   /** @throws Refusal; a refused signal leaves no trace */
   async function append(tx: Tx, signal: ControlSignalV1): Promise<Accepted> {
     const actor = signal.actor ?? defaultActor(signal);
@@ -62,6 +64,7 @@ export function createSignals({ db, events, control, questions }: Dependencies) 
       case 'completion':
         return report(tx, agent, actor, signal, { completed: true });
       case 'validation':
+        if (!selfValidation) assertByAnother(actor, signal);
         return report(tx, agent, actor, signal, {
           validated: signal.status,
           criteriaMet: meetsCriteria(briefOf(agent.run), signal.done_criteria),
@@ -245,9 +248,7 @@ export function createSignals({ db, events, control, questions }: Dependencies) 
     /** @throws Refusal SIGNAL_NOT_FOUND */
     async get(signalId: string): Promise<Signal> {
       const event = signalId.startsWith('sig_') ? await events.find(signalId.replace('sig_', 'evt_')) : undefined;
-      if (event?.event_type !== 'forum.control.signal') {
-        throw new Refusal('SIGNAL_NOT_FOUND', `There is no control signal ${signalId}.`);
-      }
+      if (event?.event_type !== 'forum.control.signal') throw signalNotFound(signalId);
       return toSignal(event);
     },
   };
@@ -268,6 +269,12 @@ function assertAccepts(agent: Agent, { attempt }: ControlSignalV1): void {
       attempt: current,
     });
   }
+}
+
+/** @throws Refusal SELF_VALIDATION */
+function assertByAnother(actor: Actor, { agent_name }: ValidationSignal): void {
+  if (actor.type !== 'agent' || actor.name !== agent_name) return;
+  throw new Refusal('SELF_VALIDATION', `The work of ${agent_name} is to be validated by somebody else.`);
 }
 
 /** @throws Refusal QUESTION_MISMATCH */

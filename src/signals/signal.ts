@@ -1,6 +1,7 @@
+import type { Caller } from '../access/caller.ts';
 import { Refusal } from '../errors.ts';
 import type { Event } from '../events/schemas.ts';
-import { type Signal, supportedVersions } from './schemas.ts';
+import { type ControlSignalV1, type Signal, supportedVersions } from './schemas.ts';
 
 type SignalEvent = Omit<Event, 'event_id' | 'event_type' | 'event_version'>;
 
@@ -32,4 +33,16 @@ export function assertSupportedVersion(signal: unknown): void {
   if (!Number.isInteger(version) || supportedVersions.includes(version as number)) return;
   const detail = `Schema version ${version} is not supported; supported: ${supportedVersions.join(', ')}.`;
   throw new Refusal('UNSUPPORTED_SCHEMA_VERSION', detail, { supported: supportedVersions });
+}
+
+/** The signal as its caller may send it, with its actor. @throws Refusal FORBIDDEN, ACTOR_MISMATCH */
+export function signedBy(caller: Caller, signal: ControlSignalV1): ControlSignalV1 {
+  caller.assertActsFor(signal.run_id, signal.agent_name);
+  if (signal.control_type === 'guidance_answer') caller.assertNoAgent('answer questions');
+  const actor = caller.actor(signal.actor, signal.agent_name);
+  return actor ? { ...signal, actor } : signal;
+}
+
+export function signalNotFound(signalId: string): Refusal {
+  return new Refusal('SIGNAL_NOT_FOUND', `There is no control signal ${signalId}.`);
 }

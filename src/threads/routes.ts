@@ -1,7 +1,10 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { Caller } from '../access/caller.ts';
+import { parseActor } from '../actor.ts';
+import type { Reader } from '../db/database.ts';
 import { IfNoneMatch, notModified } from '../http/etags.ts';
 import { ConditionalHeaders, ifMatch } from '../http/preconditions.ts';
-import { bodyProblems, problems, writeProblems } from '../http/problems.ts';
+import { actProblems, problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import { IdempotentHeaders, type Writing } from '../http/writing.ts';
 import type { ThreadLists } from './lists.ts';
@@ -21,9 +24,18 @@ import {
   ViewerQuery,
 } from './schemas.ts';
 import type { Threads } from './service.ts';
+import { threadNotFound } from './thread.ts';
 
 export function threadRoutes(threads: Threads, lists: ThreadLists, { write }: Writing): FastifyPluginAsyncTypebox {
   const tags = ['threads'];
+
+  /** @throws Refusal THREAD_NOT_FOUND if an agent asks for a thread of somebody else's run */
+  async function assertSeen(caller: Caller, reader: Reader | undefined, threadId: string): Promise<void> {
+    if (!caller.isAgent) return;
+    const { run_id } = reader ? await threads.row(reader, threadId) : await threads.get(threadId);
+    if (!caller.sees(run_id)) throw threadNotFound(threadId);
+  }
+
   return async app => {
     app.post(
       '/threads',
@@ -43,7 +55,9 @@ export function threadRoutes(threads: Threads, lists: ThreadLists, { write }: Wr
       },
       (request, reply) =>
         write(request, reply, async tx => {
-          const { thread, created } = await threads.open(tx, request.body);
+          const { body, caller } = request;
+          caller.assertRun(body.run_id ?? null);
+          const { thread, created } = await threads.open(tx, { ...body, actor: caller.requiredActor(body.actor) });
           if (!created) return { status: 200, body: thread };
           return { status: 201, body: thread, headers: { location: `/threads/${thread.thread_id}` } };
         }),
@@ -61,7 +75,7 @@ export function threadRoutes(threads: Threads, lists: ThreadLists, { write }: Wr
           response: { 200: Ref(ThreadPage), ...problems('INVALID_CURSOR') },
         },
       },
-      request => lists.list(request.query),
+      request => lists.list(request.caller.inRun(request.query)),
     );
 
     app.get(
@@ -77,7 +91,11 @@ export function threadRoutes(threads: Threads, lists: ThreadLists, { write }: Wr
           response: { 200: Ref(Thread), ...notModified, ...problems('THREAD_NOT_FOUND') },
         },
       },
-      request => threads.get(request.params.thread_id, request.query.viewer),
+      async ({ params, query, caller }) => {
+        const thread = await threads.get(params.thread_id, query.viewer);
+        if (!caller.sees(thread.run_id)) throw threadNotFound(params.thread_id);
+        return thread;
+      },
     );
 
     app.patch(
@@ -92,14 +110,15 @@ export function threadRoutes(threads: Threads, lists: ThreadLists, { write }: Wr
           body: Ref(ThreadChange),
           response: {
             200: Ref(Thread),
-            ...bodyProblems('THREAD_NOT_FOUND', 'THREAD_CLOSED', 'TRANSITION_NOT_ALLOWED', 'PRECONDITION_FAILED'),
+            ...actProblems('THREAD_NOT_FOUND', 'THREAD_CLOSED', 'TRANSITION_NOT_ALLOWED', 'PRECONDITION_FAILED'),
           },
         },
       },
       (request, reply) =>
         write(request, reply, async tx => {
-          const { params, body, headers } = request;
-          return { status: 200, body: await threads.change(tx, params.thread_id, body, ifMatch(headers)) };
+          const { params, body, headers, caller } = request;
+          const wanted = { ...body, actor: caller.requiredActor(body.actor) };
+          return { status: 200, body: await threads.change(tx, params.thread_id, wanted, ifMatch(headers)) };
         }),
     );
 
@@ -113,13 +132,15 @@ export function threadRoutes(threads: Threads, lists: ThreadLists, { write }: Wr
           params: ReadParams,
           headers: ConditionalHeaders,
           body: Ref(SeenMark),
-          response: { 200: Ref(Thread), ...bodyProblems('THREAD_NOT_FOUND', 'PRECONDITION_FAILED') },
+          response: { 200: Ref(Thread), ...actProblems('THREAD_NOT_FOUND', 'PRECONDITION_FAILED') },
         },
       },
       (request, reply) =>
         write(request, reply, async tx => {
-          const { params, body, headers } = request;
+          const { params, body, headers, caller } = request;
           const { thread_id, viewer } = params;
+          await assertSeen(caller, tx, thread_id);
+          caller.actor(parseActor(viewer));
           return { status: 200, body: await threads.markSeen(tx, thread_id, viewer, body.sequence, ifMatch(headers)) };
         }),
     );
@@ -136,7 +157,10 @@ export function threadRoutes(threads: Threads, lists: ThreadLists, { write }: Wr
           response: { 200: Ref(PostPage), ...problems('INVALID_CURSOR', 'THREAD_NOT_FOUND') },
         },
       },
-      request => threads.posts(request.params.thread_id, request.query),
+      async ({ params, query, caller }) => {
+        await assertSeen(caller, undefined, params.thread_id);
+        return threads.posts(params.thread_id, query);
+      },
     );
 
     app.post(
@@ -157,7 +181,11 @@ export function threadRoutes(threads: Threads, lists: ThreadLists, { write }: Wr
       },
       (request, reply) =>
         write(request, reply, async tx => {
-          const body = await threads.addPost(tx, request.params.thread_id, request.body);
+          const { params, body: given, caller } = request;
+          await assertSeen(caller, tx, params.thread_id);
+          if (given.state !== undefined) caller.assertNoAgent('set the state of a thread');
+          const post = { ...given, actor: caller.requiredActor(given.actor) };
+          const body = await threads.addPost(tx, params.thread_id, post);
           return { status: 201, body, headers: { location: `/threads/${body.thread.thread_id}/posts` } };
         }),
     );

@@ -21,7 +21,10 @@ const Title = Type.String({ ...Text, 'x-trim': true, maxLength: 500 });
 export const State = Type.Enum([...threadStates]);
 export const ThreadPriority = Type.Enum([...priorities]);
 export const Assignee = Nullable(Name);
-export const threadActor = Ref(Actor);
+/** Left out where a token says who acts. */
+const actor = Type.Optional(Ref(Actor));
+/** What somebody does, with who it is. */
+export type ActOf<T> = Omit<T, 'actor'> & { actor: Actor };
 
 const Viewer = Type.String({ ...Name, description: 'Who looks, such as `human:ana`.' });
 
@@ -121,7 +124,7 @@ export const NewThread = Strict(
   {
     title: Title,
     body: Text,
-    actor: Ref(Actor),
+    actor,
     ticket: Type.Optional(Name),
     run_id: Type.Optional(Name),
     agent_name: Type.Optional(Name),
@@ -143,7 +146,7 @@ export const NewThread = Strict(
 export type NewThread = Static<typeof NewThread>;
 
 export const NewPost = Strict(
-  { body: Text, actor: Ref(Actor), state: Type.Optional(Type.Enum([...threadStates])) },
+  { body: Text, actor, state: Type.Optional(Type.Enum([...threadStates])) },
   {
     $id: 'NewPost',
     examples: [{ body: 'Use eu-west-1.', actor: { type: 'operator', name: 'ana' }, state: 'answered' }],
@@ -156,7 +159,7 @@ export const ThreadChange = Strict(
     state: Type.Optional(State),
     priority: Type.Optional(ThreadPriority),
     assignee: Type.Optional(Assignee),
-    actor: threadActor,
+    actor,
   },
   {
     $id: 'ThreadChange',

@@ -11,7 +11,7 @@ import type { Search } from '../search/service.ts';
 import type { Change, Counts } from '../stats/service.ts';
 import { bodyOf, isPost, toPost } from './post.ts';
 import { findControlThread, findThread, insertThread, isOccupied, updateThread } from './repository.ts';
-import type { NewPost, NewThread, Post, PostAndThread, Thread, ThreadChange } from './schemas.ts';
+import type { ActOf, NewPost, NewThread, Post, PostAndThread, Thread, ThreadChange } from './schemas.ts';
 import type { ThreadState } from './states.ts';
 import {
   blankThread,
@@ -22,6 +22,7 @@ import {
   type Step,
   stepsTo,
   type ThreadRow,
+  threadNotFound,
   toThread,
 } from './thread.ts';
 
@@ -72,7 +73,7 @@ export function createThreads(dependencies: Dependencies) {
   }
 
   /** A repeated `thread_id` with the same content answers its thread. @throws Refusal RESERVED_THREAD_ID, THREAD_EXISTS */
-  async function open(tx: Tx, body: NewThread): Promise<{ thread: Thread; created: boolean }> {
+  async function open(tx: Tx, body: ActOf<NewThread>): Promise<{ thread: Thread; created: boolean }> {
     const { actor, title, ticket = null, run_id = null, agent_name = null, priority = 'normal' } = body;
     if (body.thread_id?.startsWith(CONTROL_PREFIX)) {
       throw new Refusal('RESERVED_THREAD_ID', `Ids that begin with ${CONTROL_PREFIX} belong to control threads.`);
@@ -110,7 +111,7 @@ export function createThreads(dependencies: Dependencies) {
   }
 
   /** Adds a post and, if the reply says so, moves the thread. @throws Refusal THREAD_NOT_FOUND, THREAD_CLOSED, TRANSITION_NOT_ALLOWED */
-  async function addPost(tx: Tx, threadId: string, { body, actor, state }: NewPost): Promise<PostAndThread> {
+  async function addPost(tx: Tx, threadId: string, { body, actor, state }: ActOf<NewPost>): Promise<PostAndThread> {
     const known = found(await findThread(tx, threadId), threadId);
     if (isClosed(known))
       throw new Refusal('THREAD_CLOSED', `The thread ${threadId} is closed; it takes no more posts.`);
@@ -126,7 +127,12 @@ export function createThreads(dependencies: Dependencies) {
   }
 
   /** Changes state, priority and assignee together. @throws Refusal THREAD_NOT_FOUND, PRECONDITION_FAILED, THREAD_CLOSED, TRANSITION_NOT_ALLOWED */
-  async function change(tx: Tx, threadId: string, wanted: ThreadChange, expected?: Precondition): Promise<Thread> {
+  async function change(
+    tx: Tx,
+    threadId: string,
+    wanted: ActOf<ThreadChange>,
+    expected?: Precondition,
+  ): Promise<Thread> {
     const known = found(await findThread(tx, threadId), threadId);
     assertPrecondition(expected, known.version);
     const row = isClosed(known) ? known : await readyFor(tx, known, wanted.state, wanted.actor);
@@ -138,7 +144,7 @@ export function createThreads(dependencies: Dependencies) {
   }
 
   /** An event per change, none for what is so already; the state last, since nothing can follow a close. */
-  function changes(row: ThreadRow, { actor, state, priority, assignee }: ThreadChange): EventDraft[] {
+  function changes(row: ThreadRow, { actor, state, priority, assignee }: ActOf<ThreadChange>): EventDraft[] {
     const from = priorityAt(row.priority);
     const steps: Step[] = [];
     if (priority !== undefined && priority !== from) steps.push(['forum.priority.changed', { from, to: priority }]);
@@ -223,6 +229,6 @@ function countedChanges(before: ThreadRow, after: ThreadRow, posts: EventDraft[]
 }
 
 function found(row: ThreadRow | undefined, threadId: string): ThreadRow {
-  if (!row) throw new Refusal('THREAD_NOT_FOUND', `There is no thread ${threadId}.`);
+  if (!row) throw threadNotFound(threadId);
   return row;
 }

@@ -1,6 +1,7 @@
 import { type Actor, actorText, parseActor } from '../actor.ts';
 import { toTimestamp, toTimestampOrNull } from '../clock.ts';
 import type { Row } from '../db/schema.ts';
+import { Refusal } from '../errors.ts';
 import type { EventDraft, EventType } from '../events/service.ts';
 import { type Priority, priorities, priorityAt, priorityRank } from '../priority.ts';
 import type { Thread } from './schemas.ts';
@@ -159,4 +160,8 @@ export function toThread(row: ThreadRow, unseen?: boolean): Thread {
     closed_at: toTimestampOrNull(row.closed_at),
     version: row.version,
   };
+}
+
+export function threadNotFound(threadId: string): Refusal {
+  return new Refusal('THREAD_NOT_FOUND', `There is no thread ${threadId}.`);
 }

@@ -1,4 +1,5 @@
-import { Id, Strict } from '../http/schemas.ts';
+import { Actor } from '../actor.ts';
+import { Id, Ref, Strict } from '../http/schemas.ts';
 import { NewPost } from '../threads/schemas.ts';
 import type { Threads } from '../threads/service.ts';
 import { type CommandHandler, command, type Validator } from './command.ts';
@@ -7,7 +8,7 @@ import { type CommandHandler, command, type Validator } from './command.ts';
 export function addPost(validator: Validator, threads: Threads): CommandHandler {
   return command(validator, {
     name: 'add_post',
-    schema: Strict({ thread_id: Id, ...NewPost.properties }),
+    schema: Strict({ thread_id: Id, ...NewPost.properties, actor: Ref(Actor) }),
     async run(tx, { thread_id, ...body }) {
       const { post } = await threads.addPost(tx, thread_id, body);
       return { thread_id, post_id: post.post_id };

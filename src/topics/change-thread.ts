@@ -1,14 +1,15 @@
+import { Actor } from '../actor.ts';
 import type { Tx } from '../db/database.ts';
-import { Id, Strict } from '../http/schemas.ts';
-import { Assignee, State, type ThreadChange, ThreadPriority, threadActor } from '../threads/schemas.ts';
+import { Id, Ref, Strict } from '../http/schemas.ts';
+import { type ActOf, Assignee, State, type ThreadChange, ThreadPriority } from '../threads/schemas.ts';
 import type { Threads } from '../threads/service.ts';
 import { type CommandHandler, command, type Validator } from './command.ts';
 
-const target = { thread_id: Id, actor: threadActor };
+const target = { thread_id: Id, actor: Ref(Actor) };
 
 /** As `PATCH /threads/{thread_id}`, one command per field, and one that closes. */
 export function changeThread(validator: Validator, threads: Threads): CommandHandler[] {
-  const change = async (tx: Tx, threadId: string, changes: ThreadChange) => {
+  const change = async (tx: Tx, threadId: string, changes: ActOf<ThreadChange>) => {
     const { thread_id, version } = await threads.change(tx, threadId, changes);
     return { thread_id, version };
   };

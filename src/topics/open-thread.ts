@@ -1,4 +1,5 @@
-import { Ref } from '../http/schemas.ts';
+import { Actor } from '../actor.ts';
+import { Ref, Strict } from '../http/schemas.ts';
 import { NewThread } from '../threads/schemas.ts';
 import type { Threads } from '../threads/service.ts';
 import { type CommandHandler, command, type Validator } from './command.ts';
@@ -7,7 +8,7 @@ import { type CommandHandler, command, type Validator } from './command.ts';
 export function openThread(validator: Validator, threads: Threads): CommandHandler {
   return command(validator, {
     name: 'open_thread',
-    schema: Ref(NewThread),
+    schema: Strict({ ...NewThread.properties, actor: Ref(Actor) }),
     async run(tx, payload) {
       const { thread } = await threads.open(tx, payload);
       return { thread_id: thread.thread_id };

@@ -1,4 +1,7 @@
 import { type FastifyBaseLogger, fastify, LogController } from 'fastify';
+import { useAccess } from '../../src/access/hook.ts';
+import type { Access } from '../../src/access/service.ts';
+import type { TokenWatch } from '../../src/access/watch.ts';
 import { newUid, toTimestamp } from '../../src/clock.ts';
 import { components } from '../../src/components.ts';
 import type { Database, Tx } from '../../src/db/database.ts';
@@ -47,8 +50,9 @@ useDrain(app, 0);
 const db = { write: <T>(work: (tx: Tx) => Promise<T>) => work({} as Tx) } as Database;
 const writing = createWriting({ db, keys: {} as Parameters<typeof createWriting>[0]['keys'] });
 const signals = { append: async (_tx: Tx, signal: ControlSignalV1) => accepted(signal) } as Signals;
-await app.register(signalRoutes(signals, {} as QuestionWaiters, writing));
-app.get('/readyz', () => ({ status: 'ok' }));
+useAccess(app, { access: {} as Access, isOpen: () => true, origins: [] });
+await app.register(signalRoutes(signals, {} as QuestionWaiters, {} as TokenWatch, writing));
+app.get('/readyz', { schema: { hide: true } }, () => ({ status: 'ok' }));
 await app.listen({ host: '127.0.0.1', port: Number(process.env.PORT) });
 endWithParent();
 

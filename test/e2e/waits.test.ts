@@ -25,7 +25,7 @@ const QUIET = { POLL_INTERVAL_MS: '60000' };
 /** A bare connection that waits for a question. */
 async function waiting(service: ServiceProcess, questionId: string) {
   const { port } = await service.line('listening');
-  const head = `GET /questions/${questionId}?wait=50 HTTP/1.1\r\nHost: forumbus\r\nConnection: close\r\n\r\n`;
+  const head = `GET /questions/${questionId}?wait=50 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`;
   return openExchange(Number(port), head);
 }
 

@@ -62,7 +62,7 @@ export const refusedRequests: [name: string, request: InjectOptions, code: Probl
 ];
 
 /** The end of a request's head. */
-export const REST = 'Host: forumbus\r\nConnection: close\r\n\r\n';
+export const REST = 'Host: localhost\r\nConnection: close\r\n\r\n';
 /** Bytes for a bare socket, which no HTTP client sends. */
 export const refusedBytes: [name: string, bytes: string | Uint8Array, code: ProblemCode][] = [
   ['bytes that are no text', Uint8Array.from([0, 1, 2, 255, 254, 13, 10, 13, 10]), 'MALFORMED_REQUEST'],

@@ -1,0 +1,75 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { Refusal } from '../errors.ts';
+import { anybody, type Caller } from './caller.ts';
+import { permissions } from './permissions.ts';
+import type { Access } from './service.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Who makes the request; set before its route is reached. */
+    caller: Caller;
+  }
+}
+
+interface Options {
+  access: Pick<Access, 'authenticate'>;
+  /** Whether anybody may come in just now. */
+  isOpen: () => boolean;
+  /** Other origins whose pages may use the service. */
+  origins: readonly string[];
+}
+
+const LOOPBACK_HOST = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/i;
+
+/**
+ * Lets in who may come in. Without tokens that is everybody on this machine, but no web page that has made its way here
+ * through a browser (DNS rebinding). With tokens it is whoever has one for the operation.
+ */
+export function useAccess(app: FastifyInstance, { access, isOpen, origins }: Options): void {
+  app.decorateRequest('caller', null as never);
+  app.addHook('onRoute', ({ schema, method, url }) => {
+    const known = schema?.hide || (schema?.operationId !== undefined && schema.operationId in permissions);
+    if (!known) throw new Error(`Nobody has said who may call ${method} ${url} (access/permissions.ts).`);
+  });
+  app.addHook('onRequest', (request, reply, done) => {
+    request.caller = anybody;
+    try {
+      if (isOpen()) {
+        assertLocal(request, origins);
+        return done();
+      }
+    } catch (error) {
+      return done(error as Error);
+    }
+    authorize(request).then(
+      () => done(),
+      (error: Error) => {
+        if (error instanceof Refusal && error.code === 'UNAUTHORIZED') {
+          reply.header('www-authenticate', 'Bearer realm="forumbus"');
+        }
+        done(error);
+      },
+    );
+  });
+
+  /** @throws Refusal UNAUTHORIZED, FORBIDDEN */
+  async function authorize(request: FastifyRequest): Promise<void> {
+    const { operationId = '' } = request.routeOptions.schema ?? {};
+    const rule = permissions[operationId] ?? 'anybody';
+    if (rule === 'anybody') return;
+    request.caller = await access.authenticate(request.headers.authorization);
+    if (!request.caller.may(rule)) {
+      throw new Refusal('FORBIDDEN', `The role ${request.caller.grant?.role} may not do this.`);
+    }
+  }
+}
+
+/** @throws Refusal HOST_NOT_ALLOWED, ORIGIN_NOT_ALLOWED */
+function assertLocal({ headers: { host, origin } }: FastifyRequest, origins: readonly string[]): void {
+  if (host !== undefined && !LOOPBACK_HOST.test(host)) {
+    throw new Refusal('HOST_NOT_ALLOWED', 'A service without tokens answers to localhost, 127.0.0.1 and [::1] only.');
+  }
+  if (origin !== undefined && origin !== `http://${host}` && !origins.includes(origin)) {
+    throw new Refusal('ORIGIN_NOT_ALLOWED', 'Pages of other origins may not use a service without tokens.');
+  }
+}

@@ -1,0 +1,50 @@
+import { after } from '../db/cursors.ts';
+import type { Reader, Tx } from '../db/database.ts';
+import type { Row } from '../db/schema.ts';
+import type { Parts } from '../db/statement.ts';
+
+export type TokenRow = Row<'tokens'>;
+
+export async function findToken(reader: Reader, tokenId: string): Promise<TokenRow | undefined> {
+  return reader.first(tokenById, { token_id: tokenId });
+}
+
+const tokenById = ({ query, value }: Parts<{ token_id: string }>) =>
+  query.selectFrom('tokens').selectAll().where('token_id', '=', value('token_id'));
+
+/** Whether a token has ever been made. */
+export async function hasTokens(reader: Reader): Promise<boolean> {
+  return (await reader.first(anyToken, {})) !== undefined;
+}
+
+const anyToken = ({ query }: Parts<object>) => query.selectFrom('tokens').select('token_id').limit(1);
+
+export async function insertToken(tx: Tx, row: TokenRow): Promise<void> {
+  await tx.query.insertInto('tokens').values(row).execute();
+}
+
+export async function setRevoked(tx: Tx, tokenId: string, at: number): Promise<void> {
+  await tx.query.updateTable('tokens').set({ revoked_at: at }).where('token_id', '=', tokenId).execute();
+}
+
+/** Oldest first. `from` is where the page before ended. */
+export async function listTokens(
+  reader: Reader,
+  from: readonly [created_at: number, token_id: string] | undefined,
+  limit: number,
+): Promise<TokenRow[]> {
+  let query = reader.query.selectFrom('tokens').selectAll();
+  if (from) query = query.where(eb => after(eb, ['created_at', 'token_id'], from));
+  return query.orderBy('created_at').orderBy('token_id').limit(limit).execute();
+}
+
+/** Those of these tokens that are revoked, or have expired by then (epoch milliseconds). */
+export async function endedAmong(reader: Reader, tokenIds: string[], now: number): Promise<string[]> {
+  const rows = await reader.query
+    .selectFrom('tokens')
+    .select('token_id')
+    .where('token_id', 'in', tokenIds)
+    .where(eb => eb.or([eb('revoked_at', 'is not', null), eb('expires_at', '<=', now)]))
+    .execute();
+  return rows.map(row => row.token_id);
+}

@@ -1,0 +1,64 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { badHeader, bodyProblems, problems, writeProblems } from '../http/problems.ts';
+import { Ref } from '../http/schemas.ts';
+import { IdempotentHeaders, type Writing } from '../http/writing.ts';
+import { IssuedToken, NewToken, Token, TokenPage, TokenParams, TokenQuery } from './schemas.ts';
+import type { Access } from './service.ts';
+
+export function tokenRoutes(access: Access, { write }: Writing): FastifyPluginAsyncTypebox {
+  const tags = ['tokens'];
+  return async app => {
+    app.post(
+      '/tokens',
+      {
+        schema: {
+          operationId: 'createToken',
+          summary: 'Make a token; it takes no idempotency key, since the secret in its answer is stored nowhere',
+          tags,
+          body: Ref(NewToken),
+          response: { 201: Ref(IssuedToken), ...bodyProblems() },
+        },
+      },
+      async (request, reply) => {
+        if (request.headers['idempotency-key'] !== undefined) {
+          throw badHeader('idempotency-key', 'is not taken here: the answer holds a secret that is stored nowhere');
+        }
+        reply.header('cache-control', 'no-store');
+        return write(request, reply, async tx => ({
+          status: 201,
+          body: await access.issue(tx, request.body, request.caller.id),
+        }));
+      },
+    );
+
+    app.get(
+      '/tokens',
+      {
+        schema: {
+          operationId: 'listTokens',
+          summary: 'List tokens without their secrets, oldest first',
+          tags,
+          querystring: TokenQuery,
+          response: { 200: Ref(TokenPage), ...problems('INVALID_CURSOR') },
+        },
+      },
+      request => access.list(request.query),
+    );
+
+    app.post(
+      '/tokens/:token_id/revoke',
+      {
+        schema: {
+          operationId: 'revokeToken',
+          summary: 'End a token, on all processes, from the next request on',
+          tags,
+          params: TokenParams,
+          headers: IdempotentHeaders,
+          response: { 200: Ref(Token), ...writeProblems('TOKEN_NOT_FOUND') },
+        },
+      },
+      (request, reply) =>
+        write(request, reply, async tx => ({ status: 200, body: await access.revoke(tx, request.params.token_id) })),
+    );
+  };
+}

@@ -1,0 +1,73 @@
+import { type Static, Type } from 'typebox';
+import { Actor } from '../actor.ts';
+import { Id, Name, Nullable, PageOf, pageQuery, Ref, Strict, Timestamp } from '../http/schemas.ts';
+import { roles } from './permissions.ts';
+
+const Pattern = Type.String({
+  ...Name,
+  description: 'A name, or a pattern: `*` stands for any characters, also none.',
+});
+
+const shared = {
+  role: Type.Enum([...roles], { description: 'What the token may do.' }),
+  actor: Nullable(Ref(Actor)),
+  runs: Nullable(Pattern),
+  agents: Nullable(Pattern),
+};
+
+const stored = {
+  token_id: Id,
+  ...shared,
+  created_at: Timestamp,
+  created_by: Type.String({ description: 'The id of the token that made it, `anonymous`, `command` or `file`.' }),
+  expires_at: Nullable(Timestamp),
+  revoked_at: Nullable(Timestamp),
+};
+
+const example = {
+  token_id: '5f0c1d2e3b4a5968',
+  role: 'agent',
+  actor: null,
+  runs: 'run-7',
+  agents: 'builder',
+  created_at: '2026-11-23T08:00:00.000Z',
+  created_by: 'command',
+  expires_at: '2026-12-23T08:00:00.000Z',
+  revoked_at: null,
+};
+
+export const Token = Type.Object(stored, {
+  $id: 'Token',
+  description:
+    "A token without its secret. An agent's names the runs and agents that it is for, every other one whom it acts for.",
+  examples: [example],
+});
+export type Token = Static<typeof Token>;
+
+export const IssuedToken = Type.Object(
+  { ...stored, token: Type.String({ description: 'The token itself. It is stored nowhere and shown only here.' }) },
+  {
+    $id: 'IssuedToken',
+    examples: [{ ...example, token: `fbt_${example.token_id}_${'0123456789abcdef'.repeat(4)}` }],
+  },
+);
+export type IssuedToken = Static<typeof IssuedToken>;
+
+export const NewToken = Strict(
+  {
+    role: shared.role,
+    actor: Type.Optional({ ...Ref(Actor), description: 'Whom the token acts for; every role but `agent` needs it.' }),
+    runs: Type.Optional({ ...Pattern, description: 'The run, or a pattern of runs; the role `agent` needs it.' }),
+    agents: Type.Optional({ ...Pattern, description: 'The agent, or a pattern of agents; the role `agent` needs it.' }),
+    expires_in_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 315_360_000 })),
+  },
+  { $id: 'NewToken', examples: [{ role: 'agent', runs: 'run-7', agents: 'builder', expires_in_seconds: 2_592_000 }] },
+);
+export type NewToken = Static<typeof NewToken>;
+
+export const TokenPage = PageOf(Token);
+
+export const TokenParams = Strict({ token_id: Id });
+
+export const TokenQuery = Strict(pageQuery);
+export type TokenQuery = Static<typeof TokenQuery>;
