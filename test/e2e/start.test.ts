@@ -114,7 +114,7 @@ describe('a start that cannot succeed ends with 1 and one sentence', () => {
 
   it.each(engines)('for a schema that is newer than the code, on %s', async engine => {
     const DATABASE_URL = await database(engine);
-    await spawnService({ DATABASE_URL }, { file: 'migrate.ts' }).exited;
+    await spawnService({ DATABASE_URL }, { file: 'commands/migrate.ts' }).exited;
     await sqlBeside(DATABASE_URL, `insert into kysely_migration (name, timestamp) values ('999-future', '2030-01-01')`);
     expect(await refusal({ DATABASE_URL })).toMatch(/newer than this version of Forumbus.*999-future/);
   });
@@ -152,10 +152,10 @@ describe('a start that cannot succeed ends with 1 and one sentence', () => {
 
 describe.each(engines)('npm run migrate on %s', engine => {
   it('brings an empty database up to date, and does nothing the second time', async () => {
-    expect(packageJson.scripts.migrate).toBe('node src/migrate.ts');
+    expect(packageJson.scripts.migrate).toBe('node src/commands/migrate.ts');
     const DATABASE_URL = await database(engine);
     for (const migrations of [expect.arrayContaining(['001-spine']), []]) {
-      const command = spawnService({ DATABASE_URL }, { file: 'migrate.ts' });
+      const command = spawnService({ DATABASE_URL }, { file: 'commands/migrate.ts' });
       expect(await command.exited, command.output).toEqual({ code: 0, signal: null });
       expect(command.logs).toEqual([expect.objectContaining({ msg: 'the schema is up to date', migrations })]);
       expect(command.stderr).toBe('');
