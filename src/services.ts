@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import { createAccess } from './access/service.ts';
 import { TokenWatch } from './access/watch.ts';
 import { createDispatcher } from './bus/dispatcher.ts';
-import type { HandlerDefinition, Policy } from './bus/handler.ts';
+import { defaultPolicy, type HandlerDefinition } from './bus/handler.ts';
 import { Housekeeping } from './bus/housekeeping.ts';
 import { loadHandlers } from './bus/load-handlers.ts';
 import { HandlerRegistry, isHandled } from './bus/registry.ts';
@@ -33,9 +33,6 @@ import { createCounts } from './stats/service.ts';
 import { createThreadLists } from './threads/lists.ts';
 import { createThreads } from './threads/service.ts';
 import { createTopics } from './topics/index.ts';
-
-/** A handler that has not ended by then has failed, or a hanging one would hold its key for ever. */
-const HANDLER_TIMEOUT_MS = 600_000;
 
 /** What a test may put in the place of the world. */
 export interface Overrides {
@@ -238,14 +235,4 @@ async function adminToken(file: string): Promise<string> {
   } catch (error) {
     throw new StartError(`The file ${file} that ADMIN_TOKEN_FILE names cannot be read (${errorCode(error)}).`);
   }
-}
-
-/** How a handler's messages are treated if it does not say otherwise. */
-function defaultPolicy(config: Config): Policy {
-  return {
-    dead: 'pass',
-    timeout_ms: HANDLER_TIMEOUT_MS,
-    backoff_base_ms: config.BACKOFF_BASE_MS,
-    backoff_cap_ms: config.BACKOFF_CAP_MS,
-  };
 }

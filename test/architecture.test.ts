@@ -23,7 +23,9 @@ const arrows: Record<string, string[]> = {
   runs: ['access', 'db', 'http', 'events', 'threads', 'control', 'questions', 'changes'],
   bus: ['db', 'http', 'events', 'outbox'],
   topics: ['db', 'http', 'threads', 'signals', 'bus'],
-  commands: ['db'],
+  backup: ['db', 'events'],
+  doctor: ['db', 'outbox', 'bus'],
+  commands: ['db', 'backup', 'doctor'],
 };
 
 /** Files at the top of src that put everything together. */
@@ -133,6 +135,6 @@ describe('the direction of dependencies', () => {
 describe('the environment', () => {
   it('is read by main.ts and the commands only', () => {
     const readers = files.filter(file => /process\.env\b/.test(readFileSync(join(root, file), 'utf8')));
-    expect(readers.toSorted()).toEqual(['src/commands/command.ts', 'src/main.ts']);
+    expect(readers.toSorted()).toEqual(['src/commands/command.ts', 'src/commands/doctor.ts', 'src/main.ts']);
   });
 });

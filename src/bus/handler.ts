@@ -1,4 +1,5 @@
 import type { Transaction } from 'kysely';
+import type { Config } from '../config.ts';
 import type { Tx } from '../db/database.ts';
 import type { Schema } from '../db/schema.ts';
 import type { Logger } from '../logging.ts';
@@ -33,6 +34,19 @@ export interface Policy {
   backoff_base_ms: number;
   /** The longest delay. Milliseconds. */
   backoff_cap_ms: number;
+}
+
+/** A handler that has not ended by then has failed, or a hanging one would hold its key for ever. */
+const HANDLER_TIMEOUT_MS = 600_000;
+
+/** How a handler's messages are treated if it does not say otherwise. */
+export function defaultPolicy(config: Config): Policy {
+  return {
+    dead: 'pass',
+    timeout_ms: HANDLER_TIMEOUT_MS,
+    backoff_base_ms: config.BACKOFF_BASE_MS,
+    backoff_cap_ms: config.BACKOFF_CAP_MS,
+  };
 }
 
 /** What handles the messages of some topics. */

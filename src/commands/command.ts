@@ -46,13 +46,12 @@ export async function lending<T extends { close(): Promise<void> }, R>(
  * @throws StartError
  */
 export function readArguments<O extends ParseArgsOptionsConfig>(usage: string, count: number, options: O) {
-  const misused = (reason: string) => new StartError(`${reason} The command is: ${usage}`);
   try {
     const read = parseArgs({ options, allowPositionals: true, strict: true });
-    if (read.positionals.length !== count) throw misused(`${count} expected, ${read.positionals.length} given.`);
-    return read;
+    if (read.positionals.length === count) return read;
+    throw new Error(`Arguments expected: ${count}, given: ${read.positionals.length}`);
   } catch (error) {
-    if (error instanceof StartError) throw error;
-    throw misused((error as Error).message.split('. ')[0] as string);
+    const [reason] = (error as Error).message.split('. ');
+    throw new StartError(`${reason}. The command is: ${usage}`);
   }
 }

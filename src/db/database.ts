@@ -69,6 +69,12 @@ export interface Database {
   close(): Promise<void>;
 }
 
+/** A database that is only looked at, beside the processes that use it. */
+export interface ReadOnlyDatabase extends Pick<Database, 'engine' | 'read' | 'missingMigrations' | 'close'> {
+  /** Names of the migrations that are applied there and not known here: a newer version made them. */
+  unknownMigrations(): Promise<string[]>;
+}
+
 /** True inside `Database.write`; what runs there may only use its `tx`. */
 const insideWrite = new AsyncLocalStorage<true>();
 

@@ -11,7 +11,7 @@ import type { Schema } from './schema.ts';
  * @throws StartError if the database has migrations that this code does not know.
  */
 export async function migrateToLatest(db: Kysely<Schema>, engine: Engine): Promise<string[]> {
-  const unknown = (await appliedMigrations(db)).filter(name => !(name in migrations));
+  const unknown = await unknownMigrations(db);
   if (unknown.length > 0) {
     throw new StartError(
       `The database's schema is newer than this version of Forumbus (it has ${unknown.join(', ')}).`,
@@ -25,6 +25,10 @@ export async function migrateToLatest(db: Kysely<Schema>, engine: Engine): Promi
 export async function missingMigrations(db: Kysely<Schema>, engine: Engine): Promise<string[]> {
   const applied = await appliedMigrations(db);
   return Object.keys(await provider(engine).getMigrations()).filter(name => !applied.includes(name));
+}
+
+export async function unknownMigrations(db: Kysely<Schema>): Promise<string[]> {
+  return (await appliedMigrations(db)).filter(name => !(name in migrations));
 }
 
 async function appliedMigrations(db: Kysely<Schema>): Promise<string[]> {

@@ -1,8 +1,9 @@
+import { resolve } from 'node:path';
 import { type Clock, systemClock } from '../clock.ts';
 import type { Logger } from '../logging.ts';
-import type { Database } from './database.ts';
-import { openPostgres } from './postgres.ts';
-import { openSqlite } from './sqlite.ts';
+import type { Database, ReadOnlyDatabase } from './database.ts';
+import { openPostgres, openPostgresReadOnly } from './postgres.ts';
+import { openSqlite, openSqliteReadOnly } from './sqlite.ts';
 
 /**
  * Opens the database that `url` names: `sqlite:<file>` or `postgres://…`.
@@ -10,6 +11,20 @@ import { openSqlite } from './sqlite.ts';
  * @throws StartError with one sentence for the operator.
  */
 export async function openDatabase(url: string, log: Logger, leaseClock?: Clock): Promise<Database> {
-  if (url.startsWith('sqlite:')) return openSqlite(url.slice('sqlite:'.length), leaseClock ?? systemClock);
-  return openPostgres(url, log, leaseClock);
+  const file = sqliteFile(url);
+  return file === undefined ? openPostgres(url, log, leaseClock) : openSqlite(file, leaseClock ?? systemClock);
+}
+
+/**
+ * Opens it to look only, beside the processes that use it.
+ * @throws StartError with one sentence for the operator, also if there is no database yet
+ */
+export async function openReadOnly(url: string, log: Logger): Promise<ReadOnlyDatabase> {
+  const file = sqliteFile(url);
+  return file === undefined ? openPostgresReadOnly(url, log) : openSqliteReadOnly(file);
+}
+
+/** The absolute path of the file that a `sqlite:` URL names; undefined for PostgreSQL. */
+export function sqliteFile(url: string): string | undefined {
+  return url.startsWith('sqlite:') ? resolve(url.slice('sqlite:'.length)) : undefined;
 }

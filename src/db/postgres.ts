@@ -4,9 +4,9 @@ import type { Clock } from '../clock.ts';
 import { maskedUrl } from '../config.ts';
 import { StartError } from '../errors.ts';
 import type { Logger } from '../logging.ts';
-import { assertOutsideWrite, createWrite, type Database, seeing } from './database.ts';
+import { assertOutsideWrite, createWrite, type Database, type ReadOnlyDatabase, seeing } from './database.ts';
 import { errorCode } from './errors.ts';
-import { migrateToLatest, missingMigrations } from './migrator.ts';
+import { migrateToLatest, missingMigrations, unknownMigrations } from './migrator.ts';
 import { advisoryPresence, holdPresence } from './presence.ts';
 import type { Schema } from './schema.ts';
 import { standingConnection } from './standing-connection.ts';
@@ -30,31 +30,7 @@ const PLANNING = '-c enable_seqscan=off -c jit=off';
  * @throws StartError if the server cannot be reached or refuses the login.
  */
 export async function openPostgres(url: string, log: Logger, leaseClock?: Clock): Promise<Database> {
-  const pool = new pg.Pool({
-    connectionString: url,
-    max: POOL_SIZE,
-    // Statements leave without waiting for the ones before them.
-    pipeline: true,
-    keepAlive: true,
-    connectionTimeoutMillis: 5000,
-    application_name: 'forumbus',
-    options: PLANNING,
-    // A process that is stopped in the middle of a write would hold the write lock for everybody.
-    idle_in_transaction_session_timeout: 5000,
-    lock_timeout: 30_000,
-    types: { getTypeParser },
-  });
-  // A connection that breaks between two queries says so by an event, to the pool while it is idle and by itself while it
-  // is in use; without a listener for both it would end the process. The next query fails, or gets another connection.
-  pool.on('error', error => log.debug({ err: error }, 'an idle database connection broke'));
-  pool.on('connect', client => client.on('error', error => log.warn({ err: error }, 'a database connection broke')));
-  try {
-    await pool.query('select 1');
-  } catch (error) {
-    await pool.end();
-    const reason = errorCode(error) ?? (error instanceof Error ? error.message : String(error));
-    throw new StartError(`The database ${maskedUrl(url)} cannot be reached (${reason}).`);
-  }
+  const pool = await connect(url, log, PLANNING);
   const own: { name?: string } = {};
   const others = { heard: () => {} };
   const connection = standingConnection(url, log, async client => {
@@ -79,6 +55,48 @@ export async function openPostgres(url: string, log: Logger, leaseClock?: Clock)
       await database.close();
     },
   };
+}
+
+/**
+ * Connects to look only: the server refuses every change.
+ * @throws StartError as {@link openPostgres}
+ */
+export async function openPostgresReadOnly(url: string, log: Logger): Promise<ReadOnlyDatabase> {
+  const { engine, read, missingMigrations, close } = postgresDatabase(
+    await connect(url, log, `${PLANNING} -c default_transaction_read_only=on`),
+    undefined,
+  );
+  return { engine, read, missingMigrations, close, unknownMigrations: () => unknownMigrations(read.query) };
+}
+
+/** @param options given to the server for each connection */
+async function connect(url: string, log: Logger, options: string): Promise<pg.Pool> {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: POOL_SIZE,
+    // Statements leave without waiting for the ones before them.
+    pipeline: true,
+    keepAlive: true,
+    connectionTimeoutMillis: 5000,
+    application_name: 'forumbus',
+    options,
+    // A process that is stopped in the middle of a write would hold the write lock for everybody.
+    idle_in_transaction_session_timeout: 5000,
+    lock_timeout: 30_000,
+    types: { getTypeParser },
+  });
+  // A connection that breaks between two queries says so by an event, to the pool while it is idle and by itself while it
+  // is in use; without a listener for both it would end the process. The next query fails, or gets another connection.
+  pool.on('error', error => log.debug({ err: error }, 'an idle database connection broke'));
+  pool.on('connect', client => client.on('error', error => log.warn({ err: error }, 'a database connection broke')));
+  try {
+    await pool.query('select 1');
+  } catch (error) {
+    await pool.end();
+    const reason = errorCode(error) ?? (error instanceof Error ? error.message : String(error));
+    throw new StartError(`The database ${maskedUrl(url)} cannot be reached (${reason}).`);
+  }
+  return pool;
 }
 
 /** Runs `task` at once, and once more after it if it was asked for meanwhile: never twice side by side. */

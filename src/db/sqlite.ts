@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import BetterSqlite from 'better-sqlite3';
@@ -12,13 +12,14 @@ import {
   SqliteDriver,
   sql,
 } from 'kysely';
-import type { Clock } from '../clock.ts';
+import { type Clock, systemClock } from '../clock.ts';
 import { StartError } from '../errors.ts';
-import { assertOutsideWrite, createWrite, type Database, seeing } from './database.ts';
+import { assertOutsideWrite, createWrite, type Database, type ReadOnlyDatabase, seeing } from './database.ts';
 import { errorCode } from './errors.ts';
-import { migrateToLatest, missingMigrations } from './migrator.ts';
+import { migrateToLatest, missingMigrations, unknownMigrations } from './migrator.ts';
 import { soleProcess } from './presence.ts';
 import type { Schema } from './schema.ts';
+import { lockSqlite, sqliteError } from './sqlite-file.ts';
 import { type Compiled, type Executor, reading, type Statement, statementCompiler } from './statement.ts';
 
 /** How long a write waits for another program's transaction before it gives up. Milliseconds. */
@@ -32,7 +33,7 @@ const READER = { readonly: true, timeout: 5000 };
  */
 export function openSqlite(file: string, leaseClock: Clock): Database {
   const path = resolve(file);
-  const opened: BetterSqlite.Database[] = [];
+  const opened: { close(): unknown }[] = [];
   const open = (name: string, options: BetterSqlite.Options): BetterSqlite.Database => {
     const connection = new BetterSqlite(name, options);
     opened.push(connection);
@@ -40,7 +41,7 @@ export function openSqlite(file: string, leaseClock: Clock): Database {
   };
   try {
     mkdirSync(dirname(path), { recursive: true });
-    holdLock(open(`${path}.lock`, { timeout: 0 }), path);
+    opened.push({ close: lockSqlite(path) });
     const writer = open(path, { timeout: 5000 });
     writer.pragma('journal_mode = WAL');
     // WAL alone would mean NORMAL here, and a 201 could vanish with the power.
@@ -59,20 +60,7 @@ export function openSqlite(file: string, leaseClock: Clock): Database {
     });
   } catch (error) {
     for (const connection of opened.reverse()) connection.close();
-    throw startError(path, error);
-  }
-}
-
-/**
- * An open exclusive transaction in an otherwise empty file: the kernel drops it when its holder dies, however it dies.
- * @throws StartError if another process holds it
- */
-function holdLock(lock: BetterSqlite.Database, path: string): void {
-  try {
-    lock.exec('begin exclusive');
-  } catch (error) {
-    if (errorCode(error) !== 'SQLITE_BUSY') throw error;
-    throw new StartError(`The database file ${path} is in use by another Forumbus process.`);
+    throw sqliteError(path, 'writing', error);
   }
 }
 
@@ -82,12 +70,7 @@ function sqliteDatabase(
   closeAll: () => void,
 ): Database {
   const root = new Kysely<Schema>({ dialect: new ForumbusSqliteDialect({ database: cachingStatements(writer) }) });
-  const readOnly = (connection: BetterSqlite.Database) =>
-    new Kysely<Schema>({
-      dialect: new SqliteDialect({ database: cachingStatements(connection) }),
-      plugins: [seeing(assertOutsideWrite)],
-    });
-  const [read, snapshot] = [readOnly(reader), readOnly(snapshots)];
+  const [read, snapshot] = [queriesOn(reader), queriesOn(snapshots)];
   const compile = statementCompiler({ query: root, engine: 'sqlite', leaseClock: () => leaseClock.now() });
   const executor = executorOn(writer, compile);
   const inSnapshot = reading(executorOn(snapshots, compile, assertOutsideWrite));
@@ -110,6 +93,40 @@ function sqliteDatabase(
       closeAll();
     },
   };
+}
+
+/**
+ * Opens the SQLite file to look only, beside the process that uses it. Nothing in it can be changed, and no lock is taken.
+ * @throws StartError if there is no file, or it is not a database or cannot be read
+ */
+export function openSqliteReadOnly(file: string): ReadOnlyDatabase {
+  const path = resolve(file);
+  if (!existsSync(path)) throw new StartError(`There is no database at ${path}.`);
+  let connection: BetterSqlite.Database | undefined;
+  try {
+    connection = new BetterSqlite(path, READER);
+    connection.pragma('schema_version');
+  } catch (error) {
+    connection?.close();
+    throw sqliteError(path, 'reading', error);
+  }
+  const query = queriesOn(connection);
+  const compile = statementCompiler({ query, engine: 'sqlite', leaseClock: () => systemClock.now() });
+  return {
+    engine: 'sqlite',
+    read: { query, ...reading(executorOn(connection, compile)) },
+    missingMigrations: () => missingMigrations(query, 'sqlite'),
+    unknownMigrations: () => unknownMigrations(query),
+    async close() {
+      await query.destroy();
+      connection.close();
+    },
+  };
+}
+
+function queriesOn(connection: BetterSqlite.Database): Kysely<Schema> {
+  const dialect = new SqliteDialect({ database: cachingStatements(connection) });
+  return new Kysely<Schema>({ dialect, plugins: [seeing(assertOutsideWrite)] });
 }
 
 /** Statements straight on a connection, each prepared once. */
@@ -195,24 +212,4 @@ function cachingStatements(connection: BetterSqlite.Database): Pick<BetterSqlite
     return statement;
   };
   return { prepare: prepare as BetterSqlite.Database['prepare'], close: () => connection };
-}
-
-function startError(path: string, error: unknown): unknown {
-  switch (errorCode(error)) {
-    case 'SQLITE_BUSY':
-      return new StartError(`The database file ${path} is locked by another program.`);
-    case 'SQLITE_NOTADB':
-      return new StartError(`The file ${path} is not a SQLite database.`);
-    case 'SQLITE_CANTOPEN':
-    case 'SQLITE_READONLY':
-    case 'SQLITE_READONLY_DIRECTORY':
-    case 'EACCES':
-    case 'EROFS':
-    case 'EEXIST':
-    case 'ENOTDIR':
-    case 'EPERM':
-      return new StartError(`The database file ${path} cannot be opened for writing (${errorCode(error)}).`);
-    default:
-      return error;
-  }
 }

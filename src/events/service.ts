@@ -60,7 +60,7 @@ type Publish = (tx: Tx, messages: EventMessage[]) => Promise<void>;
 export type Events = ReturnType<typeof createEvents>;
 
 interface Dependencies {
-  db: Database;
+  db: Pick<Database, 'read'>;
   clock: Clock;
   newUid: NewUid;
   publish: Publish;

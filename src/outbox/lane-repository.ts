@@ -199,6 +199,31 @@ export async function parkedFor(reader: Reader): Promise<string[]> {
   return rows.map(row => row.value);
 }
 
+/** How many messages wait for each thing. */
+export async function countParked(reader: Reader): Promise<{ parked: string; count: number }[]> {
+  const rows = await reader.query
+    .selectFrom('outbox')
+    .select(['parked', eb => eb.fn.countAll<number>().as('count')])
+    .where('parked', 'is not', null)
+    .groupBy('parked')
+    .orderBy('parked')
+    .execute();
+  return rows.map(({ parked, count }) => ({ parked: parked as string, count }));
+}
+
+/** How many messages are under leases that ended more than `graceMs` ago. */
+export async function overdueLeases(reader: Reader, graceMs: number): Promise<number> {
+  return (await reader.first(overdue, { graceMs }))?.count ?? 0;
+}
+
+const overdue = ({ query, value, leaseNow }: Parts<{ graceMs: number }>) =>
+  query
+    .selectFrom('outbox')
+    .select(eb => eb.fn.countAll<number>().as('count'))
+    .where('status', '=', sql.lit('processing'))
+    .where('status', '<>', sql.lit('sent'))
+    .where('claimable_at', '<', sql<number>`${leaseNow} - cast(${value('graceMs')} as bigint)`);
+
 /** Lets up to `limit` messages that wait for this be claimed again and answers how many there were. */
 export async function unpark(tx: Tx, parked: string, limit: number): Promise<number> {
   const { numUpdatedRows } = await tx.query

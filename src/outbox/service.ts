@@ -1,34 +1,24 @@
 import { isDeepStrictEqual } from 'node:util';
-import { type Clock, type NewUid, toTimestampOrNull } from '../clock.ts';
+import type { Clock, NewUid } from '../clock.ts';
 import { decodeCursor, type Page, toPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import { EVENT_TOPICS } from '../events/envelope.ts';
 import type { EventMessage, Events } from '../events/service.ts';
-import { type MessageRow, parking } from './delivery.ts';
-import { insertMessages, parkedFor, promoteNext, requeue } from './lane-repository.ts';
+import type { MessageRow } from './delivery.ts';
+import { insertMessages, promoteNext, requeue } from './lane-repository.ts';
 import { toMessages } from './message.ts';
 import {
-  countMessages,
   countSent,
   findMessage,
   insertSent,
-  listBlocking,
   listMessages,
-  oldestPending,
   pausedTopics,
   setPaused,
   updateMessage,
 } from './repository.ts';
-import {
-  type Message,
-  type MessageDetail,
-  type MessageQuery,
-  type MessageStatus,
-  messageStatuses,
-  type NewMessage,
-  type OutboxStats,
-} from './schemas.ts';
+import type { Message, MessageDetail, MessageQuery, NewMessage } from './schemas.ts';
+import { createWatch } from './watch.ts';
 
 export type Outbox = ReturnType<typeof createOutbox>;
 
@@ -48,8 +38,6 @@ interface Dependencies {
 
 /** Dead messages that are read at once, when many are replayed. */
 const REPLAY_BATCH = 100;
-/** Blocked lanes that are listed one by one. */
-const LANES_LISTED = 100;
 
 /** Messages as those see them who publish, watch and mend. How they are delivered is in deliveries.ts. */
 export function createOutbox(dependencies: Dependencies) {
@@ -100,6 +88,8 @@ export function createOutbox(dependencies: Dependencies) {
   }
 
   return {
+    ...createWatch({ db, clock }),
+
     publish,
 
     /**
@@ -131,34 +121,6 @@ export function createOutbox(dependencies: Dependencies) {
       const rows = await listMessages(db.read, { ...filter, from }, limit + 1);
       const page = toPage('outbox', rows, limit, row => [row.position]);
       return { items: await toMessages(events, db.read, page.items), next_cursor: page.next_cursor };
-    },
-
-    async stats(): Promise<OutboxStats> {
-      const none = () =>
-        Object.fromEntries(messageStatuses.map(status => [status, 0])) as Record<MessageStatus, number>;
-      const by_status = none();
-      const by_topic: Record<string, Record<MessageStatus, number>> = {};
-      for (const { topic, status, count } of await countMessages(db.read)) {
-        by_status[status] += count;
-        by_topic[topic] ??= none();
-        by_topic[topic][status] += count;
-      }
-      const oldest = await oldestPending(db.read);
-      const blocking = await listBlocking(db.read, LANES_LISTED);
-      return {
-        by_status,
-        by_topic: Object.entries(by_topic)
-          .map(([topic, counts]) => ({ topic, ...counts }))
-          .sort((a, b) => (a.topic < b.topic ? -1 : 1)),
-        oldest_pending_at: toTimestampOrNull(oldest),
-        oldest_pending_age_seconds: oldest === null ? null : Math.max(0, (clock.now() - oldest) / 1000),
-        blocked_lanes: blocking.map(({ message_key, topic, consumer, message_id }) => ({
-          message_key: message_key as string,
-          topic,
-          consumer,
-          message_id,
-        })),
-      };
     },
 
     /** Sends a dead message through its handler again: a new generation, all attempts anew, its history kept. @throws Refusal */
@@ -198,14 +160,6 @@ export function createOutbox(dependencies: Dependencies) {
 
     /** Holds a topic: what is being handled ends, and no process claims any more of it, until it is resumed. */
     pause: (tx: Tx, topic: string): Promise<void> => setPaused(tx, topic, 1),
-
-    pausedTopics: (): Promise<string[]> => pausedTopics(db.read),
-
-    /** The topics that have messages nobody handles. */
-    async topicsWithoutHandler(): Promise<string[]> {
-      const waiting = (await parkedFor(db.read)).map(parking.parse);
-      return [...new Set(waiting.filter(({ waitsFor }) => waitsFor === 'handler').map(({ topic }) => topic))];
-    },
   };
 }
 

@@ -27,6 +27,7 @@ export interface Exit {
 interface Setup {
   /** The command's file below src. */
   file?: string;
+  args?: string[];
   cwd?: string;
 }
 
@@ -42,8 +43,8 @@ export class ServiceProcess {
   readonly #news = new EventEmitter();
   #over = false;
 
-  constructor(env: Record<string, string>, { file = 'main.ts', cwd }: Setup) {
-    this.#child = spawn(process.execPath, [source(file)], {
+  constructor(env: Record<string, string>, { file = 'main.ts', args = [], cwd }: Setup) {
+    this.#child = spawn(process.execPath, [source(file), ...args], {
       cwd,
       // Nothing of the test run's own environment may decide what the service does.
       env: { PATH: process.env.PATH, NODE_COMPILE_CACHE, PORT: '0', ...env },
@@ -106,7 +107,17 @@ export function spawnService(env: Record<string, string>, setup: Setup = {}): Se
   return service;
 }
 
-/** The same, once it listens. */
+/** Runs a command to its end: `npm run <name> -- <args>`. */
+export async function runCommand(
+  name: string,
+  args: string[],
+  env: Record<string, string>,
+): Promise<ServiceProcess & Exit> {
+  const command = spawnService(env, { file: `commands/${name}.ts`, args });
+  return Object.assign(command, await command.exited);
+}
+
+/** Spawns the service; answers once it listens. */
 export async function startService(env: Record<string, string>, setup: Setup = {}): Promise<ServiceProcess> {
   const service = spawnService(env, setup);
   await service.listening();

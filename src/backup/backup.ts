@@ -1,0 +1,51 @@
+import { closeSync, existsSync, openSync, renameSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { errorCode } from '../db/errors.ts';
+import { openSqliteReadOnly } from '../db/sqlite.ts';
+import { copySqlite } from '../db/sqlite-file.ts';
+import { StartError } from '../errors.ts';
+import { flush, removeDatabase, writeError } from './files.ts';
+import { type Verified, verify } from './verify.ts';
+
+/**
+ * Makes a verified copy of a SQLite database while the service goes on writing to it. It is there completely, or not at
+ * all: it grows under the name `<target>.partial`, and gets its own when it has been read back and is safe on disk.
+ * @returns what it holds, and its size in bytes
+ * @throws StartError with one sentence for the operator
+ */
+export async function backUp(database: string, target: string): Promise<Verified & { bytes: number }> {
+  await openSqliteReadOnly(database).close();
+  refuseToOverwrite(target);
+  const partial = `${target}.partial`;
+  reserve(partial, statSync(database).mode);
+  try {
+    copySqlite(database, partial);
+    const verified = await verify(partial, target);
+    flush(partial);
+    refuseToOverwrite(target);
+    const { size: bytes } = statSync(partial);
+    renameSync(partial, target);
+    flush(dirname(target));
+    return { ...verified, bytes };
+  } catch (error) {
+    removeDatabase(partial);
+    if (errorCode(error) === 'SQLITE_CORRUPT') throw new StartError(`The database file ${database} is damaged.`);
+    throw writeError(target, error);
+  }
+}
+
+function refuseToOverwrite(target: string): void {
+  if (existsSync(target)) throw new StartError(`The file ${target} exists; a backup overwrites nothing.`);
+}
+
+/** Makes the empty file, for nobody's eyes who may not read the database. Two backups never write into the same one. */
+function reserve(partial: string, mode: number): void {
+  try {
+    closeSync(openSync(partial, 'wx', mode & 0o777));
+  } catch (error) {
+    if (errorCode(error) !== 'EEXIST') throw writeError(partial, error);
+    throw new StartError(
+      `The file ${partial} exists: another backup is writing it, or one was cut off, and then it can be deleted.`,
+    );
+  }
+}

@@ -1,0 +1,19 @@
+import { resolve } from 'node:path';
+import { backUp } from '../backup/backup.ts';
+import { sqliteFile } from '../db/open.ts';
+import { StartError } from '../errors.ts';
+import { readArguments, runCommand } from './command.ts';
+
+/* The command behind `npm run backup`: a verified copy of the SQLite database, taken beside the running service. */
+
+await runCommand('The backup failed.', async ({ config, log }) => {
+  const { positionals } = readArguments('npm run backup -- <file>', 1, {});
+  const database = sqliteFile(config.DATABASE_URL);
+  if (database === undefined) {
+    throw new StartError('DATABASE_URL names a PostgreSQL database: back it up with pg_dump, as OPERATIONS.md says.');
+  }
+  const path = resolve(positionals[0] as string);
+  const started = performance.now();
+  const backup = await backUp(database, path);
+  log.info({ path, ...backup, duration_ms: Math.round(performance.now() - started) }, 'backed up');
+});

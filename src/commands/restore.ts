@@ -1,0 +1,23 @@
+import { resolve } from 'node:path';
+import { restore } from '../backup/restore.ts';
+import { sqliteFile } from '../db/open.ts';
+import { StartError } from '../errors.ts';
+import { readArguments, runCommand } from './command.ts';
+
+/* The command behind `npm run restore`: puts a backup in the place of the SQLite database while no service runs. */
+
+await runCommand('The restore failed.', async ({ config, log }) => {
+  const { positionals, values } = readArguments('npm run restore -- <backup> [--replace]', 1, {
+    replace: { type: 'boolean', default: false },
+  });
+  const path = sqliteFile(config.DATABASE_URL);
+  if (path === undefined) {
+    throw new StartError(
+      'DATABASE_URL names a PostgreSQL database: restore it with pg_restore, as OPERATIONS.md says.',
+    );
+  }
+  const backup = resolve(positionals[0] as string);
+  const started = performance.now();
+  const restored = await restore(backup, path, { replace: values.replace, now: Date.now() });
+  log.info({ path, backup, ...restored, duration_ms: Math.round(performance.now() - started) }, 'restored');
+});

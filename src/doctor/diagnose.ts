@@ -1,0 +1,80 @@
+import { defaultPolicy } from '../bus/handler.ts';
+import { loadHandlers } from '../bus/load-handlers.ts';
+import { systemClock } from '../clock.ts';
+import { type Config, maskedUrl, readConfig } from '../config.ts';
+import type { ReadOnlyDatabase } from '../db/database.ts';
+import { openReadOnly, sqliteFile } from '../db/open.ts';
+import { StartError } from '../errors.ts';
+import type { Logger } from '../logging.ts';
+import { createWatch } from '../outbox/watch.ts';
+import { checkDisk, checkPlace, checkServer, checkSqlite } from './engine.ts';
+import { type Finding, ok, problem } from './finding.ts';
+import { checkMessages } from './messages.ts';
+import { checkTokens } from './tokens.ts';
+
+/**
+ * Looks at everything that a start would look at, and at what has piled up. It runs beside the service and changes
+ * nothing; only the handlers' modules are loaded, and do what they do when they are loaded.
+ * @param environment the settings, as they come
+ */
+export async function diagnose(environment: Record<string, string | undefined>, log: Logger): Promise<Finding[]> {
+  let config: Config;
+  try {
+    config = readConfig(environment);
+  } catch (error) {
+    return [failed('settings', error, 'Correct it; the README lists all settings.')];
+  }
+  const settings = ok('settings', `DATABASE_URL is ${maskedUrl(config.DATABASE_URL)}, ROLE is ${config.ROLE}.`);
+  return [settings, await checkHandlers(config), ...(await checkDatabase(config, log))];
+}
+
+async function checkHandlers(config: Config): Promise<Finding> {
+  if (!config.HANDLERS_DIR) return ok('handlers', 'HANDLERS_DIR is not set: the service has its own handlers only.');
+  try {
+    const handlers = await loadHandlers(config.HANDLERS_DIR, defaultPolicy(config));
+    const names = handlers.length > 0 ? ` (${handlers.map(({ name }) => name).join(', ')})` : '';
+    return ok('handlers', `${handlers.length} loaded from ${config.HANDLERS_DIR}${names}.`);
+  } catch (error) {
+    return failed('handlers', error, 'Correct it: the next start would end with this.');
+  }
+}
+
+async function checkDatabase(config: Config, log: Logger): Promise<Finding[]> {
+  const file = sqliteFile(config.DATABASE_URL);
+  const unfit = file === undefined ? undefined : checkPlace(file);
+  if (unfit) return [unfit];
+  let db: ReadOnlyDatabase;
+  try {
+    db = await openReadOnly(config.DATABASE_URL, log);
+  } catch (error) {
+    return [failed('database', error, 'Correct DATABASE_URL, or what it names.')];
+  }
+  try {
+    const engine = file === undefined ? [await checkServer(db)] : [...(await checkSqlite(db, file)), checkDisk(file)];
+    const schema = await checkSchema(db);
+    // The other checks read tables that may not be there before the schema is up to date.
+    if (schema.level === 'problem') return [...engine, schema];
+    const watch = createWatch({ db, clock: systemClock });
+    return [...engine, schema, ...(await checkMessages(watch, config)), ...(await checkTokens(db, config, Date.now()))];
+  } catch (error) {
+    return [failed('database', error, 'It broke while it was read: look at it, and run the doctor again.')];
+  } finally {
+    await db.close();
+  }
+}
+
+async function checkSchema(db: ReadOnlyDatabase): Promise<Finding> {
+  const unknown = await db.unknownMigrations();
+  if (unknown.length > 0) {
+    const finding = `The schema is newer than this version of Forumbus (it has ${unknown.join(', ')}).`;
+    return problem('schema', finding, 'Run the version that made it.');
+  }
+  const missing = await db.missingMigrations();
+  if (missing.length === 0) return ok('schema', 'It is up to date.');
+  return problem('schema', `Migrations are missing: ${missing.join(', ')}.`, 'npm run migrate, or start the service.');
+}
+
+function failed(check: string, error: unknown, advice: string): Finding {
+  if (error instanceof StartError) return problem(check, error.message, advice);
+  return problem(check, error instanceof Error ? error.message : String(error), advice);
+}
