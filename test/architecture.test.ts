@@ -25,7 +25,7 @@ const arrows: Record<string, string[]> = {
   topics: ['db', 'http', 'threads', 'signals', 'bus'],
   backup: ['db', 'events'],
   doctor: ['db', 'outbox', 'bus'],
-  commands: ['db', 'backup', 'doctor'],
+  commands: ['db', 'http', 'access', 'backup', 'doctor'],
 };
 
 /** Files at the top of src that put everything together. */

@@ -4,6 +4,7 @@ import type { Logger } from '../logging.ts';
 import type { Database, ReadOnlyDatabase } from './database.ts';
 import { openPostgres, openPostgresReadOnly } from './postgres.ts';
 import { openSqlite, openSqliteReadOnly } from './sqlite.ts';
+import { DatabaseInUse } from './sqlite-file.ts';
 
 /**
  * Opens the database that `url` names: `sqlite:<file>` or `postgres://…`.
@@ -13,6 +14,23 @@ import { openSqlite, openSqliteReadOnly } from './sqlite.ts';
 export async function openDatabase(url: string, log: Logger, leaseClock?: Clock): Promise<Database> {
   const file = sqliteFile(url);
   return file === undefined ? openPostgres(url, log, leaseClock) : openSqlite(file, leaseClock ?? systemClock);
+}
+
+/**
+ * Opens it for a few writes, also beside the process that has it. That one has brought the schema up to date; where there
+ * is none, this does.
+ * @throws StartError with one sentence for the operator.
+ */
+export async function openBeside(url: string, log: Logger): Promise<Database> {
+  try {
+    const database = await openDatabase(url, log);
+    await database.migrate();
+    return database;
+  } catch (error) {
+    const file = sqliteFile(url);
+    if (!(error instanceof DatabaseInUse) || file === undefined) throw error;
+    return openSqlite(file, systemClock, { lock: false });
+  }
 }
 
 /**

@@ -10,10 +10,13 @@ const PATIENCE_MS = 5000;
 /** What SQLite keeps beside a database that is open, or was when its process died; without it the file is not whole. */
 export const COMPANIONS = ['-wal', '-shm', '-journal'] as const;
 
+/** Another Forumbus process has the database. */
+export class DatabaseInUse extends StartError {}
+
 /**
  * Takes the lock that a Forumbus process holds on its database: an open exclusive transaction in an otherwise empty file
  * beside it. The kernel drops it when its holder dies, however it dies. Answers how to release it.
- * @throws StartError if another process holds it
+ * @throws DatabaseInUse if another process holds it
  */
 export function lockSqlite(path: string): () => void {
   const lock = new BetterSqlite(`${path}.lock`, { timeout: 0 });
@@ -22,7 +25,7 @@ export function lockSqlite(path: string): () => void {
   } catch (error) {
     lock.close();
     if (errorCode(error) !== 'SQLITE_BUSY') throw error;
-    throw new StartError(`The database file ${path} is in use by another Forumbus process.`);
+    throw new DatabaseInUse(`The database file ${path} is in use by another Forumbus process.`);
   }
   return () => lock.close();
 }

@@ -28,10 +28,11 @@ const STATEMENTS_KEPT = 500;
 const READER = { readonly: true, timeout: 5000 };
 
 /**
- * Opens the SQLite file, creating it and its folder, and holds a lock beside it that dies with this process.
+ * Opens the SQLite file, creating it and its folder, and holds a lock beside it that dies with this process. Without the
+ * lock it is opened beside the process that has it.
  * @throws StartError if the file is in use by another instance, is not a database or cannot be written.
  */
-export function openSqlite(file: string, leaseClock: Clock): Database {
+export function openSqlite(file: string, leaseClock: Clock, { lock } = { lock: true }): Database {
   const path = resolve(file);
   const opened: { close(): unknown }[] = [];
   const open = (name: string, options: BetterSqlite.Options): BetterSqlite.Database => {
@@ -41,7 +42,7 @@ export function openSqlite(file: string, leaseClock: Clock): Database {
   };
   try {
     mkdirSync(dirname(path), { recursive: true });
-    opened.push({ close: lockSqlite(path) });
+    if (lock) opened.push({ close: lockSqlite(path) });
     const writer = open(path, { timeout: 5000 });
     writer.pragma('journal_mode = WAL');
     // WAL alone would mean NORMAL here, and a 201 could vanish with the power.

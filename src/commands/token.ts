@@ -1,0 +1,112 @@
+import type { ParseArgsOptionsConfig } from 'node:util';
+import { NewToken, type Token } from '../access/schemas.ts';
+import { newToken } from '../access/secret.ts';
+import { type Access, createAccess } from '../access/service.ts';
+import { Actor, parseActor } from '../actor.ts';
+import { systemClock } from '../clock.ts';
+import type { Database } from '../db/database.ts';
+import { openBeside } from '../db/open.ts';
+import { Refusal, StartError } from '../errors.ts';
+import { bodyValidator } from '../http/validation.ts';
+import { type Given, lending, readArguments, runCommand } from './command.ts';
+
+/*
+ * The command behind `npm run token`: makes, lists and revokes tokens, beside the running service. What it makes goes to
+ * stdout alone, for a file or a variable.
+ */
+
+const USAGE = `npm run token -- create --role agent|viewer|operator|admin [--actor operator:<name>]
+  [--runs <run or pattern>] [--agents <agent or pattern>] [--expires-in 12h|30d], list, revoke <id>, or generate`;
+
+const options = {
+  role: { type: 'string' },
+  actor: { type: 'string' },
+  runs: { type: 'string' },
+  agents: { type: 'string' },
+  'expires-in': { type: 'string' },
+} satisfies ParseArgsOptionsConfig;
+
+const SECONDS = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
+
+const [name = ''] = process.argv.slice(2);
+const commands: Record<string, (given: Given) => Promise<void>> = { create, list, revoke, generate };
+
+await runCommand('The command failed.', async given => {
+  const command = commands[name];
+  if (!command) throw new StartError(`Say what to do with tokens: ${USAGE}.`);
+  await command(given);
+});
+
+async function create(given: Given): Promise<void> {
+  const { values } = readArguments(USAGE, 1, options);
+  const { role, actor, runs, agents, 'expires-in': expires } = values;
+  const wanted = {
+    role,
+    ...(actor !== undefined && { actor: parseActor(actor) }),
+    ...(runs !== undefined && { runs }),
+    ...(agents !== undefined && { agents }),
+    ...(expires !== undefined && { expires_in_seconds: secondsOf(expires) }),
+  };
+  const [fault] = bodyValidator([Actor])(NewToken)(wanted);
+  if (fault) throw new StartError(`${fault.pointer.slice(1)} ${fault.detail}. The command is: ${USAGE}.`);
+  await withTokens(given, async (access, db) => {
+    const { token } = await db.write(tx => access.issue(tx, wanted as NewToken, 'command'));
+    print(token);
+  });
+}
+
+async function list(given: Given): Promise<void> {
+  readArguments(USAGE, 1, options);
+  await withTokens(given, async access => {
+    let cursor: string | null | undefined;
+    do {
+      const page = await access.list({ limit: 200, ...(cursor && { cursor }) });
+      for (const token of page.items) print(lineOf(token));
+      cursor = page.next_cursor;
+    } while (cursor !== null);
+  });
+}
+
+async function revoke(given: Given): Promise<void> {
+  const { positionals } = readArguments(USAGE, 2, options);
+  await withTokens(given, async (access, db) => {
+    const token = await db.write(tx => access.revoke(tx, positionals[1] as string));
+    print(lineOf(token));
+  });
+}
+
+/** For ADMIN_TOKEN_FILE: a token that is stored nowhere yet. */
+async function generate(): Promise<void> {
+  readArguments(USAGE, 1, options);
+  print(newToken().token);
+}
+
+async function withTokens(
+  { config, log }: Given,
+  work: (access: Access, db: Database) => Promise<void>,
+): Promise<void> {
+  await lending(openBeside(config.DATABASE_URL, log), async db => {
+    try {
+      await work(createAccess({ db, clock: systemClock, changed() {} }), db);
+    } catch (error) {
+      throw error instanceof Refusal ? new StartError(error.message.replace(/^body\//, '')) : error;
+    }
+  });
+}
+
+/** @throws StartError */
+function secondsOf(text: string): number {
+  const [, count, unit] = /^([1-9]\d{0,8})([smhd])$/.exec(text) ?? [];
+  if (count === undefined) throw new StartError(`--expires-in takes a number and s, m, h or d, as 30d; not ${text}.`);
+  return Number(count) * SECONDS[unit as keyof typeof SECONDS];
+}
+
+function lineOf({ token_id, role, actor, runs, agents, created_at, expires_at, revoked_at }: Token): string {
+  const whose = actor ? `${actor.type}:${actor.name}` : `agents ${agents} of runs ${runs}`;
+  const ended = revoked_at ? `revoked ${revoked_at}` : `expires ${expires_at ?? 'never'}`;
+  return `${token_id}  ${role.padEnd(8)}  ${whose}  made ${created_at}  ${ended}`;
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
