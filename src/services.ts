@@ -57,12 +57,12 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     if (migrated.length > 0) log.info({ migrations: migrated }, 'database migrated');
 
     const access = createAccess({ db, clock, changed: () => watch.changed() });
+    const limits = { stream: config.STREAMS_PER_CALLER, wait: config.WAITS_PER_CALLER };
+    const watch: TokenWatch = new TokenWatch({ access, limits, pollIntervalMs: config.POLL_INTERVAL_MS, log });
     if (config.ADMIN_TOKEN_FILE) {
       const token = await adminToken(config.ADMIN_TOKEN_FILE);
       await db.write(tx => access.adopt(tx, token));
     }
-    const limits = { stream: config.STREAMS_PER_CALLER, wait: config.WAITS_PER_CALLER };
-    const watch: TokenWatch = new TokenWatch({ access, limits, pollIntervalMs: config.POLL_INTERVAL_MS, log });
     await watch.start();
 
     // The log and the outbox need each other: every event is published, and an event's message carries the event.

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, readdir, readFile } from 'node:fs/promises';
+import { cp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -86,9 +86,12 @@ it('installs and starts from what the image contains, answers its health check a
     PATH: process.env.PATH,
     ...environment,
     HOST: '127.0.0.1',
+    ADMIN_TOKEN_FILE: join(app, 'token'),
     PORT: '0',
     DATABASE_URL: `sqlite:${join(app, 'data', 'forumbus.db')}`,
   };
+  const generated = await run(node, ['src/commands/token.ts', 'generate'], { cwd: app, env });
+  await writeFile(env.ADMIN_TOKEN_FILE, generated.output);
   const service = start(node, main, { cwd: app, env });
   const exited = once(service, 'exit');
   const log: string[] = [];
@@ -106,6 +109,10 @@ it('installs and starts from what the image contains, answers its health check a
   const health = await fetch(`http://127.0.0.1:${port}/bus/health`);
   expect(health.status).toBe(200);
   expect(await health.json()).toMatchObject({ status: 'ok', database: 'ok', worker: { running: true } });
+  const listed = async (headers: Record<string, string>) =>
+    (await fetch(`http://127.0.0.1:${port}/threads`, { headers })).status;
+  expect(await listed({})).toBe(401);
+  expect(await listed({ authorization: `Bearer ${generated.output.trim()}` })).toBe(200);
 
   const [probe, script] = command(only('HEALTHCHECK'));
   const ask = () => run(probe, script, { cwd: app, env: { PATH: process.env.PATH, PORT: String(port) } });
