@@ -75,6 +75,7 @@ export function sqliteError(path: string, purpose: 'reading' | 'writing', error:
     case 'SQLITE_CORRUPT':
       return new StartError(`The database file ${path} is damaged.`);
     case 'SQLITE_CANTOPEN':
+    case 'SQLITE_IOERR_READ':
     case 'SQLITE_READONLY':
     case 'SQLITE_READONLY_DIRECTORY':
     case 'EACCES':

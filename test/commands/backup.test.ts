@@ -1,21 +1,23 @@
-import { existsSync } from 'node:fs';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import BetterSqlite from 'better-sqlite3';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { backUp } from '../../src/backup/backup.ts';
+import { StartError } from '../../src/errors.ts';
 import { scratchDatabase, scratchFolder } from '../helpers/engines.ts';
+import { damage, fileOf, migrated, refusalOf } from '../helpers/files.ts';
 import { handlersFolder, listenForCalls, obedient } from '../helpers/handlers.ts';
-import { forThisTest, runCommand, send, spawnService, startService } from '../helpers/process.ts';
+import { forThisTest, runCommand, send, startService } from '../helpers/process.ts';
 import { signal } from '../helpers/signals.ts';
 import { smallDisk } from '../helpers/small-disk.ts';
 import { sqlBeside } from '../helpers/sql.ts';
 
 const CONNECTIONS = 12;
 /** Signals that are there before the backup, so that it takes a while. */
-const BEFORE = 400;
+const BEFORE = 200;
 
 const folder = async () => (await forThisTest(scratchFolder())).path;
-const scratchUrl = async () => (await forThisTest(scratchDatabase('sqlite'))).url;
+const refusal = (args: string[], env: Record<string, string>) => refusalOf('backup', args, env);
 
 interface Stored {
   signal_id: string;
@@ -47,20 +49,12 @@ function fullLoad(origin: string) {
   };
 }
 
-/** What was wrong with a command that had to fail: its one sentence. */
-async function refusal(args: string[], env: Record<string, string>, name = 'backup'): Promise<string> {
-  const command = await runCommand(name, args, env);
-  expect(command.code, command.output).toBe(1);
-  expect(command.stderr + command.strays).toBe('');
-  expect(command.logs, command.output).toHaveLength(1);
-  return command.logs[0]?.msg ?? '';
-}
-
 describe('a backup under full load', () => {
-  it('is one moment of the database, holds what was acknowledged before, and goes on where it was', async () => {
+  // Four starts of a process; on a machine that is busy with something else they take several times the usual seconds.
+  it('is one moment, holds what was acknowledged before, and goes on from there', { timeout: 90_000 }, async () => {
     const path = await folder();
     const backup = join(path, 'backup.db');
-    const DATABASE_URL = await scratchUrl();
+    const { url: DATABASE_URL } = await forThisTest(scratchDatabase('sqlite'));
     const calls = await listenForCalls();
     const env = {
       HANDLERS_DIR: await handlersFolder({ 'obedient.ts': obedient('forum.integration.x') }),
@@ -128,8 +122,6 @@ async function repeatable(origin: string) {
   return { body: await response.text(), replayed: response.headers.get('idempotency-replayed') };
 }
 
-const fileOf = (url: string) => url.slice('sqlite:'.length);
-
 /** What a consistent moment has in common with the same moment of the database it was taken from. */
 function stateOf(path: string, sequence = Number.MAX_SAFE_INTEGER) {
   const file = new BetterSqlite(path, { readonly: true });
@@ -189,12 +181,14 @@ describe('a backup that cannot be made ends with 1 and one sentence, and leaves 
     const [newer, damaged] = await Promise.all([migrated(), migrated()]);
     await sqlBeside(newer, `insert into kysely_migration (name, timestamp) values ('999-future', '2030-01-01')`);
     await damage(fileOf(damaged));
-    const [future, broken] = await Promise.all([
-      refusal([join(path, 'newer.db')], { DATABASE_URL: newer }),
-      refusal([join(path, 'damaged.db')], { DATABASE_URL: damaged }),
-    ]);
-    expect(future).toMatch(/newer than this version of Forumbus \(it has 999-future\)/);
-    expect(broken).toMatch(/is damaged/);
+    for (const [url, sentence] of [
+      [newer, /newer than this version of Forumbus \(it has 999-future\)/],
+      [damaged, /The database file .* is damaged/],
+    ] as const) {
+      const refused = backUp(fileOf(url), join(path, 'backup.db'));
+      await expect(refused).rejects.toThrow(StartError);
+      await expect(refused).rejects.toThrow(sentence);
+    }
     expect(await readdir(path)).toEqual([]);
   });
 
@@ -208,19 +202,3 @@ describe('a backup that cannot be made ends with 1 and one sentence, and leaves 
     expect(await readdir(disk)).toEqual([]);
   });
 });
-
-/** A database without data, that nobody uses. */
-async function migrated(): Promise<string> {
-  const DATABASE_URL = await scratchUrl();
-  const command = spawnService({ DATABASE_URL }, { file: 'commands/migrate.ts' });
-  expect((await command.exited).code, command.output).toBe(0);
-  expect(existsSync(`${fileOf(DATABASE_URL)}-wal`)).toBe(false);
-  return DATABASE_URL;
-}
-
-/** Overwrites every page but the first ones. */
-async function damage(path: string): Promise<void> {
-  const content = await readFile(path);
-  content.fill(0xa5, 4096 * 4);
-  await writeFile(path, content);
-}

@@ -1,0 +1,170 @@
+import { watch } from 'node:fs';
+import { copyFile, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
+import BetterSqlite from 'better-sqlite3';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { restore } from '../../src/backup/restore.ts';
+import { StartError } from '../../src/errors.ts';
+import { scratchFolder } from '../helpers/engines.ts';
+import { damage, fileOf, migrated, refusalOf } from '../helpers/files.ts';
+import { forThisTest, runCommand, spawnService, startService } from '../helpers/process.ts';
+import { signal } from '../helpers/signals.ts';
+import { sqlBeside } from '../helpers/sql.ts';
+
+const refusal = (args: string[], env: Record<string, string>) => refusalOf('restore', args, env);
+/** What lies in the folder of a database, but for the lock, which is nobody's data. */
+const namesIn = async (url: string) =>
+  (await readdir(dirname(fileOf(url)))).filter(name => !name.includes('.lock')).toSorted();
+
+/** A backup, and a database in whose place it shall come, each with a table that only it has. */
+async function oldAndNew() {
+  const [source, DATABASE_URL] = await Promise.all([migrated(), migrated()]);
+  await sqlBeside(source, 'create table of_backup (x)');
+  await sqlBeside(DATABASE_URL, 'create table of_old (x)');
+  const backup = join((await forThisTest(scratchFolder())).path, 'backup.db');
+  await copyFile(fileOf(source), backup);
+  return { backup, DATABASE_URL, file: fileOf(DATABASE_URL) };
+}
+
+/** Which of the two a database is; throws if it is neither in full. */
+function isOf(path: string): string {
+  const file = new BetterSqlite(path, { fileMustExist: true });
+  try {
+    expect(file.pragma('integrity_check', { simple: true })).toBe('ok');
+    return String(file.prepare(`select name from sqlite_master where name like 'of\\_%' escape '\\'`).pluck().get());
+  } finally {
+    file.close();
+  }
+}
+
+describe('a restore', () => {
+  it('takes the place only with --replace, and puts the old database aside with what its log holds', async () => {
+    const { backup, DATABASE_URL, file } = await oldAndNew();
+    // Killed, a service leaves its last commits in the log beside the file.
+    const killed = await startService({ DATABASE_URL });
+    const { body } = await killed.send('POST', '/control-signals', signal('completion'));
+    killed.kill('SIGKILL');
+    await killed.exited;
+    const before = await namesIn(DATABASE_URL);
+    expect(before).toContain(`${basename(file)}-wal`);
+    expect(await refusal([backup], { DATABASE_URL })).toMatch(/There is a database at .*--replace/);
+    expect(await namesIn(DATABASE_URL)).toEqual(before);
+
+    const command = await runCommand('restore', ['--replace', backup], { DATABASE_URL });
+    expect(command.code, command.output).toBe(0);
+    const replaced = command.logs[0]?.replaced as string;
+    expect(replaced).toMatch(/forumbus\.db\.\d{8}T\d{9}Z\.replaced$/);
+    expect(command.logs).toEqual([expect.objectContaining({ msg: 'restored', path: file, backup, replaced })]);
+    expect(await namesIn(DATABASE_URL)).toEqual([basename(file), basename(replaced)]);
+    expect(isOf(file)).toBe('of_backup');
+    expect(isOf(replaced)).toBe('of_old');
+    const service = await startService({ DATABASE_URL: `sqlite:${replaced}` });
+    expect((await service.send('GET', `/control-signals/${body.signal.signal_id}`)).body).toEqual(body.signal);
+  });
+
+  it('is refused while a service uses the database, also one that has just started, and that goes on', async () => {
+    const { backup, DATABASE_URL } = await oldAndNew();
+    const service = await startService({ DATABASE_URL });
+    const before = await namesIn(DATABASE_URL);
+    expect(await refusal([backup, '--replace'], { DATABASE_URL })).toMatch(/in use by another Forumbus process/);
+    expect(await namesIn(DATABASE_URL)).toEqual(before);
+    expect((await service.send('POST', '/control-signals', signal('completion'))).status).toBe(201);
+  });
+
+  it('is refused while another program has the database open', async () => {
+    const { backup, DATABASE_URL, file } = await oldAndNew();
+    const other = new BetterSqlite(file);
+    onTestFinished(() => void other.close());
+    other.exec('begin; select count(*) from events');
+    expect(await refusal([backup, '--replace'], { DATABASE_URL })).toMatch(/in use by another program/);
+    expect(other.prepare('select count(*) from of_old').pluck().get()).toBe(0);
+  });
+
+  it('replaces a database that cannot be opened any more', async () => {
+    const { backup, DATABASE_URL, file } = await oldAndNew();
+    await writeFile(file, 'no database '.repeat(100));
+    const { replaced } = await restore(backup, file, { replace: true, now: 0 });
+    expect(await readFile(replaced as string, 'utf8')).toContain('no database');
+    expect(await namesIn(DATABASE_URL)).toEqual([basename(file), basename(replaced as string)]);
+    expect(isOf(file)).toBe('of_backup');
+  });
+
+  it('keeps a log whose database is gone away from the new one, into which it would be played', async () => {
+    const { backup, file } = await oldAndNew();
+    await rename(file, `${file}-wal`);
+    await expect(restore(backup, file, { replace: false, now: 0 })).rejects.toThrow(/--replace/);
+    await restore(backup, file, { replace: true, now: 0 });
+    expect((await readdir(dirname(file))).toSorted()).toEqual(
+      ['', '.19700101T000000000Z.replaced-wal', '.lock'].map(suffix => basename(file) + suffix),
+    );
+    expect(isOf(file)).toBe('of_backup');
+  });
+
+  it.each(['.restoring', '.replaced'])('that is killed when a file %s appears leaves the old or the new', async end => {
+    const { backup, DATABASE_URL, file } = await oldAndNew();
+    const command = spawnService({ DATABASE_URL }, { file: 'commands/restore.ts', args: [backup, '--replace'] });
+    const watcher = watch(dirname(file), (_, name) => {
+      if (name?.endsWith(end)) command.kill('SIGKILL');
+    });
+    onTestFinished(() => watcher.close());
+    await command.exited;
+    expect(['of_old', 'of_backup']).toContain(isOf(file));
+    // What it left does not stand in the way of the next one.
+    const next = await runCommand('restore', [backup, '--replace'], { DATABASE_URL });
+    expect(next.code, next.output).toBe(0);
+    expect(isOf(file)).toBe('of_backup');
+    expect(await namesIn(DATABASE_URL)).not.toContain(`${basename(file)}.restoring`);
+  });
+
+  it('of a backup of an older schema is brought up to date by the next start', async () => {
+    const { backup, DATABASE_URL } = await oldAndNew();
+    const older = `sqlite:${backup}`;
+    await sqlBeside(older, `delete from kysely_migration where name = '005-access'`);
+    await sqlBeside(older, 'drop table tokens');
+    await sqlBeside(older, 'alter table outbox drop column traceparent');
+    const command = await runCommand('restore', [backup, '--replace'], { DATABASE_URL });
+    expect(command.logs[0]).toMatchObject({ msg: 'restored', missing_migrations: ['005-access'] });
+    const service = await startService({ DATABASE_URL });
+    expect(await service.line('database migrated')).toMatchObject({ migrations: ['005-access'] });
+  });
+});
+
+describe('a backup that is refused changes nothing', () => {
+  it('if it is damaged, newer, no backup at all, in use, or not there', async () => {
+    const { backup, DATABASE_URL, file } = await oldAndNew();
+    const folder = dirname(backup);
+    const named = (name: string) => join(folder, name);
+    for (const name of ['damaged.db', 'cut.db', 'newer.db', 'open.db']) await copyFile(backup, named(name));
+    await damage(named('damaged.db'));
+    await writeFile(named('cut.db'), (await readFile(backup)).subarray(0, 100_000));
+    await sqlBeside(
+      `sqlite:${named('newer.db')}`,
+      `insert into kysely_migration (name, timestamp) values ('999-future', '2030-01-01')`,
+    );
+    await writeFile(named('open.db-wal'), 'a log');
+    await writeFile(named('notes.txt'), 'no database '.repeat(100));
+    new BetterSqlite(named('other.db')).exec('create table other (x)').close();
+
+    expect(await refusal([named('damaged.db'), '--replace'], { DATABASE_URL })).toMatch(/damaged\.db is damaged/);
+    const expected: [string, RegExp][] = [
+      ['damaged.db', /^The backup .*damaged\.db is damaged/],
+      ['cut.db', /^The (backup|file) .*cut\.db is .*damaged/],
+      ['newer.db', /newer than this version of Forumbus \(it has 999-future\)/],
+      ['open.db', /open\.db is no backup but a database in use/],
+      ['notes.txt', /notes\.txt is no backup/],
+      ['other.db', /other\.db is no database of Forumbus/],
+      ['absent.db', /absent\.db cannot be read \(ENOENT\)/],
+    ];
+    const before = await readFile(file);
+    for (const [name, sentence] of expected) {
+      const refused = restore(named(name), file, { replace: true, now: 0 });
+      await expect(refused).rejects.toThrow(StartError);
+      await expect(refused).rejects.toThrow(sentence);
+    }
+    expect(await readFile(file)).toEqual(before);
+    expect(await namesIn(DATABASE_URL)).toEqual([basename(file)]);
+    expect(await refusal([backup], { DATABASE_URL: 'postgres://ana:secret@127.0.0.1:1/x' })).toMatch(
+      /PostgreSQL.*pg_restore.*OPERATIONS\.md/,
+    );
+  });
+});
