@@ -1,6 +1,6 @@
 import { closeSync, existsSync, openSync, renameSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { errorCode } from '../db/errors.ts';
+import { errorCode, isDamaged } from '../db/errors.ts';
 import { openSqliteReadOnly } from '../db/sqlite.ts';
 import { copySqlite } from '../db/sqlite-file.ts';
 import { StartError } from '../errors.ts';
@@ -29,7 +29,7 @@ export async function backUp(database: string, target: string): Promise<Verified
     return { ...verified, bytes };
   } catch (error) {
     removeDatabase(partial);
-    if (errorCode(error) === 'SQLITE_CORRUPT') throw new StartError(`The database file ${database} is damaged.`);
+    if (isDamaged(error)) throw new StartError(`The database file ${database} is damaged.`);
     throw writeError(target, error);
   }
 }

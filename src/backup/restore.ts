@@ -11,7 +11,7 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { toTimestamp } from '../clock.ts';
-import { errorCode } from '../db/errors.ts';
+import { errorCode, isDamaged } from '../db/errors.ts';
 import { COMPANIONS, lockSqlite, makeWhole, sqliteError } from '../db/sqlite-file.ts';
 import { StartError } from '../errors.ts';
 import { flush, removeDatabase, writeError } from './files.ts';
@@ -101,7 +101,7 @@ function putAside(database: string, now: number): string {
       makeWhole(database);
     } catch (error) {
       // Then it can be used by nobody as it is; somebody may still save something from it and its log.
-      if (!/^SQLITE_(CORRUPT|NOTADB|IOERR)/.test(errorCode(error) ?? '')) throw error;
+      if (!isDamaged(error)) throw error;
     }
   }
   const aside = `${database}.${toTimestamp(now).replaceAll(/[-:.]/g, '')}.replaced`;

@@ -1,6 +1,6 @@
 import { newUid, systemClock } from '../clock.ts';
 import type { ReadOnlyDatabase } from '../db/database.ts';
-import { errorCode } from '../db/errors.ts';
+import { isDamaged } from '../db/errors.ts';
 import { brokenReferences, sqliteFaults } from '../db/inspection.ts';
 import { openSqliteReadOnly } from '../db/sqlite.ts';
 import { StartError } from '../errors.ts';
@@ -38,8 +38,8 @@ export async function verify(path: string, name: string): Promise<Verified> {
     const events = createEvents({ db: backup, clock: systemClock, newUid, publish: async () => {} });
     return { sequence: await events.latest(backup.read), missing_migrations };
   } catch (error) {
-    if (!/^SQLITE_(CORRUPT|NOTADB|IOERR)/.test(errorCode(error) ?? '')) throw error;
-    throw new StartError(`The backup ${name} is damaged (${errorCode(error)}).`);
+    if (!isDamaged(error)) throw error;
+    throw new StartError(`The backup ${name} is damaged.`);
   } finally {
     await backup.close();
   }

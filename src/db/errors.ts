@@ -10,6 +10,11 @@ export function isRefusedCommit(error: unknown): boolean {
   return isAbortedTransactionError(error) || /^(SQLITE_CONSTRAINT|23|25P02)/.test(errorCode(error) ?? '');
 }
 
+/** Whether SQLite has found that a file is no sound database. */
+export function isDamaged(error: unknown): boolean {
+  return /^SQLITE_(CORRUPT|NOTADB)/.test(errorCode(error) ?? '');
+}
+
 // SQLite: busy for too long, a full or failing disk. PostgreSQL: connection lost (08), out of resources (53), shutting
 // down or terminated by us (57), a lock that did not come (55P03), a session ended while idle in a write (25P03).
 const UNAVAILABLE =

@@ -1,6 +1,6 @@
 import BetterSqlite from 'better-sqlite3';
 import { StartError } from '../errors.ts';
-import { errorCode } from './errors.ts';
+import { errorCode, isDamaged } from './errors.ts';
 
 /* A SQLite database as a file: locked for one process, copied while others write it, made whole. */
 
@@ -72,8 +72,6 @@ export function sqliteError(path: string, purpose: 'reading' | 'writing', error:
       return new StartError(`The database file ${path} is locked by another program.`);
     case 'SQLITE_NOTADB':
       return new StartError(`The file ${path} is not a SQLite database.`);
-    case 'SQLITE_CORRUPT':
-      return new StartError(`The database file ${path} is damaged.`);
     case 'SQLITE_CANTOPEN':
     case 'SQLITE_IOERR_READ':
     case 'SQLITE_READONLY':
@@ -85,6 +83,6 @@ export function sqliteError(path: string, purpose: 'reading' | 'writing', error:
     case 'EPERM':
       return new StartError(`The database file ${path} cannot be opened for ${purpose} (${errorCode(error)}).`);
     default:
-      return error;
+      return isDamaged(error) ? new StartError(`The database file ${path} is damaged.`) : error;
   }
 }

@@ -7,7 +7,7 @@ import { openReadOnly, sqliteFile } from '../db/open.ts';
 import { StartError } from '../errors.ts';
 import type { Logger } from '../logging.ts';
 import { createWatch } from '../outbox/watch.ts';
-import { checkDisk, checkPlace, checkServer, checkSqlite } from './engine.ts';
+import { checkPlace, checkServer, checkSqlite } from './engine.ts';
 import { type Finding, ok, problem } from './finding.ts';
 import { checkMessages } from './messages.ts';
 import { checkTokens } from './tokens.ts';
@@ -49,18 +49,22 @@ async function checkDatabase(config: Config, log: Logger): Promise<Finding[]> {
   } catch (error) {
     return [failed('database', error, 'Correct DATABASE_URL, or what it names.')];
   }
+  const findings: Finding[] = [];
   try {
-    const engine = file === undefined ? [await checkServer(db)] : [...(await checkSqlite(db, file)), checkDisk(file)];
+    findings.push(...(file === undefined ? [await checkServer(db)] : await checkSqlite(db, file)));
+    if (findings.some(({ check, level }) => check === 'integrity' && level !== 'ok')) return findings;
     const schema = await checkSchema(db);
+    findings.push(schema);
     // The other checks read tables that may not be there before the schema is up to date.
-    if (schema.level === 'problem') return [...engine, schema];
+    if (schema.level !== 'ok') return findings;
     const watch = createWatch({ db, clock: systemClock });
-    return [...engine, schema, ...(await checkMessages(watch, config)), ...(await checkTokens(db, config, Date.now()))];
+    findings.push(...(await checkMessages(watch, config)), ...(await checkTokens(db, config, Date.now())));
   } catch (error) {
-    return [failed('database', error, 'It broke while it was read: look at it, and run the doctor again.')];
+    findings.push(failed('database', error, 'It broke while it was read: look at it, and run the doctor again.'));
   } finally {
     await db.close();
   }
+  return findings;
 }
 
 async function checkSchema(db: ReadOnlyDatabase): Promise<Finding> {
@@ -76,5 +80,5 @@ async function checkSchema(db: ReadOnlyDatabase): Promise<Finding> {
 
 function failed(check: string, error: unknown, advice: string): Finding {
   if (error instanceof StartError) return problem(check, error.message, advice);
-  return problem(check, error instanceof Error ? error.message : String(error), advice);
+  return problem(check, `${error instanceof Error ? error.message : String(error)}.`, advice);
 }

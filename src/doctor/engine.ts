@@ -1,7 +1,7 @@
 import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { ReadOnlyDatabase } from '../db/database.ts';
-import { errorCode } from '../db/errors.ts';
+import { errorCode, isDamaged } from '../db/errors.ts';
 import { journalMode, serverVersion, sqliteFaults } from '../db/inspection.ts';
 import { type Finding, inBytes, ok, problem, warning } from './finding.ts';
 
@@ -31,7 +31,10 @@ export function checkPlace(file: string): Finding | undefined {
 export async function checkSqlite(db: ReadOnlyDatabase, file: string): Promise<Finding[]> {
   const { size } = statSync(file);
   const database = ok('database', `${file} (${inBytes(size)}) can be read and written.`);
-  return [database, await checkIntegrity(db), checkLog(file, await journalMode(db.read))];
+  const integrity = await checkIntegrity(db);
+  // A damaged file may not even say how it keeps its journal.
+  const log = integrity.level === 'ok' ? [checkLog(file, await journalMode(db.read))] : [];
+  return [database, integrity, ...log, checkDisk(file)];
 }
 
 async function checkIntegrity(db: ReadOnlyDatabase): Promise<Finding> {
@@ -42,7 +45,7 @@ async function checkIntegrity(db: ReadOnlyDatabase): Promise<Finding> {
       ? ok('integrity', 'quick_check finds nothing wrong.')
       : problem('integrity', `quick_check says: ${faults.slice(0, 3).join('; ')}.`, advice);
   } catch (error) {
-    if (errorCode(error) !== 'SQLITE_CORRUPT') throw error;
+    if (!isDamaged(error)) throw error;
     return problem('integrity', 'The file is damaged.', advice);
   }
 }
@@ -56,7 +59,7 @@ function checkLog(file: string, mode: string | undefined): Finding {
   return warning('log', finding, 'Another program has been reading for long: end it. A restart makes the log small.');
 }
 
-export function checkDisk(file: string): Finding {
+function checkDisk(file: string): Finding {
   const { bavail, bsize } = statfsSync(dirname(file));
   const free = bavail * bsize;
   const finding = `${inBytes(free)} are free beside the database.`;

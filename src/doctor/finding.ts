@@ -1,5 +1,5 @@
 /** `problem`: something does not work, or will not at the next start. `warning`: somebody should look at it some time. */
-export type Level = 'ok' | 'warning' | 'problem';
+type Level = 'ok' | 'warning' | 'problem';
 
 /** What one check has found. */
 export interface Finding {
