@@ -7,7 +7,7 @@ import { busRoutes, healthRoutes } from './bus/routes.ts';
 import { changeRoutes } from './changes/routes.ts';
 import { newUid } from './clock.ts';
 import { components } from './components.ts';
-import type { Config } from './config.ts';
+import { type Config, isLoopback } from './config.ts';
 import { controlRoutes } from './control/routes.ts';
 import { Refusal, StartError } from './errors.ts';
 import { eventRoutes } from './events/routes.ts';
@@ -94,10 +94,6 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
   });
   app.addHook('onClose', () => services.close());
   return app;
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }
 
 /** A caller's own request id is kept if it can stand in a header and a log line. */

@@ -135,6 +135,11 @@ interface EnvError {
   params?: { allowedValues?: string[] };
 }
 
+/** Whether only this machine reaches an address (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3). */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
 /** The settings as they may be logged: a password in `DATABASE_URL` is masked. */
 export function maskedConfig(config: Config): Config {
   return { ...config, DATABASE_URL: maskedUrl(config.DATABASE_URL) };

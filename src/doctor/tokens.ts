@@ -1,4 +1,4 @@
-import type { Config } from '../config.ts';
+import { type Config, isLoopback } from '../config.ts';
 import type { ReadOnlyDatabase } from '../db/database.ts';
 import { type Finding, inTime, ok, problem, warning } from './finding.ts';
 import { countTokens, firstToExpire } from './repository.ts';
@@ -11,8 +11,8 @@ export async function checkTokens(db: ReadOnlyDatabase, { HOST }: Config, now: n
   const { made, valid } = await countTokens(db.read, now);
   if (made === 0 && isLoopback(HOST)) return [ok('tokens', `There are none, and only this machine reaches ${HOST}.`)];
   if (made === 0) {
-    const finding = `There are none, and HOST is ${HOST}: whoever reaches it may do everything.`;
-    return [warning('tokens', finding, 'Make tokens, or listen behind a proxy that knows its callers.')];
+    const finding = `There are none, and HOST is ${HOST}: the service will not start.`;
+    return [problem('tokens', finding, "Make an admin's with npm run token.")];
   }
   if (valid === 0) {
     return [problem('tokens', `All ${made} have expired or been revoked: nobody gets in.`, 'Make a new one.')];
@@ -22,9 +22,4 @@ export async function checkTokens(db: ReadOnlyDatabase, { HOST }: Config, now: n
   return expiring.map(({ token_id, role, expires_at }) =>
     warning('tokens', `${token_id} (${role}) expires in ${inTime(expires_at - now)}.`, 'Make another in its place.'),
   );
-}
-
-/** Addresses that only this machine reaches (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3). */
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127(\.\d+){3}$/.test(host);
 }

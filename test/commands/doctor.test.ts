@@ -104,7 +104,7 @@ describe.each(engines)('the doctor beside a service, on %s', engine => {
     await migrate(DATABASE_URL);
     const open = { DATABASE_URL, HOST: '0.0.0.0' };
     expect(await of('tokens', { DATABASE_URL })).toEqual([found('ok', /only this machine/)]);
-    expect(await of('tokens', open)).toEqual([found('warning', /none, and HOST is 0\.0\.0\.0/)]);
+    expect(await of('tokens', open)).toEqual([found('problem', /none, and HOST is 0\.0\.0\.0/)]);
     const make = (id: string, expires: number | null, revoked: number | null) =>
       sqlBeside(
         DATABASE_URL,
