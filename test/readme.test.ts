@@ -85,6 +85,17 @@ describe('the README', () => {
   });
 });
 
+it('OPERATIONS.md names only npm scripts that exist, and links only to headings and files that exist', async () => {
+  const page = await readFile(join(root, 'OPERATIONS.md'), 'utf8');
+  const scripts = [...page.matchAll(/npm run (?:--silent )?([\w:-]+)/g)].map(([, name]) => name);
+  expect(Object.keys(packageJson.scripts)).toEqual(expect.arrayContaining(scripts));
+  const headings = [...page.matchAll(/^#+ (.+)$/gm)].map(([, title = '']) => title.toLowerCase().replaceAll(' ', '-'));
+  for (const [, file = '', anchor] of page.matchAll(/\]\(([\w.]*)#([\w-]+)\)/g)) {
+    if (file) expect(existsSync(join(root, file))).toBe(true);
+    else expect(headings).toContain(anchor);
+  }
+});
+
 it('.ci/run runs the commands that the README names', async () => {
   const script = await readFile(join(root, '.ci/run'), 'utf8');
   const commands = script.split('\n').filter(line => line.startsWith('npm '));

@@ -39,14 +39,13 @@ export async function restore(
 ): Promise<Restored> {
   refuseUnlessWhole(backup);
   const unlock = lock(database);
-  // A file of this name was left by a restore that died: nobody else writes it under the lock.
+  // A file of this name was left by a restore that died, since nobody else writes it under the lock: it is overwritten.
   const staged = `${database}.restoring`;
   try {
     const occupied = ['', ...COMPANIONS].some(suffix => existsSync(database + suffix));
     if (occupied && !replace) {
       throw new StartError(`There is a database at ${database}; --replace puts it aside and restores.`);
     }
-    removeDatabase(staged);
     copyFileSync(backup, staged);
     flush(staged);
     const verified = await verify(staged, backup);

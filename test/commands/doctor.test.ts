@@ -83,6 +83,7 @@ describe.each(engines)('the doctor beside a service, on %s', engine => {
 
     await publish('fatal');
     await service.exited;
+    expect(await of('leases', { ...env, LEASE_MS: '60000' })).toEqual([found('ok', /No lease/)]);
     const overdue = found('problem', /^Messages whose lease ended more than 1 seconds ago: 1\.$/);
     await vi.waitFor(async () => expect(await of('leases', env)).toEqual([overdue]), { timeout: 5000, interval: 100 });
     const forPrograms = await runCommand('doctor', ['--json'], env);

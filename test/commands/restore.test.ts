@@ -134,21 +134,29 @@ describe('a backup that is refused changes nothing', () => {
     const { backup, DATABASE_URL, file } = await oldAndNew();
     const folder = dirname(backup);
     const named = (name: string) => join(folder, name);
-    for (const name of ['damaged.db', 'cut.db', 'newer.db', 'open.db']) await copyFile(backup, named(name));
+    for (const name of ['damaged.db', 'cut.db', 'wrong.db', 'loose.db', 'newer.db', 'open.db'])
+      await copyFile(backup, named(name));
     await damage(named('damaged.db'));
     await writeFile(named('cut.db'), (await readFile(backup)).subarray(0, 100_000));
     await sqlBeside(
       `sqlite:${named('newer.db')}`,
       `insert into kysely_migration (name, timestamp) values ('999-future', '2030-01-01')`,
     );
+    const write = (name: string, statements: string) => new BetterSqlite(named(name)).exec(statements).close();
+    const wrong = `insert into topics (topic, paused) values ('x', 7)`;
+    write('wrong.db', `pragma ignore_check_constraints = on; ${wrong}`);
+    const loose = `insert into control_threads values ('r', 'a', 'none', 1, '[]', null, null, null, 'working', 1, 0, 0)`;
+    write('loose.db', `pragma foreign_keys = off; ${loose}`);
     await writeFile(named('open.db-wal'), 'a log');
     await writeFile(named('notes.txt'), 'no database '.repeat(100));
-    new BetterSqlite(named('other.db')).exec('create table other (x)').close();
+    write('other.db', 'create table other (x)');
 
     expect(await refusal([named('damaged.db'), '--replace'], { DATABASE_URL })).toMatch(/damaged\.db is damaged/);
     const expected: [string, RegExp][] = [
       ['damaged.db', /^The backup .*damaged\.db is damaged/],
       ['cut.db', /^The (backup|file) .*cut\.db is .*damaged/],
+      ['wrong.db', /wrong\.db is damaged: CHECK constraint failed in topics/],
+      ['loose.db', /loose\.db is damaged: 1 rows refer to rows that are missing/],
       ['newer.db', /newer than this version of Forumbus \(it has 999-future\)/],
       ['open.db', /open\.db is no backup but a database in use/],
       ['notes.txt', /notes\.txt is no backup/],
