@@ -16,6 +16,7 @@ export interface Verified {
 
 /**
  * Reads all of a backup and answers what it holds.
+ * @param path of a copy that nobody else uses
  * @param name what the operator calls it
  * @throws StartError if it is damaged, or not a Forumbus database, or one that a newer version has made
  */
@@ -47,7 +48,7 @@ export async function verify(path: string, name: string): Promise<Verified> {
 
 function opened(path: string, name: string): ReadOnlyDatabase {
   try {
-    return openSqliteReadOnly(path);
+    return openSqliteReadOnly(path, true);
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
     throw new StartError(`The file ${name} is no backup: it is damaged, or not a SQLite database.`);

@@ -98,14 +98,17 @@ function sqliteDatabase(
 
 /**
  * Opens the SQLite file to look only, beside the process that uses it. Nothing in it can be changed, and no lock is taken.
+ * @param own a file that nobody else knows of is opened as for writing: in others SQLite leaves CHECK constraints out of
+ *   its `integrity_check`
  * @throws StartError if there is no file, or it is not a database or cannot be read
  */
-export function openSqliteReadOnly(file: string): ReadOnlyDatabase {
+export function openSqliteReadOnly(file: string, own = false): ReadOnlyDatabase {
   const path = resolve(file);
   if (!existsSync(path)) throw new StartError(`There is no database at ${path}.`);
   let connection: BetterSqlite.Database | undefined;
   try {
-    connection = new BetterSqlite(path, READER);
+    connection = new BetterSqlite(path, { ...READER, readonly: !own });
+    connection.pragma('query_only = on');
     connection.pragma('schema_version');
   } catch (error) {
     connection?.close();

@@ -166,8 +166,8 @@ describe('a backup that is refused changes nothing', () => {
     const before = await readFile(file);
     for (const [name, sentence] of expected) {
       const refused = restore(named(name), file, { replace: true, now: 0 });
-      await expect(refused).rejects.toThrow(StartError);
-      await expect(refused).rejects.toThrow(sentence);
+      await expect(refused, name).rejects.toThrow(StartError);
+      await expect(refused, name).rejects.toThrow(sentence);
     }
     expect(await readFile(file)).toEqual(before);
     expect(await namesIn(DATABASE_URL)).toEqual([basename(file)]);
