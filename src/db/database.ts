@@ -20,6 +20,8 @@ export interface Tx extends Reader {
   readonly query: Transaction<Schema>;
   /** As in a statement, for `query`. */
   readonly leaseNow: Expression<number>;
+  /** Which trace the work belongs to (W3C Trace Context): stored with the messages that it publishes. Null if to none. */
+  readonly traceparent: string | null;
   /** Answers how many rows the statement has changed. */
   run<V>(statement: Statement<V, unknown>, values: V): Promise<number>;
   /** Runs an insert of one row and answers the number that the database gives to the row. */
@@ -53,9 +55,9 @@ export interface Database {
   snapshot<T>(work: (reader: Reader) => Promise<T>): Promise<T>;
   /**
    * Works that wait at the same time share a transaction (see group-commit.ts). One may be run twice, so all that it does
-   * is done through its `tx`, unless it is `alone`.
+   * is done through its `tx`, unless it is `alone`. Each keeps its own `traceparent`.
    */
-  write<T>(work: (tx: Tx) => Promise<T>, options?: { alone: boolean }): Promise<T>;
+  write<T>(work: (tx: Tx) => Promise<T>, options?: { alone?: boolean; traceparent?: string | null }): Promise<T>;
   /** Which processes that share this database are alive. */
   readonly presence: Presence;
   /** Tells the other processes, soon and without waiting, that something has been committed here. */
@@ -89,19 +91,23 @@ export interface Transacting {
 export function createWrite(
   transact: (inside: (transacting: Transacting) => Promise<void>) => Promise<void>,
 ): Database['write'] {
-  const commit = createGroupCommit<Tx>(inside => transact(transacting => inside(() => new Writing(transacting))));
-  return (work, { alone } = { alone: false }) => {
+  const commit = createGroupCommit<Writing>(inside => transact(transacting => inside(() => new Writing(transacting))));
+  return (work, { alone = false, traceparent = null } = {}) => {
     if (insideWrite.getStore()) throw new Error('A write inside a write would wait for itself.');
-    return commit(tx => insideWrite.run(true, work, tx), alone);
+    return commit(writing => {
+      writing.traceparent = traceparent;
+      return insideWrite.run(true, work, writing);
+    }, alone);
   };
 }
 
 /** The part of a transaction that belongs to one work. */
-class Writing implements Tx, Part<Tx> {
+class Writing implements Tx, Part<Writing> {
   readonly tx = this;
+  traceparent: string | null = null;
   readonly hooks: (() => void)[] = [];
-  readonly putOff: Part<Tx>['putOff'] = [];
-  readonly counted: Part<Tx>['counted'] = [];
+  readonly putOff: Part<Writing>['putOff'] = [];
+  readonly counted: Part<Writing>['counted'] = [];
   readonly #transacting: Transacting;
   readonly #sent: Promise<unknown>[] = [];
   #query: Transaction<Schema> | undefined;

@@ -75,8 +75,8 @@ export function createDeliveries(dependencies: Dependencies) {
   /** The message of one consumer among several. */
   function forConsumer({ message, row }: Delivery, consumer: string) {
     const { message_id, topic, message_key, max_attempts } = message;
-    const { payload, event_sequence } = row;
-    const content = { topic, message_key, payload, event_sequence, max_attempts, created_at: clock.now() };
+    const { payload, event_sequence, traceparent } = row;
+    const content = { topic, message_key, payload, event_sequence, traceparent, max_attempts, created_at: clock.now() };
     return { message_id: `${message_id}~${consumer}`, origin_id: message_id, consumer, ...content };
   }
 
@@ -143,8 +143,13 @@ export function createDeliveries(dependencies: Dependencies) {
     /**
      * Runs `effect` in the transaction that marks the message sent: both happen, or neither.
      * False, and the effect not begun, if the lease has been lost.
+     * @param traceparent of the effect; by default the message's own
      */
-    async settleWith(delivery: Delivery, effect: (tx: Tx) => Promise<Outcome & { kind: 'sent' }>): Promise<boolean> {
+    async settleWith(
+      delivery: Delivery,
+      effect: (tx: Tx) => Promise<Outcome & { kind: 'sent' }>,
+      traceparent = delivery.row.traceparent,
+    ): Promise<boolean> {
       const work = async (tx: Tx) => {
         const held = await settleIn(tx, delivery, { kind: 'sent' });
         if (!held) return false;
@@ -153,7 +158,7 @@ export function createDeliveries(dependencies: Dependencies) {
         return true;
       };
       // A handler is called once per attempt, and nobody shares the fate of what it does.
-      return db.write(work, { alone: true });
+      return db.write(work, { alone: true, traceparent });
     },
 
     /** Releases a topic that was paused. What one transaction cannot free of it is freed by the housekeeping of any worker. */

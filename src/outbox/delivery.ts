@@ -7,7 +7,15 @@ export type MessageRow = Row<'outbox'>;
 /** What a message is before it has a place in the outbox. Without `available_at` it is available at once. */
 export type NewMessageRow = Pick<
   MessageRow,
-  'message_id' | 'topic' | 'message_key' | 'payload' | 'event_sequence' | 'max_attempts' | 'consumer' | 'origin_id'
+  | 'message_id'
+  | 'topic'
+  | 'message_key'
+  | 'payload'
+  | 'event_sequence'
+  | 'max_attempts'
+  | 'consumer'
+  | 'origin_id'
+  | 'traceparent'
 > & { available_at?: number | undefined; created_at: number };
 
 /** Which claim a later write belongs to; it changes nothing once the row's token is another one. */

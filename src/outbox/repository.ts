@@ -12,7 +12,7 @@ export function insertSent(tx: Tx, rows: NewMessageRow[]): void {
 const sentMessage = ({ query, value, values }: Parts<NewMessageRow>) =>
   query.insertInto('outbox').values({
     ...values(['message_id', 'topic', 'message_key', 'payload', 'event_sequence', 'max_attempts', 'consumer']),
-    ...values(['origin_id', 'created_at']),
+    ...values(['origin_id', 'traceparent', 'created_at']),
     status: sql.lit('sent'),
     attempts: sql.lit(0),
     generation: sql.lit(1),

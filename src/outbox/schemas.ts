@@ -84,13 +84,20 @@ export const Attempt = Type.Object(
 export type Attempt = Static<typeof Attempt>;
 
 export const MessageDetail = Type.Object(
-  { ...message, attempt_history: Type.Array(Ref(Attempt), { description: 'The latest attempts, oldest first.' }) },
+  {
+    ...message,
+    traceparent: Nullable(
+      Type.String({ description: 'The trace that the message belongs to (W3C Trace Context): that of its request.' }),
+    ),
+    attempt_history: Type.Array(Ref(Attempt), { description: 'The latest attempts, oldest first.' }),
+  },
   {
     $id: 'MessageDetail',
     description: 'A row of the outbox with its latest attempts.',
     examples: [
       {
         ...messageExample,
+        traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
         attempt_history: [
           {
             attempt: 1,

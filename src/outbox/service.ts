@@ -77,14 +77,14 @@ export function createOutbox(dependencies: Dependencies) {
     }
     const content = { message_id: id, topic, message_key, payload: JSON.stringify(payload), event_sequence: null };
     const at = available_at === undefined ? undefined : Date.parse(available_at);
-    insertMessages(tx, [{ ...content, ...unhandled(), available_at: at }]);
+    insertMessages(tx, [{ ...content, ...unhandled(tx), available_at: at }]);
     tx.afterCommit(published);
     return { message: await view(tx, await required(tx, id)), created: true };
   }
 
   /** What all messages have in common when they are published. */
-  function unhandled() {
-    return { consumer: null, origin_id: null, max_attempts: maxAttempts, created_at: clock.now() };
+  function unhandled({ traceparent }: Tx) {
+    return { consumer: null, origin_id: null, max_attempts: maxAttempts, created_at: clock.now(), traceparent };
   }
 
   return {
@@ -97,7 +97,7 @@ export function createOutbox(dependencies: Dependencies) {
      * with that, unless their topic is held for somebody to come.
      */
     async enqueue(tx: Tx, messages: EventMessage[]): Promise<void> {
-      const common = { payload: null, ...unhandled() };
+      const common = { payload: null, ...unhandled(tx) };
       const rows = messages.map(message => ({ ...message, ...common }));
       const unwanted = rows.filter(({ topic }) => !isSubscribed(topic));
       const held = unwanted.length > 0 ? await pausedTopics(tx) : [];
@@ -112,7 +112,8 @@ export function createOutbox(dependencies: Dependencies) {
     /** @throws Refusal MESSAGE_NOT_FOUND */
     async get(messageId: string): Promise<MessageDetail> {
       const row = await required(db.read, messageId);
-      return { ...(await view(db.read, row)), attempt_history: JSON.parse(row.history) };
+      const { traceparent, history } = row;
+      return { ...(await view(db.read, row)), traceparent, attempt_history: JSON.parse(history) };
     },
 
     /** Oldest first. @throws Refusal INVALID_CURSOR */

@@ -110,6 +110,7 @@ function asTx(query: Transaction<Schema>, engine: Engine): Tx {
   return {
     query,
     leaseNow: sql<number>`cast(0 as bigint)`,
+    traceparent: null,
     ...reading(executor),
     run: async (statement, values) => executor.run(compile(statement as never), values as object),
     insert: async () => 0,

@@ -47,7 +47,7 @@ describe('the message of an event that nobody subscribes to', () => {
     for (const item of items) {
       expect(item).toMatchObject({ ...sentAt(item), consumer: null, generation: 1, last_error: null });
       const detail = (await service.send('GET', `/outbox/${item.message_id}`)).body;
-      expect(detail).toEqual({ ...item, attempt_history: [] });
+      expect(detail).toEqual({ ...item, traceparent: null, attempt_history: [] });
       expect(item.payload).toMatchObject({ sequence: expect.any(Number) });
     }
     const { by_status, by_topic, oldest_pending_at } = (await service.send('GET', '/outbox/stats')).body;
