@@ -1,4 +1,4 @@
-import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify';
+import { type FastifyBaseLogger, type FastifyInstance, fastify } from 'fastify';
 import packageJson from '../package.json' with { type: 'json' };
 import { useAccess } from './access/hook.ts';
 import { tokenRoutes } from './access/routes.ts';
@@ -17,6 +17,7 @@ import { useJson } from './http/json.ts';
 import { useOpenapi } from './http/openapi.ts';
 import { frameworkProblem, socketProblem, useProblems } from './http/problems.ts';
 import { useSerialization } from './http/serialization.ts';
+import { RequestLog, useTracing } from './http/tracing.ts';
 import { useValidation } from './http/validation.ts';
 import { createWriting } from './http/writing.ts';
 import type { Logger } from './logging.ts';
@@ -41,7 +42,7 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
   const app = fastify({
     loggerInstance: log as FastifyBaseLogger,
     genReqId: request => callersId(request.headers['x-request-id']) ?? newUid(),
-    logController: new LogController({ requestIdLogLabel: 'request_id' }),
+    logController: new RequestLog(services.tracing),
     // Two names of 200 characters, each of up to four percent-encoded bytes, are a valid path.
     routerOptions: { maxParamLength: 4000 },
     return503OnClosing: false,
@@ -52,6 +53,7 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
   });
   // And one that expects anything but 100-continue.
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
+  useTracing(app, services.tracing);
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id);
     if (request.headers.host === undefined && request.raw.httpVersion === '1.1') {

@@ -33,6 +33,7 @@ import { createCounts } from './stats/service.ts';
 import { createThreadLists } from './threads/lists.ts';
 import { createThreads } from './threads/service.ts';
 import { createTopics } from './topics/index.ts';
+import { createTracing } from './tracing.ts';
 
 /** What a test may put in the place of the world. */
 export interface Overrides {
@@ -134,9 +135,10 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     });
     const keptApart = new Set(await deliveries.consumersInLanes());
     const { settleWith } = deliveries;
+    const tracing = createTracing();
     const worker: Worker = new Worker({
       store: deliveries,
-      dispatch: createDispatcher({ registry, clock, random, log, settleWith, keptApart }),
+      dispatch: createDispatcher({ registry, clock, random, log, tracing, settleWith, keptApart }),
       clock,
       log,
       concurrency: config.WORKER_CONCURRENCY,
@@ -193,6 +195,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       /** Aborted when whoever waits or streams is to be let go. */
       ending: ending.signal,
       worker,
+      tracing,
 
       /** Makes this process known to the others and, unless it only serves HTTP, starts its worker. */
       async start(): Promise<void> {

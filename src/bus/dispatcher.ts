@@ -3,6 +3,7 @@ import type { Tx } from '../db/database.ts';
 import { EVENT_TOPICS } from '../events/envelope.ts';
 import type { Logger } from '../logging.ts';
 import type { Delivery, Outcome } from '../outbox/delivery.ts';
+import { passing, type TracePart, type Tracing, traceIdOf } from '../tracing.ts';
 import { backoffDelay } from './backoff.ts';
 import type { Cancellation } from './cancellation.ts';
 import { type Handler, type HandlerContext, PermanentError, RetryAt, Stopping } from './handler.ts';
@@ -13,8 +14,9 @@ interface Dependencies {
   clock: Clock;
   random: () => number;
   log: Logger;
+  tracing: Tracing | undefined;
   /** Runs the effect in the transaction that marks the delivery sent; false if the lease has been lost. */
-  settleWith: (delivery: Delivery, effect: (tx: Tx) => Promise<Sent>) => Promise<boolean>;
+  settleWith: (delivery: Delivery, effect: (tx: Tx) => Promise<Sent>, traceparent: string | null) => Promise<boolean>;
   /** Handlers with messages of their own that wait in lanes, from a time when their topics had several handlers. */
   keptApart: ReadonlySet<string>;
 }
@@ -27,7 +29,8 @@ export type Dispatched = Outcome | { kind: 'settled'; held: boolean };
 /** Hands a message to its handler and turns what that does into an outcome: at once if the handler is not asynchronous. */
 export type Dispatch = (delivery: Delivery, cancellation: Cancellation) => Dispatched | Promise<Dispatched>;
 
-export function createDispatcher({ registry, clock, random, log, settleWith, keptApart }: Dependencies): Dispatch {
+export function createDispatcher(dependencies: Dependencies): Dispatch {
+  const { registry, clock, random, log, tracing, settleWith, keptApart } = dependencies;
   return (delivery, cancellation) => {
     const { message, consumer } = delivery;
     const { topic } = message;
@@ -46,33 +49,41 @@ export function createDispatcher({ registry, clock, random, log, settleWith, kep
     if (consumer === null && (handlers.length > 1 || keptApart.has(handler.name))) {
       return { kind: 'routed', consumers: handlers.map(({ name }) => name) };
     }
-    if (handler.transactional) return runInTransaction(handler, delivery, cancellation);
+    const attempt = handler.transactional ? runInTransaction : run;
     try {
-      const ran = run(handler, delivery, cancellation);
+      const ran = traced(handler, delivery, trace => attempt(handler, delivery, cancellation, trace));
       return ran instanceof Promise ? ran.catch(error => failed(handler, delivery, error)) : ran;
     } catch (error) {
       return failed(handler, delivery, error);
     }
   };
 
+  function traced<T>({ name }: Handler, { message, row }: Delivery, attempt: (trace: TracePart) => T): T {
+    if (!tracing) return attempt(passing(row.traceparent));
+    const { message_id, topic } = message;
+    return tracing.process({ message_id, topic, handler: name }, row.traceparent, attempt);
+  }
+
   async function runInTransaction(
     handler: Handler,
     delivery: Delivery,
     cancellation: Cancellation,
+    trace: TracePart,
   ): Promise<Dispatched> {
-    try {
-      return {
-        kind: 'settled',
-        held: await settleWith(delivery, async tx => run(handler, delivery, cancellation, tx)),
-      };
-    } catch (error) {
-      return failed(handler, delivery, error);
-    }
+    const effect = async (tx: Tx) => run(handler, delivery, cancellation, trace, tx);
+    return { kind: 'settled', held: await settleWith(delivery, effect, trace.traceparent) };
   }
 
   /** Calls the handler, and waits for it if there is something to wait for. Throws, or rejects, what it throws. */
-  function run(handler: Handler, delivery: Delivery, cancellation: Cancellation, tx?: Tx): Sent | Promise<Sent> {
+  function run(
+    handler: Handler,
+    delivery: Delivery,
+    cancellation: Cancellation,
+    trace: TracePart,
+    tx?: Tx,
+  ): Sent | Promise<Sent> {
     const { message } = delivery;
+    const { traceparent } = trace;
     const { message_id, topic, attempts, generation } = message;
     const sent: Sent = { kind: 'sent' };
     const context: HandlerContext = {
@@ -80,10 +91,12 @@ export function createDispatcher({ registry, clock, random, log, settleWith, kep
         return cancellation.signal;
       },
       get log() {
-        return log.child({ message_id, topic, attempt: attempts, handler: handler.name });
+        const trace_id = traceparent === null ? {} : { trace_id: traceIdOf(traceparent) };
+        return log.child({ message_id, topic, attempt: attempts, handler: handler.name, ...trace_id });
       },
       attempt: attempts,
       idempotency_key: `${message_id}:${generation}`,
+      traceparent: traceparent ?? undefined,
       permanent: reason => new PermanentError(reason),
       retryAt: time => new RetryAt(time),
       record: result => {
@@ -92,7 +105,7 @@ export function createDispatcher({ registry, clock, random, log, settleWith, kep
       },
       ...(tx && { tx: tx.query }),
     };
-    const handling = handler.handle(message, context, tx);
+    const handling = trace.run(() => handler.handle(message, context, tx));
     return isThenable(handling) ? ended(handling, handler, cancellation).then(() => sent) : sent;
   }
 

@@ -14,6 +14,8 @@ export interface HandlerContext {
   attempt: number;
   /** The same at every attempt, another one after a replay: what a downstream service should deduplicate by. */
   idempotency_key: string;
+  /** Makes what the handler calls a part of the message's trace (W3C Trace Context); undefined if it belongs to none. */
+  traceparent: string | undefined;
   /** `throw context.permanent(reason)`: no retry can help, the message is dead. */
   permanent(reason: string): Error;
   /** `throw context.retryAt(time)`: again then, without using up an attempt. */

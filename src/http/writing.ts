@@ -4,6 +4,7 @@ import { Type } from 'typebox';
 import type { Database, Tx } from '../db/database.ts';
 import { etagOf } from './etags.ts';
 import { badHeader } from './problems.ts';
+import { writeInTrace } from './tracing.ts';
 
 /** What a write answers. */
 interface Answer {
@@ -55,8 +56,8 @@ export function createWriting({ db, keys }: { db: Database; keys: Keys }) {
   /** As {@link write}; the answer is not sent yet. */
   async function commit(request: FastifyRequest, reply: FastifyReply, work: (tx: Tx) => Promise<Answer>) {
     const repeatable = repeatableRequest(request);
-    if (!repeatable) return { answer: serialized(reply, await db.write(work)), replayed: false };
-    return db.write(tx => keys.once(tx, repeatable, async () => serialized(reply, await work(tx))));
+    if (!repeatable) return { answer: serialized(reply, await writeInTrace(db, request, work)), replayed: false };
+    return writeInTrace(db, request, tx => keys.once(tx, repeatable, async () => serialized(reply, await work(tx))));
   }
 
   // A handler may return a reply that it has sent, but Fastify's types want its answer to fit the schemas.

@@ -73,7 +73,9 @@ describe.each(engines)('commands on %s', engine => {
     onTestFinished(services.close);
     const { db, registry, deliveries, outbox } = services;
     const { settleWith } = deliveries;
-    const dispatch = createDispatcher({ registry, clock, random: Math.random, log, settleWith, keptApart: new Set() });
+    const random = Math.random;
+    const own = { registry, clock, random, log, tracing: undefined, settleWith, keptApart: new Set<string>() };
+    const dispatch = createDispatcher(own);
     const never = new Cancellation();
     const opened = async () => (await services.events.list({ event_type: 'forum.thread.opened' })).items.length;
 
