@@ -6,8 +6,8 @@ import { createInterface } from 'node:readline';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import packageJson from '../package.json' with { type: 'json' };
 import { settings } from '../src/config.ts';
-import { scratchFolder } from './helpers/engines.ts';
 import { forThisTest } from './helpers/process.ts';
+import { scratchFolder } from './helpers/scratch.ts';
 
 /*
  * There may be no Docker where the tests run, so they take the Dockerfile's own steps: copy what it copies, install as

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { ManualClock } from '../helpers/clock.ts';
-import { engines, type Scratch, scratchDatabase } from '../helpers/engines.ts';
+import { emptyDatabase, engines, type Scratch } from '../helpers/engines.ts';
 import { conversation, operator } from '../helpers/threads.ts';
 import { copyToFirstVersion } from '../helpers/versions.ts';
 
@@ -45,7 +45,7 @@ describe.each(engines)('a database of the first version on %s', engine => {
     await say('validation', 'begun', 'builder', { status: 'failed', done_criteria: 'Green' });
     await say('completion', 'begun', 'tester');
 
-    scratch = await scratchDatabase(engine);
+    scratch = await emptyDatabase(engine);
     await copyToFirstVersion(engine, source.url, scratch.url);
     upgraded = await startApp(engine, { database: scratch, overrides: { clock } });
   });

@@ -4,7 +4,7 @@ import { json } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import BetterSqlite from 'better-sqlite3';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { engines, scratchDatabase } from '../helpers/engines.ts';
+import { emptyDatabase, engines, scratchDatabase } from '../helpers/engines.ts';
 import { forThisTest, type ServiceProcess, send, startService } from '../helpers/process.ts';
 import { signal } from '../helpers/signals.ts';
 
@@ -14,7 +14,7 @@ const HELD_MS = 1000;
 
 describe.each(engines)('first signals of a new pair, all at once, on %s', engine => {
   it('open one control thread and are all stored', async () => {
-    const { url: DATABASE_URL } = await forThisTest(scratchDatabase(engine));
+    const { url: DATABASE_URL } = await forThisTest(emptyDatabase(engine));
     // Processes that start together on an empty PostgreSQL also have to agree on who migrates it.
     const services = await Promise.all(
       Array.from({ length: engine === 'postgres' ? 2 : 1 }, () => startService({ DATABASE_URL })),

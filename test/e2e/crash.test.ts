@@ -4,10 +4,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
 import type { Engine } from '../../src/db/database.ts';
 import type { Answer } from '../helpers/app.ts';
-import { engines, scratchDatabase, scratchFolder } from '../helpers/engines.ts';
+import { emptyDatabase, engines } from '../helpers/engines.ts';
 import { handlersFolder } from '../helpers/handlers.ts';
 import { allItems } from '../helpers/pages.ts';
 import { forThisTest, type ServiceProcess, send, spawnService, startService } from '../helpers/process.ts';
+import { scratchFolder } from '../helpers/scratch.ts';
 import { signal } from '../helpers/signals.ts';
 
 const KILLS = 8;
@@ -43,7 +44,7 @@ describe('kill -9 under load', () => {
     const random = seeded(seed);
     const { path } = await forThisTest(scratchFolder());
     const env = {
-      DATABASE_URL: (await forThisTest(scratchDatabase(engine))).url,
+      DATABASE_URL: (await forThisTest(emptyDatabase(engine))).url,
       HANDLERS_DIR: await handlersFolder({ 'noting.mjs': noting }),
       NOTES: join(path, 'notes'),
       // On SQLite the successor takes the rows back at once; nothing there may have to wait for a lease to run out.

@@ -3,16 +3,17 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import packageJson from '../../package.json' with { type: 'json' };
-import { engines, scratchDatabase, scratchFolder } from '../helpers/engines.ts';
+import { emptyDatabase, engines } from '../helpers/engines.ts';
 import { handlersFolder } from '../helpers/handlers.ts';
 import { freePort } from '../helpers/ports.ts';
 import { forThisTest, spawnService, startService } from '../helpers/process.ts';
+import { scratchFolder } from '../helpers/scratch.ts';
 import { signal } from '../helpers/signals.ts';
 import { sqlBeside } from '../helpers/sql.ts';
 
 const FATAL = 60;
 const folder = async () => (await forThisTest(scratchFolder())).path;
-const database = async (engine: 'sqlite' | 'postgres') => (await forThisTest(scratchDatabase(engine))).url;
+const database = async (engine: 'sqlite' | 'postgres') => (await forThisTest(emptyDatabase(engine))).url;
 
 /** Starts a service that must refuse to start, and answers its one sentence. */
 async function refusal(env: Record<string, string>, file = 'main.ts'): Promise<string> {

@@ -5,8 +5,8 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { onTestFinished } from 'vitest';
-import { scratchFolder } from './engines.ts';
 import { forThisTest } from './process.ts';
+import { scratchFolder } from './scratch.ts';
 
 /** A call that a handler made from inside the service; the handler waits for the answer. */
 export interface Call {

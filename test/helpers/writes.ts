@@ -35,7 +35,6 @@ export interface Opened {
 export async function openScratch(engine: Engine): Promise<Opened> {
   const scratch = await scratchDatabase(engine);
   const db = await openDatabase(scratch.url, pino({ level: 'silent' }));
-  await db.migrate();
   const beside = engine === 'sqlite' ? besideSqlite(scratch.url) : besidePostgres(scratch.url);
   const drop = async () => {
     await beside.close();

@@ -142,7 +142,6 @@ describe.each(engines)('the outbox on %s', engine => {
   beforeAll(async () => {
     scratch = await scratchDatabase(engine);
     db = await openDatabase(scratch.url, pino({ level: 'silent' }), clock);
-    await db.migrate();
   });
   afterAll(async () => {
     await db.close();

@@ -22,7 +22,6 @@ describe.each(engines)('a search through very many texts on %s', engine => {
   beforeAll(async () => {
     scratch = await scratchDatabase(engine);
     db = await openDatabase(scratch.url, pino({ level: 'silent' }));
-    await db.migrate();
     search = createSearch({ db });
     await db.write(async tx => {
       for (let number = 1; number <= THREADS; number += 1) {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { startApp, type TestApp } from '../helpers/app.ts';
-import { type Scratch, scratchDatabase } from '../helpers/engines.ts';
+import { emptyDatabase, type Scratch } from '../helpers/engines.ts';
 import { forThisTest } from '../helpers/process.ts';
 import { sqlBeside } from '../helpers/sql.ts';
 import { conversation } from '../helpers/threads.ts';
@@ -63,7 +63,7 @@ describe('a SQLite file of the version that kept all beginnings of words', () =>
     await signal('guidance_answer', { answer: 'Europe.' });
     await signal('completion', { summary: 'Moved everything' });
     await signal('validation', { done_criteria: 'Green' });
-    scratch = await scratchDatabase('sqlite');
+    scratch = await emptyDatabase('sqlite');
     await copyToFirstVersion('sqlite', source.url, scratch.url);
     await migrateTo(BEFORE, 'sqlite', scratch.url);
     expect(await tables(scratch.url)).toEqual(Array(3).fill(expect.stringContaining('prefix')));
@@ -114,7 +114,7 @@ describe('a SQLite file of the version that kept all beginnings of words', () =>
   });
 
   it('may be empty', async () => {
-    const database = await forThisTest(scratchDatabase('sqlite'));
+    const database = await forThisTest(emptyDatabase('sqlite'));
     await migrateTo(BEFORE, 'sqlite', database.url);
     const service = await startApp('sqlite', { database });
     onTestFinished(service.close);
