@@ -47,14 +47,7 @@ function begun(tracing: Tracing, request: FastifyRequest, reply: FastifyReply, t
 export function useTracing(app: FastifyInstance, tracing: Tracing | undefined): void {
   app.decorateRequest('trace', null);
   if (!tracing) return;
-  app.addHook('onRequest', (request, _reply, done) => run(request, done));
-  // A body arrives by events of the socket, which know nothing of the request.
-  app.addHook('preValidation', (request, _reply, done) => run(request, done));
-}
-
-function run({ trace }: FastifyRequest, work: () => void): void {
-  if (trace) trace.run(work);
-  else work();
+  app.addHook('onRequest', ({ trace }, _reply, done) => (trace ? trace.run(done) : done()));
 }
 
 /** Writes as a part of the request's trace: what the write publishes is stored with it. */

@@ -1,4 +1,6 @@
 import { once } from 'node:events';
+import { request as httpRequest } from 'node:http';
+import { json } from 'node:stream/consumers';
 import { context, SpanStatusCode, trace } from '@opentelemetry/api';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
@@ -36,6 +38,12 @@ describe('with an SDK', () => {
   const made = new Map<string, string | undefined>();
   let failing = false;
 
+  const makeUid = () => {
+    if (failing) throw new Error('out of ids');
+    const id = newUid();
+    made.set(id, activeSpan());
+    return id;
+  };
   const publish = async (body: object, headers: Record<string, string> = {}) => {
     const json = { 'content-type': 'application/json', ...headers };
     const answer = await fetch(`${address}/outbox`, { method: 'POST', body: JSON.stringify(body), headers: json });
@@ -75,12 +83,6 @@ describe('with an SDK', () => {
       ),
       handler('forum.integration.later', async () => Promise.reject('not later'), { name: 'later' }),
     ];
-    const uid = () => {
-      if (failing) throw new Error('out of ids');
-      const id = newUid();
-      made.set(id, activeSpan());
-      return id;
-    };
     const config = {
       ROLE: 'all',
       MAX_ATTEMPTS: '2',
@@ -88,7 +90,7 @@ describe('with an SDK', () => {
       BACKOFF_CAP_MS: '1',
       POLL_INTERVAL_MS: '10',
     };
-    service = await startApp('sqlite', { config, overrides: { handlers, newUid: uid, random: () => 0 } });
+    service = await startApp('sqlite', { config, overrides: { handlers, newUid: makeUid, random: () => 0 } });
     address = await service.app.listen({ host: '127.0.0.1', port: 0 });
   });
   afterAll(async () => {
@@ -274,6 +276,39 @@ describe('with an SDK', () => {
     expect(await stored(untraced)).toBeNull();
     await expect.poll(() => handled.has(untraced), { interval: 5 }).toBe(true);
     expect(handled.get(untraced)?.traceparent).toBeUndefined();
+  });
+
+  it('a message without a trace begins one of its own, whoever has it handled', async () => {
+    const handlers = [handler(CHAT, () => {})];
+    const leases: (string | undefined)[] = [];
+    const noted = () => {
+      leases.push(activeSpan());
+      return newUid();
+    };
+    const idle = await startApp('sqlite', { overrides: { handlers, newUid: noted } });
+    onTestFinished(idle.close);
+    const origin = await idle.app.listen({ host: '127.0.0.1', port: 0 });
+    recording = 'none';
+    await idle.send('POST', '/outbox', { topic: CHAT, payload: null });
+    recording = 'all';
+    leases.length = 0;
+    // The body comes when the request has begun.
+    const arrived = once(idle.app.server, 'request');
+    const asking = httpRequest(`${origin}/bus/process`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+    });
+    asking.flushHeaders();
+    await arrived;
+    asking.end('{"limit":5}');
+    const [answer] = await once(asking, 'response');
+    expect(await json(answer)).toMatchObject({ claimed: 1, sent: 1 });
+    const request = await only('POST /bus/process');
+    const handling = await only(`process ${CHAT}`);
+    expect(handling.parent).toBeUndefined();
+    expect(handling.trace_id).not.toBe(request.trace_id);
+    // The request has gone on in its span after its body had arrived.
+    expect(leases).toEqual([request.span_id]);
   });
 
   it('a handler that is not asynchronous has been handled at once', async () => {
