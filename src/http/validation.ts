@@ -57,6 +57,8 @@ function createAjv(components: TSchema[], coerce: boolean): Ajv {
   const ajv = new Ajv({
     allErrors: true,
     coerceTypes: coerce,
+    // Otherwise text that is coerced to Infinity (1e400) would pass every maximum.
+    strictNumbers: !coerce,
     useDefaults: coerce,
     discriminator: true,
     strict: true,

@@ -34,6 +34,17 @@ describe('a problem document', () => {
     expect(answer.body.request_id).toBe(answer.headers['x-request-id']);
   });
 
+  it('refuses text that is too large for a number, whatever the parameter', async () => {
+    for (const url of [
+      '/events?after=1e400',
+      '/events?limit=1e400',
+      '/threads?limit=-1e400',
+      '/questions/q-1?wait=1e400',
+    ]) {
+      expectProblem(await inject({ method: 'GET', url }), 'VALIDATION_FAILED');
+    }
+  });
+
   it('accepts JSON with a charset, and a body just below the limit', async () => {
     const headers = { 'content-type': 'Application/JSON; charset=UTF-8' };
     const around = JSON.stringify(signal('completion', { summary: '' })).length;

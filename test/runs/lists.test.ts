@@ -68,7 +68,16 @@ describe.each(engines)('the list of runs on %s', engine => {
   });
 
   it('refuses a query that it does not know, and cursors that are not its own', async () => {
-    for (const query of ['status=open', 'status=', 'ticket=%20', 'title=Move', 'limit=0', 'limit=201', 'limit=x']) {
+    for (const query of [
+      'status=open',
+      'status=',
+      'ticket=%20',
+      'title=Move',
+      'limit=0',
+      'limit=201',
+      'limit=x',
+      'limit=1e400',
+    ]) {
       expectProblem(await service.send('GET', `/runs?${query}`), 'VALIDATION_FAILED');
     }
     for (const agent of ['a', 'b']) await runOf(agent).signal('completion', agent);
