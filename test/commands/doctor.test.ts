@@ -5,11 +5,12 @@ import { describe, expect, it, vi } from 'vitest';
 import { diagnose } from '../../src/doctor/diagnose.ts';
 import type { Finding } from '../../src/doctor/finding.ts';
 import { dump } from '../helpers/database.ts';
-import { engines, scratchDatabase, scratchFolder } from '../helpers/engines.ts';
+import { emptyDatabase, engines, scratchDatabase } from '../helpers/engines.ts';
 import { damage, fileOf, migrate, migrated } from '../helpers/files.ts';
 import { handlersFolder } from '../helpers/handlers.ts';
 import { freePort } from '../helpers/ports.ts';
 import { forThisTest, runCommand, startService } from '../helpers/process.ts';
+import { scratchFolder } from '../helpers/scratch.ts';
 import { makeReadOnly, smallDisk } from '../helpers/small-disk.ts';
 import { sqlBeside } from '../helpers/sql.ts';
 
@@ -139,7 +140,7 @@ describe('the doctor, about what a start would refuse', () => {
   });
 
   it('says that there is no database yet, without making one', async () => {
-    const { url: DATABASE_URL } = await forThisTest(scratchDatabase('sqlite'));
+    const { url: DATABASE_URL } = await forThisTest(emptyDatabase('sqlite'));
     expect(await of('database', { DATABASE_URL })).toEqual([found('warning', /There is no database at/)]);
     const command = await runCommand('doctor', [], { DATABASE_URL });
     expect(command.code, command.output).toBe(0);

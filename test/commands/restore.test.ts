@@ -5,9 +5,9 @@ import BetterSqlite from 'better-sqlite3';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { restore } from '../../src/backup/restore.ts';
 import { StartError } from '../../src/errors.ts';
-import { scratchFolder } from '../helpers/engines.ts';
 import { damage, fileOf, migrated, refusalOf } from '../helpers/files.ts';
 import { forThisTest, runCommand, spawnService, startService } from '../helpers/process.ts';
+import { scratchFolder } from '../helpers/scratch.ts';
 import { signal } from '../helpers/signals.ts';
 import { sqlBeside } from '../helpers/sql.ts';
 

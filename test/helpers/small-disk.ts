@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { onTestFinished } from 'vitest';
-import { scratchFolder } from './engines.ts';
+import { scratchFolder } from './scratch.ts';
 
 /**
  * A file system of its own in memory, for this test. Undefined, and a line that says why, where this user cannot mount one.
