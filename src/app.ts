@@ -21,6 +21,9 @@ import { RequestLog, useTracing } from './http/tracing.ts';
 import { useValidation } from './http/validation.ts';
 import { createWriting } from './http/writing.ts';
 import type { Logger } from './logging.ts';
+import { useRequestMetrics } from './metrics/requests.ts';
+import { metricsRoutes } from './metrics/routes.ts';
+import { createScrape } from './metrics/scrape.ts';
 import { outboxRoutes } from './outbox/routes.ts';
 import { questionRoutes } from './questions/routes.ts';
 import { runRoutes } from './runs/routes.ts';
@@ -39,6 +42,8 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
         '`npm run token -- create --role admin --actor operator:<your name>`, or listen on 127.0.0.1.',
     );
   }
+  const { metrics } = services;
+  const { version } = packageJson;
   const app = fastify({
     loggerInstance: log as FastifyBaseLogger,
     genReqId: request => callersId(request.headers['x-request-id']) ?? newUid(),
@@ -46,8 +51,8 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
     // Two names of 200 characters, each of up to four percent-encoded bytes, are a valid path.
     routerOptions: { maxParamLength: 4000 },
     return503OnClosing: false,
-    frameworkErrors: frameworkProblem,
-    clientErrorHandler: socketProblem(log),
+    frameworkErrors: frameworkProblem(metrics.rejected),
+    clientErrorHandler: socketProblem(log, metrics.rejected),
     // Node would answer a request without a Host header itself, without a body.
     http: { requireHostHeader: false },
   });
@@ -61,7 +66,8 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
     }
   });
 
-  useProblems(app);
+  useProblems(app, metrics.rejected);
+  useRequestMetrics(app, metrics.instruments);
   useJson(app);
   useValidation(app, components);
   useSerialization(app, components);
@@ -69,7 +75,7 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
   const drain = useDrain(app, config.SHUTDOWN_GRACE_MS);
   const origins = config.CORS_ORIGINS === '' ? [] : config.CORS_ORIGINS.split(',');
   useAccess(app, { access: services.access, isOpen: () => services.watch.isOpen, origins });
-  await useOpenapi(app, components, packageJson.version);
+  await useOpenapi(app, components, version);
 
   const writing = createWriting(services);
   if (config.ROLE !== 'worker') {
@@ -80,12 +86,14 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
     await app.register(runRoutes(services.runs, services.runWaiters, services.watch, writing));
     await app.register(statsRoutes(services.counts, services.questions));
     await app.register(eventRoutes(services.events));
-    await app.register(changeRoutes(services));
+    await app.register(changeRoutes({ ...services, readers: metrics.streams }));
     await app.register(outboxRoutes(services.outbox, writing));
     await app.register(busRoutes(services, writing));
     await app.register(tokenRoutes(services.access, writing));
   }
-  await app.register(healthRoutes(createHealth({ ...services, drain }), drain));
+  const health = createHealth({ ...services, drain });
+  await app.register(healthRoutes(health, drain));
+  await app.register(metricsRoutes(createScrape({ ...services, ...metrics, version, health, drain })));
 
   app.addHook('onReady', () => services.start());
   // The worker ends beside the requests that are in flight, so that both have the whole of the grace.

@@ -46,7 +46,7 @@ const ConfigSchema = Type.Object({
   }),
   ROLE: Type.Enum(['all', 'http', 'worker'], {
     default: 'all',
-    description: '`http` does not dispatch; `worker` serves health only.',
+    description: '`http` does not dispatch; `worker` serves health and metrics only.',
   }),
   POLL_INTERVAL_MS: Type.Integer({
     default: 500,

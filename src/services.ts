@@ -20,6 +20,10 @@ import { createEvents } from './events/service.ts';
 import { bodyValidator } from './http/validation.ts';
 import { createIdempotencyKeys } from './idempotency/service.ts';
 import type { Logger } from './logging.ts';
+import { createDeliveryMetrics } from './metrics/deliveries.ts';
+import { createMetrics } from './metrics/metrics.ts';
+import { watchEventLoop } from './metrics/process.ts';
+import { createTopicLabels } from './metrics/topics.ts';
 import { createDeliveries } from './outbox/deliveries.ts';
 import { createOutbox, type Outbox } from './outbox/service.ts';
 import { createQuestions, type Questions } from './questions/service.ts';
@@ -52,7 +56,8 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
   const uid = overrides.newUid ?? newUid;
   const policy = defaultPolicy(config);
   const loaded = config.HANDLERS_DIR ? await loadHandlers(config.HANDLERS_DIR, policy) : [];
-  const db = await openDatabase(config.DATABASE_URL, log, overrides.clock);
+  const metrics = createMetrics();
+  const db = await openDatabase(config.DATABASE_URL, log, overrides.clock, metrics.database);
   try {
     const migrated = await db.migrate();
     if (migrated.length > 0) log.info({ migrations: migrated }, 'database migrated');
@@ -100,7 +105,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const control = createControl({ db, clock, events, threads });
     const questions: Questions = createQuestions({ db, clock, events, control });
     const selfValidation = config.SELF_VALIDATION === 'allow';
-    const signals = createSignals({ db, events, control, questions, selfValidation });
+    const signals = createSignals({ db, events, control, questions, selfValidation, stored: metrics.stored });
     const keys = createIdempotencyKeys({ db, clock });
     const runs = createRuns({ db, events, threads, control, questions });
 
@@ -134,11 +139,13 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       wake,
     });
     const keptApart = new Set(await deliveries.consumersInLanes());
+    const topics = createTopicLabels(registry.handlers);
+    const watched = createDeliveryMetrics(metrics.instruments, topics, clock);
     const { settleWith } = deliveries;
     const tracing = createTracing();
     const worker: Worker = new Worker({
-      store: deliveries,
-      dispatch: createDispatcher({ registry, clock, random, log, tracing, settleWith, keptApart }),
+      store: watched.counting(deliveries),
+      dispatch: watched.timing(createDispatcher({ registry, clock, random, log, tracing, settleWith, keptApart })),
       clock,
       log,
       concurrency: config.WORKER_CONCURRENCY,
@@ -150,6 +157,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       const { count, again } = await deliveries.takeBack();
       if (count === 0) return;
       log.warn({ count }, 'took back the messages of a process that has died');
+      watched.takenBack(count);
       // Handled side by side, all of them would use up their attempts with the one that ends the process every time.
       if (again) worker.beCareful(count);
     };
@@ -165,6 +173,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       log,
     );
 
+    const unwatch = watchEventLoop(metrics.instruments);
     let stopped: Promise<unknown> | undefined;
     /** Claims nothing more and lets handlers end, or gives their leases back. */
     const stop = () => {
@@ -178,6 +187,8 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       access,
       watch,
       registry,
+      metrics,
+      topics,
       events,
       outbox,
       deliveries,
@@ -207,6 +218,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         // First of all, or the worker would claim what a killed predecessor had as if nothing had happened.
         await takeBack();
         if (config.ROLE === 'http') return;
+        watched.started();
         worker.start();
         housekeeping.start();
       },
@@ -221,6 +233,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       async close(): Promise<void> {
         ending.abort();
         watch.stop();
+        unwatch();
         await Promise.all([stop(), feed.close()]);
         await db.close();
       },

@@ -26,6 +26,7 @@ const arrows: Record<string, string[]> = {
   backup: ['db', 'events'],
   doctor: ['db', 'outbox', 'bus'],
   commands: ['db', 'http', 'access', 'backup', 'doctor'],
+  metrics: ['db', 'http', 'events', 'signals', 'outbox', 'bus'],
 };
 
 /** Files at the top of src that put everything together. */
@@ -99,6 +100,11 @@ describe('the direction of dependencies', () => {
       imports.filter(({ from, to, typeOnly }) => !typeOnly && library.test(to) && !allowed.test(from));
     expect(outside(/^(kysely|pg|better-sqlite3)\b/, /^(migrations|src\/db)\/|repository\.ts$/)).toEqual([]);
     expect(outside(/^@?fastify\b/, /^src\/(http\/|app\.ts)|\/routes\.ts$/)).toEqual([]);
+  });
+
+  it('keeps the metrics library in one folder', () => {
+    const users = imports.filter(({ from, to }) => to === 'prom-client' && folderOf(from) !== 'metrics');
+    expect(users).toEqual([]);
   });
 
   it('keeps the worker free of HTTP, SQL and topics', () => {

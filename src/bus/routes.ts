@@ -6,6 +6,7 @@ import { Ref } from '../http/schemas.ts';
 import { IdempotentHeaders, type Writing } from '../http/writing.ts';
 import type { Deliveries } from '../outbox/deliveries.ts';
 import type { Outbox } from '../outbox/service.ts';
+import type { HealthCheck } from './health.ts';
 import type { HandlerRegistry } from './registry.ts';
 import { Health, PassResult, Probe, ProcessRequest, TopicParams, TopicState, Topics } from './schemas.ts';
 import type { Worker } from './worker.ts';
@@ -102,7 +103,7 @@ export function busRoutes(
 }
 
 /** What probes ask; also served by a process that only works. */
-export function healthRoutes(health: () => Promise<Health>, drain: Drain): FastifyPluginAsyncTypebox {
+export function healthRoutes(health: HealthCheck, drain: Drain): FastifyPluginAsyncTypebox {
   const config = { whileDraining: true };
   return async app => {
     app.get(
@@ -118,7 +119,7 @@ export function healthRoutes(health: () => Promise<Health>, drain: Drain): Fasti
         },
       },
       async (_request, reply) => {
-        const answer = await health();
+        const answer = await health.check();
         return reply.code(answer.status === 'down' ? 503 : 200).send(answer);
       },
     );
@@ -152,7 +153,7 @@ export function healthRoutes(health: () => Promise<Health>, drain: Drain): Fasti
       },
       async () => {
         if (drain.draining) throw new Refusal('SERVICE_UNAVAILABLE', 'The service is shutting down.');
-        const { status } = await health();
+        const { status } = await health.check();
         if (status === 'down') throw new Refusal('SERVICE_UNAVAILABLE', 'The database cannot be used just now.');
         return { status: 'ok' as const };
       },

@@ -7,7 +7,7 @@ import type { Events } from '../events/service.ts';
 import { badHeader, problems } from '../http/problems.ts';
 import type { ChangeFeed } from './feed.ts';
 import { StreamHeaders, StreamQuery } from './schemas.ts';
-import { eventStream } from './stream.ts';
+import { eventStream, type Readers } from './stream.ts';
 
 interface Dependencies {
   feed: ChangeFeed;
@@ -15,12 +15,13 @@ interface Dependencies {
   watch: TokenWatch;
   /** Aborted when the service stops. */
   ending: AbortSignal;
+  readers: Readers;
 }
 
 const EXAMPLE =
   'id: 2\nevent: forum.control.signal\ndata: {"event_id":"evt_019a3f6e2b7c7d0f8a4c1f2e3d4c5b6a","sequence":2}\n\n';
 
-export function changeRoutes({ feed, events, watch, ending }: Dependencies): FastifyPluginAsyncTypebox {
+export function changeRoutes({ feed, events, watch, ending, readers }: Dependencies): FastifyPluginAsyncTypebox {
   return async app => {
     app.get(
       '/events/stream',
@@ -46,7 +47,7 @@ export function changeRoutes({ feed, events, watch, ending }: Dependencies): Fas
         const { after = 0, ...filter } = request.caller.inRun(request.query);
         const from = lastEventId(request.headers['last-event-id']) ?? after;
         const signal = AbortSignal.any([watch.enter('stream', request, reply), ending]);
-        const frames = eventStream({ feed, events, filter, after: from, signal });
+        const frames = eventStream({ feed, events, readers, filter, after: from, signal });
         reply.header('content-type', 'text/event-stream; charset=utf-8').header('cache-control', 'no-store');
         void (reply as FastifyReply).send(Readable.from(frames, { highWaterMark: 1 }));
         return reply;

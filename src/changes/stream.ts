@@ -14,9 +14,16 @@ interface StreamFilter {
   event_type?: string | undefined;
 }
 
+/** Goes up and down with the readers. */
+export interface Readers {
+  inc(): void;
+  dec(): void;
+}
+
 interface Stream {
   feed: ChangeFeed;
   events: Events;
+  readers: Readers;
   filter: StreamFilter;
   /** The sequence after which it begins. */
   after: number;
@@ -28,12 +35,13 @@ interface Stream {
  * The log from a sequence on, as server-sent events (WHATWG HTML, 9.2), for as long as there is a reader. Who keeps up is
  * served from what the feed has read for everybody, who is behind from the table: nothing is queued per reader.
  */
-export async function* eventStream({ feed, events, filter, after, signal }: Stream): AsyncGenerator<string> {
+export async function* eventStream({ feed, events, readers, filter, after, signal }: Stream): AsyncGenerator<string> {
   let position = after;
   let limit = READ_AT_ONCE.first;
   let sentAt = performance.now();
   const bell = createBell(signal);
   const unfollow = await feed.follow(bell.ring);
+  readers.inc();
   try {
     yield 'retry: 1000\n\n';
     while (!signal.aborted) {
@@ -58,6 +66,7 @@ export async function* eventStream({ feed, events, filter, after, signal }: Stre
     }
   } finally {
     unfollow();
+    readers.dec();
   }
 }
 

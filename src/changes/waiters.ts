@@ -49,6 +49,11 @@ export class Waiters<T> {
     });
   }
 
+  /** How many wait. */
+  get size(): number {
+    return [...this.#groups.values()].reduce((sum, { waiting }) => sum + waiting.size, 0);
+  }
+
   /** The resource as soon as it is news, or as it is when the time is over, the service stops or nobody waits any more. */
   async wait(id: string, { isNews, timeoutMs, signal }: Wait<T>): Promise<T> {
     const { feed, read, ending } = this.#deps;

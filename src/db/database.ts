@@ -1,9 +1,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
-import type { Expression, Kysely, KyselyPlugin, RootOperationNode, Transaction } from 'kysely';
-import { createGroupCommit, type Part } from './group-commit.ts';
+import type { Expression, Kysely, KyselyPlugin, QueryId, RootOperationNode, Transaction } from 'kysely';
+import { createGroupCommit, type Part, type WriteTimings } from './group-commit.ts';
 import type { Presence } from './presence.ts';
 import type { Schema } from './schema.ts';
-import type { Compiled, Executor, Statement } from './statement.ts';
+import type { Compiled, Executor, ReadTimings, Statement } from './statement.ts';
 
 export type Engine = 'sqlite' | 'postgres';
 
@@ -77,6 +77,12 @@ export interface ReadOnlyDatabase extends Pick<Database, 'engine' | 'read' | 'mi
   unknownMigrations(): Promise<string[]>;
 }
 
+/** Told how long the database takes, as it happens. */
+export type Timings = WriteTimings & ReadTimings;
+
+/** For who does not want to know. */
+export const untimed: Timings = { waited() {}, committed() {}, read() {} };
+
 /** True inside `Database.write`; what runs there may only use its `tx`. */
 const insideWrite = new AsyncLocalStorage<true>();
 
@@ -90,8 +96,11 @@ export interface Transacting {
 /** The write door over an engine's transactions. */
 export function createWrite(
   transact: (inside: (transacting: Transacting) => Promise<void>) => Promise<void>,
+  timings: WriteTimings,
 ): Database['write'] {
-  const commit = createGroupCommit<Writing>(inside => transact(transacting => inside(() => new Writing(transacting))));
+  const begin = (inside: (begin: () => Writing) => Promise<void>) =>
+    transact(transacting => inside(() => new Writing(transacting)));
+  const commit = createGroupCommit<Writing>(begin, timings);
   return (work, { alone = false, traceparent = null } = {}) => {
     if (insideWrite.getStore()) throw new Error('A write inside a write would wait for itself.');
     return commit(writing => {
@@ -198,13 +207,29 @@ export function assertOutsideWrite(): void {
 }
 
 /** Shows every query of a handle to `see`, which may throw. */
-export function seeing(see: (node: RootOperationNode) => void): KyselyPlugin {
+function seeing(see: (node: RootOperationNode) => void): KyselyPlugin {
   return {
     transformQuery({ node }) {
       see(node);
       return node;
     },
     async transformResult({ result }) {
+      return result;
+    },
+  };
+}
+
+/** For the queries of a read handle: none inside a write, and each is timed, with its wait for a connection. */
+export function readingOutside({ read }: ReadTimings): KyselyPlugin {
+  const began = new WeakMap<QueryId, number>();
+  return {
+    transformQuery({ node, queryId }) {
+      assertOutsideWrite();
+      began.set(queryId, performance.now());
+      return node;
+    },
+    async transformResult({ result, queryId }) {
+      read(performance.now() - (began.get(queryId) as number));
       return result;
     },
   };

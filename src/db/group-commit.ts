@@ -25,12 +25,22 @@ export interface Part<W> {
 /** Runs `inside` in a transaction of the engine: commits when it resolves, rolls back when it rejects. */
 export type Transact<W> = (inside: (begin: () => Part<W>) => Promise<void>) => Promise<void>;
 
+/** Told how long things take, as they happen. Milliseconds. */
+export interface WriteTimings {
+  /** A work has waited so long for its turn: for the works before it, and for the database's one writer. */
+  waited(milliseconds: number): void;
+  /** A transaction of so many works is durable: how long they ran, and how long the commit took. */
+  committed(works: number, ran: number, took: number): void;
+}
+
 type Ending = { value: unknown } | { error: unknown };
 
 interface Entry<W> {
   work: (tx: W) => Promise<unknown>;
   /** It must not run twice, so it shares its transaction with nobody. */
   alone: boolean;
+  /** When it was asked for, on the monotonic clock. Milliseconds. */
+  since: number;
   settle(ending: Ending, hooks: (() => void)[]): void;
 }
 
@@ -44,7 +54,7 @@ class Spoiled extends Error {}
  * One that fails before it has written anything (every refusal does) leaves the others alone. If one fails after that, or
  * the commit is refused, the transaction is rolled back and each of its works runs again in one of its own.
  */
-export function createGroupCommit<W>(transact: Transact<W>) {
+export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTimings) {
   const waiting: Entry<W>[] = [];
   let running = false;
 
@@ -67,8 +77,11 @@ export function createGroupCommit<W>(transact: Transact<W>) {
   async function commitGroup(group: Entry<W>[]): Promise<void> {
     const ended: { entry: Entry<W>; part: Part<W>; ending: Ending }[] = [];
     const spoilt = (error: unknown) => (group.length === 1 ? error : new Spoiled());
+    let [began, done] = [0, 0];
     try {
       await transact(async begin => {
+        began = performance.now();
+        for (const { since } of group) timings.waited(began - since);
         for (const entry of group) {
           const part = begin();
           const ending = await endingOf(entry, part);
@@ -88,7 +101,9 @@ export function createGroupCommit<W>(transact: Transact<W>) {
         } finally {
           last.end();
         }
+        done = performance.now();
       });
+      timings.committed(group.length, done - began, performance.now() - done);
     } catch (error) {
       // After a commit that was refused it is certain that nothing is stored; after one that broke off it is not.
       const again = group.length > 1 && (error instanceof Spoiled || isRefusedCommit(error));
@@ -137,7 +152,7 @@ export function createGroupCommit<W>(transact: Transact<W>) {
         for (const hook of hooks) hook();
         resolve(ending.value as T);
       };
-      waiting.push({ work, alone, settle });
+      waiting.push({ work, alone, since: performance.now(), settle });
       if (!running) void drain();
     });
 }

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { type Clock, systemClock } from '../clock.ts';
 import type { Logger } from '../logging.ts';
-import type { Database, ReadOnlyDatabase } from './database.ts';
+import { type Database, type ReadOnlyDatabase, type Timings, untimed } from './database.ts';
 import { openPostgres, openPostgresReadOnly } from './postgres.ts';
 import { openSqlite, openSqliteReadOnly } from './sqlite.ts';
 import { DatabaseInUse } from './sqlite-file.ts';
@@ -9,11 +9,18 @@ import { DatabaseInUse } from './sqlite-file.ts';
 /**
  * Opens the database that `url` names: `sqlite:<file>` or `postgres://…`.
  * @param leaseClock measures leases; without it, the system's clock on SQLite and the server's on PostgreSQL
+ * @param timings is told how long everything takes
  * @throws StartError with one sentence for the operator.
  */
-export async function openDatabase(url: string, log: Logger, leaseClock?: Clock): Promise<Database> {
+export async function openDatabase(
+  url: string,
+  log: Logger,
+  leaseClock?: Clock,
+  timings: Timings = untimed,
+): Promise<Database> {
   const file = sqliteFile(url);
-  return file === undefined ? openPostgres(url, log, leaseClock) : openSqlite(file, leaseClock ?? systemClock);
+  if (file === undefined) return openPostgres(url, log, leaseClock, timings);
+  return openSqlite(file, leaseClock ?? systemClock, timings);
 }
 
 /**
@@ -29,7 +36,7 @@ export async function openBeside(url: string, log: Logger): Promise<Database> {
   } catch (error) {
     const file = sqliteFile(url);
     if (!(error instanceof DatabaseInUse) || file === undefined) throw error;
-    return openSqlite(file, systemClock, { lock: false });
+    return openSqlite(file, systemClock, untimed, { lock: false });
   }
 }
 

@@ -4,7 +4,15 @@ import type { Clock } from '../clock.ts';
 import { maskedUrl } from '../config.ts';
 import { StartError } from '../errors.ts';
 import type { Logger } from '../logging.ts';
-import { assertOutsideWrite, createWrite, type Database, type ReadOnlyDatabase, seeing } from './database.ts';
+import {
+  assertOutsideWrite,
+  createWrite,
+  type Database,
+  type ReadOnlyDatabase,
+  readingOutside,
+  type Timings,
+  untimed,
+} from './database.ts';
 import { errorCode } from './errors.ts';
 import { migrateToLatest, missingMigrations, unknownMigrations } from './migrator.ts';
 import { advisoryPresence, holdPresence } from './presence.ts';
@@ -29,7 +37,12 @@ const PLANNING = '-c enable_seqscan=off -c jit=off';
  * @param leaseClock measures leases in the place of the server's clock
  * @throws StartError if the server cannot be reached or refuses the login.
  */
-export async function openPostgres(url: string, log: Logger, leaseClock?: Clock): Promise<Database> {
+export async function openPostgres(
+  url: string,
+  log: Logger,
+  leaseClock: Clock | undefined,
+  timings: Timings,
+): Promise<Database> {
   const pool = await connect(url, log, PLANNING);
   const own: { name?: string } = {};
   const others = { heard: () => {} };
@@ -42,7 +55,7 @@ export async function openPostgres(url: string, log: Logger, leaseClock?: Clock)
     // Whatever was said while nobody listened.
     others.heard();
   });
-  const database = postgresDatabase(pool, leaseClock);
+  const database = postgresDatabase(pool, leaseClock, timings);
   return {
     ...database,
     presence: advisoryPresence(pool, connection, own),
@@ -65,6 +78,7 @@ export async function openPostgresReadOnly(url: string, log: Logger): Promise<Re
   const { engine, read, missingMigrations, close } = postgresDatabase(
     await connect(url, log, `${PLANNING} -c default_transaction_read_only=on`),
     undefined,
+    untimed,
   );
   return { engine, read, missingMigrations, close, unknownMigrations: () => unknownMigrations(read.query) };
 }
@@ -126,9 +140,10 @@ function coalesced(task: () => Promise<void>): () => void {
 function postgresDatabase(
   pool: pg.Pool,
   leaseClock: Clock | undefined,
+  timings: Timings,
 ): Omit<Database, 'presence' | 'announce' | 'onOthersWrites'> {
   const root = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
-  const read = root.withPlugin(seeing(assertOutsideWrite));
+  const read = root.withPlugin(readingOutside(timings));
   const compile = statementCompiler({
     query: root,
     engine: 'postgres',
@@ -139,7 +154,7 @@ function postgresDatabase(
   return {
     engine: 'postgres',
     shared: true,
-    read: { query: read, ...reading(executor) },
+    read: { query: read, ...reading(executor, timings) },
     snapshot: work =>
       onOneConnection(pool, (client, query) =>
         query
@@ -148,18 +163,20 @@ function postgresDatabase(
           .setAccessMode('read only')
           .execute(inside =>
             work({
-              query: inside.withPlugin(seeing(assertOutsideWrite)),
-              ...reading(executorOn(client, compile, assertOutsideWrite)),
+              query: inside.withPlugin(readingOutside(timings)),
+              ...reading(executorOn(client, compile, assertOutsideWrite), timings),
             }),
           ),
       ),
-    write: createWrite(inside =>
-      onOneConnection(pool, (client, query) =>
-        query.transaction().execute(async transaction => {
-          await client.query(WRITE_LOCK);
-          await inside({ query: transaction, executor: executorOn(client, compile), leaseNow });
-        }),
-      ),
+    write: createWrite(
+      inside =>
+        onOneConnection(pool, (client, query) =>
+          query.transaction().execute(async transaction => {
+            await client.query(WRITE_LOCK);
+            await inside({ query: transaction, executor: executorOn(client, compile), leaseNow });
+          }),
+        ),
+      timings,
     ),
     migrate: () => migrateToLatest(root, 'postgres'),
     missingMigrations: () => missingMigrations(read, 'postgres'),

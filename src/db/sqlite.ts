@@ -14,7 +14,15 @@ import {
 } from 'kysely';
 import { type Clock, systemClock } from '../clock.ts';
 import { StartError } from '../errors.ts';
-import { assertOutsideWrite, createWrite, type Database, type ReadOnlyDatabase, seeing } from './database.ts';
+import {
+  assertOutsideWrite,
+  createWrite,
+  type Database,
+  type ReadOnlyDatabase,
+  readingOutside,
+  type Timings,
+  untimed,
+} from './database.ts';
 import { errorCode } from './errors.ts';
 import { migrateToLatest, missingMigrations, unknownMigrations } from './migrator.ts';
 import { soleProcess } from './presence.ts';
@@ -32,7 +40,7 @@ const READER = { readonly: true, timeout: 5000 };
  * lock it is opened beside the process that has it.
  * @throws StartError if the file is in use by another instance, is not a database or cannot be written.
  */
-export function openSqlite(file: string, leaseClock: Clock, { lock } = { lock: true }): Database {
+export function openSqlite(file: string, leaseClock: Clock, timings: Timings, { lock } = { lock: true }): Database {
   const path = resolve(file);
   const opened: { close(): unknown }[] = [];
   const open = (name: string, options: BetterSqlite.Options): BetterSqlite.Database => {
@@ -56,7 +64,7 @@ export function openSqlite(file: string, leaseClock: Clock, { lock } = { lock: t
     // The library's own busy wait would stop the event loop; ImmediateDriver waits instead.
     writer.pragma('busy_timeout = 0');
     const [reader, snapshots] = [open(path, READER), open(path, READER)];
-    return sqliteDatabase({ writer, reader, snapshots }, leaseClock, () => {
+    return sqliteDatabase({ writer, reader, snapshots }, leaseClock, timings, () => {
       for (const connection of opened.reverse()) connection.close();
     });
   } catch (error) {
@@ -68,24 +76,27 @@ export function openSqlite(file: string, leaseClock: Clock, { lock } = { lock: t
 function sqliteDatabase(
   { writer, reader, snapshots }: Record<'writer' | 'reader' | 'snapshots', BetterSqlite.Database>,
   leaseClock: Clock,
+  timings: Timings,
   closeAll: () => void,
 ): Database {
   const root = new Kysely<Schema>({ dialect: new ForumbusSqliteDialect({ database: cachingStatements(writer) }) });
-  const [read, snapshot] = [queriesOn(reader), queriesOn(snapshots)];
+  const [read, snapshot] = [queriesOn(reader, timings), queriesOn(snapshots, timings)];
   const compile = statementCompiler({ query: root, engine: 'sqlite', leaseClock: () => leaseClock.now() });
   const executor = executorOn(writer, compile);
-  const inSnapshot = reading(executorOn(snapshots, compile, assertOutsideWrite));
+  const inSnapshot = reading(executorOn(snapshots, compile, assertOutsideWrite), timings);
   return {
     engine: 'sqlite',
     shared: false,
-    read: { query: read, ...reading(executorOn(reader, compile, assertOutsideWrite)) },
+    read: { query: read, ...reading(executorOn(reader, compile, assertOutsideWrite), timings) },
     presence: soleProcess(),
     // One process per file: there is nobody to tell.
     announce() {},
     onOthersWrites() {},
     snapshot: work => snapshot.transaction().execute(query => work({ query, ...inSnapshot })),
-    write: createWrite(inside =>
-      root.transaction().execute(query => inside({ query, executor, leaseNow: () => sql.val(leaseClock.now()) })),
+    write: createWrite(
+      inside =>
+        root.transaction().execute(query => inside({ query, executor, leaseNow: () => sql.val(leaseClock.now()) })),
+      timings,
     ),
     migrate: () => migrateToLatest(root, 'sqlite'),
     missingMigrations: () => missingMigrations(read, 'sqlite'),
@@ -114,11 +125,11 @@ export function openSqliteReadOnly(file: string, own = false): ReadOnlyDatabase 
     connection?.close();
     throw sqliteError(path, 'reading', error);
   }
-  const query = queriesOn(connection);
+  const query = queriesOn(connection, untimed);
   const compile = statementCompiler({ query, engine: 'sqlite', leaseClock: () => systemClock.now() });
   return {
     engine: 'sqlite',
-    read: { query, ...reading(executorOn(connection, compile)) },
+    read: { query, ...reading(executorOn(connection, compile), untimed) },
     missingMigrations: () => missingMigrations(query, 'sqlite'),
     unknownMigrations: () => unknownMigrations(query),
     async close() {
@@ -128,9 +139,9 @@ export function openSqliteReadOnly(file: string, own = false): ReadOnlyDatabase 
   };
 }
 
-function queriesOn(connection: BetterSqlite.Database): Kysely<Schema> {
+function queriesOn(connection: BetterSqlite.Database, timings: Timings): Kysely<Schema> {
   const dialect = new SqliteDialect({ database: cachingStatements(connection) });
-  return new Kysely<Schema>({ dialect, plugins: [seeing(assertOutsideWrite)] });
+  return new Kysely<Schema>({ dialect, plugins: [readingOutside(timings)] });
 }
 
 /** Statements straight on a connection, each prepared once. */

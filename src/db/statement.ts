@@ -108,10 +108,20 @@ function leaseNowOf(engine: Engine): Expression<number> {
   return engine === 'sqlite' ? sql<number>`${LEASE_NOW}` : sql<number>`${LEASE_NOW}::bigint`;
 }
 
+/** Told how long reads take, as they end. */
+export interface ReadTimings {
+  /** Milliseconds. */
+  read(took: number): void;
+}
+
 /** The reading methods over an executor. */
-export function reading({ compile, all }: Executor) {
-  const rows = <V, R>(statement: Statement<V, R>, values: V) =>
-    all(compile(statement as Statement<never, unknown>), values as object) as Promise<R[]>;
+export function reading({ compile, all }: Executor, { read }: ReadTimings) {
+  const rows = async <V, R>(statement: Statement<V, R>, values: V): Promise<R[]> => {
+    const began = performance.now();
+    const found = await all(compile(statement as Statement<never, unknown>), values as object);
+    read(performance.now() - began);
+    return found as R[];
+  };
   return {
     all: rows,
     first: async <V, R>(statement: Statement<V, R>, values: V) => (await rows(statement, values))[0],

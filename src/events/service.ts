@@ -14,23 +14,26 @@ import {
 } from './repository.ts';
 import type { Event, EventQuery } from './schemas.ts';
 
-export type EventType =
-  | 'forum.thread.opened'
-  | 'forum.post.added'
-  | 'forum.control.signal'
-  | 'forum.assigned'
-  | 'forum.state.changed'
-  | 'forum.priority.changed'
-  | 'forum.thread.closed'
-  | 'forum.question.opened'
-  | 'forum.question.answered'
-  | 'forum.question.cancelled'
-  | 'forum.question.superseded'
-  | 'forum.question.expired'
-  | 'forum.question.acknowledged'
-  | 'forum.attempt.started'
-  | 'forum.run.briefed'
-  | 'forum.run.closed';
+/** Every type that an event can have. */
+export const eventTypes = [
+  'forum.thread.opened',
+  'forum.post.added',
+  'forum.control.signal',
+  'forum.assigned',
+  'forum.state.changed',
+  'forum.priority.changed',
+  'forum.thread.closed',
+  'forum.question.opened',
+  'forum.question.answered',
+  'forum.question.cancelled',
+  'forum.question.superseded',
+  'forum.question.expired',
+  'forum.question.acknowledged',
+  'forum.attempt.started',
+  'forum.run.briefed',
+  'forum.run.closed',
+] as const;
+export type EventType = (typeof eventTypes)[number];
 
 /** One change, before the log gives it a sequence. */
 export interface EventDraft {

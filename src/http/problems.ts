@@ -87,8 +87,11 @@ export function badHeader(name: string, detail: string): Refusal {
   return new Refusal('VALIDATION_FAILED', `headers/${name}: ${detail}`, { errors: [item] });
 }
 
+/** Told of every problem document that is sent. */
+export type Rejected = (code: ProblemCode) => void;
+
 /** A problem document, whatever went wrong and wherever: in a route, before routing, or below HTTP. */
-export function useProblems(app: FastifyInstance): void {
+export function useProblems(app: FastifyInstance, rejected: Rejected): void {
   app.setErrorHandler((error: FastifyError, request, reply) => {
     const refusal = toRefusal(error);
     const { status } = problemTable[refusal.code];
@@ -96,24 +99,29 @@ export function useProblems(app: FastifyInstance): void {
     if (request.raw.readableAborted) request.log.info('the client went away');
     else if (status >= 500) request.log.error({ err: error }, 'request failed');
     else request.log.info({ code: refusal.code, detail: refusal.message }, 'request refused');
+    rejected(refusal.code);
     return sendProblem(request, reply, refusal);
   });
-  app.setNotFoundHandler((request, reply) =>
-    sendProblem(
-      request,
-      reply,
-      new Refusal('NOT_FOUND', `There is no ${request.method} ${request.url.split('?')[0]}.`),
-    ),
-  );
+  app.setNotFoundHandler((request, reply) => {
+    rejected('NOT_FOUND');
+    const detail = `There is no ${request.method} ${request.url.split('?')[0]}.`;
+    return sendProblem(request, reply, new Refusal('NOT_FOUND', detail));
+  });
 }
 
 /** For Fastify's `frameworkErrors`: a URL that could not be decoded never reaches a route. */
-export function frameworkProblem(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
-  sendProblem(request, reply, toRefusal(error));
+export function frameworkProblem(
+  rejected: Rejected,
+): (error: FastifyError, request: FastifyRequest, reply: FastifyReply) => void {
+  return (error, request, reply) => {
+    const refusal = toRefusal(error);
+    rejected(refusal.code);
+    sendProblem(request, reply, refusal);
+  };
 }
 
 /** For Fastify's `clientErrorHandler`: bytes that are no HTTP request get their answer on the bare socket. */
-export function socketProblem(log: Logger): (error: NodeJS.ErrnoException, socket: Socket) => void {
+export function socketProblem(log: Logger, rejected: Rejected): (error: NodeJS.ErrnoException, socket: Socket) => void {
   return (error, socket) => {
     // Node keeps the response that is under way here; bytes of ours in the middle of it would be part of it.
     const { _httpMessage: response } = socket as Socket & { _httpMessage?: { headersSent: boolean } };
@@ -125,6 +133,7 @@ export function socketProblem(log: Logger): (error: NodeJS.ErrnoException, socke
     const { status, title } = problemTable[code];
     const requestId = newUid();
     log.info({ request_id: requestId, code, err: error }, 'request refused');
+    rejected(code);
     const body = JSON.stringify(problemBody(new Refusal(code, `${title}.`), requestId));
     const head = [
       `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,

@@ -1,13 +1,14 @@
 import { type Clock, type NewUid, toTimestamp } from '../clock.ts';
 import type { Database, Tx } from '../db/database.ts';
 import type { Events } from '../events/service.ts';
-import { type Delivery, type Lease, type MessageRow, type Outcome, parking } from './delivery.ts';
+import { type Delivery, type Lease, type LeasedRow, type MessageRow, type Outcome, parking } from './delivery.ts';
 import {
   claimMessages,
   consumersInLanes,
   endLease,
   endLeasesOf,
   insertMessages,
+  isReclaimed,
   leaseHolders,
   parkedFor,
   promoteNext,
@@ -81,15 +82,15 @@ export function createDeliveries(dependencies: Dependencies) {
   }
 
   /** Claims in `tx`; messages of paused topics are put aside instead, until their topic is resumed. */
-  async function claimIn(tx: Tx, limit: number, lease_token: string, now: number): Promise<MessageRow[]> {
-    const claimed: MessageRow[] = [];
+  async function claimIn(tx: Tx, limit: number, lease_token: string, now: number): Promise<LeasedRow[]> {
+    const claimed: LeasedRow[] = [];
     for (let round = 0; round < CLAIM_ROUNDS && claimed.length < limit; round += 1) {
       const claim = { limit: limit - claimed.length, lease_token, leased_by: workerName, leaseMs, now };
       const rows = await claimMessages(tx, claim);
       const paused = new Set(rows.length > 0 ? await pausedTopics(tx) : []);
       claimed.push(...rows.filter(row => !paused.has(row.topic)));
       const held = rows.filter(row => paused.has(row.topic));
-      for (const row of held) await putAside(tx, row, lease_token);
+      for (const row of held) await putAside(tx, row);
       // Others may be due behind those that were put aside.
       if (held.length === 0) break;
       if (round === CLAIM_ROUNDS - 1) tx.afterCommit(wake);
@@ -97,10 +98,10 @@ export function createDeliveries(dependencies: Dependencies) {
     return claimed.sort((a, b) => a.position - b.position);
   }
 
-  async function putAside(tx: Tx, row: MessageRow, lease_token: string): Promise<void> {
+  async function putAside(tx: Tx, row: LeasedRow): Promise<void> {
     const status = row.last_error === null ? 'pending' : 'failed';
     const aside = { parked: parking.resume(row.topic), claimable_at: null, attempts: row.attempts - 1 };
-    await endLease(tx, lease_token, { ...row, status, ...aside });
+    await endLease(tx, row.lease_token, { ...row, status, ...aside });
   }
 
   async function unparkAll(parked: string): Promise<void> {
@@ -114,20 +115,21 @@ export function createDeliveries(dependencies: Dependencies) {
   return {
     /** Leases up to `limit` due messages to this process. */
     async claim(limit: number): Promise<Delivery[]> {
-      const lease_token = newUid();
+      const token = newUid();
       const now = clock.now();
       // Read in the claim's own transaction: a read that failed after it would leave leases that nobody works on.
       const { rows, messages } = await db.write(async tx => {
-        const claimed = await claimIn(tx, limit, lease_token, now);
+        const claimed = await claimIn(tx, limit, token, now);
         return { rows: claimed, messages: await toMessages(events, tx, claimed) };
       });
       return rows.map((row, index) => ({
-        lease: { position: row.position, lease_token },
+        lease: { position: row.position, lease_token: row.lease_token },
         lane: row.lane,
         row,
         message: { ...(messages[index] as Message), message_id: row.origin_id ?? row.message_id },
         consumer: row.consumer,
         claimedAt: now,
+        reclaimed: isReclaimed(row.lease_token),
         history: JSON.parse(row.history),
       }));
     },

@@ -4,6 +4,9 @@ import type { Attempt, Message } from './schemas.ts';
 /** A message as it is stored. */
 export type MessageRow = Row<'outbox'>;
 
+/** A message under a lease, as it is stored. */
+export type LeasedRow = MessageRow & { lease_token: string };
+
 /** What a message is before it has a place in the outbox. Without `available_at` it is available at once. */
 export type NewMessageRow = Pick<
   MessageRow,
@@ -17,6 +20,17 @@ export type NewMessageRow = Pick<
   | 'origin_id'
   | 'traceparent'
 > & { available_at?: number | undefined; created_at: number };
+
+/** The messages of one topic that have one status. */
+export interface MessageCount {
+  topic: string;
+  status: MessageRow['status'];
+  count: number;
+  /** When the first of them that is due was published. Epoch milliseconds; null if none is due. */
+  oldest: number | null;
+  /** How many of them are in a lane: a dead one that is blocks it. */
+  in_lanes: number;
+}
 
 /** Which claim a later write belongs to; it changes nothing once the row's token is another one. */
 export interface Lease {
@@ -36,6 +50,8 @@ export interface Delivery {
   consumer: string | null;
   /** Epoch milliseconds. */
   claimedAt: number;
+  /** The lease before this one ran out: who held it has died, or could not renew it in time. */
+  reclaimed: boolean;
   /** The attempts before this one. */
   history: Attempt[];
 }

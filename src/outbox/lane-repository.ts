@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
 import type { Parts } from '../db/statement.ts';
-import { type Lease, laneOf, type MessageRow, type NewMessageRow } from './delivery.ts';
+import { type Lease, type LeasedRow, laneOf, type MessageRow, type NewMessageRow } from './delivery.ts';
 import { updateMessage } from './repository.ts';
 
 /*
@@ -42,8 +42,17 @@ const newMessage = ({ query, value, values, leaseNow }: Parts<InsertedMessage>) 
   });
 };
 
+/** At the end of the token of a lease whose predecessor ran out. */
+const RECLAIMED = '+';
+
+/** Whether the lease before the one of this token ran out, so that nobody said what became of the attempt. */
+export function isReclaimed(lease_token: string): boolean {
+  return lease_token.endsWith(RECLAIMED);
+}
+
 interface Claim {
   limit: number;
+  /** The tokens of the leases are made of it: see {@link isReclaimed}. */
   lease_token: string;
   leased_by: string;
   leaseMs: number;
@@ -54,12 +63,12 @@ interface Claim {
  * Leases up to `limit` messages that are due, the longest waiting first. A message whose lease has run out is due again.
  * Only heads of lanes are looked at, in the order of the index, so the cost depends on neither backlog nor history.
  */
-export async function claimMessages(tx: Tx, claim: Claim): Promise<MessageRow[]> {
+export async function claimMessages(tx: Tx, claim: Claim): Promise<LeasedRow[]> {
   const rows = await tx.all(claimed, claim);
-  return rows.sort((a, b) => a.position - b.position);
+  return (rows as LeasedRow[]).sort((a, b) => a.position - b.position);
 }
 
-const claimed = ({ query, value, values, leaseNow }: Parts<Claim>) =>
+const claimed = ({ query, value, leaseNow }: Parts<Claim>) =>
   query
     .with('due', due =>
       due
@@ -72,7 +81,10 @@ const claimed = ({ query, value, values, leaseNow }: Parts<Claim>) =>
     )
     .updateTable('outbox')
     .set(eb => ({
-      ...values(['lease_token', 'leased_by']),
+      leased_by: value('leased_by'),
+      // A lease that was ended has left no token. What comes back is the new row only, so the new token has to say it.
+      lease_token: sql<string>`cast(${value('lease_token')} as text) ||
+        case when lease_token is null then '' else ${sql.lit(RECLAIMED)} end`,
       status: sql.lit('processing' as const),
       attempts: eb('attempts', '+', 1),
       claimable_at: sql<number>`${leaseNow} + ${value('leaseMs')}`,

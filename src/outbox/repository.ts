@@ -2,7 +2,7 @@ import { sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
 import type { Changes } from '../db/schema.ts';
 import type { Parts } from '../db/statement.ts';
-import type { MessageRow, NewMessageRow } from './delivery.ts';
+import type { MessageCount, MessageRow, NewMessageRow } from './delivery.ts';
 
 /** Puts messages down that have nobody to go to. */
 export function insertSent(tx: Tx, rows: NewMessageRow[]): void {
@@ -97,35 +97,27 @@ export async function listBlocking(reader: Reader, limit: number): Promise<Messa
     .execute();
 }
 
-/** How many messages there are of each topic and status; sent ones are counted in `topics`. */
+/** How many messages there are of each topic and of these statuses. */
 export async function countMessages(
   reader: Reader,
-): Promise<{ topic: string; status: MessageRow['status']; count: number }[]> {
-  const unsent = await reader.query
+  statuses: readonly Exclude<MessageRow['status'], 'sent'>[],
+  now: number,
+): Promise<MessageCount[]> {
+  return reader.query
     .selectFrom('outbox')
-    .select(['topic', 'status', eb => eb.fn.countAll<number>().as('count')])
+    .select(['topic', 'status'])
+    .select(({ fn }) => fn.countAll<number>().as('count'))
+    .select(sql<number | null>`min(case when available_at <= ${now} then created_at end)`.as('oldest'))
+    .select(({ fn }) => fn.count<number>('lane').as('in_lanes'))
+    .where('status', 'in', statuses)
     .where('status', '<>', sql.lit('sent'))
     .groupBy(['topic', 'status'])
     .execute();
-  const sent = await reader.query
-    .selectFrom('topics')
-    .select(['topic', 'sent as count'])
-    .where('sent', '>', 0)
-    .execute();
-  return [...unsent, ...sent.map(row => ({ ...row, status: 'sent' as const }))];
 }
 
-/** When the message that has been pending for longest was published. */
-export async function oldestPending(reader: Reader): Promise<number | null> {
-  const row = await reader.query
-    .selectFrom('outbox')
-    .select('created_at')
-    .where('status', '=', 'pending')
-    .where('status', '<>', sql.lit('sent'))
-    .orderBy('position')
-    .limit(1)
-    .executeTakeFirst();
-  return row?.created_at ?? null;
+/** How many messages of each topic have ever been sent. */
+export async function sentMessages(reader: Reader): Promise<{ topic: string; count: number }[]> {
+  return reader.query.selectFrom('topics').select(['topic', 'sent as count']).where('sent', '>', 0).execute();
 }
 
 /**

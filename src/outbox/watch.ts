@@ -1,10 +1,12 @@
 import { type Clock, toTimestampOrNull } from '../clock.ts';
 import type { Database } from '../db/database.ts';
-import { parking } from './delivery.ts';
+import { type MessageCount, parking } from './delivery.ts';
 import { countParked, overdueLeases, parkedFor } from './lane-repository.ts';
-import { countMessages, listBlocking, oldestPending, pausedTopics } from './repository.ts';
+import { countMessages, listBlocking, pausedTopics, sentMessages } from './repository.ts';
 import { type MessageStatus, messageStatuses, type OutboxStats } from './schemas.ts';
 
+/** The statuses of what is not done with. */
+export const BACKLOG = ['pending', 'processing', 'failed', 'dead'] as const;
 /** Blocked lanes that are listed one by one. */
 const LANES_LISTED = 100;
 
@@ -18,17 +20,22 @@ export type Watch = ReturnType<typeof createWatch>;
 /** How the messages are, for those who only watch. */
 export function createWatch({ db, clock }: Dependencies) {
   return {
+    /** What is still on its way, or stuck, by topic and status. Its cost grows with what it counts, not with the history. */
+    backlog: (): Promise<MessageCount[]> => countMessages(db.read, BACKLOG, clock.now()),
+
     async stats(): Promise<OutboxStats> {
       const none = () =>
         Object.fromEntries(messageStatuses.map(status => [status, 0])) as Record<MessageStatus, number>;
       const by_status = none();
       const by_topic: Record<string, Record<MessageStatus, number>> = {};
-      for (const { topic, status, count } of await countMessages(db.read)) {
+      const unsent = await countMessages(db.read, [...BACKLOG, 'discarded'], clock.now());
+      const sent = (await sentMessages(db.read)).map(row => ({ ...row, status: 'sent' as const }));
+      for (const { topic, status, count } of [...unsent, ...sent]) {
         by_status[status] += count;
         by_topic[topic] ??= none();
         by_topic[topic][status] += count;
       }
-      const oldest = await oldestPending(db.read);
+      const oldest = oldestPending(unsent);
       const blocking = await listBlocking(db.read, LANES_LISTED);
       return {
         by_status,
@@ -67,4 +74,10 @@ export function createWatch({ db, clock }: Dependencies) {
     /** How many messages are under leases that ended more than `graceMs` ago: workers look for them all the time. */
     overdueLeases: (graceMs: number): Promise<number> => overdueLeases(db.read, graceMs),
   };
+}
+
+/** When the message that has been due and pending for longest was published. Epoch milliseconds; null if none is. */
+export function oldestPending(counts: readonly MessageCount[]): number | null {
+  const times = counts.flatMap(({ status, oldest }) => (status === 'pending' && oldest !== null ? oldest : []));
+  return times.length > 0 ? Math.min(...times) : null;
 }

@@ -74,6 +74,9 @@ export type ValidationSignal = Static<typeof ValidationSignal>;
 const variants = [GuidanceRequest, GuidanceAnswer, CompletionSignal, ValidationSignal];
 
 export type ControlSignalV1 = GuidanceRequest | GuidanceAnswer | CompletionSignal | ValidationSignal;
+export type ControlType = ControlSignalV1['control_type'];
+
+export const controlTypes: ControlType[] = variants.map(schema => schema.properties.control_type.const);
 
 export const ControlSignalV1 = Type.Unsafe<ControlSignalV1>({
   $id: 'ControlSignalV1',

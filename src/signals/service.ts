@@ -23,6 +23,7 @@ import { toThread } from '../threads/thread.ts';
 import type {
   CompletionSignal,
   ControlSignalV1,
+  ControlType,
   GuidanceAnswer,
   GuidanceRequest,
   Signal,
@@ -45,15 +46,23 @@ interface Dependencies {
   questions: Questions;
   /** Whether an agent may validate its own work. */
   selfValidation: boolean;
+  /** By type: called when a signal of it is stored for good. */
+  stored: Record<ControlType, () => void>;
 }
 
 /**
  * Takes control signals in. Each one is a single transaction that reads the agent, checks everything that can be
  * refused, and only then writes: event and message, thread, control state, question.
  */
-export function createSignals({ db, events, control, questions, selfValidation }: Dependencies) {
+export function createSignals({ db, events, control, questions, selfValidation, stored }: Dependencies) {
   /** @throws Refusal; a refused signal leaves no trace */
   async function append(tx: Tx, signal: ControlSignalV1): Promise<Accepted> {
+    const result = await take(tx, signal);
+    if (result.created) tx.afterCommit(stored[signal.control_type]);
+    return result;
+  }
+
+  async function take(tx: Tx, signal: ControlSignalV1): Promise<Accepted> {
     const actor = signal.actor ?? defaultActor(signal);
     const agent = await control.load(tx, signal.run_id, signal.agent_name, actor, signal.ticket ?? null);
     switch (signal.control_type) {
@@ -198,11 +207,11 @@ export function createSignals({ db, events, control, questions, selfValidation }
   }
 
   async function repeated(tx: Tx, agent: Agent, question: QuestionRow, sequence: number): Promise<Accepted> {
-    const stored = (await events.at(tx, [sequence])).get(sequence);
-    if (!stored) throw new Error(`The event ${sequence} that answered ${question.question_id} is missing.`);
+    const first = (await events.at(tx, [sequence])).get(sequence);
+    if (!first) throw new Error(`The event ${sequence} that answered ${question.question_id} is missing.`);
     return {
       created: false,
-      signal: toSignal(stored),
+      signal: toSignal(first),
       thread: toThread(agent.thread),
       control: await control.view(tx, agent),
       inbox: { unread: agent.control.unread },

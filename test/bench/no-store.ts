@@ -13,6 +13,8 @@ import { useSerialization } from '../../src/http/serialization.ts';
 import { useValidation } from '../../src/http/validation.ts';
 import { createWriting } from '../../src/http/writing.ts';
 import { createLogger } from '../../src/logging.ts';
+import { createMetrics } from '../../src/metrics/metrics.ts';
+import { useRequestMetrics } from '../../src/metrics/requests.ts';
 import type { Question } from '../../src/questions/schemas.ts';
 import type { QuestionWaiters } from '../../src/questions/waiting.ts';
 import { signalRoutes } from '../../src/signals/routes.ts';
@@ -26,20 +28,22 @@ import { endWithParent } from './child.ts';
  */
 
 const log = createLogger(process.env.LOG_LEVEL ?? 'warn');
+const { rejected, instruments } = createMetrics();
 const app = fastify({
   loggerInstance: log as FastifyBaseLogger,
   genReqId: request => String(request.headers['x-request-id'] ?? newUid()),
   logController: new LogController({ requestIdLogLabel: 'request_id' }),
   routerOptions: { maxParamLength: 4000 },
   return503OnClosing: false,
-  frameworkErrors: frameworkProblem,
-  clientErrorHandler: socketProblem(log),
+  frameworkErrors: frameworkProblem(rejected),
+  clientErrorHandler: socketProblem(log, rejected),
   http: { requireHostHeader: false },
 });
 app.addHook('onRequest', async (request, reply) => {
   reply.header('x-request-id', request.id);
 });
-useProblems(app);
+useProblems(app, rejected);
+useRequestMetrics(app, instruments);
 useJson(app);
 useValidation(app, components);
 useSerialization(app, components);

@@ -1,6 +1,6 @@
 import { CompiledQuery, Kysely, sql, type Transaction } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Engine, Tx } from '../../src/db/database.ts';
+import { type Engine, type Tx, untimed } from '../../src/db/database.ts';
 import type { Schema } from '../../src/db/schema.ts';
 import { type Compiled, type Executor, reading, statementCompiler } from '../../src/db/statement.ts';
 import { findTexts } from '../../src/search/repository.ts';
@@ -111,7 +111,7 @@ function asTx(query: Transaction<Schema>, engine: Engine): Tx {
     query,
     leaseNow: sql<number>`cast(0 as bigint)`,
     traceparent: null,
-    ...reading(executor),
+    ...reading(executor, untimed),
     run: async (statement, values) => executor.run(compile(statement as never), values as object),
     insert: async () => 0,
     send: (statement, values) => void executor.send(compile(statement as never), values as object),

@@ -4,6 +4,7 @@ import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Database } from '../../src/db/database.ts';
 import { openDatabase } from '../../src/db/open.ts';
+import type { LeasedRow } from '../../src/outbox/delivery.ts';
 import type * as Statements from '../../src/outbox/lane-repository.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { engines, type Scratch, scratchDatabase } from '../helpers/engines.ts';
@@ -130,7 +131,7 @@ function claimWhere(condition: ReturnType<typeof sql>, order: ReturnType<typeof 
       )
       .returningAll()
       .execute();
-    return rows.sort((a, b) => a.position - b.position);
+    return (rows as LeasedRow[]).sort((a, b) => a.position - b.position);
   };
 }
 

@@ -1,0 +1,90 @@
+import type { Dispatch, Dispatched } from '../bus/dispatcher.ts';
+import type { StoreSettlements } from '../bus/settlements.ts';
+import type { Clock } from '../clock.ts';
+import type { Delivery } from '../outbox/delivery.ts';
+import type { Durations, Instruments } from './instruments.ts';
+import type { TopicLabels } from './topics.ts';
+
+interface Store {
+  claim(limit: number): Promise<Delivery[]>;
+  settle: StoreSettlements;
+}
+
+interface TopicInstruments {
+  attempts: { inc(): void };
+  dead: { inc(): void };
+  /** By outcome. */
+  durations: Map<string, Durations>;
+}
+
+/** Instruments around what the worker claims from and hands deliveries to; the worker knows nothing of them. */
+export function createDeliveryMetrics(instruments: Instruments, topics: TopicLabels, clock: Clock) {
+  const { attempts, dead, dispatchDuration, dispatchWait, lastClaim, reclaimed } = instruments;
+  const byTopic = new Map<string, TopicInstruments>();
+  for (const topic of topics.all) {
+    byTopic.set(topic, { attempts: attempts.labels(topic), dead: dead.labels(topic), durations: new Map() });
+    // A series that is there before its first event shows that as an increase.
+    attempts.labels(topic).inc(0);
+    dead.labels(topic).inc(0);
+  }
+  const ranOut = reclaimed.labels('expired');
+  const takenBack = reclaimed.labels('dead_process');
+  for (const reason of [ranOut, takenBack]) reason.inc(0);
+
+  // In a process that never claims there is no last claim.
+  lastClaim.remove();
+
+  const of = (topic: string) => byTopic.get(topics.of(topic)) as TopicInstruments;
+  const claimed = () => lastClaim.set(clock.now() / 1000);
+
+  function ended(topic: string, outcome: Dispatched, began: number): void {
+    const kind = outcome.kind !== 'settled' ? outcome.kind : outcome.held ? 'sent' : 'stale';
+    const { durations } = of(topic);
+    const duration = durations.get(kind) ?? dispatchDuration.labels(topics.of(topic), kind);
+    durations.set(kind, duration);
+    duration.observe((performance.now() - began) / 1000);
+  }
+
+  return {
+    /** The worker was started. */
+    started: claimed,
+
+    /** Leases were taken back from processes that have died. */
+    takenBack: (count: number): void => takenBack.inc(count),
+
+    /** The store, and what is claimed from it and settled in it is counted. */
+    counting<S extends Store>(store: S): S {
+      return {
+        ...store,
+        async claim(limit) {
+          const deliveries = await store.claim(limit);
+          claimed();
+          for (const delivery of deliveries) if (delivery.reclaimed) ranOut.inc();
+          return deliveries;
+        },
+        async settle(settlements) {
+          const held = await store.settle(settlements);
+          for (const [index, { delivery, outcome }] of settlements.entries()) {
+            if (outcome.kind === 'dead' && held[index]) of(delivery.message.topic).dead.inc();
+          }
+          return held;
+        },
+      };
+    },
+
+    /** The dispatch, with each attempt counted and timed. */
+    timing(dispatch: Dispatch): Dispatch {
+      return (delivery, cancellation) => {
+        const { topic } = delivery.message;
+        of(topic).attempts.inc();
+        // To the millisecond, by the clock that has the time of the claim.
+        dispatchWait.observe(Math.max(0, clock.now() - delivery.claimedAt) / 1000);
+        const began = performance.now();
+        const dispatched = dispatch(delivery, cancellation);
+        if (dispatched instanceof Promise) void dispatched.then(outcome => ended(topic, outcome, began));
+        else ended(topic, dispatched, began);
+        return dispatched;
+      };
+    },
+  };
+}
