@@ -6,7 +6,7 @@ import type { Drain } from '../http/drain.ts';
 import { BACKLOG } from '../outbox/watch.ts';
 import type { Instruments } from './instruments.ts';
 import { lookAtProcess, setTotal } from './process.ts';
-import { OTHER, type TopicLabels } from './topics.ts';
+import type { TopicLabels } from './topics.ts';
 
 interface Waiting {
   readonly size: number;
@@ -55,7 +55,7 @@ export function createScrape(dependencies: Dependencies): () => Promise<string> 
     oldestPending.reset();
     for (const gauge of [blockedLanes, pausedTopics, unhandledTopics]) gauge.remove();
     if (!look) return;
-    for (const topic of [OTHER, ...look.backlog.map(row => topics.of(row.topic))]) {
+    for (const topic of topics.all) {
       for (const status of BACKLOG) messages.labels(topic, status).set(0);
       oldestPending.labels(topic).set(0);
     }

@@ -4,7 +4,7 @@ import { eventTopic } from '../events/envelope.ts';
 import { eventTypes } from '../events/service.ts';
 
 /** The label of topics that nobody here knows. */
-export const OTHER = 'other';
+const OTHER = 'other';
 
 export interface TopicLabels {
   /** Every label that there can be. */
