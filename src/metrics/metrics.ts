@@ -3,8 +3,6 @@ import { type ProblemCode, problemTable } from '../errors.ts';
 import { type ControlType, controlTypes } from '../signals/schemas.ts';
 import { createInstruments, type Instruments } from './instruments.ts';
 
-export type Metrics = ReturnType<typeof createMetrics>;
-
 /**
  * What the parts of the service tell what they do to. Each label is looked up once, here: what runs for every signal then
  * adds to a number.
