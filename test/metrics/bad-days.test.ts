@@ -28,12 +28,12 @@ describe.each(engines)('on a bad day, a scrape on %s', engine => {
     const service = await start(engine);
     const body = JSON.stringify(signal('completion'));
     // A request in flight keeps its connection; what comes on it after the shutdown has begun is answered, too.
-    const head = `POST /control-signals HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-type: application/json\r\n`;
+    const head = `POST /control-signals HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-type: application/json\r\n`;
     const { socket, answer } = openExchange(await listen(service.app), `${head}content-length: ${body.length}\r\n\r\n`);
     await once(socket, 'data');
     const closing = service.app.close();
     await expect.poll(() => service.app.server.listening).toBe(false);
-    socket.write(`${body}GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n`);
+    socket.write(`${body}GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n`);
     const [, scraped = ''] = (await answer).body.split('content-type: application/openmetrics-text');
     await closing;
     const metrics = new Scrape(scraped.slice(scraped.indexOf('\r\n\r\n') + 4));
