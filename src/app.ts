@@ -13,7 +13,9 @@ import { Refusal, StartError } from './errors.ts';
 import { eventRoutes } from './events/routes.ts';
 import { useDrain } from './http/drain.ts';
 import { useEtags } from './http/etags.ts';
+import { useCors, useSecurityHeaders } from './http/headers.ts';
 import { useJson } from './http/json.ts';
+import { httpLimits, serverLimits, useLimits } from './http/limits.ts';
 import { useOpenapi } from './http/openapi.ts';
 import { frameworkProblem, socketProblem, useProblems } from './http/problems.ts';
 import { useSerialization } from './http/serialization.ts';
@@ -48,17 +50,17 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
     loggerInstance: log as FastifyBaseLogger,
     genReqId: request => callersId(request.headers['x-request-id']) ?? newUid(),
     logController: new RequestLog(services.tracing),
-    // Two names of 200 characters, each of up to four percent-encoded bytes, are a valid path.
-    routerOptions: { maxParamLength: 4000 },
+    ...serverLimits,
     return503OnClosing: false,
     frameworkErrors: frameworkProblem(metrics.rejected),
     clientErrorHandler: socketProblem(log, metrics.rejected),
     // Node would answer a request without a Host header itself, without a body.
-    http: { requireHostHeader: false },
+    http: { ...httpLimits, requireHostHeader: false },
   });
   // And one that expects anything but 100-continue.
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
   useTracing(app, services.tracing);
+  useSecurityHeaders(app);
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id);
     if (request.headers.host === undefined && request.raw.httpVersion === '1.1') {
@@ -74,7 +76,12 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
   useEtags(app);
   const drain = useDrain(app, config.SHUTDOWN_GRACE_MS);
   const origins = config.CORS_ORIGINS === '' ? [] : config.CORS_ORIGINS.split(',');
-  useAccess(app, { access: services.access, isOpen: () => services.watch.isOpen, origins });
+  await useCors(app, origins);
+  const rates = await useLimits(app, {
+    requestsPerMinute: config.RATE_LIMIT_PER_MINUTE,
+    maxEventLoopDelay: config.MAX_EVENT_LOOP_DELAY_MS,
+  });
+  useAccess(app, { access: services.access, isOpen: () => services.watch.isOpen, origins, rates });
   await useOpenapi(app, components, version);
 
   const writing = createWriting(services);

@@ -44,6 +44,18 @@ const ConfigSchema = Type.Object({
     maximum: 100_000,
     description: 'Waiting requests that a token (without tokens: an address) may have at once.',
   }),
+  RATE_LIMIT_PER_MINUTE: Type.Integer({
+    default: 6000,
+    minimum: 0,
+    maximum: 10_000_000,
+    description: 'Requests that a token may make in a minute; 0 for any number.',
+  }),
+  MAX_EVENT_LOOP_DELAY_MS: Type.Integer({
+    default: 1000,
+    minimum: 0,
+    maximum: 60_000,
+    description: 'How late the process may be on average before it refuses requests with 503; 0 never refuses.',
+  }),
   ROLE: Type.Enum(['all', 'http', 'worker'], {
     default: 'all',
     description: '`http` does not dispatch; `worker` serves health and metrics only.',

@@ -39,6 +39,7 @@ export const problemTable = {
   MESSAGE_STATUS_CONFLICT: { status: 409, title: 'The status of the message does not allow this' },
   PRECONDITION_FAILED: { status: 412, title: 'The resource has changed' },
   PAYLOAD_TOO_LARGE: { status: 413, title: 'The body is too large' },
+  URI_TOO_LONG: { status: 414, title: 'The URL is too long' },
   UNSUPPORTED_MEDIA_TYPE: { status: 415, title: 'The body must be application/json' },
   UNSUPPORTED_SCHEMA_VERSION: { status: 422, title: 'The schema version is not supported' },
   IDEMPOTENCY_KEY_REUSED: { status: 422, title: 'The idempotency key belongs to another request' },

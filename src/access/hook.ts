@@ -1,5 +1,6 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Refusal } from '../errors.ts';
+import type { RateLimits } from '../http/limits.ts';
 import { anybody, type Caller } from './caller.ts';
 import { permissions } from './permissions.ts';
 import type { Access } from './service.ts';
@@ -17,6 +18,7 @@ interface Options {
   isOpen: () => boolean;
   /** Other origins whose pages may use the service. */
   origins: readonly string[];
+  rates: RateLimits;
 }
 
 const LOOPBACK_HOST = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/i;
@@ -25,7 +27,7 @@ const LOOPBACK_HOST = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/
  * Lets in who may come in. Without tokens that is everybody on this machine, but no web page that has made its way here
  * through a browser (DNS rebinding). With tokens it is whoever has one for the operation.
  */
-export function useAccess(app: FastifyInstance, { access, isOpen, origins }: Options): void {
+export function useAccess(app: FastifyInstance, { access, isOpen, origins, rates }: Options): void {
   app.decorateRequest('caller', null as never);
   app.addHook('onRoute', ({ schema, method, url }) => {
     const known = schema?.hide || (schema?.operationId !== undefined && schema.operationId in permissions);
@@ -41,23 +43,26 @@ export function useAccess(app: FastifyInstance, { access, isOpen, origins }: Opt
     } catch (error) {
       return done(error as Error);
     }
-    authorize(request).then(
-      () => done(),
-      (error: Error) => {
-        if (error instanceof Refusal && error.code === 'UNAUTHORIZED') {
-          reply.header('www-authenticate', 'Bearer realm="forumbus"');
-        }
-        done(error);
-      },
-    );
+    authorize(request, reply).then(() => done(), done);
   });
 
-  /** @throws Refusal UNAUTHORIZED, FORBIDDEN */
-  async function authorize(request: FastifyRequest): Promise<void> {
+  /** @throws Refusal UNAUTHORIZED, FORBIDDEN, RATE_LIMITED */
+  async function authorize(request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const { operationId = '' } = request.routeOptions.schema ?? {};
     const rule = permissions[operationId] ?? 'anybody';
     if (rule === 'anybody') return;
-    request.caller = await access.authenticate(request.headers.authorization);
+    // A token is looked at before anything is counted: who has a good one is not limited by what others of the same
+    // address do, nor by those who only name its id.
+    try {
+      request.caller = await access.authenticate(request.headers.authorization);
+    } catch (error) {
+      if (error instanceof Refusal && error.code === 'UNAUTHORIZED') {
+        await rates.ofFailures(request, reply);
+        reply.header('www-authenticate', 'Bearer realm="forumbus"');
+      }
+      throw error;
+    }
+    await rates.ofToken(request, reply);
     if (!request.caller.may(rule)) {
       throw new Refusal('FORBIDDEN', `The role ${request.caller.grant?.role} may not do this.`);
     }

@@ -83,10 +83,7 @@ export class TokenWatch {
     const key = `${kind} ${caller.id}${caller.grant ? '' : ` ${request.ip}`}`;
     const count = this.#counts.get(key) ?? 0;
     const limit = this.#options.limits[kind];
-    if (count >= limit) {
-      reply.header('retry-after', '1');
-      throw new Refusal(CODES[kind], `There may be ${limit} at once; end one of them first.`);
-    }
+    if (count >= limit) throw new Refusal(CODES[kind], `There may be ${limit} at once; end one of them first.`);
     this.#counts.set(key, count + 1);
     const live = { tokenId: caller.grant?.token_id, revoked: new AbortController() };
     this.#live.add(live);

@@ -51,7 +51,7 @@ export function createHealth({ db, outbox, worker, clock, drain }: Dependencies)
   }
 
   async function write(): Promise<true> {
-    await db.write(async () => {});
+    await db.write(async () => {}, { place: 'first' });
     return true;
   }
 

@@ -1,6 +1,6 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Expression, Kysely, KyselyPlugin, QueryId, RootOperationNode, Transaction } from 'kysely';
-import { createGroupCommit, type Part, type WriteTimings } from './group-commit.ts';
+import { createGroupCommit, type Part, type WriteOptions, type WriteTimings } from './group-commit.ts';
 import type { Presence } from './presence.ts';
 import type { Schema } from './schema.ts';
 import type { Compiled, Executor, ReadTimings, Statement } from './statement.ts';
@@ -56,8 +56,9 @@ export interface Database {
   /**
    * Works that wait at the same time share a transaction (see group-commit.ts). One may be run twice, so all that it does
    * is done through its `tx`, unless it is `alone`. Each keeps its own `traceparent`.
+   * @throws Refusal SERVICE_UNAVAILABLE if it is to be done only if there is room, and there is none
    */
-  write<T>(work: (tx: Tx) => Promise<T>, options?: { alone?: boolean; traceparent?: string | null }): Promise<T>;
+  write<T>(work: (tx: Tx) => Promise<T>, options?: WriteOptions & { traceparent?: string | null }): Promise<T>;
   /** Which processes that share this database are alive. */
   readonly presence: Presence;
   /** Tells the other processes, soon and without waiting, that something has been committed here. */
@@ -101,12 +102,12 @@ export function createWrite(
   const begin = (inside: (begin: () => Writing) => Promise<void>) =>
     transact(transacting => inside(() => new Writing(transacting)));
   const commit = createGroupCommit<Writing>(begin, timings);
-  return (work, { alone = false, traceparent = null } = {}) => {
+  return (work, { traceparent = null, ...options } = {}) => {
     if (insideWrite.getStore()) throw new Error('A write inside a write would wait for itself.');
     return commit(writing => {
       writing.traceparent = traceparent;
       return insideWrite.run(true, work, writing);
-    }, alone);
+    }, options);
   };
 }
 

@@ -1,8 +1,20 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { Refusal } from '../errors.ts';
 import { isRefusedCommit } from './errors.ts';
 
 /** Works that share a transaction at most: how long it may hold the event loop and the writer has an end. */
 const GROUP_SIZE = 128;
+/** Works that wait at most before one for a caller is refused: half a second of work for SQLite, some four for PostgreSQL. */
+const ROOM = 2000;
+// Made once: a stack for each refusal would be work for nothing.
+const FULL = new Refusal('SERVICE_UNAVAILABLE', 'More writes are waiting than the service can take; try again.');
+
+export interface WriteOptions {
+  /** It must not run twice, so it shares its transaction with nobody. */
+  alone?: boolean;
+  /** `if room`: refused while very many wait. `first`: before all who wait, for a probe that says whether writing works. */
+  place?: 'first' | 'if room' | 'last';
+}
 
 /** One work's part of a transaction. */
 export interface Part<W> {
@@ -37,7 +49,6 @@ type Ending = { value: unknown } | { error: unknown };
 
 interface Entry<W> {
   work: (tx: W) => Promise<unknown>;
-  /** It must not run twice, so it shares its transaction with nobody. */
   alone: boolean;
   /** When it was asked for, on the monotonic clock. Milliseconds. */
   since: number;
@@ -145,14 +156,18 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
     for (const { settle } of group) settle({ error }, []);
   }
 
-  return <T>(work: (tx: W) => Promise<T>, alone: boolean): Promise<T> =>
+  /** @throws Refusal SERVICE_UNAVAILABLE if there is no room */
+  return <T>(work: (tx: W) => Promise<T>, { alone = false, place = 'last' }: WriteOptions = {}): Promise<T> =>
     new Promise<T>((resolve, refuse) => {
+      if (place === 'if room' && waiting.length >= ROOM) return refuse(FULL);
       const settle = (ending: Ending, hooks: (() => void)[]) => {
         if ('error' in ending) return refuse(ending.error);
         for (const hook of hooks) hook();
         resolve(ending.value as T);
       };
-      waiting.push({ work, alone, since: performance.now(), settle });
+      const entry = { work, alone, since: performance.now(), settle };
+      if (place === 'first') waiting.unshift(entry);
+      else waiting.push(entry);
       if (!running) void drain();
     });
 }

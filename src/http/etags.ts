@@ -19,11 +19,17 @@ export function etagOf(resource: unknown): string | undefined {
   return `"${version}${unseen === undefined ? '' : unseen ? '-unseen' : '-seen'}"`;
 }
 
-/** An ETag on everything with a version, and 304 for reads whose If-None-Match names it (RFC 9110, 13.1.2). */
+/**
+ * An ETag on everything with a version, and 304 for reads whose If-None-Match names it (RFC 9110, 13.1.2). What has a tag
+ * may be kept by its caller alone, who asks each time whether it is current; with no-store a browser would keep nothing
+ * and never ask.
+ */
 export function useEtags(app: FastifyInstance): void {
-  app.addHook('preSerialization', async (_request, reply, resource) => {
+  app.addHook('preSerialization', async ({ method }, reply, resource) => {
     const tag = etagOf(resource);
-    if (tag !== undefined) reply.header('etag', tag);
+    if (tag === undefined) return resource;
+    reply.header('etag', tag);
+    if (method === 'GET' || method === 'HEAD') reply.header('cache-control', 'private, no-cache');
     return resource;
   });
   app.addHook('onSend', async (request, reply, body) => {

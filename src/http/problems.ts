@@ -6,6 +6,7 @@ import { newUid } from '../clock.ts';
 import { isUnavailable } from '../db/errors.ts';
 import { type ProblemCode, type ProblemItem, problemTable, Refusal } from '../errors.ts';
 import type { Logger } from '../logging.ts';
+import { SECURITY_HEADERS } from './headers.ts';
 import { Ref } from './schemas.ts';
 import { toItems } from './validation.ts';
 
@@ -48,10 +49,25 @@ export const Problem = Type.Object(
   },
 );
 
-type ProblemResponse = { description: string; content: Record<string, { schema: ReturnType<typeof Ref> }> };
+interface ProblemResponse {
+  description: string;
+  headers?: Record<string, object>;
+  content: Record<string, { schema: ReturnType<typeof Ref> }>;
+}
 
 /** What anything can be refused with before its route is reached. */
 const ACCESS = ['UNAUTHORIZED', 'FORBIDDEN', 'HOST_NOT_ALLOWED', 'ORIGIN_NOT_ALLOWED', 'RATE_LIMITED'] as const;
+
+/** With these statuses the same request may succeed later. */
+const RETRYABLE: number[] = [429, 503];
+/** For whoever is asked to come back, unless something better is known. Seconds. */
+const RETRY_AFTER = 1;
+const retryAfter = {
+  'Retry-After': {
+    type: 'integer',
+    description: 'Seconds after which the request may be sent again (RFC 9110, 10.2.3).',
+  },
+};
 
 /** The responses of an operation that can refuse with these codes, by status; every operation can refuse its parameters and fail. */
 export function problems(...codes: ProblemCode[]): Record<number, ProblemResponse> {
@@ -59,11 +75,14 @@ export function problems(...codes: ProblemCode[]): Record<number, ProblemRespons
   for (const code of ['VALIDATION_FAILED', ...ACCESS, ...codes, 'INTERNAL_ERROR', 'SERVICE_UNAVAILABLE'] as const) {
     byStatus[problemTable[code].status] = [...(byStatus[problemTable[code].status] ?? []), code];
   }
-  const response = (names: ProblemCode[]): ProblemResponse => ({
+  const response = (status: number, names: ProblemCode[]): ProblemResponse => ({
     description: names.map(name => `\`${name}\`: ${problemTable[name].title}.`).join(' '),
+    ...(RETRYABLE.includes(status) && { headers: retryAfter }),
     content: { [CONTENT_TYPE]: { schema: Ref(Problem) } },
   });
-  return Object.fromEntries(Object.entries(byStatus).map(([status, names]) => [Number(status), response(names)]));
+  return Object.fromEntries(
+    Object.entries(byStatus).map(([status, names]) => [Number(status), response(Number(status), names)]),
+  );
 }
 
 /** As {@link problems}, for an operation that takes a body. */
@@ -97,7 +116,8 @@ export function useProblems(app: FastifyInstance, rejected: Rejected): void {
     const { status } = problemTable[refusal.code];
     // Nobody is there any more to be answered; the service has not failed.
     if (request.raw.readableAborted) request.log.info('the client went away');
-    else if (status >= 500) request.log.error({ err: error }, 'request failed');
+    // A refusal of ours, also with 503, is what was meant to happen.
+    else if (status >= 500 && !(error instanceof Refusal)) request.log.error({ err: error }, 'request failed');
     else request.log.info({ code: refusal.code, detail: refusal.message }, 'request refused');
     rejected(refusal.code);
     return sendProblem(request, reply, refusal);
@@ -141,6 +161,7 @@ export function socketProblem(log: Logger, rejected: Rejected): (error: NodeJS.E
       `Content-Length: ${Buffer.byteLength(body)}`,
       `X-Request-Id: ${requestId}`,
       'Connection: close',
+      ...Object.entries(SECURITY_HEADERS).map(([name, value]) => `${name}: ${value}`),
     ];
     socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
   };
@@ -152,10 +173,13 @@ const SOCKET_CODES: Record<string, ProblemCode> = {
 };
 
 function sendProblem(request: FastifyRequest, reply: FastifyReply, refusal: Refusal): FastifyReply {
+  const { status } = problemTable[refusal.code];
+  if (RETRYABLE.includes(status) && !reply.hasHeader('retry-after')) reply.header('retry-after', RETRY_AFTER);
   return (
     reply
-      .code(problemTable[refusal.code].status)
+      .code(status)
       // Again here: a URL that could not be decoded has met no hook.
+      .headers(SECURITY_HEADERS)
       .header('x-request-id', request.id)
       .header('content-type', CONTENT_TYPE)
       .serializer(JSON.stringify)
@@ -172,7 +196,7 @@ function problemBody({ code, message, extensions }: Refusal, request_id: string)
 /** Fastify's own errors, by their code. */
 const FRAMEWORK_CODES: Record<string, ProblemCode> = {
   FST_ERR_BAD_URL: 'MALFORMED_URL',
-  FST_ERR_MAX_PARAM_LENGTH: 'MALFORMED_URL',
+  FST_ERR_MAX_PARAM_LENGTH: 'URI_TOO_LONG',
   FST_ERR_CTP_INVALID_MEDIA_TYPE: 'UNSUPPORTED_MEDIA_TYPE',
   FST_ERR_CTP_EMPTY_TYPE: 'UNSUPPORTED_MEDIA_TYPE',
   FST_ERR_CTP_BODY_TOO_LARGE: 'PAYLOAD_TOO_LARGE',

@@ -73,7 +73,7 @@ export const versionQuery = {
 /** The query parameters of every list. */
 export const pageQuery = {
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 200, default: 50, description: 'Rows per page.' })),
-  cursor: Type.Optional(Type.String({ description: 'The `next_cursor` of the page before.' })),
+  cursor: Type.Optional(Type.String({ maxLength: 4096, description: 'The `next_cursor` of the page before.' })),
 };
 
 export function PageOf<T extends TSchema>(item: T) {

@@ -1,5 +1,6 @@
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from 'fastify';
 import type { Database, Tx } from '../db/database.ts';
+import type { WriteOptions } from '../db/group-commit.ts';
 import { passing, readTraceparent, type TracePart, type Tracing, traceIdOf } from '../tracing.ts';
 
 declare module 'fastify' {
@@ -51,8 +52,13 @@ export function useTracing(app: FastifyInstance, tracing: Tracing | undefined): 
 }
 
 /** Writes as a part of the request's trace: what the write publishes is stored with it. */
-export function writeInTrace<T>(db: Database, { trace }: FastifyRequest, work: (tx: Tx) => Promise<T>): Promise<T> {
-  if (!trace) return db.write(work);
+export function writeInTrace<T>(
+  db: Database,
+  { trace }: FastifyRequest,
+  work: (tx: Tx) => Promise<T>,
+  options: WriteOptions,
+): Promise<T> {
+  if (!trace) return db.write(work, options);
   // Another request may have begun the transaction that they share; its context is not this one's.
-  return db.write(tx => trace.run(() => work(tx)), { traceparent: trace.traceparent });
+  return db.write(tx => trace.run(() => work(tx)), { ...options, traceparent: trace.traceparent });
 }

@@ -38,6 +38,9 @@ interface Keys {
 
 export type Writing = ReturnType<typeof createWriting>;
 
+/** A caller can come back; what the worker and the clock write has to be written. */
+const IF_ROOM = { place: 'if room' } as const;
+
 /** The header of every POST that writes. */
 export const IdempotentHeaders = Type.Object({
   'idempotency-key': Type.Optional(
@@ -56,8 +59,10 @@ export function createWriting({ db, keys }: { db: Database; keys: Keys }) {
   /** As {@link write}; the answer is not sent yet. */
   async function commit(request: FastifyRequest, reply: FastifyReply, work: (tx: Tx) => Promise<Answer>) {
     const repeatable = repeatableRequest(request);
-    if (!repeatable) return { answer: serialized(reply, await writeInTrace(db, request, work)), replayed: false };
-    return writeInTrace(db, request, tx => keys.once(tx, repeatable, async () => serialized(reply, await work(tx))));
+    if (!repeatable)
+      return { answer: serialized(reply, await writeInTrace(db, request, work, IF_ROOM)), replayed: false };
+    const once = (tx: Tx) => keys.once(tx, repeatable, async () => serialized(reply, await work(tx)));
+    return writeInTrace(db, request, once, IF_ROOM);
   }
 
   // A handler may return a reply that it has sent, but Fastify's types want its answer to fit the schemas.

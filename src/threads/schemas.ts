@@ -196,6 +196,7 @@ export const ThreadQuery = Strict({
   kind: Type.Optional(Type.Enum(['control', 'discussion'])),
   q: Type.Optional(
     Type.String({
+      maxLength: 1000,
       description:
         'Words that the title, or a post (with the title, but for replies in control threads), must hold; one of four characters or more also stands for what begins so.',
     }),

@@ -7,7 +7,9 @@ import { components } from '../../src/components.ts';
 import type { Database, Tx } from '../../src/db/database.ts';
 import { useDrain } from '../../src/http/drain.ts';
 import { useEtags } from '../../src/http/etags.ts';
+import { useSecurityHeaders } from '../../src/http/headers.ts';
 import { useJson } from '../../src/http/json.ts';
+import { httpLimits, serverLimits, useLimits } from '../../src/http/limits.ts';
 import { frameworkProblem, socketProblem, useProblems } from '../../src/http/problems.ts';
 import { useSerialization } from '../../src/http/serialization.ts';
 import { useValidation } from '../../src/http/validation.ts';
@@ -33,12 +35,13 @@ const app = fastify({
   loggerInstance: log as FastifyBaseLogger,
   genReqId: request => String(request.headers['x-request-id'] ?? newUid()),
   logController: new LogController({ requestIdLogLabel: 'request_id' }),
-  routerOptions: { maxParamLength: 4000 },
+  ...serverLimits,
   return503OnClosing: false,
   frameworkErrors: frameworkProblem(rejected),
   clientErrorHandler: socketProblem(log, rejected),
-  http: { requireHostHeader: false },
+  http: { ...httpLimits, requireHostHeader: false },
 });
+useSecurityHeaders(app);
 app.addHook('onRequest', async (request, reply) => {
   reply.header('x-request-id', request.id);
 });
@@ -49,12 +52,13 @@ useValidation(app, components);
 useSerialization(app, components);
 useEtags(app);
 useDrain(app, 0);
+const rates = await useLimits(app, { requestsPerMinute: 6000, maxEventLoopDelay: 1000 });
 
 /** A write without a database. */
 const db = { write: <T>(work: (tx: Tx) => Promise<T>) => work({} as Tx) } as Database;
 const writing = createWriting({ db, keys: {} as Parameters<typeof createWriting>[0]['keys'] });
 const signals = { append: async (_tx: Tx, signal: ControlSignalV1) => accepted(signal) } as Signals;
-useAccess(app, { access: {} as Access, isOpen: () => true, origins: [] });
+useAccess(app, { access: {} as Access, isOpen: () => true, origins: [], rates });
 await app.register(signalRoutes(signals, {} as QuestionWaiters, {} as TokenWatch, writing));
 app.get('/readyz', { schema: { hide: true } }, () => ({ status: 'ok' }));
 await app.listen({ host: '127.0.0.1', port: Number(process.env.PORT) });

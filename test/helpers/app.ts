@@ -45,7 +45,8 @@ export async function startApp(
   { database, config = {}, overrides = {} }: Setup = {},
 ): Promise<TestApp> {
   const scratch = database ?? (await scratchDatabase(engine));
-  const settings = readConfig({ ROLE: 'http', ...config, DATABASE_URL: scratch.url });
+  // The event loop is also the test's here, and as late as that makes it.
+  const settings = readConfig({ ROLE: 'http', MAX_EVENT_LOOP_DELAY_MS: '0', ...config, DATABASE_URL: scratch.url });
   const build = async () => {
     const built = await buildApp(settings, pino({ level: process.env.TEST_LOG ?? 'silent' }), overrides);
     await built.ready();
