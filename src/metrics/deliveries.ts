@@ -19,7 +19,8 @@ interface TopicInstruments {
 
 /** Instruments around what the worker claims from and hands deliveries to; the worker knows nothing of them. */
 export function createDeliveryMetrics(instruments: Instruments, topics: TopicLabels, clock: Clock) {
-  const { attempts, dead, dispatchDuration, dispatchWait, lastClaim, reclaimed } = instruments;
+  const { attempts, dead, dispatchDuration, lastClaim, reclaimed } = instruments;
+  const dispatchWait = instruments.dispatchWait.labels();
   const byTopic = new Map<string, TopicInstruments>();
   for (const topic of topics.all) {
     byTopic.set(topic, { attempts: attempts.labels(topic), dead: dead.labels(topic), durations: new Map() });

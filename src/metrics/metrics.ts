@@ -42,13 +42,15 @@ function counted(counter: Instruments['rejections'] | Instruments['signals'], va
 function databaseTimings({ reads, transaction, works, writeWait }: Instruments): Timings {
   const run = transaction.labels('run');
   const commit = transaction.labels('commit');
+  // Also without labels: a histogram makes a child for each observation, unless it is given one.
+  const [wait, shared, read] = [writeWait.labels(), works.labels(), reads.labels()];
   return {
-    waited: milliseconds => writeWait.observe(milliseconds / 1000),
+    waited: milliseconds => wait.observe(milliseconds / 1000),
     committed(count, ran, took) {
-      works.observe(count);
+      shared.observe(count);
       run.observe(ran / 1000);
       commit.observe(took / 1000);
     },
-    read: took => reads.observe(took / 1000),
+    read: took => read.observe(took / 1000),
   };
 }

@@ -16,7 +16,7 @@ const alertsFile = read('operations/alerts.yaml');
 
 /** Prometheus's own linter, where it is installed. */
 const promtool = spawnSync('promtool', ['--version']).status === 0;
-const linted = promtool ? 'and promtool finds nothing' : '(promtool is not on PATH, so it was not asked)';
+const linted = promtool ? '(says promtool, too)' : '(promtool is not on PATH, so it was not asked)';
 const lint = (args: string[], input?: string) => {
   if (!promtool) return;
   const { status, stdout, stderr } = spawnSync('promtool', args, { input, encoding: 'utf8' });
