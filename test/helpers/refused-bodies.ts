@@ -70,7 +70,7 @@ const attempts: Refused[] = [
 
 const threads: Refused[] = [
   ...schemaRows('POST', '/threads', [
-    ['threads: an empty object', {}, '/title', '/body', '/actor'],
+    ['threads: an empty object', {}, '/title', '/body'],
     ['threads: a list', [talk], ''],
     ['threads: a blank title', { ...talk, title: ' ' }, '/title'],
     ['threads: a title of 501 characters', { ...talk, title: 'x'.repeat(501) }, '/title'],
@@ -91,7 +91,7 @@ const threads: Refused[] = [
     ['threads: a kind', { ...talk, kind: 'control' }, '/kind'],
   ]),
   ...schemaRows('POST', '/threads/talk/posts', [
-    ['posts: an empty object', {}, '/body', '/actor'],
+    ['posts: an empty object', {}, '/body'],
     ['posts: null', null, ''],
     ['posts: a blank body', { ...post, body: ' ' }, '/body'],
     ['posts: a list as body', { ...post, body: ['Hello.'] }, '/body'],
