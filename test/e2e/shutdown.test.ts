@@ -2,17 +2,20 @@ import { once } from 'node:events';
 import { Agent, request } from 'node:http';
 import { json } from 'node:stream/consumers';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { engines, scratchDatabase } from '../helpers/engines.ts';
+import { type Answer, startApp } from '../helpers/app.ts';
+import { engines, type Scratch, scratchDatabase } from '../helpers/engines.ts';
 import { type Call, handlersFolder, listenForCalls, obedient } from '../helpers/handlers.ts';
-import { forThisTest, type ServiceProcess, spawnService, startService } from '../helpers/process.ts';
+import { forThisTest, type ServiceProcess, startService } from '../helpers/process.ts';
 import { signal } from '../helpers/signals.ts';
 
 const TOPIC = 'forum.integration.x';
 
 describe.each(engines)('SIGTERM on %s', engine => {
+  let database: Scratch;
   let DATABASE_URL: string;
   beforeEach(async () => {
-    DATABASE_URL = (await forThisTest(scratchDatabase(engine))).url;
+    database = await forThisTest(scratchDatabase(engine));
+    DATABASE_URL = database.url;
   });
 
   it('ends an idle process in under a second, with keep-alive connections open', async () => {
@@ -48,13 +51,12 @@ describe.each(engines)('SIGTERM on %s', engine => {
     const [response] = await once(sending, 'response');
     expect(response.statusCode).toBe(201);
     const answered = performance.now();
-    const { signal: stored } = (await json(response)) as { signal: { signal_id: string } };
+    const { signal_id } = ((await json(response)) as { signal: { signal_id: string } }).signal;
     expect(await service.exited).toEqual({ code: 0, signal: null });
     expect(performance.now() - answered).toBeLessThan(1000);
     agent.destroy();
 
-    const again = await startService({ DATABASE_URL });
-    expect((await again.send('GET', `/control-signals/${stored.signal_id}`)).status).toBe(200);
+    expect(await found(`/control-signals/${signal_id}`)).toMatchObject({ status: 200 });
   });
 
   it('lets a handler that runs finish', async () => {
@@ -123,11 +125,17 @@ describe.each(engines)('SIGTERM on %s', engine => {
     return { service, message_id, call };
   }
 
-  /** The message as the next process finds it; that one dispatches nothing. */
-  async function stored(messageId: string): Promise<unknown> {
-    const reader = spawnService({ DATABASE_URL, ROLE: 'http' });
-    return (await reader.send('GET', `/outbox/${messageId}`)).body;
+  /** What the next service on the database answers; that one dispatches nothing. */
+  async function found(path: string): Promise<Answer> {
+    const next = await startApp(engine, { database });
+    try {
+      return await next.send('GET', path);
+    } finally {
+      await next.close();
+    }
   }
+
+  const stored = async (messageId: string) => (await found(`/outbox/${messageId}`)).body;
 });
 
 /** One request over a kept connection; answers the local port, which tells connections apart. */

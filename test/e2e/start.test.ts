@@ -1,19 +1,35 @@
+import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, it } from 'vitest';
+import { promisify } from 'node:util';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import packageJson from '../../package.json' with { type: 'json' };
-import { emptyDatabase, engines } from '../helpers/engines.ts';
+import { readConfig } from '../../src/config.ts';
+import { startApp } from '../helpers/app.ts';
+import { emptyDatabase, engines, scratchDatabase } from '../helpers/engines.ts';
 import { handlersFolder } from '../helpers/handlers.ts';
 import { freePort } from '../helpers/ports.ts';
 import { forThisTest, spawnService, startService } from '../helpers/process.ts';
 import { scratchFolder } from '../helpers/scratch.ts';
 import { signal } from '../helpers/signals.ts';
+import { listen } from '../helpers/socket.ts';
 import { sqlBeside } from '../helpers/sql.ts';
 
 const FATAL = 60;
 const folder = async () => (await forThisTest(scratchFolder())).path;
 const database = async (engine: 'sqlite' | 'postgres') => (await forThisTest(emptyDatabase(engine))).url;
+
+/** A program that loads the handlers of each of its folders and prints why it could not. */
+const REFUSALS = `
+  import { loadHandlers } from ${JSON.stringify(new URL('../../src/bus/load-handlers.ts', import.meta.url).href)};
+  const reason = folder => loadHandlers(folder, {}).then(() => 'none', error => error.constructor.name + ': ' + error.message);
+  console.log(JSON.stringify(await Promise.all(process.argv.slice(1).map(reason))));`;
+
+/** What a program prints that runs in a Node of its own. */
+async function inNode(program: string, args: string[]): Promise<string> {
+  return (await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program, ...args])).stdout;
+}
 
 /** Starts a service that must refuse to start, and answers its one sentence. */
 async function refusal(env: Record<string, string>, file = 'main.ts'): Promise<string> {
@@ -55,21 +71,29 @@ describe('a start', () => {
 });
 
 describe('a start that cannot succeed ends with 1 and one sentence', () => {
+  it('for a setting that is wrong', async () => {
+    expect(await refusal({ DATABASE_URL: await database('sqlite'), PORT: 'abc' })).toBe(
+      'The setting PORT is wrong: it must be integer.',
+    );
+  });
+
   it.each([
     ['PORT', 'abc'],
     ['LEASE_MS', '1'],
     ['ROLE', 'boss'],
     ['LOG_LEVEL', 'loud'],
     ['DATABASE_URL', 'mysql://localhost/forumbus'],
-  ])('for the setting %s=%s', async (name, value) => {
-    const DATABASE_URL = await database('sqlite');
-    expect(await refusal({ DATABASE_URL, [name]: value })).toContain(`The setting ${name} is wrong`);
+  ])('that names the setting: %s=%s', (name, value) => {
+    const environment = { DATABASE_URL: 'sqlite:never-opened.db', [name]: value };
+    expect(() => readConfig(environment)).toThrow(`The setting ${name} is wrong`);
   });
 
   it('for a file that another instance uses, which goes on serving', async () => {
-    const DATABASE_URL = await database('sqlite');
-    const first = await startService({ DATABASE_URL });
-    expect(await refusal({ DATABASE_URL })).toMatch(/forumbus\.db is in use by another Forumbus process/);
+    const scratch = await forThisTest(scratchDatabase('sqlite'));
+    const first = await startApp('sqlite', { database: scratch });
+    onTestFinished(first.close);
+    const message = await refusal({ DATABASE_URL: scratch.url });
+    expect(message).toMatch(/forumbus\.db is in use by another Forumbus process/);
     expect((await first.send('POST', '/control-signals', signal('completion'))).status).toBe(201);
   });
 
@@ -114,17 +138,18 @@ describe('a start that cannot succeed ends with 1 and one sentence', () => {
   });
 
   it.each(engines)('for a schema that is newer than the code, on %s', async engine => {
-    const DATABASE_URL = await database(engine);
-    await spawnService({ DATABASE_URL }, { file: 'commands/migrate.ts' }).exited;
+    const { url: DATABASE_URL } = await forThisTest(scratchDatabase(engine));
     await sqlBeside(DATABASE_URL, `insert into kysely_migration (name, timestamp) values ('999-future', '2030-01-01')`);
     expect(await refusal({ DATABASE_URL })).toMatch(/newer than this version of Forumbus.*999-future/);
   });
 
   it('for a port in use', async () => {
-    const first = await startService({ DATABASE_URL: await database('sqlite') });
-    const { port } = new URL(await first.listening());
+    const first = await startApp('sqlite');
+    onTestFinished(first.close);
+    const port = await listen(first.app);
     const DATABASE_URL = await database('sqlite');
-    expect(await refusal({ DATABASE_URL, PORT: port })).toBe(`The address 127.0.0.1:${port} is in use.`);
+    const message = await refusal({ DATABASE_URL, PORT: String(port) });
+    expect(message).toBe(`The address 127.0.0.1:${port} is in use.`);
   });
 
   it('for a HANDLERS_DIR that is not there', async () => {
@@ -133,8 +158,16 @@ describe('a start that cannot succeed ends with 1 and one sentence', () => {
     expect(await refusal({ DATABASE_URL, HANDLERS_DIR })).toMatch(/HANDLERS_DIR=.*handlers cannot be read \(ENOENT\)/);
   });
 
+  it('for a handler that cannot be loaded', async () => {
+    const HANDLERS_DIR = await handlersFolder({ 'broken.mjs': 'export function handle( {' });
+    const message = await refusal({ DATABASE_URL: await database('sqlite'), HANDLERS_DIR });
+    expect(message).toMatch(/The handler .*broken\.mjs cannot be used: ./);
+  });
+});
+
+describe('a handler that cannot be used', () => {
   const topic = "export const topic = 'forum.integration.x';";
-  it.each([
+  const broken: [name: string, source: string, reason: RegExp][] = [
     ['a syntax error', `${topic} export function handle( {`, /./],
     ['a missing import', `import './absent.js'; ${topic} export function handle() {}`, /absent\.js/],
     ['an error at load', `throw new Error('no token');`, /no token/],
@@ -143,11 +176,18 @@ describe('a start that cannot succeed ends with 1 and one sentence', () => {
     ['no handle', topic, /must export topic and handle/],
     ['no topic', 'export function handle() {}', /must export topic and handle/],
     ['a topic that is none', `export const topic = 'a..b'; export function handle() {}`, /a\.\.b/],
-  ])('for a handler with %s', async (_, source, reason) => {
-    const HANDLERS_DIR = await handlersFolder({ 'broken.mjs': source });
-    const message = await refusal({ DATABASE_URL: await database('sqlite'), HANDLERS_DIR });
-    expect(message).toMatch(/The handler .*broken\.mjs cannot be used: /);
-    expect(message.split('cannot be used: ')[1]).toMatch(reason);
+  ];
+
+  // One process tries them all: how a start ends that one of them prevents is said above. Node loads them, not the test runner.
+  it('is refused with its name and the reason', async () => {
+    const folders = await Promise.all(broken.map(([, source]) => handlersFolder({ 'broken.mjs': source })));
+    const reasons: string[] = JSON.parse(await inNode(REFUSALS, folders));
+    expect(reasons).toHaveLength(broken.length);
+    for (const [index, [name, , reason]] of broken.entries()) {
+      const [refused, because] = String(reasons[index]).split(' cannot be used: ');
+      expect(refused, name).toBe(`StartError: The handler ${folders[index]}/broken.mjs`);
+      expect(because, name).toMatch(reason);
+    }
   });
 });
 

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { dump } from '../helpers/database.ts';
@@ -71,10 +71,8 @@ describe.each(engines)('stored answers on %s', engine => {
     clock.advance(DAY_MS);
     await keyed(service, 'young', post);
     clock.advance(1301);
-    await vi.waitFor(async () => {
-      const keys = await sqlBeside(service.url, 'select idempotency_key from idempotency_keys');
-      expect(keys).toEqual([{ idempotency_key: 'young' }]);
-    });
+    const keys = () => sqlBeside(service.url, 'select idempotency_key from idempotency_keys');
+    await expect.poll(keys, { interval: 10 }).toEqual([{ idempotency_key: 'young' }]);
     expect((await keyed(service, 'young', post)).replayed).toBe(true);
   });
 });

@@ -150,6 +150,8 @@ describe.each(engines)('the outbox on %s', engine => {
   });
   afterEach(() => {
     vi.doUnmock(REPOSITORY);
+    // Or what stands on the broken repository would be found by whoever imports it next, in other files too.
+    vi.resetModules();
   });
 
   it('does what its model does, whatever is asked of it', async () => {

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { dump } from '../helpers/database.ts';
@@ -132,9 +132,8 @@ describe.each(engines)('acknowledging on %s', engine => {
       const request = signal('guidance_request', { run_id, expires_in_seconds: 60 });
       const { question_id } = (await busy.send('POST', '/control-signals', request)).body.question;
       clock.advance(61_000);
-      await vi.waitFor(async () => {
-        expect((await busy.send('GET', `/questions/${question_id}`)).body.state).toBe('expired');
-      });
+      const state = async () => (await busy.send('GET', `/questions/${question_id}`)).body.state;
+      await expect.poll(state, { interval: 10 }).toBe('expired');
       const completed = await busy.send('POST', '/control-signals', signal('completion', { run_id }));
       expect(completed.body.inbox).toEqual({ unread: 1 });
       expect((await busy.send('POST', `/questions/${question_id}/acknowledge`)).status).toBe(200);
