@@ -98,7 +98,7 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
     await app.register(busRoutes(services, writing));
     await app.register(tokenRoutes(services.access, writing));
   }
-  const health = createHealth({ ...services, drain });
+  const health = createHealth({ ...services, drain, log, dispatches: config.ROLE !== 'http' });
   await app.register(healthRoutes(health, drain));
   await app.register(metricsRoutes(createScrape({ ...services, ...metrics, version, health, drain })));
 

@@ -2,6 +2,7 @@ import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
 import { buildApp } from './app.ts';
 import { type Config, maskedConfig, readConfig } from './config.ts';
+import { troubleOf } from './db/errors.ts';
 import { StartError } from './errors.ts';
 import { createLogger, type Logger, logWarnings } from './logging.ts';
 
@@ -15,8 +16,9 @@ try {
   logWarnings(log);
   await serve(config, log);
 } catch (error) {
+  const trouble = troubleOf(error);
   if (error instanceof StartError) log.fatal(error.message);
-  else log.fatal({ err: error }, 'Forumbus could not start.');
+  else log.fatal({ err: error }, trouble ? `Forumbus could not start: ${trouble.detail}` : 'Forumbus could not start.');
   process.exitCode = 1;
 }
 

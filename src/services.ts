@@ -13,7 +13,7 @@ import { type Clock, type NewUid, newUid, systemClock } from './clock.ts';
 import { components } from './components.ts';
 import type { Config } from './config.ts';
 import { createControl } from './control/service.ts';
-import { errorCode } from './db/errors.ts';
+import { errorCode, publicMessage } from './db/errors.ts';
 import { openDatabase } from './db/open.ts';
 import { StartError } from './errors.ts';
 import { createEvents } from './events/service.ts';
@@ -151,6 +151,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       concurrency: config.WORKER_CONCURRENCY,
       pollIntervalMs: config.POLL_INTERVAL_MS,
       leaseMs: config.LEASE_MS,
+      explain: publicMessage,
     });
 
     const takeBack = async () => {

@@ -1,19 +1,16 @@
 import { type Clock, toTimestampOrNull } from '../clock.ts';
 import type { Database } from '../db/database.ts';
+import { FAILING, type Trouble, troubleOf, UNANSWERED } from '../db/errors.ts';
 import type { Drain } from '../http/drain.ts';
-import type { MessageCount } from '../outbox/delivery.ts';
+import type { Logger } from '../logging.ts';
 import type { Outbox } from '../outbox/service.ts';
 import { BACKLOG, oldestPending } from '../outbox/watch.ts';
+import { Glance } from './glance.ts';
+import { countOf, type Look, reasonsOf, statusOf } from './reasons.ts';
 import type { Health } from './schemas.ts';
 import type { Worker } from './worker.ts';
 
-/** A backlog is worth a look when its oldest message has waited this long. */
-const BACKLOG_SECONDS = 60;
-/** How long the database may take to answer before it counts as down. Milliseconds. */
-const PATIENCE_MS = 5000;
-/** Who comes within this time shares one look. Milliseconds. */
-const FRESH_MS = 1000;
-/** How long it is believed that the database takes no writes. Milliseconds. */
+/** How long a scrape believes what the last check has found out about writing. Milliseconds. */
 const BELIEVED_MS = 60_000;
 
 interface Dependencies {
@@ -22,101 +19,95 @@ interface Dependencies {
   worker: Pick<Worker, 'health'>;
   clock: Clock;
   drain: Drain;
+  log: Logger;
+  /** Whether this process is to have a worker that runs. */
+  dispatches: boolean;
 }
 
-/** What the database says, read without writing. */
-export interface Look {
-  backlog: MessageCount[];
-  pausedTopics: string[];
-  topicsWithoutHandler: string[];
-}
+/** What is known before anything is. */
+const NOTHING: Look = {
+  trouble: undefined,
+  missingMigrations: [],
+  backlog: [],
+  pausedTopics: [],
+  topicsWithoutHandler: [],
+};
 
 export type HealthCheck = ReturnType<typeof createHealth>;
 
-/** Says how the service is; asks the database at most once a second, however many ask. */
-export function createHealth({ db, outbox, worker, clock, drain }: Dependencies) {
-  /** Undefined if the database cannot be read, does not answer or lacks migrations. */
-  const look = shared(clock, () => within(PATIENCE_MS, read()));
-  const writes = shared(clock, () => within(PATIENCE_MS, write()));
-  let refusedAt = Number.NEGATIVE_INFINITY;
+/** Says how the service is: looks at the database at most once a second, however many ask, and never waits long for it. */
+export function createHealth({ db, outbox, worker, clock, drain, log, dispatches }: Dependencies) {
+  const reads: Glance<Look> = new Glance(
+    () => read().catch(error => ({ ...lastRead(), trouble: troubleFound(error) })),
+    clock,
+  );
+  // Reading may go on while nothing can be written.
+  const writes = new Glance<Trouble | undefined>(() => db.probe().then(() => undefined, troubleFound), clock);
+  const lastRead = (): Look => reads.known ?? NOTHING;
 
-  async function read(): Promise<Look | undefined> {
-    const [missing, backlog, pausedTopics, topicsWithoutHandler] = await Promise.all([
-      db.missingMigrations(),
+  async function read(): Promise<Look> {
+    const missingMigrations = await db.missingMigrations();
+    if (missingMigrations.length > 0) return { ...lastRead(), trouble: undefined, missingMigrations };
+    const [backlog, pausedTopics, topicsWithoutHandler] = await Promise.all([
       outbox.backlog(),
       outbox.pausedTopics(),
       outbox.topicsWithoutHandler(),
     ]);
-    return missing.length > 0 ? undefined : { backlog, pausedTopics, topicsWithoutHandler };
+    return { trouble: undefined, missingMigrations, backlog, pausedTopics, topicsWithoutHandler };
   }
 
-  async function write(): Promise<true> {
-    await db.write(async () => {}, { place: 'first' });
-    return true;
+  function troubleFound(error: unknown): Trouble {
+    const trouble = troubleOf(error);
+    if (!trouble) log.error({ err: error }, 'the database could not be looked at');
+    return trouble ?? FAILING;
   }
 
-  function judge(found: Look | undefined): Health {
-    const { backlog = [], topicsWithoutHandler = [] } = found ?? {};
-    const counts = BACKLOG.map(status => {
-      const ofStatus = backlog.filter(row => row.status === status);
-      return [status, ofStatus.reduce((sum, { count }) => sum + count, 0)];
-    });
-    const oldest = oldestPending(backlog);
-    const health = {
-      database: found ? ('ok' as const) : ('down' as const),
+  async function look(): Promise<Look> {
+    await reads.look();
+    return reads.isLate ? { ...lastRead(), trouble: UNANSWERED } : lastRead();
+  }
+
+  /** What reading has found, and else what writing has. */
+  function withWrites(found: Look): Look {
+    if (found.trouble || found.missingMigrations.length > 0) return found;
+    return { ...found, trouble: writes.isLate ? UNANSWERED : writes.known };
+  }
+
+  function judged(found: Look): Health {
+    const { draining } = drain;
+    const oldest = oldestPending(found.backlog);
+    const age = oldest === null ? null : Math.max(0, (clock.now() - oldest) / 1000);
+    const reasons = reasonsOf({ look: found, oldestAge: age, worker: worker.health, dispatches, draining });
+    const counts = BACKLOG.map(status => [status, countOf(found.backlog, status)]);
+    return {
+      status: statusOf(reasons),
+      reasons,
+      database: found.trouble || found.missingMigrations.length > 0 ? 'down' : 'ok',
       worker: worker.health,
       outbox: {
         ...(Object.fromEntries(counts) as Record<(typeof BACKLOG)[number], number>),
         oldest_pending_at: toTimestampOrNull(oldest),
-        oldest_pending_age_seconds: oldest === null ? null : Math.max(0, (clock.now() - oldest) / 1000),
+        oldest_pending_age_seconds: age,
       },
-      topics_without_handler: topicsWithoutHandler,
+      topics_without_handler: found.topicsWithoutHandler,
     };
-    return { status: drain.draining ? 'down' : status(health), ...health };
   }
 
   return {
     /** Whether the database can be read and written, and all the rest. */
     async check(): Promise<Health> {
-      const [found, written] = await Promise.all([look(), writes()]);
-      refusedAt = written ? Number.NEGATIVE_INFINITY : clock.now();
-      return judge(written && found);
+      const [found] = await Promise.all([look(), writes.look()]);
+      return judged(withWrites(found));
     },
 
     /**
      * As {@link check}, for those who look often and must not take the writer for it: what the last check has found out
-     * about writing is believed for a minute. With the look that it is judged by.
+     * about writing is believed for a minute. With the look that it is judged by; undefined if the database cannot be read.
      */
     async seen(): Promise<{ status: Health['status']; look: Look | undefined }> {
       const found = await look();
-      const refused = clock.now() - refusedAt < BELIEVED_MS;
-      return { status: judge(refused ? undefined : found).status, look: found };
+      const { status } = judged(writes.age < BELIEVED_MS ? withWrites(found) : found);
+      return { status, look: found.trouble || found.missingMigrations.length > 0 ? undefined : found };
     },
   };
-}
-
-/** Who asks within a while of somebody else gets the same answer. */
-function shared<T>(clock: Clock, ask: () => Promise<T>): () => Promise<T> {
-  let last: { at: number; answer: Promise<T> } | undefined;
-  return () => {
-    if (!last || clock.now() - last.at > FRESH_MS) last = { at: clock.now(), answer: ask() };
-    return last.answer;
-  };
-}
-
-/** Undefined if it fails, or takes longer. */
-async function within<T>(milliseconds: number, asked: Promise<T>): Promise<T | undefined> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<undefined>(resolve => {
-    timer = setTimeout(resolve, milliseconds, undefined).unref();
-  });
-  return Promise.race([asked.catch(() => undefined), late]).finally(() => clearTimeout(timer));
-}
-
-function status({ database, worker, outbox, topics_without_handler }: Omit<Health, 'status'>): Health['status'] {
-  if (database === 'down') return 'down';
-  const backlog = (outbox.oldest_pending_age_seconds ?? 0) > BACKLOG_SECONDS;
-  return backlog || outbox.dead > 0 || topics_without_handler.length > 0 || worker.consecutive_errors > 0
-    ? 'degraded'
-    : 'ok';
 }

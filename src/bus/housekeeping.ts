@@ -1,6 +1,7 @@
 import type { Logger } from '../logging.ts';
+import { pauseAfter } from './pace.ts';
 
-/** Runs a task again and again, an interval after its last run has ended; never twice at once. */
+/** Runs a task again and again, an interval after its last run has ended, later after failures; never twice at once. */
 export class Housekeeping {
   readonly #task: () => Promise<void>;
   readonly #intervalMs: number;
@@ -8,6 +9,7 @@ export class Housekeeping {
   #timer: NodeJS.Timeout | undefined;
   #run: Promise<void> = Promise.resolve();
   #stopped = true;
+  #failures = 0;
 
   constructor(task: () => Promise<void>, intervalMs: number, log: Logger) {
     this.#task = task;
@@ -29,9 +31,18 @@ export class Housekeeping {
 
   #begin(): void {
     this.#run = this.#task()
-      .catch(error => this.#log.error({ err: error }, 'housekeeping failed'))
+      .then(
+        () => {
+          this.#failures = 0;
+        },
+        error => {
+          this.#failures += 1;
+          this.#log.error({ err: error }, 'housekeeping failed');
+        },
+      )
       .finally(() => {
-        if (!this.#stopped) this.#timer = setTimeout(() => this.#begin(), this.#intervalMs);
+        const pause = pauseAfter(this.#failures, this.#intervalMs);
+        if (!this.#stopped) this.#timer = setTimeout(() => this.#begin(), pause);
       });
   }
 }

@@ -23,3 +23,14 @@ export class Pace {
     return Math.max(this.#ended, this.#before);
   }
 }
+
+/** The longest pause of a loop whose database is away, in intervals. */
+const LONGEST_PAUSE = 8;
+
+/**
+ * The pause of a loop that looks every `intervalMs`, in milliseconds: it doubles with each failure in a row after the first,
+ * so that a database that is away costs few tries and few lines in the log.
+ */
+export function pauseAfter(failures: number, intervalMs: number): number {
+  return intervalMs * Math.min(LONGEST_PAUSE, 2 ** Math.max(0, failures - 1));
+}

@@ -48,9 +48,30 @@ export const PassResult = Type.Object(
   { $id: 'PassResult', examples: [{ claimed: 3, sent: 2, failed: 1, dead: 0 }] },
 );
 
+const HealthReason = Type.Object({
+  code: Type.Enum(
+    [
+      'DRAINING',
+      'DATABASE_UNREACHABLE',
+      'DATABASE_NOT_WRITABLE',
+      'MIGRATIONS_MISSING',
+      'WORKER_STOPPED',
+      'WORKER_ERRORS',
+      'BACKLOG',
+      'DEAD_MESSAGES',
+      'LANES_BLOCKED',
+      'NO_HANDLER',
+    ],
+    { description: 'Stable, for programs. The first four mean `down`, the others `degraded`.' },
+  ),
+  detail: Type.String({ description: 'For people, in a sentence.' }),
+});
+export type HealthReason = Static<typeof HealthReason>;
+
 export const Health = Type.Object(
   {
     status: Type.Enum(['ok', 'degraded', 'down']),
+    reasons: Type.Array(HealthReason, { description: 'Why it is not `ok`; empty if it is.' }),
     database: Type.Enum(['ok', 'down']),
     worker: Type.Object({
       running: Type.Boolean(),
@@ -73,10 +94,12 @@ export const Health = Type.Object(
   },
   {
     $id: 'Health',
-    description: '`down` (503): cannot serve. `degraded` (200): serves, and somebody should look.',
+    description:
+      '`down` (503): cannot serve. `degraded` (200): serves, and somebody should look. The database is looked at once a second at most; while it cannot be read, `outbox` and `topics_without_handler` are as they were.',
     examples: [
       {
-        status: 'ok',
+        status: 'degraded',
+        reasons: [{ code: 'NO_HANDLER', detail: 'Messages wait for a handler of forum.integration.chat.' }],
         database: 'ok',
         worker: {
           running: true,
@@ -90,12 +113,12 @@ export const Health = Type.Object(
         outbox: {
           pending: 0,
           processing: 0,
-          failed: 0,
+          failed: 1,
           dead: 0,
           oldest_pending_at: null,
           oldest_pending_age_seconds: null,
         },
-        topics_without_handler: [],
+        topics_without_handler: ['forum.integration.chat'],
       },
     ],
   },

@@ -4,7 +4,7 @@ import type { Delivery, Lease, Outcome } from '../outbox/delivery.ts';
 import { Cancellation } from './cancellation.ts';
 import type { Dispatch, Dispatched } from './dispatcher.ts';
 import { Stopping } from './handler.ts';
-import { Pace } from './pace.ts';
+import { Pace, pauseAfter } from './pace.ts';
 import { createSettling, type StoreSettlements } from './settlements.ts';
 
 /** Where deliveries come from and where their outcomes go. */
@@ -22,6 +22,8 @@ interface Dependencies {
   concurrency: number;
   pollIntervalMs: number;
   leaseMs: number;
+  /** What is told of an error of the store to those who watch. */
+  explain: (error: unknown) => string;
 }
 
 export interface PassResult {
@@ -54,8 +56,8 @@ const AHEAD_MOST = 500;
 
 /**
  * The loop: claim, run as many handlers at once as there may be, settle while the lease is held; woken by commits, with
- * the poll interval as the net. While handlers are quick, more is claimed than they can begin at once, so that one
- * transaction serves many. It knows deliveries and outcomes, and nothing of what is in them.
+ * the poll interval as the net. While handlers are quick, more is claimed than they can begin at once: one transaction
+ * serves many. It knows deliveries and outcomes, and nothing of what is in them.
  */
 export class Worker {
   readonly #deps: Dependencies;
@@ -67,7 +69,6 @@ export class Worker {
   #running = 0;
   /** Deliveries that are still to be handled one at a time. */
   #careful = 0;
-  /** Of handlers. */
   readonly #pace = new Pace();
   #loop: Promise<void> | undefined;
   #renewal: NodeJS.Timeout | undefined;
@@ -75,7 +76,6 @@ export class Worker {
   #stopping = false;
   #woken = false;
   #endSleep: () => void = () => {};
-
   #lastTickAt: number | null = null;
   #lastProcessedAt: number | null = null;
   #processedTotal = 0;
@@ -151,7 +151,7 @@ export class Worker {
   }
 
   async #run(): Promise<void> {
-    const { pollIntervalMs, log, clock } = this.#deps;
+    const { pollIntervalMs, log, clock, explain } = this.#deps;
     while (!this.#stopping) {
       this.#woken = false;
       const room = this.#room();
@@ -165,12 +165,12 @@ export class Worker {
         if (claimed.length > 0 && claimed.length === room) continue;
       } catch (error) {
         this.#consecutiveErrors += 1;
-        this.#lastError = error instanceof Error ? error.message : String(error);
+        this.#lastError = explain(error);
         log.error({ err: error }, 'the worker could not claim');
         // A wake-up must not turn a broken database into a busy loop.
         this.#woken = false;
       }
-      await this.#sleep(pollIntervalMs);
+      await this.#sleep(pauseAfter(this.#consecutiveErrors, pollIntervalMs));
     }
   }
 
@@ -245,7 +245,7 @@ export class Worker {
       this.#end(held, outcome.kind, await this.#store({ delivery, outcome }));
     } catch (error) {
       // The lease runs out and the message comes again: at least once.
-      this.#lastError = error instanceof Error ? error.message : String(error);
+      this.#lastError = this.#deps.explain(error);
       this.#deps.log.error({ err: error, message_id: delivery.message.message_id }, 'an outcome could not be stored');
       this.#free(held, 'stale');
     }

@@ -59,6 +59,8 @@ export interface Database {
    * @throws Refusal SERVICE_UNAVAILABLE if it is to be done only if there is room, and there is none
    */
   write<T>(work: (tx: Tx) => Promise<T>, options?: WriteOptions & { traceparent?: string | null }): Promise<T>;
+  /** Commits a write that leaves nothing behind, before all others that wait. Rejects if nothing can be written just now. */
+  probe(): Promise<void>;
   /** Which processes that share this database are alive. */
   readonly presence: Presence;
   /** Tells the other processes, soon and without waiting, that something has been committed here. */
@@ -208,7 +210,7 @@ export function assertOutsideWrite(): void {
 }
 
 /** Shows every query of a handle to `see`, which may throw. */
-function seeing(see: (node: RootOperationNode) => void): KyselyPlugin {
+export function seeing(see: (node: RootOperationNode) => void): KyselyPlugin {
   return {
     transformQuery({ node }) {
       see(node);

@@ -15,16 +15,62 @@ export function isDamaged(error: unknown): boolean {
   return /^SQLITE_(CORRUPT|NOTADB)/.test(errorCode(error) ?? '');
 }
 
-// SQLite: busy for too long, a full or failing disk. PostgreSQL: connection lost (08), out of resources (53), shutting
-// down or terminated by us (57), a lock that did not come (55P03), a session ended while idle in a write (25P03).
-const UNAVAILABLE =
-  /^(SQLITE_(BUSY|FULL|IOERR|READONLY|CANTOPEN)|08|53|57|55P03|25P03|ECONN|EPIPE|ETIMEDOUT|ENOTFOUND)/;
-const UNAVAILABLE_MESSAGE =
-  /timeout exceeded when trying to connect|Connection terminated|not queryable|Cannot use a pool after/;
+/**
+ * Why the database cannot be used just now. `detail` is a sentence of ours: what an engine or the system says may name
+ * hosts, users and files, and stays in the log.
+ */
+export interface Trouble {
+  code: 'DATABASE_UNREACHABLE' | 'DATABASE_NOT_WRITABLE';
+  detail: string;
+}
+
+const unreachable = (detail: string): Trouble => ({ code: 'DATABASE_UNREACHABLE', detail });
+const notWritable = (detail: string): Trouble => ({ code: 'DATABASE_NOT_WRITABLE', detail });
+
+/** What a database that does not answer at all is. */
+export const UNANSWERED = unreachable('The database does not answer in time.');
+/** What a database is that answers with an error which nobody expects of it. */
+export const FAILING = unreachable('The database answers with an error; the log has the details.');
+
+/** The engines' codes, and the system's; the first that fits. PostgreSQL's are in its manual, appendix A. */
+const TROUBLES: [code: RegExp, trouble: Trouble][] = [
+  [/^(SQLITE_FULL|53100|ENOSPC)$/, notWritable('The disk of the database is full.')],
+  [/^SQLITE_READONLY_DBMOVED$/, notWritable('The database file has been moved or deleted.')],
+  [/^(SQLITE_READONLY|25006$|EROFS$)/, notWritable('The database is read-only.')],
+  [
+    /^SQLITE_IOERR_(WRITE|FSYNC|DIR_FSYNC|TRUNCATE|SHM|BEGIN_ATOMIC|COMMIT_ATOMIC)/,
+    notWritable('The disk of the database does not take what is written to it.'),
+  ],
+  [/^(SQLITE_BUSY|55P03$)/, notWritable('Another program has kept the database locked for too long.')],
+  [/^(SQLITE_IOERR|SQLITE_CANTOPEN)/, unreachable('The database file cannot be read.')],
+  [/^(28|3D000$)/, unreachable('The database server refuses the login.')],
+  [/^53/, unreachable('The database server has run out of connections or memory.')],
+  [/^57P/, unreachable('The database server is starting or shutting down.')],
+  [/^57/, unreachable('The database server has ended what it was asked for.')],
+  [/^(08|25P03$|ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EHOST|ENET|EAI_)/, unreachable('The database cannot be reached.')],
+];
+
+/** What the PostgreSQL client says without a code. */
+const LOST =
+  /Connection terminated|timeout exceeded when trying to connect|timeout expired|not queryable|Cannot use a pool after/;
+const LATE = /Query read timeout/;
+
+/** Undefined if the database is not to blame, or nothing that is known to pass. */
+export function troubleOf(error: unknown): Trouble | undefined {
+  if (!(error instanceof Error)) return undefined;
+  const code = errorCode(error);
+  if (code !== undefined) return TROUBLES.find(([pattern]) => pattern.test(code))?.[1];
+  if (LATE.test(error.message)) return UNANSWERED;
+  return LOST.test(error.message) ? unreachable('The database cannot be reached.') : undefined;
+}
 
 /** Whether the database cannot be reached or written just now, so that the same request may succeed later. */
 export function isUnavailable(error: unknown): boolean {
-  return (
-    UNAVAILABLE.test(errorCode(error) ?? '') || (error instanceof Error && UNAVAILABLE_MESSAGE.test(error.message))
-  );
+  return troubleOf(error) !== undefined;
+}
+
+/** An error as it may be shown to those who watch: no words of the database about where it is and who asks. */
+export function publicMessage(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return troubleOf(error)?.detail ?? text.replace(/\b([a-z][a-z0-9+.-]*:\/\/)\S+/gi, '$1***');
 }

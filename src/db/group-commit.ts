@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Refusal } from '../errors.ts';
-import { isRefusedCommit } from './errors.ts';
+import { isRefusedCommit, isUnavailable } from './errors.ts';
 
 /** Works that share a transaction at most: how long it may hold the event loop and the writer has an end. */
 const GROUP_SIZE = 128;
@@ -8,6 +8,11 @@ const GROUP_SIZE = 128;
 const ROOM = 2000;
 // Made once: a stack for each refusal would be work for nothing.
 const FULL = new Refusal('SERVICE_UNAVAILABLE', 'More writes are waiting than the service can take; try again.');
+/**
+ * A transaction that took so long only to find that the database cannot be used speaks for those who have waited behind
+ * it, too: one after the other they would wait as long for the same. Milliseconds.
+ */
+const LONG_IN_VAIN_MS = 1000;
 
 export interface WriteOptions {
   /** It must not run twice, so it shares its transaction with nobody. */
@@ -49,6 +54,7 @@ type Ending = { value: unknown } | { error: unknown };
 
 interface Entry<W> {
   work: (tx: W) => Promise<unknown>;
+  /** It must not run twice, or has failed in company, so it shares its transaction with nobody. */
   alone: boolean;
   /** When it was asked for, on the monotonic clock. Milliseconds. */
   since: number;
@@ -63,7 +69,8 @@ class Spoiled extends Error {}
  * by one flush to disk; none is answered before that. A work that comes alone does not wait for company.
  *
  * One that fails before it has written anything (every refusal does) leaves the others alone. If one fails after that, or
- * the commit is refused, the transaction is rolled back and each of its works runs again in one of its own.
+ * the commit is refused, the transaction is rolled back and each of its works runs again in one of its own, once. If the
+ * database cannot be used (its disk is full, its server is gone) nothing runs again: all of them fail with that.
  */
 export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTimings) {
   const waiting: Entry<W>[] = [];
@@ -87,7 +94,13 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
 
   async function commitGroup(group: Entry<W>[]): Promise<void> {
     const ended: { entry: Entry<W>; part: Part<W>; ending: Ending }[] = [];
-    const spoilt = (error: unknown) => (group.length === 1 ? error : new Spoiled());
+    // What fails because the database cannot be used fails alone as well.
+    let failed: unknown;
+    const spoilt = (error: unknown) => {
+      failed = group.length === 1 || isUnavailable(error) ? error : new Spoiled();
+      return failed;
+    };
+    const asked = performance.now();
     let [began, done] = [0, 0];
     try {
       await transact(async begin => {
@@ -118,8 +131,14 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
     } catch (error) {
       // After a commit that was refused it is certain that nothing is stored; after one that broke off it is not.
       const again = group.length > 1 && (error instanceof Spoiled || isRefusedCommit(error));
-      if (!again) return reject(group, error);
-      for (const entry of group) await commitGroup([entry]);
+      if (!again) {
+        reject(group, error);
+        // Not for what a work has met elsewhere: after that, the transaction itself could be rolled back.
+        const gone = error !== failed && isUnavailable(error);
+        if (gone && performance.now() - asked > LONG_IN_VAIN_MS) reject(waiting.splice(0), error);
+        return;
+      }
+      waiting.unshift(...group.map(entry => ({ ...entry, alone: true })));
       return;
     }
     for (const { entry, part, ending } of ended) entry.settle(ending, part.hooks);

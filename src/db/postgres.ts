@@ -16,10 +16,18 @@ import {
 import { errorCode } from './errors.ts';
 import { migrateToLatest, missingMigrations, unknownMigrations } from './migrator.ts';
 import { advisoryPresence, holdPresence } from './presence.ts';
+import { createProbe } from './probe.ts';
 import type { Schema } from './schema.ts';
 import { standingConnection } from './standing-connection.ts';
 import { type Compiled, type Executor, reading, SERVER_NOW, type Statement, statementCompiler } from './statement.ts';
 
+/**
+ * How long anything may take on the server. One that hangs keeps its connections and answers nothing on them, so only the
+ * time tells; a connection on which something has taken longer is given up. Milliseconds, each longer than what it waits
+ * for: a writer that stands still, its lock, a statement.
+ */
+const PATIENCE_MS = { idleInTransaction: 5000, lock: 6000, statement: 7000 };
+const CONNECT_MS = 5000;
 /** The advisory lock that serialises the writes of all processes on one database ("forumbus" as eight ASCII bytes). */
 const WRITE_LOCK = 'select pg_advisory_xact_lock(7381244162955441523)';
 /** Where processes tell each other that they have committed something. */
@@ -43,7 +51,8 @@ export async function openPostgres(
   leaseClock: Clock | undefined,
   timings: Timings,
 ): Promise<Database> {
-  const pool = await connect(url, log, PLANNING);
+  const settings = settingsOf(url, PLANNING);
+  const pool = await connect(url, settings, log);
   const own: { name?: string } = {};
   const others = { heard: () => {} };
   const connection = standingConnection(url, log, async client => {
@@ -56,8 +65,14 @@ export async function openPostgres(
     others.heard();
   });
   const database = postgresDatabase(pool, leaseClock, timings);
+  // An index on a large table takes its time, and so does another process that makes it.
+  const unhurried = { ...settings, max: 1, lock_timeout: 0, query_timeout: 0 };
   return {
     ...database,
+    async migrate() {
+      const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool: openPool(unhurried, log) }) });
+      return migrateToLatest(db, 'postgres').finally(() => db.destroy());
+    },
     presence: advisoryPresence(pool, connection, own),
     announce: coalesced(() => connection.query(`select pg_notify('${CHANNEL}', $1)`, [own.name ?? ''])),
     onOthersWrites(heard) {
@@ -75,8 +90,9 @@ export async function openPostgres(
  * @throws StartError as {@link openPostgres}
  */
 export async function openPostgresReadOnly(url: string, log: Logger): Promise<ReadOnlyDatabase> {
+  const settings = settingsOf(url, `${PLANNING} -c default_transaction_read_only=on`);
   const { engine, read, missingMigrations, close } = postgresDatabase(
-    await connect(url, log, `${PLANNING} -c default_transaction_read_only=on`),
+    await connect(url, settings, log),
     undefined,
     untimed,
   );
@@ -84,25 +100,26 @@ export async function openPostgresReadOnly(url: string, log: Logger): Promise<Re
 }
 
 /** @param options given to the server for each connection */
-async function connect(url: string, log: Logger, options: string): Promise<pg.Pool> {
-  const pool = new pg.Pool({
+function settingsOf(url: string, options: string): pg.PoolConfig {
+  return {
     connectionString: url,
     max: POOL_SIZE,
     // Statements leave without waiting for the ones before them.
     pipeline: true,
     keepAlive: true,
-    connectionTimeoutMillis: 5000,
+    connectionTimeoutMillis: CONNECT_MS,
     application_name: 'forumbus',
     options,
     // A process that is stopped in the middle of a write would hold the write lock for everybody.
-    idle_in_transaction_session_timeout: 5000,
-    lock_timeout: 30_000,
+    idle_in_transaction_session_timeout: PATIENCE_MS.idleInTransaction,
+    lock_timeout: PATIENCE_MS.lock,
+    query_timeout: PATIENCE_MS.statement,
     types: { getTypeParser },
-  });
-  // A connection that breaks between two queries says so by an event, to the pool while it is idle and by itself while it
-  // is in use; without a listener for both it would end the process. The next query fails, or gets another connection.
-  pool.on('error', error => log.debug({ err: error }, 'an idle database connection broke'));
-  pool.on('connect', client => client.on('error', error => log.warn({ err: error }, 'a database connection broke')));
+  };
+}
+
+async function connect(url: string, settings: pg.PoolConfig, log: Logger): Promise<pg.Pool> {
+  const pool = openPool(settings, log);
   try {
     await pool.query('select 1');
   } catch (error) {
@@ -110,6 +127,15 @@ async function connect(url: string, log: Logger, options: string): Promise<pg.Po
     const reason = errorCode(error) ?? (error instanceof Error ? error.message : String(error));
     throw new StartError(`The database ${maskedUrl(url)} cannot be reached (${reason}).`);
   }
+  return pool;
+}
+
+function openPool(settings: pg.PoolConfig, log: Logger): pg.Pool {
+  const pool = new pg.Pool(settings);
+  // A connection that breaks between two queries says so by an event, to the pool while it is idle and by itself while it
+  // is in use; without a listener for both it would end the process. The next query fails, or gets another connection.
+  pool.on('error', error => log.debug({ err: error }, 'an idle database connection broke'));
+  pool.on('connect', client => client.on('error', error => log.warn({ err: error }, 'a database connection broke')));
   return pool;
 }
 
@@ -141,7 +167,7 @@ function postgresDatabase(
   pool: pg.Pool,
   leaseClock: Clock | undefined,
   timings: Timings,
-): Omit<Database, 'presence' | 'announce' | 'onOthersWrites'> {
+): Omit<Database, 'migrate' | 'presence' | 'announce' | 'onOthersWrites'> {
   const root = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
   const read = root.withPlugin(readingOutside(timings));
   const compile = statementCompiler({
@@ -151,6 +177,16 @@ function postgresDatabase(
   });
   const leaseNow = () => (leaseClock ? sql<number>`${leaseClock.now()}::bigint` : SERVER_NOW);
   const executor = executorOn(pool, compile, assertOutsideWrite);
+  const write = createWrite(
+    inside =>
+      onOneConnection(pool, (client, query) =>
+        query.transaction().execute(async transaction => {
+          await client.query(WRITE_LOCK);
+          await inside({ query: transaction, executor: executorOn(client, compile), leaseNow });
+        }),
+      ),
+    timings,
+  );
   return {
     engine: 'postgres',
     shared: true,
@@ -168,19 +204,10 @@ function postgresDatabase(
             }),
           ),
       ),
-    write: createWrite(
-      inside =>
-        onOneConnection(pool, (client, query) =>
-          query.transaction().execute(async transaction => {
-            await client.query(WRITE_LOCK);
-            await inside({ query: transaction, executor: executorOn(client, compile), leaseNow });
-          }),
-        ),
-      timings,
-    ),
-    migrate: () => migrateToLatest(root, 'postgres'),
+    write,
+    probe: createProbe(write),
     missingMigrations: () => missingMigrations(read, 'postgres'),
-    close: () => root.destroy(),
+    close: () => pool.end(),
   };
 }
 

@@ -4,6 +4,11 @@ import type { StandingConnection } from './standing-connection.ts';
 
 /** A name must be missing at two looks this far apart before its process counts as dead. Milliseconds. */
 const SECOND_LOOK_MS = 250;
+/**
+ * What breaks the connection of this process (a server that restarts or hangs) breaks those of others; they come back one
+ * after the other, each some seconds later at most, and until then look dead. Milliseconds.
+ */
+const ALL_BACK_MS = 10_000;
 
 /** Says which processes are alive, by something that ends with its holder, however that ends. */
 export interface Presence {
@@ -26,7 +31,8 @@ export function soleProcess(): Presence {
 
 /**
  * On PostgreSQL each process holds an advisory lock on its standing connection; the server drops it as soon as the
- * connection is gone. A living process whose connection broke connects again at once, well before the second look.
+ * connection is gone. A living process whose connection broke connects again at once, well before the second look; after
+ * a break of our own nobody counts as dead for a while.
  */
 export function advisoryPresence(pool: pg.Pool, connection: StandingConnection, own: { name?: string }): Presence {
   async function missingAmong(names: string[]): Promise<string[]> {
@@ -42,6 +48,8 @@ export function advisoryPresence(pool: pg.Pool, connection: StandingConnection, 
     },
 
     async deadAmong(names) {
+      const { madeAnewAt } = connection;
+      if (madeAnewAt === undefined || performance.now() - madeAnewAt < ALL_BACK_MS) return [];
       const others = names.filter(name => name !== own.name);
       const suspects = await missingAmong(others);
       if (suspects.length === 0) return [];

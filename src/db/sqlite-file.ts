@@ -1,6 +1,6 @@
 import BetterSqlite from 'better-sqlite3';
 import { StartError } from '../errors.ts';
-import { errorCode, isDamaged } from './errors.ts';
+import { errorCode, isDamaged, troubleOf } from './errors.ts';
 
 /* A SQLite database as a file: locked for one process, copied while others write it, made whole. */
 
@@ -82,7 +82,10 @@ export function sqliteError(path: string, purpose: 'reading' | 'writing', error:
     case 'ENOTDIR':
     case 'EPERM':
       return new StartError(`The database file ${path} cannot be opened for ${purpose} (${errorCode(error)}).`);
-    default:
-      return isDamaged(error) ? new StartError(`The database file ${path} is damaged.`) : error;
+    default: {
+      if (isDamaged(error)) return new StartError(`The database file ${path} is damaged.`);
+      const trouble = troubleOf(error);
+      return trouble ? new StartError(`The database file ${path} cannot be used: ${trouble.detail}`) : error;
+    }
   }
 }

@@ -1,17 +1,7 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import BetterSqlite from 'better-sqlite3';
-import {
-  CompiledQuery,
-  type DatabaseConnection,
-  Kysely,
-  SqliteAdapter,
-  SqliteDialect,
-  type SqliteDialectConfig,
-  SqliteDriver,
-  sql,
-} from 'kysely';
+import { Kysely, SqliteDialect, sql } from 'kysely';
 import { type Clock, systemClock } from '../clock.ts';
 import { StartError } from '../errors.ts';
 import {
@@ -20,18 +10,18 @@ import {
   type Database,
   type ReadOnlyDatabase,
   readingOutside,
+  seeing,
   type Timings,
   untimed,
 } from './database.ts';
-import { errorCode } from './errors.ts';
 import { migrateToLatest, missingMigrations, unknownMigrations } from './migrator.ts';
 import { soleProcess } from './presence.ts';
+import { createDiskMemory, createProbe } from './probe.ts';
 import type { Schema } from './schema.ts';
+import { WriterDialect } from './sqlite-driver.ts';
 import { lockSqlite, sqliteError } from './sqlite-file.ts';
 import { type Compiled, type Executor, reading, type Statement, statementCompiler } from './statement.ts';
 
-/** How long a write waits for another program's transaction before it gives up. Milliseconds. */
-const WRITER_PATIENCE_MS = 30_000;
 const STATEMENTS_KEPT = 500;
 const READER = { readonly: true, timeout: 5000 };
 
@@ -61,10 +51,12 @@ export function openSqlite(file: string, leaseClock: Clock, timings: Timings, { 
     // Pages that are written again and again are copied into the file once per this many, not per thousand: 40 MB of log.
     writer.pragma('wal_autocheckpoint = 10000');
     writer.pragma('cache_size = -16000');
-    // The library's own busy wait would stop the event loop; ImmediateDriver waits instead.
+    // The library's own busy wait would stop the event loop; WriterDriver waits instead.
     writer.pragma('busy_timeout = 0');
     const [reader, snapshots] = [open(path, READER), open(path, READER)];
-    return sqliteDatabase({ writer, reader, snapshots }, leaseClock, timings, () => {
+    // A connection opens the log at its first read, by its path; now it is certainly there.
+    for (const connection of [reader, snapshots]) connection.pragma('schema_version');
+    return sqliteDatabase({ writer, reader, snapshots }, path, leaseClock, timings, () => {
       for (const connection of opened.reverse()) connection.close();
     });
   } catch (error) {
@@ -75,15 +67,45 @@ export function openSqlite(file: string, leaseClock: Clock, timings: Timings, { 
 
 function sqliteDatabase(
   { writer, reader, snapshots }: Record<'writer' | 'reader' | 'snapshots', BetterSqlite.Database>,
+  path: string,
   leaseClock: Clock,
   timings: Timings,
   closeAll: () => void,
 ): Database {
-  const root = new Kysely<Schema>({ dialect: new ForumbusSqliteDialect({ database: cachingStatements(writer) }) });
+  const statements = cachingStatements(writer);
+  const root = new Kysely<Schema>({ dialect: new WriterDialect({ statements, connection: writer, path }) });
   const [read, snapshot] = [queriesOn(reader, timings), queriesOn(snapshots, timings)];
   const compile = statementCompiler({ query: root, engine: 'sqlite', leaseClock: () => leaseClock.now() });
-  const executor = executorOn(writer, compile);
+  /**
+   * After some errors (a full disk) SQLite has rolled back by itself, and whatever somebody who has caught the error goes
+   * on to write would be stored at once, one statement at a time.
+   */
+  const assertInTransaction = () => {
+    if (!writer.inTransaction) throw new Error('The write is over; its transaction takes nothing more.');
+  };
+  const inTransaction = seeing(assertInTransaction);
+  const executor = executorOn(writer, compile, assertInTransaction);
   const inSnapshot = reading(executorOn(snapshots, compile, assertOutsideWrite), timings);
+  const leaseNow = () => sql.val(leaseClock.now());
+  const disk = createDiskMemory(dirname(path));
+  const transact: Parameters<typeof createWrite>[0] = inside =>
+    root
+      .transaction()
+      .execute(query =>
+        inside({
+          get query() {
+            return query.withPlugin(inTransaction);
+          },
+          executor,
+          leaseNow,
+        }),
+      )
+      .catch(error => {
+        disk.failed(error);
+        throw error;
+      });
+  const write = createWrite(transact, timings);
+  const probe = createProbe(write);
   return {
     engine: 'sqlite',
     shared: false,
@@ -93,11 +115,11 @@ function sqliteDatabase(
     announce() {},
     onOthersWrites() {},
     snapshot: work => snapshot.transaction().execute(query => work({ query, ...inSnapshot })),
-    write: createWrite(
-      inside =>
-        root.transaction().execute(query => inside({ query, executor, leaseNow: () => sql.val(leaseClock.now()) })),
-      timings,
-    ),
+    write,
+    probe: async () => {
+      await probe();
+      await disk.assertRoom();
+    },
     migrate: () => migrateToLatest(root, 'sqlite'),
     missingMigrations: () => missingMigrations(read, 'sqlite'),
     async close() {
@@ -169,46 +191,6 @@ function executorOn(
       return undefined;
     },
   };
-}
-
-class ForumbusSqliteDialect extends SqliteDialect {
-  readonly #config: SqliteDialectConfig;
-  constructor(config: SqliteDialectConfig) {
-    super(config);
-    this.#config = config;
-  }
-  override createDriver(): SqliteDriver {
-    return new ImmediateDriver(this.#config);
-  }
-  override createAdapter(): SqliteAdapter {
-    return new TransactionalDdlAdapter();
-  }
-}
-
-/** SQLite can roll back DDL, so a migration that fails half-way leaves nothing behind. */
-class TransactionalDdlAdapter extends SqliteAdapter {
-  override get supportsTransactionalDdl(): boolean {
-    return true;
-  }
-}
-
-/**
- * Takes the write lock at `begin`. A deferred transaction that reads first and then writes fails at once, whatever the
- * timeout, when another program has written in between (SQLITE_BUSY_SNAPSHOT).
- */
-class ImmediateDriver extends SqliteDriver {
-  override async beginTransaction(connection: DatabaseConnection): Promise<void> {
-    const deadline = performance.now() + WRITER_PATIENCE_MS;
-    for (let pause = 1; ; pause = Math.min(pause * 2, 20)) {
-      try {
-        await connection.executeQuery(CompiledQuery.raw('begin immediate'));
-        return;
-      } catch (error) {
-        if (errorCode(error) !== 'SQLITE_BUSY' || performance.now() > deadline) throw error;
-      }
-      await delay(pause);
-    }
-  }
 }
 
 /**

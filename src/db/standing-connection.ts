@@ -1,16 +1,21 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import type { Logger } from '../logging.ts';
 
 /** The first and the longest pause before a broken connection is made anew. Milliseconds. */
-const RECONNECT_MS = { first: 100, longest: 5000 };
+const RECONNECT_MS = { first: 100, longest: 2000 };
 /** How often the connection is tried, and how long the server may take to answer. Milliseconds. */
 const HEARTBEAT_MS = 5000;
+/** How long an end waits for a server that may not answer. Milliseconds. */
+const GOODBYE_MS = 500;
 
 /** A connection that is there all the time, for what hangs on a session: locks and notifications. */
 export interface StandingConnection {
   open(): Promise<void>;
   /** Does nothing while the connection is down. */
   query(text: string, values: unknown[]): Promise<void>;
+  /** Since when it has been there without a break; undefined while it is down. On this process's monotonic clock. */
+  readonly madeAnewAt: number | undefined;
   close(): Promise<void>;
 }
 
@@ -28,6 +33,8 @@ export function standingConnection(
   let retry: NodeJS.Timeout | undefined;
   let heartbeat: NodeJS.Timeout | undefined;
   let pause = RECONNECT_MS.first;
+  let isFirst = true;
+  let madeAnewAt: number | undefined;
 
   async function connect(): Promise<void> {
     const next = new pg.Client({
@@ -47,6 +54,9 @@ export function standingConnection(
       throw error;
     }
     client = next;
+    // The first one takes nobody's place.
+    madeAnewAt = isFirst ? Number.NEGATIVE_INFINITY : performance.now();
+    isFirst = false;
     pause = RECONNECT_MS.first;
     heartbeat = setInterval(() => {
       next.query('select 1').catch(() => lost(next));
@@ -56,6 +66,7 @@ export function standingConnection(
   function lost(which: pg.Client): void {
     if (client !== which) return;
     client = undefined;
+    madeAnewAt = undefined;
     clearInterval(heartbeat);
     // Nobody waits for it: the other side may be gone.
     which.end().catch(() => {});
@@ -74,12 +85,16 @@ export function standingConnection(
       await client?.query(text, values);
     },
 
+    get madeAnewAt() {
+      return madeAnewAt;
+    },
+
     async close() {
       clearTimeout(retry);
       clearInterval(heartbeat);
       const last = client;
       client = undefined;
-      await last?.end();
+      await Promise.race([last?.end(), delay(GOODBYE_MS, undefined, { ref: false })]);
     },
   };
 }

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { newUid } from '../clock.ts';
-import { isUnavailable } from '../db/errors.ts';
+import { troubleOf } from '../db/errors.ts';
 import { type ProblemCode, type ProblemItem, problemTable, Refusal } from '../errors.ts';
 import type { Logger } from '../logging.ts';
 import { SECURITY_HEADERS } from './headers.ts';
@@ -214,8 +214,8 @@ function toRefusal(error: FastifyError): Refusal {
   }
   const code = FRAMEWORK_CODES[error.code];
   if (code) return new Refusal(code, frameworkDetail(code, error));
-  if (isUnavailable(error))
-    return new Refusal('SERVICE_UNAVAILABLE', 'The database cannot be used just now; try again.');
+  const trouble = troubleOf(error);
+  if (trouble) return new Refusal('SERVICE_UNAVAILABLE', `${trouble.detail} Send the request again later.`);
   if (error.statusCode === 400) {
     return new Refusal(error instanceof SyntaxError ? 'MALFORMED_JSON' : 'MALFORMED_REQUEST', error.message);
   }

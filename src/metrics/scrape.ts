@@ -1,4 +1,5 @@
-import type { HealthCheck, Look } from '../bus/health.ts';
+import type { HealthCheck } from '../bus/health.ts';
+import type { Look } from '../bus/reasons.ts';
 import type { Worker } from '../bus/worker.ts';
 import type { Clock } from '../clock.ts';
 import type { Database } from '../db/database.ts';

@@ -77,7 +77,10 @@ describe('a process that serves HTTP and one that works, on one PostgreSQL', () 
     ] as const) {
       expect((await service.send('GET', '/livez')).status).toBe(200);
       expect((await service.send('GET', '/readyz')).status).toBe(200);
-      expect(await service.send('GET', '/bus/health')).toMatchObject({ status: 200, body: { worker: { running } } });
+      expect(await service.send('GET', '/bus/health')).toMatchObject({
+        status: 200,
+        body: { status: 'ok', reasons: [], worker: { running } },
+      });
     }
     for (const path of ['/events', '/events/stream', '/questions', '/threads', '/runs', '/outbox', '/bus/topics']) {
       expectProblem(await working.send('GET', path), 'NOT_FOUND');

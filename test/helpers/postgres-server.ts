@@ -1,5 +1,10 @@
+import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+
 import { freePort } from './ports.ts';
 import { scratchRoot } from './scratch.ts';
 
@@ -18,6 +23,9 @@ async function loadEmbeddedPostgres() {
   return EmbeddedPostgres;
 }
 
+/** How long a server may take to stop. Milliseconds. */
+const STOP_PATIENCE_MS = 15_000;
+
 const SETTINGS = {
   unix_socket_directories: '',
   listen_addresses: '127.0.0.1',
@@ -30,13 +38,26 @@ const SETTINGS = {
   max_wal_senders: 0,
 };
 
+/** A PostgreSQL server, and what can happen to one. */
+export interface Server {
+  url: string;
+  /** Ends it for good and removes its data. */
+  stop(): Promise<void>;
+  /** Ends it with a signal to its main process; resolves when it is gone. `start` brings it back with its data. */
+  shutDown(signal: 'SIGINT' | 'SIGQUIT'): Promise<void>;
+  start(): Promise<void>;
+  /** Its main process and the one of each connection, which hold still under SIGSTOP without closing anything. */
+  signalAll(signal: 'SIGSTOP' | 'SIGCONT'): Promise<void>;
+}
+
 /** Starts a PostgreSQL server of its own, with an empty data folder that leaves with it. */
-export async function startPostgres(): Promise<{ url: string; stop: () => Promise<void> }> {
+export async function startPostgres(): Promise<Server> {
   const port = await freePort();
   const EmbeddedPostgres = await loadEmbeddedPostgres();
+  // Directly below a folder that everybody may enter: the server refuses to run as root, and its own user must be able to get here.
+  const databaseDir = join(scratchRoot, `forumbus-test-postgres-${randomUUID()}`);
   const server = new EmbeddedPostgres({
-    // Directly below a folder that everybody may enter: the server refuses to run as root, and its own user must be able to get here.
-    databaseDir: join(scratchRoot, `forumbus-test-postgres-${randomUUID()}`),
+    databaseDir,
     port,
     user: 'postgres',
     password: 'forumbus',
@@ -49,5 +70,37 @@ export async function startPostgres(): Promise<{ url: string; stop: () => Promis
   });
   await server.initialise();
   await server.start();
-  return { url: `postgres://postgres:forumbus@127.0.0.1:${port}/postgres`, stop: () => server.stop() };
+  const main = async () => Number.parseInt(await readFile(join(databaseDir, 'postmaster.pid'), 'utf8'), 10);
+  return {
+    url: `postgres://postgres:forumbus@127.0.0.1:${port}/postgres`,
+    stop: () => server.stop(),
+    start: () => server.start(),
+    async shutDown(signal) {
+      const pid = await main();
+      process.kill(pid, signal);
+      const deadline = performance.now() + STOP_PATIENCE_MS;
+      while (isAlive(pid)) {
+        if (performance.now() > deadline) throw new Error(`PostgreSQL (process ${pid}) does not stop.`);
+        await delay(10);
+      }
+    },
+    async signalAll(signal) {
+      const pid = await main();
+      // The main process first, so that it makes no others meanwhile.
+      process.kill(pid, signal);
+      for (const child of execFileSync('pgrep', ['-P', String(pid)], { encoding: 'utf8' })
+        .trim()
+        .split('\n')) {
+        process.kill(Number(child), signal);
+      }
+    },
+  };
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
 }

@@ -68,6 +68,10 @@ export class ServiceProcess {
     });
   }
 
+  get pid(): number {
+    return this.#child.pid as number;
+  }
+
   kill(signal: NodeJS.Signals): void {
     this.#child.kill(signal);
   }
@@ -125,9 +129,17 @@ export async function startService(env: Record<string, string>, setup: Setup = {
 }
 
 /** Sends one request over a real socket; a `body` goes as JSON. */
-export async function send(origin: string, method: string, path: string, body?: unknown): Promise<Answer> {
+export async function send(
+  origin: string,
+  method: string,
+  path: string,
+  body?: unknown,
+  headers: Record<string, string> = {},
+): Promise<Answer> {
   const json =
-    body === undefined ? {} : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } };
+    body === undefined
+      ? { headers }
+      : { body: JSON.stringify(body), headers: { 'content-type': 'application/json', ...headers } };
   const response = await fetch(origin + path, { method, ...json });
   return { status: response.status, headers: Object.fromEntries(response.headers), body: await response.json() };
 }
