@@ -11,7 +11,7 @@ import { forThisTest, type ServiceProcess, send, spawnService, startService } fr
 import { scratchFolder } from '../helpers/scratch.ts';
 import { signal } from '../helpers/signals.ts';
 
-const KILLS = 8;
+const KILLS = 6;
 const CLIENTS = 6;
 const AGENTS_PER_CLIENT = 4;
 const seed = Number(process.env.TEST_SEED ?? Math.floor(Math.random() * 2 ** 32));

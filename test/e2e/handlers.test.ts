@@ -1,9 +1,11 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, it, vi } from 'vitest';
-import { engines, scratchDatabase } from '../helpers/engines.ts';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import type { Engine } from '../../src/db/database.ts';
+import { startApp, type TestApp } from '../helpers/app.ts';
+import { engines, type Scratch, scratchDatabase } from '../helpers/engines.ts';
 import { handlersFolder, listenForCalls, obedient } from '../helpers/handlers.ts';
-import { forThisTest, type ServiceProcess, spawnService, startService } from '../helpers/process.ts';
+import { type AtEnd, forThisTest, type ServiceProcess, spawnService, startService } from '../helpers/process.ts';
 import { signal } from '../helpers/signals.ts';
 import { sqlBeside } from '../helpers/sql.ts';
 
@@ -11,27 +13,40 @@ const TOPIC = 'forum.integration.x';
 const within = { timeout: 10_000, interval: 20 };
 const killed = { code: null, signal: 'SIGKILL' };
 
+/** A database, a folder with a handler that calls the test, and the settings of a service that has both. */
+async function prepare(engine: Engine, handlers: Record<string, string> = {}, atEnd?: AtEnd) {
+  const database = await forThisTest(scratchDatabase(engine), atEnd);
+  const calls = await listenForCalls(atEnd);
+  const files = { 'x.ts': obedient('forum.integration.**'), ...handlers };
+  const env = {
+    DATABASE_URL: database.url,
+    CALLS_URL: calls.url,
+    HANDLERS_DIR: await handlersFolder(files, atEnd),
+    // What a killed process held comes back before its successor has started.
+    LEASE_MS: '300',
+    MAX_ATTEMPTS: '3',
+    BACKOFF_BASE_MS: '100',
+    POLL_INTERVAL_MS: '50',
+  };
+  return { database, calls, env };
+}
+
 describe.each(engines)('a handler of HANDLERS_DIR on %s', engine => {
+  // One process for all of them: each has messages of its own and leaves none behind.
+  const ends: Parameters<AtEnd>[0][] = [];
   let calls: Awaited<ReturnType<typeof listenForCalls>>;
-  let env: Record<string, string>;
-  beforeEach(async () => {
-    const { url } = await forThisTest(scratchDatabase(engine));
-    calls = await listenForCalls();
-    env = {
-      DATABASE_URL: url,
-      CALLS_URL: calls.url,
-      HANDLERS_DIR: await handlersFolder({ 'x.ts': obedient('forum.integration.**') }),
-      // What a killed process held comes back before its successor has started.
-      LEASE_MS: '300',
-      MAX_ATTEMPTS: '3',
-      BACKOFF_BASE_MS: '100',
-      POLL_INTERVAL_MS: '50',
-    };
+  let service: ServiceProcess;
+  beforeAll(async () => {
+    const atEnd: AtEnd = end => ends.push(end);
+    const prepared = await prepare(engine, { 'signals.ts': obedient('forum.events.control.*') }, atEnd);
+    calls = prepared.calls;
+    service = await startService(prepared.env, {}, atEnd);
+  });
+  afterAll(async () => {
+    for (const end of ends.toReversed()) await end();
   });
 
   it('is given the message and its context, of a control signal and of POST /outbox', async () => {
-    await writeFile(join(env.HANDLERS_DIR as string, 'signals.ts'), obedient('forum.events.control.*'));
-    const service = await startService(env);
     const accepted = await service.send('POST', '/control-signals', signal('completion', { summary: 'Done.' }));
     const fromSignal = await calls.next();
     fromSignal.answer('return');
@@ -63,7 +78,6 @@ describe.each(engines)('a handler of HANDLERS_DIR on %s', engine => {
   });
 
   it('that throws is retried with growing pauses, and its message ends dead', async () => {
-    const service = await startService(env);
     const message_id = await publish(service);
     for (const attempt of [1, 2, 3]) {
       const call = await calls.next();
@@ -84,7 +98,6 @@ describe.each(engines)('a handler of HANDLERS_DIR on %s', engine => {
   });
 
   it('that throws permanent() has no second attempt', async () => {
-    const service = await startService(env);
     const message_id = await publish(service);
     (await calls.next()).answer('permanent');
     const message = await settled(service, message_id, 'dead');
@@ -92,7 +105,6 @@ describe.each(engines)('a handler of HANDLERS_DIR on %s', engine => {
   });
 
   it('that throws retryAt() is called again then, and uses up no attempt', async () => {
-    const service = await startService(env);
     const message_id = await publish(service);
     // More often than there are attempts.
     for (const _ of [1, 2, 3, 4]) {
@@ -108,10 +120,22 @@ describe.each(engines)('a handler of HANDLERS_DIR on %s', engine => {
     (await calls.next()).answer('return');
     expect(await settled(service, message_id, 'sent')).toMatchObject({ attempts: 1 });
   });
+});
+
+describe.each(engines)('a handler of HANDLERS_DIR, over restarts, on %s', engine => {
+  let calls: Awaited<ReturnType<typeof listenForCalls>>;
+  let database: Scratch;
+  let env: Awaited<ReturnType<typeof prepare>>['env'];
+  beforeEach(async () => {
+    ({ calls, database, env } = await prepare(engine));
+  });
 
   it('that is missing leaves its messages failed, and they are delivered when it appears', async () => {
-    const { HANDLERS_DIR, ...without } = env;
-    const service = await startService({ ...without, HANDLERS_DIR: await handlersFolder({}) });
+    const service = await startApp(engine, {
+      database,
+      config: { ...env, ROLE: 'all', HANDLERS_DIR: await handlersFolder({}) },
+    });
+    onTestFinished(service.close);
     const ids = [await publish(service), await publish(service, { message_key: 'lane' })];
     for (const id of ids) {
       const message = await settled(service, id, 'failed');
@@ -123,8 +147,7 @@ describe.each(engines)('a handler of HANDLERS_DIR on %s', engine => {
       expect(status).toBe(200);
       expect(body).toMatchObject({ status: 'degraded', outbox: { failed: 2 }, topics_without_handler: [TOPIC] });
     }, within);
-    service.kill('SIGTERM');
-    await service.exited;
+    await service.close();
 
     const again = await startService(env);
     for (const _ of ids) (await calls.next()).answer('return');
@@ -135,10 +158,9 @@ describe.each(engines)('a handler of HANDLERS_DIR on %s', engine => {
   });
 
   it('that kills its process every time has its message end dead', async () => {
-    const publisher = await startService({ ...env, ROLE: 'http' });
+    const publisher = await startApp(engine, { database, config: { MAX_ATTEMPTS: env.MAX_ATTEMPTS } });
     const message_id = await publish(publisher);
-    publisher.kill('SIGTERM');
-    await publisher.exited;
+    await publisher.close();
     for (const attempt of [1, 2, 3]) {
       const service = spawnService(env);
       const call = await calls.next();
@@ -150,10 +172,10 @@ describe.each(engines)('a handler of HANDLERS_DIR on %s', engine => {
   });
 
   it('that is transactional commits its effect together with "sent", once', async () => {
-    const url = env.DATABASE_URL as string;
+    const url = env.DATABASE_URL;
     await sqlBeside(url, 'create table effects (attempt integer not null)');
     await writeFile(
-      join(env.HANDLERS_DIR as string, 'x.ts'),
+      join(env.HANDLERS_DIR, 'x.ts'),
       `import { writeSync } from 'node:fs';
        export const topic = '${TOPIC}';
        export const transactional = true;
@@ -180,14 +202,14 @@ describe.each(engines)('a handler of HANDLERS_DIR on %s', engine => {
   });
 });
 
-async function publish(service: ServiceProcess, fields: Record<string, unknown> = {}): Promise<string> {
+async function publish(service: Pick<TestApp, 'send'>, fields: Record<string, unknown> = {}): Promise<string> {
   const { status, body } = await service.send('POST', '/outbox', { topic: TOPIC, payload: {}, ...fields });
   expect(status).toBe(201);
   return body.message_id;
 }
 
 /** The message, with its history, once it has this status. */
-async function settled(service: ServiceProcess, messageId: string, status: string) {
+async function settled(service: Pick<TestApp, 'send'>, messageId: string, status: string) {
   return vi.waitFor(async () => {
     const { body } = await service.send('GET', `/outbox/${messageId}`);
     expect(body.status, JSON.stringify(body)).toBe(status);

@@ -1,5 +1,6 @@
-import { beforeEach, describe, expect, it } from 'vitest';
-import { scratchDatabase } from '../helpers/engines.ts';
+import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { startApp, type TestApp } from '../helpers/app.ts';
+import { type Scratch, scratchDatabase } from '../helpers/engines.ts';
 import { handlersFolder, listenForCalls, obedient } from '../helpers/handlers.ts';
 import { expectProblem } from '../helpers/problems.ts';
 import { forThisTest, startService } from '../helpers/process.ts';
@@ -11,12 +12,19 @@ const POLL_INTERVAL_MS = '60000';
 const AT_ONCE_MS = 5000;
 
 describe('a process that serves HTTP and one that works, on one PostgreSQL', () => {
+  let database: Scratch;
   let DATABASE_URL: string;
   beforeEach(async () => {
-    DATABASE_URL = (await forThisTest(scratchDatabase('postgres'))).url;
+    database = await forThisTest(scratchDatabase('postgres'));
+    DATABASE_URL = database.url;
   });
 
-  const http = () => startService({ DATABASE_URL, POLL_INTERVAL_MS, ROLE: 'http' });
+  /** The first of them: the process of the tests themselves. */
+  const http = async (poll = POLL_INTERVAL_MS): Promise<TestApp> => {
+    const serving = await startApp('postgres', { database, config: { POLL_INTERVAL_MS: poll, ROLE: 'http' } });
+    onTestFinished(serving.close);
+    return serving;
+  };
 
   it('dispatch at once, in the second, what is posted to the first', async () => {
     const calls = await listenForCalls();
@@ -62,7 +70,7 @@ describe('a process that serves HTTP and one that works, on one PostgreSQL', () 
   });
 
   it('expire nothing while there is no worker', async () => {
-    const serving = await startService({ DATABASE_URL, POLL_INTERVAL_MS: '50', ROLE: 'http' });
+    const serving = await http('50');
     const body = signal('guidance_request', { expires_in_seconds: 1 });
     const { question } = (await serving.send('POST', '/control-signals', body)).body;
     const answer = await serving.send('GET', `/questions/${question.question_id}?wait=3`);

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { startApp, type TestApp } from '../helpers/app.ts';
 import { scratchDatabase } from '../helpers/engines.ts';
 import { forThisTest, type ServiceProcess, startService } from '../helpers/process.ts';
 import { openExchange } from '../helpers/socket.ts';
@@ -40,17 +41,19 @@ async function arrived(service: ServiceProcess, count: number): Promise<void> {
   );
 }
 
-const answer = (service: ServiceProcess, questionId: string) =>
+const answer = (service: Pick<TestApp, 'send'>, questionId: string) =>
   service.send('PUT', `/questions/${questionId}/answer`, { answer: 'x' });
 
 describe('thousands of waiting connections', () => {
   it('are all told of an answer that another process has stored', async () => {
-    const { url: DATABASE_URL } = await forThisTest(scratchDatabase('postgres'));
-    const start = () => startService({ DATABASE_URL, ...QUIET });
-    const [one, two, three] = await Promise.all([start(), start(), start()]);
+    const database = await forThisTest(scratchDatabase('postgres'));
+    const start = () => startService({ DATABASE_URL: database.url, ...QUIET });
+    // The third is the process of the test itself.
+    const [one, two, three] = await Promise.all([start(), start(), startApp('postgres', { database, config: QUIET })]);
+    onTestFinished(three.close);
     const p99s: number[] = [];
     for (let round = 1; round <= ROUNDS; round += 1) {
-      const { question_id } = await ask(three.send.bind(three));
+      const { question_id } = await ask(three.send);
       const waiters = await Promise.all(
         Array.from({ length: CONNECTIONS }, (_, index) => waiting(index % 2 === 0 ? one : two, question_id)),
       );

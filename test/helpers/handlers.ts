@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { onTestFinished } from 'vitest';
-import { forThisTest } from './process.ts';
+import { type AtEnd, forThisTest } from './process.ts';
 import { scratchFolder } from './scratch.ts';
 
 /** A call that a handler made from inside the service; the handler waits for the answer. */
@@ -39,7 +39,9 @@ export async function handle(message: { message_id: string }, context: any): Pro
 `;
 
 /** The test's end of the obedient handler. */
-export async function listenForCalls(): Promise<{ url: string; next: () => Promise<Call> }> {
+export async function listenForCalls(
+  atEnd: AtEnd = onTestFinished,
+): Promise<{ url: string; next: () => Promise<Call> }> {
   const arrived: Call[] = [];
   const waiting: ((call: Call) => void)[] = [];
   const server = createServer(async (request, response) => {
@@ -49,7 +51,7 @@ export async function listenForCalls(): Promise<{ url: string; next: () => Promi
     else arrived.push(call);
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
-  onTestFinished(() => {
+  atEnd(() => {
     server.closeAllConnections();
     server.close();
   });
@@ -63,8 +65,8 @@ export async function listenForCalls(): Promise<{ url: string; next: () => Promi
 }
 
 /** A scratch HANDLERS_DIR with these files. */
-export async function handlersFolder(files: Record<string, string>): Promise<string> {
-  const { path } = await forThisTest(scratchFolder());
+export async function handlersFolder(files: Record<string, string>, atEnd?: AtEnd): Promise<string> {
+  const { path } = await forThisTest(scratchFolder(), atEnd);
   await Promise.all(Object.entries(files).map(([name, source]) => writeFile(join(path, name), source)));
   return path;
 }

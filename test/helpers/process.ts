@@ -9,7 +9,7 @@ import { onTestFinished } from 'vitest';
 import type { Answer } from './app.ts';
 
 /** Node keeps what it has compiled there: a suite starts the same files hundreds of times. */
-const NODE_COMPILE_CACHE = join(tmpdir(), 'forumbus-test-compile-cache');
+export const NODE_COMPILE_CACHE = join(tmpdir(), 'forumbus-test-compile-cache');
 
 const source = (file: string) => fileURLToPath(new URL(`../../src/${file}`, import.meta.url));
 
@@ -101,10 +101,17 @@ export class ServiceProcess {
   }
 }
 
-/** Spawns the service, or another command of src. It does not outlive the test. */
-export function spawnService(env: Record<string, string>, setup: Setup = {}): ServiceProcess {
+/** Takes what ends a thing that was made for one test, or for all tests of a suite. */
+export type AtEnd = (end: () => void | Promise<void>) => void;
+
+/** Spawns the service, or another command of src. It does not outlive the test, or whatever else `atEnd` stands for. */
+export function spawnService(
+  env: Record<string, string>,
+  setup: Setup = {},
+  atEnd: AtEnd = onTestFinished,
+): ServiceProcess {
   const service = new ServiceProcess(env, setup);
-  onTestFinished(async () => {
+  atEnd(async () => {
     service.kill('SIGKILL');
     await service.exited;
   });
@@ -121,9 +128,13 @@ export async function runCommand(
   return Object.assign(command, await command.exited);
 }
 
-/** Spawns the service; answers once it listens. */
-export async function startService(env: Record<string, string>, setup: Setup = {}): Promise<ServiceProcess> {
-  const service = spawnService(env, setup);
+/** The same, once it listens. */
+export async function startService(
+  env: Record<string, string>,
+  setup: Setup = {},
+  atEnd?: AtEnd,
+): Promise<ServiceProcess> {
+  const service = spawnService(env, setup, atEnd);
   await service.listening();
   return service;
 }
@@ -145,8 +156,11 @@ export async function send(
 }
 
 /** Removes something scratch when the test is over. */
-export async function forThisTest<T extends { drop: () => Promise<void> }>(made: Promise<T>): Promise<T> {
+export async function forThisTest<T extends { drop: () => Promise<void> }>(
+  made: Promise<T>,
+  atEnd: AtEnd = onTestFinished,
+): Promise<T> {
   const scratch = await made;
-  onTestFinished(() => scratch.drop());
+  atEnd(() => scratch.drop());
   return scratch;
 }

@@ -30,7 +30,8 @@ export class Service {
 
   constructor(env: Record<string, string>, log: WriteStream, onUnexpectedEnd: (reason: string) => void) {
     this.#child = spawn(process.execPath, [MAIN], {
-      env: { PATH: process.env.PATH, ...env },
+      // Whoever runs this may have Node keep what it has compiled.
+      env: { PATH: process.env.PATH, NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.pid = this.#child.pid ?? 0;

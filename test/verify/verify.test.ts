@@ -2,6 +2,8 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
+import { NODE_COMPILE_CACHE } from '../helpers/process.ts';
+import { scratchRoot } from '../helpers/scratch.ts';
 import type { Observed } from './observe.ts';
 import { CONSUMERS, lateRepeats, prove } from './proofs.ts';
 
@@ -107,7 +109,8 @@ describe('the proofs', () => {
 type Note = Observed['notes'][number];
 
 async function verify(...args: string[]): Promise<{ stdout: string; stderr: string }> {
-  return promisify(execFile)(process.execPath, [MAIN, ...args]);
+  const env = { ...process.env, NODE_COMPILE_CACHE, TMPDIR: scratchRoot };
+  return promisify(execFile)(process.execPath, [MAIN, ...args], { env });
 }
 
 /** The claims that do not hold. */
