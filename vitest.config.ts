@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
+import { InTurns } from './test/helpers/sequence.ts';
 
 export default defineConfig({
   test: {
@@ -7,6 +8,7 @@ export default defineConfig({
     globalSetup: ['test/helpers/global-setup.ts'],
     // Suites start real processes and databases, and wait half of the time: three at a time keep two cores busy.
     maxWorkers: 3,
+    sequence: { sequencer: InTurns },
     // The files of a worker share its modules, which are read and compiled once, and warm: a fifth less to do. So a file that
     // replaces a module takes it back (vi.resetModules), and nothing may go by the state of a module.
     isolate: false,

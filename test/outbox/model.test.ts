@@ -21,8 +21,16 @@ const REPOSITORY = '../../src/outbox/lane-repository.ts';
 /** Functions of the repository, broken as a careless change could break them. */
 type Breakage = (sound: typeof Statements) => Partial<typeof Statements>;
 
-/** Makers whose services stand on the repository as the breakage leaves it. */
-async function makersOn(breakage: Breakage): Promise<Makers> {
+/** Makers whose services stand on the repository as the breakage leaves it; loaded once for both engines. */
+function makersOn(name: string, breakage: Breakage): Promise<Makers> {
+  const made = loaded.get(name) ?? loadOn(breakage);
+  loaded.set(name, made);
+  return made;
+}
+
+const loaded = new Map<string, Promise<Makers>>();
+
+async function loadOn(breakage: Breakage): Promise<Makers> {
   vi.resetModules();
   vi.doMock(REPOSITORY, async () => {
     const sound = await vi.importActual<typeof Statements>(REPOSITORY);
@@ -155,13 +163,13 @@ describe.each(engines)('the outbox on %s', engine => {
   });
 
   it('does what its model does, whatever is asked of it', async () => {
-    const makers = await makersOn(() => ({}));
+    const makers = await makersOn('none', () => ({}));
     const property = outboxAgrees(() => begin(db, clock, makers));
     await fc.assert(property, { seed: SEED, numRuns: RUNS[engine] });
   });
 
   it.each(Object.keys(breakages))('catches %s', async name => {
-    const makers = await makersOn(breakages[name] as Breakage);
+    const makers = await makersOn(name, breakages[name] as Breakage);
     const property = outboxAgrees(() => begin(db, clock, makers));
     // Not fc.assert: the first counterexample is proof enough, and need not be shrunk.
     const result = await fc.check(property, { seed: SEED, numRuns: RUNS_TO_CATCH, endOnFailure: true });

@@ -102,6 +102,9 @@ const blocked: [name: string, arrange: (run: Run) => Promise<object[]>][] = [
   ],
 ];
 
+/** The rules are the same code on both engines; PostgreSQL shows that its rows add up as well. */
+const RUNS = { sqlite: 30, postgres: 12 };
+
 describe.each(engines)('the gate of a run on %s', engine => {
   let service: TestApp;
   let runs = 0;
@@ -209,6 +212,6 @@ describe.each(engines)('the gate of a run on %s', engine => {
     const timed = await startApp(engine, { overrides: { clock } });
     onTestFinished(timed.close);
     const property = fc.asyncProperty(histories(), history => live(timed, clock, `run ${++runs}`, history));
-    await fc.assert(property, { numRuns: 30 });
+    await fc.assert(property, { numRuns: RUNS[engine] });
   });
 });
