@@ -9,7 +9,7 @@ const LANES = 16;
 const POSTS = 8;
 /** How many commands are accepted between two kills. */
 const STRIDE = 25;
-const KILLS = 3;
+const KILLS = 4;
 
 const ana = { type: 'human', name: 'ana' };
 const texts = Array.from({ length: POSTS }, (_, n) => `Post ${n}`);
