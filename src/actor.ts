@@ -18,7 +18,8 @@ export function actorText(actor: Actor): string {
   return `${actor.type}:${actor.name}`;
 }
 
+/** Reads that form. What is not of it has a type that no actor has. */
 export function parseActor(text: string): Actor {
   const colon = text.indexOf(':');
-  return { type: text.slice(0, colon) as Actor['type'], name: text.slice(colon + 1) };
+  return { type: text.slice(0, Math.max(colon, 0)) as Actor['type'], name: text.slice(colon + 1) };
 }

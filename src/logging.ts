@@ -3,14 +3,18 @@ import pretty from 'pino-pretty';
 
 export type { Logger };
 
+const TOKENS = /fbt_([0-9a-f]{16})_[0-9a-f]{64}/g;
+
 /**
  * JSON lines on stdout; readable lines when stdout is a terminal.
- * Headers that carry secrets are never written, should anything ever log a whole request.
+ * Headers that carry secrets are never written, should anything ever log a whole request, and of tokens that somebody
+ * has put where they do not belong, as in a URL, only the ids.
  */
 export function createLogger(level: string): Logger {
   const options = {
     level,
     redact: ['req.headers.authorization', 'req.headers.cookie', 'req.headers["idempotency-key"]', '*.password'],
+    hooks: { streamWrite: (line: string) => line.replace(TOKENS, 'fbt_$1_***') },
   };
   return process.stdout.isTTY ? pino(options, pretty({ sync: true })) : pino(options);
 }

@@ -189,6 +189,13 @@ describe('compose.yaml', async () => {
     expect(DATABASE_URL).toMatch(new RegExp(`@postgres:5432/${POSTGRES_DB}$`));
   });
 
+  it('gives them a token, without which they would not start', () => {
+    expect(environment.HOST).toBe('0.0.0.0');
+    const [, secret] = /ADMIN_TOKEN_FILE: \/run\/secrets\/([\w-]+)\n/.exec(common) ?? [];
+    expect(common).toContain(`secrets: ["${secret}"]`);
+    expect(sections(compose, 0).get('secrets')).toMatch(new RegExp(`^\n {2}${secret}:\n {4}file: \\./${secret}\n`));
+  });
+
   it('starts them when the database is healthy, and stops them with room for their grace', () => {
     expect(common).toMatch(/depends_on:\n {4}postgres:\n {6}condition: service_healthy/);
     expect(services.get('postgres')).toMatch(/healthcheck:\n {6}test: \["CMD", "pg_isready"/);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import openapi from '../openapi/openapi.json' with { type: 'json' };
 import packageJson from '../package.json' with { type: 'json' };
+import { permissions } from '../src/access/permissions.ts';
 import { settings } from '../src/config.ts';
 import { problemTable } from '../src/errors.ts';
 
@@ -49,6 +50,18 @@ describe('the README', () => {
   it('lists every error code with its status and title', () => {
     expect(table('Error codes')).toEqual(
       Object.entries(problemTable).map(([code, { status, title }]) => [`\`${code}\``, String(status), title]),
+    );
+  });
+
+  it('lists who may do what', () => {
+    const said = (allowed: boolean) => (allowed ? 'yes' : 'no');
+    expect(table('Access')).toEqual(
+      Object.entries(permissions).map(([operation, rule]) => [
+        `\`${operation}\``,
+        ...(rule === 'anybody'
+          ? ['yes', 'yes', 'yes', 'yes', 'yes']
+          : [rule.agent, said(rule.viewer), said(rule.operator), 'yes', 'no']),
+      ]),
     );
   });
 

@@ -1,4 +1,4 @@
-import type { Actor } from '../actor.ts';
+import { type Actor, parseActor } from '../actor.ts';
 import { Refusal } from '../errors.ts';
 import { permits, type Role, type Rule } from './permissions.ts';
 
@@ -64,6 +64,14 @@ export class Caller {
     throw new Refusal('VALIDATION_FAILED', 'body/actor: is required', { errors: [item] });
   }
 
+  /**
+   * What an agent may ask of viewers' marks: those of its own, since when a person looks is no business of an agent.
+   * @throws Refusal ACTOR_MISMATCH
+   */
+  assertMaySeeMarksOf(viewer: string | undefined): void {
+    if (viewer !== undefined && this.isAgent) this.actor(parseActor(viewer));
+  }
+
   /** Whether the caller may know of what belongs to this run (null: to none). */
   sees(runId: string | null): boolean {
     return !this.isAgent || (runId !== null && fits(this.grant?.runs ?? null, runId));
@@ -71,8 +79,10 @@ export class Caller {
 
   /** @throws Refusal FORBIDDEN if the token is not for this run */
   assertRun(runId: string | null): void {
-    if (!this.sees(runId))
-      throw new Refusal('FORBIDDEN', `The token is not for ${runId === null ? 'that' : `the run ${runId}`}.`);
+    if (this.sees(runId)) return;
+    const why =
+      runId === null ? 'The token is for runs: say which one in run_id.' : `The token is not for the run ${runId}.`;
+    throw new Refusal('FORBIDDEN', why);
   }
 
   /** @throws Refusal FORBIDDEN if the token is not for this agent in this run */

@@ -21,6 +21,9 @@ interface Options {
   rates: RateLimits;
 }
 
+/** What every 401 says (RFC 6750, 3). */
+export const CHALLENGE = { 'www-authenticate': 'Bearer realm="forumbus"' };
+
 const LOOPBACK_HOST = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/i;
 
 /**
@@ -30,7 +33,7 @@ const LOOPBACK_HOST = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/
 export function useAccess(app: FastifyInstance, { access, isOpen, origins, rates }: Options): void {
   app.decorateRequest('caller', null as never);
   app.addHook('onRoute', ({ schema, method, url }) => {
-    const known = schema?.hide || (schema?.operationId !== undefined && schema.operationId in permissions);
+    const known = schema?.hide || Object.hasOwn(permissions, schema?.operationId ?? '');
     if (!known) throw new Error(`Nobody has said who may call ${method} ${url} (access/permissions.ts).`);
   });
   app.addHook('onRequest', (request, reply, done) => {
@@ -58,7 +61,7 @@ export function useAccess(app: FastifyInstance, { access, isOpen, origins, rates
     } catch (error) {
       if (error instanceof Refusal && error.code === 'UNAUTHORIZED') {
         await rates.ofFailures(request, reply);
-        reply.header('www-authenticate', 'Bearer realm="forumbus"');
+        reply.headers(CHALLENGE);
       }
       throw error;
     }
@@ -70,11 +73,22 @@ export function useAccess(app: FastifyInstance, { access, isOpen, origins, rates
 }
 
 /** @throws Refusal HOST_NOT_ALLOWED, ORIGIN_NOT_ALLOWED */
-function assertLocal({ headers: { host, origin } }: FastifyRequest, origins: readonly string[]): void {
+function assertLocal({ headers }: FastifyRequest, origins: readonly string[]): void {
+  const { host, origin } = headers;
   if (host !== undefined && !LOOPBACK_HOST.test(host)) {
     throw new Refusal('HOST_NOT_ALLOWED', 'A service without tokens answers to localhost, 127.0.0.1 and [::1] only.');
   }
-  if (origin !== undefined && origin !== `http://${host}` && !origins.includes(origin)) {
+  const foreign = origin === undefined ? isEmbeddedElsewhere(headers) : origin !== `http://${host}`;
+  if (foreign && !(origin !== undefined && origins.includes(origin))) {
     throw new Refusal('ORIGIN_NOT_ALLOWED', 'Pages of other origins may not use a service without tokens.');
   }
+}
+
+/**
+ * Whether a page of another origin loads this as an image, a script or a frame: without an Origin header, but by whether
+ * that succeeds it learns what there is, and it can hold streams open (Fetch Metadata, W3C). A link may lead here.
+ */
+function isEmbeddedElsewhere(headers: FastifyRequest['headers']): boolean {
+  const { 'sec-fetch-site': site, 'sec-fetch-dest': destination } = headers;
+  return (site === 'cross-site' || site === 'same-site') && destination !== 'document';
 }

@@ -78,7 +78,7 @@ export function createAccess({ db, clock, changed }: Dependencies) {
 
     /**
      * Makes a given text an admin's token, unless it is one already: the first token of a container comes in a file.
-     * @throws StartError if it is no token, or another one has its id
+     * @throws StartError if it is no token, another one has its id, or it is one of another role
      */
     async adopt(tx: Tx, text: string): Promise<void> {
       const parts = parseToken(text);
@@ -91,6 +91,10 @@ export function createAccess({ db, clock, changed }: Dependencies) {
         await store(tx, parts, { role: 'admin', actor: { type: 'operator', name: 'admin' } }, 'file');
       } else if (!isSameHash(known.secret_hash, parts.secret_hash)) {
         throw new StartError('The file that ADMIN_TOKEN_FILE names holds another secret than the token of its id has.');
+      } else if (known.role !== 'admin') {
+        throw new StartError(
+          `The file that ADMIN_TOKEN_FILE names holds a token of the role ${known.role}, not admin.`,
+        );
       }
     },
 
@@ -105,7 +109,8 @@ export function createAccess({ db, clock, changed }: Dependencies) {
     /** From its commit on the token opens nothing, on any process. Revoking it again changes nothing. @throws Refusal TOKEN_NOT_FOUND */
     async revoke(tx: Tx, tokenId: string): Promise<Token> {
       const row = await findToken(tx, tokenId);
-      if (!row) throw new Refusal('TOKEN_NOT_FOUND', `There is no token ${tokenId}.`);
+      // Not by its name: who gives the token itself in the place of its id must not find the secret in the log.
+      if (!row) throw new Refusal('TOKEN_NOT_FOUND', 'No token has this id (the 16 characters after fbt_).');
       if (row.revoked_at !== null) return toToken(row);
       const revoked_at = clock.now();
       await setRevoked(tx, tokenId, revoked_at);

@@ -2,6 +2,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Refusal } from '../errors.ts';
 import { whileConnected } from '../http/connection.ts';
 import type { Logger } from '../logging.ts';
+import { CHALLENGE } from './hook.ts';
 import type { Access } from './service.ts';
 
 type Kind = 'stream' | 'wait';
@@ -103,7 +104,10 @@ export class TokenWatch {
   async wait<T>(request: FastifyRequest, reply: FastifyReply, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const signal = this.enter('wait', request, reply);
     const answer = await work(signal);
-    if (signal.reason === REVOKED) throw REVOKED;
+    if (signal.reason === REVOKED) {
+      reply.headers(CHALLENGE);
+      throw REVOKED;
+    }
     return answer;
   }
 }

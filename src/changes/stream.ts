@@ -52,6 +52,8 @@ export async function* eventStream({ feed, events, readers, filter, after, signa
         : await ofTable(events, filter, position, limit);
       if (published.length === limit) limit = paced(limit, sizeOf(published));
       for (const piece of piecesOf(published)) {
+        // A slow reader may come for it long after the end.
+        if (signal.aborted) return;
         position = piece.at(-1)?.event.sequence ?? position;
         yield piece.map(({ text }) => text).join('');
         sentAt = performance.now();

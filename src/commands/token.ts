@@ -6,7 +6,7 @@ import { Actor, parseActor } from '../actor.ts';
 import { systemClock } from '../clock.ts';
 import type { Database } from '../db/database.ts';
 import { openBeside } from '../db/open.ts';
-import { Refusal, StartError } from '../errors.ts';
+import { type ProblemItem, Refusal, StartError } from '../errors.ts';
 import { bodyValidator } from '../http/validation.ts';
 import { type Given, lending, readArguments, runCommand } from './command.ts';
 
@@ -29,10 +29,10 @@ const options = {
 const SECONDS = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
 
 const [name = ''] = process.argv.slice(2);
-const commands: Record<string, (given: Given) => Promise<void>> = { create, list, revoke, generate };
+const commands = new Map(Object.entries({ create, list, revoke, generate }));
 
 await runCommand('The command failed.', async given => {
-  const command = commands[name];
+  const command = commands.get(name);
   if (!command) throw new StartError(`Say what to do with tokens: ${USAGE}.`);
   await command(given);
 });
@@ -48,7 +48,7 @@ async function create(given: Given): Promise<void> {
     ...(expires !== undefined && { expires_in_seconds: secondsOf(expires) }),
   };
   const [fault] = bodyValidator([Actor])(NewToken)(wanted);
-  if (fault) throw new StartError(`${fault.pointer.slice(1)} ${fault.detail}. The command is: ${USAGE}.`);
+  if (fault) throw new StartError(sentence(fault));
   await withTokens(given, async (access, db) => {
     const { token } = await db.write(tx => access.issue(tx, wanted as NewToken, 'command'));
     print(token);
@@ -56,7 +56,7 @@ async function create(given: Given): Promise<void> {
 }
 
 async function list(given: Given): Promise<void> {
-  readArguments(USAGE, 1, options);
+  readArguments(USAGE, 1, {});
   await withTokens(given, async access => {
     let cursor: string | null | undefined;
     do {
@@ -68,7 +68,7 @@ async function list(given: Given): Promise<void> {
 }
 
 async function revoke(given: Given): Promise<void> {
-  const { positionals } = readArguments(USAGE, 2, options);
+  const { positionals } = readArguments(USAGE, 2, {});
   await withTokens(given, async (access, db) => {
     const token = await db.write(tx => access.revoke(tx, positionals[1] as string));
     print(lineOf(token));
@@ -77,7 +77,7 @@ async function revoke(given: Given): Promise<void> {
 
 /** For ADMIN_TOKEN_FILE: a token that is stored nowhere yet. */
 async function generate(): Promise<void> {
-  readArguments(USAGE, 1, options);
+  readArguments(USAGE, 1, {});
   print(newToken().token);
 }
 
@@ -89,9 +89,17 @@ async function withTokens(
     try {
       await work(createAccess({ db, clock: systemClock, changed() {} }), db);
     } catch (error) {
-      throw error instanceof Refusal ? new StartError(error.message.replace(/^body\//, '')) : error;
+      if (!(error instanceof Refusal)) throw error;
+      const [fault] = (error.extensions.errors ?? []) as ProblemItem[];
+      throw new StartError(fault ? sentence(fault) : error.message);
     }
   });
+}
+
+/** What is wrong with an option, and how the command is called. */
+function sentence({ pointer, detail }: ProblemItem): string {
+  const [, field = ''] = pointer.split('/');
+  return `--${field === 'expires_in_seconds' ? 'expires-in' : field} ${detail}. The command is: ${USAGE}.`;
 }
 
 /** @throws StartError */

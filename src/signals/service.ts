@@ -16,6 +16,7 @@ import {
   isStoredAnswer,
   openQuestion,
   type QuestionRow,
+  questionNotFound,
 } from '../questions/question.ts';
 import type { Answer, Question } from '../questions/schemas.ts';
 import type { Questions } from '../questions/service.ts';
@@ -164,6 +165,8 @@ export function createSignals({ db, events, control, questions, selfValidation, 
   /** The open question that a request replaces. @throws Refusal unless it is open and the agent's own */
   async function supersededBy(tx: Tx, agent: Agent, questionId: string): Promise<QuestionRow> {
     const row = await questions.required(tx, questionId);
+    // To say that it is another run's would tell an agent that it exists.
+    if (row.run_id !== agent.control.run_id) throw questionNotFound(questionId);
     assertOwn(agent, row);
     assertOpenQuestion(row);
     return row;

@@ -72,10 +72,13 @@ export function threadRoutes(threads: Threads, lists: ThreadLists, { write }: Wr
             'List threads, queues and search results: most urgent first, then latest activity; with q, best match first',
           tags,
           querystring: ThreadQuery,
-          response: { 200: Ref(ThreadPage), ...problems('INVALID_CURSOR') },
+          response: { 200: Ref(ThreadPage), ...problems('ACTOR_MISMATCH', 'INVALID_CURSOR') },
         },
       },
-      request => lists.list(request.caller.inRun(request.query)),
+      ({ caller, query }) => {
+        caller.assertMaySeeMarksOf(query.viewer);
+        return lists.list(caller.inRun(query));
+      },
     );
 
     app.get(
@@ -88,10 +91,11 @@ export function threadRoutes(threads: Threads, lists: ThreadLists, { write }: Wr
           params: ThreadParams,
           querystring: ViewerQuery,
           headers: IfNoneMatch,
-          response: { 200: Ref(Thread), ...notModified, ...problems('THREAD_NOT_FOUND') },
+          response: { 200: Ref(Thread), ...notModified, ...problems('ACTOR_MISMATCH', 'THREAD_NOT_FOUND') },
         },
       },
       async ({ params, query, caller }) => {
+        caller.assertMaySeeMarksOf(query.viewer);
         const thread = await threads.get(params.thread_id, query.viewer);
         if (!caller.sees(thread.run_id)) throw threadNotFound(params.thread_id);
         return thread;

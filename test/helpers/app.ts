@@ -1,5 +1,5 @@
 import type { FastifyInstance, InjectOptions } from 'fastify';
-import { pino } from 'pino';
+import { type Logger, pino } from 'pino';
 import { buildApp } from '../../src/app.ts';
 import { type Config, readConfig } from '../../src/config.ts';
 import type { Engine } from '../../src/db/database.ts';
@@ -12,7 +12,7 @@ export interface TestApp {
   url: string;
   /** Sends a request; a `body` goes as JSON. */
   send: (
-    method: 'GET' | 'POST' | 'PUT' | 'PATCH',
+    method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH',
     url: string,
     body?: unknown,
     headers?: Record<string, string>,
@@ -34,6 +34,7 @@ interface Setup {
   database?: Scratch;
   config?: Partial<Record<keyof Config, string>>;
   overrides?: Overrides;
+  log?: Logger;
 }
 
 /**
@@ -42,13 +43,13 @@ interface Setup {
  */
 export async function startApp(
   engine: Engine,
-  { database, config = {}, overrides = {} }: Setup = {},
+  { database, config = {}, overrides = {}, log = pino({ level: process.env.TEST_LOG ?? 'silent' }) }: Setup = {},
 ): Promise<TestApp> {
   const scratch = database ?? (await scratchDatabase(engine));
   // The event loop is also the test's here, and as late as that makes it.
   const settings = readConfig({ ROLE: 'http', MAX_EVENT_LOOP_DELAY_MS: '0', ...config, DATABASE_URL: scratch.url });
   const build = async () => {
-    const built = await buildApp(settings, pino({ level: process.env.TEST_LOG ?? 'silent' }), overrides);
+    const built = await buildApp(settings, log, overrides);
     await built.ready();
     return built;
   };
@@ -67,7 +68,7 @@ export async function startApp(
       const type = body === undefined ? {} : { 'content-type': 'application/json' };
       const options: InjectOptions = { method, url, ...json, headers: { ...type, ...headers } };
       const response = await app.inject(options);
-      const isJson = String(response.headers['content-type']).includes('json');
+      const isJson = method !== 'HEAD' && String(response.headers['content-type']).includes('json');
       return { status: response.statusCode, headers: response.headers, body: isJson ? response.json() : response.body };
     },
     async close() {

@@ -92,8 +92,8 @@ export class ServiceProcess {
     return `http://127.0.0.1:${port}`;
   }
 
-  async send(method: string, path: string, body?: unknown): Promise<Answer> {
-    return send(await this.listening(), method, path, body);
+  async send(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer> {
+    return send(await this.listening(), method, path, body, headers);
   }
 
   get output(): string {

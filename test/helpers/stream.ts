@@ -61,10 +61,16 @@ export class StreamReader {
 }
 
 /** Asks for the stream, over a connection of its own. It does not outlive the test. */
-export async function openStream(origin: string, query = '', lastEventId?: string): Promise<StreamReader> {
+export async function openStream(
+  origin: string,
+  query = '',
+  lastEventId?: string,
+  more: Record<string, string> = {},
+): Promise<StreamReader> {
+  const id = lastEventId !== undefined && { 'last-event-id': lastEventId };
   const asking = get(`${origin}/events/stream${query}`, {
     agent: false,
-    headers: { connection: 'keep-alive', ...(lastEventId !== undefined && { 'last-event-id': lastEventId }) },
+    headers: { connection: 'keep-alive', ...id, ...more },
   });
   const [response] = await once(asking, 'response');
   // A connection that is cut is told to whoever reads; nobody may be reading.

@@ -1,0 +1,138 @@
+import { fastify } from 'fastify';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import openapi from '../../openapi/openapi.json' with { type: 'json' };
+import { useAccess } from '../../src/access/hook.ts';
+import { permissions, type Role, roles } from '../../src/access/permissions.ts';
+import type { NewToken } from '../../src/access/schemas.ts';
+import { actorText } from '../../src/actor.ts';
+import { type Answer, startApp, type TestApp } from '../helpers/app.ts';
+import { withoutTrace } from '../helpers/database.ts';
+import { type Example, exampleRequests } from '../helpers/operations.ts';
+import { deadly } from '../helpers/posts.ts';
+import { expectProblem } from '../helpers/problems.ts';
+import { bearer, people, withTokens } from '../helpers/tokens.ts';
+
+const documented = Object.values(openapi.paths).flatMap(methods =>
+  Object.values(methods as Record<string, { operationId: string; responses: object }>),
+);
+const operations = documented.map(({ operationId }) => operationId);
+const callers = ['nobody', ...roles] as const;
+
+/** Who may do what, said once more and in another way than `permits` does. */
+function isAllowed(operation: string, role: Role | 'nobody'): boolean {
+  const rule = permissions[operation];
+  if (rule === undefined) throw new Error(`The table has no ${operation}.`);
+  if (rule === 'anybody') return true;
+  const who = { nobody: false, agent: rule.agent !== 'no', viewer: rule.viewer, operator: rule.operator, admin: true };
+  return who[role];
+}
+
+describe('the table of permissions', () => {
+  it('has every documented operation, and this test an example of each', () => {
+    const known = [...new Set([...operations, 'getMetrics'])].sort();
+    expect(Object.keys(permissions).sort()).toEqual(known);
+    const examples = exampleRequests(() => Promise.reject(new Error('nothing is sent here')), '');
+    expect(Object.keys(examples).sort()).toEqual(known);
+  });
+
+  it('lets nothing be served that it does not have', async () => {
+    const app = fastify();
+    const access = { authenticate: () => Promise.reject(new Error('nobody comes')) };
+    const rates = { ofToken: async () => {}, ofFailures: async () => {} };
+    useAccess(app, { access, isOpen: () => false, origins: [], rates });
+    const answer = () => 'hello';
+    expect(() => app.get('/a', answer)).toThrow(/Nobody has said who may call GET \/a/);
+    expect(() => app.get('/b', { schema: { summary: 'without an id' } }, answer)).toThrow(/GET \/b/);
+    for (const operationId of ['readMinds', 'constructor', '']) {
+      expect(() => app.post('/c', { schema: { operationId } as object }, answer)).toThrow(/POST \/c/);
+    }
+    app.get('/d', { schema: { operationId: 'getStats' } as object }, answer);
+    app.get('/e', { schema: { hide: true } as object }, answer);
+    await app.close();
+  });
+});
+
+describe('a valid request', () => {
+  let service: TestApp;
+  let headers: Record<(typeof callers)[number], Record<string, string>>;
+  let examples: Record<(typeof callers)[number], Record<string, () => Promise<Example>>>;
+  beforeAll(async () => {
+    service = await startApp('sqlite', { overrides: { handlers: [deadly] } });
+    const { issue, first, admin } = await withTokens(service);
+    const made = async (wanted: NewToken) => bearer((await issue(wanted)).token);
+    headers = {
+      nobody: {},
+      agent: await made({ role: 'agent', runs: 'run-1', agents: 'builder' }),
+      viewer: await made({ role: 'viewer', actor: people.viewer }),
+      operator: await made({ role: 'operator', actor: people.operator }),
+      admin: bearer(first.token),
+    };
+    const as = (viewer: string) => exampleRequests(admin, viewer);
+    examples = {
+      nobody: as('human:ana'),
+      agent: as('agent:builder'),
+      viewer: as(actorText(people.viewer)),
+      operator: as(actorText(people.operator)),
+      admin: as(actorText(people.admin)),
+    };
+  });
+  afterAll(() => service.close());
+
+  /** Sends it; of a stream only the head is awaited. */
+  async function sent(caller: (typeof callers)[number], { method, url, body }: Example): Promise<Answer> {
+    if (!url.startsWith('/events/stream')) return service.send(method, url, body, headers[caller]);
+    const response = await service.app.inject({ url, headers: headers[caller], payloadAsStream: true });
+    const { statusCode: status } = response;
+    if (status === 200) response.stream().destroy();
+    const text = status === 200 ? [] : await response.stream().setEncoding('utf8').toArray();
+    return { status, headers: response.headers, body: text.length > 0 ? JSON.parse(text.join('')) : undefined };
+  }
+
+  describe.each(documented)('for $operationId', ({ operationId, responses }) => {
+    it.each(callers)('by %s is let in or refused, as the table says', async caller => {
+      const example = await examples[caller][operationId]?.();
+      if (!example) throw new Error('There is no example.');
+      if (isAllowed(operationId, caller)) {
+        const { status, body } = await sent(caller, example);
+        expect(status, JSON.stringify(body)).toBeLessThan(300);
+        expect(Object.keys(responses)).toContain(String(status));
+        return;
+      }
+      const answer = await withoutTrace(service.url, () => sent(caller, example));
+      expectProblem(answer, caller === 'nobody' ? 'UNAUTHORIZED' : 'FORBIDDEN');
+      const challenge = caller === 'nobody' ? expect.stringMatching(/^Bearer\b/) : undefined;
+      expect(answer.headers['www-authenticate']).toEqual(challenge);
+    });
+  });
+
+  it.each(
+    documented
+      .filter(({ operationId }) => permissions[operationId] !== 'anybody')
+      .map(({ operationId }) => operationId),
+  )('for %s by HEAD instead of GET is refused alike', async operationId => {
+    for (const caller of callers) {
+      const example = await examples[caller][operationId]?.();
+      if (example?.method !== 'GET' || operationId === 'streamEvents') return;
+      const { status } = await service.send('HEAD', example.url, undefined, headers[caller]);
+      if (isAllowed(operationId, caller)) expect(status).toBe(200);
+      else expect(status).toBe(caller === 'nobody' ? 401 : 403);
+    }
+  });
+
+  it('by OPTIONS, over a doubled slash or with another method named in a header gets nobody in', async () => {
+    for (const options of [
+      { method: 'OPTIONS', url: '/tokens' },
+      { method: 'GET', url: '//tokens' },
+      { method: 'GET', url: '/./tokens' },
+      { method: 'GET', url: '/tokens/' },
+      { method: 'GET', url: '/TOKENS' },
+      { method: 'GET', url: '/%74okens', headers: { 'x-http-method-override': 'POST' } },
+      { method: 'POST', url: '/livez', headers: { 'x-http-method-override': 'GET' } },
+      { method: 'GET', url: '/livez/../tokens' },
+    ] as const) {
+      const { statusCode, body } = await service.app.inject(options);
+      expect([401, 404], options.url).toContain(statusCode);
+      expect(body).not.toContain('token_id');
+    }
+  });
+});

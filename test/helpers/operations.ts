@@ -1,0 +1,126 @@
+import { expect } from 'vitest';
+import type { TestApp } from './app.ts';
+import { fresh } from './posts.ts';
+import { signal } from './signals.ts';
+
+/** A valid request that has not been sent. */
+export interface Example {
+  method: 'GET' | 'POST' | 'PUT' | 'PATCH';
+  url: string;
+  body?: Record<string, unknown>;
+}
+
+type Send = TestApp['send'];
+
+const talk = { title: 'Which region?', body: 'Staging runs in two.' };
+
+/**
+ * A valid request for every operation, about new things of the agent `builder` in `run-1` wherever an agent may send it;
+ * none says who acts.
+ * @param send as an admin, for what has to be there before; `deadly` (helpers/posts.ts) has to be among the handlers
+ * @param viewer in whose name marks are made, such as `human:ana`
+ */
+export function exampleRequests(send: Send, viewer: string) {
+  const made = async (url: string, body: unknown) => {
+    const answer = await send('POST', url, body);
+    expect(answer.status, JSON.stringify(answer.body)).toBe(201);
+    return answer.body;
+  };
+  const signalled = (control_type: string, fields: object = {}) =>
+    made('/control-signals', signal(control_type, fields));
+  const question = async () => (await signalled('guidance_request')).question.question_id;
+  const thread = async () => (await made('/threads', { ...talk, run_id: 'run-1' })).thread_id;
+  const message = async (topic = 'forum.integration.none') =>
+    (await made('/outbox', { topic, payload: {} })).message_id;
+  const dead = async () => {
+    const id = await message(`forum.integration.deadly.${fresh()}`);
+    while ((await send('POST', '/bus/process', { limit: 200 })).body.claimed > 0);
+    return id;
+  };
+  const run = async () => {
+    const run_id = fresh();
+    for (const type of ['completion', 'validation']) await signalled(type, { run_id });
+    return run_id;
+  };
+  const get = (url: string): Example => ({ method: 'GET', url });
+  const post = (url: string, body?: Record<string, unknown>): Example => ({
+    method: 'POST',
+    url,
+    ...(body && { body }),
+  });
+
+  return {
+    sendControlSignal: async () => post('/control-signals', signal('completion')),
+    getControlSignal: async () => get(`/control-signals/${(await signalled('completion')).signal.signal_id}`),
+    listQuestions: async () => get('/questions?run_id=run-1'),
+    getQuestion: async () => get(`/questions/${await question()}`),
+    answerQuestion: async () => ({
+      method: 'PUT',
+      url: `/questions/${await question()}/answer`,
+      body: { answer: 'Europe.' },
+    }),
+    cancelQuestion: async () => post(`/questions/${await question()}/cancel`, {}),
+    acknowledgeQuestion: async () => {
+      const id = await question();
+      await send('POST', `/questions/${id}/cancel`);
+      return post(`/questions/${id}/acknowledge`, {});
+    },
+    listControlThreads: async () => get('/control-threads?run_id=run-1'),
+    getControlThread: async () => {
+      await signalled('completion');
+      return get('/control-threads/run-1/builder');
+    },
+    startAttempt: async () => {
+      await signalled('completion');
+      return post('/control-threads/run-1/builder/attempts', {});
+    },
+    openThread: async () => post('/threads', { ...talk, run_id: 'run-1' }),
+    listThreads: async () => get('/threads?run_id=run-1'),
+    getThread: async () => get(`/threads/${await thread()}`),
+    changeThread: async () => ({ method: 'PATCH', url: `/threads/${await thread()}`, body: { priority: 'high' } }),
+    markThreadSeen: async () => ({
+      method: 'PUT',
+      url: `/threads/${await thread()}/reads/${encodeURIComponent(viewer)}`,
+      body: {},
+    }),
+    listPosts: async () => get(`/threads/${await thread()}/posts`),
+    addPost: async () => post(`/threads/${await thread()}/posts`, { body: 'Europe.' }),
+    fileBrief: async () => ({ method: 'PUT', url: `/runs/${fresh()}`, body: { title: 'Move.' } }),
+    listRuns: async () => get('/runs'),
+    getRun: async () => {
+      await signalled('completion');
+      return get('/runs/run-1');
+    },
+    closeRun: async () => post(`/runs/${await run()}/close`, {}),
+    getStats: async () => get('/stats'),
+    listEvents: async () => get('/events?run_id=run-1'),
+    streamEvents: async () => get('/events/stream?run_id=run-1'),
+    publishMessage: async () => post('/outbox', { topic: 'forum.integration.none', payload: {} }),
+    listMessages: async () => get('/outbox'),
+    getMessage: async () => get(`/outbox/${await message()}`),
+    getOutboxStats: async () => get('/outbox/stats'),
+    replayMessage: async () => post(`/outbox/${await dead()}/replay`),
+    replayMessages: async () => {
+      await dead();
+      return post('/outbox/replay', { status: 'dead' });
+    },
+    discardMessage: async () => post(`/outbox/${await message()}/discard`),
+    listTopics: async () => get('/bus/topics'),
+    pauseTopic: async () => post(`/bus/topics/forum.integration.${fresh()}/pause`),
+    resumeTopic: async () => post(`/bus/topics/forum.integration.${fresh()}/resume`),
+    processMessages: async () => {
+      await message(`forum.integration.deadly.${fresh()}`);
+      return post('/bus/process', {});
+    },
+    getMetrics: async () => get('/metrics'),
+    createToken: async () => post('/tokens', { role: 'viewer', actor: { type: 'human', name: fresh() } }),
+    listTokens: async () => get('/tokens'),
+    revokeToken: async () => {
+      const { token_id } = await made('/tokens', { role: 'agent', runs: fresh(), agents: '*' });
+      return post(`/tokens/${token_id}/revoke`);
+    },
+    getHealth: async () => get('/bus/health'),
+    getLiveness: async () => get('/livez'),
+    getReadiness: async () => get('/readyz'),
+  } satisfies Record<string, () => Promise<Example>>;
+}
