@@ -152,6 +152,8 @@ const OVERLOADED = new Refusal('SERVICE_UNAVAILABLE', 'The service has more to d
 async function useLoadShedding(app: FastifyInstance, maxEventLoopDelay: number): Promise<void> {
   await app.register(underPressure, {
     maxEventLoopDelay,
+    // A loop that has not turned between two looks counts as endlessly late.
+    sampleInterval: Math.max(1000, maxEventLoopDelay),
     pressureHandler(request) {
       if (!isProbe(request)) throw OVERLOADED;
     },

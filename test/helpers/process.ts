@@ -47,7 +47,8 @@ export class ServiceProcess {
     this.#child = spawn(process.execPath, [source(file), ...args], {
       cwd,
       // Nothing of the test run's own environment may decide what the service does.
-      env: { PATH: process.env.PATH, NODE_COMPILE_CACHE, PORT: '0', ...env },
+      // On a machine that is busy with other tests a process is late without having too much to do.
+      env: { PATH: process.env.PATH, NODE_COMPILE_CACHE, PORT: '0', MAX_EVENT_LOOP_DELAY_MS: '0', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     this.exited = once(this.#child, 'close').then(([code, signal]) => {
