@@ -56,7 +56,15 @@ interface ProblemResponse {
 }
 
 /** What anything can be refused with before its route is reached. */
-const ACCESS = ['UNAUTHORIZED', 'FORBIDDEN', 'HOST_NOT_ALLOWED', 'ORIGIN_NOT_ALLOWED', 'RATE_LIMITED'] as const;
+const BEFORE_ROUTES = [
+  'UNAUTHORIZED',
+  'FORBIDDEN',
+  'HOST_NOT_ALLOWED',
+  'ORIGIN_NOT_ALLOWED',
+  'URI_TOO_LONG',
+  'RATE_LIMITED',
+  'HEADERS_TOO_LARGE',
+] as const;
 
 /** With these statuses the same request may succeed later. */
 const RETRYABLE: number[] = [429, 503];
@@ -72,7 +80,13 @@ const retryAfter = {
 /** The responses of an operation that can refuse with these codes, by status; every operation can refuse its parameters and fail. */
 export function problems(...codes: ProblemCode[]): Record<number, ProblemResponse> {
   const byStatus: Record<number, ProblemCode[]> = {};
-  for (const code of ['VALIDATION_FAILED', ...ACCESS, ...codes, 'INTERNAL_ERROR', 'SERVICE_UNAVAILABLE'] as const) {
+  for (const code of [
+    'VALIDATION_FAILED',
+    ...BEFORE_ROUTES,
+    ...codes,
+    'INTERNAL_ERROR',
+    'SERVICE_UNAVAILABLE',
+  ] as const) {
     byStatus[problemTable[code].status] = [...(byStatus[problemTable[code].status] ?? []), code];
   }
   const response = (status: number, names: ProblemCode[]): ProblemResponse => ({

@@ -23,7 +23,7 @@ async function prepare(engine: Engine, handlers: Record<string, string> = {}, at
     CALLS_URL: calls.url,
     HANDLERS_DIR: await handlersFolder(files, atEnd),
     // What a killed process held comes back before its successor has started.
-    LEASE_MS: '300',
+    LEASE_MS: '1000',
     MAX_ATTEMPTS: '3',
     BACKOFF_BASE_MS: '100',
     POLL_INTERVAL_MS: '50',

@@ -77,7 +77,9 @@ export function faultOf(operation: Operation, status: number, mediaType: string,
   if (!response) return `the status ${status} is not documented`;
   if (!response.content)
     return body === undefined || body === '' ? undefined : 'there is a body where none is documented';
-  if (!(mediaType in response.content)) return `the media type ${mediaType} is not documented`;
+  // One is documented with its parameters.
+  const documented = Object.keys(response.content).find(type => type.split(';')[0] === mediaType);
+  if (documented === undefined) return `the media type ${mediaType} is not documented`;
   const { id } = operation;
   const key = `${id} ${status} ${mediaType}`;
   const path = [
@@ -86,7 +88,7 @@ export function faultOf(operation: Operation, status: number, mediaType: string,
     'responses',
     String(status),
     'content',
-    mediaType,
+    documented,
     'schema',
   ];
   const pointer = path.map(part => encodeURIComponent(part.replaceAll('~', '~0').replaceAll('/', '~1'))).join('/');

@@ -35,7 +35,9 @@ export async function fuzz(target: Target, count: number, seed: number): Promise
   let before = await target.fingerprint();
   for (const [index, request] of fc.sample(anyRequest, { numRuns: count, seed }).entries()) {
     const caller = callers[index % callers.length] as string;
-    const options = filledIn(request, ids, target.tokens[caller] ?? '');
+    // Who has no token is limited by his address.
+    const remoteAddress = `127.1.${Math.floor(index / 250)}.${index % 250}`;
+    const options = { ...filledIn(request, ids, target.tokens[caller] ?? ''), remoteAddress };
     // The first token would end the freedom of those who have none.
     if (!('admin' in target.tokens) && request.operation.id === 'createToken') continue;
     const { status, mediaType, body } = await send(target.app, options, request.operation.id === 'streamEvents');

@@ -224,7 +224,7 @@ function claimed(model: OutboxModel, real: Real, deliveries: Delivery[], limit: 
     expect(delivery.message.message_id).toBe(modelled.message.id.split('~')[0]);
     expect(delivery.message.payload).toBe(modelled.message.topic);
     real.deliveries.set(modelled, delivery);
-    real.tokens.set(modelled.claim, delivery.lease.lease_token);
+    real.tokens.set(modelled.claim, ofClaim(delivery.lease.lease_token));
   }
 }
 
@@ -438,7 +438,7 @@ async function agree(model: OutboxModel, real: Real): Promise<void> {
     inLane: row.lane !== null,
     dueAt: row.claimable_at,
     parkedFor: row.parked?.split(':')[0] ?? null,
-    token: row.lease_token,
+    token: row.lease_token && ofClaim(row.lease_token),
     holder: row.leased_by,
   }));
   const expected = model.messages.map(({ place, heldBy, ...message }) => ({
@@ -515,4 +515,9 @@ function at<T>(list: T[], pick: number): T | undefined {
 
 function sorted(leases: { position: number }[]): unknown[] {
   return leases.toSorted((a, b) => a.position - b.position);
+}
+
+/** The claim that a lease belongs to; its token also says whether the lease before ran out. */
+function ofClaim(leaseToken: string): string {
+  return leaseToken.replace(/\+$/, '');
 }
