@@ -19,6 +19,8 @@ describe('connections', () => {
 
   const listening = async (all: number, perAddress: number) => {
     server = createServer((_request, response) => response.end('served'));
+    // Nothing but the limits closes a connection.
+    server.keepAliveTimeout = 60_000;
     limitConnections(server, { all, perAddress });
     await once(server.listen(0, '127.0.0.1'), 'listening');
   };
