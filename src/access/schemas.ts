@@ -67,9 +67,7 @@ export type NewToken = Static<typeof NewToken>;
 
 export const TokenPage = PageOf(Token);
 
-export const TokenParams = Strict({
-  token_id: Type.String({ pattern: '^[0-9a-f]{16}$', description: 'The 16 characters after `fbt_`.' }),
-});
+export const TokenParams = Strict({ token_id: Id });
 
 export const TokenQuery = Strict(pageQuery);
 export type TokenQuery = Static<typeof TokenQuery>;

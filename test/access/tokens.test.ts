@@ -72,7 +72,7 @@ describe.each(engines)('tokens on %s', engine => {
     }
     // Given in the place of its id it is not said back.
     const misplaced = await tokens.admin('POST', `/tokens/${tokens.first.token}/revoke`);
-    expectProblem(misplaced, 'VALIDATION_FAILED');
+    expectProblem(misplaced, 'TOKEN_NOT_FOUND');
     expect(JSON.stringify(misplaced.body).includes(secretOf(tokens.first.token))).toBe(false);
   });
 
