@@ -27,14 +27,18 @@ export class Glance<T> {
     return this.#found?.value;
   }
 
-  /** Whether the look that is under way has not been answered for too long. */
-  get isLate(): boolean {
+  /** Whether there has been an answer, and the look that is under way has not been waiting for one for too long. */
+  get isAnswered(): boolean {
+    return this.#found !== undefined && !this.#isLate;
+  }
+
+  get #isLate(): boolean {
     return this.#looking !== undefined && performance.now() - this.#looking.since >= PATIENCE_MS;
   }
 
   /** How old it is what is known, or that there is no answer. Milliseconds. */
   get age(): number {
-    return this.#clock.now() - (this.isLate ? this.#lookedAt : (this.#found?.at ?? Number.NEGATIVE_INFINITY));
+    return this.#clock.now() - (this.#isLate ? this.#lookedAt : (this.#found?.at ?? Number.NEGATIVE_INFINITY));
   }
 
   /** Looks, if nobody has done so lately, and waits a little for what is found. */

@@ -26,7 +26,7 @@ interface Dependencies {
 
 /** What is known before anything is. */
 const NOTHING: Look = {
-  trouble: undefined,
+  trouble: UNANSWERED,
   missingMigrations: [],
   backlog: [],
   pausedTopics: [],
@@ -64,13 +64,13 @@ export function createHealth({ db, outbox, worker, clock, drain, log, dispatches
 
   async function look(): Promise<Look> {
     await reads.look();
-    return reads.isLate ? { ...lastRead(), trouble: UNANSWERED } : lastRead();
+    return reads.isAnswered ? lastRead() : { ...lastRead(), trouble: UNANSWERED };
   }
 
   /** What reading has found, and else what writing has. */
   function withWrites(found: Look): Look {
     if (found.trouble || found.missingMigrations.length > 0) return found;
-    return { ...found, trouble: writes.isLate ? UNANSWERED : writes.known };
+    return { ...found, trouble: writes.isAnswered ? writes.known : UNANSWERED };
   }
 
   function judged(found: Look): Health {
