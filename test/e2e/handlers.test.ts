@@ -22,8 +22,8 @@ async function prepare(engine: Engine, handlers: Record<string, string> = {}, at
     DATABASE_URL: database.url,
     CALLS_URL: calls.url,
     HANDLERS_DIR: await handlersFolder(files, atEnd),
-    // What a killed process held comes back before its successor has started.
-    LEASE_MS: '1000',
+    // What a killed process held comes back at its successor's start, long before this.
+    LEASE_MS: '3000',
     MAX_ATTEMPTS: '3',
     BACKOFF_BASE_MS: '100',
     POLL_INTERVAL_MS: '50',
