@@ -193,7 +193,7 @@ describe('far more signals than the service can take', () => {
     expect(answers.filter(({ status }) => status !== 201 && status !== 503)).toEqual([]);
     expect(refused.length).toBeGreaterThan(0);
     for (const answer of refused) expect(answer).toMatch(/^retry-after: \d+\r$/im);
-    expect(slowest).toBeLessThan(SOON_MS);
+    expect(slowest).toBeLessThan(2 * SOON_MS);
 
     const accepted = answers.filter(({ status }) => status === 201).map(({ id }) => id);
     const stored = await allItems(path => send(origin, 'GET', path), '/events?event_type=forum.control.signal');
