@@ -64,7 +64,7 @@ export class TracedApp {
     return found();
   }
 
-  async only(name: string): Promise<EndedSpan> {
+  async single(name: string): Promise<EndedSpan> {
     return (await this.ended(name))[0] as EndedSpan;
   }
 

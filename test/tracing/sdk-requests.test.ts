@@ -10,7 +10,7 @@ describe('with an SDK', () => {
 
   it('the span of a request has its answer, and is an error if the service has failed', async () => {
     await traced.service.send('GET', '/questions/none?wait=0');
-    expect(await traced.only('GET /questions/:question_id')).toMatchObject({
+    expect(await traced.single('GET /questions/:question_id')).toMatchObject({
       attributes: { 'http.response.status_code': 404, 'url.path': '/questions/none' },
       status: { code: SpanStatusCode.UNSET },
     });
@@ -23,7 +23,7 @@ describe('with an SDK', () => {
     traced.failing = true;
     expect((await traced.service.send('POST', '/outbox', { topic: CHAT, payload: null })).status).toBe(500);
     traced.failing = false;
-    expect(await traced.only('POST /outbox')).toMatchObject({
+    expect(await traced.single('POST /outbox')).toMatchObject({
       attributes: { 'http.response.status_code': 500, 'error.type': '500' },
       status: { code: SpanStatusCode.ERROR },
     });
@@ -42,7 +42,7 @@ describe('with an SDK', () => {
     await arrived;
     leaving.abort();
     expect(await waiting).toBe('AbortError');
-    const span = await traced.only('GET /questions/:question_id');
+    const span = await traced.single('GET /questions/:question_id');
     expect(span.attributes).not.toHaveProperty('http.response.status_code');
   });
 
@@ -53,7 +53,7 @@ describe('with an SDK', () => {
     const headers = { traceparent: newTraceparent() };
     await context.with(inside, () => traced.service.send('POST', '/outbox', { topic: CHAT, payload: null }, headers));
     const { traceId: trace_id, spanId: parent } = outer.spanContext();
-    expect(await traced.only('POST /outbox')).toMatchObject({ kind: 'INTERNAL', trace_id, parent });
+    expect(await traced.single('POST /outbox')).toMatchObject({ kind: 'INTERNAL', trace_id, parent });
   });
 
   it('a request that is not sampled says so to its handlers', async () => {

@@ -26,10 +26,10 @@ describe('with an SDK', () => {
     const headers = { 'content-type': 'application/json', traceparent: caller };
     const body = JSON.stringify(signal('completion', { run_id: 'chain' }));
     expect((await fetch(`${traced.address}/control-signals`, { method: 'POST', body, headers })).status).toBe(201);
-    const second = await traced.only(`process ${CHAT}`);
-    const request = await traced.only('POST /control-signals');
-    const first = await traced.only('process forum.events.control.signal');
-    const publishing = await traced.only('POST /outbox');
+    const second = await traced.single(`process ${CHAT}`);
+    const request = await traced.single('POST /control-signals');
+    const first = await traced.single('process forum.events.control.signal');
+    const publishing = await traced.single('POST /outbox');
 
     expect(request).toMatchObject({ kind: 'SERVER', parent: idsOf(caller).span_id });
     expect(first).toMatchObject({ kind: 'CONSUMER', parent: request.span_id });
@@ -64,9 +64,9 @@ describe('with an SDK', () => {
   it('what a command makes belongs to the span of the command', async () => {
     const payload = { title: 'Which region?', body: 'Two.', actor: { type: 'agent', name: 'builder' } };
     await traced.publish({ topic: 'forum.commands.open_thread', payload });
-    const event = await traced.only('process forum.events.thread.opened');
-    const command = await traced.only('process forum.commands.open_thread');
-    expect(command).toMatchObject({ parent: (await traced.only('POST /outbox')).span_id, status: { code: 0 } });
+    const event = await traced.single('process forum.events.thread.opened');
+    const command = await traced.single('process forum.commands.open_thread');
+    expect(command).toMatchObject({ parent: (await traced.single('POST /outbox')).span_id, status: { code: 0 } });
     expect(event).toMatchObject({ parent: command.span_id, trace_id: command.trace_id });
     const { items } = (await traced.service.send('GET', '/events?event_type=forum.thread.opened')).body;
     // The command has run with its span active, though in a transaction that others may have begun.
@@ -107,7 +107,7 @@ describe('with an SDK', () => {
   ])('an attempt that fails (%s) has a span that says so, and the next one another', async (name, exception) => {
     await traced.publish({ topic: `forum.integration.${name}`, payload: null });
     const attempts = await traced.ended(`process forum.integration.${name}`, 2);
-    const { span_id: parent } = await traced.only('POST /outbox');
+    const { span_id: parent } = await traced.single('POST /outbox');
     const status = { code: SpanStatusCode.ERROR, message: exception.message };
     for (const span of attempts) {
       expect(span).toMatchObject({ parent, status, exceptions: [exception] });
@@ -141,8 +141,8 @@ describe('with an SDK', () => {
     asking.end('{"limit":5}');
     const [answer] = await once(asking, 'response');
     expect(await json(answer)).toMatchObject({ claimed: 1, sent: 1 });
-    const request = await traced.only('POST /bus/process');
-    const handling = await traced.only(`process ${CHAT}`);
+    const request = await traced.single('POST /bus/process');
+    const handling = await traced.single(`process ${CHAT}`);
     expect(handling.parent).toBeUndefined();
     expect(handling.trace_id).not.toBe(request.trace_id);
     // The request has gone on in its span after its body had arrived.
