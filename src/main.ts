@@ -36,7 +36,9 @@ async function serve(config: Config, log: Logger): Promise<void> {
   });
   app = await buildApp(config, log);
   try {
-    await app.listen({ host: config.HOST, port: config.PORT });
+    // For the name Fastify would open a second server on [::1], without our limits and error answers.
+    const host = config.HOST === 'localhost' ? '127.0.0.1' : config.HOST;
+    await app.listen({ host, port: config.PORT });
   } catch (error) {
     await app.close();
     const { code } = error as NodeJS.ErrnoException;

@@ -35,6 +35,8 @@ export class TokenWatch {
   readonly #counts = new Map<string, number>();
   #open = false;
   #timer: NodeJS.Timeout | undefined;
+  #checking = false;
+  #again = false;
 
   constructor(options: Options) {
     this.#options = options;
@@ -59,19 +61,32 @@ export class TokenWatch {
     void this.check();
   }
 
-  /** Ends the requests whose tokens have ended; also what other processes have done to them. */
+  /** Ends the requests whose tokens have ended; also what other processes have done to them. Never twice side by side. */
   async check(): Promise<void> {
-    const { access, log } = this.#options;
+    this.#again = true;
+    if (this.#checking) return;
+    this.#checking = true;
     try {
-      if (this.#open) this.#open = await access.isOpen();
-      const tokenIds = [...new Set([...this.#live].flatMap(({ tokenId }) => tokenId ?? []))];
-      const ended = tokenIds.length > 0 ? await access.ended(tokenIds) : [];
-      for (const { tokenId, revoked } of this.#live) {
-        // Who came in before the first token was made came in without one.
-        if (tokenId === undefined ? !this.#open : ended.includes(tokenId)) revoked.abort(REVOKED);
+      while (this.#again) {
+        this.#again = false;
+        await this.#endRevoked();
       }
     } catch (error) {
-      log.warn({ err: error }, 'it could not be checked which tokens have ended');
+      // Whoever needs the database says so louder; here it is tried again soon.
+      this.#options.log.debug({ err: error }, 'it could not be checked which tokens have ended');
+    } finally {
+      this.#checking = false;
+    }
+  }
+
+  async #endRevoked(): Promise<void> {
+    const { access } = this.#options;
+    if (this.#open) this.#open = await access.isOpen();
+    const tokenIds = [...new Set([...this.#live].flatMap(({ tokenId }) => tokenId ?? []))];
+    const ended = tokenIds.length > 0 ? await access.ended(tokenIds) : [];
+    for (const { tokenId, revoked } of this.#live) {
+      // Who came in before the first token was made came in without one.
+      if (tokenId === undefined ? !this.#open : ended.includes(tokenId)) revoked.abort(REVOKED);
     }
   }
 
