@@ -91,7 +91,12 @@ export async function startPostgres(): Promise<Server> {
       for (const child of execFileSync('pgrep', ['-P', String(pid)], { encoding: 'utf8' })
         .trim()
         .split('\n')) {
-        process.kill(Number(child), signal);
+        try {
+          process.kill(Number(child), signal);
+        } catch (error) {
+          // One of a moment (autovacuum's, say) may be gone by now.
+          if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+        }
       }
     },
   };
