@@ -1,4 +1,5 @@
 import { randomUUIDv7 } from 'node:crypto';
+import { remembering } from './remembering.ts';
 
 /** Where the service reads the time. Milliseconds since the Unix epoch, UTC. */
 export interface Clock {
@@ -12,14 +13,11 @@ export type NewUid = () => string;
 
 export const newUid: NewUid = () => randomUUIDv7().replaceAll('-', '');
 
-/** The last one that was made: most of those that are made together are the same. */
-let latest = { milliseconds: Number.NaN, text: '' };
-
 /** RFC 3339, UTC, milliseconds: the only form in which a time leaves the service. */
-export function toTimestamp(milliseconds: number): string {
-  if (milliseconds !== latest.milliseconds) latest = { milliseconds, text: new Date(milliseconds).toISOString() };
-  return latest.text;
-}
+export const toTimestamp: (milliseconds: number) => string = remembering(
+  milliseconds => new Date(milliseconds).toISOString(),
+  1000,
+);
 
 /** As {@link toTimestamp}; a time that has not come stays null. */
 export function toTimestampOrNull(milliseconds: number | null): string | null {

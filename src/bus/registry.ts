@@ -1,25 +1,20 @@
+import { remembering } from '../remembering.ts';
 import type { Handler } from './handler.ts';
 
-/** Topics whose handlers are remembered; a flood of new topic names must not fill the memory. */
+/** Topics whose handlers are remembered. */
 const TOPICS_REMEMBERED = 1000;
 
 /** Which handlers a topic has. */
 export class HandlerRegistry {
   readonly handlers: readonly Handler[];
-  readonly #remembered = new Map<string, Handler[]>();
+  /** The handlers of a topic, in the order in which they were registered. */
+  readonly of: (topic: string) => readonly Handler[];
 
   constructor(handlers: readonly Handler[]) {
     this.handlers = handlers;
-  }
-
-  /** The handlers of a topic, in the order in which they were registered. */
-  of(topic: string): readonly Handler[] {
-    const known = this.#remembered.get(topic);
-    if (known) return known;
-    const found = this.handlers.filter(handler => handler.topics.some(pattern => topicMatches(pattern, topic)));
-    if (this.#remembered.size >= TOPICS_REMEMBERED) this.#remembered.clear();
-    this.#remembered.set(topic, found);
-    return found;
+    const handlersOf = (topic: string) =>
+      handlers.filter(handler => handler.topics.some(pattern => topicMatches(pattern, topic)));
+    this.of = remembering(handlersOf, TOPICS_REMEMBERED);
   }
 }
 

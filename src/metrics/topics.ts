@@ -2,9 +2,12 @@ import type { Handler } from '../bus/handler.ts';
 import { topicMatches } from '../bus/registry.ts';
 import { eventTopic } from '../events/envelope.ts';
 import { eventTypes } from '../events/service.ts';
+import { remembering } from '../remembering.ts';
 
 /** The label of topics that nobody here knows. */
 const OTHER = 'other';
+/** Topics whose labels are remembered. */
+const TOPICS_REMEMBERED = 1000;
 
 export interface TopicLabels {
   /** Every label that there can be. */
@@ -22,8 +25,10 @@ export function createTopicLabels(handlers: readonly Pick<Handler, 'topics'>[]):
   const named = handlers.flatMap(({ topics }) => topics);
   const patterns = named.filter(topic => topic.includes('*'));
   const exact = new Set([...eventTypes.map(eventTopic), ...named.filter(topic => !topic.includes('*'))]);
+  const labelled = (topic: string) => patterns.find(pattern => topicMatches(pattern, topic)) ?? OTHER;
+  const ofOthers = remembering(labelled, TOPICS_REMEMBERED);
   return {
     all: [...new Set([...exact, ...patterns, OTHER])],
-    of: topic => (exact.has(topic) ? topic : (patterns.find(pattern => topicMatches(pattern, topic)) ?? OTHER)),
+    of: topic => (exact.has(topic) ? topic : ofOthers(topic)),
   };
 }
