@@ -1,5 +1,5 @@
 /** How far back `lately` reaches. Milliseconds. */
-const LATELY_MS = 20;
+const LATELY_MS = 50;
 
 /** Counts what has ended lately: in the span that lasts, or in the one before it if that was more. */
 export class Pace {

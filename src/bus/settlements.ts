@@ -1,10 +1,4 @@
-import type { Delivery, Outcome } from '../outbox/delivery.ts';
-
-/** A delivery and how it ended. */
-export interface Settlement {
-  delivery: Delivery;
-  outcome: Outcome;
-}
+import type { Settlement } from '../outbox/settlement.ts';
 
 /** For each: false if the lease has been lost, and with it the right to change anything. */
 export type StoreSettlements = (settlements: Settlement[]) => Promise<boolean[]>;

@@ -11,6 +11,8 @@ export interface Parts<V> {
   values<K extends keyof V & string>(names: readonly K[]): { [N in K]: Expression<V[N]> };
   /** Makes an insert one that says the number of its row: SQLite does so by itself, and faster. */
   numbered<T extends { returning(column: C): Compilable }, C extends string>(insert: T, column: C): Compilable;
+  /** The elements of a JSON array, as a table with the column `value`. */
+  elements(name: keyof V & string): Expression<unknown>;
   /** The integers of a JSON array, for `in`. */
   listed(name: keyof V & string): Expression<number>;
   /** Epoch milliseconds on the clock that leases are measured with: the service's on SQLite, the server's on PostgreSQL. */
@@ -70,6 +72,8 @@ export const SERVER_NOW = sql<number>`(extract(epoch from statement_timestamp())
 export function statementCompiler({ query, engine, leaseClock }: CompilerOptions) {
   const compiled = new Map<Statement<never, unknown>, Compiled>();
   const value = (name: string) => sql<never>`${new Placeholder(name)}`;
+  const elements = (name: string) =>
+    engine === 'sqlite' ? sql`json_each(${value(name)})` : sql`jsonb_array_elements_text(${value(name)}::jsonb)`;
   const parts = {
     query,
     engine,
@@ -77,10 +81,8 @@ export function statementCompiler({ query, engine, leaseClock }: CompilerOptions
     values: (names: readonly string[]) => Object.fromEntries(names.map(name => [name, value(name)])),
     numbered: (insert: { returning(column: string): Compilable } & Compilable, column: string) =>
       engine === 'sqlite' ? insert : insert.returning(column),
-    listed: (name: string) =>
-      engine === 'sqlite'
-        ? sql`(select value from json_each(${value(name)}))`
-        : sql`(select value::bigint from jsonb_array_elements_text(${value(name)}::jsonb))`,
+    elements,
+    listed: (name: string) => sql`(select cast(value as bigint) from ${elements(name)})`,
     leaseNow: leaseClock ? leaseNowOf(engine) : SERVER_NOW,
   } as unknown as Parts<never>;
 

@@ -1,4 +1,4 @@
-import { type Clock, type NewUid, toTimestamp } from '../clock.ts';
+import type { Clock, NewUid } from '../clock.ts';
 import type { Database, Tx } from '../db/database.ts';
 import type { Events } from '../events/service.ts';
 import { type Delivery, type Lease, type LeasedRow, type MessageRow, type Outcome, parking } from './delivery.ts';
@@ -10,6 +10,7 @@ import {
   insertMessages,
   isReclaimed,
   leaseHolders,
+  markSent,
   parkedFor,
   promoteNext,
   renewLeases,
@@ -17,7 +18,8 @@ import {
 } from './lane-repository.ts';
 import { toMessages } from './message.ts';
 import { countSent, deleteDone, pausedTopics, setPaused, updateResult } from './repository.ts';
-import type { Attempt, Message, MessageStatus } from './schemas.ts';
+import type { Attempt, Message } from './schemas.ts';
+import { changesOf, historyWith, isDone, leavesLane, type Settlement } from './settlement.ts';
 
 export type Deliveries = ReturnType<typeof createDeliveries>;
 
@@ -35,9 +37,12 @@ interface Dependencies {
   wake: () => void;
 }
 
-/** Attempts kept per message. */
-const HISTORY_KEPT = 20;
-const ERROR_LENGTH = 2000;
+/** A delivery whose message is done, and the attempts that it took (JSON). */
+interface Done {
+  delivery: Delivery;
+  history: string;
+}
+
 /** How often one transaction looks behind messages of paused topics. */
 const CLAIM_ROUNDS = 50;
 /** Messages that one transaction takes out of parking. */
@@ -52,20 +57,51 @@ export function createDeliveries(dependencies: Dependencies) {
   /** Where the retention goes on; a restart begins at the beginning. */
   let retainedUpTo = 0;
 
-  /** Settles a delivery in `tx`. False, and nothing changed, if its lease has been lost. */
-  async function settleIn(tx: Tx, delivery: Delivery, outcome: Outcome): Promise<boolean> {
-    const { changes, leavesLane } = settled(delivery, outcome, clock.now(), workerName);
-    const { lease, row } = delivery;
-    if (!(await endLease(tx, lease.lease_token, { ...row, ...changes }))) return false;
-    if (leavesLane && delivery.lane !== null) promoteNext(tx, delivery.lane);
-    if (outcome.kind === 'routed') {
-      const messages = outcome.consumers.map(consumer => forConsumer(delivery, consumer));
-      insertMessages(tx, messages);
+  /** Settles deliveries in `tx`. For each: false, and nothing changed, if its lease has been lost. */
+  async function settleIn(tx: Tx, settlements: Settlement[]): Promise<boolean[]> {
+    const held = await endLeases(tx, settlements);
+    const stored = settlements.filter(({ delivery }) => held.has(delivery));
+    const left = stored.filter(({ outcome }) => leavesLane(outcome)).map(({ delivery }) => delivery.lane);
+    const lanes = left.filter(lane => lane !== null);
+    promoteNext(tx, lanes);
+    for (const { delivery, outcome } of stored) {
+      if (outcome.kind === 'routed') {
+        const messages = outcome.consumers.map(consumer => forConsumer(delivery, consumer));
+        insertMessages(tx, messages);
+      }
+      if (outcome.kind === 'sent') countSent(tx, delivery.message.topic);
+      if (outcome.kind === 'sent' && outcome.result !== undefined) await keepResult(tx, delivery.row, outcome.result);
     }
-    if (outcome.kind === 'sent') countSent(tx, delivery.message.topic);
-    if (outcome.kind === 'sent' && outcome.result !== undefined) await keepResult(tx, delivery.row, outcome.result);
-    tx.afterCommit(wake);
-    return true;
+    if (stored.length > 0) tx.afterCommit(wake);
+    return settlements.map(({ delivery }) => held.has(delivery));
+  }
+
+  /** Ends the leases that are still held and answers the deliveries that they were of. */
+  async function endLeases(tx: Tx, settlements: Settlement[]): Promise<Set<Delivery>> {
+    const now = clock.now();
+    const done: Done[] = [];
+    const ended: Promise<Delivery[]>[] = [];
+    for (const { delivery, outcome } of settlements) {
+      if (isDone(outcome)) done.push({ delivery, history: historyWith(delivery, 'sent', null, now, workerName) });
+      else ended.push(end(tx, delivery, changesOf(delivery, outcome, now, workerName)));
+    }
+    // Most of a claim are done at their first attempt: what becomes of them is the same, and one statement says it.
+    const alike = Map.groupBy(done, ({ delivery, history }) => `${delivery.lease.lease_token} ${history}`);
+    for (const group of alike.values()) ended.push(endAlike(tx, group, now));
+    return new Set((await Promise.all(ended)).flat());
+  }
+
+  async function end(tx: Tx, delivery: Delivery, changes: Partial<MessageRow>): Promise<Delivery[]> {
+    const { lease, row } = delivery;
+    return (await endLease(tx, lease.lease_token, { ...row, ...changes })) ? [delivery] : [];
+  }
+
+  async function endAlike(tx: Tx, group: Done[], now: number): Promise<Delivery[]> {
+    const [{ delivery, history }] = group as [Done];
+    const { lease_token } = delivery.lease;
+    const positions = group.map(({ delivery: { lease } }) => lease.position);
+    const held = new Set(await markSent(tx, positions, { lease_token, history, now }));
+    return group.map(one => one.delivery).filter(({ lease }) => held.has(lease.position));
   }
 
   /** On the message, and on the one that was published if this is one of its copies for several consumers. */
@@ -138,8 +174,8 @@ export function createDeliveries(dependencies: Dependencies) {
     renew: (leases: Lease[]): Promise<Lease[]> => db.write(tx => renewLeases(tx, leases, leaseMs)),
 
     /** For each: false, and nothing changed, if its lease has been lost. */
-    async settle(settlements: { delivery: Delivery; outcome: Outcome }[]): Promise<boolean[]> {
-      return db.write(tx => Promise.all(settlements.map(({ delivery, outcome }) => settleIn(tx, delivery, outcome))));
+    async settle(settlements: Settlement[]): Promise<boolean[]> {
+      return db.write(tx => settleIn(tx, settlements));
     },
 
     /**
@@ -153,7 +189,7 @@ export function createDeliveries(dependencies: Dependencies) {
       traceparent = delivery.row.traceparent,
     ): Promise<boolean> {
       const work = async (tx: Tx) => {
-        const held = await settleIn(tx, delivery, { kind: 'sent' });
+        const [held] = await settleIn(tx, [{ delivery, outcome: { kind: 'sent' } }]);
         if (!held) return false;
         const { result } = await effect(tx);
         if (result !== undefined) await keepResult(tx, delivery.row, result);
@@ -220,57 +256,4 @@ function wasLostBefore({
 }: Pick<MessageRow, 'attempts' | 'generation' | 'history'>): boolean {
   const results = (JSON.parse(history) as Attempt[]).filter(attempt => attempt.generation === generation);
   return attempts > results.length + 1;
-}
-
-/** What an outcome makes of a row, and whether the message leaves its lane to the next one. */
-function settled(
-  { message, claimedAt, consumer, history }: Delivery,
-  outcome: Outcome,
-  now: number,
-  worker: string,
-): { changes: Partial<MessageRow>; leavesLane: boolean } {
-  // What a handler throws may hold what cannot be stored: NUL, or half a character.
-  const error =
-    'error' in outcome ? outcome.error.slice(0, ERROR_LENGTH).replaceAll('\0', '\uFFFD').toWellFormed() : null;
-  const entry = (status: MessageStatus): string => {
-    const { attempts, generation } = message;
-    const times = { started_at: toTimestamp(claimedAt), duration_ms: Math.max(0, now - claimedAt) };
-    const attempt: Attempt = { attempt: attempts, generation, ...times, worker, outcome: status, error };
-    return JSON.stringify([...history, attempt].slice(-HISTORY_KEPT));
-  };
-  const gone = { lane: null, claimable_at: null };
-  const unused = Math.max(0, message.attempts - 1);
-  switch (outcome.kind) {
-    case 'sent':
-    case 'routed': {
-      const changes = { status: 'sent' as const, sent_at: now, last_error: null, history: entry('sent') };
-      return { leavesLane: true, changes: { ...gone, ...changes, updated_at: now } };
-    }
-    case 'dead': {
-      const attempts = Math.min(message.attempts, message.max_attempts);
-      const changes = { status: 'dead' as const, attempts, last_error: error, history: entry('dead') };
-      const place = outcome.blocks ? { claimable_at: null } : gone;
-      return { leavesLane: !outcome.blocks, changes: { ...place, ...changes, updated_at: now } };
-    }
-    case 'retry': {
-      const at = now + outcome.delayMs;
-      const changes = { status: 'failed' as const, last_error: error, history: entry('failed') };
-      return { leavesLane: false, changes: { available_at: at, claimable_at: at, ...changes, updated_at: now } };
-    }
-    case 'postponed': {
-      const due = { available_at: outcome.until, claimable_at: outcome.until };
-      const changes = { status: 'failed' as const, attempts: unused, last_error: error };
-      return { leavesLane: false, changes: { ...due, ...changes, updated_at: now } };
-    }
-    case 'unhandled': {
-      const held = { parked: parking.handler(message.topic, consumer), claimable_at: null };
-      const changes = { status: 'failed' as const, attempts: unused, last_error: error };
-      return { leavesLane: false, changes: { ...held, ...changes, updated_at: now } };
-    }
-    case 'released':
-      return {
-        leavesLane: false,
-        changes: { status: 'pending', attempts: unused, claimable_at: now, updated_at: now },
-      };
-  }
 }

@@ -121,25 +121,55 @@ const endedLease = ({ query, value, values }: Parts<MessageRow>) =>
     .where('position', '=', value('position'))
     .where('lease_token', '=', value('lease_token'));
 
-/**
- * Lets the next message of a lane be claimed, after its head has left. It queues behind the heads of other lanes that
- * are due by now, so that a lane with a long backlog takes its turn like any other.
- */
-export function promoteNext(tx: Tx, lane: string): void {
-  tx.send(promotedNext, { lane });
+/** What several deliveries of one claim have in common that were handled alike. */
+interface Handled {
+  lease_token: string;
+  /** JSON. */
+  positions: string;
+  history: string;
+  now: number;
 }
 
-const promotedNext = ({ query, value, leaseNow }: Parts<{ lane: string }>) =>
+/** Ends the leases of messages that were handled and answers the positions of those that were still held; no other has changed. */
+export async function markSent(tx: Tx, positions: number[], handled: Omit<Handled, 'positions'>): Promise<number[]> {
+  const rows = await tx.all(handledMessages, { ...handled, positions: JSON.stringify(positions) });
+  return rows.map(row => row.position);
+}
+
+const handledMessages = ({ query, value, listed }: Parts<Handled>) =>
+  query
+    .updateTable('outbox')
+    .set({
+      status: sql.lit('sent'),
+      claimable_at: null,
+      lane: null,
+      last_error: null,
+      lease_token: null,
+      leased_by: null,
+    })
+    .set({ history: value('history'), updated_at: value('now'), sent_at: value('now') })
+    .where('position', 'in', listed('positions'))
+    .where('lease_token', '=', value('lease_token'))
+    .returning('position');
+
+/**
+ * Lets the next message of each of these lanes be claimed, after its head has left. It queues behind the heads of other
+ * lanes that are due by now, so that a lane with a long backlog takes its turn like any other.
+ */
+export function promoteNext(tx: Tx, lanes: string[]): void {
+  if (lanes.length > 0) tx.send(promotedNext, { lanes: JSON.stringify(lanes) });
+}
+
+const promotedNext = ({ query, elements, leaseNow }: Parts<{ lanes: string }>) =>
   query
     .updateTable('outbox')
     .set({ claimable_at: sql<number>`case when available_at > ${leaseNow} then available_at else ${leaseNow} end` })
-    .where('position', '=', eb =>
-      eb
-        .selectFrom('outbox as next')
-        .select('next.position')
-        .where('next.lane', '=', value('lane'))
-        .orderBy('next.position')
-        .limit(1),
+    .where(
+      'position',
+      'in',
+      sql<number>`(select (
+        select next.position from outbox as next where next.lane = value order by next.position limit 1
+      ) from ${elements('lanes')})`,
     );
 
 /** The processes that hold leases. */
@@ -196,7 +226,7 @@ async function putOldestFirst(tx: Tx, lane: string): Promise<void> {
     .executeTakeFirst();
   if (head?.status === 'processing' || head?.status === 'dead') return;
   if (head) await updateMessage(tx, head.position, { claimable_at: null, parked: null });
-  promoteNext(tx, lane);
+  promoteNext(tx, [lane]);
 }
 
 /** What parked messages wait for. Hops from one value to the next on the index instead of walking all the messages. */

@@ -154,7 +154,7 @@ export function createOutbox(dependencies: Dependencies) {
       const isHead = row.claimable_at !== null || row.parked !== null || row.status === 'dead';
       const gone = { lane: null, claimable_at: null, parked: null, updated_at: clock.now() };
       await updateMessage(tx, row.position, { status: 'discarded', ...gone });
-      if (isHead && row.lane !== null) promoteNext(tx, row.lane);
+      if (isHead && row.lane !== null) promoteNext(tx, [row.lane]);
       tx.afterCommit(published);
       return view(tx, await required(tx, messageId));
     },

@@ -5,6 +5,7 @@ import {
   claimMessages,
   endLeasesOf,
   leaseHolders,
+  markSent,
   parkedFor,
   promoteNext,
   unpark,
@@ -39,7 +40,8 @@ const threads =
 /** The statements of the repositories that must not slow down as tables grow. */
 export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   'the claim': tx => claimMessages(tx, { limit: 16, lease_token: 't', leased_by: 'w', leaseMs: 1000, now: 0 }),
-  'the next in a lane': async tx => promoteNext(tx, 'lane'),
+  'the next in a lane': async tx => promoteNext(tx, ['lane']),
+  'messages that were handled': tx => markSent(tx, [1, 2], { lease_token: 't', history: '[]', now: 0 }),
   'the holders of leases': leaseHolders,
   'the leases of a dead process': tx => endLeasesOf(tx, ['w']),
   'what parked messages wait for': parkedFor,

@@ -66,6 +66,33 @@ describe.each(engines)('deliveries on %s', engine => {
     expect(ids(await claim())).toEqual(['m1']);
   });
 
+  it('that are settled at once keep what was different: claims, attempts, and those that were lost', async () => {
+    for (const id of ['m1', 'm2', 'm3', 'm4']) await publish(id);
+    const [lost, failing] = (await claim(2)) as [Delivery, Delivery];
+    await settle(deliveries, failing, { ...retry, delayMs: 0 });
+    clock.advance(LEASE);
+    // Two claims of one moment.
+    const earlier = [...(await claim(2)), ...(await claim(1))];
+    clock.advance(1000);
+    const later = await claim(1);
+    expect([ids(earlier).sort(), ids(later)]).toEqual([['m2', 'm3', 'm4'], ['m1']]);
+    const all = [lost, ...later, ...earlier].map(delivery => ({ delivery, outcome: sent }));
+    expect(await deliveries.settle(all)).toEqual([false, true, true, true, true]);
+    const attempts = async (id: string) =>
+      (await outbox.get(id)).attempt_history.map(({ attempt, outcome, duration_ms }) => [
+        attempt,
+        outcome,
+        duration_ms,
+      ]);
+    expect(await attempts('m1')).toEqual([[2, 'sent', 0]]);
+    expect(await attempts('m2')).toEqual([
+      [1, 'failed', 0],
+      [2, 'sent', 1000],
+    ]);
+    expect(await attempts('m3')).toEqual([[1, 'sent', 1000]]);
+    expect(await attempts('m4')).toEqual([[1, 'sent', 1000]]);
+  });
+
   it('of one key come one after the other, in the order published, while other keys go on', async () => {
     for (const id of ['a1', 'a2', 'a3']) await publish(id, 'a');
     await publish('b1', 'b');

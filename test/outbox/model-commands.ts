@@ -125,6 +125,12 @@ function commands() {
     { weight: 2, arbitrary: fc.integer({ min: 1, max: 2 }).map(claimBoth) },
     { weight: 18, arbitrary: fc.tuple(pick, outcome).map(([at, planned]) => settle('held', at, planned)) },
     { weight: 4, arbitrary: fc.tuple(pick, outcome).map(([at, planned]) => settle('lost', at, planned)) },
+    {
+      weight: 6,
+      arbitrary: fc
+        .tuple(worker, fc.array(fc.tuple(pick, outcome), { minLength: 2, maxLength: 4 }))
+        .map(args => settleTogether(...args)),
+    },
     { weight: 2, arbitrary: fc.tuple(pick, fc.boolean()).map(args => settleWith(...args)) },
     { weight: 3, arbitrary: fc.tuple(which, pick).map(args => renew(...args)) },
     { weight: 1, arbitrary: worker.map(renewAll) },
@@ -202,8 +208,8 @@ function claimBoth(limit: number): Command {
     const answers = await Promise.all([claimOf(real, limit, 0), claimOf(real, limit, 1)]);
     const ids = model
       .due()
-      .slice(0, limit)
       .filter(({ topic }) => !model.paused.has(topic))
+      .slice(0, limit)
       .map(({ id }) => id);
     const first = isDeepStrictEqual(answers[0].map(({ row }) => row.message_id).sort(), ids.sort()) ? 0 : 1;
     for (const worker of [first, 1 - first]) claimed(model, real, answers[worker] ?? [], limit, worker);
@@ -237,10 +243,7 @@ function settle(which: 'held' | 'lost', pick: number, planned: Planned): Command
     `settle(${which} ${pick}, ${JSON.stringify(planned)})`,
     async (model, real) => {
       const delivery = at(candidates(model), pick) as ModelDelivery;
-      const outcome: Outcome =
-        planned.kind === 'postponed'
-          ? { kind: planned.kind, until: real.clock.now() + planned.later, error: planned.error }
-          : planned;
+      const outcome = outcomeOf(planned, real);
       const held = await settleOne(
         real.workers[delivery.claim.worker] as Deliveries,
         received(real, delivery),
@@ -250,6 +253,31 @@ function settle(which: 'held' | 'lost', pick: number, planned: Planned): Command
     },
     model => candidates(model).length > 0,
   );
+}
+
+/** Settles several deliveries of one worker at once, held or not: as if it had been one after the other. */
+function settleTogether(worker: number, picks: [pick: number, planned: Planned][]): Command {
+  const own = (model: OutboxModel) => model.deliveries.filter(({ claim }) => claim.worker === worker);
+  return command(
+    `settleTogether(${worker}, ${JSON.stringify(picks)})`,
+    async (model, real) => {
+      const chosen = new Map<ModelDelivery, Outcome>();
+      for (const [pick, planned] of picks) {
+        const delivery = at(own(model), pick) as ModelDelivery;
+        if (planned.kind === 'routed' && delivery.message.consumer !== null) continue;
+        chosen.set(delivery, outcomeOf(planned, real));
+      }
+      const settlements = [...chosen].map(([delivery, outcome]) => ({ delivery: received(real, delivery), outcome }));
+      const held = await real.workers[worker]?.settle(settlements);
+      expect(held).toEqual([...chosen].map(([delivery, outcome]) => model.settle(delivery, outcome)));
+    },
+    model => own(model).length > 0,
+  );
+}
+
+function outcomeOf(planned: Planned, { clock }: Real): Outcome {
+  if (planned.kind !== 'postponed') return planned;
+  return { kind: planned.kind, until: clock.now() + planned.later, error: planned.error };
 }
 
 /** Settles a delivery together with an effect: begun only under the lease, and if it fails, nothing has changed. */

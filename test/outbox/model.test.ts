@@ -10,8 +10,8 @@ import { ManualClock } from '../helpers/clock.ts';
 import { engines, type Scratch, scratchDatabase } from '../helpers/engines.ts';
 import { begin, type Makers, outboxAgrees } from './model-commands.ts';
 
-/** The same sequences of commands at every run. With this seed each breakage shows within twenty of them. */
-const SEED = 3;
+/** The same sequences of commands at every run. With this seed each breakage shows soon. */
+const SEED = 9;
 const RUNS = { sqlite: 60, postgres: 15 };
 /** How many sequences a breakage may survive. */
 const RUNS_TO_CATCH = 300;
@@ -52,6 +52,17 @@ const breakages: Record<string, Breakage> = {
       return numUpdatedRows > 0n;
     },
   }),
+  'marking a message sent without asking for its token': () => ({
+    async markSent(tx, positions, { history, now }) {
+      const sent = { status: 'sent' as const, claimable_at: null, lane: null, sent_at: now, updated_at: now, history };
+      await tx.query
+        .updateTable('outbox')
+        .set({ ...sent, last_error: null, lease_token: null, leased_by: null })
+        .where('position', 'in', positions)
+        .execute();
+      return positions;
+    },
+  }),
   'publishing without asking whether the lane is taken': sound => ({
     async insertMessages(tx, rows) {
       await sound.insertMessages(tx, rows);
@@ -62,19 +73,19 @@ const breakages: Record<string, Breakage> = {
   }),
   'leaving a lane without promoting the next': () => ({ async promoteNext() {} }),
   'promoting the newest of a lane': () => ({
-    async promoteNext(tx, lane) {
+    async promoteNext(tx, lanes) {
+      if (lanes.length === 0) return;
       await tx.query
         .updateTable('outbox')
         .set({
           claimable_at: sql<number>`case when available_at > ${tx.leaseNow} then available_at else ${tx.leaseNow} end`,
         })
-        .where('position', '=', eb =>
+        .where('position', 'in', eb =>
           eb
             .selectFrom('outbox as last')
-            .select('last.position')
-            .where('last.lane', '=', lane)
-            .orderBy('last.position', 'desc')
-            .limit(1),
+            .select(last => last.fn.max('last.position').as('position'))
+            .where('last.lane', 'in', lanes)
+            .groupBy('last.lane'),
         )
         .execute();
     },
