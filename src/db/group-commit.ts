@@ -17,6 +17,11 @@ const LONG_IN_VAIN_MS = 1000;
 export interface WriteOptions {
   /** It must not run twice, so it shares its transaction with nobody. */
   alone?: boolean;
+  /**
+   * Names of what the work reads and then changes, if that is all that other works could change under it. Those that have
+   * nothing in common run side by side in their transaction; a work without names runs by itself.
+   */
+  touches?: readonly string[] | undefined;
   /** `if room`: refused while very many wait. `first`: before all who wait, for a probe that says whether writing works. */
   place?: 'first' | 'if room' | 'last';
 }
@@ -56,6 +61,7 @@ interface Entry<W> {
   work: (tx: W) => Promise<unknown>;
   /** It must not run twice, or has failed in company, so it shares its transaction with nobody. */
   alone: boolean;
+  touches: readonly string[] | undefined;
   /** When it was asked for, on the monotonic clock. Milliseconds. */
   since: number;
   settle(ending: Ending, hooks: (() => void)[]): void;
@@ -65,8 +71,9 @@ interface Entry<W> {
 class Spoiled extends Error {}
 
 /**
- * Group commit: works that are waiting at the same time run one after the other in one transaction and are made durable
- * by one flush to disk; none is answered before that. A work that comes alone does not wait for company.
+ * Group commit: works that are waiting at the same time run in one transaction and are made durable by one flush to disk;
+ * none is answered before that. They run in their order, side by side where they touch different things, so that they
+ * share the ways to a server, too. A work that comes alone does not wait for company.
  *
  * One that fails before it has written anything (every refusal does) leaves the others alone. If one fails after that, or
  * the commit is refused, the transaction is rolled back and each of its works runs again in one of its own, once. If the
@@ -97,7 +104,7 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
     // What fails because the database cannot be used fails alone as well.
     let failed: unknown;
     const spoilt = (error: unknown) => {
-      failed = group.length === 1 || isUnavailable(error) ? error : new Spoiled();
+      failed ??= group.length === 1 || isUnavailable(error) ? error : new Spoiled();
       return failed;
     };
     const asked = performance.now();
@@ -106,12 +113,14 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
       await transact(async begin => {
         began = performance.now();
         for (const { since } of group) timings.waited(began - since);
-        for (const entry of group) {
+        await inOrder(group, async entry => {
+          if (failed !== undefined) return;
           const part = begin();
           const ending = await endingOf(entry, part);
-          if ('error' in ending && (part.hasWritten || group.length === 1)) throw spoilt(ending.error);
-          ended.push({ entry, part, ending });
-        }
+          if ('error' in ending && (part.hasWritten || group.length === 1)) spoilt(ending.error);
+          else ended.push({ entry, part, ending });
+        });
+        if (failed !== undefined) throw failed;
         const last = begin();
         try {
           finish(
@@ -158,6 +167,25 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
     }
   }
 
+  /** Runs each of the works, none of which rejects, after those before it that touch the same. */
+  async function inOrder(group: Entry<W>[], run: (entry: Entry<W>) => Promise<void>): Promise<void> {
+    /** The last work that touches a thing. */
+    const latest = new Map<string, Promise<void>>();
+    for (const entry of group) {
+      const { touches } = entry;
+      if (!touches) {
+        await Promise.all(latest.values());
+        latest.clear();
+        await run(entry);
+        continue;
+      }
+      const before = touches.map(thing => latest.get(thing)).filter(work => work !== undefined);
+      const work = before.length > 0 ? Promise.all(before).then(() => run(entry)) : run(entry);
+      for (const thing of touches) latest.set(thing, work);
+    }
+    await Promise.all(latest.values());
+  }
+
   /** Does what was put off, and stores what was counted. */
   function finish(parts: Part<W>[], tx: W): void {
     const putOff = parts.flatMap(part => part.putOff);
@@ -176,7 +204,7 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
   }
 
   /** @throws Refusal SERVICE_UNAVAILABLE if there is no room */
-  return <T>(work: (tx: W) => Promise<T>, { alone = false, place = 'last' }: WriteOptions = {}): Promise<T> =>
+  return <T>(work: (tx: W) => Promise<T>, { alone = false, touches, place = 'last' }: WriteOptions = {}): Promise<T> =>
     new Promise<T>((resolve, refuse) => {
       if (place === 'if room' && waiting.length >= ROOM) return refuse(FULL);
       const settle = (ending: Ending, hooks: (() => void)[]) => {
@@ -184,7 +212,7 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
         for (const hook of hooks) hook();
         resolve(ending.value as T);
       };
-      const entry = { work, alone, since: performance.now(), settle };
+      const entry = { work, alone, touches, since: performance.now(), settle };
       if (place === 'first') waiting.unshift(entry);
       else waiting.push(entry);
       if (!running) void drain();

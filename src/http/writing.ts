@@ -57,12 +57,20 @@ export const IdempotentHeaders = Type.Object({
  */
 export function createWriting({ db, keys }: { db: Database; keys: Keys }) {
   /** As {@link write}; the answer is not sent yet. */
-  async function commit(request: FastifyRequest, reply: FastifyReply, work: (tx: Tx) => Promise<Answer>) {
+  async function commit(
+    request: FastifyRequest,
+    reply: FastifyReply,
+    work: (tx: Tx) => Promise<Answer>,
+    touches?: readonly string[],
+  ) {
     const repeatable = repeatableRequest(request);
-    if (!repeatable)
-      return { answer: serialized(reply, await writeInTrace(db, request, work, IF_ROOM)), replayed: false };
+    if (!repeatable) {
+      const answer = await writeInTrace(db, request, work, { ...IF_ROOM, touches });
+      return { answer: serialized(reply, answer), replayed: false };
+    }
     const once = (tx: Tx) => keys.once(tx, repeatable, async () => serialized(reply, await work(tx)));
-    return writeInTrace(db, request, once, IF_ROOM);
+    const { caller, key } = repeatable;
+    return writeInTrace(db, request, once, { ...IF_ROOM, touches: touches && [...touches, `key ${caller} ${key}`] });
   }
 
   // A handler may return a reply that it has sent, but Fastify's types want its answer to fit the schemas.

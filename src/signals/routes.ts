@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { TokenWatch } from '../access/watch.ts';
+import type { Tx } from '../db/database.ts';
 import { problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import { IdempotentHeaders, type Writing } from '../http/writing.ts';
@@ -49,10 +50,12 @@ export function signalRoutes(
       },
       async (request, reply) => {
         const signal = signedBy(request.caller, request.body);
-        const committed = await commit(request, reply, async tx => {
+        const append = async (tx: Tx) => {
           const { created, ...body } = await signals.append(tx, signal);
           return answer(created ? 201 : 200, body);
-        });
+        };
+        // A signal changes what belongs to its run, and nothing else.
+        const committed = await commit(request, reply, append, [`run ${signal.run_id}`]);
         const { wait = 0 } = request.query;
         if (wait === 0) return send(reply, committed);
         // Also a repeated request waits, for the question that the first one has asked.

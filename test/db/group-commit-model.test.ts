@@ -30,6 +30,7 @@ function batchOf(names: readonly Planned['kind'][], keys: string): fc.Arbitrary<
     order: fc.nat(2),
     alone: fc.nat(5).map(number => number === 0),
     late: fc.boolean(),
+    says: fc.boolean(),
   });
   return fc.array(work, { minLength: 1, maxLength: 12 });
 }
@@ -63,7 +64,7 @@ describe.each(engines)('works at the same moment on %s', engine => {
       };
       return afterTurns(place.late ? 1 : 0, () => {
         given.push(place);
-        return db.write(work, { alone });
+        return db.write(work, { alone, touches: place.says ? touchedBy(place) : undefined });
       });
     });
     return { answers: await Promise.allSettled(answers), given, begun, hooks };
@@ -92,6 +93,11 @@ describe.each(engines)('works at the same moment on %s', engine => {
     });
     await fc.assert(property, { seed: SEED, numRuns: RUNS });
   });
+
+  /** All that decides what a work does, and what it does to others. */
+  function touchedBy({ kind, key }: Place): string[] | undefined {
+    return kind === 'stores and reads back' ? undefined : [key];
+  }
 
   async function leftBehind(caller: string) {
     const { query } = opened.db.read;

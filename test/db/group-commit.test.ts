@@ -84,6 +84,76 @@ describe.each(engines)('writes that share transactions on %s', engine => {
     expect(sizes).toEqual([128, 128, 128, 128, 128, 128, 128, 104]);
   });
 
+  it('run side by side where they touch different things, and are in one transaction', async () => {
+    const { db } = opened;
+    const { store, transactions, durable, stored } = ownWorks();
+    const [one, other] = [gate(), gate()];
+    // Each waits for what only the other one does.
+    const meets = (mine: ReturnType<typeof gate>, theirs: typeof mine) => async () => {
+      mine.open();
+      await theirs.passed;
+    };
+    await Promise.all([
+      db.write(store('a', meets(one, other)), { touches: ['x', 'y'] }),
+      db.write(store('b', meets(other, one)), { touches: ['z'] }),
+    ]);
+    expect(new Set(transactions).size).toBe(1);
+    expect(durable.toSorted()).toEqual(['a', 'b']);
+    expect(await stored()).toEqual(['a', 'b']);
+  });
+
+  it.each([
+    ['touch the same thing', ['x', 'y'], ['z', 'y']],
+    ['do not say what they touch', undefined, undefined],
+    ['come after one that does not say', undefined, ['x']],
+    ['come before one that does not say', ['x'], undefined],
+  ])('run one after the other if they %s', async (_, first, second) => {
+    const { db } = opened;
+    const { store } = ownWorks();
+    const seen: string[] = [];
+    const slow = (name: string) => async (tx: Tx) => {
+      seen.push(`${name} begins`);
+      for (let turn = 0; turn < 3; turn += 1) await opened.beside.transactionOf(tx);
+      seen.push(`${name} ends`);
+    };
+    await Promise.all([
+      db.write(store('a', slow('a')), { touches: first }),
+      db.write(store('b', slow('b')), { touches: second }),
+      db.write(store('c', slow('c')), { touches: second }),
+    ]);
+    expect(seen).toEqual(['a', 'b', 'c'].flatMap(name => [`${name} begins`, `${name} ends`]));
+  });
+
+  it('all run again if one of those side by side fails, after all of them have ended', async () => {
+    const { db } = opened;
+    const { store, stored, begun, durable } = ownWorks();
+    const failing = gate();
+    let ended = 0;
+    const late = async (tx: Tx) => {
+      await failing.passed;
+      for (let turn = 0; turn < 5; turn += 1) await nextTurn();
+      // On PostgreSQL the failure has ended the transaction; on SQLite this is still in it.
+      await opened.beside.transactionOf(tx).catch(() => {});
+      ended += 1;
+    };
+    const answers = await Promise.allSettled([
+      db.write(store('a', late), { touches: ['a'] }),
+      db.write(
+        store('b', () => {
+          failing.open();
+          throw new Error('b fails');
+        }),
+        { touches: ['b'] },
+      ),
+      db.write(store('c'), { touches: ['b'] }),
+    ]);
+    expect(answers).toMatchObject([{ value: 'a' }, { reason: { message: 'b fails' } }, { value: 'c' }]);
+    expect(ended).toBe(2);
+    expect(durable).toEqual(['a', 'c']);
+    expect(await stored()).toEqual(['a', 'c']);
+    expect(begun).toEqual(['a', 'b', 'a', 'b', 'c']);
+  });
+
   it('do what they put off at the end, in ascending order, and store once what they count', async () => {
     const { db } = opened;
     const { caller, store, stored } = ownWorks();

@@ -14,6 +14,8 @@ export interface Planned {
   alone: boolean;
   /** One turn of the event loop later than the others. */
   late: boolean;
+  /** Whether it says what it touches. */
+  says: boolean;
 }
 
 export interface Place extends Planned {

@@ -4,6 +4,7 @@ import { ManualClock } from '../helpers/clock.ts';
 import { dump } from '../helpers/database.ts';
 import { engines, scratchDatabase } from '../helpers/engines.ts';
 import { deadly, fresh, keyed, operations, type Post, posts } from '../helpers/posts.ts';
+import { signal } from '../helpers/signals.ts';
 import { sqlBeside } from '../helpers/sql.ts';
 
 const DAY_MS = 24 * 3_600_000;
@@ -26,6 +27,22 @@ describe.each(engines)('stored answers on %s', engine => {
       expect(await keyed(service, key, post)).toEqual({ ...first, replayed: true });
     }
     expect(await dump(service.url)).toEqual(before);
+  });
+
+  it('belong to the first of several signals that come at once under one key, whatever their runs', async () => {
+    const service = await startApp(engine);
+    onTestFinished(() => service.close());
+    const key = fresh();
+    const runs = Array.from({ length: 20 }, (_, index) => `run-${index}`);
+    const answers = await Promise.all(
+      runs.map(run_id => keyed(service, key, { url: '/control-signals', body: signal('completion', { run_id }) })),
+    );
+    const stored = answers.filter(({ status }) => status === 201);
+    expect(stored).toHaveLength(1);
+    for (const answer of answers) {
+      if (answer !== stored[0]) expect(JSON.parse(answer.body)).toMatchObject({ code: 'IDEMPOTENCY_KEY_REUSED' });
+    }
+    expect((await dump(service.url)).threads).toHaveLength(1);
   });
 
   it('are forgotten after 24 hours, and then the request has an effect again', async () => {
