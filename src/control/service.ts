@@ -40,13 +40,18 @@ interface Dependencies {
 
 /** Control threads and the control state of their agents. Signals, questions and attempts all end in `commit`. */
 export function createControl({ db, clock, events, threads }: Dependencies) {
-  async function find(reader: Reader, runId: string, agentName: string): Promise<Agent | undefined> {
+  /** What is stored of an agent, and its run. */
+  async function look(reader: Reader, runId: string, agentName: string) {
     const [control, thread, joined] = await Promise.all([
       findControlThread(reader, runId, agentName),
       threads.ofAgent(reader, runId, agentName),
       run(reader, runId),
     ]);
-    return control && thread && { control, thread, run: joined };
+    return { known: control && thread && { control, thread, run: joined }, joined };
+  }
+
+  async function find(reader: Reader, runId: string, agentName: string): Promise<Agent | undefined> {
+    return (await look(reader, runId, agentName)).known;
   }
 
   /** The run, or the blank one that its brief or its first signal will make. */
@@ -68,9 +73,8 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
 
   /** The agent, or the blank one that its first signal will make. @throws Refusal RUN_CLOSED */
   async function load(tx: Tx, runId: string, agentName: string, actor: Actor, ticket: string | null): Promise<Agent> {
-    const known = await find(tx, runId, agentName);
+    const { known, joined } = await look(tx, runId, agentName);
     if (known) return known;
-    const joined = await run(tx, runId);
     if (joined.closed_at !== null) throw runClosed(runId);
     const control = blankControl(runId, agentName);
     const seed = { thread_id: control.thread_id, kind: 'control' as const, title: `Control: ${agentName} in ${runId}` };

@@ -44,8 +44,9 @@ export interface Tx extends Reader {
  * `snapshot` reads several times and sees one moment.
  *
  * Writes are serialised: by SQLite's single writer, on PostgreSQL by an advisory lock that every write takes first.
- * So a write may read, decide and then write without meeting another one half-way, locks are never taken in two orders,
- * and event sequences become visible in the order in which they were given out.
+ * So a write may read, decide and then write without meeting another one half-way (unless both say what they touch, and
+ * that has nothing in common), locks are never taken in two orders, and event sequences become visible in the order in
+ * which they were given out.
  */
 export interface Database {
   readonly engine: Engine;

