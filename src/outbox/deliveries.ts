@@ -38,7 +38,7 @@ interface Dependencies {
 }
 
 /** A delivery whose message is done, and the attempts that it took (JSON). */
-interface Done {
+interface Finished {
   delivery: Delivery;
   history: string;
 }
@@ -65,12 +65,13 @@ export function createDeliveries(dependencies: Dependencies) {
     const lanes = left.filter(lane => lane !== null);
     promoteNext(tx, lanes);
     for (const { delivery, outcome } of stored) {
-      if (outcome.kind === 'routed') {
+      if (outcome.kind === 'sent') {
+        countSent(tx, delivery.message.topic);
+        keepResult(tx, delivery.row, outcome);
+      } else if (outcome.kind === 'routed') {
         const messages = outcome.consumers.map(consumer => forConsumer(delivery, consumer));
         insertMessages(tx, messages);
       }
-      if (outcome.kind === 'sent') countSent(tx, delivery.message.topic);
-      if (outcome.kind === 'sent' && outcome.result !== undefined) await keepResult(tx, delivery.row, outcome.result);
     }
     if (stored.length > 0) tx.afterCommit(wake);
     return settlements.map(({ delivery }) => held.has(delivery));
@@ -79,14 +80,14 @@ export function createDeliveries(dependencies: Dependencies) {
   /** Ends the leases that are still held and answers the deliveries that they were of. */
   async function endLeases(tx: Tx, settlements: Settlement[]): Promise<Set<Delivery>> {
     const now = clock.now();
-    const done: Done[] = [];
+    const finished: Finished[] = [];
     const ended: Promise<Delivery[]>[] = [];
     for (const { delivery, outcome } of settlements) {
-      if (isDone(outcome)) done.push({ delivery, history: historyWith(delivery, 'sent', null, now, workerName) });
+      if (isDone(outcome)) finished.push({ delivery, history: historyWith(delivery, 'sent', null, now, workerName) });
       else ended.push(end(tx, delivery, changesOf(delivery, outcome, now, workerName)));
     }
     // Most of a claim are done at their first attempt: what becomes of them is the same, and one statement says it.
-    const alike = Map.groupBy(done, ({ delivery, history }) => `${delivery.lease.lease_token} ${history}`);
+    const alike = Map.groupBy(finished, ({ delivery, history }) => `${delivery.lease.lease_token} ${history}`);
     for (const group of alike.values()) ended.push(endAlike(tx, group, now));
     return new Set((await Promise.all(ended)).flat());
   }
@@ -96,8 +97,8 @@ export function createDeliveries(dependencies: Dependencies) {
     return (await endLease(tx, lease.lease_token, { ...row, ...changes })) ? [delivery] : [];
   }
 
-  async function endAlike(tx: Tx, group: Done[], now: number): Promise<Delivery[]> {
-    const [{ delivery, history }] = group as [Done];
+  async function endAlike(tx: Tx, group: Finished[], now: number): Promise<Delivery[]> {
+    const [{ delivery, history }] = group as [Finished];
     const { lease_token } = delivery.lease;
     const positions = group.map(({ delivery: { lease } }) => lease.position);
     const held = new Set(await markSent(tx, positions, { lease_token, history, now }));
@@ -105,8 +106,8 @@ export function createDeliveries(dependencies: Dependencies) {
   }
 
   /** On the message, and on the one that was published if this is one of its copies for several consumers. */
-  async function keepResult(tx: Tx, { message_id, origin_id }: MessageRow, result: string): Promise<void> {
-    await updateResult(tx, origin_id === null ? [message_id] : [message_id, origin_id], result);
+  function keepResult(tx: Tx, { message_id, origin_id }: MessageRow, { result }: { result?: string }): void {
+    if (result !== undefined) updateResult(tx, origin_id === null ? [message_id] : [message_id, origin_id], result);
   }
 
   /** The message of one consumer among several. */
@@ -191,8 +192,7 @@ export function createDeliveries(dependencies: Dependencies) {
       const work = async (tx: Tx) => {
         const [held] = await settleIn(tx, [{ delivery, outcome: { kind: 'sent' } }]);
         if (!held) return false;
-        const { result } = await effect(tx);
-        if (result !== undefined) await keepResult(tx, delivery.row, result);
+        keepResult(tx, delivery.row, await effect(tx));
         return true;
       };
       // A handler is called once per attempt, and nobody shares the fate of what it does.

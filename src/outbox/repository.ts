@@ -28,9 +28,15 @@ export async function updateMessage(tx: Tx, position: number, changes: Changes<'
 }
 
 /** Keeps what a handler says that it made (JSON). */
-export async function updateResult(tx: Tx, messageIds: string[], result: string): Promise<void> {
-  await tx.query.updateTable('outbox').set({ result }).where('message_id', 'in', messageIds).execute();
+export function updateResult(tx: Tx, messageIds: string[], result: string): void {
+  tx.send(keptResult, { message_ids: JSON.stringify(messageIds), result });
 }
+
+const keptResult = ({ query, value, elements }: Parts<{ message_ids: string; result: string }>) =>
+  query
+    .updateTable('outbox')
+    .set({ result: value('result') })
+    .where('message_id', 'in', sql<string>`(select value from ${elements('message_ids')})`);
 
 export function countSent(tx: Tx, topic: string): void {
   tx.count(`sent:${topic}`, 1, (last, sent) => last.send(countedSent, { topic, sent }));
