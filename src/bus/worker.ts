@@ -52,7 +52,7 @@ const LOG_LEVELS: Partial<Record<Ending, 'debug' | 'error'>> = {
 };
 
 /** As many deliveries are claimed ahead as handlers have ended lately; so many at most. */
-const AHEAD_MOST = 500;
+const AHEAD_MOST = 1000;
 
 /**
  * The loop: claim, run as many handlers at once as there may be, settle while the lease is held; woken by commits, with
@@ -62,8 +62,8 @@ const AHEAD_MOST = 500;
 export class Worker {
   readonly #deps: Dependencies;
   readonly #store: ReturnType<typeof createSettling>;
-  /** All deliveries under a lease, by it. */
-  readonly #held = new Map<string, Held>();
+  /** All deliveries under a lease. */
+  readonly #held = new Set<Held>();
   /** Those of them that wait for a free slot. */
   readonly #waiting: Held[] = [];
   #running = 0;
@@ -128,9 +128,9 @@ export class Worker {
     const over = new Promise(resolve => grace.addEventListener('abort', resolve));
     await Promise.race([this.#loop, over]);
     this.#giveBackWaiting();
-    const ended = () => Promise.allSettled([...this.#held.values()].map(held => held.ended.promise));
+    const ended = () => Promise.allSettled([...this.#held].map(held => held.ended.promise));
     await Promise.race([ended(), over]);
-    const late = [...this.#held.values()];
+    const late = [...this.#held];
     if (late.length > 0)
       this.#deps.log.warn({ count: late.length }, 'giving back the leases of handlers that have not ended');
     for (const { cancellation } of late) cancellation.cancel(new Stopping('The service is stopping.'));
@@ -212,7 +212,7 @@ export class Worker {
     this.#renewal ??= setInterval(() => void this.#renew(), this.#deps.leaseMs / 3).unref();
     return deliveries.map(delivery => {
       const held = { delivery, cancellation: new Cancellation(), heldAt, ended: Promise.withResolvers<Ending>() };
-      this.#held.set(leaseKey(delivery.lease), held);
+      this.#held.add(held);
       return held;
     });
   }
@@ -266,14 +266,14 @@ export class Worker {
   }
 
   #free(held: Held, ending: Ending): void {
-    this.#held.delete(leaseKey(held.delivery.lease));
+    this.#held.delete(held);
     held.ended.resolve(ending);
     this.wake();
   }
 
   /** Every third of a lease, which leaves two more tries before it runs out. */
   async #renew(): Promise<void> {
-    const all = [...this.#held.values()];
+    const all = [...this.#held];
     const now = performance.now();
     for (const { heldAt, cancellation } of all) {
       // Nobody has said that the lease is lost; by the clock it is.
