@@ -130,7 +130,10 @@ interface Handled {
   now: number;
 }
 
-/** Ends the leases of messages that were handled and answers the positions of those that were still held; no other has changed. */
+/**
+ * Ends the leases of messages that were handled, and answers the positions of those that were still held. Nothing has
+ * changed at the others.
+ */
 export async function markSent(tx: Tx, positions: number[], handled: Omit<Handled, 'positions'>): Promise<number[]> {
   const rows = await tx.all(handledMessages, { ...handled, positions: JSON.stringify(positions) });
   return rows.map(row => row.position);

@@ -103,6 +103,18 @@ describe.each(engines)('deliveries on %s', engine => {
     expect(ids(await claim())).toEqual(['a2']);
   });
 
+  it.each(['q"\\uote', "it's %_", '[1]', '\\u0000', 'é\u2028😀', '\u0001\t\n', '\uFFFD'])(
+    'follow one another whatever their key is made of: %j',
+    async key => {
+      for (const id of ['a1', 'a2', 'a3']) await publish(id, key);
+      for (const id of ['a1', 'a2', 'a3']) {
+        const delivery = await one();
+        expect(ids([delivery])).toEqual([id]);
+        await settle(deliveries, delivery, sent);
+      }
+    },
+  );
+
   it('keep their key waiting while they are retried', async () => {
     await publish('a1', 'a');
     await publish('a2', 'a');
