@@ -57,8 +57,13 @@ export async function startPostgres({ durable }: { durable: boolean }): Promise<
     onLog: () => {},
     onError: () => {},
   });
-  await server.initialise();
-  await server.start();
+  try {
+    await server.initialise();
+    await server.start();
+  } catch (error) {
+    await rm(folder, { recursive: true, force: true });
+    throw error;
+  }
   /** Undefined if there is none. */
   const main = () => readFile(join(folder, 'postmaster.pid'), 'utf8').then(Number.parseInt, () => undefined);
 
