@@ -101,10 +101,11 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
 
   async function commitGroup(group: Entry<W>[]): Promise<void> {
     const ended: { entry: Entry<W>; part: Part<W>; ending: Ending }[] = [];
-    // What fails because the database cannot be used fails alone as well.
-    let failed: unknown;
-    const spoilt = (error: unknown) => {
-      failed ??= group.length === 1 || isUnavailable(error) ? error : new Spoiled();
+    /** Why the transaction is to be rolled back. Whatever it is: a handler may throw undefined. */
+    let failed: { error: unknown } | undefined;
+    const spoil = (error: unknown) => {
+      // What fails because the database cannot be used fails alone as well.
+      failed ??= { error: group.length === 1 || isUnavailable(error) ? error : new Spoiled() };
       return failed;
     };
     const asked = performance.now();
@@ -114,13 +115,13 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
         began = performance.now();
         for (const { since } of group) timings.waited(began - since);
         await inOrder(group, async entry => {
-          if (failed !== undefined) return;
+          if (failed) return;
           const part = begin();
           const ending = await endingOf(entry, part);
-          if ('error' in ending && (part.hasWritten || group.length === 1)) spoilt(ending.error);
+          if ('error' in ending && (part.hasWritten || group.length === 1)) spoil(ending.error);
           else ended.push({ entry, part, ending });
         });
-        if (failed !== undefined) throw failed;
+        if (failed) throw failed.error;
         const last = begin();
         try {
           finish(
@@ -130,7 +131,7 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
           for (const { part } of ended) await part.arrived();
           await last.arrived();
         } catch (error) {
-          throw spoilt(error);
+          throw spoil(error).error;
         } finally {
           last.end();
         }
@@ -143,7 +144,7 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
       if (!again) {
         reject(group, error);
         // Not for what a work has met elsewhere: after that, the transaction itself could be rolled back.
-        const gone = error !== failed && isUnavailable(error);
+        const gone = error !== failed?.error && isUnavailable(error);
         if (gone && performance.now() - asked > LONG_IN_VAIN_MS) reject(waiting.splice(0), error);
         return;
       }

@@ -104,8 +104,8 @@ function sqliteDatabase(
       });
       await driver.commitTransaction();
     } catch (error) {
-      await driver.rollbackTransaction();
       disk.failed(error);
+      await driver.rollbackTransaction();
       throw error;
     }
   };

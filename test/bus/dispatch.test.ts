@@ -146,40 +146,46 @@ describe.each(engines)('dispatch on %s', engine => {
     expect(await handled.reach(5)).toEqual([0, 1, 2, 3, 4]);
   });
 
-  it('commits the effect of a transactional handler with the sent mark, or neither', async () => {
-    let calls = 0;
-    await start(
-      [
-        handler(
-          'a',
-          async (_message, { tx }) => {
-            if (!tx) throw new Error('no transaction');
-            calls += 1;
-            await sql`create table if not exists effects (n integer)`.execute(tx);
-            await sql`insert into effects values (1)`.execute(tx);
-            if (calls === 1) throw new Error('after the effect');
-          },
-          { transactional: true },
-        ),
-        handler(
-          'count',
-          async (_message, { tx, permanent }) => {
-            if (!tx) throw permanent('no transaction');
-            const { rows } = await sql<{ n: number }>`select count(*) as n from effects`.execute(tx);
-            throw permanent(`effects: ${rows[0]?.n}`);
-          },
-          { transactional: true },
-        ),
-      ],
-      eager,
-    );
-    const id = await publish('a', null);
-    await until(id, 'sent');
-    expect(await message(id)).toMatchObject({ attempts: 2 });
-    const count = await publish('count', null);
-    await until(count, 'dead');
-    expect((await message(count)).last_error).toBe('effects: 1');
-  });
+  it.each([
+    ['an error', new Error('after the effect')],
+    ['undefined', undefined],
+  ])(
+    'commits the effect of a transactional handler with the sent mark, or neither if it throws %s',
+    async (_, thrown) => {
+      let calls = 0;
+      await start(
+        [
+          handler(
+            'a',
+            async (_message, { tx }) => {
+              if (!tx) throw new Error('no transaction');
+              calls += 1;
+              await sql`create table if not exists effects (n integer)`.execute(tx);
+              await sql`insert into effects values (1)`.execute(tx);
+              if (calls === 1) throw thrown;
+            },
+            { transactional: true },
+          ),
+          handler(
+            'count',
+            async (_message, { tx, permanent }) => {
+              if (!tx) throw permanent('no transaction');
+              const { rows } = await sql<{ n: number }>`select count(*) as n from effects`.execute(tx);
+              throw permanent(`effects: ${rows[0]?.n}`);
+            },
+            { transactional: true },
+          ),
+        ],
+        eager,
+      );
+      const id = await publish('a', null);
+      await until(id, 'sent');
+      expect(await message(id)).toMatchObject({ attempts: 2 });
+      const count = await publish('count', null);
+      await until(count, 'dead');
+      expect((await message(count)).last_error).toBe('effects: 1');
+    },
+  );
 
   it('runs one pass on request, also where no worker runs', async () => {
     const config = { ROLE: 'http', MAX_ATTEMPTS: '1' };

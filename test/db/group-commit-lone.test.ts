@@ -31,6 +31,20 @@ describe.each(engines)('a write by itself on %s', engine => {
     expect(await beside.keys('lone')).toContain('first');
   });
 
+  it.each([undefined, null, 0, 'text'])('leaves nothing behind if what its work throws is %j', async thrown => {
+    const { db, beside } = opened;
+    const failing = (key: string) => async (tx: Tx) => {
+      await store(key)(tx);
+      throw thrown;
+    };
+    const company = [db.write(failing('thrown')), db.write(failing('thrown')), db.write(store(`beside ${thrown}`))];
+    const answers = await Promise.allSettled([...company, db.write(failing('thrown'), { alone: true })]);
+    const rejected = { status: 'rejected', reason: thrown };
+    expect(answers).toEqual([rejected, rejected, { status: 'fulfilled', value: undefined }, rejected]);
+    expect(await beside.keys('lone')).not.toContain('thrown');
+    expect(await beside.keys('lone')).toContain(`beside ${thrown}`);
+  });
+
   it('takes nothing more once its work has ended, not even before the transaction has', async () => {
     const { db, beside } = opened;
     const kept: Tx[] = [];
