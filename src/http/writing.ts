@@ -56,7 +56,7 @@ export const IdempotentHeaders = Type.Object({
  * request gets that, byte for byte.
  */
 export function createWriting({ db, keys }: { db: Database; keys: Keys }) {
-  /** As {@link write}; the answer is not sent yet. */
+  /** As {@link write}; the answer is not sent yet. @param touches as in `WriteOptions`, without the idempotency key */
   async function commit(
     request: FastifyRequest,
     reply: FastifyReply,
