@@ -1,5 +1,5 @@
 import { randomUUIDv7 } from 'node:crypto';
-import { remembering } from './remembering.ts';
+import { remembering } from './memoize.ts';
 
 /** Where the service reads the time. Milliseconds since the Unix epoch, UTC. */
 export interface Clock {

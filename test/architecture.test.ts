@@ -108,16 +108,16 @@ describe('the direction of dependencies', () => {
   });
 
   it('keeps the worker free of HTTP, SQL and topics', () => {
-    const known = imports.filter(({ from }) => from === 'src/bus/worker.ts').map(({ to }) => to);
+    const known = imports.filter(({ from }) => from === 'src/worker/worker.ts').map(({ to }) => to);
     expect(known.toSorted()).toEqual([
-      'src/bus/cancellation.ts',
-      'src/bus/dispatcher.ts',
-      'src/bus/handler.ts',
-      'src/bus/pace.ts',
-      'src/bus/settlements.ts',
+      'src/worker/cancellation.ts',
+      'src/worker/dispatcher.ts',
+      'src/worker/handler.ts',
+      'src/worker/throughput.ts',
+      'src/worker/outcome-batcher.ts',
       'src/clock.ts',
       'src/logging.ts',
-      'src/outbox/delivery.ts',
+      'src/outbox/leased-delivery.ts',
     ]);
   });
 

@@ -1,8 +1,8 @@
 import { closeSync, existsSync, openSync, renameSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { errorCode, isDamaged } from '../db/errors.ts';
-import { openSqliteReadOnly } from '../db/sqlite.ts';
-import { copySqlite } from '../db/sqlite-file.ts';
+import { openSqliteReadOnly } from '../db/sqlite/database.ts';
+import { copySqlite } from '../db/sqlite/file.ts';
 import { StartError } from '../errors.ts';
 import { flush, removeDatabase, writeError } from './files.ts';
 import { type Verified, verify } from './verify.ts';

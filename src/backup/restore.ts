@@ -12,7 +12,7 @@ import {
 import { dirname } from 'node:path';
 import { toTimestamp } from '../clock.ts';
 import { errorCode, isDamaged } from '../db/errors.ts';
-import { COMPANIONS, lockSqlite, makeWhole, sqliteError } from '../db/sqlite-file.ts';
+import { COMPANIONS, lockSqlite, makeWhole, sqliteError } from '../db/sqlite/file.ts';
 import { StartError } from '../errors.ts';
 import { flush, removeDatabase, writeError } from './files.ts';
 import { type Verified, verify } from './verify.ts';

@@ -2,7 +2,7 @@ import { newUid, systemClock } from '../clock.ts';
 import type { ReadOnlyDatabase } from '../db/database.ts';
 import { isDamaged } from '../db/errors.ts';
 import { brokenReferences, sqliteFaults } from '../db/inspection.ts';
-import { openSqliteReadOnly } from '../db/sqlite.ts';
+import { openSqliteReadOnly } from '../db/sqlite/database.ts';
 import { StartError } from '../errors.ts';
 import { createEvents } from '../events/service.ts';
 

@@ -17,10 +17,10 @@ import {
   listControlThreads,
   updateControlThread,
   updateRun,
-} from './repository.ts';
-import { blankRun, type RunRow, withAgentChanged } from './run.ts';
+} from './agent-repository.ts';
+import { blankRun, type RunRow, withAgentChanged } from './run-state.ts';
 import type { Completion, ControlState, ControlStatus, ControlThreadQuery, Validation } from './schemas.ts';
-import { blankControl, type ControlChange, type ControlRow, changed, openQuestions } from './state.ts';
+import { blankControl, type ControlChange, type ControlRow, changed, openQuestions } from './agent-state.ts';
 
 /** An agent in its run: its control state, its control thread and the run, each stored or (version 0) not yet. */
 export interface Agent {

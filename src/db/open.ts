@@ -2,9 +2,9 @@ import { resolve } from 'node:path';
 import { type Clock, systemClock } from '../clock.ts';
 import type { Logger } from '../logging.ts';
 import { type Database, type ReadOnlyDatabase, type Timings, untimed } from './database.ts';
-import { openPostgres, openPostgresReadOnly } from './postgres.ts';
-import { openSqlite, openSqliteReadOnly } from './sqlite.ts';
-import { DatabaseInUse } from './sqlite-file.ts';
+import { openPostgres, openPostgresReadOnly } from './postgres/database.ts';
+import { openSqlite, openSqliteReadOnly } from './sqlite/database.ts';
+import { DatabaseInUse } from './sqlite/file.ts';
 
 /**
  * Opens the database that `url` names: `sqlite:<file>` or `postgres://…`.

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
-import type { StandingConnection } from './standing-connection.ts';
+import type { StandingConnection } from './postgres/session.ts';
 
 /** A name must be missing at two looks this far apart before its process counts as dead. Milliseconds. */
 const SECOND_LOOK_MS = 250;

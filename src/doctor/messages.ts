@@ -1,5 +1,5 @@
 import type { Config } from '../config.ts';
-import type { Watch } from '../outbox/watch.ts';
+import type { Watch } from '../outbox/stats.ts';
 import { type Finding, inTime, ok, problem, warning } from './finding.ts';
 
 /** Topics or lanes that are named one by one. */

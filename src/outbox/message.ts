@@ -1,7 +1,7 @@
 import { toTimestamp, toTimestampOrNull } from '../clock.ts';
 import type { Reader } from '../db/database.ts';
 import type { Events } from '../events/service.ts';
-import type { MessageRow } from './delivery.ts';
+import type { MessageRow } from './leased-delivery.ts';
 import type { Message } from './schemas.ts';
 
 /** The rows as messages, with one look-up for all events among their payloads. */

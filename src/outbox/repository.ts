@@ -2,7 +2,7 @@ import { sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
 import type { Changes } from '../db/schema.ts';
 import type { Parts } from '../db/statement.ts';
-import type { MessageCount, MessageRow, NewMessageRow } from './delivery.ts';
+import type { MessageCount, MessageRow, NewMessageRow } from './leased-delivery.ts';
 
 /** Puts messages down that have nobody to go to. */
 export function insertSent(tx: Tx, rows: NewMessageRow[]): void {

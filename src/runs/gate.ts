@@ -1,4 +1,4 @@
-import { type Brief, meetsCriteria } from '../control/run.ts';
+import { type Brief, meetsCriteria } from '../control/run-state.ts';
 import type { ControlState } from '../control/schemas.ts';
 import type { GateReason } from './schemas.ts';
 

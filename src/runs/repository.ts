@@ -1,4 +1,4 @@
-import type { RunRow } from '../control/run.ts';
+import type { RunRow } from '../control/run-state.ts';
 import type { Reader } from '../db/database.ts';
 
 /** The newest run first. `before` is the opened_sequence at which the page before ended. */

@@ -1,11 +1,11 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
-import type { TokenWatch } from '../access/watch.ts';
+import type { TokenWatch } from '../access/long-requests.ts';
 import { IfNoneMatch, notModified } from '../http/etags.ts';
 import { ConditionalHeaders, ifMatch } from '../http/preconditions.ts';
 import { actProblems, problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
-import { IdempotentHeaders, type Writing } from '../http/writing.ts';
+import { IdempotentHeaders, type Writing } from '../http/idempotent-writes.ts';
 import { NewBrief, Run, RunClosing, RunParams, RunQuery, RunSummaryPage, WaitingRunQuery } from './schemas.ts';
 import type { Runs } from './service.ts';
 import type { RunWaiters } from './waiting.ts';

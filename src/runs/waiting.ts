@@ -1,5 +1,5 @@
-import type { ChangeFeed } from '../changes/feed.ts';
-import { Waiters } from '../changes/waiters.ts';
+import type { ChangeFeed } from '../events/feed.ts';
+import { Waiters } from '../events/waiters.ts';
 import type { Run } from './schemas.ts';
 import type { Runs } from './service.ts';
 

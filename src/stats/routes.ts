@@ -3,7 +3,7 @@ import { problems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import type { Questions } from '../questions/service.ts';
 import { Stats } from './schemas.ts';
-import type { Counts } from './service.ts';
+import type { Counts } from '../threads/counts.ts';
 
 export function statsRoutes(counts: Counts, questions: Questions): FastifyPluginAsyncTypebox {
   return async app => {

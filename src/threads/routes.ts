@@ -6,7 +6,7 @@ import { IfNoneMatch, notModified } from '../http/etags.ts';
 import { ConditionalHeaders, ifMatch } from '../http/preconditions.ts';
 import { actProblems, problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
-import { IdempotentHeaders, type Writing } from '../http/writing.ts';
+import { IdempotentHeaders, type Writing } from '../http/idempotent-writes.ts';
 import type { ThreadLists } from './lists.ts';
 import {
   NewPost,

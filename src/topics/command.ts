@@ -1,5 +1,5 @@
 import type { Static, TSchema } from 'typebox';
-import type { Handler } from '../bus/handler.ts';
+import type { Handler } from '../worker/handler.ts';
 import type { Tx } from '../db/database.ts';
 import { type ProblemItem, Refusal } from '../errors.ts';
 

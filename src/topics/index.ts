@@ -1,4 +1,4 @@
-import type { HandlerDefinition } from '../bus/handler.ts';
+import type { HandlerDefinition } from '../worker/handler.ts';
 import type { Signals } from '../signals/service.ts';
 import type { Threads } from '../threads/service.ts';
 import { addPost } from './add-post.ts';

@@ -72,7 +72,7 @@ function replay(group: number): BareRound {
   for (const suffix of ['', '-wal', '-shm']) rmSync(file + suffix, { force: true });
   copyFileSync(empty, file);
   const db = new BetterSqlite(file);
-  // As src/db/sqlite.ts opens it.
+  // As src/db/sqlite/database.ts opens it.
   for (const pragma of ['journal_mode = WAL', 'synchronous = FULL', 'foreign_keys = ON', 'temp_store = MEMORY']) {
     db.pragma(pragma);
   }

@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import { expect, it } from 'vitest';
-import { pauseAfter } from '../../src/bus/pace.ts';
-import { Worker } from '../../src/bus/worker.ts';
+import { pauseAfter } from '../../src/worker/throughput.ts';
+import { Worker } from '../../src/worker/worker.ts';
 import { systemClock } from '../../src/clock.ts';
 
 it('the pause of a loop doubles with each failure after the first, up to eight intervals', () => {

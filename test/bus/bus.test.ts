@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { backoffDelay } from '../../src/bus/backoff.ts';
-import { isTopicPattern, topicMatches } from '../../src/bus/registry.ts';
+import { backoffDelay } from '../../src/worker/backoff.ts';
+import { isTopicPattern, topicMatches } from '../../src/worker/registry.ts';
 
 describe('a topic pattern', () => {
   it.each([

@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { HandlerDefinition } from '../../src/bus/handler.ts';
+import type { HandlerDefinition } from '../../src/worker/handler.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { engines } from '../helpers/engines.ts';
 import { Counter, gate, handler } from '../helpers/handling.ts';

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import BetterSqlite from 'better-sqlite3';
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { createHealth } from '../../src/bus/health.ts';
+import { createHealth } from '../../src/health/health.ts';
 import { readConfig } from '../../src/config.ts';
 import type { Engine } from '../../src/db/database.ts';
 import { createServices, type Overrides } from '../../src/services.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import type { HandlerContext, HandlerDefinition } from '../../src/bus/handler.ts';
+import type { HandlerContext, HandlerDefinition } from '../../src/worker/handler.ts';
 import type { Message } from '../../src/outbox/schemas.ts';
 import { startApp } from '../helpers/app.ts';
 import { ManualClock } from '../helpers/clock.ts';

@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import { expect, it, onTestFinished } from 'vitest';
-import { eventStream } from '../../src/changes/stream.ts';
+import { eventStream } from '../../src/events/stream.ts';
 import { readConfig } from '../../src/config.ts';
 import { createServices } from '../../src/services.ts';
 import { startApp } from '../helpers/app.ts';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { ChangeFeed, type Published } from '../../src/changes/feed.ts';
+import { ChangeFeed, type Published } from '../../src/events/feed.ts';
 import type { Event } from '../../src/events/schemas.ts';
 
 /* What HTTP cannot decide: in which order the feed's reads, its followers and the commits meet. */

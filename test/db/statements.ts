@@ -1,4 +1,4 @@
-import { findRun, listAgents, listControlThreads } from '../../src/control/repository.ts';
+import { findRun, listAgents, listControlThreads } from '../../src/control/agent-repository.ts';
 import type { Engine, Tx } from '../../src/db/database.ts';
 import { latestSequence, listEvents, listPosts } from '../../src/events/repository.ts';
 import {
@@ -9,12 +9,12 @@ import {
   parkedFor,
   promoteNext,
   unpark,
-} from '../../src/outbox/lane-repository.ts';
+} from '../../src/outbox/lease-repository.ts';
 import { countMessages, listBlocking, listMessages, pausedTopics } from '../../src/outbox/repository.ts';
 import { countOpen, findQuestions, listOverdue, listQuestions } from '../../src/questions/repository.ts';
-import { firstSeenAfter, lastSeenUpTo, rangeEnds } from '../../src/reads/repository.ts';
+import { firstSeenAfter, lastSeenUpTo, rangeEnds } from '../../src/threads/seen-repository.ts';
 import { listRuns } from '../../src/runs/repository.ts';
-import { largestCounts, readCounts } from '../../src/stats/repository.ts';
+import { largestCounts, readCounts } from '../../src/threads/counts-repository.ts';
 import {
   findNumbered,
   isOccupied,

@@ -22,7 +22,7 @@ const database = async (engine: 'sqlite' | 'postgres') => (await forThisTest(emp
 
 /** A program that loads the handlers of each of its folders and prints why it could not. */
 const REFUSALS = `
-  import { loadHandlers } from ${JSON.stringify(new URL('../../src/bus/load-handlers.ts', import.meta.url).href)};
+  import { loadHandlers } from ${JSON.stringify(new URL('../../src/worker/load-handlers.ts', import.meta.url).href)};
   const reason = folder => loadHandlers(folder, {}).then(() => 'none', error => error.constructor.name + ': ' + error.message);
   console.log(JSON.stringify(await Promise.all(process.argv.slice(1).map(reason))));`;
 

@@ -1,4 +1,4 @@
-import type { HandlerContext, HandlerDefinition, Policy } from '../../src/bus/handler.ts';
+import type { HandlerContext, HandlerDefinition, Policy } from '../../src/worker/handler.ts';
 import type { Message } from '../../src/outbox/schemas.ts';
 
 /** A handler for the `handlers` override; its name tells handlers apart. */

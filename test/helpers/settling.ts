@@ -1,5 +1,5 @@
-import type { Deliveries } from '../../src/outbox/deliveries.ts';
-import type { Delivery, Outcome } from '../../src/outbox/delivery.ts';
+import type { Deliveries } from '../../src/outbox/delivery-service.ts';
+import type { Delivery, Outcome } from '../../src/outbox/leased-delivery.ts';
 
 /** Settles one delivery by itself; false if its lease had been lost. */
 export async function settle(deliveries: Deliveries, delivery: Delivery, outcome: Outcome): Promise<boolean> {

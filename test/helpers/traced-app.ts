@@ -1,6 +1,6 @@
 import { trace } from '@opentelemetry/api';
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
-import type { HandlerContext } from '../../src/bus/handler.ts';
+import type { HandlerContext } from '../../src/worker/handler.ts';
 import { newUid } from '../../src/clock.ts';
 import { startApp, type TestApp } from './app.ts';
 import { handler } from './handling.ts';

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { HandlerDefinition } from '../../src/bus/handler.ts';
+import type { HandlerDefinition } from '../../src/worker/handler.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { engines } from '../helpers/engines.ts';

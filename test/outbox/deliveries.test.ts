@@ -1,8 +1,8 @@
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readConfig } from '../../src/config.ts';
-import type { Deliveries } from '../../src/outbox/deliveries.ts';
-import type { Delivery } from '../../src/outbox/delivery.ts';
+import type { Deliveries } from '../../src/outbox/delivery-service.ts';
+import type { Delivery } from '../../src/outbox/leased-delivery.ts';
 import { createServices, type Services } from '../../src/services.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { engines, type Scratch, scratchDatabase } from '../helpers/engines.ts';

@@ -4,8 +4,8 @@ import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { Database } from '../../src/db/database.ts';
 import { openDatabase } from '../../src/db/open.ts';
-import type { LeasedRow } from '../../src/outbox/delivery.ts';
-import type * as Statements from '../../src/outbox/lane-repository.ts';
+import type { LeasedRow } from '../../src/outbox/leased-delivery.ts';
+import type * as Statements from '../../src/outbox/lease-repository.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { engines, type Scratch, scratchDatabase } from '../helpers/engines.ts';
 import { begin, type Makers, outboxAgrees } from './model-commands.ts';
@@ -16,7 +16,7 @@ const RUNS = { sqlite: 60, postgres: 15 };
 /** How many sequences a breakage may survive. */
 const RUNS_TO_CATCH = 300;
 
-const REPOSITORY = '../../src/outbox/lane-repository.ts';
+const REPOSITORY = '../../src/outbox/lease-repository.ts';
 
 /** Functions of the repository, broken as a careless change could break them. */
 type Breakage = (sound: typeof Statements) => Partial<typeof Statements>;
@@ -36,7 +36,7 @@ async function loadOn(breakage: Breakage): Promise<Makers> {
     const sound = await vi.importActual<typeof Statements>(REPOSITORY);
     return { ...sound, ...breakage(sound) };
   });
-  const { createDeliveries } = await import('../../src/outbox/deliveries.ts');
+  const { createDeliveries } = await import('../../src/outbox/delivery-service.ts');
   const { createOutbox } = await import('../../src/outbox/service.ts');
   return { createDeliveries, createOutbox };
 }

@@ -1,4 +1,4 @@
-import type { Outcome } from '../../src/outbox/delivery.ts';
+import type { Outcome } from '../../src/outbox/leased-delivery.ts';
 import type { MessageStatus } from '../../src/outbox/schemas.ts';
 
 export const LEASE_MS = 1000;

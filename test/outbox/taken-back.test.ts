@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readConfig } from '../../src/config.ts';
-import type { Delivery, Outcome } from '../../src/outbox/delivery.ts';
+import type { Delivery, Outcome } from '../../src/outbox/leased-delivery.ts';
 import { createServices, type Services } from '../../src/services.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { type Scratch, scratchDatabase } from '../helpers/engines.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import type { HandlerDefinition } from '../../src/bus/handler.ts';
+import type { HandlerDefinition } from '../../src/worker/handler.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { engines, type Scratch, scratchDatabase } from '../helpers/engines.ts';
 import { Counter, handler } from '../helpers/handling.ts';

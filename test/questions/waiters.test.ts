@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { ChangeFeed } from '../../src/changes/feed.ts';
-import { Waiters } from '../../src/changes/waiters.ts';
+import { ChangeFeed } from '../../src/events/feed.ts';
+import { Waiters } from '../../src/events/waiters.ts';
 import type { Event } from '../../src/events/schemas.ts';
 import { gate } from '../helpers/handling.ts';
 

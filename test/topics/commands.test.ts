@@ -1,8 +1,8 @@
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { Cancellation } from '../../src/bus/cancellation.ts';
-import { createDispatcher } from '../../src/bus/dispatcher.ts';
-import type { HandlerDefinition } from '../../src/bus/handler.ts';
+import { Cancellation } from '../../src/worker/cancellation.ts';
+import { createDispatcher } from '../../src/worker/dispatcher.ts';
+import type { HandlerDefinition } from '../../src/worker/handler.ts';
 import { readConfig } from '../../src/config.ts';
 import type { Message } from '../../src/outbox/schemas.ts';
 import { createServices } from '../../src/services.ts';

@@ -4,7 +4,7 @@ import { PassThrough } from 'node:stream';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildApp } from '../../src/app.ts';
-import type { HandlerContext } from '../../src/bus/handler.ts';
+import type { HandlerContext } from '../../src/worker/handler.ts';
 import { readConfig } from '../../src/config.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { engines, scratchDatabase } from '../helpers/engines.ts';

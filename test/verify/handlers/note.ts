@@ -1,6 +1,6 @@
 import { appendFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { HandlerContext } from '../../../src/bus/handler.ts';
+import type { HandlerContext } from '../../../src/worker/handler.ts';
 import type { SignalMessage } from '../message.ts';
 
 export const topic = 'forum.events.control.signal';

@@ -1,7 +1,7 @@
 import type { TSchema } from 'typebox';
 import * as access from './access/schemas.ts';
 import { Actor } from './actor.ts';
-import * as bus from './bus/schemas.ts';
+import * as bus from './worker/schemas.ts';
 import * as control from './control/schemas.ts';
 import * as events from './events/schemas.ts';
 import { Problem } from './http/problems.ts';

@@ -1,5 +1,5 @@
 import type { Row } from '../db/schema.ts';
-import { type ControlRow, openQuestions } from './state.ts';
+import { type ControlRow, openQuestions } from './agent-state.ts';
 
 /** As it is stored. */
 export type RunRow = Row<'runs'>;

@@ -1,6 +1,6 @@
 import BetterSqlite from 'better-sqlite3';
-import { StartError } from '../errors.ts';
-import { errorCode, isDamaged, troubleOf } from './errors.ts';
+import { StartError } from '../../errors.ts';
+import { errorCode, isDamaged, troubleOf } from '../errors.ts';
 
 /* A SQLite database as a file: locked for one process, copied while others write it, made whole. */
 

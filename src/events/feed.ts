@@ -1,4 +1,4 @@
-import type { Event } from '../events/schemas.ts';
+import type { Event } from './schemas.ts';
 import type { Logger } from '../logging.ts';
 
 /** Events that are kept for those who follow the log closely, and how many characters of them. */

@@ -1,11 +1,11 @@
 import { type Clock, toTimestampOrNull } from '../clock.ts';
 import type { Logger } from '../logging.ts';
-import type { Delivery, Lease, Outcome } from '../outbox/delivery.ts';
+import type { Delivery, Lease, Outcome } from '../outbox/leased-delivery.ts';
 import { Cancellation } from './cancellation.ts';
 import type { Dispatch, Dispatched } from './dispatcher.ts';
 import { Stopping } from './handler.ts';
-import { Pace, pauseAfter } from './pace.ts';
-import { createSettling, type StoreSettlements } from './settlements.ts';
+import { Pace, pauseAfter } from './throughput.ts';
+import { createSettling, type StoreSettlements } from './outcome-batcher.ts';
 
 /** Where deliveries come from and where their outcomes go. */
 interface DeliveryStore {

@@ -1,5 +1,5 @@
 import type { Reader, Tx } from '../db/database.ts';
-import { firstSeenAfter, lastSeenUpTo, rangeEnds, replaceSeen, type SeenRange } from './repository.ts';
+import { firstSeenAfter, lastSeenUpTo, rangeEnds, replaceSeen, type SeenRange } from './seen-repository.ts';
 
 /** Ranges that one mark tries to join to its own, on either side. */
 const JOINED = 20;

@@ -1,4 +1,4 @@
-import { remembering } from '../remembering.ts';
+import { remembering } from '../memoize.ts';
 import type { Handler } from './handler.ts';
 
 /** Topics whose handlers are remembered. */

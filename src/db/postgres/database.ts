@@ -1,9 +1,9 @@
 import { Kysely, PostgresDialect, sql } from 'kysely';
 import pg from 'pg';
-import type { Clock } from '../clock.ts';
-import { maskedUrl } from '../config.ts';
-import { StartError } from '../errors.ts';
-import type { Logger } from '../logging.ts';
+import type { Clock } from '../../clock.ts';
+import { maskedUrl } from '../../config.ts';
+import { StartError } from '../../errors.ts';
+import type { Logger } from '../../logging.ts';
 import {
   assertOutsideWrite,
   createWrite,
@@ -12,14 +12,14 @@ import {
   readingOutside,
   type Timings,
   untimed,
-} from './database.ts';
-import { errorCode } from './errors.ts';
-import { migrateToLatest, missingMigrations, unknownMigrations } from './migrator.ts';
-import { advisoryPresence, holdPresence } from './presence.ts';
-import { createProbe } from './probe.ts';
-import type { Schema } from './schema.ts';
-import { standingConnection } from './standing-connection.ts';
-import { type Compiled, type Executor, reading, SERVER_NOW, type Statement, statementCompiler } from './statement.ts';
+} from '../database.ts';
+import { errorCode } from '../errors.ts';
+import { migrateToLatest, missingMigrations, unknownMigrations } from '../migrator.ts';
+import { advisoryPresence, holdPresence } from '../presence.ts';
+import { createProbe } from '../probe.ts';
+import type { Schema } from '../schema.ts';
+import { standingConnection } from './session.ts';
+import { type Compiled, type Executor, reading, SERVER_NOW, type Statement, statementCompiler } from '../statement.ts';
 
 /**
  * How long anything may take on the server. One that hangs keeps its connections and answers nothing on them, so only the

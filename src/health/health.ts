@@ -4,11 +4,11 @@ import { FAILING, type Trouble, troubleOf, UNANSWERED } from '../db/errors.ts';
 import type { Drain } from '../http/drain.ts';
 import type { Logger } from '../logging.ts';
 import type { Outbox } from '../outbox/service.ts';
-import { BACKLOG, oldestPending } from '../outbox/watch.ts';
-import { Glance } from './glance.ts';
+import { BACKLOG, oldestPending } from '../outbox/stats.ts';
+import { Glance } from './cached-check.ts';
 import { countOf, type Look, reasonsOf, statusOf } from './reasons.ts';
-import type { Health } from './schemas.ts';
-import type { Worker } from './worker.ts';
+import type { Health } from '../worker/schemas.ts';
+import type { Worker } from '../worker/worker.ts';
 
 /** How long a scrape believes what the last check has found out about writing. Milliseconds. */
 const BELIEVED_MS = 60_000;

@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
 import type { Parts } from '../db/statement.ts';
-import { type Lease, type LeasedRow, laneOf, type MessageRow, type NewMessageRow } from './delivery.ts';
+import { type Lease, type LeasedRow, laneOf, type MessageRow, type NewMessageRow } from './leased-delivery.ts';
 import { updateMessage } from './repository.ts';
 
 /*

@@ -1,5 +1,5 @@
 import type { Logger } from '../logging.ts';
-import { pauseAfter } from './pace.ts';
+import { pauseAfter } from './throughput.ts';
 
 /** Runs a task again and again, an interval after its last run has ended, later after failures; never twice at once. */
 export class Housekeeping {

@@ -2,7 +2,7 @@ import { statSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import BetterSqlite from 'better-sqlite3';
 import { SqliteAdapter, SqliteDialect, type SqliteDialectConfig, SqliteDriver } from 'kysely';
-import { errorCode } from './errors.ts';
+import { errorCode } from '../errors.ts';
 
 /** How long a write waits for another program's transaction before it gives up. Milliseconds. */
 const WRITER_PATIENCE_MS = 30_000;

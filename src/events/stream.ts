@@ -1,5 +1,5 @@
-import type { Event } from '../events/schemas.ts';
-import type { Events } from '../events/service.ts';
+import type { Event } from './schemas.ts';
+import type { Events } from './service.ts';
 import { type ChangeFeed, frameOf, type Published, paced, READ_AT_ONCE, sizeOf } from './feed.ts';
 
 /** The longest silence on a stream. Milliseconds. */

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { remembering } from '../src/remembering.ts';
+import { remembering } from '../src/memoize.ts';
 
 it('remembers what was computed, and forgets it all when that has become too much', () => {
   const computed: number[] = [];

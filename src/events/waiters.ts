@@ -1,4 +1,4 @@
-import type { Event } from '../events/schemas.ts';
+import type { Event } from './schemas.ts';
 import type { ChangeFeed, Published } from './feed.ts';
 
 interface Dependencies<T> {

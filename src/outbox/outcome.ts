@@ -1,5 +1,5 @@
 import { toTimestamp } from '../clock.ts';
-import { type Delivery, type MessageRow, type Outcome, parking } from './delivery.ts';
+import { type Delivery, type MessageRow, type Outcome, parking } from './leased-delivery.ts';
 import type { Attempt, MessageStatus } from './schemas.ts';
 
 /** A delivery and how it ended. */

@@ -2,8 +2,8 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import BetterSqlite from 'better-sqlite3';
 import { Kysely, SqliteDialect, sql, Transaction } from 'kysely';
-import { type Clock, systemClock } from '../clock.ts';
-import { StartError } from '../errors.ts';
+import { type Clock, systemClock } from '../../clock.ts';
+import { StartError } from '../../errors.ts';
 import {
   assertOutsideWrite,
   createWrite,
@@ -13,14 +13,14 @@ import {
   seeing,
   type Timings,
   untimed,
-} from './database.ts';
-import { migrateToLatest, missingMigrations, unknownMigrations } from './migrator.ts';
-import { soleProcess } from './presence.ts';
-import { createDiskMemory, createProbe } from './probe.ts';
-import type { Schema } from './schema.ts';
-import { WriterDialect, WriterDriver } from './sqlite-driver.ts';
-import { lockSqlite, sqliteError } from './sqlite-file.ts';
-import { type Compiled, type Executor, reading, type Statement, statementCompiler } from './statement.ts';
+} from '../database.ts';
+import { migrateToLatest, missingMigrations, unknownMigrations } from '../migrator.ts';
+import { soleProcess } from '../presence.ts';
+import { createDiskMemory, createProbe } from '../probe.ts';
+import type { Schema } from '../schema.ts';
+import { WriterDialect, WriterDriver } from './driver.ts';
+import { lockSqlite, sqliteError } from './file.ts';
+import { type Compiled, type Executor, reading, type Statement, statementCompiler } from '../statement.ts';
 
 const STATEMENTS_KEPT = 500;
 const READER = { readonly: true, timeout: 5000 };

@@ -2,11 +2,11 @@ import { Readable } from 'node:stream';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
-import type { TokenWatch } from '../access/watch.ts';
-import type { Events } from '../events/service.ts';
+import type { TokenWatch } from '../access/long-requests.ts';
+import type { Events } from './service.ts';
 import { badHeader, problems } from '../http/problems.ts';
 import type { ChangeFeed } from './feed.ts';
-import { StreamHeaders, StreamQuery } from './schemas.ts';
+import { StreamHeaders, StreamQuery } from './stream-schemas.ts';
 import { eventStream, type Readers } from './stream.ts';
 
 interface Dependencies {

@@ -1,7 +1,7 @@
 import type { Trouble } from '../db/errors.ts';
-import type { MessageCount } from '../outbox/delivery.ts';
-import type { HealthReason } from './schemas.ts';
-import type { Worker } from './worker.ts';
+import type { MessageCount } from '../outbox/leased-delivery.ts';
+import type { HealthReason } from '../worker/schemas.ts';
+import type { Worker } from '../worker/worker.ts';
 
 /** A backlog is worth a look when its oldest message has waited this long. */
 const BACKLOG_SECONDS = 60;

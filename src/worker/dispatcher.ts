@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts';
 import type { Tx } from '../db/database.ts';
 import { EVENT_TOPICS } from '../events/envelope.ts';
 import type { Logger } from '../logging.ts';
-import type { Delivery, Outcome } from '../outbox/delivery.ts';
+import type { Delivery, Outcome } from '../outbox/leased-delivery.ts';
 import { passing, type TracePart, type Tracing, traceIdOf } from '../tracing.ts';
 import { backoffDelay } from './backoff.ts';
 import type { Cancellation } from './cancellation.ts';

@@ -1,8 +1,8 @@
 import { after } from '../db/cursors.ts';
 import type { Reader, Tx } from '../db/database.ts';
 import type { Parts } from '../db/statement.ts';
-import type { RunRow } from './run.ts';
-import type { ControlRow } from './state.ts';
+import type { RunRow } from './run-state.ts';
+import type { ControlRow } from './agent-state.ts';
 
 type Pair = Pick<ControlRow, 'run_id' | 'agent_name'>;
 

@@ -1,4 +1,4 @@
-import type { Settlement } from '../outbox/settlement.ts';
+import type { Settlement } from '../outbox/outcome.ts';
 
 /** For each: false if the lease has been lost, and with it the right to change anything. */
 export type StoreSettlements = (settlements: Settlement[]) => Promise<boolean[]>;

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
-import type { Logger } from '../logging.ts';
+import type { Logger } from '../../logging.ts';
 
 /** The first and the longest pause before a broken connection is made anew. Milliseconds. */
 const RECONNECT_MS = { first: 100, longest: 2000 };
