@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readOpenMetrics } from '../helpers/openmetrics.ts';
+import { readOpenMetrics } from './openmetrics.ts';
 
 const text = (...lines: string[]) => [...lines, '# EOF', ''].join('\n');
 const counter = ['# HELP a A counter.', '# TYPE a counter'];
