@@ -2,18 +2,17 @@ import { type FastifyBaseLogger, type FastifyInstance, fastify } from 'fastify';
 import packageJson from '../package.json' with { type: 'json' };
 import { useAccess } from './access/hook.ts';
 import { tokenRoutes } from './access/routes.ts';
-import { createHealth } from './health/health.ts';
-import { busRoutes, healthRoutes } from './worker/routes.ts';
-import { changeRoutes } from './events/stream-routes.ts';
 import { newUid } from './clock.ts';
-import { components } from './schema-registry.ts';
 import { type Config, isLoopback } from './config.ts';
 import { controlRoutes } from './control/routes.ts';
 import { Refusal, StartError } from './errors.ts';
 import { eventRoutes } from './events/routes.ts';
+import { changeRoutes } from './events/stream-routes.ts';
+import { createHealth } from './health/health.ts';
 import { useDrain } from './http/drain.ts';
 import { useEtags } from './http/etags.ts';
 import { useCors, useSecurityHeaders } from './http/headers.ts';
+import { createWriting } from './http/idempotent-writes.ts';
 import { useJson } from './http/json.ts';
 import { httpLimits, serverLimits, useLimits } from './http/limits.ts';
 import { useOpenapi } from './http/openapi.ts';
@@ -21,7 +20,6 @@ import { frameworkProblem, socketProblem, useProblems } from './http/problems.ts
 import { useSerialization } from './http/serialization.ts';
 import { RequestLog, useTracing } from './http/tracing.ts';
 import { useValidation } from './http/validation.ts';
-import { createWriting } from './http/idempotent-writes.ts';
 import type { Logger } from './logging.ts';
 import { useRequestMetrics } from './metrics/requests.ts';
 import { metricsRoutes } from './metrics/routes.ts';
@@ -29,10 +27,12 @@ import { createScrape } from './metrics/scrape.ts';
 import { outboxRoutes } from './outbox/routes.ts';
 import { questionRoutes } from './questions/routes.ts';
 import { runRoutes } from './runs/routes.ts';
+import { components } from './schema-registry.ts';
 import { createServices, type Overrides } from './services.ts';
 import { signalRoutes } from './signals/routes.ts';
 import { statsRoutes } from './stats/routes.ts';
 import { threadRoutes } from './threads/routes.ts';
+import { busRoutes, healthRoutes } from './worker/routes.ts';
 
 /** A wired service that has not listened. `close()` drains it: requests, handlers, then the database. */
 export async function buildApp(config: Config, log: Logger, overrides: Overrides = {}): Promise<FastifyInstance> {

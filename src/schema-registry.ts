@@ -1,7 +1,6 @@
 import type { TSchema } from 'typebox';
 import * as access from './access/schemas.ts';
 import { Actor } from './actor.ts';
-import * as bus from './worker/schemas.ts';
 import * as control from './control/schemas.ts';
 import * as events from './events/schemas.ts';
 import { Problem } from './http/problems.ts';
@@ -11,6 +10,7 @@ import * as runs from './runs/schemas.ts';
 import * as signals from './signals/schemas.ts';
 import * as stats from './stats/schemas.ts';
 import * as threads from './threads/schemas.ts';
+import * as bus from './worker/schemas.ts';
 
 /** Every schema that has a name: what validators, serializers and the OpenAPI document refer to. */
 export const components: TSchema[] = [

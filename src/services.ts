@@ -1,21 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { createAccess } from './access/service.ts';
 import { TokenWatch } from './access/long-requests.ts';
-import { createDispatcher } from './worker/dispatcher.ts';
-import { defaultPolicy, type HandlerDefinition } from './worker/handler.ts';
-import { Housekeeping } from './worker/repeating-task.ts';
-import { loadHandlers } from './worker/load-handlers.ts';
-import { HandlerRegistry, isHandled } from './worker/registry.ts';
-import { Worker } from './worker/worker.ts';
-import { ChangeFeed } from './events/feed.ts';
+import { createAccess } from './access/service.ts';
 import { type Clock, type NewUid, newUid, systemClock } from './clock.ts';
-import { components } from './schema-registry.ts';
 import type { Config } from './config.ts';
 import { createControl } from './control/service.ts';
 import { errorCode, publicMessage } from './db/errors.ts';
 import { openDatabase } from './db/open.ts';
 import { StartError } from './errors.ts';
+import { ChangeFeed } from './events/feed.ts';
 import { createEvents } from './events/service.ts';
 import { bodyValidator } from './http/validation.ts';
 import { createIdempotencyKeys } from './idempotency/service.ts';
@@ -28,16 +21,23 @@ import { createDeliveries } from './outbox/delivery-service.ts';
 import { createOutbox, type Outbox } from './outbox/service.ts';
 import { createQuestions, type Questions } from './questions/service.ts';
 import { createQuestionWaiters } from './questions/waiting.ts';
-import { createReads } from './threads/seen.ts';
 import { createRuns } from './runs/service.ts';
 import { createRunWaiters } from './runs/waiting.ts';
+import { components } from './schema-registry.ts';
 import { createSearch } from './search/service.ts';
 import { createSignals } from './signals/service.ts';
 import { createCounts } from './threads/counts.ts';
 import { createThreadLists } from './threads/lists.ts';
+import { createReads } from './threads/seen.ts';
 import { createThreads } from './threads/service.ts';
 import { createTopics } from './topics/index.ts';
 import { createTracing } from './tracing.ts';
+import { createDispatcher } from './worker/dispatcher.ts';
+import { defaultPolicy, type HandlerDefinition } from './worker/handler.ts';
+import { loadHandlers } from './worker/load-handlers.ts';
+import { HandlerRegistry, isHandled } from './worker/registry.ts';
+import { Housekeeping } from './worker/repeating-task.ts';
+import { Worker } from './worker/worker.ts';
 
 /** What a test may put in the place of the world. */
 export interface Overrides {

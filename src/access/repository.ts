@@ -1,23 +1,26 @@
 import { after } from '../db/cursors.ts';
 import type { Reader, Tx } from '../db/database.ts';
 import type { Row } from '../db/schema.ts';
-import type { Parts } from '../db/statement.ts';
+import { type StatementBuilder, statement } from '../db/statement.ts';
 
 export type TokenRow = Row<'tokens'>;
 
 export async function findToken(reader: Reader, tokenId: string): Promise<TokenRow | undefined> {
-  return reader.first(tokenById, { token_id: tokenId });
+  return reader.first(findTokenStatement, { token_id: tokenId });
 }
 
-const tokenById = ({ query, value }: Parts<{ token_id: string }>) =>
-  query.selectFrom('tokens').selectAll().where('token_id', '=', value('token_id'));
+const findTokenStatement = statement(({ query, value }: StatementBuilder<{ token_id: string }>) =>
+  query.selectFrom('tokens').selectAll().where('token_id', '=', value('token_id')),
+);
 
 /** Whether a token has ever been made. */
 export async function hasTokens(reader: Reader): Promise<boolean> {
-  return (await reader.first(anyToken, {})) !== undefined;
+  return (await reader.first(anyTokenStatement, {})) !== undefined;
 }
 
-const anyToken = ({ query }: Parts<object>) => query.selectFrom('tokens').select('token_id').limit(1);
+const anyTokenStatement = statement(({ query }: StatementBuilder<object>) =>
+  query.selectFrom('tokens').select('token_id').limit(1),
+);
 
 export async function insertToken(tx: Tx, row: TokenRow): Promise<void> {
   await tx.query.insertInto('tokens').values(row).execute();

@@ -1,8 +1,8 @@
 import { after } from '../db/cursors.ts';
 import type { Reader, Tx } from '../db/database.ts';
-import type { Parts } from '../db/statement.ts';
-import type { RunRow } from './run-state.ts';
+import { type StatementBuilder, statement } from '../db/statement.ts';
 import type { ControlRow } from './agent-state.ts';
+import type { RunRow } from './run-state.ts';
 
 type Pair = Pick<ControlRow, 'run_id' | 'agent_name'>;
 
@@ -40,34 +40,37 @@ export async function findControlThread(
   runId: string,
   agentName: string,
 ): Promise<ControlRow | undefined> {
-  return reader.first(controlThread, { run_id: runId, agent_name: agentName });
+  return reader.first(findControlThreadStatement, { run_id: runId, agent_name: agentName });
 }
 
-const controlThread = ({ query, value }: Parts<Pair>) =>
+const findControlThreadStatement = statement(({ query, value }: StatementBuilder<Pair>) =>
   query
     .selectFrom('control_threads')
     .selectAll()
     .where('run_id', '=', value('run_id'))
-    .where('agent_name', '=', value('agent_name'));
+    .where('agent_name', '=', value('agent_name')),
+);
 
 export function insertControlThread(tx: Tx, row: ControlRow): void {
-  tx.send(newControlThread, row);
+  tx.send(insertControlThreadStatement, row);
 }
 
-const newControlThread = ({ query, values }: Parts<ControlRow>) =>
-  query.insertInto('control_threads').values(values(['run_id', 'agent_name', 'thread_id', ...changing]));
+const insertControlThreadStatement = statement(({ query, values }: StatementBuilder<ControlRow>) =>
+  query.insertInto('control_threads').values(values(['run_id', 'agent_name', 'thread_id', ...changing])),
+);
 
 /** Stores what can change of a control state. */
 export function updateControlThread(tx: Tx, row: ControlRow): void {
-  tx.send(changedControlThread, row);
+  tx.send(updateControlThreadStatement, row);
 }
 
-const changedControlThread = ({ query, value, values }: Parts<ControlRow>) =>
+const updateControlThreadStatement = statement(({ query, value, values }: StatementBuilder<ControlRow>) =>
   query
     .updateTable('control_threads')
     .set(values(changing))
     .where('run_id', '=', value('run_id'))
-    .where('agent_name', '=', value('agent_name'));
+    .where('agent_name', '=', value('agent_name')),
+);
 
 /** By run, then agent. `from` is the pair at which the page before ended. */
 export async function listControlThreads(
@@ -90,23 +93,26 @@ export async function listAgents(reader: Reader, runId: string): Promise<Control
 }
 
 export async function findRun(reader: Reader, runId: string): Promise<RunRow | undefined> {
-  return reader.first(runById, { run_id: runId });
+  return reader.first(findRunStatement, { run_id: runId });
 }
 
-const runById = ({ query, value }: Parts<Pick<RunRow, 'run_id'>>) =>
-  query.selectFrom('runs').selectAll().where('run_id', '=', value('run_id'));
+const findRunStatement = statement(({ query, value }: StatementBuilder<Pick<RunRow, 'run_id'>>) =>
+  query.selectFrom('runs').selectAll().where('run_id', '=', value('run_id')),
+);
 
 export function insertRun(tx: Tx, row: RunRow): void {
-  tx.send(newRun, row);
+  tx.send(insertRunStatement, row);
 }
 
-const newRun = ({ query, values }: Parts<RunRow>) =>
-  query.insertInto('runs').values(values(['run_id', 'opened_sequence', ...changingOfRun]));
+const insertRunStatement = statement(({ query, values }: StatementBuilder<RunRow>) =>
+  query.insertInto('runs').values(values(['run_id', 'opened_sequence', ...changingOfRun])),
+);
 
 /** Stores what can change of a run. */
 export function updateRun(tx: Tx, row: RunRow): void {
-  tx.send(changedRun, row);
+  tx.send(updateRunStatement, row);
 }
 
-const changedRun = ({ query, value, values }: Parts<RunRow>) =>
-  query.updateTable('runs').set(values(changingOfRun)).where('run_id', '=', value('run_id'));
+const updateRunStatement = statement(({ query, value, values }: StatementBuilder<RunRow>) =>
+  query.updateTable('runs').set(values(changingOfRun)).where('run_id', '=', value('run_id')),
+);

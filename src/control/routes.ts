@@ -1,8 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { IfNoneMatch, notModified } from '../http/etags.ts';
+import { IdempotentHeaders, type Writing } from '../http/idempotent-writes.ts';
 import { problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
-import { IdempotentHeaders, type Writing } from '../http/idempotent-writes.ts';
 import { ControlState, ControlStatePage, ControlThreadParams, ControlThreadQuery, NewAttempt } from './schemas.ts';
 import type { Control } from './service.ts';
 

@@ -18,9 +18,9 @@ import {
   updateControlThread,
   updateRun,
 } from './agent-repository.ts';
+import { blankControl, type ControlChange, type ControlRow, changed, openQuestions } from './agent-state.ts';
 import { blankRun, type RunRow, withAgentChanged } from './run-state.ts';
 import type { Completion, ControlState, ControlStatus, ControlThreadQuery, Validation } from './schemas.ts';
-import { blankControl, type ControlChange, type ControlRow, changed, openQuestions } from './agent-state.ts';
 
 /** An agent in its run: its control state, its control thread and the run, each stored or (version 0) not yet. */
 export interface Agent {

@@ -22,12 +22,14 @@ export interface WriteOptions {
    * nothing in common run side by side in their transaction; a work without names runs by itself.
    */
   touches?: readonly string[] | undefined;
-  /** `if room`: refused while very many wait. `first`: before all who wait, for a probe that says whether writing works. */
-  place?: 'first' | 'if room' | 'last';
+  /** Refused with SERVICE_UNAVAILABLE while very many writes wait. */
+  sheddable?: boolean;
+  /** Runs before all that wait: for a probe that says whether writing works. */
+  first?: boolean;
 }
 
 /** One work's part of a transaction. */
-export interface Part<W> {
+export interface WorkShare<W> {
   /** What the work writes with. */
   tx: W;
   /** Whether it has changed anything in the transaction so far. */
@@ -45,7 +47,7 @@ export interface Part<W> {
 }
 
 /** Runs `inside` in a transaction of the engine: commits when it resolves, rolls back when it rejects. */
-export type Transact<W> = (inside: (begin: () => Part<W>) => Promise<void>) => Promise<void>;
+export type Transact<W> = (inside: (begin: () => WorkShare<W>) => Promise<void>) => Promise<void>;
 
 /** Told how long things take, as they happen. Milliseconds. */
 export interface WriteTimings {
@@ -100,7 +102,7 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
   }
 
   async function commitGroup(group: Entry<W>[]): Promise<void> {
-    const ended: { entry: Entry<W>; part: Part<W>; ending: Ending }[] = [];
+    const ended: { entry: Entry<W>; part: WorkShare<W>; ending: Ending }[] = [];
     /** Why the transaction is to be rolled back. Whatever it is: a handler may throw undefined. */
     let failed: { error: unknown } | undefined;
     const spoil = (error: unknown) => {
@@ -154,7 +156,7 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
     for (const { entry, part, ending } of ended) entry.settle(ending, part.hooks);
   }
 
-  async function endingOf({ work }: Entry<W>, part: Part<W>): Promise<Ending> {
+  async function endingOf({ work }: Entry<W>, part: WorkShare<W>): Promise<Ending> {
     try {
       return { value: await work(part.tx) };
     } catch (error) {
@@ -188,7 +190,7 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
   }
 
   /** Does what was put off, and stores what was counted. */
-  function finish(parts: Part<W>[], tx: W): void {
+  function finish(parts: WorkShare<W>[], tx: W): void {
     const putOff = parts.flatMap(part => part.putOff);
     for (const { run } of putOff.sort((a, b) => a.order - b.order)) run(tx);
     for (const counted of Map.groupBy(
@@ -205,16 +207,19 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
   }
 
   /** @throws Refusal SERVICE_UNAVAILABLE if there is no room */
-  return <T>(work: (tx: W) => Promise<T>, { alone = false, touches, place = 'last' }: WriteOptions = {}): Promise<T> =>
+  return <T>(
+    work: (tx: W) => Promise<T>,
+    { alone = false, touches, sheddable, first }: WriteOptions = {},
+  ): Promise<T> =>
     new Promise<T>((resolve, refuse) => {
-      if (place === 'if room' && waiting.length >= ROOM) return refuse(FULL);
+      if (sheddable && waiting.length >= ROOM) return refuse(FULL);
       const settle = (ending: Ending, hooks: (() => void)[]) => {
         if ('error' in ending) return refuse(ending.error);
         for (const hook of hooks) hook();
         resolve(ending.value as T);
       };
       const entry = { work, alone, touches, since: performance.now(), settle };
-      if (place === 'first') waiting.unshift(entry);
+      if (first) waiting.unshift(entry);
       else waiting.push(entry);
       if (!running) void drain();
     });

@@ -1,15 +1,14 @@
 import { type Compilable, type Expression, type Kysely, sql } from 'kysely';
-import type { Engine } from './database.ts';
+import type { Dialect } from './engine.ts';
 import type { Schema } from './schema.ts';
 
-/** What a statement is made of; `V` names the values that are given anew each time it runs, by their types. */
-export interface Parts<V> {
+/** Builds a statement; `V` maps the names of its parameters to their types. */
+export interface StatementBuilder<V> {
   readonly query: Kysely<Schema>;
-  readonly engine: Engine;
   value<K extends keyof V & string>(name: K): Expression<V[K]>;
-  /** Several values under their names, as `values()` and `set()` take them. */
+  /** Several parameters under their names, as `values()` and `set()` take them. */
   values<K extends keyof V & string>(names: readonly K[]): { [N in K]: Expression<V[N]> };
-  /** Makes an insert one that says the number of its row: SQLite does so by itself, and faster. */
+  /** See {@link Dialect.numbered}. */
   numbered<T extends { returning(column: C): Compilable }, C extends string>(insert: T, column: C): Compilable;
   /** The elements of a JSON array, as a table with the column `value`. */
   elements(name: keyof V & string): Expression<unknown>;
@@ -20,11 +19,20 @@ export interface Parts<V> {
 }
 
 /**
- * A query whose text is always the same. It is built by Kysely and compiled once per database, at its first use, and then
- * run with other values: building and compiling cost several times what SQLite needs to run it. Known by its identity, so
- * it has to be a constant of its module.
+ * A query whose text never changes. It is compiled once per database, at its first use: building and compiling cost
+ * several times what SQLite needs to run it. It is cached by identity, so it must be a constant of its module.
  */
-export type Statement<V, R> = (parts: Parts<V>) => Compilable<R>;
+export class Statement<V, R> {
+  readonly build: (builder: StatementBuilder<V>) => Compilable<R>;
+  constructor(build: (builder: StatementBuilder<V>) => Compilable<R>) {
+    this.build = build;
+  }
+}
+
+/** Makes a {@link Statement}. */
+export function statement<V, R>(build: (builder: StatementBuilder<V>) => Compilable<R>): Statement<V, R> {
+  return new Statement(build);
+}
 
 /** A compiled statement. */
 export interface Compiled {
@@ -59,35 +67,30 @@ class Placeholder {
 
 export interface CompilerOptions {
   query: Kysely<Schema>;
-  engine: Engine;
+  dialect: Dialect;
   /** Read at each run; the server's clock if it is left out. */
   leaseClock: (() => number) | undefined;
 }
 
 const LEASE_NOW = new Placeholder('leaseNow');
-/** The server's clock, for statements and queries alike. */
-export const SERVER_NOW = sql<number>`(extract(epoch from statement_timestamp()) * 1000)::bigint`;
 
 /** Compiles each statement once. */
-export function statementCompiler({ query, engine, leaseClock }: CompilerOptions) {
+export function statementCompiler({ query, dialect, leaseClock }: CompilerOptions) {
   const compiled = new Map<Statement<never, unknown>, Compiled>();
   const value = (name: string) => sql<never>`${new Placeholder(name)}`;
-  const elements = (name: string) =>
-    engine === 'sqlite' ? sql`json_each(${value(name)})` : sql`jsonb_array_elements_text(${value(name)}::jsonb)`;
-  const parts = {
+  const elements = (name: string) => dialect.elements(value(name));
+  const builder = {
     query,
-    engine,
     value,
     values: (names: readonly string[]) => Object.fromEntries(names.map(name => [name, value(name)])),
-    numbered: (insert: { returning(column: string): Compilable } & Compilable, column: string) =>
-      engine === 'sqlite' ? insert : insert.returning(column),
+    numbered: dialect.numbered,
     elements,
     listed: (name: string) => sql`(select cast(value as bigint) from ${elements(name)})`,
-    leaseNow: leaseClock ? leaseNowOf(engine) : SERVER_NOW,
-  } as unknown as Parts<never>;
+    leaseNow: leaseClock ? dialect.integer(sql`${LEASE_NOW}`) : dialect.serverNow,
+  } as unknown as StatementBuilder<never>;
 
   function compile(statement: Statement<never, unknown>): Compiled {
-    const { sql: text, parameters, query } = statement(parts).compile();
+    const { sql: text, parameters, query } = statement.build(builder).compile();
     const bind = (values: object) =>
       parameters.map(parameter => {
         if (!(parameter instanceof Placeholder)) return parameter;
@@ -103,11 +106,6 @@ export function statementCompiler({ query, engine, leaseClock }: CompilerOptions
     compiled.set(statement, made);
     return made;
   };
-}
-
-function leaseNowOf(engine: Engine): Expression<number> {
-  // PostgreSQL takes a bare parameter for text where nothing else says what it is.
-  return engine === 'sqlite' ? sql<number>`${LEASE_NOW}` : sql<number>`${LEASE_NOW}::bigint`;
 }
 
 /** Told how long reads take, as they end. */

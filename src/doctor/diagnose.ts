@@ -1,5 +1,3 @@
-import { defaultPolicy } from '../worker/handler.ts';
-import { loadHandlers } from '../worker/load-handlers.ts';
 import { systemClock } from '../clock.ts';
 import { type Config, maskedUrl, readConfig } from '../config.ts';
 import type { ReadOnlyDatabase } from '../db/database.ts';
@@ -7,6 +5,8 @@ import { openReadOnly, sqliteFile } from '../db/open.ts';
 import { StartError } from '../errors.ts';
 import type { Logger } from '../logging.ts';
 import { createWatch } from '../outbox/stats.ts';
+import { defaultPolicy } from '../worker/handler.ts';
+import { loadHandlers } from '../worker/load-handlers.ts';
 import { checkPlace, checkServer, checkSqlite } from './engine.ts';
 import { type Finding, ok, problem } from './finding.ts';
 import { checkMessages } from './messages.ts';

@@ -1,5 +1,5 @@
-import type { Event } from './schemas.ts';
 import type { Logger } from '../logging.ts';
+import type { Event } from './schemas.ts';
 
 /** Events that are kept for those who follow the log closely, and how many characters of them. */
 const KEPT_EVENTS = 500;

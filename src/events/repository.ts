@@ -1,6 +1,6 @@
 import type { Reader, Tx } from '../db/database.ts';
 import type { Row } from '../db/schema.ts';
-import type { Parts } from '../db/statement.ts';
+import { type StatementBuilder, statement } from '../db/statement.ts';
 
 export type EventRow = Row<'events'>;
 
@@ -29,11 +29,12 @@ export interface EventFilter {
 
 /** Appends in the order given and answers the sequences in that order. */
 export async function insertEvents(tx: Tx, rows: Omit<EventRow, 'sequence'>[]): Promise<number[]> {
-  return Promise.all(rows.map(row => tx.insert(newEvent, row)));
+  return Promise.all(rows.map(row => tx.insert(insertEventStatement, row)));
 }
 
-const newEvent = ({ query, values, numbered }: Parts<Omit<EventRow, 'sequence'>>) =>
-  numbered(query.insertInto('events').values(values(columns)), 'sequence');
+const insertEventStatement = statement(({ query, values, numbered }: StatementBuilder<Omit<EventRow, 'sequence'>>) =>
+  numbered(query.insertInto('events').values(values(columns)), 'sequence'),
+);
 
 export async function findEvent(reader: Reader, eventId: string): Promise<EventRow | undefined> {
   return reader.query.selectFrom('events').selectAll().where('event_id', '=', eventId).executeTakeFirst();
@@ -42,18 +43,20 @@ export async function findEvent(reader: Reader, eventId: string): Promise<EventR
 /** The events at these sequences, in no particular order. */
 export async function findEventsAt(reader: Reader, sequences: number[]): Promise<EventRow[]> {
   if (sequences.length === 0) return [];
-  return reader.all(eventsAt, { sequences: JSON.stringify(sequences) });
+  return reader.all(eventsAtStatement, { sequences: JSON.stringify(sequences) });
 }
 
-const eventsAt = ({ query, listed }: Parts<{ sequences: string }>) =>
-  query.selectFrom('events').selectAll().where('sequence', 'in', listed('sequences'));
+const eventsAtStatement = statement(({ query, listed }: StatementBuilder<{ sequences: string }>) =>
+  query.selectFrom('events').selectAll().where('sequence', 'in', listed('sequences')),
+);
 
 export async function latestSequence(reader: Reader): Promise<number> {
-  return (await reader.first(lastEvent, {}))?.sequence ?? 0;
+  return (await reader.first(latestSequenceStatement, {}))?.sequence ?? 0;
 }
 
-const lastEvent = ({ query }: Parts<object>) =>
-  query.selectFrom('events').select('sequence').orderBy('sequence', 'desc').limit(1);
+const latestSequenceStatement = statement(({ query }: StatementBuilder<object>) =>
+  query.selectFrom('events').select('sequence').orderBy('sequence', 'desc').limit(1),
+);
 
 /** Oldest first. */
 export async function listEvents(reader: Reader, filter: EventFilter, limit: number): Promise<EventRow[]> {

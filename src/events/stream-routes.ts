@@ -3,11 +3,11 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
 import type { TokenWatch } from '../access/long-requests.ts';
-import type { Events } from './service.ts';
 import { badHeader, problems } from '../http/problems.ts';
 import type { ChangeFeed } from './feed.ts';
-import { StreamHeaders, StreamQuery } from './stream-schemas.ts';
+import type { Events } from './service.ts';
 import { eventStream, type Readers } from './stream.ts';
+import { StreamHeaders, StreamQuery } from './stream-schemas.ts';
 
 interface Dependencies {
   feed: ChangeFeed;

@@ -1,6 +1,6 @@
 import { Type } from 'typebox';
-import { EventQuery } from './schemas.ts';
 import { Strict } from '../http/schemas.ts';
+import { EventQuery } from './schemas.ts';
 
 const { after, run_id, thread_id, agent_name, event_type } = EventQuery.properties;
 

@@ -1,6 +1,6 @@
+import { type ChangeFeed, frameOf, type Published, paced, READ_AT_ONCE, sizeOf } from './feed.ts';
 import type { Event } from './schemas.ts';
 import type { Events } from './service.ts';
-import { type ChangeFeed, frameOf, type Published, paced, READ_AT_ONCE, sizeOf } from './feed.ts';
 
 /** The longest silence on a stream. Milliseconds. */
 const HEARTBEAT_MS = 15_000;

@@ -1,5 +1,5 @@
-import type { Event } from './schemas.ts';
 import type { ChangeFeed, Published } from './feed.ts';
+import type { Event } from './schemas.ts';
 
 interface Dependencies<T> {
   feed: ChangeFeed;

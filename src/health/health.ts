@@ -5,10 +5,10 @@ import type { Drain } from '../http/drain.ts';
 import type { Logger } from '../logging.ts';
 import type { Outbox } from '../outbox/service.ts';
 import { BACKLOG, oldestPending } from '../outbox/stats.ts';
-import { Glance } from './cached-check.ts';
-import { countOf, type Look, reasonsOf, statusOf } from './reasons.ts';
 import type { Health } from '../worker/schemas.ts';
 import type { Worker } from '../worker/worker.ts';
+import { Glance } from './cached-check.ts';
+import { countOf, type Look, reasonsOf, statusOf } from './reasons.ts';
 
 /** How long a scrape believes what the last check has found out about writing. Milliseconds. */
 const BELIEVED_MS = 60_000;

@@ -39,7 +39,7 @@ interface Keys {
 export type Writing = ReturnType<typeof createWriting>;
 
 /** A caller can come back; what the worker and the clock write has to be written. */
-const IF_ROOM = { place: 'if room' } as const;
+const SHEDDABLE = { sheddable: true } as const;
 
 /** The header of every POST that writes. */
 export const IdempotentHeaders = Type.Object({
@@ -65,12 +65,12 @@ export function createWriting({ db, keys }: { db: Database; keys: Keys }) {
   ) {
     const repeatable = repeatableRequest(request);
     if (!repeatable) {
-      const answer = await writeInTrace(db, request, work, { ...IF_ROOM, touches });
+      const answer = await writeInTrace(db, request, work, { ...SHEDDABLE, touches });
       return { answer: serialized(reply, answer), replayed: false };
     }
     const once = (tx: Tx) => keys.once(tx, repeatable, async () => serialized(reply, await work(tx)));
     const { caller, key } = repeatable;
-    return writeInTrace(db, request, once, { ...IF_ROOM, touches: touches && [...touches, `key ${caller} ${key}`] });
+    return writeInTrace(db, request, once, { ...SHEDDABLE, touches: touches && [...touches, `key ${caller} ${key}`] });
   }
 
   // A handler may return a reply that it has sent, but Fastify's types want its answer to fit the schemas.

@@ -1,32 +1,34 @@
 import type { Reader, Tx } from '../db/database.ts';
 import type { Row } from '../db/schema.ts';
-import type { Parts } from '../db/statement.ts';
+import { type StatementBuilder, statement } from '../db/statement.ts';
 
 export type KeyRow = Row<'idempotency_keys'>;
 
 const answer = ['fingerprint', 'status', 'headers', 'body', 'created_at'] as const;
 
 export async function findKey(reader: Reader, caller: string, key: string): Promise<KeyRow | undefined> {
-  return reader.first(keyOfCaller, { caller, idempotency_key: key });
+  return reader.first(findKeyStatement, { caller, idempotency_key: key });
 }
 
-const keyOfCaller = ({ query, value }: Parts<Pick<KeyRow, 'caller' | 'idempotency_key'>>) =>
+const findKeyStatement = statement(({ query, value }: StatementBuilder<Pick<KeyRow, 'caller' | 'idempotency_key'>>) =>
   query
     .selectFrom('idempotency_keys')
     .selectAll()
     .where('caller', '=', value('caller'))
-    .where('idempotency_key', '=', value('idempotency_key'));
+    .where('idempotency_key', '=', value('idempotency_key')),
+);
 
 /** Stores a key, in the place of one that is too old to count. */
 export function putKey(tx: Tx, row: KeyRow): void {
-  tx.send(storedKey, row);
+  tx.send(putKeyStatement, row);
 }
 
-const storedKey = ({ query, values }: Parts<KeyRow>) =>
+const putKeyStatement = statement(({ query, values }: StatementBuilder<KeyRow>) =>
   query
     .insertInto('idempotency_keys')
     .values(values(['caller', 'idempotency_key', ...answer]))
-    .onConflict(conflict => conflict.columns(['caller', 'idempotency_key']).doUpdateSet(values(answer)));
+    .onConflict(conflict => conflict.columns(['caller', 'idempotency_key']).doUpdateSet(values(answer))),
+);
 
 /** Deletes up to `limit` keys that are older than `before` and answers how many there were. */
 export async function deleteKeys(tx: Tx, before: number, limit: number): Promise<number> {

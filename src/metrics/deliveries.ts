@@ -1,7 +1,7 @@
-import type { Dispatch, Dispatched } from '../worker/dispatcher.ts';
-import type { StoreSettlements } from '../worker/outcome-batcher.ts';
 import type { Clock } from '../clock.ts';
 import type { Delivery } from '../outbox/leased-delivery.ts';
+import type { Dispatch, Dispatched } from '../worker/dispatcher.ts';
+import type { StoreSettlements } from '../worker/outcome-batcher.ts';
 import type { Durations, Instruments } from './instruments.ts';
 import type { TopicLabels } from './topics.ts';
 

@@ -1,8 +1,8 @@
-import type { Handler } from '../worker/handler.ts';
-import { topicMatches } from '../worker/registry.ts';
 import { eventTopic } from '../events/envelope.ts';
 import { eventTypes } from '../events/service.ts';
 import { remembering } from '../memoize.ts';
+import type { Handler } from '../worker/handler.ts';
+import { topicMatches } from '../worker/registry.ts';
 
 /** The label of topics that nobody here knows. */
 const OTHER = 'other';

@@ -1,7 +1,6 @@
 import type { Clock, NewUid } from '../clock.ts';
 import type { Database, Tx } from '../db/database.ts';
 import type { Events } from '../events/service.ts';
-import { type Delivery, type Lease, type LeasedRow, type MessageRow, type Outcome, parking } from './leased-delivery.ts';
 import {
   claimMessages,
   consumersInLanes,
@@ -16,10 +15,18 @@ import {
   renewLeases,
   unpark,
 } from './lease-repository.ts';
+import {
+  type Delivery,
+  type Lease,
+  type LeasedRow,
+  type MessageRow,
+  type Outcome,
+  parking,
+} from './leased-delivery.ts';
 import { toMessages } from './message.ts';
+import { changesOf, historyWith, isDone, leavesLane, type Settlement } from './outcome.ts';
 import { countSent, deleteDone, pausedTopics, setPaused, updateResult } from './repository.ts';
 import type { Attempt, Message } from './schemas.ts';
-import { changesOf, historyWith, isDone, leavesLane, type Settlement } from './outcome.ts';
 
 export type Deliveries = ReturnType<typeof createDeliveries>;
 

@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
-import type { Parts } from '../db/statement.ts';
+import { type StatementBuilder, statement } from '../db/statement.ts';
 import { type Lease, type LeasedRow, laneOf, type MessageRow, type NewMessageRow } from './leased-delivery.ts';
 import { updateMessage } from './repository.ts';
 
@@ -16,7 +16,12 @@ import { updateMessage } from './repository.ts';
 export function insertMessages(tx: Tx, rows: NewMessageRow[]): void {
   for (const row of rows) {
     const { message_key, consumer, available_at = null, created_at } = row;
-    tx.send(newMessage, { ...row, available_at, lane: laneOf(message_key, consumer), updated_at: created_at });
+    tx.send(insertMessageStatement, {
+      ...row,
+      available_at,
+      lane: laneOf(message_key, consumer),
+      updated_at: created_at,
+    });
   }
 }
 
@@ -26,7 +31,7 @@ type InsertedMessage = Omit<NewMessageRow, 'available_at'> & {
   updated_at: number;
 };
 
-const newMessage = ({ query, value, values, leaseNow }: Parts<InsertedMessage>) => {
+const insertMessageStatement = statement(({ query, value, values, leaseNow }: StatementBuilder<InsertedMessage>) => {
   // The cast is for PostgreSQL, which takes a bare parameter inside `coalesce` and `case` for text.
   const at = sql<number>`coalesce(cast(${value('available_at')} as bigint), ${leaseNow})`;
   const laneIsTaken = sql<boolean>`exists (select 1 from outbox as other where other.lane = ${value('lane')})`;
@@ -40,7 +45,7 @@ const newMessage = ({ query, value, values, leaseNow }: Parts<InsertedMessage>) 
     claimable_at: sql<number>`case when ${laneIsTaken} then null else ${at} end`,
     history: sql.lit('[]'),
   });
-};
+});
 
 /** At the end of the token of a lease whose predecessor ran out. */
 const RECLAIMED = '+';
@@ -64,11 +69,11 @@ interface Claim {
  * Only heads of lanes are looked at, in the order of the index, so the cost depends on neither backlog nor history.
  */
 export async function claimMessages(tx: Tx, claim: Claim): Promise<LeasedRow[]> {
-  const rows = await tx.all(claimed, claim);
+  const rows = await tx.all(claimStatement, claim);
   return (rows as LeasedRow[]).sort((a, b) => a.position - b.position);
 }
 
-const claimed = ({ query, value, leaseNow }: Parts<Claim>) =>
+const claimStatement = statement(({ query, value, leaseNow }: StatementBuilder<Claim>) =>
   query
     .with('due', due =>
       due
@@ -91,7 +96,8 @@ const claimed = ({ query, value, leaseNow }: Parts<Claim>) =>
       updated_at: value('now'),
     }))
     .where('position', 'in', eb => eb.selectFrom('due').select('position'))
-    .returningAll();
+    .returningAll(),
+);
 
 /** Prolongs leases that are still held and answers those. */
 export async function renewLeases(tx: Tx, leases: Lease[], leaseMs: number): Promise<Lease[]> {
@@ -110,16 +116,17 @@ export async function renewLeases(tx: Tx, leases: Lease[], leaseMs: number): Pro
 
 /** Ends a lease and leaves the row like this. False, and nothing changed, if the lease is no longer held. */
 export async function endLease(tx: Tx, lease_token: string, row: MessageRow): Promise<boolean> {
-  return (await tx.run(endedLease, { ...row, lease_token })) > 0;
+  return (await tx.run(endLeaseStatement, { ...row, lease_token })) > 0;
 }
 
-const endedLease = ({ query, value, values }: Parts<MessageRow>) =>
+const endLeaseStatement = statement(({ query, value, values }: StatementBuilder<MessageRow>) =>
   query
     .updateTable('outbox')
     .set(values(['status', 'attempts', 'available_at', 'claimable_at', 'lane', 'parked', 'last_error', 'history']))
     .set({ ...values(['updated_at', 'sent_at']), lease_token: null, leased_by: null })
     .where('position', '=', value('position'))
-    .where('lease_token', '=', value('lease_token'));
+    .where('lease_token', '=', value('lease_token')),
+);
 
 /** What several deliveries of one claim have in common that were handled alike. */
 interface Handled {
@@ -135,11 +142,11 @@ interface Handled {
  * changed at the others.
  */
 export async function markSent(tx: Tx, positions: number[], handled: Omit<Handled, 'positions'>): Promise<number[]> {
-  const rows = await tx.all(handledMessages, { ...handled, positions: JSON.stringify(positions) });
+  const rows = await tx.all(markSentStatement, { ...handled, positions: JSON.stringify(positions) });
   return rows.map(row => row.position);
 }
 
-const handledMessages = ({ query, value, listed }: Parts<Handled>) =>
+const markSentStatement = statement(({ query, value, listed }: StatementBuilder<Handled>) =>
   query
     .updateTable('outbox')
     .set({
@@ -153,17 +160,18 @@ const handledMessages = ({ query, value, listed }: Parts<Handled>) =>
     .set({ history: value('history'), updated_at: value('now'), sent_at: value('now') })
     .where('position', 'in', listed('positions'))
     .where('lease_token', '=', value('lease_token'))
-    .returning('position');
+    .returning('position'),
+);
 
 /**
  * Lets the next message of each of these lanes be claimed, after its head has left. It queues behind the heads of other
  * lanes that are due by now, so that a lane with a long backlog takes its turn like any other.
  */
 export function promoteNext(tx: Tx, lanes: string[]): void {
-  if (lanes.length > 0) tx.send(promotedNext, { lanes: JSON.stringify(lanes) });
+  if (lanes.length > 0) tx.send(promoteNextStatement, { lanes: JSON.stringify(lanes) });
 }
 
-const promotedNext = ({ query, elements, leaseNow }: Parts<{ lanes: string }>) =>
+const promoteNextStatement = statement(({ query, elements, leaseNow }: StatementBuilder<{ lanes: string }>) =>
   query
     .updateTable('outbox')
     .set({ claimable_at: sql<number>`case when available_at > ${leaseNow} then available_at else ${leaseNow} end` })
@@ -173,7 +181,8 @@ const promotedNext = ({ query, elements, leaseNow }: Parts<{ lanes: string }>) =
       sql<number>`(select (
         select next.position from outbox as next where next.lane = value order by next.position limit 1
       ) from ${elements('lanes')})`,
-    );
+    ),
+);
 
 /** The processes that hold leases. */
 export async function leaseHolders(reader: Reader): Promise<string[]> {
@@ -258,16 +267,17 @@ export async function countParked(reader: Reader): Promise<{ parked: string; cou
 
 /** How many messages are under leases that ended more than `graceMs` ago. */
 export async function overdueLeases(reader: Reader, graceMs: number): Promise<number> {
-  return (await reader.first(overdue, { graceMs }))?.count ?? 0;
+  return (await reader.first(overdueLeasesStatement, { graceMs }))?.count ?? 0;
 }
 
-const overdue = ({ query, value, leaseNow }: Parts<{ graceMs: number }>) =>
+const overdueLeasesStatement = statement(({ query, value, leaseNow }: StatementBuilder<{ graceMs: number }>) =>
   query
     .selectFrom('outbox')
     .select(eb => eb.fn.countAll<number>().as('count'))
     .where('status', '=', sql.lit('processing'))
     .where('status', '<>', sql.lit('sent'))
-    .where('claimable_at', '<', sql<number>`${leaseNow} - cast(${value('graceMs')} as bigint)`);
+    .where('claimable_at', '<', sql<number>`${leaseNow} - cast(${value('graceMs')} as bigint)`),
+);
 
 /** Lets up to `limit` messages that wait for this be claimed again and answers how many there were. */
 export async function unpark(tx: Tx, parked: string, limit: number): Promise<number> {

@@ -1,15 +1,15 @@
 import { sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
 import type { Changes } from '../db/schema.ts';
-import type { Parts } from '../db/statement.ts';
+import { type StatementBuilder, statement } from '../db/statement.ts';
 import type { MessageCount, MessageRow, NewMessageRow } from './leased-delivery.ts';
 
 /** Puts messages down that have nobody to go to. */
 export function insertSent(tx: Tx, rows: NewMessageRow[]): void {
-  for (const row of rows) tx.send(sentMessage, row);
+  for (const row of rows) tx.send(insertSentStatement, row);
 }
 
-const sentMessage = ({ query, value, values }: Parts<NewMessageRow>) =>
+const insertSentStatement = statement(({ query, value, values }: StatementBuilder<NewMessageRow>) =>
   query.insertInto('outbox').values({
     ...values(['message_id', 'topic', 'message_key', 'payload', 'event_sequence', 'max_attempts', 'consumer']),
     ...values(['origin_id', 'traceparent', 'created_at']),
@@ -20,7 +20,8 @@ const sentMessage = ({ query, value, values }: Parts<NewMessageRow>) =>
     history: sql.lit('[]'),
     updated_at: value('created_at'),
     sent_at: value('created_at'),
-  });
+  }),
+);
 
 /** Puts a message that is not under a lease where these changes say. */
 export async function updateMessage(tx: Tx, position: number, changes: Changes<'outbox'>): Promise<void> {
@@ -29,26 +30,29 @@ export async function updateMessage(tx: Tx, position: number, changes: Changes<'
 
 /** Keeps what a handler says that it made (JSON). */
 export function updateResult(tx: Tx, messageIds: string[], result: string): void {
-  tx.send(keptResult, { message_ids: JSON.stringify(messageIds), result });
+  tx.send(updateResultStatement, { message_ids: JSON.stringify(messageIds), result });
 }
 
-const keptResult = ({ query, value, elements }: Parts<{ message_ids: string; result: string }>) =>
-  query
-    .updateTable('outbox')
-    .set({ result: value('result') })
-    .where('message_id', 'in', sql<string>`(select value from ${elements('message_ids')})`);
+const updateResultStatement = statement(
+  ({ query, value, elements }: StatementBuilder<{ message_ids: string; result: string }>) =>
+    query
+      .updateTable('outbox')
+      .set({ result: value('result') })
+      .where('message_id', 'in', sql<string>`(select value from ${elements('message_ids')})`),
+);
 
 export function countSent(tx: Tx, topic: string): void {
-  tx.count(`sent:${topic}`, 1, (last, sent) => last.send(countedSent, { topic, sent }));
+  tx.count(`sent:${topic}`, 1, (last, sent) => last.send(countSentStatement, { topic, sent }));
 }
 
-const countedSent = ({ query, values }: Parts<{ topic: string; sent: number }>) =>
+const countSentStatement = statement(({ query, values }: StatementBuilder<{ topic: string; sent: number }>) =>
   query
     .insertInto('topics')
     .values(values(['topic', 'sent']))
     .onConflict(conflict =>
       conflict.column('topic').doUpdateSet(eb => ({ sent: eb('topics.sent', '+', eb.ref('excluded.sent')) })),
-    );
+    ),
+);
 
 export async function setPaused(tx: Tx, topic: string, paused: 0 | 1): Promise<void> {
   await tx.query
@@ -59,11 +63,12 @@ export async function setPaused(tx: Tx, topic: string, paused: 0 | 1): Promise<v
 }
 
 export async function pausedTopics(reader: Reader): Promise<string[]> {
-  return (await reader.all(paused, {})).map(row => row.topic);
+  return (await reader.all(pausedTopicsStatement, {})).map(row => row.topic);
 }
 
-const paused = ({ query }: Parts<object>) =>
-  query.selectFrom('topics').select('topic').where('paused', '=', sql.lit(1)).orderBy('topic');
+const pausedTopicsStatement = statement(({ query }: StatementBuilder<object>) =>
+  query.selectFrom('topics').select('topic').where('paused', '=', sql.lit(1)).orderBy('topic'),
+);
 
 export async function findMessage(reader: Reader, messageId: string): Promise<MessageRow | undefined> {
   return reader.query.selectFrom('outbox').selectAll().where('message_id', '=', messageId).executeTakeFirst();

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { IdempotentHeaders, type Writing } from '../http/idempotent-writes.ts';
 import { problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
-import { IdempotentHeaders, type Writing } from '../http/idempotent-writes.ts';
 import {
   Message,
   MessageDetail,

@@ -5,8 +5,8 @@ import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import { EVENT_TOPICS } from '../events/envelope.ts';
 import type { EventMessage, Events } from '../events/service.ts';
-import type { MessageRow } from './leased-delivery.ts';
 import { insertMessages, promoteNext, requeue } from './lease-repository.ts';
+import type { MessageRow } from './leased-delivery.ts';
 import { toMessages } from './message.ts';
 import {
   countSent,

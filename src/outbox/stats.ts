@@ -1,7 +1,7 @@
 import { type Clock, toTimestampOrNull } from '../clock.ts';
 import type { Database } from '../db/database.ts';
-import { type MessageCount, parking } from './leased-delivery.ts';
 import { countParked, overdueLeases, parkedFor } from './lease-repository.ts';
+import { type MessageCount, parking } from './leased-delivery.ts';
 import { countMessages, listBlocking, pausedTopics, sentMessages } from './repository.ts';
 import { type MessageStatus, messageStatuses, type OutboxStats } from './schemas.ts';
 

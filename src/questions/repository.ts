@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import { after } from '../db/cursors.ts';
 import type { Reader, Tx } from '../db/database.ts';
-import type { Parts } from '../db/statement.ts';
+import { type StatementBuilder, statement } from '../db/statement.ts';
 import type { QuestionRow } from './question.ts';
 
 /** What was asked. */
@@ -40,11 +40,12 @@ export interface QuestionFilter {
 }
 
 export async function findQuestion(reader: Reader, questionId: string): Promise<QuestionRow | undefined> {
-  return reader.first(questionById, { question_id: questionId });
+  return reader.first(findQuestionStatement, { question_id: questionId });
 }
 
-const questionById = ({ query, value }: Parts<Pick<QuestionRow, 'question_id'>>) =>
-  query.selectFrom('questions').selectAll().where('question_id', '=', value('question_id'));
+const findQuestionStatement = statement(({ query, value }: StatementBuilder<Pick<QuestionRow, 'question_id'>>) =>
+  query.selectFrom('questions').selectAll().where('question_id', '=', value('question_id')),
+);
 
 /** Most urgent first, then oldest first. */
 export async function findQuestions(reader: Reader, questionIds: string[]): Promise<QuestionRow[]> {
@@ -76,19 +77,21 @@ export async function countOpen(reader: Reader): Promise<{ count: number; oldest
 }
 
 export function insertQuestion(tx: Tx, row: QuestionRow): void {
-  tx.send(newQuestion, row);
+  tx.send(insertQuestionStatement, row);
 }
 
-const newQuestion = ({ query, values }: Parts<QuestionRow>) =>
-  query.insertInto('questions').values(values([...asked, ...outcome]));
+const insertQuestionStatement = statement(({ query, values }: StatementBuilder<QuestionRow>) =>
+  query.insertInto('questions').values(values([...asked, ...outcome])),
+);
 
 /** Stores what became of a question. */
 export function updateQuestion(tx: Tx, row: QuestionRow): void {
-  tx.send(changedQuestion, row);
+  tx.send(updateQuestionStatement, row);
 }
 
-const changedQuestion = ({ query, value, values }: Parts<QuestionRow>) =>
-  query.updateTable('questions').set(values(outcome)).where('question_id', '=', value('question_id'));
+const updateQuestionStatement = statement(({ query, value, values }: StatementBuilder<QuestionRow>) =>
+  query.updateTable('questions').set(values(outcome)).where('question_id', '=', value('question_id')),
+);
 
 /** Most urgent first, then oldest first. */
 export async function listQuestions(reader: Reader, filter: QuestionFilter, limit: number): Promise<QuestionRow[]> {

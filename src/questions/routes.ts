@@ -4,10 +4,10 @@ import type { TokenWatch } from '../access/long-requests.ts';
 import type { Actor } from '../actor.ts';
 import type { Tx } from '../db/database.ts';
 import { IfNoneMatch, notModified } from '../http/etags.ts';
+import { IdempotentHeaders, type Writing } from '../http/idempotent-writes.ts';
 import { ConditionalHeaders, ifMatch } from '../http/preconditions.ts';
 import { actProblems, problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
-import { IdempotentHeaders, type Writing } from '../http/idempotent-writes.ts';
 import type { Signals } from '../signals/service.ts';
 import { questionNotFound } from './question.ts';
 import {

@@ -1,7 +1,7 @@
 import type { Actor } from '../actor.ts';
 import { type Clock, toTimestampOrNull } from '../clock.ts';
-import type { Control } from '../control/service.ts';
 import { openQuestions } from '../control/agent-state.ts';
+import type { Control } from '../control/service.ts';
 import { decodeCursor, type Page, toPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';

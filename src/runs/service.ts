@@ -1,9 +1,17 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Actor } from '../actor.ts';
 import { toTimestamp } from '../clock.ts';
-import { type Brief, briefOf, closedRun, isReady, meetsCriteria, type RunRow, withBrief } from '../control/run-state.ts';
-import { type Control, runClosed } from '../control/service.ts';
 import { type ControlRow, openQuestions } from '../control/agent-state.ts';
+import {
+  type Brief,
+  briefOf,
+  closedRun,
+  isReady,
+  meetsCriteria,
+  type RunRow,
+  withBrief,
+} from '../control/run-state.ts';
+import { type Control, runClosed } from '../control/service.ts';
 import { decodeCursor, type Page, toPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';

@@ -1,5 +1,5 @@
 import type { Database, Reader, Tx } from '../db/database.ts';
-import { findTexts, insertWords, places } from './repository.ts';
+import { findTexts, insertWords, searchTables } from './repository.ts';
 import { wordsOf } from './words.ts';
 
 /** A text's row id: its thread's number, then in this many bits the number of the post. */
@@ -70,22 +70,22 @@ export function createSearch({ db: { engine } }: { db: Pick<Database, 'engine'> 
       look: number,
     ): Promise<{ threads: number[]; goOn: SearchPosition | null }> {
       const words = wordsOf(query).slice(0, QUERY_WORDS);
-      const place = places[rank];
-      if (words.length === 0 || place === undefined) return { threads: [], goOn: null };
+      const table = searchTables[rank];
+      if (words.length === 0 || table === undefined) return { threads: [], goOn: null };
       const limit = textsRead(look);
       const range = { above: 0, below: bounded(below * POSTS_PER_THREAD), limit };
-      const texts = await findTexts(reader, engine, place, words, range);
+      const texts = await findTexts(reader, engine, table, words, range);
       const threads = [...new Set(texts.map(threadOf))];
       const last = threads.at(-1);
       if (last === undefined) return { threads, goOn: rankAfter(rank) };
       const on = texts.length < limit ? rankAfter(rank) : { rank, below: last };
-      const stronger = places[rank - 1];
+      const stronger = searchTables[rank - 1];
       if (!stronger) return { threads, goOn: on };
       // What a stronger place holds has come before. If it holds too much to be read at once, this look ends earlier.
       const span = { above: last * POSTS_PER_THREAD, below: ((threads[0] as number) + 1) * POSTS_PER_THREAD };
-      const held = await findTexts(reader, engine, stronger, words, { ...span, limit: STRONGER_READ });
-      const end = held.length < STRONGER_READ ? last : threadOf(held.at(-1) as number);
-      const before = new Set(held.map(threadOf));
+      const matches = await findTexts(reader, engine, stronger, words, { ...span, limit: STRONGER_READ });
+      const end = matches.length < STRONGER_READ ? last : threadOf(matches.at(-1) as number);
+      const before = new Set(matches.map(threadOf));
       return {
         threads: threads.filter(thread => thread >= end && !before.has(thread)),
         goOn: end === last ? on : { rank, below: end },
@@ -104,5 +104,5 @@ function threadOf(rowid: number): number {
 }
 
 function rankAfter(rank: number): SearchPosition | null {
-  return rank + 1 < places.length ? { rank: rank + 1, below: SEARCH_START.below } : null;
+  return rank + 1 < searchTables.length ? { rank: rank + 1, below: SEARCH_START.below } : null;
 }

@@ -1,9 +1,9 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { TokenWatch } from '../access/long-requests.ts';
 import type { Tx } from '../db/database.ts';
+import { IdempotentHeaders, type Writing } from '../http/idempotent-writes.ts';
 import { problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
-import { IdempotentHeaders, type Writing } from '../http/idempotent-writes.ts';
 import type { QuestionWaiters } from '../questions/waiting.ts';
 import { ControlSignalV1, SendQuery, Signal, SignalParams, SignalResult } from './schemas.ts';
 import type { Signals } from './service.ts';

@@ -1,8 +1,8 @@
 import type { Actor } from '../actor.ts';
 import { toTimestamp } from '../clock.ts';
+import { type ControlChange, openQuestions } from '../control/agent-state.ts';
 import { briefOf, meetsCriteria } from '../control/run-state.ts';
 import { type Agent, assertOpen, type Control } from '../control/service.ts';
-import { type ControlChange, openQuestions } from '../control/agent-state.ts';
 import type { Database, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import type { EventDraft, Events } from '../events/service.ts';

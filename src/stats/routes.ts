@@ -2,8 +2,8 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { problems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import type { Questions } from '../questions/service.ts';
-import { Stats } from './schemas.ts';
 import type { Counts } from '../threads/counts.ts';
+import { Stats } from './schemas.ts';
 
 export function statsRoutes(counts: Counts, questions: Questions): FastifyPluginAsyncTypebox {
   return async app => {

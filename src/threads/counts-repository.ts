@@ -1,16 +1,16 @@
 import { sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
 import type { Row } from '../db/schema.ts';
-import type { Parts } from '../db/statement.ts';
+import { type StatementBuilder, statement } from '../db/statement.ts';
 
 export type Count = Row<'counts'>;
 
 /** Adds what `count` says, which may be negative. */
 export function addCount(tx: Tx, change: Count): void {
-  tx.send(addedCount, change);
+  tx.send(addCountStatement, change);
 }
 
-const addedCount = ({ query, values }: Parts<Count>) =>
+const addCountStatement = statement(({ query, values }: StatementBuilder<Count>) =>
   query
     .insertInto('counts')
     .values(values(['subject', 'value', 'count']))
@@ -18,7 +18,8 @@ const addedCount = ({ query, values }: Parts<Count>) =>
       conflict
         .columns(['subject', 'value'])
         .doUpdateSet(eb => ({ count: eb('counts.count', '+', eb.ref('excluded.count')) })),
-    );
+    ),
+);
 
 /** All counts of subjects that have few values. */
 export async function readCounts(reader: Reader, subjects: string[]): Promise<Count[]> {

@@ -1,6 +1,6 @@
 import type { Database, Tx } from '../db/database.ts';
-import { addCount, largestCounts, readCounts } from './counts-repository.ts';
 import type { Stats } from '../stats/schemas.ts';
+import { addCount, largestCounts, readCounts } from './counts-repository.ts';
 
 /** What is counted. */
 export type Subject = 'thread_state' | 'thread_priority' | 'thread_ticket' | 'thread_run' | 'signal_type';

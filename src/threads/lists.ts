@@ -4,10 +4,10 @@ import type { Database, Reader } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import type { Events } from '../events/service.ts';
 import { type Priority, priorityRank } from '../priority.ts';
-import type { Reads } from './seen.ts';
 import { SEARCH_START, type Search, type SearchPosition } from '../search/service.ts';
 import { findNumbered, listMovedSince, listThreads, type MovedThread, type ThreadFilter } from './repository.ts';
 import type { Thread, ThreadQuery } from './schemas.ts';
+import type { Reads } from './seen.ts';
 import { placeOf, type ThreadRow, toThread } from './thread.ts';
 
 export type ThreadLists = ReturnType<typeof createThreadLists>;

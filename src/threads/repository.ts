@@ -1,7 +1,7 @@
 import { type ExpressionBuilder, type ReferenceExpression, type SelectQueryBuilder, type SqlBool, sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
 import type { Schema } from '../db/schema.ts';
-import type { Parts } from '../db/statement.ts';
+import { type StatementBuilder, statement } from '../db/statement.ts';
 import { threadStates } from './states.ts';
 import { placesOf, placesSince, type ThreadRow } from './thread.ts';
 
@@ -50,43 +50,48 @@ const changing = [
 type Threads = SelectQueryBuilder<Schema, 'threads', object>;
 
 export async function findThread(reader: Reader, threadId: string): Promise<ThreadRow | undefined> {
-  return reader.first(threadById, { thread_id: threadId });
+  return reader.first(findThreadStatement, { thread_id: threadId });
 }
 
-const threadById = ({ query, value }: Parts<Pick<ThreadRow, 'thread_id'>>) =>
-  query.selectFrom('threads').selectAll().where('thread_id', '=', value('thread_id'));
+const findThreadStatement = statement(({ query, value }: StatementBuilder<Pick<ThreadRow, 'thread_id'>>) =>
+  query.selectFrom('threads').selectAll().where('thread_id', '=', value('thread_id')),
+);
 
 /** The one control thread of a pair. */
-export async function findControlThread(
+export async function findThreadOfAgent(
   reader: Reader,
   runId: string,
   agentName: string,
 ): Promise<ThreadRow | undefined> {
-  return reader.first(controlThread, { run_id: runId, agent_name: agentName });
+  return reader.first(findThreadOfAgentStatement, { run_id: runId, agent_name: agentName });
 }
 
-const controlThread = ({ query, value }: Parts<Record<'run_id' | 'agent_name', string>>) =>
-  query
-    .selectFrom('threads')
-    .selectAll()
-    .where('run_id', '=', value('run_id'))
-    .where('agent_name', '=', value('agent_name'))
-    .where('kind', '=', sql.lit('control' as const));
+const findThreadOfAgentStatement = statement(
+  ({ query, value }: StatementBuilder<Record<'run_id' | 'agent_name', string>>) =>
+    query
+      .selectFrom('threads')
+      .selectAll()
+      .where('run_id', '=', value('run_id'))
+      .where('agent_name', '=', value('agent_name'))
+      .where('kind', '=', sql.lit('control' as const)),
+);
 
 export function insertThread(tx: Tx, row: ThreadRow): void {
-  tx.send(newThread, row);
+  tx.send(insertThreadStatement, row);
 }
 
-const newThread = ({ query, values }: Parts<ThreadRow>) =>
-  query.insertInto('threads').values(values([...lasting, ...changing]));
+const insertThreadStatement = statement(({ query, values }: StatementBuilder<ThreadRow>) =>
+  query.insertInto('threads').values(values([...lasting, ...changing])),
+);
 
 /** Stores what can change of a thread. */
 export function updateThread(tx: Tx, row: ThreadRow): void {
-  tx.send(changedThread, row);
+  tx.send(updateThreadStatement, row);
 }
 
-const changedThread = ({ query, value, values }: Parts<ThreadRow>) =>
-  query.updateTable('threads').set(values(changing)).where('thread_id', '=', value('thread_id'));
+const updateThreadStatement = statement(({ query, value, values }: StatementBuilder<ThreadRow>) =>
+  query.updateTable('threads').set(values(changing)).where('thread_id', '=', value('thread_id')),
+);
 
 /** Whether any thread stands between two places, these left out. */
 export async function isOccupied(reader: Reader, after: number, before: number): Promise<boolean> {

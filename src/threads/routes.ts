@@ -3,10 +3,10 @@ import type { Caller } from '../access/caller.ts';
 import { parseActor } from '../actor.ts';
 import type { Reader } from '../db/database.ts';
 import { IfNoneMatch, notModified } from '../http/etags.ts';
+import { IdempotentHeaders, type Writing } from '../http/idempotent-writes.ts';
 import { ConditionalHeaders, ifMatch } from '../http/preconditions.ts';
 import { actProblems, problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
-import { IdempotentHeaders, type Writing } from '../http/idempotent-writes.ts';
 import type { ThreadLists } from './lists.ts';
 import {
   NewPost,

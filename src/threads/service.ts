@@ -6,12 +6,12 @@ import { Refusal } from '../errors.ts';
 import type { EventDraft, Events } from '../events/service.ts';
 import { assertPrecondition, type Precondition } from '../precondition.ts';
 import { priorityAt, priorityRank } from '../priority.ts';
-import type { Reads } from './seen.ts';
 import type { Search } from '../search/service.ts';
 import type { Change, Counts } from './counts.ts';
 import { bodyOf, isPost, toPost } from './post.ts';
-import { findControlThread, findThread, insertThread, isOccupied, updateThread } from './repository.ts';
+import { findThread, findThreadOfAgent, insertThread, isOccupied, updateThread } from './repository.ts';
 import type { ActOf, NewPost, NewThread, Post, PostAndThread, Thread, ThreadChange } from './schemas.ts';
+import type { Reads } from './seen.ts';
 import type { ThreadState } from './states.ts';
 import {
   blankThread,
@@ -204,7 +204,7 @@ export function createThreads(dependencies: Dependencies) {
 
     /** The control thread of an agent. */
     ofAgent: (reader: Reader, runId: string, agentName: string): Promise<ThreadRow | undefined> =>
-      findControlThread(reader, runId, agentName),
+      findThreadOfAgent(reader, runId, agentName),
 
     /** The row itself, for services whose own rows hang on it. */
     async row(reader: Reader, threadId: string): Promise<ThreadRow> {

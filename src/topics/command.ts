@@ -1,7 +1,7 @@
 import type { Static, TSchema } from 'typebox';
-import type { Handler } from '../worker/handler.ts';
 import type { Tx } from '../db/database.ts';
 import { type ProblemItem, Refusal } from '../errors.ts';
+import type { Handler } from '../worker/handler.ts';
 
 /** Makes the check of a payload, by the rules that hold for the body of a request. */
 export type Validator = (schema: TSchema) => (payload: unknown) => ProblemItem[];

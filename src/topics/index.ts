@@ -1,6 +1,6 @@
-import type { HandlerDefinition } from '../worker/handler.ts';
 import type { Signals } from '../signals/service.ts';
 import type { Threads } from '../threads/service.ts';
+import type { HandlerDefinition } from '../worker/handler.ts';
 import { addPost } from './add-post.ts';
 import { changeThread } from './change-thread.ts';
 import type { Validator } from './command.ts';

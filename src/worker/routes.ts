@@ -1,12 +1,12 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Refusal } from '../errors.ts';
+import type { HealthCheck } from '../health/health.ts';
 import type { Drain } from '../http/drain.ts';
+import { IdempotentHeaders, type Writing } from '../http/idempotent-writes.ts';
 import { bodyProblems, problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
-import { IdempotentHeaders, type Writing } from '../http/idempotent-writes.ts';
 import type { Deliveries } from '../outbox/delivery-service.ts';
 import type { Outbox } from '../outbox/service.ts';
-import type { HealthCheck } from '../health/health.ts';
 import type { HandlerRegistry } from './registry.ts';
 import { Health, PassResult, Probe, ProcessRequest, TopicParams, TopicState, Topics } from './schemas.ts';
 import type { Worker } from './worker.ts';

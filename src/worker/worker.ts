@@ -4,8 +4,8 @@ import type { Delivery, Lease, Outcome } from '../outbox/leased-delivery.ts';
 import { Cancellation } from './cancellation.ts';
 import type { Dispatch, Dispatched } from './dispatcher.ts';
 import { Stopping } from './handler.ts';
-import { Pace, pauseAfter } from './throughput.ts';
 import { createSettling, type StoreSettlements } from './outcome-batcher.ts';
+import { Pace, pauseAfter } from './throughput.ts';
 
 /** Where deliveries come from and where their outcomes go. */
 interface DeliveryStore {

@@ -6,8 +6,8 @@ import { sql } from 'kysely';
 import { pino } from 'pino';
 import { readConfig } from '../../src/config.ts';
 import type { Tx } from '../../src/db/database.ts';
-import { replaceSeen } from '../../src/threads/seen-repository.ts';
 import { createServices, type Services } from '../../src/services.ts';
+import { replaceSeen } from '../../src/threads/seen-repository.ts';
 import { agentStory, discussionStory, longStory, planRun, planWideRun, type Story, type World } from './stories.ts';
 import { Chance, Vocabulary } from './vocabulary.ts';
 

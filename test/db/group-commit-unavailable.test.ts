@@ -2,14 +2,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { untimed } from '../../src/db/database.ts';
-import { createGroupCommit, type Part } from '../../src/db/group-commit.ts';
+import { createGroupCommit, type WorkShare } from '../../src/db/group-commit.ts';
 import { openDatabase } from '../../src/db/open.ts';
 import { smallDisk } from '../helpers/disks.ts';
 import { insertKey, keyRow, keysOf } from '../helpers/writes.ts';
 
 const full = Object.assign(new Error('full'), { code: 'SQLITE_FULL' });
 const gone = Object.assign(new Error('gone'), { code: 'ECONNREFUSED' });
-const part = (): Part<object> => ({
+const part = (): WorkShare<object> => ({
   tx: {},
   hasWritten: true,
   arrived: async () => {},

@@ -1,7 +1,10 @@
 import { CompiledQuery, Kysely, sql, type Transaction } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Engine, type Tx, untimed } from '../../src/db/database.ts';
+import { type Tx, untimed } from '../../src/db/database.ts';
+import type { Engine } from '../../src/db/engine.ts';
+import { postgresDialect } from '../../src/db/postgres/dialect.ts';
 import type { Schema } from '../../src/db/schema.ts';
+import { sqliteDialect } from '../../src/db/sqlite/dialect.ts';
 import { type Compiled, type Executor, reading, statementCompiler } from '../../src/db/statement.ts';
 import { findTexts } from '../../src/search/repository.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
@@ -96,9 +99,11 @@ function looks(lines: string[]): string[] {
   return lines.flatMap((line, at) => (/SEARCH |Index (Only )?Scan/.test(line) ? [`${line}\n${lines[at + 1]}`] : []));
 }
 
+const dialects = { sqlite: sqliteDialect, postgres: postgresDialect };
+
 /** Runs statements through Kysely, which shows them to its log. */
 function asTx(query: Transaction<Schema>, engine: Engine): Tx {
-  const compile = statementCompiler({ query, engine, leaseClock: () => 0 });
+  const compile = statementCompiler({ query, dialect: dialects[engine], leaseClock: () => 0 });
   const send = ({ text, bind }: Compiled, values: object) => query.executeQuery(CompiledQuery.raw(text, bind(values)));
   const executor: Executor = {
     compile,

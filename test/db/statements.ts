@@ -1,5 +1,6 @@
 import { findRun, listAgents, listControlThreads } from '../../src/control/agent-repository.ts';
-import type { Engine, Tx } from '../../src/db/database.ts';
+import type { Tx } from '../../src/db/database.ts';
+import type { Engine } from '../../src/db/engine.ts';
 import { latestSequence, listEvents, listPosts } from '../../src/events/repository.ts';
 import {
   claimMessages,
@@ -12,7 +13,6 @@ import {
 } from '../../src/outbox/lease-repository.ts';
 import { countMessages, listBlocking, listMessages, pausedTopics } from '../../src/outbox/repository.ts';
 import { countOpen, findQuestions, listOverdue, listQuestions } from '../../src/questions/repository.ts';
-import { firstSeenAfter, lastSeenUpTo, rangeEnds } from '../../src/threads/seen-repository.ts';
 import { listRuns } from '../../src/runs/repository.ts';
 import { largestCounts, readCounts } from '../../src/threads/counts-repository.ts';
 import {
@@ -22,6 +22,7 @@ import {
   listThreads,
   type ThreadFilter,
 } from '../../src/threads/repository.ts';
+import { firstSeenAfter, lastSeenUpTo, rangeEnds } from '../../src/threads/seen-repository.ts';
 
 /** Each filter of threads by itself. */
 const filters: [name: string, filter: ThreadFilter][] = [

@@ -1,5 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
-import type { Engine } from '../../src/db/database.ts';
+import type { Engine } from '../../src/db/engine.ts';
 import type { Answer } from '../helpers/app.ts';
 import { engines, scratchDatabase } from '../helpers/engines.ts';
 import { forThisTest, type ServiceProcess, send, startService } from '../helpers/process.ts';

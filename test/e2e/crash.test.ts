@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
-import type { Engine } from '../../src/db/database.ts';
+import type { Engine } from '../../src/db/engine.ts';
 import type { Answer } from '../helpers/app.ts';
 import { emptyDatabase, engines } from '../helpers/engines.ts';
 import { handlersFolder } from '../helpers/handlers.ts';

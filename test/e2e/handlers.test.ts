@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
-import type { Engine } from '../../src/db/database.ts';
+import type { Engine } from '../../src/db/engine.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { engines, type Scratch, scratchDatabase } from '../helpers/engines.ts';
 import { handlersFolder, listenForCalls, obedient } from '../helpers/handlers.ts';

@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import { expect, it, onTestFinished } from 'vitest';
-import { eventStream } from '../../src/events/stream.ts';
 import { readConfig } from '../../src/config.ts';
+import { eventStream } from '../../src/events/stream.ts';
 import { createServices } from '../../src/services.ts';
 import { startApp } from '../helpers/app.ts';
 import { scratchDatabase } from '../helpers/engines.ts';

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, it, onTestFinished } from 'vitest';
-import type { Engine } from '../../src/db/database.ts';
+import type { Engine } from '../../src/db/engine.ts';
 import { startApp } from '../helpers/app.ts';
 import { engines } from '../helpers/engines.ts';
 import { signal } from '../helpers/signals.ts';

@@ -1,8 +1,8 @@
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { ChangeFeed } from '../../src/events/feed.ts';
-import { Waiters } from '../../src/events/waiters.ts';
 import type { Event } from '../../src/events/schemas.ts';
+import { Waiters } from '../../src/events/waiters.ts';
 import { gate } from '../helpers/handling.ts';
 
 const log = pino({ level: 'silent' });

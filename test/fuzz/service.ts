@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import { pino } from 'pino';
-import type { Engine } from '../../src/db/database.ts';
+import type { Engine } from '../../src/db/engine.ts';
 import { openReadOnly } from '../../src/db/open.ts';
 import { startApp } from '../helpers/app.ts';
 import type { Target } from './fuzz.ts';

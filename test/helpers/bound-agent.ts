@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import type { Engine } from '../../src/db/database.ts';
+import type { Engine } from '../../src/db/engine.ts';
 import { startApp, type TestApp } from './app.ts';
 import { fresh } from './posts.ts';
 import { signal } from './signals.ts';

@@ -1,7 +1,7 @@
 import BetterSqlite from 'better-sqlite3';
 import { type Dialect, PostgresDialect, SqliteDialect } from 'kysely';
 import pg from 'pg';
-import type { Engine } from '../../src/db/database.ts';
+import type { Engine } from '../../src/db/engine.ts';
 
 /** A way into a database beside the service. `options` are settings of the PostgreSQL server for this connection. */
 export function dialect(engine: Engine, url: string, options = ''): Dialect {

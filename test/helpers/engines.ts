@@ -1,5 +1,5 @@
 import { inject } from 'vitest';
-import type { Engine } from '../../src/db/database.ts';
+import type { Engine } from '../../src/db/engine.ts';
 import { emptyScratch, migratedScratch, type Scratch } from './scratch.ts';
 
 export type { Scratch } from './scratch.ts';

@@ -1,4 +1,4 @@
-import type { Engine } from '../../src/db/database.ts';
+import type { Engine } from '../../src/db/engine.ts';
 import type { Event } from '../../src/events/schemas.ts';
 import type { Message } from '../../src/outbox/schemas.ts';
 import { startApp, type TestApp } from './app.ts';

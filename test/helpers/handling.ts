@@ -1,5 +1,5 @@
-import type { HandlerContext, HandlerDefinition, Policy } from '../../src/worker/handler.ts';
 import type { Message } from '../../src/outbox/schemas.ts';
+import type { HandlerContext, HandlerDefinition, Policy } from '../../src/worker/handler.ts';
 
 /** A handler for the `handlers` override; its name tells handlers apart. */
 export function handler(

@@ -1,7 +1,7 @@
 import { trace } from '@opentelemetry/api';
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from 'vitest';
-import type { HandlerContext } from '../../src/worker/handler.ts';
 import { newUid } from '../../src/clock.ts';
+import type { HandlerContext } from '../../src/worker/handler.ts';
 import { startApp, type TestApp } from './app.ts';
 import { handler } from './handling.ts';
 import { type EndedSpan, type Recording, registerSdk, unregisterSdk } from './otel.ts';

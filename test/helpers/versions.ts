@@ -2,7 +2,7 @@ import { Kysely, sql } from 'kysely';
 import { Migrator } from 'kysely/migration';
 import { expect } from 'vitest';
 import { migrations } from '../../migrations/index.ts';
-import type { Engine } from '../../src/db/database.ts';
+import type { Engine } from '../../src/db/engine.ts';
 import { dump } from './database.ts';
 import { dialect } from './dialect.ts';
 

@@ -1,8 +1,9 @@
 import { sql } from 'kysely';
 import { expect } from 'vitest';
-import type { Engine, Tx } from '../../src/db/database.ts';
+import type { Tx } from '../../src/db/database.ts';
+import type { Engine } from '../../src/db/engine.ts';
 import type { Row } from '../../src/db/schema.ts';
-import type { Parts } from '../../src/db/statement.ts';
+import { type StatementBuilder, statement } from '../../src/db/statement.ts';
 import { insertKey, keyRow, keysOf } from './writes.ts';
 
 /** One work, and where it does what it does. */
@@ -69,7 +70,7 @@ function visible({ keys }: Stored): string[] {
     .sort();
 }
 
-const addToCount = ({ query, values }: Parts<Row<'counts'>>) =>
+const addToCount = statement(({ query, values }: StatementBuilder<Row<'counts'>>) =>
   query
     .insertInto('counts')
     .values(values(['subject', 'value', 'count']))
@@ -77,13 +78,16 @@ const addToCount = ({ query, values }: Parts<Row<'counts'>>) =>
       conflict
         .columns(['subject', 'value'])
         .doUpdateSet(eb => ({ count: eb('counts.count', '+', eb.ref('excluded.count')) })),
-    );
+    ),
+);
 
 function count(tx: Tx, { caller, by }: Place): void {
   tx.count(caller, by, (last, sum) => last.send(addToCount, { subject: caller, value: 'works', count: sum }));
 }
 
-const malformed = ({ query }: Parts<object>) => query.selectNoFrom(sql`json_array_length('{')`.as('length'));
+const malformed = statement(({ query }: StatementBuilder<object>) =>
+  query.selectNoFrom(sql`json_array_length('{')`.as('length')),
+);
 
 /** What a work may do, each with what it does if it has the database to itself. */
 export const kinds = {

@@ -2,10 +2,11 @@ import BetterSqlite from 'better-sqlite3';
 import { sql } from 'kysely';
 import pg from 'pg';
 import { pino } from 'pino';
-import type { Database, Engine, Tx } from '../../src/db/database.ts';
+import type { Database, Tx } from '../../src/db/database.ts';
+import type { Engine } from '../../src/db/engine.ts';
 import { openDatabase } from '../../src/db/open.ts';
 import type { Row } from '../../src/db/schema.ts';
-import type { Parts } from '../../src/db/statement.ts';
+import { type StatementBuilder, statement } from '../../src/db/statement.ts';
 import { scratchDatabase } from './engines.ts';
 
 /** Rows that mean nothing, for tests of the write door itself: any key is stored once per caller. */
@@ -18,11 +19,13 @@ export function keyRow(caller: string, idempotency_key: string, body = ''): KeyR
 const columns = ['caller', 'idempotency_key', 'fingerprint', 'status', 'headers', 'body', 'created_at'] as const;
 
 /** Fails if the caller has the key already. */
-export const insertKey = ({ query, values }: Parts<KeyRow>) =>
-  query.insertInto('idempotency_keys').values(values(columns));
+export const insertKey = statement(({ query, values }: StatementBuilder<KeyRow>) =>
+  query.insertInto('idempotency_keys').values(values(columns)),
+);
 
-export const keysOf = ({ query, value }: Parts<Pick<KeyRow, 'caller'>>) =>
-  query.selectFrom('idempotency_keys').selectAll().where('caller', '=', value('caller')).orderBy('idempotency_key');
+export const keysOf = statement(({ query, value }: StatementBuilder<Pick<KeyRow, 'caller'>>) =>
+  query.selectFrom('idempotency_keys').selectAll().where('caller', '=', value('caller')).orderBy('idempotency_key'),
+);
 
 export interface Opened {
   db: Database;

@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import type { Engine } from '../../src/db/database.ts';
+import type { Engine } from '../../src/db/engine.ts';
 import type { TestApp } from '../helpers/app.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { engines, scratchDatabase } from '../helpers/engines.ts';

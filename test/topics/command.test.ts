@@ -1,11 +1,11 @@
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { Cancellation } from '../../src/worker/cancellation.ts';
-import { createDispatcher } from '../../src/worker/dispatcher.ts';
-import type { HandlerDefinition } from '../../src/worker/handler.ts';
 import { readConfig } from '../../src/config.ts';
 import type { Message } from '../../src/outbox/schemas.ts';
 import { createServices } from '../../src/services.ts';
+import { Cancellation } from '../../src/worker/cancellation.ts';
+import { createDispatcher } from '../../src/worker/dispatcher.ts';
+import type { HandlerDefinition } from '../../src/worker/handler.ts';
 import { startApp } from '../helpers/app.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { commands } from '../helpers/commands.ts';

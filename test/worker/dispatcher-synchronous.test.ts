@@ -1,6 +1,6 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import type { HandlerContext, HandlerDefinition } from '../../src/worker/handler.ts';
 import type { Message } from '../../src/outbox/schemas.ts';
+import type { HandlerContext, HandlerDefinition } from '../../src/worker/handler.ts';
 import { startApp } from '../helpers/app.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { engines } from '../helpers/engines.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import type { Engine } from '../../src/db/database.ts';
+import type { Engine } from '../../src/db/engine.ts';
 import { startApp } from '../helpers/app.ts';
 import { engines } from '../helpers/engines.ts';
 import { Counter, handler } from '../helpers/handling.ts';

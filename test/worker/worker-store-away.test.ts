@@ -1,8 +1,8 @@
 import { pino } from 'pino';
 import { expect, it } from 'vitest';
+import { systemClock } from '../../src/clock.ts';
 import { pauseAfter } from '../../src/worker/throughput.ts';
 import { Worker } from '../../src/worker/worker.ts';
-import { systemClock } from '../../src/clock.ts';
 
 it('the pause of a loop doubles with each failure after the first, up to eight intervals', () => {
   expect([0, 1, 2, 3, 4, 5, 100].map(failures => pauseAfter(failures, 500))).toEqual([

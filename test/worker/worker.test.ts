@@ -1,8 +1,8 @@
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { buildApp } from '../../src/app.ts';
-import type { HandlerDefinition } from '../../src/worker/handler.ts';
 import { readConfig } from '../../src/config.ts';
+import type { HandlerDefinition } from '../../src/worker/handler.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { engines, type Scratch, scratchDatabase } from '../helpers/engines.ts';
 import { Counter, gate, handler } from '../helpers/handling.ts';

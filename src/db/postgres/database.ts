@@ -1,25 +1,19 @@
-import { Kysely, PostgresDialect, sql } from 'kysely';
+import { type Expression, Kysely, PostgresDialect, sql } from 'kysely';
 import pg from 'pg';
 import type { Clock } from '../../clock.ts';
 import { maskedUrl } from '../../config.ts';
 import { StartError } from '../../errors.ts';
 import type { Logger } from '../../logging.ts';
-import {
-  assertOutsideWrite,
-  createWrite,
-  type Database,
-  type ReadOnlyDatabase,
-  readingOutside,
-  type Timings,
-  untimed,
-} from '../database.ts';
+import { type Database, type ReadOnlyDatabase, type Timings, untimed } from '../database.ts';
 import { errorCode } from '../errors.ts';
 import { migrateToLatest, missingMigrations, unknownMigrations } from '../migrator.ts';
-import { advisoryPresence, holdPresence } from '../presence.ts';
 import { createProbe } from '../probe.ts';
 import type { Schema } from '../schema.ts';
+import { type Compiled, type Executor, reading, type Statement, statementCompiler } from '../statement.ts';
+import { assertOutsideWrite, createWrite, readingOutside } from '../transaction.ts';
+import { postgresDialect } from './dialect.ts';
+import { advisoryPresence, holdPresence } from './presence.ts';
 import { standingConnection } from './session.ts';
-import { type Compiled, type Executor, reading, SERVER_NOW, type Statement, statementCompiler } from '../statement.ts';
 
 /**
  * How long anything may take on the server. One that hangs keeps its connections and answers nothing on them, so only the
@@ -172,10 +166,11 @@ function postgresDatabase(
   const read = root.withPlugin(readingOutside(timings));
   const compile = statementCompiler({
     query: root,
-    engine: 'postgres',
+    dialect: postgresDialect,
     leaseClock: leaseClock && (() => leaseClock.now()),
   });
-  const leaseNow = () => (leaseClock ? sql<number>`${leaseClock.now()}::bigint` : SERVER_NOW);
+  const leaseNow = () =>
+    leaseClock ? sql<number>`${leaseClock.now()}::bigint` : (postgresDialect.serverNow as Expression<number>);
   const executor = executorOn(pool, compile, assertOutsideWrite);
   const write = createWrite(
     inside =>

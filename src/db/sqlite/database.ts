@@ -4,23 +4,17 @@ import BetterSqlite from 'better-sqlite3';
 import { Kysely, SqliteDialect, sql, Transaction } from 'kysely';
 import { type Clock, systemClock } from '../../clock.ts';
 import { StartError } from '../../errors.ts';
-import {
-  assertOutsideWrite,
-  createWrite,
-  type Database,
-  type ReadOnlyDatabase,
-  readingOutside,
-  seeing,
-  type Timings,
-  untimed,
-} from '../database.ts';
+import { type Database, type ReadOnlyDatabase, type Timings, untimed } from '../database.ts';
 import { migrateToLatest, missingMigrations, unknownMigrations } from '../migrator.ts';
-import { soleProcess } from '../presence.ts';
-import { createDiskMemory, createProbe } from '../probe.ts';
+import { createProbe } from '../probe.ts';
 import type { Schema } from '../schema.ts';
+import { type Compiled, type Executor, reading, type Statement, statementCompiler } from '../statement.ts';
+import { assertOutsideWrite, createWrite, readingOutside, seeing } from '../transaction.ts';
+import { sqliteDialect } from './dialect.ts';
+import { createDiskMemory } from './disk.ts';
 import { WriterDialect, WriterDriver } from './driver.ts';
 import { lockSqlite, sqliteError } from './file.ts';
-import { type Compiled, type Executor, reading, type Statement, statementCompiler } from '../statement.ts';
+import { soleProcess } from './presence.ts';
 
 const STATEMENTS_KEPT = 500;
 const READER = { readonly: true, timeout: 5000 };
@@ -77,7 +71,7 @@ function sqliteDatabase(
   const dialect = new WriterDialect(config, driver);
   const root = new Kysely<Schema>({ dialect });
   const [read, snapshot] = [queriesOn(reader, timings), queriesOn(snapshots, timings)];
-  const compile = statementCompiler({ query: root, engine: 'sqlite', leaseClock: () => leaseClock.now() });
+  const compile = statementCompiler({ query: root, dialect: sqliteDialect, leaseClock: () => leaseClock.now() });
   /**
    * After some errors (a full disk) SQLite has rolled back by itself, and whatever somebody who has caught the error goes
    * on to write would be stored at once, one statement at a time.
@@ -153,7 +147,7 @@ export function openSqliteReadOnly(file: string, own = false): ReadOnlyDatabase 
     throw sqliteError(path, 'reading', error);
   }
   const query = queriesOn(connection, untimed);
-  const compile = statementCompiler({ query, engine: 'sqlite', leaseClock: () => systemClock.now() });
+  const compile = statementCompiler({ query, dialect: sqliteDialect, leaseClock: () => systemClock.now() });
   return {
     engine: 'sqlite',
     read: { query, ...reading(executorOn(connection, compile), untimed) },
