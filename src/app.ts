@@ -7,12 +7,13 @@ import { type Config, isLoopback } from './config.ts';
 import { controlRoutes } from './control/routes.ts';
 import { Refusal, StartError } from './errors.ts';
 import { eventRoutes } from './events/routes.ts';
-import { changeRoutes } from './events/stream-routes.ts';
+import { eventStreamRoutes } from './events/stream-routes.ts';
 import { createHealth } from './health/health.ts';
+import { healthRoutes } from './health/routes.ts';
 import { useDrain } from './http/drain.ts';
 import { useEtags } from './http/etags.ts';
 import { useCors, useSecurityHeaders } from './http/headers.ts';
-import { createWriting } from './http/idempotent-writes.ts';
+import { createIdempotentWrites } from './http/idempotent-writes.ts';
 import { useJson } from './http/json.ts';
 import { httpLimits, serverLimits, useLimits } from './http/limits.ts';
 import { useOpenapi } from './http/openapi.ts';
@@ -32,19 +33,34 @@ import { createServices, type Overrides } from './services.ts';
 import { signalRoutes } from './signals/routes.ts';
 import { statsRoutes } from './stats/routes.ts';
 import { threadRoutes } from './threads/routes.ts';
-import { busRoutes, healthRoutes } from './worker/routes.ts';
+import { busRoutes } from './worker/routes.ts';
+
+/** In the order of the OpenAPI document. */
+const apiRoutes = [
+  signalRoutes,
+  questionRoutes,
+  controlRoutes,
+  threadRoutes,
+  runRoutes,
+  statsRoutes,
+  eventRoutes,
+  eventStreamRoutes,
+  outboxRoutes,
+  busRoutes,
+  tokenRoutes,
+];
 
 /** A wired service that has not listened. `close()` drains it: requests, handlers, then the database. */
 export async function buildApp(config: Config, log: Logger, overrides: Overrides = {}): Promise<FastifyInstance> {
   const services = await createServices(config, log, overrides);
-  if (services.watch.isOpen && !isLoopback(config.HOST)) {
+  const { access, forum, waits, delivery, metrics } = services;
+  if (access.longRequests.isOpen && !isLoopback(config.HOST)) {
     await services.close();
     throw new StartError(
       `At HOST=${config.HOST} anybody could come in, as there are no tokens. Make the first one with ` +
         '`npm run token -- create --role admin --actor operator:<your name>`, or listen on 127.0.0.1.',
     );
   }
-  const { metrics } = services;
   const { version } = packageJson;
   const app = fastify({
     loggerInstance: log as FastifyBaseLogger,
@@ -81,26 +97,18 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
     requestsPerMinute: config.RATE_LIMIT_PER_MINUTE,
     maxEventLoopDelay: config.MAX_EVENT_LOOP_DELAY_MS,
   });
-  useAccess(app, { access: services.access, isOpen: () => services.watch.isOpen, origins, rates });
+  useAccess(app, { access: access.tokens, isOpen: () => access.longRequests.isOpen, origins, rates });
   await useOpenapi(app, components, version);
 
-  const writing = createWriting(services);
+  const writes = createIdempotentWrites({ db: services.db, keys: forum.keys });
   if (config.ROLE !== 'worker') {
-    await app.register(signalRoutes(services.signals, services.questionWaiters, services.watch, writing));
-    await app.register(questionRoutes({ ...services, waiters: services.questionWaiters, writing }));
-    await app.register(controlRoutes(services.control, writing));
-    await app.register(threadRoutes(services.threads, services.threadLists, writing));
-    await app.register(runRoutes(services.runs, services.runWaiters, services.watch, writing));
-    await app.register(statsRoutes(services.counts, services.questions));
-    await app.register(eventRoutes(services.events));
-    await app.register(changeRoutes({ ...services, readers: metrics.streams }));
-    await app.register(outboxRoutes(services.outbox, writing));
-    await app.register(busRoutes(services, writing));
-    await app.register(tokenRoutes(services.access, writing));
+    const dependencies = { ...forum, ...waits, ...delivery, access: access.tokens, longRequests: access.longRequests };
+    for (const routes of apiRoutes) await app.register(routes({ ...dependencies, writes, readers: metrics.streams }));
   }
-  const health = createHealth({ ...services, drain, log, dispatches: config.ROLE !== 'http' });
-  await app.register(healthRoutes(health, drain));
-  await app.register(metricsRoutes(createScrape({ ...services, ...metrics, version, health, drain })));
+  const health = createHealth({ ...services, ...delivery, drain, log, dispatches: config.ROLE !== 'http' });
+  await app.register(healthRoutes({ health, drain }));
+  const scrape = createScrape({ ...services, ...metrics, ...delivery, ...waits, version, health, drain });
+  await app.register(metricsRoutes({ scrape }));
 
   app.addHook('onReady', () => services.start());
   // The worker ends beside the requests that are in flight, so that both have the whole of the grace.

@@ -1,5 +1,5 @@
 import { randomUUIDv7 } from 'node:crypto';
-import { remembering } from './memoize.ts';
+import { memoize } from './memoize.ts';
 
 /** Where the service reads the time. Milliseconds since the Unix epoch, UTC. */
 export interface Clock {
@@ -14,7 +14,7 @@ export type NewUid = () => string;
 export const newUid: NewUid = () => randomUUIDv7().replaceAll('-', '');
 
 /** RFC 3339, UTC, milliseconds: the only form in which a time leaves the service. */
-export const toTimestamp: (milliseconds: number) => string = remembering(
+export const toTimestamp: (milliseconds: number) => string = memoize(
   milliseconds => new Date(milliseconds).toISOString(),
   1000,
 );

@@ -2,7 +2,7 @@
  * `compute`, with its last results remembered: all of them are forgotten when there are `most`, so that a flood of new
  * arguments cannot fill the memory.
  */
-export function remembering<A, R extends {}>(compute: (argument: A) => R, most: number): (argument: A) => R {
+export function memoize<A, R extends {}>(compute: (argument: A) => R, most: number): (argument: A) => R {
   const known = new Map<A, R>();
   return argument => {
     const found = known.get(argument);

@@ -3,6 +3,7 @@ import * as access from './access/schemas.ts';
 import { Actor } from './actor.ts';
 import * as control from './control/schemas.ts';
 import * as events from './events/schemas.ts';
+import * as health from './health/schemas.ts';
 import { Problem } from './http/problems.ts';
 import * as outbox from './outbox/schemas.ts';
 import * as questions from './questions/schemas.ts';
@@ -10,13 +11,15 @@ import * as runs from './runs/schemas.ts';
 import * as signals from './signals/schemas.ts';
 import * as stats from './stats/schemas.ts';
 import * as threads from './threads/schemas.ts';
-import * as bus from './worker/schemas.ts';
+import * as worker from './worker/schemas.ts';
 
 /** Every schema that has a name: what validators, serializers and the OpenAPI document refer to. */
 export const components: TSchema[] = [
   Actor,
   Problem,
-  ...[events, threads, control, questions, signals, runs, stats, outbox, bus, access].flatMap(namedSchemas),
+  ...[events, threads, control, questions, signals, runs, stats, outbox, { ...health, ...worker }, access].flatMap(
+    namedSchemas,
+  ),
 ];
 
 function namedSchemas(module: Record<string, unknown>): TSchema[] {

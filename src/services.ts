@@ -1,14 +1,15 @@
 import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { TokenWatch } from './access/long-requests.ts';
+import { LongRequests } from './access/long-requests.ts';
 import { createAccess } from './access/service.ts';
 import { type Clock, type NewUid, newUid, systemClock } from './clock.ts';
+import { CommitNotifier } from './commit-notifier.ts';
 import type { Config } from './config.ts';
 import { createControl } from './control/service.ts';
 import { errorCode, publicMessage } from './db/errors.ts';
 import { openDatabase } from './db/open.ts';
 import { StartError } from './errors.ts';
-import { ChangeFeed } from './events/feed.ts';
+import { EventFeed } from './events/feed.ts';
 import { createEvents } from './events/service.ts';
 import { bodyValidator } from './http/validation.ts';
 import { createIdempotencyKeys } from './idempotency/service.ts';
@@ -17,7 +18,8 @@ import { createDeliveryMetrics } from './metrics/deliveries.ts';
 import { createMetrics } from './metrics/metrics.ts';
 import { watchEventLoop } from './metrics/process.ts';
 import { createTopicLabels } from './metrics/topics.ts';
-import { createDeliveries } from './outbox/delivery-service.ts';
+import { createDeliveryService } from './outbox/delivery-service.ts';
+import { createOutboxMaintenance } from './outbox/maintenance.ts';
 import { createOutbox, type Outbox } from './outbox/service.ts';
 import { createQuestions, type Questions } from './questions/service.ts';
 import { createQuestionWaiters } from './questions/waiting.ts';
@@ -28,7 +30,7 @@ import { createSearch } from './search/service.ts';
 import { createSignals } from './signals/service.ts';
 import { createCounts } from './threads/counts.ts';
 import { createThreadLists } from './threads/lists.ts';
-import { createReads } from './threads/seen.ts';
+import { createSeen } from './threads/seen.ts';
 import { createThreads } from './threads/service.ts';
 import { createTopics } from './topics/index.ts';
 import { createTracing } from './tracing.ts';
@@ -36,7 +38,7 @@ import { createDispatcher } from './worker/dispatcher.ts';
 import { defaultPolicy, type HandlerDefinition } from './worker/handler.ts';
 import { loadHandlers } from './worker/load-handlers.ts';
 import { HandlerRegistry, isHandled } from './worker/registry.ts';
-import { Housekeeping } from './worker/repeating-task.ts';
+import { RepeatingTask } from './worker/repeating-task.ts';
 import { Worker } from './worker/worker.ts';
 
 /** What a test may put in the place of the world. */
@@ -62,46 +64,32 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const migrated = await db.migrate();
     if (migrated.length > 0) log.info({ migrations: migrated }, 'database migrated');
 
-    const access = createAccess({ db, clock, changed: () => watch.changed() });
+    const commits = new CommitNotifier();
+    commits.on('event', () => void db.announce());
+
+    const access = createAccess({ db, clock, commits });
     const limits = { stream: config.STREAMS_PER_CALLER, wait: config.WAITS_PER_CALLER };
-    const watch: TokenWatch = new TokenWatch({ access, limits, pollIntervalMs: config.POLL_INTERVAL_MS, log });
+    const longRequests = new LongRequests({ access, limits, pollIntervalMs: config.POLL_INTERVAL_MS, log });
+    commits.on('token', () => longRequests.changed());
     if (config.ADMIN_TOKEN_FILE) {
       const token = await adminToken(config.ADMIN_TOKEN_FILE);
       await db.write(tx => access.adopt(tx, token));
     }
-    await watch.start();
+    await longRequests.start();
 
     // The log and the outbox need each other: every event is published, and an event's message carries the event.
     const events = createEvents({ db, clock, newUid: uid, publish: (tx, messages) => outbox.enqueue(tx, messages) });
-    const wake = () => worker.wake();
-    /** Something was committed that others may wait for: whoever follows the log, other processes, and the worker. */
-    const recorded = () => {
-      feed.wake();
-      db.announce();
-    };
-    const published = () => {
-      wake();
-      recorded();
-    };
     /** Where nobody else dispatches, this process knows who subscribes. */
     const isSubscribed = (topic: string) => db.shared || config.ROLE !== 'all' || registry.of(topic).length > 0;
-    const outbox: Outbox = createOutbox({
-      db,
-      clock,
-      newUid: uid,
-      events,
-      maxAttempts: config.MAX_ATTEMPTS,
-      isSubscribed,
-      published,
-      recorded,
-    });
+    const maxAttempts = config.MAX_ATTEMPTS;
+    const outbox: Outbox = createOutbox({ db, clock, newUid: uid, events, maxAttempts, isSubscribed, commits });
     const counts = createCounts({ db });
     const search = createSearch({ db });
-    const reads = createReads();
+    const seen = createSeen();
     // Threads know nothing of questions, but a control thread takes those that wait in it along when it is closed.
     const withdrawQuestions: Questions['withdraw'] = (...withdrawal) => questions.withdraw(...withdrawal);
-    const threads = createThreads({ db, clock, newUid: uid, events, counts, search, reads, withdrawQuestions });
-    const threadLists = createThreadLists({ db, events, reads, search });
+    const threads = createThreads({ db, clock, newUid: uid, events, counts, search, seen, withdrawQuestions });
+    const threadLists = createThreadLists({ db, events, seen, search });
     const control = createControl({ db, clock, events, threads });
     const questions: Questions = createQuestions({ db, clock, events, control });
     const selfValidation = config.SELF_VALIDATION === 'allow';
@@ -110,12 +98,13 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const runs = createRuns({ db, events, threads, control, questions });
 
     const ending = new AbortController();
-    const feed: ChangeFeed = new ChangeFeed({
+    const feed = new EventFeed({
       read: async (after, limit) => (await events.after(after, {}, limit)).items,
       latest: () => events.latest(db.read),
       pollIntervalMs: config.POLL_INTERVAL_MS,
       log,
     });
+    commits.on('event', () => feed.wake());
     const questionWaiters = createQuestionWaiters(feed, questions, ending.signal);
     const runWaiters = createRunWaiters(feed, runs, ending.signal);
 
@@ -128,86 +117,70 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
 
     // Process ids come back, in containers at every start; names must not.
     const workerName = `${hostname()}-${process.pid}-${uid().slice(-8)}`;
-    const deliveries = createDeliveries({
-      db,
-      clock,
-      newUid: uid,
-      events,
-      workerName,
-      leaseMs: config.LEASE_MS,
-      retentionMs: config.OUTBOX_RETENTION_HOURS * 3_600_000,
-      wake,
-    });
+    const leaseMs = config.LEASE_MS;
+    const deliveries = createDeliveryService({ db, clock, newUid: uid, events, workerName, leaseMs, commits });
+    const retentionMs = config.OUTBOX_RETENTION_HOURS * 3_600_000;
+    const maintenance = createOutboxMaintenance({ db, clock, retentionMs, commits });
     const keptApart = new Set(await deliveries.consumersInLanes());
     const topics = createTopicLabels(registry.handlers);
     const watched = createDeliveryMetrics(metrics.instruments, topics, clock);
     const { settleWith } = deliveries;
     const tracing = createTracing();
-    const worker: Worker = new Worker({
+    const worker = new Worker({
       store: watched.counting(deliveries),
       dispatch: watched.timing(createDispatcher({ registry, clock, random, log, tracing, settleWith, keptApart })),
       clock,
       log,
       concurrency: config.WORKER_CONCURRENCY,
       pollIntervalMs: config.POLL_INTERVAL_MS,
-      leaseMs: config.LEASE_MS,
+      leaseMs,
       explain: publicMessage,
     });
+    commits.on('claimable', () => worker.wake());
 
-    const takeBack = async () => {
-      const { count, again } = await deliveries.takeBack();
+    const reclaim = async () => {
+      const { count, again } = await maintenance.reclaim();
       if (count === 0) return;
-      log.warn({ count }, 'took back the messages of a process that has died');
-      watched.takenBack(count);
+      log.warn({ count }, 'reclaimed the messages of a process that has died');
+      watched.reclaimed(count);
       // Handled side by side, all of them would use up their attempts with the one that ends the process every time.
-      if (again) worker.beCareful(count);
+      if (again) worker.runOneAtATime(count);
     };
-    const housekeeping = new Housekeeping(
-      async () => {
-        await takeBack();
-        await questions.expireOverdue();
-        await deliveries.unparkReady((topic, consumer) => isHandled(registry, topic, consumer));
-        await deliveries.deleteOld();
-        await keys.deleteOld();
-      },
-      config.POLL_INTERVAL_MS,
-      log,
+    const jobs = {
+      reclaim_leases: reclaim,
+      expire_questions: () => questions.expireOverdue(),
+      unpark_messages: () => maintenance.unparkReady((topic, consumer) => isHandled(registry, topic, consumer)),
+      delete_old_messages: () => maintenance.deleteOld(),
+      delete_old_keys: () => keys.deleteOld(),
+    };
+    const failed = (name: string, err: unknown) => log.error({ job: name, err }, 'a maintenance job failed');
+    const tasks = Object.entries(jobs).map(
+      ([name, task]) => new RepeatingTask({ name, task, intervalMs: config.POLL_INTERVAL_MS, failed }),
     );
 
     const unwatch = watchEventLoop(metrics.instruments);
     let stopped: Promise<unknown> | undefined;
     /** Claims nothing more and lets handlers end, or gives their leases back. */
     const stop = () => {
-      stopped ??= Promise.all([housekeeping.stop(), worker.stop(config.SHUTDOWN_GRACE_MS)]);
+      stopped ??= Promise.all([worker.stop(config.SHUTDOWN_GRACE_MS), ...tasks.map(task => task.stop())]);
       return stopped;
     };
 
     return {
       db,
       clock,
-      access,
-      watch,
-      registry,
       metrics,
-      topics,
-      events,
-      outbox,
-      deliveries,
-      counts,
-      threads,
-      threadLists,
-      control,
-      questions,
-      signals,
-      runs,
-      keys,
-      feed,
-      questionWaiters,
-      runWaiters,
-      /** Aborted when whoever waits or streams is to be let go. */
-      ending: ending.signal,
-      worker,
       tracing,
+      access: { tokens: access, longRequests },
+      forum: { events, counts, threads, threadLists, control, questions, signals, runs, keys },
+      waits: {
+        feed,
+        questionWaiters,
+        runWaiters,
+        /** Aborted when the service stops: it ends streams and answers waits. */
+        ending: ending.signal,
+      },
+      delivery: { outbox, deliveries, maintenance, registry, topics, worker, tasks },
 
       /** Makes this process known to the others and, unless it only serves HTTP, starts its worker. */
       async start(): Promise<void> {
@@ -217,11 +190,11 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         });
         await db.presence.announce(workerName);
         // First of all, or the worker would claim what a killed predecessor had as if nothing had happened.
-        await takeBack();
+        await reclaim();
         if (config.ROLE === 'http') return;
         watched.started();
         worker.start();
-        housekeeping.start();
+        for (const task of tasks) task.start();
       },
 
       stop,
@@ -233,7 +206,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
 
       async close(): Promise<void> {
         ending.abort();
-        watch.stop();
+        longRequests.stop();
         unwatch();
         await Promise.all([stop(), feed.close()]);
         await db.close();

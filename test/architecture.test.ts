@@ -10,27 +10,26 @@ const arrows: Record<string, string[]> = {
   http: ['db'],
   access: ['db', 'http'],
   idempotency: ['db'],
-  changes: ['access', 'http', 'events'],
   events: ['access', 'db', 'http'],
   search: ['db'],
-  reads: ['db'],
-  stats: ['db', 'http', 'questions'],
-  threads: ['access', 'db', 'http', 'events', 'search', 'reads', 'stats'],
+  threads: ['access', 'db', 'http', 'events', 'search'],
   control: ['access', 'db', 'http', 'events', 'threads'],
-  questions: ['access', 'db', 'http', 'events', 'threads', 'control', 'signals', 'changes'],
+  questions: ['access', 'db', 'http', 'events', 'threads', 'control', 'signals'],
   signals: ['access', 'db', 'http', 'events', 'threads', 'control', 'questions'],
+  stats: ['db', 'http', 'threads', 'questions'],
   outbox: ['db', 'http', 'events'],
-  runs: ['access', 'db', 'http', 'events', 'threads', 'control', 'questions', 'changes'],
-  bus: ['db', 'http', 'events', 'outbox'],
-  topics: ['db', 'http', 'threads', 'signals', 'bus'],
+  runs: ['access', 'db', 'http', 'events', 'threads', 'control', 'questions'],
+  worker: ['db', 'http', 'events', 'outbox'],
+  health: ['db', 'http', 'outbox', 'worker'],
+  topics: ['db', 'http', 'threads', 'signals', 'worker'],
   backup: ['db', 'events'],
-  doctor: ['db', 'outbox', 'bus'],
+  doctor: ['db', 'outbox', 'worker'],
   commands: ['db', 'http', 'access', 'backup', 'doctor'],
-  metrics: ['db', 'http', 'events', 'signals', 'outbox', 'bus'],
+  metrics: ['db', 'http', 'events', 'signals', 'outbox', 'worker', 'health'],
 };
 
 /** Files at the top of src that put everything together. */
-const roots = ['app.ts', 'components.ts', 'main.ts', 'services.ts'];
+const roots = ['app.ts', 'main.ts', 'schema-registry.ts', 'services.ts'];
 
 interface Import {
   from: string;
@@ -56,7 +55,7 @@ const imports = files.flatMap((from): Import[] => {
   );
 });
 
-const folderOf = (file: string): string | undefined => /^(?:src\/)?(\w+)\/[\w.-]+$/.exec(file)?.[1];
+const folderOf = (file: string): string | undefined => /^(?:src\/)?(\w+)\/(?:\w+\/)?[\w.-]+$/.exec(file)?.[1];
 
 describe('the direction of dependencies', () => {
   it('finds the imports that it judges', () => {
@@ -72,6 +71,17 @@ describe('the direction of dependencies', () => {
       return /^(src|migrations)\//.test(to) && !arrows[source]?.includes(target);
     });
     expect(wrong).toEqual([]);
+  });
+
+  it('has no arrow back up between folders', () => {
+    const order: string[] = [];
+    const visit = (folder: string, path: string[]) => {
+      if (path.includes(folder)) throw new Error(`a circle of folders: ${[...path, folder].join(' -> ')}`);
+      if (order.includes(folder)) return;
+      for (const target of arrows[folder] ?? []) visit(target, [...path, folder]);
+      order.push(folder);
+    };
+    for (const folder of Object.keys(arrows)) visit(folder, []);
   });
 
   it('lets nothing import the files that put everything together, nor migrations import src', () => {
@@ -90,9 +100,25 @@ describe('the direction of dependencies', () => {
     expect(users).toEqual([{ from: 'src/questions/routes.ts', to: 'src/signals/service.ts', typeOnly: true }]);
   });
 
-  it('from stats to questions is the route only', () => {
-    const users = imports.filter(({ from, to }) => folderOf(from) === 'stats' && folderOf(to) === 'questions');
-    expect(users).toEqual([{ from: 'src/stats/routes.ts', to: 'src/questions/service.ts', typeOnly: true }]);
+  it('keeps the engines apart: only what opens and copies databases knows one of them', () => {
+    const users = (engine: string) =>
+      imports
+        .filter(({ from, to }) => to.startsWith(`src/db/${engine}/`) && !from.startsWith(`src/db/${engine}/`))
+        .map(({ from }) => from);
+    expect([...new Set(users('postgres'))].toSorted()).toEqual(['src/db/open.ts']);
+    expect([...new Set(users('sqlite'))].toSorted()).toEqual([
+      'src/backup/backup.ts',
+      'src/backup/files.ts',
+      'src/backup/restore.ts',
+      'src/backup/verify.ts',
+      'src/db/open.ts',
+    ]);
+  });
+
+  it('makes statements as constants of their modules, or each use would compile anew', () => {
+    const inside = files.filter(file => /^[ \t]+.*\bstatement\(/m.test(readFileSync(join(root, file), 'utf8')));
+    // One per table and engine, made once.
+    expect(inside).toEqual(['src/search/repository.ts']);
   });
 
   it('keeps SQL in repositories and in db, and Fastify in routes and in http', () => {
@@ -110,14 +136,16 @@ describe('the direction of dependencies', () => {
   it('keeps the worker free of HTTP, SQL and topics', () => {
     const known = imports.filter(({ from }) => from === 'src/worker/worker.ts').map(({ to }) => to);
     expect(known.toSorted()).toEqual([
-      'src/worker/cancellation.ts',
-      'src/worker/dispatcher.ts',
-      'src/worker/handler.ts',
-      'src/worker/throughput.ts',
-      'src/worker/outcome-batcher.ts',
       'src/clock.ts',
       'src/logging.ts',
       'src/outbox/leased-delivery.ts',
+      'src/outbox/outcome.ts',
+      'src/worker/backoff.ts',
+      'src/worker/cancellation.ts',
+      'src/worker/dispatcher.ts',
+      'src/worker/handler.ts',
+      'src/worker/outcome-batcher.ts',
+      'src/worker/throughput.ts',
     ]);
   });
 
@@ -142,5 +170,20 @@ describe('the environment', () => {
   it('is read by main.ts and the commands only', () => {
     const readers = files.filter(file => /process\.env\b/.test(readFileSync(join(root, file), 'utf8')));
     expect(readers.toSorted()).toEqual(['src/commands/command.ts', 'src/commands/doctor.ts', 'src/main.ts']);
+  });
+});
+
+describe('the tests', () => {
+  it('mirror src: a test is named after the file that it tries', () => {
+    const names = new Set(files.map(file => file.replace(/^src\//, '').replace(/\.ts$/, '')));
+    // Whole processes, generated requests, documents and what several files share have rooms of their own.
+    const ownRooms = /^(e2e|fuzz|verify|docs|helpers)\//;
+    const strangers = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' })
+      .filter(name => name.endsWith('.test.ts') && name.includes('/') && !ownRooms.test(name))
+      .map(name => name.replace(/\.test\.ts$/, ''))
+      .filter(
+        name => !names.has(dirname(name)) && ![...names].some(file => name === file || name.startsWith(`${file}-`)),
+      );
+    expect(strangers).toEqual([]);
   });
 });

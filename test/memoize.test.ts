@@ -1,9 +1,9 @@
 import { expect, it } from 'vitest';
-import { remembering } from '../src/memoize.ts';
+import { memoize } from '../src/memoize.ts';
 
 it('remembers what was computed, and forgets it all when that has become too much', () => {
   const computed: number[] = [];
-  const half = remembering((number: number) => {
+  const half = memoize((number: number) => {
     computed.push(number);
     return number / 2;
   }, 3);

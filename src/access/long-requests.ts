@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { coalesce } from '../coalesce.ts';
 import { Refusal } from '../errors.ts';
 import { whileConnected } from '../http/connection.ts';
 import type { Logger } from '../logging.ts';
@@ -29,14 +30,12 @@ const CODES = { stream: 'TOO_MANY_STREAMS', wait: 'TOO_MANY_WAITS' } as const;
  * Keeps an eye on the tokens: whether there are any, without which the service is open to anybody, and whether those are
  * still good under which requests are held for long (streams and waits). Nobody has more of these than may be.
  */
-export class TokenWatch {
+export class LongRequests {
   readonly #options: Options;
   readonly #live = new Set<Live>();
   readonly #counts = new Map<string, number>();
   #open = false;
   #timer: NodeJS.Timeout | undefined;
-  #checking = false;
-  #again = false;
 
   constructor(options: Options) {
     this.#options = options;
@@ -61,23 +60,15 @@ export class TokenWatch {
     void this.check();
   }
 
-  /** Ends the requests whose tokens have ended; also what other processes have done to them. Never twice side by side. */
-  async check(): Promise<void> {
-    this.#again = true;
-    if (this.#checking) return;
-    this.#checking = true;
+  /** Ends the requests whose tokens have ended, also by other processes. */
+  readonly check = coalesce(async () => {
     try {
-      while (this.#again) {
-        this.#again = false;
-        await this.#endRevoked();
-      }
+      await this.#endRevoked();
     } catch (error) {
-      // Whoever needs the database says so louder; here it is tried again soon.
-      this.#options.log.debug({ err: error }, 'it could not be checked which tokens have ended');
-    } finally {
-      this.#checking = false;
+      // Requests that need the database report louder; the next poll tries again.
+      this.#options.log.debug({ err: error }, 'could not check which tokens have ended');
     }
-  }
+  });
 
   async #endRevoked(): Promise<void> {
     const { access } = this.#options;

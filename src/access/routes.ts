@@ -1,11 +1,17 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { IdempotentHeaders, type Writing } from '../http/idempotent-writes.ts';
+import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-writes.ts';
 import { badHeader, bodyProblems, problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import { IssuedToken, NewToken, Token, TokenPage, TokenParams, TokenQuery } from './schemas.ts';
 import type { Access } from './service.ts';
 
-export function tokenRoutes(access: Access, { write }: Writing): FastifyPluginAsyncTypebox {
+interface Dependencies {
+  access: Access;
+  writes: IdempotentWrites;
+}
+
+export function tokenRoutes({ access, writes }: Dependencies): FastifyPluginAsyncTypebox {
+  const { write } = writes;
   const tags = ['tokens'];
   return async app => {
     app.post(

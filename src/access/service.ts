@@ -1,5 +1,6 @@
 import { actorText, parseActor } from '../actor.ts';
 import { type Clock, toTimestamp, toTimestampOrNull } from '../clock.ts';
+import type { CommitNotifier } from '../commit-notifier.ts';
 import { decodeCursor, type Page, toPage } from '../db/cursors.ts';
 import type { Database, Tx } from '../db/database.ts';
 import { Refusal, StartError } from '../errors.ts';
@@ -13,12 +14,11 @@ export type Access = ReturnType<typeof createAccess>;
 interface Dependencies {
   db: Database;
   clock: Clock;
-  /** Called after a commit that has made or ended a token. */
-  changed: () => void;
+  commits: CommitNotifier;
 }
 
 /** Tokens: who may come in, and as whom. */
-export function createAccess({ db, clock, changed }: Dependencies) {
+export function createAccess({ db, clock, commits }: Dependencies) {
   async function store(tx: Tx, { token_id, secret_hash }: TokenParts, wanted: NewToken, by: string): Promise<TokenRow> {
     assertComplete(wanted);
     const created_at = clock.now();
@@ -36,7 +36,7 @@ export function createAccess({ db, clock, changed }: Dependencies) {
       revoked_at: null,
     };
     await insertToken(tx, row);
-    tx.afterCommit(changed);
+    tx.afterCommit(() => commits.notify('token'));
     return row;
   }
 
@@ -114,7 +114,7 @@ export function createAccess({ db, clock, changed }: Dependencies) {
       if (row.revoked_at !== null) return toToken(row);
       const revoked_at = clock.now();
       await setRevoked(tx, tokenId, revoked_at);
-      tx.afterCommit(changed);
+      tx.afterCommit(() => commits.notify('token'));
       return toToken({ ...row, revoked_at });
     },
   };

@@ -4,6 +4,7 @@ import { newToken } from '../access/secret.ts';
 import { type Access, createAccess } from '../access/service.ts';
 import { Actor, parseActor } from '../actor.ts';
 import { systemClock } from '../clock.ts';
+import { CommitNotifier } from '../commit-notifier.ts';
 import type { Database } from '../db/database.ts';
 import { openBeside } from '../db/open.ts';
 import { type ProblemItem, Refusal, StartError } from '../errors.ts';
@@ -87,7 +88,7 @@ async function withTokens(
 ): Promise<void> {
   await lending(openBeside(config.DATABASE_URL, log), async db => {
     try {
-      await work(createAccess({ db, clock: systemClock, changed() {} }), db);
+      await work(createAccess({ db, clock: systemClock, commits: new CommitNotifier() }), db);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       const [fault] = (error.extensions.errors ?? []) as ProblemItem[];

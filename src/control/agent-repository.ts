@@ -2,7 +2,6 @@ import { after } from '../db/cursors.ts';
 import type { Reader, Tx } from '../db/database.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 import type { ControlRow } from './agent-state.ts';
-import type { RunRow } from './run-state.ts';
 
 type Pair = Pick<ControlRow, 'run_id' | 'agent_name'>;
 
@@ -16,22 +15,6 @@ const changing = [
   'status',
   'criteria_met',
   'unread',
-  'version',
-] as const;
-
-/** What can change of a run. */
-const changingOfRun = [
-  'brief',
-  'first_ticket',
-  'ticket',
-  'title',
-  'status',
-  'agents_count',
-  'open_questions_count',
-  'clear_count',
-  'absent_count',
-  'updated_at',
-  'closed_at',
   'version',
 ] as const;
 
@@ -91,28 +74,3 @@ export async function listAgents(reader: Reader, runId: string): Promise<Control
   const query = reader.query.selectFrom('control_threads').selectAll().where('run_id', '=', runId);
   return query.orderBy('agent_name').execute();
 }
-
-export async function findRun(reader: Reader, runId: string): Promise<RunRow | undefined> {
-  return reader.first(findRunStatement, { run_id: runId });
-}
-
-const findRunStatement = statement(({ query, value }: StatementBuilder<Pick<RunRow, 'run_id'>>) =>
-  query.selectFrom('runs').selectAll().where('run_id', '=', value('run_id')),
-);
-
-export function insertRun(tx: Tx, row: RunRow): void {
-  tx.send(insertRunStatement, row);
-}
-
-const insertRunStatement = statement(({ query, values }: StatementBuilder<RunRow>) =>
-  query.insertInto('runs').values(values(['run_id', 'opened_sequence', ...changingOfRun])),
-);
-
-/** Stores what can change of a run. */
-export function updateRun(tx: Tx, row: RunRow): void {
-  tx.send(updateRunStatement, row);
-}
-
-const updateRunStatement = statement(({ query, value, values }: StatementBuilder<RunRow>) =>
-  query.updateTable('runs').set(values(changingOfRun)).where('run_id', '=', value('run_id')),
-);

@@ -1,12 +1,18 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { IfNoneMatch, notModified } from '../http/etags.ts';
-import { IdempotentHeaders, type Writing } from '../http/idempotent-writes.ts';
+import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-writes.ts';
 import { problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import { ControlState, ControlStatePage, ControlThreadParams, ControlThreadQuery, NewAttempt } from './schemas.ts';
 import type { Control } from './service.ts';
 
-export function controlRoutes(control: Control, { write }: Writing): FastifyPluginAsyncTypebox {
+interface Dependencies {
+  control: Control;
+  writes: IdempotentWrites;
+}
+
+export function controlRoutes({ control, writes }: Dependencies): FastifyPluginAsyncTypebox {
+  const { write } = writes;
   const tags = ['control threads'];
   return async app => {
     app.get(

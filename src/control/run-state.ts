@@ -68,7 +68,7 @@ export function withAgentChanged(
   next.open_questions_count += openQuestions(after).length - openQuestions(before).length;
   next.clear_count += Number(isClear(after)) - Number(isClear(before));
   next.first_ticket ??= act.ticket;
-  return changedRun(next, act);
+  return withDerived(next, act);
 }
 
 /** The run with its brief, and its agents measured by that. */
@@ -81,15 +81,15 @@ export function withBrief(
   const seen = new Set(agents.map(agent => agent.agent_name));
   const absent = brief.agents.filter(name => !seen.has(name));
   const clear_count = agents.filter(isClear).length;
-  return changedRun({ ...run, brief: JSON.stringify(brief), clear_count, absent_count: absent.length }, act);
+  return withDerived({ ...run, brief: JSON.stringify(brief), clear_count, absent_count: absent.length }, act);
 }
 
 export function closedRun(run: RunRow, act: { sequence: number; occurred_at: number }): RunRow {
-  return changedRun({ ...run, closed_at: act.occurred_at }, act);
+  return withDerived({ ...run, closed_at: act.occurred_at }, act);
 }
 
 /** The run with all that follows from its parts. */
-function changedRun(run: RunRow, { sequence, occurred_at }: { sequence: number; occurred_at: number }): RunRow {
+function withDerived(run: RunRow, { sequence, occurred_at }: { sequence: number; occurred_at: number }): RunRow {
   const brief = briefOf(run);
   return {
     ...run,

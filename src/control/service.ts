@@ -10,15 +10,13 @@ import type { Threads } from '../threads/service.ts';
 import { blankThread, isClosed, type ThreadRow } from '../threads/thread.ts';
 import {
   findControlThread,
-  findRun,
   insertControlThread,
-  insertRun,
   listAgents,
   listControlThreads,
   updateControlThread,
-  updateRun,
 } from './agent-repository.ts';
 import { blankControl, type ControlChange, type ControlRow, changed, openQuestions } from './agent-state.ts';
+import { findRun, insertRun, updateRun } from './run-repository.ts';
 import { blankRun, type RunRow, withAgentChanged } from './run-state.ts';
 import type { Completion, ControlState, ControlStatus, ControlThreadQuery, Validation } from './schemas.ts';
 
@@ -38,7 +36,7 @@ interface Dependencies {
   threads: Threads;
 }
 
-/** Control threads and the control state of their agents. Signals, questions and attempts all end in `commit`. */
+/** Control threads and the control state of their agents. Signals, questions and attempts all end in `record`. */
 export function createControl({ db, clock, events, threads }: Dependencies) {
   /** What is stored of an agent, and its run. */
   async function look(reader: Reader, runId: string, agentName: string) {
@@ -88,7 +86,7 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
    * when the last one is closed.
    * @param drafts the act's own event first, then what it brings about
    */
-  async function commit(
+  async function record(
     tx: Tx,
     agent: Agent,
     drafts: [EventDraft, ...EventDraft[]],
@@ -100,15 +98,15 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
     const state = after > 0 ? 'waiting_operator' : 'answered';
     const opened = agent.thread.version === 0 ? [threadOpened(agent.thread, cause)] : [];
     const moved = after === before ? [] : threads.move(agent.thread, state, cause, after);
-    const { thread, sequences } = await threads.commit(tx, agent.thread, [...opened, ...drafts, ...moved]);
+    const { thread, sequences } = await threads.record(tx, agent.thread, [...opened, ...drafts, ...moved]);
     const sequence = sequences[opened.length] as number;
     const control = changed(agent.control, change, sequence);
     if (agent.control.version === 0) insertControlThread(tx, control);
     else updateControlThread(tx, control);
     const act = { sequence: sequences[0] as number, occurred_at: cause.occurred_at, ticket: thread.ticket };
-    const changedRun = withAgentChanged(agent.run, agent.control, control, act);
-    storeRun(tx, changedRun);
-    return { agent: { control, thread, run: changedRun }, sequence };
+    const run = withAgentChanged(agent.run, agent.control, control, act);
+    storeRun(tx, run);
+    return { agent: { control, thread, run }, sequence };
   }
 
   function threadOpened(thread: ThreadRow, cause: EventDraft): EventDraft {
@@ -127,7 +125,7 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
     find,
     load,
     required,
-    commit,
+    record,
     run,
     storeRun,
     views,
@@ -166,7 +164,7 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
       assertOpen(known);
       const payload = { attempt: known.control.attempt + 1 };
       const started = events.draft(known.thread, actor, 'forum.attempt.started', payload);
-      const { agent } = await commit(tx, known, [started], { nextAttempt: true });
+      const { agent } = await record(tx, known, [started], { nextAttempt: true });
       return toControlState(agent.control, new Map());
     },
   };

@@ -4,7 +4,7 @@ import type { ReadOnlyDatabase } from '../db/database.ts';
 import { openReadOnly, sqliteFile } from '../db/open.ts';
 import { StartError } from '../errors.ts';
 import type { Logger } from '../logging.ts';
-import { createWatch } from '../outbox/stats.ts';
+import { createOutboxMonitor } from '../outbox/monitor.ts';
 import { defaultPolicy } from '../worker/handler.ts';
 import { loadHandlers } from '../worker/load-handlers.ts';
 import { checkPlace, checkServer, checkSqlite } from './engine.ts';
@@ -57,8 +57,8 @@ async function checkDatabase(config: Config, log: Logger): Promise<Finding[]> {
     findings.push(schema);
     // The other checks read tables that may not be there before the schema is up to date.
     if (schema.level !== 'ok') return findings;
-    const watch = createWatch({ db, clock: systemClock });
-    findings.push(...(await checkMessages(watch, config)), ...(await checkTokens(db, config, Date.now())));
+    const monitor = createOutboxMonitor({ db, clock: systemClock });
+    findings.push(...(await checkMessages(monitor, config)), ...(await checkTokens(db, config, Date.now())));
   } catch (error) {
     findings.push(failed('database', error, 'It broke while it was read: look at it, and run the doctor again.'));
   } finally {

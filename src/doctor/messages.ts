@@ -1,5 +1,5 @@
 import type { Config } from '../config.ts';
-import type { Watch } from '../outbox/stats.ts';
+import type { OutboxMonitor } from '../outbox/monitor.ts';
 import { type Finding, inTime, ok, problem, warning } from './finding.ts';
 
 /** Topics or lanes that are named one by one. */
@@ -8,11 +8,11 @@ const NAMED = 10;
 const BACKLOG_SECONDS = 60;
 
 /** What has piled up in the outbox. */
-export async function checkMessages(watch: Watch, config: Config): Promise<Finding[]> {
-  const stats = await watch.stats();
+export async function checkMessages(monitor: OutboxMonitor, config: Config): Promise<Finding[]> {
+  const stats = await monitor.stats();
   const dead = stats.by_topic.filter(topic => topic.dead > 0).map(({ topic, dead }) => ({ topic, count: dead }));
   return [
-    leases(await watch.overdueLeases(2 * config.LEASE_MS), config),
+    leases(await monitor.overdueLeases(2 * config.LEASE_MS), config),
     found('dead', counted(dead), {
       none: 'No message is dead.',
       some: 'Dead messages',
@@ -25,14 +25,14 @@ export async function checkMessages(watch: Watch, config: Config): Promise<Findi
       level: problem,
       advice: 'Replay or discard that message: nothing of its key is handled before.',
     }),
-    found('unhandled', counted(await watch.waitingForHandlers()), {
+    found('unhandled', counted(await monitor.waitingForHandlers()), {
       none: 'Every message that is due has a handler.',
       some: 'Messages without a handler',
       level: warning,
       advice:
         'Add a handler to HANDLERS_DIR and restart, or discard them. What is behind them in their keys waits too.',
     }),
-    found('paused', await watch.pausedTopics(), {
+    found('paused', await monitor.pausedTopics(), {
       none: 'No topic is paused.',
       some: 'Paused topics',
       level: warning,

@@ -1,3 +1,4 @@
+import { coalesce } from '../coalesce.ts';
 import type { Logger } from '../logging.ts';
 import type { Event } from './schemas.ts';
 
@@ -38,7 +39,7 @@ export type Follower = (events: readonly Published[]) => void;
  * commits here and of those in other processes, and looks by itself now and then, so a lost message only costs time.
  * While nobody follows it does nothing.
  */
-export class ChangeFeed {
+export class EventFeed {
   readonly #deps: Dependencies;
   readonly #followers = new Set<Follower>();
   /** The latest events, without a gap up to `#head`. */
@@ -47,8 +48,6 @@ export class ChangeFeed {
   #head: number | undefined;
   #starting: Promise<void> | undefined;
   #reading: Promise<void> = Promise.resolve();
-  #busy = false;
-  #again = false;
   #limit = READ_AT_ONCE.first;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
@@ -60,8 +59,7 @@ export class ChangeFeed {
   /** Something may have been committed. Cheap, and safe at any time. */
   wake(): void {
     if (this.#followers.size === 0 || this.#closed) return;
-    this.#again = true;
-    if (!this.#busy) this.#reading = this.#catchUp();
+    this.#reading = this.#catchUp();
   }
 
   /**
@@ -116,20 +114,13 @@ export class ChangeFeed {
     await this.#reading;
   }
 
-  async #catchUp(): Promise<void> {
-    this.#busy = true;
+  readonly #catchUp = coalesce(async () => {
     try {
-      while (this.#again && !this.#closed) {
-        this.#again = false;
-        while (await this.#readOn());
-      }
+      while (!this.#closed && (await this.#readOn()));
     } catch (error) {
-      this.#deps.log.warn({ err: error }, 'the event log could not be followed; trying again');
-    } finally {
-      // In the same step in which the loop has found nothing more to do: a wake-up must not fall in between.
-      this.#busy = false;
+      this.#deps.log.warn({ err: error }, 'could not read the event log; trying again');
     }
-  }
+  });
 
   /** Reads what comes next; true if there may be more. */
   async #readOn(): Promise<boolean> {

@@ -4,7 +4,11 @@ import { Ref } from '../http/schemas.ts';
 import { EventPage, EventQuery } from './schemas.ts';
 import type { Events } from './service.ts';
 
-export function eventRoutes(events: Events): FastifyPluginAsyncTypebox {
+interface Dependencies {
+  events: Events;
+}
+
+export function eventRoutes({ events }: Dependencies): FastifyPluginAsyncTypebox {
   return async app => {
     app.get(
       '/events',

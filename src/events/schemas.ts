@@ -76,3 +76,13 @@ export const EventQuery = Strict({
   ...pageQuery,
 });
 export type EventQuery = Static<typeof EventQuery>;
+
+const { after, run_id, thread_id, agent_name, event_type } = EventQuery.properties;
+
+export const StreamQuery = Strict({ after, run_id, thread_id, agent_name, event_type });
+
+export const StreamHeaders = Type.Object({
+  'last-event-id': Type.Optional(
+    Type.String({ description: 'The sequence of the last event that the reader has; counts more than `after`.' }),
+  ),
+});

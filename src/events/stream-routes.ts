@@ -2,17 +2,17 @@ import { Readable } from 'node:stream';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
-import type { TokenWatch } from '../access/long-requests.ts';
+import type { LongRequests } from '../access/long-requests.ts';
 import { badHeader, problems } from '../http/problems.ts';
-import type { ChangeFeed } from './feed.ts';
+import type { EventFeed } from './feed.ts';
+import { StreamHeaders, StreamQuery } from './schemas.ts';
 import type { Events } from './service.ts';
 import { eventStream, type Readers } from './stream.ts';
-import { StreamHeaders, StreamQuery } from './stream-schemas.ts';
 
 interface Dependencies {
-  feed: ChangeFeed;
+  feed: EventFeed;
   events: Events;
-  watch: TokenWatch;
+  longRequests: LongRequests;
   /** Aborted when the service stops. */
   ending: AbortSignal;
   readers: Readers;
@@ -21,7 +21,13 @@ interface Dependencies {
 const EXAMPLE =
   'id: 2\nevent: forum.control.signal\ndata: {"event_id":"evt_019a3f6e2b7c7d0f8a4c1f2e3d4c5b6a","sequence":2}\n\n';
 
-export function changeRoutes({ feed, events, watch, ending, readers }: Dependencies): FastifyPluginAsyncTypebox {
+export function eventStreamRoutes({
+  feed,
+  events,
+  longRequests,
+  ending,
+  readers,
+}: Dependencies): FastifyPluginAsyncTypebox {
   return async app => {
     app.get(
       '/events/stream',
@@ -46,7 +52,7 @@ export function changeRoutes({ feed, events, watch, ending, readers }: Dependenc
       async (request, reply) => {
         const { after = 0, ...filter } = request.caller.inRun(request.query);
         const from = lastEventId(request.headers['last-event-id']) ?? after;
-        const signal = AbortSignal.any([watch.enter('stream', request, reply), ending]);
+        const signal = AbortSignal.any([longRequests.enter('stream', request, reply), ending]);
         const frames = eventStream({ feed, events, readers, filter, after: from, signal });
         reply.header('content-type', 'text/event-stream; charset=utf-8').header('cache-control', 'no-store');
         void (reply as FastifyReply).send(Readable.from(frames, { highWaterMark: 1 }));

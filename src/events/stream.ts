@@ -1,4 +1,4 @@
-import { type ChangeFeed, frameOf, type Published, paced, READ_AT_ONCE, sizeOf } from './feed.ts';
+import { type EventFeed, frameOf, type Published, paced, READ_AT_ONCE, sizeOf } from './feed.ts';
 import type { Event } from './schemas.ts';
 import type { Events } from './service.ts';
 
@@ -21,7 +21,7 @@ export interface Readers {
 }
 
 interface Stream {
-  feed: ChangeFeed;
+  feed: EventFeed;
   events: Events;
   readers: Readers;
   filter: StreamFilter;

@@ -1,8 +1,9 @@
-import type { ChangeFeed, Published } from './feed.ts';
+import { coalesce } from '../coalesce.ts';
+import type { EventFeed, Published } from './feed.ts';
 import type { Event } from './schemas.ts';
 
 interface Dependencies<T> {
-  feed: ChangeFeed;
+  feed: EventFeed;
   /** The resource as it is now. */
   read: (id: string) => Promise<T>;
   /** The id of the resource that an event changes, if it changes one. */
@@ -29,8 +30,8 @@ interface Waiter<T> {
 /** Everybody who waits for one resource; they share each look at it. */
 interface Group<T> {
   waiting: Set<Waiter<T>>;
-  looking: boolean;
-  again: boolean;
+  /** Reads the resource and shows it to all of them. */
+  look: () => Promise<void>;
 }
 
 /**
@@ -86,7 +87,14 @@ export class Waiters<T> {
   }
 
   #join(id: string): Group<T> {
-    const group = this.#groups.get(id) ?? { waiting: new Set(), looking: false, again: false };
+    const known = this.#groups.get(id);
+    if (known) return known;
+    const waiting = new Set<Waiter<T>>();
+    const look = coalesce(async () => {
+      const found = await this.#deps.read(id).catch((error: Error) => error);
+      for (const waiter of [...waiting]) waiter.look(found);
+    });
+    const group = { waiting, look };
     this.#groups.set(id, group);
     return group;
   }
@@ -102,24 +110,7 @@ export class Waiters<T> {
   #heard(events: readonly Published[]): void {
     for (const id of new Set(events.map(({ event }) => this.#deps.concerns(event)))) {
       const group = id === undefined ? undefined : this.#groups.get(id);
-      if (id !== undefined && group) void this.#look(id, group);
-    }
-  }
-
-  async #look(id: string, group: Group<T>): Promise<void> {
-    group.again = true;
-    if (group.looking) return;
-    group.looking = true;
-    try {
-      while (group.again) {
-        group.again = false;
-        const resource = await this.#deps.read(id);
-        for (const { look } of [...group.waiting]) look(resource);
-      }
-    } catch (error) {
-      for (const { look } of [...group.waiting]) look(error as Error);
-    } finally {
-      group.looking = false;
+      void group?.look();
     }
   }
 }

@@ -8,7 +8,7 @@ const GLANCE_MS = 100;
 const PATIENCE_MS = 5000;
 
 /** Something that may take long to look at, for many who ask and none who waits. */
-export class Glance<T> {
+export class CachedCheck<T> {
   readonly #take: () => Promise<T>;
   readonly #clock: Clock;
   #found: { value: T; at: number } | undefined;

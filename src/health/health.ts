@@ -1,14 +1,15 @@
 import { type Clock, toTimestampOrNull } from '../clock.ts';
 import type { Database } from '../db/database.ts';
-import { FAILING, type Trouble, troubleOf, UNANSWERED } from '../db/errors.ts';
+import { FAILING, publicMessage, type Trouble, troubleOf, UNANSWERED } from '../db/errors.ts';
 import type { Drain } from '../http/drain.ts';
 import type { Logger } from '../logging.ts';
+import { BACKLOG, oldestPending } from '../outbox/monitor.ts';
 import type { Outbox } from '../outbox/service.ts';
-import { BACKLOG, oldestPending } from '../outbox/stats.ts';
-import type { Health } from '../worker/schemas.ts';
+import type { RepeatingTask } from '../worker/repeating-task.ts';
 import type { Worker } from '../worker/worker.ts';
-import { Glance } from './cached-check.ts';
+import { CachedCheck } from './cached-check.ts';
 import { countOf, type Look, reasonsOf, statusOf } from './reasons.ts';
+import type { Health } from './schemas.ts';
 
 /** How long a scrape believes what the last check has found out about writing. Milliseconds. */
 const BELIEVED_MS = 60_000;
@@ -17,6 +18,8 @@ interface Dependencies {
   db: Database;
   outbox: Pick<Outbox, 'backlog' | 'pausedTopics' | 'topicsWithoutHandler'>;
   worker: Pick<Worker, 'health'>;
+  /** The maintenance jobs of this process. */
+  tasks: readonly Pick<RepeatingTask, 'health'>[];
   clock: Clock;
   drain: Drain;
   log: Logger;
@@ -36,13 +39,13 @@ const NOTHING: Look = {
 export type HealthCheck = ReturnType<typeof createHealth>;
 
 /** Says how the service is: looks at the database at most once a second, however many ask, and never waits long for it. */
-export function createHealth({ db, outbox, worker, clock, drain, log, dispatches }: Dependencies) {
-  const reads: Glance<Look> = new Glance(
+export function createHealth({ db, outbox, worker, tasks, clock, drain, log, dispatches }: Dependencies) {
+  const reads: CachedCheck<Look> = new CachedCheck(
     () => read().catch(error => ({ ...lastRead(), trouble: troubleFound(error) })),
     clock,
   );
   // Reading may go on while nothing can be written.
-  const writes = new Glance<Trouble | undefined>(() => db.probe().then(() => undefined, troubleFound), clock);
+  const writes = new CachedCheck<Trouble | undefined>(() => db.probe().then(() => undefined, troubleFound), clock);
   const lastRead = (): Look => reads.known ?? NOTHING;
 
   async function read(): Promise<Look> {
@@ -73,11 +76,25 @@ export function createHealth({ db, outbox, worker, clock, drain, log, dispatches
     return { ...found, trouble: writes.isAnswered ? writes.known : UNANSWERED };
   }
 
+  function failingTasks() {
+    return tasks
+      .map(task => task.health)
+      .filter(({ failures }) => failures > 0)
+      .map(({ name, failures, error }) => ({ name, failures, error: publicMessage(error) }));
+  }
+
   function judged(found: Look): Health {
     const { draining } = drain;
     const oldest = oldestPending(found.backlog);
     const age = oldest === null ? null : Math.max(0, (clock.now() - oldest) / 1000);
-    const reasons = reasonsOf({ look: found, oldestAge: age, worker: worker.health, dispatches, draining });
+    const reasons = reasonsOf({
+      look: found,
+      oldestAge: age,
+      worker: worker.health,
+      failingTasks: failingTasks(),
+      dispatches,
+      draining,
+    });
     const counts = BACKLOG.map(status => [status, countOf(found.backlog, status)]);
     return {
       status: statusOf(reasons),

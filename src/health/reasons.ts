@@ -1,7 +1,7 @@
 import type { Trouble } from '../db/errors.ts';
 import type { MessageCount } from '../outbox/leased-delivery.ts';
-import type { HealthReason } from '../worker/schemas.ts';
 import type { Worker } from '../worker/worker.ts';
+import type { HealthReason } from './schemas.ts';
 
 /** A backlog is worth a look when its oldest message has waited this long. */
 const BACKLOG_SECONDS = 60;
@@ -20,11 +20,21 @@ export interface Look {
   topicsWithoutHandler: string[];
 }
 
-interface Seen {
+interface FailingTask {
+  name: string;
+  /** How many runs in a row have failed. */
+  failures: number;
+  /** Of the last run, without internals. */
+  error: string;
+}
+
+interface Observed {
   look: Look;
   /** How long the oldest pending message has waited. Seconds. */
   oldestAge: number | null;
   worker: Worker['health'];
+  /** Maintenance jobs whose last run failed. */
+  failingTasks: readonly FailingTask[];
   /** Whether this process is to have a worker that runs. */
   dispatches: boolean;
   draining: boolean;
@@ -44,7 +54,7 @@ export function statusOf(reasons: readonly HealthReason[]): 'ok' | 'degraded' | 
 }
 
 /** Everything that is not as it should be, what takes the service down first. */
-export function reasonsOf({ look, oldestAge, worker, dispatches, draining }: Seen): HealthReason[] {
+export function reasonsOf({ look, oldestAge, worker, failingTasks, dispatches, draining }: Observed): HealthReason[] {
   const reasons: HealthReason[] = [];
   const add = (code: HealthReason['code'], detail: string) => reasons.push({ code, detail });
   if (draining) add('DRAINING', 'The service is shutting down.');
@@ -59,6 +69,9 @@ export function reasonsOf({ look, oldestAge, worker, dispatches, draining }: See
   if (worker.consecutive_errors > 0) {
     const times = count(worker.consecutive_errors, 'time');
     add('WORKER_ERRORS', `The worker could not claim messages ${times} in a row: ${worker.last_error}`);
+  }
+  for (const { name, failures, error } of failingTasks) {
+    add('WORKER_ERRORS', `The job ${name} failed ${count(failures, 'time')} in a row: ${error}`);
   }
   for (const { code, detail } of outboxReasons(look, oldestAge)) add(code, detail);
   return reasons;

@@ -36,7 +36,7 @@ interface Keys {
   put(tx: Tx, request: RepeatableRequest, answer: StoredAnswer): void;
 }
 
-export type Writing = ReturnType<typeof createWriting>;
+export type IdempotentWrites = ReturnType<typeof createIdempotentWrites>;
 
 /** A caller can come back; what the worker and the clock write has to be written. */
 const SHEDDABLE = { sheddable: true } as const;
@@ -55,9 +55,9 @@ export const IdempotentHeaders = Type.Object({
  * How routes write: one transaction per request. With an idempotency key the answer is stored in it, and a repeated
  * request gets that, byte for byte.
  */
-export function createWriting({ db, keys }: { db: Database; keys: Keys }) {
+export function createIdempotentWrites({ db, keys }: { db: Database; keys: Keys }) {
   /** As {@link write}; the answer is not sent yet. @param touches as in `WriteOptions`, without the idempotency key */
-  async function commit(
+  async function execute(
     request: FastifyRequest,
     reply: FastifyReply,
     work: (tx: Tx) => Promise<Answer>,
@@ -85,12 +85,12 @@ export function createWriting({ db, keys }: { db: Database; keys: Keys }) {
   }
 
   return {
-    commit,
+    execute,
     send,
 
     /** Runs `work` in a transaction and sends its answer. @throws Refusal, and then nothing is stored */
     async write(request: FastifyRequest, reply: FastifyReply, work: (tx: Tx) => Promise<Answer>): Promise<undefined> {
-      return send(reply, await commit(request, reply, work));
+      return send(reply, await execute(request, reply, work));
     },
 
     /**

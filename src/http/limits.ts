@@ -7,7 +7,7 @@ import { Refusal } from '../errors.ts';
 
 /*
  * What one caller can take from the others. Sizes, times and connections are here, and requests per minute; how many
- * streams and waits a caller has is counted in access/watch.ts, how many writes wait in db/group-commit.ts.
+ * streams and waits a caller has is counted in access/long-requests.ts, how many writes wait in db/group-commit.ts.
  * The README has a table of all of them.
  */
 

@@ -1,13 +1,13 @@
 import type { Clock } from '../clock.ts';
 import type { Delivery } from '../outbox/leased-delivery.ts';
 import type { Dispatch, Dispatched } from '../worker/dispatcher.ts';
-import type { StoreSettlements } from '../worker/outcome-batcher.ts';
+import type { StoreOutcomes } from '../worker/outcome-batcher.ts';
 import type { Durations, Instruments } from './instruments.ts';
 import type { TopicLabels } from './topics.ts';
 
 interface Store {
   claim(limit: number): Promise<Delivery[]>;
-  settle: StoreSettlements;
+  settle: StoreOutcomes;
 }
 
 interface TopicInstruments {
@@ -29,8 +29,8 @@ export function createDeliveryMetrics(instruments: Instruments, topics: TopicLab
     dead.labels(topic).inc(0);
   }
   const ranOut = reclaimed.labels('expired');
-  const takenBack = reclaimed.labels('dead_process');
-  for (const reason of [ranOut, takenBack]) reason.inc(0);
+  const ofDeadProcess = reclaimed.labels('dead_process');
+  for (const reason of [ranOut, ofDeadProcess]) reason.inc(0);
 
   // In a process that never claims there is no last claim.
   lastClaim.remove();
@@ -51,7 +51,7 @@ export function createDeliveryMetrics(instruments: Instruments, topics: TopicLab
     started: claimed,
 
     /** Leases were taken back from processes that have died. */
-    takenBack: (count: number): void => takenBack.inc(count),
+    reclaimed: (count: number): void => ofDeadProcess.inc(count),
 
     /** The store, and what is claimed from it and settled in it is counted. */
     counting<S extends Store>(store: S): S {

@@ -10,7 +10,11 @@ forumbus_streams 0
 `;
 
 /** What Prometheus and its like ask; served in every role, and until the process ends. */
-export function metricsRoutes(scrape: () => Promise<string>): FastifyPluginAsyncTypebox {
+interface Dependencies {
+  scrape: () => Promise<string>;
+}
+
+export function metricsRoutes({ scrape }: Dependencies): FastifyPluginAsyncTypebox {
   return async app => {
     app.get(
       '/metrics',

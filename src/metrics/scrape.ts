@@ -3,7 +3,7 @@ import type { Database } from '../db/database.ts';
 import type { HealthCheck } from '../health/health.ts';
 import type { Look } from '../health/reasons.ts';
 import type { Drain } from '../http/drain.ts';
-import { BACKLOG } from '../outbox/stats.ts';
+import { BACKLOG } from '../outbox/monitor.ts';
 import type { Worker } from '../worker/worker.ts';
 import type { Instruments } from './instruments.ts';
 import { lookAtProcess, setTotal } from './process.ts';

@@ -1,6 +1,6 @@
 import { eventTopic } from '../events/envelope.ts';
 import { eventTypes } from '../events/service.ts';
-import { remembering } from '../memoize.ts';
+import { memoize } from '../memoize.ts';
 import type { Handler } from '../worker/handler.ts';
 import { topicMatches } from '../worker/registry.ts';
 
@@ -26,7 +26,7 @@ export function createTopicLabels(handlers: readonly Pick<Handler, 'topics'>[]):
   const patterns = named.filter(topic => topic.includes('*'));
   const exact = new Set([...eventTypes.map(eventTopic), ...named.filter(topic => !topic.includes('*'))]);
   const labelled = (topic: string) => patterns.find(pattern => topicMatches(pattern, topic)) ?? OTHER;
-  const ofOthers = remembering(labelled, TOPICS_REMEMBERED);
+  const ofOthers = memoize(labelled, TOPICS_REMEMBERED);
   return {
     all: [...new Set([...exact, ...patterns, OTHER])],
     of: topic => (exact.has(topic) ? topic : ofOthers(topic)),

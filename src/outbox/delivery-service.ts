@@ -1,34 +1,27 @@
 import type { Clock, NewUid } from '../clock.ts';
+import type { CommitNotifier } from '../commit-notifier.ts';
 import type { Database, Tx } from '../db/database.ts';
 import type { Events } from '../events/service.ts';
+import { parking } from './lane.ts';
 import {
   claimMessages,
   consumersInLanes,
   endLease,
-  endLeasesOf,
   insertMessages,
   isReclaimed,
-  leaseHolders,
   markSent,
-  parkedFor,
   promoteNext,
   renewLeases,
   unpark,
 } from './lease-repository.ts';
-import {
-  type Delivery,
-  type Lease,
-  type LeasedRow,
-  type MessageRow,
-  type Outcome,
-  parking,
-} from './leased-delivery.ts';
+import type { Delivery, Lease, LeasedRow, MessageRow } from './leased-delivery.ts';
+import { UNPARK_BATCH } from './maintenance.ts';
 import { toMessages } from './message.ts';
-import { changesOf, historyWith, isDone, leavesLane, type Settlement } from './outcome.ts';
-import { countSent, deleteDone, pausedTopics, setPaused, updateResult } from './repository.ts';
-import type { Attempt, Message } from './schemas.ts';
+import { changesOf, historyWith, isDone, leavesLane, type Outcome, type Settlement } from './outcome.ts';
+import { countSent, pausedTopics, setPaused, updateResult } from './repository.ts';
+import type { Message } from './schemas.ts';
 
-export type Deliveries = ReturnType<typeof createDeliveries>;
+export type DeliveryService = ReturnType<typeof createDeliveryService>;
 
 interface Dependencies {
   db: Database;
@@ -38,10 +31,7 @@ interface Dependencies {
   /** Names this process in leases and attempt histories. */
   workerName: string;
   leaseMs: number;
-  /** How long messages are kept that are done; 0 keeps them. */
-  retentionMs: number;
-  /** Called after a commit that may have made a message claimable. */
-  wake: () => void;
+  commits: CommitNotifier;
 }
 
 /** A delivery whose message is done, and the attempts that it took (JSON). */
@@ -52,17 +42,11 @@ interface Finished {
 
 /** How often one transaction looks behind messages of paused topics. */
 const CLAIM_ROUNDS = 50;
-/** Messages that one transaction takes out of parking. */
-const UNPARK_BATCH = 500;
-/** Messages that one transaction of the retention looks at, and transactions per sweep: a few milliseconds each. */
-const RETENTION_BATCH = 200;
-const RETENTION_BATCHES = 20;
 
 /** Messages as workers see them: taken under a lease, settled by whoever still holds it. */
-export function createDeliveries(dependencies: Dependencies) {
-  const { db, clock, newUid, events, workerName, leaseMs, retentionMs, wake } = dependencies;
-  /** Where the retention goes on; a restart begins at the beginning. */
-  let retainedUpTo = 0;
+export function createDeliveryService(dependencies: Dependencies) {
+  const { db, clock, newUid, events, workerName, leaseMs, commits } = dependencies;
+  const claimable = () => commits.notify('claimable');
 
   /** Settles deliveries in `tx`. For each: false, and nothing changed, if its lease has been lost. */
   async function settleIn(tx: Tx, settlements: Settlement[]): Promise<boolean[]> {
@@ -80,7 +64,7 @@ export function createDeliveries(dependencies: Dependencies) {
         insertMessages(tx, messages);
       }
     }
-    if (stored.length > 0) tx.afterCommit(wake);
+    if (stored.length > 0) tx.afterCommit(claimable);
     return settlements.map(({ delivery }) => held.has(delivery));
   }
 
@@ -137,7 +121,7 @@ export function createDeliveries(dependencies: Dependencies) {
       for (const row of held) await putAside(tx, row);
       // Others may be due behind those that were put aside.
       if (held.length === 0) break;
-      if (round === CLAIM_ROUNDS - 1) tx.afterCommit(wake);
+      if (round === CLAIM_ROUNDS - 1) tx.afterCommit(claimable);
     }
     return claimed.sort((a, b) => a.position - b.position);
   }
@@ -146,14 +130,6 @@ export function createDeliveries(dependencies: Dependencies) {
     const status = row.last_error === null ? 'pending' : 'failed';
     const aside = { parked: parking.resume(row.topic), claimable_at: null, attempts: row.attempts - 1 };
     await endLease(tx, row.lease_token, { ...row, status, ...aside });
-  }
-
-  async function unparkAll(parked: string): Promise<void> {
-    let freed: number;
-    do {
-      freed = await db.write(tx => unpark(tx, parked, UNPARK_BATCH));
-      if (freed > 0) wake();
-    } while (freed === UNPARK_BATCH);
   }
 
   return {
@@ -210,57 +186,10 @@ export function createDeliveries(dependencies: Dependencies) {
     async resume(tx: Tx, topic: string): Promise<void> {
       await setPaused(tx, topic, 0);
       await unpark(tx, parking.resume(topic), UNPARK_BATCH);
-      tx.afterCommit(wake);
-    },
-
-    /**
-     * Lets messages be claimed again that have what they waited for: a handler that is there now, or a topic that was
-     * resumed by a process that died before it had freed them all.
-     */
-    async unparkReady(isHandled: (topic: string, consumer: string | null) => boolean): Promise<void> {
-      const waiting = await parkedFor(db.read);
-      if (waiting.length === 0) return;
-      const paused = new Set(await pausedTopics(db.read));
-      for (const parked of waiting) {
-        const { waitsFor, topic, consumer } = parking.parse(parked);
-        if (waitsFor === 'handler' ? isHandled(topic, consumer) : !paused.has(topic)) await unparkAll(parked);
-      }
-    },
-
-    /**
-     * Takes back what dead processes had claimed, without waiting for their leases, and answers how much it was, and
-     * whether some of it has been claimed before without a result.
-     */
-    async takeBack(): Promise<{ count: number; again: boolean }> {
-      const dead = await db.presence.deadAmong(await leaseHolders(db.read));
-      if (dead.length === 0) return { count: 0, again: false };
-      const taken = await db.write(tx => endLeasesOf(tx, dead));
-      wake();
-      return { count: taken.length, again: taken.some(wasLostBefore) };
+      tx.afterCommit(claimable);
     },
 
     /** The consumers that have messages of their own waiting in lanes. */
     consumersInLanes: (): Promise<string[]> => consumersInLanes(db.read),
-
-    /** Deletes sent and discarded messages that are old enough, a few at a time, so that no write waits for long. */
-    async deleteOld(): Promise<void> {
-      if (retentionMs === 0) return;
-      const before = clock.now() - retentionMs;
-      for (let batch = 0; batch < RETENTION_BATCHES; batch += 1) {
-        const next = await db.write(tx => deleteDone(tx, retainedUpTo, before, RETENTION_BATCH));
-        retainedUpTo = next ?? 0;
-        if (next === null) return;
-      }
-    },
   };
-}
-
-/** Whether an attempt before the one that was just taken back has ended without a result, too, since it was replayed. */
-function wasLostBefore({
-  attempts,
-  generation,
-  history,
-}: Pick<MessageRow, 'attempts' | 'generation' | 'history'>): boolean {
-  const results = (JSON.parse(history) as Attempt[]).filter(attempt => attempt.generation === generation);
-  return attempts > results.length + 1;
 }

@@ -1,7 +1,8 @@
 import { sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
-import { type Lease, type LeasedRow, laneOf, type MessageRow, type NewMessageRow } from './leased-delivery.ts';
+import { laneOf } from './lane.ts';
+import type { Lease, LeasedRow, MessageRow, NewMessageRow } from './leased-delivery.ts';
 import { updateMessage } from './repository.ts';
 
 /*

@@ -1,6 +1,24 @@
 import { toTimestamp } from '../clock.ts';
-import { type Delivery, type MessageRow, type Outcome, parking } from './leased-delivery.ts';
+import { parking } from './lane.ts';
+import type { Delivery, MessageRow } from './leased-delivery.ts';
 import type { Attempt, MessageStatus } from './schemas.ts';
+
+/** How one attempt to handle a message ended. */
+export type Outcome =
+  /** Handled. `result`: what the handler says that it made (JSON); kept on the message. */
+  | { kind: 'sent'; result?: string }
+  /** Several handlers: each gets a message of its own, and this one is done. */
+  | { kind: 'routed'; consumers: string[] }
+  /** Failed; to be tried again after `delayMs`. */
+  | { kind: 'retry'; delayMs: number; error: string }
+  /** Asked for another time (epoch milliseconds); no attempt is used up. */
+  | { kind: 'postponed'; until: number; error: string }
+  /** No more attempts. `blocks`: its lane waits until somebody replays or discards it. */
+  | { kind: 'dead'; error: string; blocks: boolean }
+  /** Nobody handles the topic; it waits until somebody does, and no attempt is used up. */
+  | { kind: 'unhandled'; error: string }
+  /** The worker stops before the handler has ended; no attempt is used up. */
+  | { kind: 'released' };
 
 /** A delivery and how it ended. */
 export interface Settlement {

@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { IdempotentHeaders, type Writing } from '../http/idempotent-writes.ts';
+import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-writes.ts';
 import { problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import {
@@ -15,7 +15,13 @@ import {
 } from './schemas.ts';
 import type { Outbox } from './service.ts';
 
-export function outboxRoutes(outbox: Outbox, { write }: Writing): FastifyPluginAsyncTypebox {
+interface Dependencies {
+  outbox: Outbox;
+  writes: IdempotentWrites;
+}
+
+export function outboxRoutes({ outbox, writes }: Dependencies): FastifyPluginAsyncTypebox {
+  const { write } = writes;
   const tags = ['outbox'];
   return async app => {
     app.post(

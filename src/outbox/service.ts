@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock, NewUid } from '../clock.ts';
+import type { CommitNotifier } from '../commit-notifier.ts';
 import { decodeCursor, type Page, toPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
@@ -8,6 +9,7 @@ import type { EventMessage, Events } from '../events/service.ts';
 import { insertMessages, promoteNext, requeue } from './lease-repository.ts';
 import type { MessageRow } from './leased-delivery.ts';
 import { toMessages } from './message.ts';
+import { createOutboxMonitor } from './monitor.ts';
 import {
   countSent,
   findMessage,
@@ -18,7 +20,6 @@ import {
   updateMessage,
 } from './repository.ts';
 import type { Message, MessageDetail, MessageQuery, NewMessage } from './schemas.ts';
-import { createWatch } from './stats.ts';
 
 export type Outbox = ReturnType<typeof createOutbox>;
 
@@ -30,10 +31,7 @@ interface Dependencies {
   maxAttempts: number;
   /** Whether an event of this topic has to be dispatched: somebody subscribes to it, or may do so in another process. */
   isSubscribed: (topic: string) => boolean;
-  /** Called after a commit that has made a message claimable (and perhaps an event readable). */
-  published: () => void;
-  /** Called after a commit that has only made an event readable. */
-  recorded: () => void;
+  commits: CommitNotifier;
 }
 
 /** Dead messages that are read at once, when many are replayed. */
@@ -41,7 +39,8 @@ const REPLAY_BATCH = 100;
 
 /** Messages as those see them who publish, watch and mend. How they are delivered is in deliveries.ts. */
 export function createOutbox(dependencies: Dependencies) {
-  const { db, clock, newUid, events, maxAttempts, isSubscribed, published, recorded } = dependencies;
+  const { db, clock, newUid, events, maxAttempts, isSubscribed, commits } = dependencies;
+  const published = () => commits.notify('event', 'claimable');
 
   async function view(reader: Reader, row: MessageRow): Promise<Message> {
     const [message] = await toMessages(events, reader, [row]);
@@ -88,7 +87,7 @@ export function createOutbox(dependencies: Dependencies) {
   }
 
   return {
-    ...createWatch({ db, clock }),
+    ...createOutboxMonitor({ db, clock }),
 
     publish,
 
@@ -106,7 +105,7 @@ export function createOutbox(dependencies: Dependencies) {
       insertMessages(tx, claimable);
       insertSent(tx, sent);
       for (const { topic } of sent) countSent(tx, topic);
-      tx.afterCommit(claimable.length > 0 ? published : recorded);
+      tx.afterCommit(claimable.length > 0 ? published : () => commits.notify('event'));
     },
 
     /** @throws Refusal MESSAGE_NOT_FOUND */

@@ -1,10 +1,10 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { Caller } from '../access/caller.ts';
-import type { TokenWatch } from '../access/long-requests.ts';
+import type { LongRequests } from '../access/long-requests.ts';
 import type { Actor } from '../actor.ts';
 import type { Tx } from '../db/database.ts';
 import { IfNoneMatch, notModified } from '../http/etags.ts';
-import { IdempotentHeaders, type Writing } from '../http/idempotent-writes.ts';
+import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-writes.ts';
 import { ConditionalHeaders, ifMatch } from '../http/preconditions.ts';
 import { actProblems, problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
@@ -26,14 +26,14 @@ import type { QuestionWaiters } from './waiting.ts';
 interface Dependencies {
   questions: Questions;
   signals: Signals;
-  waiters: QuestionWaiters;
-  watch: TokenWatch;
-  writing: Writing;
+  questionWaiters: QuestionWaiters;
+  longRequests: LongRequests;
+  writes: IdempotentWrites;
 }
 
 export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTypebox {
-  const { questions, signals, waiters, watch, writing } = dependencies;
-  const { write } = writing;
+  const { questions, signals, questionWaiters, longRequests, writes } = dependencies;
+  const { write } = writes;
   const tags = ['questions'];
 
   /** Who acts on a question; an agent does so on its own ones only. @throws Refusal */
@@ -86,8 +86,8 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
           if (!request.caller.sees(question.run_id)) throw questionNotFound(question_id);
           if (wait === 0) return question;
         }
-        return watch.wait(request, reply, signal =>
-          waiters.wait(question_id, {
+        return longRequests.wait(request, reply, signal =>
+          questionWaiters.wait(question_id, {
             isNews: ({ version }) => version > after_version,
             timeoutMs: wait * 1000,
             signal,

@@ -77,7 +77,7 @@ export function createQuestions({ db, clock, events, control }: Dependencies) {
     const agent = await control.required(tx, run_id, agent_name);
     const details = next.state === 'expired' ? { default_applied: next.default_applied === 1 } : {};
     const closed = events.draft(agent.thread, actor, type, { question_id, ...details });
-    await control.commit(tx, agent, [closed], { closed: [question_id], ended: 1 });
+    await control.record(tx, agent, [closed], { closed: [question_id], ended: 1 });
     updateQuestion(tx, next);
     return next;
   }
@@ -131,7 +131,7 @@ export function createQuestions({ db, clock, events, control }: Dependencies) {
       const agent = await control.required(tx, row.run_id, row.agent_name);
       const by = actor ?? { type: 'agent', name: row.agent_name };
       const acknowledged = events.draft(agent.thread, by, 'forum.question.acknowledged', { question_id: questionId });
-      await control.commit(tx, agent, [acknowledged], { received: isForAgent(row.state) ? 1 : 0 });
+      await control.record(tx, agent, [acknowledged], { received: isForAgent(row.state) ? 1 : 0 });
       const next = { ...row, acknowledged_at: acknowledged.occurred_at, version: row.version + 1 };
       updateQuestion(tx, next);
       return view(tx, next);

@@ -1,4 +1,4 @@
-import type { ChangeFeed } from '../events/feed.ts';
+import type { EventFeed } from '../events/feed.ts';
 import { Waiters } from '../events/waiters.ts';
 import type { Question } from './schemas.ts';
 import type { Questions } from './service.ts';
@@ -6,7 +6,7 @@ import type { Questions } from './service.ts';
 export type QuestionWaiters = Waiters<Question>;
 
 /** Those who wait for what becomes of a question. */
-export function createQuestionWaiters(feed: ChangeFeed, questions: Questions, ending: AbortSignal): QuestionWaiters {
+export function createQuestionWaiters(feed: EventFeed, questions: Questions, ending: AbortSignal): QuestionWaiters {
   return new Waiters({
     feed,
     ending,

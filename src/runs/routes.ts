@@ -1,8 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
-import type { TokenWatch } from '../access/long-requests.ts';
+import type { LongRequests } from '../access/long-requests.ts';
 import { IfNoneMatch, notModified } from '../http/etags.ts';
-import { IdempotentHeaders, type Writing } from '../http/idempotent-writes.ts';
+import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-writes.ts';
 import { ConditionalHeaders, ifMatch } from '../http/preconditions.ts';
 import { actProblems, problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
@@ -12,12 +12,15 @@ import type { RunWaiters } from './waiting.ts';
 
 const operator = { type: 'operator', name: 'operator' } as const;
 
-export function runRoutes(
-  runs: Runs,
-  waiters: RunWaiters,
-  watch: TokenWatch,
-  { write }: Writing,
-): FastifyPluginAsyncTypebox {
+interface Dependencies {
+  runs: Runs;
+  runWaiters: RunWaiters;
+  longRequests: LongRequests;
+  writes: IdempotentWrites;
+}
+
+export function runRoutes({ runs, runWaiters, longRequests, writes }: Dependencies): FastifyPluginAsyncTypebox {
+  const { write } = writes;
   const tags = ['runs'];
   return async app => {
     app.put(
@@ -76,8 +79,8 @@ export function runRoutes(
         request.caller.assertRun(run_id);
         const { wait = 0, after_version } = request.query;
         if (wait === 0) return runs.get(run_id);
-        return watch.wait(request, reply, signal =>
-          waiters.wait(run_id, {
+        return longRequests.wait(request, reply, signal =>
+          runWaiters.wait(run_id, {
             // Who names no version waits for the gate.
             isNews: ({ version, gate }) => (after_version === undefined ? gate.ready : version > after_version),
             timeoutMs: wait * 1000,

@@ -126,7 +126,7 @@ export function createRuns({ db, events, threads, control, questions }: Dependen
       for (const { thread_id } of agents) {
         const thread = await threads.row(tx, thread_id);
         const moved = threads.move(thread, 'closed', { ...closed, thread });
-        if (moved.length > 0) await threads.commit(tx, thread, moved);
+        if (moved.length > 0) await threads.record(tx, thread, moved);
       }
       const next = closedRun(run, { sequence, occurred_at: closed.occurred_at });
       control.storeRun(tx, next);

@@ -1,4 +1,4 @@
-import type { ChangeFeed } from '../events/feed.ts';
+import type { EventFeed } from '../events/feed.ts';
 import { Waiters } from '../events/waiters.ts';
 import type { Run } from './schemas.ts';
 import type { Runs } from './service.ts';
@@ -6,6 +6,6 @@ import type { Runs } from './service.ts';
 export type RunWaiters = Waiters<Run>;
 
 /** Those who wait for a run's gate. */
-export function createRunWaiters(feed: ChangeFeed, runs: Runs, ending: AbortSignal): RunWaiters {
+export function createRunWaiters(feed: EventFeed, runs: Runs, ending: AbortSignal): RunWaiters {
   return new Waiters({ feed, ending, read: runId => runs.get(runId), concerns: ({ run_id }) => run_id ?? undefined });
 }

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import type { TokenWatch } from '../access/long-requests.ts';
+import type { LongRequests } from '../access/long-requests.ts';
 import type { Tx } from '../db/database.ts';
-import { IdempotentHeaders, type Writing } from '../http/idempotent-writes.ts';
+import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-writes.ts';
 import { problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import type { QuestionWaiters } from '../questions/waiting.ts';
@@ -9,12 +9,16 @@ import { ControlSignalV1, SendQuery, Signal, SignalParams, SignalResult } from '
 import type { Signals } from './service.ts';
 import { assertSupportedVersion, signalNotFound, signedBy } from './signal.ts';
 
-export function signalRoutes(
-  signals: Signals,
-  waiters: QuestionWaiters,
-  watch: TokenWatch,
-  { commit, revise, send }: Writing,
-): FastifyPluginAsyncTypebox {
+interface Dependencies {
+  signals: Signals;
+  questionWaiters: QuestionWaiters;
+  longRequests: LongRequests;
+  writes: IdempotentWrites;
+}
+
+export function signalRoutes(dependencies: Dependencies): FastifyPluginAsyncTypebox {
+  const { signals, questionWaiters, longRequests, writes } = dependencies;
+  const { execute, revise, send } = writes;
   const tags = ['control signals'];
   return async app => {
     app.post(
@@ -55,28 +59,28 @@ export function signalRoutes(
           return answer(created ? 201 : 200, body);
         };
         // A signal changes what belongs to its run, and nothing else.
-        const committed = await commit(request, reply, append, [`run ${signal.run_id}`]);
+        const executed = await execute(request, reply, append, [`run ${signal.run_id}`]);
         const { wait = 0 } = request.query;
-        if (wait === 0) return send(reply, committed);
+        if (wait === 0) return send(reply, executed);
         // Also a repeated request waits, for the question that the first one has asked.
-        const result: SignalResult = JSON.parse(committed.answer.body);
-        if (result.question?.state !== 'open') return send(reply, committed);
+        const result: SignalResult = JSON.parse(executed.answer.body);
+        if (result.question?.state !== 'open') return send(reply, executed);
         try {
           const { question_id } = result.question;
-          const { state } = await watch.wait(request, reply, signal =>
-            waiters.wait(question_id, {
+          const { state } = await longRequests.wait(request, reply, signal =>
+            questionWaiters.wait(question_id, {
               isNews: question => question.state !== 'open',
               timeoutMs: wait * 1000,
               signal,
             }),
           );
-          if (state === 'open') return send(reply, committed);
+          if (state === 'open') return send(reply, executed);
           const news = answer(201, await signals.refreshed(result));
-          return send(reply, { ...committed, answer: await revise(request, reply, committed.answer, news) });
+          return send(reply, { ...executed, answer: await revise(request, reply, executed.answer, news) });
         } catch (error) {
           // The signal is stored. An error now would make the agent send it again.
           request.log.warn({ err: error }, 'the wait for an answer ended early');
-          return send(reply, committed);
+          return send(reply, executed);
         }
       },
     );

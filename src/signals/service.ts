@@ -95,7 +95,7 @@ export function createSignals({ db, events, control, questions, selfValidation, 
       effects.push(events.follow(cause, 'forum.question.superseded', { question_id: old, superseded_by: question_id }));
     }
     const change = { opened: question_id, closed: superseded ? [superseded.question_id] : [] };
-    const committed = await control.commit(tx, agent, [cause, ...effects], change);
+    const committed = await control.record(tx, agent, [cause, ...effects], change);
 
     const { run_id, agent_name, expires_in_seconds } = signal;
     const asked_at = cause.occurred_at;
@@ -130,7 +130,7 @@ export function createSignals({ db, events, control, questions, selfValidation, 
     cause.payload.question_id = question_id;
     const { answer, selected = [] } = signal;
     const closed = events.follow(cause, 'forum.question.answered', { question_id, answer, selected });
-    const committed = await control.commit(tx, agent, [cause, closed], { closed: [question_id], ended: 1 });
+    const committed = await control.record(tx, agent, [cause, closed], { closed: [question_id], ended: 1 });
 
     const row = answered(question, signal, actor, cause.occurred_at, committed.sequence);
     questions.update(tx, row);
@@ -146,7 +146,7 @@ export function createSignals({ db, events, control, questions, selfValidation, 
   ): Promise<Accepted> {
     assertAccepts(agent, signal);
     const cause = draftOf(agent, actor, signal);
-    return accepted(tx, cause, await control.commit(tx, agent, [cause], change));
+    return accepted(tx, cause, await control.record(tx, agent, [cause], change));
   }
 
   function draftOf({ thread, control: { attempt } }: Agent, actor: Actor, signal: ControlSignalV1): EventDraft {

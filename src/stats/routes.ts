@@ -5,7 +5,12 @@ import type { Questions } from '../questions/service.ts';
 import type { Counts } from '../threads/counts.ts';
 import { Stats } from './schemas.ts';
 
-export function statsRoutes(counts: Counts, questions: Questions): FastifyPluginAsyncTypebox {
+interface Dependencies {
+  counts: Counts;
+  questions: Questions;
+}
+
+export function statsRoutes({ counts, questions }: Dependencies): FastifyPluginAsyncTypebox {
   return async app => {
     app.get(
       '/stats',

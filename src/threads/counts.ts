@@ -1,5 +1,4 @@
 import type { Database, Tx } from '../db/database.ts';
-import type { Stats } from '../stats/schemas.ts';
 import { addCount, largestCounts, readCounts } from './counts-repository.ts';
 
 /** What is counted. */
@@ -10,6 +9,18 @@ export interface Change {
   subject: Subject;
   from: string | null;
   to: string | null;
+}
+
+/** How many threads and signals there are. */
+export interface ThreadCounts {
+  threads: {
+    total: number;
+    by_state: Record<string, number>;
+    by_priority: Record<string, number>;
+    by_ticket: { ticket: string; count: number }[];
+    by_run: { run_id: string; count: number }[];
+  };
+  signals: { total: number; by_type: Record<string, number> };
 }
 
 /** Tickets and runs that are listed. */
@@ -33,7 +44,7 @@ export function createCounts({ db }: { db: Database }) {
       }
     },
 
-    async read(): Promise<Pick<Stats, 'threads' | 'signals'>> {
+    async read(): Promise<ThreadCounts> {
       const small = await readCounts(db.read, ['thread_state', 'thread_priority', 'signal_type']);
       const of = (subject: Subject) =>
         Object.fromEntries(

@@ -7,7 +7,7 @@ import { type Priority, priorityRank } from '../priority.ts';
 import { SEARCH_START, type Search, type SearchPosition } from '../search/service.ts';
 import { findNumbered, listMovedSince, listThreads, type MovedThread, type ThreadFilter } from './repository.ts';
 import type { Thread, ThreadQuery } from './schemas.ts';
-import type { Reads } from './seen.ts';
+import type { Seen } from './seen.ts';
 import { placeOf, type ThreadRow, toThread } from './thread.ts';
 
 export type ThreadLists = ReturnType<typeof createThreadLists>;
@@ -15,7 +15,7 @@ export type ThreadLists = ReturnType<typeof createThreadLists>;
 interface Dependencies {
   db: Database;
   events: Events;
-  reads: Reads;
+  seen: Seen;
   search: Search;
 }
 
@@ -40,7 +40,7 @@ interface Wanted {
 }
 
 /** Lists of threads: filters, queues and search. */
-export function createThreadLists({ db, events, reads, search }: Dependencies) {
+export function createThreadLists({ db, events, seen, search }: Dependencies) {
   /** Most urgent first, then latest activity first; with `q`, best match first. @throws Refusal INVALID_CURSOR, VALIDATION_FAILED */
   async function list(query: ThreadQuery): Promise<Page<Thread>> {
     const { limit = 50, cursor, q, queue, viewer, priority, ...columns } = query;
@@ -108,7 +108,7 @@ export function createThreadLists({ db, events, reads, search }: Dependencies) {
 
   async function withSeen(reader: Reader, { viewer }: Wanted, rows: ThreadRow[]): Promise<Listed[]> {
     const places = rows.map(row => row.place);
-    const ends = viewer === undefined ? [] : await reads.seenUntil(reader, viewer, places);
+    const ends = viewer === undefined ? [] : await seen.seenUntil(reader, viewer, places);
     return rows.map((row, index) => ({ row, place: row.place, seenUntil: ends[index] ?? null }));
   }
 

@@ -3,7 +3,7 @@ import type { Caller } from '../access/caller.ts';
 import { parseActor } from '../actor.ts';
 import type { Reader } from '../db/database.ts';
 import { IfNoneMatch, notModified } from '../http/etags.ts';
-import { IdempotentHeaders, type Writing } from '../http/idempotent-writes.ts';
+import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-writes.ts';
 import { ConditionalHeaders, ifMatch } from '../http/preconditions.ts';
 import { actProblems, problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
@@ -26,7 +26,14 @@ import {
 import type { Threads } from './service.ts';
 import { threadNotFound } from './thread.ts';
 
-export function threadRoutes(threads: Threads, lists: ThreadLists, { write }: Writing): FastifyPluginAsyncTypebox {
+interface Dependencies {
+  threads: Threads;
+  threadLists: ThreadLists;
+  writes: IdempotentWrites;
+}
+
+export function threadRoutes({ threads, threadLists, writes }: Dependencies): FastifyPluginAsyncTypebox {
+  const { write } = writes;
   const tags = ['threads'];
 
   /** @throws Refusal THREAD_NOT_FOUND if an agent asks for a thread of somebody else's run */
@@ -77,7 +84,7 @@ export function threadRoutes(threads: Threads, lists: ThreadLists, { write }: Wr
       },
       ({ caller, query }) => {
         caller.assertMaySeeMarksOf(query.viewer);
-        return lists.list(caller.inRun(query));
+        return threadLists.list(caller.inRun(query));
       },
     );
 

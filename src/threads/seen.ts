@@ -4,7 +4,7 @@ import { firstSeenAfter, lastSeenUpTo, rangeEnds, replaceSeen, type SeenRange } 
 /** Ranges that one mark tries to join to its own, on either side. */
 const JOINED = 20;
 
-export type Reads = ReturnType<typeof createReads>;
+export type Seen = ReturnType<typeof createSeen>;
 
 /** Places that may be joined to ranges: those of one priority, the ends left out. */
 interface Span {
@@ -20,7 +20,7 @@ type Occupied = (tx: Tx, after: number, before: number) => Promise<boolean>;
  * while its place is in one of the viewer's ranges; the place that it gets when something happens in it is in none. So
  * a viewer who has seen nearly everything has few ranges, and the unseen threads are found between them.
  */
-export function createReads() {
+export function createSeen() {
   return {
     /**
      * The viewer has seen what stands at this place. Ranges with no thread between them become one, within `span`: new

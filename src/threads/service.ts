@@ -11,7 +11,7 @@ import type { Change, Counts } from './counts.ts';
 import { bodyOf, isPost, toPost } from './post.ts';
 import { findThread, findThreadOfAgent, insertThread, isOccupied, updateThread } from './repository.ts';
 import type { ActOf, NewPost, NewThread, Post, PostAndThread, Thread, ThreadChange } from './schemas.ts';
-import type { Reads } from './seen.ts';
+import type { Seen } from './seen.ts';
 import type { ThreadState } from './states.ts';
 import {
   blankThread,
@@ -35,20 +35,20 @@ interface Dependencies {
   events: Events;
   counts: Counts;
   search: Search;
-  reads: Reads;
+  seen: Seen;
   /** Cancels the questions that wait in a control thread, before it is closed. */
   withdrawQuestions: (tx: Tx, thread: ThreadRow, actor: Actor) => Promise<void>;
 }
 
-/** Ordinary threads and posts, and the one way in which any thread (a control thread too) is changed: `commit`. */
+/** Ordinary threads and posts, and the one way in which any thread (a control thread too) is changed: `record`. */
 export function createThreads(dependencies: Dependencies) {
-  const { db, clock, newUid, events, counts, search, reads, withdrawQuestions } = dependencies;
+  const { db, clock, newUid, events, counts, search, seen, withdrawQuestions } = dependencies;
 
   /**
    * Appends the events of one act on one thread and stores the thread as they leave it, what it says in the search and
    * what it adds to the counts. A `thread` that is not stored yet (version 0) is inserted.
    */
-  async function commit(tx: Tx, thread: ThreadRow, drafts: EventDraft[]) {
+  async function record(tx: Tx, thread: ThreadRow, drafts: EventDraft[]) {
     // Before its first event: SQLite would look for rows that wait for their thread, in all tables that refer to one.
     if (thread.version === 0) insertThread(tx, thread);
     const sequences = await events.append(tx, drafts);
@@ -89,13 +89,13 @@ export function createThreads(dependencies: Dependencies) {
     const blank = blankThread({ ...seed, kind: 'discussion', actor, now: clock.now() });
     const opened = events.draft(blank, actor, 'forum.thread.opened', { kind: blank.kind, title, priority });
     const post = events.follow(opened, 'forum.post.added', { body: body.body });
-    const { thread } = await commit(tx, blank, [opened, post]);
+    const { thread } = await record(tx, blank, [opened, post]);
     return { thread: toThread(thread), created: true };
   }
 
   async function withUnseen(reader: Reader, row: ThreadRow, viewer: string | undefined): Promise<Thread> {
     if (viewer === undefined) return toThread(row);
-    const [seenUntil] = await reads.seenUntil(reader, viewer, [row.place]);
+    const [seenUntil] = await seen.seenUntil(reader, viewer, [row.place]);
     return toThread(row, seenUntil === null);
   }
 
@@ -118,7 +118,7 @@ export function createThreads(dependencies: Dependencies) {
     const row = await readyFor(tx, known, state, actor);
     const post = events.draft(row, actor, 'forum.post.added', { body });
     const moved = state === undefined ? [] : move(row, state, post);
-    const { thread, sequences } = await commit(tx, row, [post, ...moved]);
+    const { thread, sequences } = await record(tx, row, [post, ...moved]);
     const occurred_at = toTimestamp(post.occurred_at);
     const sequence = sequences[0] as number;
     const { payload } = post;
@@ -140,7 +140,7 @@ export function createThreads(dependencies: Dependencies) {
     if (drafts.length === 0) return toThread(row);
     if (isClosed(row))
       throw new Refusal('THREAD_CLOSED', `The thread ${threadId} is closed; it takes no more changes.`);
-    return toThread((await commit(tx, row, drafts)).thread);
+    return toThread((await record(tx, row, drafts)).thread);
   }
 
   /** An event per change, none for what is so already; the state last, since nothing can follow a close. */
@@ -168,7 +168,7 @@ export function createThreads(dependencies: Dependencies) {
   }
 
   return {
-    commit,
+    record,
     move,
     open,
     addPost,
@@ -186,7 +186,7 @@ export function createThreads(dependencies: Dependencies) {
       assertPrecondition(expected, row.version);
       // Only the newest event makes a difference: marks never go back, and up to there the thread stays unseen.
       if (sequence === undefined || sequence >= row.last_sequence)
-        await reads.mark(tx, viewer, row.place, placesOf(row.priority), isOccupied);
+        await seen.mark(tx, viewer, row.place, placesOf(row.priority), isOccupied);
       return withUnseen(tx, row, viewer);
     },
 

@@ -1,7 +1,7 @@
 import type { Settlement } from '../outbox/outcome.ts';
 
 /** For each: false if the lease has been lost, and with it the right to change anything. */
-export type StoreSettlements = (settlements: Settlement[]) => Promise<boolean[]>;
+export type StoreOutcomes = (settlements: Settlement[]) => Promise<boolean[]>;
 
 interface Waiting extends Settlement {
   stored: (held: boolean) => void;
@@ -9,7 +9,7 @@ interface Waiting extends Settlement {
 }
 
 /** Stores outcomes, those of one moment together. */
-export function createSettling(store: StoreSettlements): (settlement: Settlement) => Promise<boolean> {
+export function createOutcomeBatcher(store: StoreOutcomes): (settlement: Settlement) => Promise<boolean> {
   let waiting: Waiting[] = [];
 
   async function storeAll(): Promise<void> {

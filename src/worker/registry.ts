@@ -1,4 +1,4 @@
-import { remembering } from '../memoize.ts';
+import { memoize } from '../memoize.ts';
 import type { Handler } from './handler.ts';
 
 /** Topics whose handlers are remembered. */
@@ -14,7 +14,7 @@ export class HandlerRegistry {
     this.handlers = handlers;
     const handlersOf = (topic: string) =>
       handlers.filter(handler => handler.topics.some(pattern => topicMatches(pattern, topic)));
-    this.of = remembering(handlersOf, TOPICS_REMEMBERED);
+    this.of = memoize(handlersOf, TOPICS_REMEMBERED);
   }
 }
 

@@ -1,20 +1,26 @@
-import type { Logger } from '../logging.ts';
-import { pauseAfter } from './throughput.ts';
+import { loopPause } from './backoff.ts';
 
-/** Runs a task again and again, an interval after its last run has ended, later after failures; never twice at once. */
-export class Housekeeping {
-  readonly #task: () => Promise<void>;
-  readonly #intervalMs: number;
-  readonly #log: Logger;
+interface Options {
+  /** Names the task in the log and in health, such as `expire_questions`. */
+  name: string;
+  task: () => Promise<void>;
+  /** The pause after a run. Milliseconds. */
+  intervalMs: number;
+  /** Called with the error of each failed run. */
+  failed: (name: string, error: unknown) => void;
+}
+
+/** Repeats a task: an interval after each run, later after failures; never twice at once. */
+export class RepeatingTask {
+  readonly #options: Options;
   #timer: NodeJS.Timeout | undefined;
   #run: Promise<void> = Promise.resolve();
   #stopped = true;
   #failures = 0;
+  #lastError: unknown;
 
-  constructor(task: () => Promise<void>, intervalMs: number, log: Logger) {
-    this.#task = task;
-    this.#intervalMs = intervalMs;
-    this.#log = log;
+  constructor(options: Options) {
+    this.#options = options;
   }
 
   start(): void {
@@ -22,26 +28,33 @@ export class Housekeeping {
     this.#begin();
   }
 
-  /** Resolves when a run that has begun has ended. */
+  /** Starts no further run; resolves when the current one has ended. */
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#timer);
     await this.#run;
   }
 
+  /** How many runs in a row have failed, and the error of the last one. */
+  get health(): { name: string; failures: number; error: unknown } {
+    return { name: this.#options.name, failures: this.#failures, error: this.#lastError };
+  }
+
   #begin(): void {
-    this.#run = this.#task()
+    const { name, task, intervalMs, failed } = this.#options;
+    this.#run = task()
       .then(
         () => {
           this.#failures = 0;
         },
         error => {
           this.#failures += 1;
-          this.#log.error({ err: error }, 'housekeeping failed');
+          this.#lastError = error;
+          failed(name, error);
         },
       )
       .finally(() => {
-        const pause = pauseAfter(this.#failures, this.#intervalMs);
+        const pause = loopPause(this.#failures, intervalMs);
         if (!this.#stopped) this.#timer = setTimeout(() => this.#begin(), pause);
       });
   }

@@ -1,29 +1,26 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { Refusal } from '../errors.ts';
-import type { HealthCheck } from '../health/health.ts';
-import type { Drain } from '../http/drain.ts';
-import { IdempotentHeaders, type Writing } from '../http/idempotent-writes.ts';
+import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-writes.ts';
 import { bodyProblems, problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
-import type { Deliveries } from '../outbox/delivery-service.ts';
+import type { DeliveryService } from '../outbox/delivery-service.ts';
 import type { Outbox } from '../outbox/service.ts';
 import type { HandlerRegistry } from './registry.ts';
-import { Health, PassResult, Probe, ProcessRequest, TopicParams, TopicState, Topics } from './schemas.ts';
+import { PassResult, ProcessRequest, TopicParams, TopicState, Topics } from './schemas.ts';
 import type { Worker } from './worker.ts';
 
 interface Dependencies {
   registry: HandlerRegistry;
   worker: Worker;
   outbox: Outbox;
-  deliveries: Deliveries;
+  deliveries: DeliveryService;
+  writes: IdempotentWrites;
 }
 
 const tags = ['bus'];
 
-export function busRoutes(
-  { registry, worker, outbox, deliveries }: Dependencies,
-  { write }: Writing,
-): FastifyPluginAsyncTypebox {
+export function busRoutes(dependencies: Dependencies): FastifyPluginAsyncTypebox {
+  const { registry, worker, outbox, deliveries, writes } = dependencies;
+  const { write } = writes;
   return async app => {
     app.get(
       '/bus/topics',
@@ -98,65 +95,6 @@ export function busRoutes(
         },
       },
       request => worker.pass(request.body.limit ?? 100),
-    );
-  };
-}
-
-/** What probes ask; also served by a process that only works. */
-export function healthRoutes(health: HealthCheck, drain: Drain): FastifyPluginAsyncTypebox {
-  const config = { whileDraining: true };
-  return async app => {
-    app.get(
-      '/bus/health',
-      {
-        config,
-        logLevel: 'warn',
-        schema: {
-          operationId: 'getHealth',
-          summary: 'How the service is: ok, degraded or down',
-          tags,
-          response: { 200: Ref(Health), ...problems(), 503: Ref(Health) },
-        },
-      },
-      async (_request, reply) => {
-        const answer = await health.check();
-        return reply.code(answer.status === 'down' ? 503 : 200).send(answer);
-      },
-    );
-
-    app.get(
-      '/livez',
-      {
-        config,
-        logLevel: 'warn',
-        schema: {
-          operationId: 'getLiveness',
-          summary: 'The process is up',
-          tags,
-          response: { 200: Ref(Probe), ...problems() },
-        },
-      },
-      async () => ({ status: 'ok' as const }),
-    );
-
-    app.get(
-      '/readyz',
-      {
-        config,
-        logLevel: 'warn',
-        schema: {
-          operationId: 'getReadiness',
-          summary: 'The service can take traffic',
-          tags,
-          response: { 200: Ref(Probe), ...problems() },
-        },
-      },
-      async () => {
-        if (drain.draining) throw new Refusal('SERVICE_UNAVAILABLE', 'The service is shutting down.');
-        const { status } = await health.check();
-        if (status === 'down') throw new Refusal('SERVICE_UNAVAILABLE', 'The database cannot be used just now.');
-        return { status: 'ok' as const };
-      },
     );
   };
 }

@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox';
-import { Nullable, Strict, Timestamp } from '../http/schemas.ts';
+import { Strict } from '../http/schemas.ts';
 import { Topic } from '../outbox/schemas.ts';
 
 export const Topics = Type.Object(
@@ -47,82 +47,3 @@ export const PassResult = Type.Object(
   { claimed: Type.Integer(), sent: Type.Integer(), failed: Type.Integer(), dead: Type.Integer() },
   { $id: 'PassResult', examples: [{ claimed: 3, sent: 2, failed: 1, dead: 0 }] },
 );
-
-const HealthReason = Type.Object({
-  code: Type.Enum(
-    [
-      'DRAINING',
-      'DATABASE_UNREACHABLE',
-      'DATABASE_NOT_WRITABLE',
-      'MIGRATIONS_MISSING',
-      'WORKER_STOPPED',
-      'WORKER_ERRORS',
-      'BACKLOG',
-      'DEAD_MESSAGES',
-      'LANES_BLOCKED',
-      'NO_HANDLER',
-    ],
-    { description: 'Stable, for programs. The first four mean `down`, the others `degraded`.' },
-  ),
-  detail: Type.String({ description: 'For people, in a sentence.' }),
-});
-export type HealthReason = Static<typeof HealthReason>;
-
-export const Health = Type.Object(
-  {
-    status: Type.Enum(['ok', 'degraded', 'down']),
-    reasons: Type.Array(HealthReason, { description: 'Why it is not `ok`; empty if it is.' }),
-    database: Type.Enum(['ok', 'down']),
-    worker: Type.Object({
-      running: Type.Boolean(),
-      last_tick_at: Nullable(Timestamp),
-      last_processed_at: Nullable(Timestamp),
-      processed_total: Type.Integer(),
-      consecutive_errors: Type.Integer(),
-      last_error: Nullable(Type.String()),
-      stale_acks: Type.Integer({ description: 'Results that came after their lease was lost; they changed nothing.' }),
-    }),
-    outbox: Type.Object({
-      pending: Type.Integer(),
-      processing: Type.Integer(),
-      failed: Type.Integer(),
-      dead: Type.Integer(),
-      oldest_pending_at: Nullable(Timestamp),
-      oldest_pending_age_seconds: Nullable(Type.Number()),
-    }),
-    topics_without_handler: Type.Array(Type.String()),
-  },
-  {
-    $id: 'Health',
-    description:
-      '`down` (503): cannot serve. `degraded` (200): serves, and somebody should look. The database is looked at once a second at most; while it cannot be read, `outbox` and `topics_without_handler` are as they were.',
-    examples: [
-      {
-        status: 'degraded',
-        reasons: [{ code: 'NO_HANDLER', detail: 'Messages wait for a handler of forum.integration.chat.' }],
-        database: 'ok',
-        worker: {
-          running: true,
-          last_tick_at: '2026-11-22T09:30:00.000Z',
-          last_processed_at: null,
-          processed_total: 0,
-          consecutive_errors: 0,
-          last_error: null,
-          stale_acks: 0,
-        },
-        outbox: {
-          pending: 0,
-          processing: 0,
-          failed: 1,
-          dead: 0,
-          oldest_pending_at: null,
-          oldest_pending_age_seconds: null,
-        },
-        topics_without_handler: ['forum.integration.chat'],
-      },
-    ],
-  },
-);
-export type Health = Static<typeof Health>;
-
-export const Probe = Type.Object({ status: Type.Literal('ok') }, { $id: 'Probe', examples: [{ status: 'ok' }] });

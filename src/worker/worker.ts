@@ -1,17 +1,19 @@
 import { type Clock, toTimestampOrNull } from '../clock.ts';
 import type { Logger } from '../logging.ts';
-import type { Delivery, Lease, Outcome } from '../outbox/leased-delivery.ts';
+import type { Delivery, Lease } from '../outbox/leased-delivery.ts';
+import type { Outcome } from '../outbox/outcome.ts';
+import { loopPause } from './backoff.ts';
 import { Cancellation } from './cancellation.ts';
 import type { Dispatch, Dispatched } from './dispatcher.ts';
 import { Stopping } from './handler.ts';
-import { createSettling, type StoreSettlements } from './outcome-batcher.ts';
-import { Pace, pauseAfter } from './throughput.ts';
+import { createOutcomeBatcher, type StoreOutcomes } from './outcome-batcher.ts';
+import { Throughput } from './throughput.ts';
 
 /** Where deliveries come from and where their outcomes go. */
 interface DeliveryStore {
   claim(limit: number): Promise<Delivery[]>;
   renew(leases: Lease[]): Promise<Lease[]>;
-  settle: StoreSettlements;
+  settle: StoreOutcomes;
 }
 
 interface Dependencies {
@@ -61,15 +63,15 @@ const AHEAD_MOST = 1000;
  */
 export class Worker {
   readonly #deps: Dependencies;
-  readonly #store: ReturnType<typeof createSettling>;
+  readonly #store: ReturnType<typeof createOutcomeBatcher>;
   /** All deliveries under a lease. */
   readonly #held = new Set<Held>();
   /** Those of them that wait for a free slot. */
   readonly #waiting: Held[] = [];
   #running = 0;
   /** Deliveries that are still to be handled one at a time. */
-  #careful = 0;
-  readonly #pace = new Pace();
+  #oneAtATime = 0;
+  readonly #throughput = new Throughput();
   #loop: Promise<void> | undefined;
   #renewal: NodeJS.Timeout | undefined;
   #renewing = false;
@@ -85,7 +87,7 @@ export class Worker {
 
   constructor(dependencies: Dependencies) {
     this.#deps = dependencies;
-    this.#store = createSettling(dependencies.store.settle);
+    this.#store = createOutcomeBatcher(dependencies.store.settle);
   }
 
   start(): void {
@@ -99,8 +101,8 @@ export class Worker {
   }
 
   /** The next `count` deliveries are handled one at a time: one of them may be what has ended a process before. */
-  beCareful(count: number): void {
-    this.#careful = count;
+  runOneAtATime(count: number): void {
+    this.#oneAtATime = count;
   }
 
   /** One claim-and-dispatch pass now, whether the loop runs or not; answers when everything it claimed has been settled. */
@@ -170,14 +172,14 @@ export class Worker {
         // A wake-up must not turn a broken database into a busy loop.
         this.#woken = false;
       }
-      await this.#sleep(pauseAfter(this.#consecutiveErrors, pollIntervalMs));
+      await this.#sleep(loopPause(this.#consecutiveErrors, pollIntervalMs));
     }
   }
 
   /** How many deliveries to claim now. */
   #room(): number {
-    if (this.#careful > 0) return this.#held.size === 0 ? 1 : 0;
-    return Math.max(0, this.#deps.concurrency + Math.min(AHEAD_MOST, this.#pace.lately) - this.#held.size);
+    if (this.#oneAtATime > 0) return this.#held.size === 0 ? 1 : 0;
+    return Math.max(0, this.#deps.concurrency + Math.min(AHEAD_MOST, this.#throughput.recent) - this.#held.size);
   }
 
   #beginWaiting(): void {
@@ -208,7 +210,7 @@ export class Worker {
   async #claim(limit: number): Promise<Held[]> {
     const heldAt = performance.now();
     const deliveries = await this.#deps.store.claim(limit);
-    this.#careful = Math.max(0, this.#careful - deliveries.length);
+    this.#oneAtATime = Math.max(0, this.#oneAtATime - deliveries.length);
     this.#renewal ??= setInterval(() => void this.#renew(), this.#deps.leaseMs / 3).unref();
     return deliveries.map(delivery => {
       const held = { delivery, cancellation: new Cancellation(), heldAt, ended: Promise.withResolvers<Ending>() };
@@ -225,14 +227,14 @@ export class Worker {
     }
     const dispatched = this.#deps.dispatch(held.delivery, held.cancellation);
     if (!(dispatched instanceof Promise)) {
-      this.#pace.count();
+      this.#throughput.count();
       void this.#settle(held, dispatched);
       return;
     }
     this.#running += 1;
     void dispatched.then(outcome => {
       this.#running -= 1;
-      this.#pace.count();
+      this.#throughput.count();
       void this.#settle(held, outcome);
       this.#beginWaiting();
     });

@@ -1,13 +1,13 @@
 import { type FastifyBaseLogger, fastify, LogController } from 'fastify';
 import { useAccess } from '../../src/access/hook.ts';
-import type { TokenWatch } from '../../src/access/long-requests.ts';
+import type { LongRequests } from '../../src/access/long-requests.ts';
 import type { Access } from '../../src/access/service.ts';
 import { newUid, toTimestamp } from '../../src/clock.ts';
 import type { Database, Tx } from '../../src/db/database.ts';
 import { useDrain } from '../../src/http/drain.ts';
 import { useEtags } from '../../src/http/etags.ts';
 import { useSecurityHeaders } from '../../src/http/headers.ts';
-import { createWriting } from '../../src/http/idempotent-writes.ts';
+import { createIdempotentWrites } from '../../src/http/idempotent-writes.ts';
 import { useJson } from '../../src/http/json.ts';
 import { httpLimits, serverLimits, useLimits } from '../../src/http/limits.ts';
 import { frameworkProblem, socketProblem, useProblems } from '../../src/http/problems.ts';
@@ -56,10 +56,12 @@ const rates = await useLimits(app, { requestsPerMinute: 6000, maxEventLoopDelay:
 
 /** A write without a database. */
 const db = { write: <T>(work: (tx: Tx) => Promise<T>) => work({} as Tx) } as Database;
-const writing = createWriting({ db, keys: {} as Parameters<typeof createWriting>[0]['keys'] });
+const writes = createIdempotentWrites({ db, keys: {} as Parameters<typeof createIdempotentWrites>[0]['keys'] });
 const signals = { append: async (_tx: Tx, signal: ControlSignalV1) => accepted(signal) } as Signals;
 useAccess(app, { access: {} as Access, isOpen: () => true, origins: [], rates });
-await app.register(signalRoutes(signals, {} as QuestionWaiters, {} as TokenWatch, writing));
+await app.register(
+  signalRoutes({ signals, questionWaiters: {} as QuestionWaiters, longRequests: {} as LongRequests, writes }),
+);
 app.get('/readyz', { schema: { hide: true } }, () => ({ status: 'ok' }));
 await app.listen({ host: '127.0.0.1', port: Number(process.env.PORT) });
 endWithParent();

@@ -99,7 +99,7 @@ export function* agentStory({ services, chance, vocabulary }: World, run: RunPla
     const title = vocabulary.text(5);
     const brief = { title, done_criteria: CRITERIA, agents: [...run.agents.keys()], ...(ticket && { ticket }) };
     run.begun = true;
-    yield tx => services.runs.brief(tx, run_id, brief, operator, undefined);
+    yield tx => services.forum.runs.brief(tx, run_id, brief, operator, undefined);
   }
   let question = '';
   let thread = '';
@@ -107,17 +107,17 @@ export function* agentStory({ services, chance, vocabulary }: World, run: RunPla
     const fields = signalFields(step, question);
     const signal = { schema_version: 1, run_id, agent_name, ...(ticket && { ticket }), ...fields } as ControlSignalV1;
     yield async tx => {
-      const stored = await services.signals.append(tx, signal);
+      const stored = await services.forum.signals.append(tx, signal);
       question = stored.question?.question_id ?? question;
       thread = stored.thread.thread_id;
     };
   }
   if (chance.flip(0.1)) {
     const assignee = chance.pick(people, 2);
-    yield tx => services.threads.change(tx, thread, { assignee, actor: operator });
+    yield tx => services.forum.threads.change(tx, thread, { assignee, actor: operator });
   }
   run.left -= 1;
-  if (run.left === 0 && run.closes) yield tx => services.runs.close(tx, run_id, operator, undefined);
+  if (run.left === 0 && run.closes) yield tx => services.forum.runs.close(tx, run_id, operator, undefined);
 
   function signalFields(step: Step, in_reply_to: string): Record<string, unknown> {
     const text = vocabulary.text(chance.integer(4, 20));
@@ -140,7 +140,16 @@ export function* agentStory({ services, chance, vocabulary }: World, run: RunPla
 }
 
 /** An ordinary thread of 1 to 30 posts; a third of them speak of a run and an agent. */
-export function* discussionStory({ services: { threads }, chance, vocabulary }: World, runs: RunPlan[]): Story {
+export function* discussionStory(
+  {
+    services: {
+      forum: { threads },
+    },
+    chance,
+    vocabulary,
+  }: World,
+  runs: RunPlan[],
+): Story {
   const about = chance.flip(0.33) ? chance.pick(runs) : undefined;
   const agent_name = about && [...about.agents.keys()][0];
   const ticket = about?.ticket ?? (chance.flip(0.6) ? chance.pick(tickets, 1.5) : undefined);
@@ -175,7 +184,16 @@ export function* discussionStory({ services: { threads }, chance, vocabulary }: 
 }
 
 /** One thread with very many posts. */
-export function* longStory({ services: { threads }, vocabulary }: World, thread_id: string, posts: number): Story {
+export function* longStory(
+  {
+    services: {
+      forum: { threads },
+    },
+    vocabulary,
+  }: World,
+  thread_id: string,
+  posts: number,
+): Story {
   const actor: Actor = { type: 'agent', name: 'reporter' };
   yield tx => threads.open(tx, { thread_id, title: 'Daily report', body: vocabulary.text(20), actor });
   const AT_ONCE = 20;

@@ -157,7 +157,7 @@ async function servicesOn(DATABASE_URL: string): Promise<Services> {
   return services;
 }
 
-async function appendEvent({ events }: Services, tx: Tx): Promise<void> {
+async function appendEvent({ forum: { events } }: Services, tx: Tx): Promise<void> {
   const nowhere = { thread_id: null, run_id: 'run-1', agent_name: null, ticket: null };
   await events.append(tx, [events.draft(nowhere, { type: 'human', name: 'ana' }, 'forum.run.briefed', {})]);
 }

@@ -1,4 +1,5 @@
-import { findRun, listAgents, listControlThreads } from '../../src/control/agent-repository.ts';
+import { listAgents, listControlThreads } from '../../src/control/agent-repository.ts';
+import { findRun } from '../../src/control/run-repository.ts';
 import type { Tx } from '../../src/db/database.ts';
 import type { Engine } from '../../src/db/engine.ts';
 import { latestSequence, listEvents, listPosts } from '../../src/events/repository.ts';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { ChangeFeed, type Published } from '../../src/events/feed.ts';
+import { EventFeed, type Published } from '../../src/events/feed.ts';
 import type { Event } from '../../src/events/schemas.ts';
 
 /* What HTTP cannot decide: in which order the feed's reads, its followers and the commits meet. */
@@ -44,7 +44,7 @@ class Log {
 }
 
 /** A feed of this log; `settle` stands between each of its reads and the answer. */
-function feedOf(log: Log, settle: <T>(answer: T) => Promise<T>): ChangeFeed {
+function feedOf(log: Log, settle: <T>(answer: T) => Promise<T>): EventFeed {
   const look = <T>(answer: () => T) => {
     log.reads += 1;
     if (log.failures > 0) {
@@ -55,7 +55,7 @@ function feedOf(log: Log, settle: <T>(answer: T) => Promise<T>): ChangeFeed {
     }
     return settle(answer());
   };
-  return new ChangeFeed({
+  return new EventFeed({
     read: (after, limit) => look(() => log.after(after, limit)),
     latest: () => look(() => log.latest()),
     pollIntervalMs,
@@ -173,7 +173,7 @@ interface Following {
 }
 
 /** A follower that knows what it must have been told. */
-function follow(feed: ChangeFeed, log: Log): Following {
+function follow(feed: EventFeed, log: Log): Following {
   const told: number[] = [];
   /** The newest sequence when the feed said that it tells from now on; undefined until then. */
   let from: number | undefined;
@@ -221,7 +221,7 @@ function follow(feed: ChangeFeed, log: Log): Following {
 }
 
 /** Whatever the feed keeps after a sequence is what the log has after it, and there is not too much of it. */
-function checkWindow(feed: ChangeFeed, log: Log): void {
+function checkWindow(feed: EventFeed, log: Log): void {
   const sequences = [0, log.latest() + 1, ...log.events.slice(-600).map(event => event.sequence)];
   for (const sequence of sequences.filter(
     (_, index) => index < 5 || index % 97 === 0 || index > sequences.length - 5,

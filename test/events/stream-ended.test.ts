@@ -22,9 +22,16 @@ it('a stream that has ended hands out nothing of what it had read before', async
   const services = await createServices(config, pino({ level: 'silent' }));
   onTestFinished(() => services.close());
   const end = new AbortController();
-  const { feed, events, metrics } = services;
+  const { waits, forum, metrics } = services;
   // What a socket does whose reader is slow: it asks for one piece, and for the next one much later.
-  const frames = eventStream({ feed, events, readers: metrics.streams, filter: {}, after: 1, signal: end.signal });
+  const frames = eventStream({
+    ...waits,
+    ...forum,
+    readers: metrics.streams,
+    filter: {},
+    after: 1,
+    signal: end.signal,
+  });
   expect((await frames.next()).value).toMatch(/^retry/);
   expect((await frames.next()).value).toMatch(/^id: 2\n/);
   end.abort();

@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { ChangeFeed } from '../../src/events/feed.ts';
+import { EventFeed } from '../../src/events/feed.ts';
 import type { Event } from '../../src/events/schemas.ts';
 import { Waiters } from '../../src/events/waiters.ts';
 import { gate } from '../helpers/handling.ts';
@@ -11,7 +11,7 @@ const longWait = { isNews: (resource: number) => resource > 1, timeoutMs: 50_000
 /** Waiters on a log and a resource that the test holds in its hands. */
 function waitersOn(read: () => Promise<number>) {
   const events: Event[] = [];
-  const feed = new ChangeFeed({
+  const feed = new EventFeed({
     read: async after => events.slice(after),
     latest: async () => events.length,
     pollIntervalMs: 60_000,
@@ -86,7 +86,7 @@ describe('somebody who waits', () => {
 
   it('begins anew after the log could not be read', async () => {
     let broken = true;
-    const feed = new ChangeFeed({
+    const feed = new EventFeed({
       read: async () => [],
       async latest() {
         if (broken) throw new Error('the database connection broke');
@@ -108,7 +108,7 @@ describe('somebody who waits', () => {
     const asked = gate();
     const known = gate();
     let version = 1;
-    const feed = new ChangeFeed({
+    const feed = new EventFeed({
       read: async () => [],
       async latest() {
         asked.open();

@@ -17,7 +17,7 @@ async function services(engine: Engine, overrides: Overrides = {}) {
   const { url } = await forThisTest(scratchDatabase(engine));
   const made = await createServices(readConfig({ DATABASE_URL: url, MAX_ATTEMPTS: '1' }), log, overrides);
   onTestFinished(() => made.close());
-  return { ...made, url };
+  return { ...made, ...made.delivery, url };
 }
 
 describe.each(engines)('health on %s', engine => {

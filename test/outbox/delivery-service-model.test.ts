@@ -36,9 +36,10 @@ async function loadOn(breakage: Breakage): Promise<Makers> {
     const sound = await vi.importActual<typeof Statements>(REPOSITORY);
     return { ...sound, ...breakage(sound) };
   });
-  const { createDeliveries } = await import('../../src/outbox/delivery-service.ts');
+  const { createDeliveryService } = await import('../../src/outbox/delivery-service.ts');
   const { createOutbox } = await import('../../src/outbox/service.ts');
-  return { createDeliveries, createOutbox };
+  const { createOutboxMaintenance } = await import('../../src/outbox/maintenance.ts');
+  return { createDeliveryService, createOutboxMaintenance, createOutbox };
 }
 
 const breakages: Record<string, Breakage> = {

@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readConfig } from '../../src/config.ts';
-import type { Deliveries } from '../../src/outbox/delivery-service.ts';
+import type { DeliveryService } from '../../src/outbox/delivery-service.ts';
 import type { Delivery } from '../../src/outbox/leased-delivery.ts';
 import { createServices, type Services } from '../../src/services.ts';
 import { ManualClock } from '../helpers/clock.ts';
@@ -16,7 +16,7 @@ describe.each(engines)('deliveries on %s', engine => {
   let scratch: Scratch;
   let services: Services;
   let outbox: OwnWrites;
-  let deliveries: Deliveries;
+  let deliveries: DeliveryService;
   let clock: ManualClock;
 
   beforeEach(async () => {
@@ -24,8 +24,8 @@ describe.each(engines)('deliveries on %s', engine => {
     scratch = await scratchDatabase(engine);
     const config = readConfig({ DATABASE_URL: scratch.url, LEASE_MS: String(LEASE), MAX_ATTEMPTS: '3', ROLE: 'http' });
     services = await createServices(config, pino({ level: 'silent' }), { clock });
-    outbox = inOwnWrites(services.db, services.outbox);
-    deliveries = services.deliveries;
+    outbox = inOwnWrites(services.db, services.delivery.outbox);
+    deliveries = services.delivery.deliveries;
     await services.start();
   });
   afterEach(async () => {
@@ -189,9 +189,9 @@ describe.each(engines)('deliveries on %s', engine => {
     await publish('b1', 'b', { topic: 'other' });
     expect(ids(await claim())).toEqual(['b1']);
     expect(await outbox.topicsWithoutHandler()).toEqual(['a.b']);
-    await deliveries.unparkReady(topic => topic !== 'a.b');
+    await services.delivery.maintenance.unparkReady(topic => topic !== 'a.b');
     expect(await claim()).toEqual([]);
-    await deliveries.unparkReady(topic => topic === 'a.b');
+    await services.delivery.maintenance.unparkReady(topic => topic === 'a.b');
     expect(await outbox.topicsWithoutHandler()).toEqual([]);
     expect(ids(await claim())).toEqual(['a1']);
   });
@@ -249,9 +249,11 @@ describe.each(engines)('deliveries on %s', engine => {
     await publish('a1', 'a');
     await publish('m1');
     await claim();
-    expect(await deliveries.takeBack()).toMatchObject({ count: 0 });
+    expect(await services.delivery.maintenance.reclaim()).toMatchObject({ count: 0 });
     await sqlBeside(scratch.url, "update outbox set leased_by = 'a-process-that-died' where message_id = 'a1'");
-    await expect.poll(() => deliveries.takeBack(), { interval: 10 }).toEqual({ count: 1, again: false });
+    await expect
+      .poll(() => services.delivery.maintenance.reclaim(), { interval: 10 })
+      .toEqual({ count: 1, again: false });
     expect(ids(await claim())).toEqual(['a1']);
     expect(await outbox.get('a1')).toMatchObject({ attempts: 2 });
   });
@@ -386,7 +388,7 @@ describe.each(engines)('deliveries on %s', engine => {
     expect(ids(others)).toEqual(['m1']);
     await settle(deliveries, others[0] as Delivery, sent);
     clock.advance(86_400_000);
-    await deliveries.unparkReady(() => true);
+    await services.delivery.maintenance.unparkReady(() => true);
     expect(await claim()).toEqual([]);
     expect(await outbox.get('a1')).toMatchObject({ status: 'pending', attempts: 0 });
     expect(await outbox.pausedTopics()).toEqual(['a.b']);
@@ -417,16 +419,16 @@ describe.each(engines)('deliveries on %s', engine => {
     clock.advance(week);
     for (let n = 0; n < 450; n += 1) await publish(`new${n}`);
     await settle(deliveries, await one(), sent);
-    await deliveries.deleteOld();
+    await services.delivery.maintenance.deleteOld();
     expect((await outbox.stats()).by_status).toMatchObject({ sent: 2, dead: 1, pending: 449, discarded: 1 });
     clock.advance(1);
-    await deliveries.deleteOld();
+    await services.delivery.maintenance.deleteOld();
     await expect(outbox.get('old')).rejects.toMatchObject({ code: 'MESSAGE_NOT_FOUND' });
     await expect(outbox.get('gone')).rejects.toMatchObject({ code: 'MESSAGE_NOT_FOUND' });
     expect((await outbox.get('dead')).status).toBe('dead');
     expect((await outbox.get('new0')).status).toBe('sent');
     clock.advance(week);
-    await deliveries.deleteOld();
+    await services.delivery.maintenance.deleteOld();
     await expect(outbox.get('new0')).rejects.toMatchObject({ code: 'MESSAGE_NOT_FOUND' });
   });
 });

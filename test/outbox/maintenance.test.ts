@@ -1,7 +1,8 @@
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readConfig } from '../../src/config.ts';
-import type { Delivery, Outcome } from '../../src/outbox/leased-delivery.ts';
+import type { Delivery } from '../../src/outbox/leased-delivery.ts';
+import type { Outcome } from '../../src/outbox/outcome.ts';
 import { createServices, type Services } from '../../src/services.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { type Scratch, scratchDatabase } from '../helpers/engines.ts';
@@ -20,7 +21,7 @@ describe('what a dead process had claimed', () => {
     scratch = await scratchDatabase('sqlite');
     const config = readConfig({ DATABASE_URL: scratch.url, ROLE: 'http' });
     services = await createServices(config, pino({ level: 'silent' }), { clock });
-    outbox = inOwnWrites(services.db, services.outbox);
+    outbox = inOwnWrites(services.db, services.delivery.outbox);
     await services.start();
     await outbox.publish({ topic: 'a', payload: null, message_id: 'm' });
   });
@@ -31,17 +32,18 @@ describe('what a dead process had claimed', () => {
 
   const claim = async (): Promise<Delivery> => {
     clock.advance(1);
-    const [delivery] = await services.deliveries.claim(1);
+    const [delivery] = await services.delivery.deliveries.claim(1);
     if (!delivery) throw new Error('nothing to claim');
     return delivery;
   };
-  const ends = async (outcome: Outcome) => expect(await settle(services.deliveries, await claim(), outcome)).toBe(true);
+  const ends = async (outcome: Outcome) =>
+    expect(await settle(services.delivery.deliveries, await claim(), outcome)).toBe(true);
   const failure: Outcome = { kind: 'retry', delayMs: 1, error: 'no' };
   /** The process that has claimed it dies. Whether that has happened to the message before. */
   const dies = async (): Promise<boolean> => {
     await claim();
     await sqlBeside(scratch.url, "update outbox set leased_by = 'a-process-that-died'");
-    const { count, again } = await services.deliveries.takeBack();
+    const { count, again } = await services.delivery.maintenance.reclaim();
     expect(count).toBe(1);
     return again;
   };

@@ -1,9 +1,12 @@
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import { expect } from 'vitest';
+import { CommitNotifier } from '../../src/commit-notifier.ts';
 import type { Database } from '../../src/db/database.ts';
-import type { createDeliveries, Deliveries } from '../../src/outbox/delivery-service.ts';
-import type { Delivery, MessageRow, Outcome } from '../../src/outbox/leased-delivery.ts';
+import type { createDeliveryService, DeliveryService } from '../../src/outbox/delivery-service.ts';
+import type { Delivery, MessageRow } from '../../src/outbox/leased-delivery.ts';
+import type { createOutboxMaintenance } from '../../src/outbox/maintenance.ts';
+import type { Outcome } from '../../src/outbox/outcome.ts';
 import type { createOutbox } from '../../src/outbox/service.ts';
 import type { ManualClock } from '../helpers/clock.ts';
 import { inOwnWrites, type OwnWrites } from '../helpers/outbox.ts';
@@ -22,8 +25,9 @@ interface Real {
   db: Database;
   clock: ManualClock;
   outbox: OwnWrites;
-  workers: Deliveries[];
-  startWorker: (name: string) => Deliveries;
+  workers: DeliveryService[];
+  startWorker: (name: string) => DeliveryService;
+  maintenance: ReturnType<typeof createOutboxMaintenance>;
   /** Whose leases may be taken back. */
   missing: ReadonlySet<string>;
   /** What the workers got for the deliveries of the model. */
@@ -37,7 +41,8 @@ type Command = fc.AsyncCommand<OutboxModel, Real>;
 
 /** The functions that are tested: those of src, or some that stand on broken statements. */
 export interface Makers {
-  createDeliveries: typeof createDeliveries;
+  createDeliveryService: typeof createDeliveryService;
+  createOutboxMaintenance: typeof createOutboxMaintenance;
   createOutbox: typeof createOutbox;
 }
 
@@ -56,28 +61,27 @@ export async function begin(db: Database, clock: ManualClock, makers: Makers) {
     ...db.presence,
     deadAmong: async (names: string[]) => names.filter(name => real.missing.has(name)),
   };
+  const commits = new CommitNotifier();
+  commits.on('claimable', () => {
+    real.wakes += 1;
+  });
   const common = {
     db: { ...db, presence },
     clock,
     newUid: () => `u${++uids}`,
     // No message here is one of an event.
     events: { at: async () => new Map() },
-    wake() {
-      real.wakes += 1;
-    },
-    published() {
-      real.wakes += 1;
-    },
-    recorded() {},
+    commits,
     isSubscribed: () => true,
   };
   const startWorker = (workerName: string) =>
-    makers.createDeliveries({ ...common, workerName, leaseMs: LEASE_MS, retentionMs: 0 });
+    makers.createDeliveryService({ ...common, workerName, leaseMs: LEASE_MS });
   const real: Real = {
     db,
     clock,
     outbox: inOwnWrites(db, makers.createOutbox({ ...common, maxAttempts: MAX_ATTEMPTS })),
     workers: WORKERS.map(startWorker),
+    maintenance: makers.createOutboxMaintenance({ ...common, retentionMs: 0 }),
     startWorker,
     missing: new Set(),
     deliveries: new Map(),
@@ -143,7 +147,7 @@ function commands() {
     { weight: 3, arbitrary: pick.map(discard) },
     { weight: 3, arbitrary: fc.tuple(fc.subarray(TOPICS), worker).map(args => unparkReady(...args)) },
     { weight: 3, arbitrary: worker.map(kill) },
-    { weight: 4, arbitrary: fc.tuple(worker, fc.option(worker, { freq: 2 })).map(args => takeBack(...args)) },
+    { weight: 4, arbitrary: fc.tuple(worker, fc.option(worker, { freq: 2 })).map(args => reclaim(...args)) },
   );
   return fc.commands([one], { maxCommands: 60, size: 'max' });
 }
@@ -245,7 +249,7 @@ function settle(which: 'held' | 'lost', pick: number, planned: Planned): Command
       const delivery = at(candidates(model), pick) as ModelDelivery;
       const outcome = outcomeOf(planned, real);
       const held = await settleOne(
-        real.workers[delivery.claim.worker] as Deliveries,
+        real.workers[delivery.claim.worker] as DeliveryService,
         received(real, delivery),
         outcome,
       );
@@ -384,8 +388,8 @@ function discard(pick: number): Command {
 
 function unparkReady(handled: string[], worker: number): Command {
   const isHandled = (topic: string) => handled.includes(topic);
-  return command(`unparkReady([${handled}], ${worker})`, async (model, { outbox, workers }) => {
-    await workers[worker]?.unparkReady(isHandled);
+  return command(`unparkReady([${handled}], ${worker})`, async (model, { outbox, maintenance }) => {
+    await maintenance.unparkReady(isHandled);
     model.unparkReady(isHandled);
     const waiting = model.messages.filter(({ parkedFor }) => parkedFor === 'handler').map(({ topic }) => topic);
     expect((await outbox.topicsWithoutHandler()).sort()).toEqual([...new Set(waiting)].sort());
@@ -407,13 +411,13 @@ function kill(worker: number): Command {
 }
 
 /** Takes back what the dead had, and what a worker had that is alive but seems to be gone. */
-function takeBack(worker: number, seemsGone: number | null): Command {
+function reclaim(worker: number, seemsGone: number | null): Command {
   return command(
-    `takeBack(${worker}${seemsGone === null ? '' : `, ${seemsGone} seems gone`})`,
+    `reclaim(${worker}${seemsGone === null ? '' : `, ${seemsGone} seems gone`})`,
     async (model, real) => {
       const gone = seemsGone === null ? [] : [model.names[seemsGone] ?? ''];
       real.missing = new Set([...model.dead, ...gone]);
-      expect((await real.workers[worker]?.takeBack())?.count).toBe(model.takeBack(real.missing));
+      expect((await real.maintenance.reclaim()).count).toBe(model.reclaim(real.missing));
     },
     model => model.messages.some(({ status }) => status === 'processing'),
   );
@@ -430,7 +434,9 @@ async function drain(model: OutboxModel, real: Real): Promise<void> {
     const batch = model.deliveries.slice(before);
     if (batch.length === 0) break;
     for (const delivery of batch) {
-      expect(await settleOne(real.workers[0] as Deliveries, received(real, delivery), { kind: 'sent' })).toBe(true);
+      expect(await settleOne(real.workers[0] as DeliveryService, received(real, delivery), { kind: 'sent' })).toBe(
+        true,
+      );
       model.settle(delivery, { kind: 'sent' });
     }
     await agree(model, real);

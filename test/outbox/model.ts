@@ -1,4 +1,4 @@
-import type { Outcome } from '../../src/outbox/leased-delivery.ts';
+import type { Outcome } from '../../src/outbox/outcome.ts';
 import type { MessageStatus } from '../../src/outbox/schemas.ts';
 
 export const LEASE_MS = 1000;
@@ -206,7 +206,7 @@ export class OutboxModel {
   }
 
   /** Ends the leases of these workers; their names say who counts as dead, rightly or not. */
-  takeBack(names: ReadonlySet<string>): number {
+  reclaim(names: ReadonlySet<string>): number {
     const held = this.messages.filter(({ heldBy }) => heldBy !== null && names.has(heldBy.name));
     for (const message of held) {
       message.status = 'pending';

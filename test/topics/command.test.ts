@@ -71,13 +71,14 @@ describe.each(engines)('commands on %s', engine => {
     const config = readConfig({ DATABASE_URL, ROLE: 'http', LEASE_MS: String(LEASE_MS) });
     const services = await createServices(config, log, { clock });
     onTestFinished(services.close);
-    const { db, registry, deliveries, outbox } = services;
+    const { db, delivery } = services;
+    const { registry, deliveries, outbox } = delivery;
     const { settleWith } = deliveries;
     const random = Math.random;
     const own = { registry, clock, random, log, tracing: undefined, settleWith, keptApart: new Set<string>() };
     const dispatch = createDispatcher(own);
     const never = new Cancellation();
-    const opened = async () => (await services.events.list({ event_type: 'forum.thread.opened' })).items.length;
+    const opened = async () => (await services.forum.events.list({ event_type: 'forum.thread.opened' })).items.length;
 
     await db.write(tx => outbox.publish(tx, { topic: 'forum.commands.open_thread', payload: talk }));
     const [first] = await deliveries.claim(1);

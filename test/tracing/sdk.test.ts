@@ -155,10 +155,17 @@ describe('with an SDK', () => {
     const handlers = [handler(CHAT, () => {})];
     const services = await createServices(readConfig({ DATABASE_URL, ROLE: 'http' }), log, { handlers });
     onTestFinished(services.close);
-    const { settleWith } = services.deliveries;
-    const dispatch = createDispatcher({ ...services, random: () => 0, log, settleWith, keptApart: new Set() });
-    await services.db.write(tx => services.outbox.publish(tx, { topic: CHAT, payload: null }));
-    const [delivery] = await services.deliveries.claim(1);
+    const { settleWith } = services.delivery.deliveries;
+    const dispatch = createDispatcher({
+      ...services,
+      ...services.delivery,
+      random: () => 0,
+      log,
+      settleWith,
+      keptApart: new Set(),
+    });
+    await services.db.write(tx => services.delivery.outbox.publish(tx, { topic: CHAT, payload: null }));
+    const [delivery] = await services.delivery.deliveries.claim(1);
     if (!delivery) throw new Error('nothing was due');
     expect(dispatch(delivery, new Cancellation())).toEqual({ kind: 'sent' });
     expect(traced.spans).toMatchObject([{ name: `process ${CHAT}`, parent: undefined }]);

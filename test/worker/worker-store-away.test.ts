@@ -1,11 +1,11 @@
 import { pino } from 'pino';
 import { expect, it } from 'vitest';
 import { systemClock } from '../../src/clock.ts';
-import { pauseAfter } from '../../src/worker/throughput.ts';
+import { loopPause } from '../../src/worker/backoff.ts';
 import { Worker } from '../../src/worker/worker.ts';
 
 it('the pause of a loop doubles with each failure after the first, up to eight intervals', () => {
-  expect([0, 1, 2, 3, 4, 5, 100].map(failures => pauseAfter(failures, 500))).toEqual([
+  expect([0, 1, 2, 3, 4, 5, 100].map(failures => loopPause(failures, 500))).toEqual([
     500, 500, 1000, 2000, 4000, 4000, 4000,
   ]);
 });

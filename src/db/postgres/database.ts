@@ -1,6 +1,7 @@
 import { type Expression, Kysely, PostgresDialect, sql } from 'kysely';
 import pg from 'pg';
 import type { Clock } from '../../clock.ts';
+import { coalesce } from '../../coalesce.ts';
 import { maskedUrl } from '../../config.ts';
 import { StartError } from '../../errors.ts';
 import type { Logger } from '../../logging.ts';
@@ -68,7 +69,10 @@ export async function openPostgres(
       return migrateToLatest(db, 'postgres').finally(() => db.destroy());
     },
     presence: advisoryPresence(pool, connection, own),
-    announce: coalesced(() => connection.query(`select pg_notify('${CHANNEL}', $1)`, [own.name ?? ''])),
+    announce: coalesce(() =>
+      // A lost notification costs others a poll interval.
+      connection.query(`select pg_notify('${CHANNEL}', $1)`, [own.name ?? '']).catch(() => {}),
+    ),
     onOthersWrites(heard) {
       others.heard = heard;
     },
@@ -131,30 +135,6 @@ function openPool(settings: pg.PoolConfig, log: Logger): pg.Pool {
   pool.on('error', error => log.debug({ err: error }, 'an idle database connection broke'));
   pool.on('connect', client => client.on('error', error => log.warn({ err: error }, 'a database connection broke')));
   return pool;
-}
-
-/** Runs `task` at once, and once more after it if it was asked for meanwhile: never twice side by side. */
-function coalesced(task: () => Promise<void>): () => void {
-  let running = false;
-  let again = false;
-  const run = () => {
-    if (running) {
-      again = true;
-      return;
-    }
-    running = true;
-    task()
-      // A lost notification costs others a poll interval.
-      .catch(() => {})
-      .finally(() => {
-        running = false;
-        if (again) {
-          again = false;
-          run();
-        }
-      });
-  };
-  return run;
 }
 
 function postgresDatabase(

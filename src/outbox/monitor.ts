@@ -1,7 +1,8 @@
 import { type Clock, toTimestampOrNull } from '../clock.ts';
 import type { Database } from '../db/database.ts';
+import { parking } from './lane.ts';
 import { countParked, overdueLeases, parkedFor } from './lease-repository.ts';
-import { type MessageCount, parking } from './leased-delivery.ts';
+import type { MessageCount } from './leased-delivery.ts';
 import { countMessages, listBlocking, pausedTopics, sentMessages } from './repository.ts';
 import { type MessageStatus, messageStatuses, type OutboxStats } from './schemas.ts';
 
@@ -15,10 +16,10 @@ interface Dependencies {
   clock: Clock;
 }
 
-export type Watch = ReturnType<typeof createWatch>;
+export type OutboxMonitor = ReturnType<typeof createOutboxMonitor>;
 
 /** How the messages are, for those who only watch. */
-export function createWatch({ db, clock }: Dependencies) {
+export function createOutboxMonitor({ db, clock }: Dependencies) {
   return {
     /** What is still on its way, or stuck, by topic and status. Its cost grows with what it counts, not with the history. */
     backlog: (): Promise<MessageCount[]> => countMessages(db.read, BACKLOG, clock.now()),

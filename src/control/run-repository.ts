@@ -1,0 +1,44 @@
+import type { Reader, Tx } from '../db/database.ts';
+import { type StatementBuilder, statement } from '../db/statement.ts';
+import type { RunRow } from './run-state.ts';
+
+/** What can change of a run. */
+const changing = [
+  'brief',
+  'first_ticket',
+  'ticket',
+  'title',
+  'status',
+  'agents_count',
+  'open_questions_count',
+  'clear_count',
+  'absent_count',
+  'updated_at',
+  'closed_at',
+  'version',
+] as const;
+
+export async function findRun(reader: Reader, runId: string): Promise<RunRow | undefined> {
+  return reader.first(findRunStatement, { run_id: runId });
+}
+
+const findRunStatement = statement(({ query, value }: StatementBuilder<Pick<RunRow, 'run_id'>>) =>
+  query.selectFrom('runs').selectAll().where('run_id', '=', value('run_id')),
+);
+
+export function insertRun(tx: Tx, row: RunRow): void {
+  tx.send(insertRunStatement, row);
+}
+
+const insertRunStatement = statement(({ query, values }: StatementBuilder<RunRow>) =>
+  query.insertInto('runs').values(values(['run_id', 'opened_sequence', ...changing])),
+);
+
+/** Stores what can change of a run. */
+export function updateRun(tx: Tx, row: RunRow): void {
+  tx.send(updateRunStatement, row);
+}
+
+const updateRunStatement = statement(({ query, value, values }: StatementBuilder<RunRow>) =>
+  query.updateTable('runs').set(values(changing)).where('run_id', '=', value('run_id')),
+);
