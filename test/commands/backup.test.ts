@@ -172,7 +172,7 @@ describe('a backup that cannot be made ends with 1 and one sentence, and leaves 
     ]);
     expect(folderless).toMatch(/^The folder of .*no\/backup\.db\.partial does not exist\.$/);
     expect(databaseless).toBe(`There is no database at ${absent}.`);
-    expect(postgres).toMatch(/PostgreSQL.*pg_dump.*OPERATIONS\.md/);
+    expect(postgres).toMatch(/PostgreSQL.*pg_dump.*docs\/operations\.md/);
     expect(fileless).toContain('npm run backup -- <file>');
     expect(await readdir(path)).toEqual([]);
   });

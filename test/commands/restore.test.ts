@@ -172,7 +172,7 @@ describe('a backup that is refused changes nothing', () => {
     expect(await readFile(file)).toEqual(before);
     expect(await namesIn(DATABASE_URL)).toEqual([basename(file)]);
     expect(await refusal([backup], { DATABASE_URL: 'postgres://ana:secret@127.0.0.1:1/x' })).toMatch(
-      /PostgreSQL.*pg_restore.*OPERATIONS\.md/,
+      /PostgreSQL.*pg_restore.*docs\/operations\.md/,
     );
   });
 });

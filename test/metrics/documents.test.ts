@@ -11,7 +11,7 @@ import { signal } from '../helpers/signals.ts';
 
 const root = join(import.meta.dirname, '../..');
 const read = (file: string) => readFileSync(join(root, file), 'utf8');
-const operations = read('OPERATIONS.md');
+const operations = read('docs/operations.md');
 const alertsFile = read('operations/alerts.yaml');
 
 /** Prometheus's own linter, where it is installed. */
@@ -110,7 +110,7 @@ describe('the metrics that are written about', () => {
     lint(['check', 'metrics'], toPrometheusText(text));
   });
 
-  it('stand in OPERATIONS.md, each with its type, labels and help', () => {
+  it('stand in docs/operations.md, each with its type, labels and help', () => {
     const { registry } = createInstruments();
     const documented = operations.split('\n').filter(line => /^\| `(forumbus|process|nodejs)_/.test(line));
     const made = registry.getMetricsAsArray().map(metric => {
@@ -124,7 +124,7 @@ describe('the metrics that are written about', () => {
     expect(documented).toEqual(made);
   });
 
-  it('are all in a scrape if OPERATIONS.md, the dashboard or an alert names them', () => {
+  it('are all in a scrape if docs/operations.md, the dashboard or an alert names them', () => {
     const documented = [...operations.matchAll(/^\| `(\w+)` \| (\w+)/gm)]
       .filter(([, name = '']) => /^(forumbus|process|nodejs)_/.test(name))
       .map(([, name = '', type]) => (type === 'histogram' ? `${name}_count` : name));
@@ -200,7 +200,7 @@ describe('operations/alerts.yaml', () => {
     const headings = [...own.matchAll(/^### (\w+)$/gm)].map(([, name]) => name);
     expect(headings).toEqual(alerts.map(({ name }) => name));
     expect(alerts.map(({ runbook }) => runbook)).toEqual(
-      headings.map(name => `OPERATIONS.md#${String(name).toLowerCase()}`),
+      headings.map(name => `docs/operations.md#${String(name).toLowerCase()}`),
     );
   });
 
@@ -214,7 +214,7 @@ describe('operations/alerts.yaml', () => {
   });
 });
 
-it('the Markdown of OPERATIONS.md links only to headings that are there', () => {
+it('docs/operations.md links only to headings that are there', () => {
   const anchors = [...operations.matchAll(/^#+ (.+)$/gm)].map(([, title = '']) =>
     title
       .toLowerCase()
