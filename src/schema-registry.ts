@@ -9,6 +9,7 @@ import * as outbox from './outbox/schemas.ts';
 import * as questions from './questions/schemas.ts';
 import * as runs from './runs/schemas.ts';
 import * as signals from './signals/schemas.ts';
+import * as signalsV1 from './signals/v1.ts';
 import * as stats from './stats/schemas.ts';
 import * as threads from './threads/schemas.ts';
 import * as worker from './worker/schemas.ts';
@@ -17,9 +18,18 @@ import * as worker from './worker/schemas.ts';
 export const components: TSchema[] = [
   Actor,
   Problem,
-  ...[events, threads, control, questions, signals, runs, stats, outbox, { ...health, ...worker }, access].flatMap(
-    namedSchemas,
-  ),
+  ...[
+    events,
+    threads,
+    control,
+    questions,
+    { ...signals, ...signalsV1 },
+    runs,
+    stats,
+    outbox,
+    { ...health, ...worker },
+    access,
+  ].flatMap(namedSchemas),
 ];
 
 function namedSchemas(module: Record<string, unknown>): TSchema[] {

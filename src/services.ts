@@ -28,6 +28,8 @@ import { createRunWaiters } from './runs/waiting.ts';
 import { components } from './schema-registry.ts';
 import { createSearch } from './search/service.ts';
 import { createSignals } from './signals/service.ts';
+import { v1 } from './signals/v1.ts';
+import { type SignalVersion, SignalVersions } from './signals/versions.ts';
 import { createCounts } from './threads/counts.ts';
 import { createThreadLists } from './threads/lists.ts';
 import { createSeen } from './threads/seen.ts';
@@ -48,6 +50,8 @@ export interface Overrides {
   random?: () => number;
   /** Registered after those of HANDLERS_DIR. */
   handlers?: HandlerDefinition[];
+  /** Schema versions of control signals beside those of the service. */
+  signalVersions?: SignalVersion[];
 }
 
 export type Services = Awaited<ReturnType<typeof createServices>>;
@@ -108,7 +112,8 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const questionWaiters = createQuestionWaiters(feed, questions, ending.signal);
     const runWaiters = createRunWaiters(feed, runs, ending.signal);
 
-    const own = createTopics({ threads, signals, validator: bodyValidator(components) });
+    const signalVersions = new SignalVersions([v1, ...(overrides.signalVersions ?? [])]);
+    const own = createTopics({ threads, signals, signalVersions, validator: bodyValidator(components) });
     const given = [own, ...(overrides.handlers ?? [])];
     const registry: HandlerRegistry = new HandlerRegistry([
       ...loaded,
@@ -172,7 +177,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       metrics,
       tracing,
       access: { tokens: access, longRequests },
-      forum: { events, counts, threads, threadLists, control, questions, signals, runs, keys },
+      forum: { events, counts, threads, threadLists, control, questions, signals, signalVersions, runs, keys },
       waits: {
         feed,
         questionWaiters,

@@ -14,7 +14,7 @@ const arrows: Record<string, string[]> = {
   search: ['db'],
   threads: ['access', 'db', 'http', 'events', 'search'],
   control: ['access', 'db', 'http', 'events', 'threads'],
-  questions: ['access', 'db', 'http', 'events', 'threads', 'control', 'signals'],
+  questions: ['access', 'db', 'http', 'events', 'threads', 'control'],
   signals: ['access', 'db', 'http', 'events', 'threads', 'control', 'questions'],
   stats: ['db', 'http', 'threads', 'questions'],
   outbox: ['db', 'http', 'events'],
@@ -93,11 +93,6 @@ describe('the direction of dependencies', () => {
   it('goes through services: no feature touches the repository of another', () => {
     const wrong = imports.filter(({ from, to }) => /repository\.ts$/.test(to) && dirname(from) !== dirname(to));
     expect(wrong).toEqual([]);
-  });
-
-  it('from questions to signals is the route only, so that the services form no circle', () => {
-    const users = imports.filter(({ from, to }) => folderOf(from) === 'questions' && folderOf(to) === 'signals');
-    expect(users).toEqual([{ from: 'src/questions/routes.ts', to: 'src/signals/service.ts', typeOnly: true }]);
   });
 
   it('keeps the engines apart: only what opens and copies databases knows one of them', () => {

@@ -26,6 +26,8 @@ export const Evidence = Strict(
   { $id: 'Evidence', examples: [{ kind: 'test_report', ref: 'reports/unit.xml' }] },
 );
 
+export type Evidence = Static<typeof Evidence>;
+
 const stated = { signal_id: Id, sequence: Sequence, occurred_at: Timestamp, actor: Ref(Actor) };
 
 export const Completion = Type.Object(

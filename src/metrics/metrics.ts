@@ -1,6 +1,6 @@
 import type { Timings } from '../db/database.ts';
 import { type ProblemCode, problemTable } from '../errors.ts';
-import { type ControlType, controlTypes } from '../signals/schemas.ts';
+import { type ControlType, controlTypes } from '../signals/command.ts';
 import { createInstruments, type Instruments } from './instruments.ts';
 
 /**

@@ -8,7 +8,7 @@ import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-wri
 import { ConditionalHeaders, ifMatch } from '../http/preconditions.ts';
 import { actProblems, problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
-import type { Signals } from '../signals/service.ts';
+import type { Precondition } from '../precondition.ts';
 import { questionNotFound } from './question.ts';
 import {
   Acknowledgement,
@@ -25,7 +25,8 @@ import type { QuestionWaiters } from './waiting.ts';
 
 interface Dependencies {
   questions: Questions;
-  signals: Signals;
+  /** Answers come in as signals, also from here. */
+  signals: { answer(tx: Tx, questionId: string, answer: Answer, expected: Precondition): Promise<Question> };
   questionWaiters: QuestionWaiters;
   longRequests: LongRequests;
   writes: IdempotentWrites;

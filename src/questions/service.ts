@@ -1,18 +1,22 @@
 import type { Actor } from '../actor.ts';
 import { type Clock, toTimestampOrNull } from '../clock.ts';
 import { openQuestions } from '../control/agent-state.ts';
-import type { Control } from '../control/service.ts';
+import { type Agent, assertOpen, type Control } from '../control/service.ts';
 import { decodeCursor, type Page, toPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
-import type { Events } from '../events/service.ts';
-import { priorityRank } from '../priority.ts';
+import type { EventDraft, Events } from '../events/service.ts';
+import { type Priority, priorityRank } from '../priority.ts';
 import type { ThreadRow } from '../threads/thread.ts';
 import {
+  answered,
   assertOpenQuestion,
+  assertSelection,
   closedAs,
   expired,
+  type GivenAnswer,
   isForAgent,
+  openQuestion,
   type QuestionRow,
   questionNotFound,
   toQuestion,
@@ -43,7 +47,23 @@ const EXPIRY_BATCH = 50;
 /** Who lets questions expire. */
 const timekeeper: Actor = { type: 'system', name: 'forumbus' };
 
-/** Questions as operators see them. Opening and answering come in as signals; cancelling and expiring come in here. */
+/** A guidance request, as far as its question is concerned. */
+interface Ask {
+  priority?: Priority;
+  expires_in_seconds?: number;
+  /** The id of the open question that this one replaces. */
+  supersedes?: string;
+}
+
+/** What an act on a question left behind. */
+interface Acted {
+  agent: Agent;
+  /** Of the act's own event. */
+  sequence: number;
+  question: QuestionRow;
+}
+
+/** A question's whole life: asked and answered by signals, superseded, cancelled, expired and acknowledged. */
 export function createQuestions({ db, clock, events, control }: Dependencies) {
   async function required(reader: Reader, questionId: string): Promise<QuestionRow> {
     const row = await findQuestion(reader, questionId);
@@ -63,6 +83,16 @@ export function createQuestions({ db, clock, events, control }: Dependencies) {
   async function view(reader: Reader, row: QuestionRow): Promise<Question> {
     const [question] = await views(reader, [row]);
     return question as Question;
+  }
+
+  /** The open question that a request replaces. @throws Refusal unless it is open and the agent's own */
+  async function supersededBy(tx: Tx, agent: Agent, questionId: string): Promise<QuestionRow> {
+    const row = await required(tx, questionId);
+    // An agent must not learn that a question of another run exists.
+    if (row.run_id !== agent.control.run_id) throw questionNotFound(questionId);
+    assertOwn(agent, row);
+    assertOpenQuestion(row);
+    return row;
   }
 
   /** Closes an open question without an answer: one event, with whatever follows from it. */
@@ -93,8 +123,88 @@ export function createQuestions({ db, clock, events, control }: Dependencies) {
   return {
     required,
     view,
-    insert: (tx: Tx, row: QuestionRow) => insertQuestion(tx, row),
-    update: (tx: Tx, row: QuestionRow) => updateQuestion(tx, row),
+
+    /**
+     * Opens the question of a guidance request, and supersedes the one that it replaces.
+     * @param cause the event of the request; its payload gets the `question_id`
+     * @throws Refusal QUESTION_NOT_FOUND, QUESTION_MISMATCH, ALREADY_ANSWERED or QUESTION_CLOSED about the replaced question
+     */
+    async ask(
+      tx: Tx,
+      agent: Agent,
+      cause: EventDraft,
+      { priority, expires_in_seconds, supersedes }: Ask,
+    ): Promise<Acted> {
+      const superseded = supersedes ? await supersededBy(tx, agent, supersedes) : undefined;
+      const question_id = `q_${cause.uid}`;
+      cause.payload.question_id = question_id;
+      const effects = [events.follow(cause, 'forum.question.opened', { question_id })];
+      if (superseded) {
+        const payload = { question_id: superseded.question_id, superseded_by: question_id };
+        effects.push(events.follow(cause, 'forum.question.superseded', payload));
+      }
+      const change = { opened: question_id, closed: superseded ? [superseded.question_id] : [] };
+      const recorded = await control.record(tx, agent, [cause, ...effects], change);
+      const asked_at = cause.occurred_at;
+      const asked = {
+        question_id,
+        thread_id: agent.thread.thread_id,
+        run_id: agent.control.run_id,
+        agent_name: agent.control.agent_name,
+        priority: priorityRank(priority ?? 'normal'),
+        asked_at,
+        expires_at: expires_in_seconds ? asked_at + expires_in_seconds * 1000 : null,
+      };
+      const question = openQuestion(asked, superseded?.question_id ?? null, recorded.sequence);
+      insertQuestion(tx, question);
+      if (superseded) updateQuestion(tx, closedAs(superseded, 'superseded'));
+      return { ...recorded, question };
+    },
+
+    /**
+     * The question that an answer is for: the one it names, else the agent's only open one.
+     * @throws Refusal QUESTION_NOT_FOUND, QUESTION_MISMATCH, THREAD_CLOSED, NO_OPEN_QUESTION, AMBIGUOUS_ANSWER
+     */
+    async repliedTo(tx: Tx, agent: Agent, questionId: string | undefined): Promise<QuestionRow> {
+      if (questionId !== undefined) {
+        const row = await required(tx, questionId);
+        assertOwn(agent, row);
+        return row;
+      }
+      const open = openQuestions(agent.control);
+      const [only] = open;
+      if (only === undefined) {
+        assertOpen(agent);
+        throw new Refusal(
+          'NO_OPEN_QUESTION',
+          `The agent ${agent.control.agent_name} has no open question in this run.`,
+        );
+      }
+      if (open.length > 1) {
+        throw new Refusal('AMBIGUOUS_ANSWER', 'Several questions are open; name one in in_reply_to.', {
+          question_ids: open,
+        });
+      }
+      return required(tx, only);
+    },
+
+    /**
+     * Answers an open question.
+     * @param cause the event of the answer; its payload gets the `question_id`
+     * @throws Refusal ALREADY_ANSWERED, QUESTION_CLOSED, INVALID_SELECTION
+     */
+    async answer(tx: Tx, agent: Agent, cause: EventDraft, question: QuestionRow, given: GivenAnswer): Promise<Acted> {
+      assertOpenQuestion(question);
+      assertSelection(await view(tx, question), given);
+      const { question_id } = question;
+      cause.payload.question_id = question_id;
+      const { answer, selected = [] } = given;
+      const closed = events.follow(cause, 'forum.question.answered', { question_id, answer, selected });
+      const recorded = await control.record(tx, agent, [cause, closed], { closed: [question_id], ended: 1 });
+      const row = answered(question, given, cause.actor, cause.occurred_at, recorded.sequence);
+      updateQuestion(tx, row);
+      return { ...recorded, question: row };
+    },
 
     /** @throws Refusal QUESTION_NOT_FOUND */
     async get(questionId: string): Promise<Question> {
@@ -172,4 +282,10 @@ export function createQuestions({ db, clock, events, control }: Dependencies) {
       };
     },
   };
+}
+
+/** @throws Refusal QUESTION_MISMATCH */
+function assertOwn({ control: { run_id, agent_name } }: Agent, { question_id, ...asked }: QuestionRow): void {
+  if (asked.run_id === run_id && asked.agent_name === agent_name) return;
+  throw new Refusal('QUESTION_MISMATCH', `The question ${question_id} was not asked by ${agent_name} in ${run_id}.`);
 }

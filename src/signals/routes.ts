@@ -5,33 +5,42 @@ import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-wri
 import { problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import type { QuestionWaiters } from '../questions/waiting.ts';
-import { ControlSignalV1, SendQuery, Signal, SignalParams, SignalResult } from './schemas.ts';
+import { SendQuery, Signal, SignalParams, SignalResult } from './schemas.ts';
 import type { Signals } from './service.ts';
-import { assertSupportedVersion, signalNotFound, signedBy } from './signal.ts';
+import { signalNotFound, signedBy } from './signal.ts';
+import type { SignalVersions } from './versions.ts';
 
 interface Dependencies {
   signals: Signals;
+  signalVersions: SignalVersions;
   questionWaiters: QuestionWaiters;
   longRequests: LongRequests;
   writes: IdempotentWrites;
 }
 
 export function signalRoutes(dependencies: Dependencies): FastifyPluginAsyncTypebox {
-  const { signals, questionWaiters, longRequests, writes } = dependencies;
+  const { signals, signalVersions, questionWaiters, longRequests, writes } = dependencies;
   const { execute, revise, send } = writes;
   const tags = ['control signals'];
   return async app => {
     app.post(
       '/control-signals',
       {
-        preValidation: async request => assertSupportedVersion(request.body),
+        // Before validation: a signal of another version must not be judged by the rules of this one.
+        preValidation: async request => void signalVersions.of(request.body),
+        validatorCompiler: part => {
+          const compile = app.validatorCompiler as NonNullable<typeof app.validatorCompiler>;
+          return part.httpPart === 'body'
+            ? signalVersions.validator(schema => compile({ ...part, schema }))
+            : compile(part);
+        },
         schema: {
           operationId: 'sendControlSignal',
           summary: 'Send a control signal',
           tags,
           querystring: SendQuery,
           headers: IdempotentHeaders,
-          body: Ref(ControlSignalV1),
+          body: signalVersions.schema,
           response: {
             200: Ref(SignalResult),
             201: Ref(SignalResult),
@@ -53,13 +62,14 @@ export function signalRoutes(dependencies: Dependencies): FastifyPluginAsyncType
         },
       },
       async (request, reply) => {
-        const signal = signedBy(request.caller, request.body);
+        const { body } = request;
+        const command = signedBy(request.caller, signalVersions.of(body).toCommand(body));
         const append = async (tx: Tx) => {
-          const { created, ...body } = await signals.append(tx, signal);
+          const { created, ...body } = await signals.append(tx, command);
           return answer(created ? 201 : 200, body);
         };
         // A signal changes what belongs to its run, and nothing else.
-        const executed = await execute(request, reply, append, [`run ${signal.run_id}`]);
+        const executed = await execute(request, reply, append, [`run ${command.run_id}`]);
         const { wait = 0 } = request.query;
         if (wait === 0) return send(reply, executed);
         // Also a repeated request waits, for the question that the first one has asked.

@@ -1,36 +1,25 @@
 import type { Actor } from '../actor.ts';
 import { toTimestamp } from '../clock.ts';
-import { type ControlChange, openQuestions } from '../control/agent-state.ts';
+import type { ControlChange } from '../control/agent-state.ts';
 import { briefOf, meetsCriteria } from '../control/run-state.ts';
 import { type Agent, assertOpen, type Control } from '../control/service.ts';
-import type { Database, Tx } from '../db/database.ts';
+import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import type { EventDraft, Events } from '../events/service.ts';
 import { assertPrecondition, type Precondition } from '../precondition.ts';
-import { priorityRank } from '../priority.ts';
-import {
-  answered,
-  assertOpenQuestion,
-  assertSelection,
-  closedAs,
-  isStoredAnswer,
-  openQuestion,
-  type QuestionRow,
-  questionNotFound,
-} from '../questions/question.ts';
+import { isStoredAnswer, type QuestionRow } from '../questions/question.ts';
 import type { Answer, Question } from '../questions/schemas.ts';
 import type { Questions } from '../questions/service.ts';
 import { toThread } from '../threads/thread.ts';
 import type {
-  CompletionSignal,
-  ControlSignalV1,
+  AnswerCommand,
+  AskCommand,
+  CompleteCommand,
   ControlType,
-  GuidanceAnswer,
-  GuidanceRequest,
-  Signal,
-  SignalResult,
-  ValidationSignal,
-} from './schemas.ts';
+  SignalCommand,
+  ValidateCommand,
+} from './command.ts';
+import type { Signal, SignalResult } from './schemas.ts';
 import { signalNotFound, toSignal } from './signal.ts';
 
 export type Signals = ReturnType<typeof createSignals>;
@@ -57,100 +46,63 @@ interface Dependencies {
  */
 export function createSignals({ db, events, control, questions, selfValidation, stored }: Dependencies) {
   /** @throws Refusal; a refused signal leaves no trace */
-  async function append(tx: Tx, signal: ControlSignalV1): Promise<Accepted> {
-    const result = await take(tx, signal);
-    if (result.created) tx.afterCommit(stored[signal.control_type]);
+  async function append(tx: Tx, command: SignalCommand): Promise<Accepted> {
+    const result = await dispatch(tx, command);
+    if (result.created) tx.afterCommit(stored[command.control_type]);
     return result;
   }
 
-  async function take(tx: Tx, signal: ControlSignalV1): Promise<Accepted> {
-    const actor = signal.actor ?? defaultActor(signal);
-    const agent = await control.load(tx, signal.run_id, signal.agent_name, actor, signal.ticket ?? null);
-    switch (signal.control_type) {
+  async function dispatch(tx: Tx, command: SignalCommand): Promise<Accepted> {
+    const actor = command.actor ?? defaultActor(command);
+    const agent = await control.load(tx, command.run_id, command.agent_name, actor, command.ticket ?? null);
+    switch (command.control_type) {
       case 'guidance_request':
-        return ask(tx, agent, actor, signal);
+        return ask(tx, agent, actor, command);
       case 'guidance_answer':
-        return reply(tx, agent, actor, signal);
+        return answer(tx, agent, actor, command);
       case 'completion':
-        return report(tx, agent, actor, signal, { completed: true });
-      case 'validation':
-        if (!selfValidation) assertByAnother(actor, signal);
-        return report(tx, agent, actor, signal, {
-          validated: signal.status,
-          criteriaMet: meetsCriteria(briefOf(agent.run), signal.done_criteria),
-        });
+        return report(tx, agent, actor, command, { completed: true });
+      case 'validation': {
+        if (!selfValidation) assertByAnother(actor, command);
+        const criteriaMet = meetsCriteria(briefOf(agent.run), command.done_criteria);
+        return report(tx, agent, actor, command, { validated: command.status, criteriaMet });
+      }
     }
   }
 
-  async function ask(tx: Tx, agent: Agent, actor: Actor, signal: GuidanceRequest): Promise<Accepted> {
-    assertAccepts(agent, signal);
-    const superseded = signal.supersedes ? await supersededBy(tx, agent, signal.supersedes) : undefined;
-
-    const cause = draftOf(agent, actor, signal);
-    const question_id = `q_${cause.uid}`;
-    cause.payload.question_id = question_id;
-    const effects = [events.follow(cause, 'forum.question.opened', { question_id })];
-    if (superseded) {
-      const { question_id: old } = superseded;
-      effects.push(events.follow(cause, 'forum.question.superseded', { question_id: old, superseded_by: question_id }));
-    }
-    const change = { opened: question_id, closed: superseded ? [superseded.question_id] : [] };
-    const committed = await control.record(tx, agent, [cause, ...effects], change);
-
-    const { run_id, agent_name, expires_in_seconds } = signal;
-    const asked_at = cause.occurred_at;
-    const expires_at = expires_in_seconds ? asked_at + expires_in_seconds * 1000 : null;
-    const priority = priorityRank(signal.priority ?? 'normal');
-    const asked = {
-      question_id,
-      thread_id: agent.thread.thread_id,
-      run_id,
-      agent_name,
-      priority,
-      asked_at,
-      expires_at,
-    };
-    const row = openQuestion(asked, superseded?.question_id ?? null, committed.sequence);
-    questions.insert(tx, row);
-    if (superseded) questions.update(tx, closedAs(superseded, 'superseded'));
-    return accepted(tx, cause, committed, row);
+  async function ask(tx: Tx, agent: Agent, actor: Actor, command: AskCommand): Promise<Accepted> {
+    assertAccepts(agent, command);
+    const cause = draftOf(agent, actor, command);
+    const { question, ...recorded } = await questions.ask(tx, agent, cause, command);
+    return accepted(tx, cause, recorded, question);
   }
 
-  async function reply(tx: Tx, agent: Agent, actor: Actor, signal: GuidanceAnswer): Promise<Accepted> {
-    const question = await repliedTo(tx, agent, signal);
-    if (question.answer_sequence !== null && isStoredAnswer(question, signal)) {
-      return repeated(tx, agent, question, question.answer_sequence);
+  async function answer(tx: Tx, agent: Agent, actor: Actor, command: AnswerCommand): Promise<Accepted> {
+    const asked = await questions.repliedTo(tx, agent, command.in_reply_to);
+    if (asked.answer_sequence !== null && isStoredAnswer(asked, command)) {
+      return repeated(tx, agent, asked, asked.answer_sequence);
     }
-    assertAccepts(agent, signal);
-    assertOpenQuestion(question);
-    assertSelection(await questions.view(tx, question), signal);
-
-    const cause = draftOf(agent, actor, signal);
-    const { question_id } = question;
-    cause.payload.question_id = question_id;
-    const { answer, selected = [] } = signal;
-    const closed = events.follow(cause, 'forum.question.answered', { question_id, answer, selected });
-    const committed = await control.record(tx, agent, [cause, closed], { closed: [question_id], ended: 1 });
-
-    const row = answered(question, signal, actor, cause.occurred_at, committed.sequence);
-    questions.update(tx, row);
-    return accepted(tx, cause, committed, row);
+    assertAccepts(agent, command);
+    const cause = draftOf(agent, actor, command);
+    const { question, ...recorded } = await questions.answer(tx, agent, cause, asked, command);
+    return accepted(tx, cause, recorded, question);
   }
 
   async function report(
     tx: Tx,
     agent: Agent,
     actor: Actor,
-    signal: CompletionSignal | ValidationSignal,
+    command: CompleteCommand | ValidateCommand,
     change: ControlChange,
   ): Promise<Accepted> {
-    assertAccepts(agent, signal);
-    const cause = draftOf(agent, actor, signal);
+    assertAccepts(agent, command);
+    const cause = draftOf(agent, actor, command);
     return accepted(tx, cause, await control.record(tx, agent, [cause], change));
   }
 
-  function draftOf({ thread, control: { attempt } }: Agent, actor: Actor, signal: ControlSignalV1): EventDraft {
-    const { run_id: _run, agent_name: _agent, actor: _actor, ticket = thread.ticket, ...sent } = signal;
+  /** The event of a signal: the envelope, and the rest of the command as its payload. */
+  function draftOf({ thread, control: { attempt } }: Agent, actor: Actor, command: SignalCommand): EventDraft {
+    const { run_id: _run, agent_name: _agent, actor: _actor, ticket = thread.ticket, ...sent } = command;
     const { correlation_id, causation_id = null, ...fields } = sent;
     const draft = events.draft({ ...thread, ticket }, actor, 'forum.control.signal', {});
     const signal_id = `sig_${draft.uid}`;
@@ -162,63 +114,29 @@ export function createSignals({ db, events, control, questions, selfValidation, 
     };
   }
 
-  /** The open question that a request replaces. @throws Refusal unless it is open and the agent's own */
-  async function supersededBy(tx: Tx, agent: Agent, questionId: string): Promise<QuestionRow> {
-    const row = await questions.required(tx, questionId);
-    // To say that it is another run's would tell an agent that it exists.
-    if (row.run_id !== agent.control.run_id) throw questionNotFound(questionId);
-    assertOwn(agent, row);
-    assertOpenQuestion(row);
-    return row;
-  }
-
-  /** The question that an answer is for: the one it names, else the only open one. */
-  async function repliedTo(tx: Tx, agent: Agent, { in_reply_to }: GuidanceAnswer): Promise<QuestionRow> {
-    const open = openQuestions(agent.control);
-    const [only] = open;
-    if (in_reply_to !== undefined) {
-      const row = await questions.required(tx, in_reply_to);
-      assertOwn(agent, row);
-      return row;
-    }
-    if (only === undefined) {
-      assertOpen(agent);
-      throw new Refusal('NO_OPEN_QUESTION', `The agent ${agent.control.agent_name} has no open question in this run.`);
-    }
-    if (open.length > 1) {
-      throw new Refusal('AMBIGUOUS_ANSWER', 'Several questions are open; name one in in_reply_to.', {
-        question_ids: open,
-      });
-    }
-    return questions.required(tx, only);
-  }
-
   async function accepted(
     tx: Tx,
     cause: EventDraft,
     { agent, sequence }: { agent: Agent; sequence: number },
     question?: QuestionRow,
   ): Promise<Accepted> {
-    return {
-      created: true,
-      signal: toSignal({ ...cause, ...cause.thread, sequence, occurred_at: toTimestamp(cause.occurred_at) }),
-      thread: toThread(agent.thread),
-      control: await control.view(tx, agent),
-      inbox: { unread: agent.control.unread },
-      ...(question && { question: await questions.view(tx, question) }),
-    };
+    const signal = toSignal({ ...cause, ...cause.thread, sequence, occurred_at: toTimestamp(cause.occurred_at) });
+    return { created: true, signal, ...(await consequences(tx, agent, question)) };
   }
 
   async function repeated(tx: Tx, agent: Agent, question: QuestionRow, sequence: number): Promise<Accepted> {
     const first = (await events.at(tx, [sequence])).get(sequence);
     if (!first) throw new Error(`The event ${sequence} that answered ${question.question_id} is missing.`);
+    return { created: false, signal: toSignal(first), ...(await consequences(tx, agent, question)) };
+  }
+
+  /** Everything in the answer to a signal beside the signal, as it stands now. */
+  async function consequences(reader: Reader, agent: Agent, question?: QuestionRow) {
     return {
-      created: false,
-      signal: toSignal(first),
       thread: toThread(agent.thread),
-      control: await control.view(tx, agent),
+      control: await control.view(reader, agent),
       inbox: { unread: agent.control.unread },
-      question: await questions.view(tx, question),
+      ...(question && { question: await questions.view(reader, question) }),
     };
   }
 
@@ -229,7 +147,7 @@ export function createSignals({ db, events, control, questions, selfValidation, 
     async answer(tx: Tx, questionId: string, { actor, ...given }: Answer, expected: Precondition): Promise<Question> {
       const { run_id, agent_name, version } = await questions.required(tx, questionId);
       assertPrecondition(expected, version);
-      const signal: GuidanceAnswer = {
+      const command: AnswerCommand = {
         schema_version: 1,
         control_type: 'guidance_answer',
         run_id,
@@ -238,7 +156,7 @@ export function createSignals({ db, events, control, questions, selfValidation, 
         ...given,
         ...(actor && { actor }),
       };
-      const { question } = await append(tx, signal);
+      const { question } = await append(tx, command);
       return question as Question;
     },
 
@@ -246,14 +164,8 @@ export function createSignals({ db, events, control, questions, selfValidation, 
     async refreshed({ signal }: SignalResult): Promise<SignalResult> {
       return db.snapshot(async reader => {
         const agent = await control.required(reader, signal.run_id, signal.agent_name);
-        const question = signal.question_id && (await questions.required(reader, signal.question_id));
-        return {
-          signal,
-          thread: toThread(agent.thread),
-          control: await control.view(reader, agent),
-          inbox: { unread: agent.control.unread },
-          ...(question && { question: await questions.view(reader, question) }),
-        };
+        const question = signal.question_id ? await questions.required(reader, signal.question_id) : undefined;
+        return { signal, ...(await consequences(reader, agent, question)) };
       });
     },
 
@@ -266,35 +178,24 @@ export function createSignals({ db, events, control, questions, selfValidation, 
   };
 }
 
-function defaultActor({ control_type, agent_name }: ControlSignalV1): Actor {
+function defaultActor({ control_type, agent_name }: SignalCommand): Actor {
   return control_type === 'guidance_answer'
     ? { type: 'operator', name: 'operator' }
     : { type: 'agent', name: agent_name };
 }
 
 /** @throws Refusal THREAD_CLOSED, STALE_ATTEMPT */
-function assertAccepts(agent: Agent, { attempt }: ControlSignalV1): void {
+function assertAccepts(agent: Agent, { attempt }: SignalCommand): void {
   assertOpen(agent);
   const current = agent.control.attempt;
-  if (attempt !== undefined && attempt !== current) {
-    throw new Refusal('STALE_ATTEMPT', `The signal names attempt ${attempt}; the current one is ${current}.`, {
-      attempt: current,
-    });
-  }
+  if (attempt === undefined || attempt === current) return;
+  throw new Refusal('STALE_ATTEMPT', `The signal names attempt ${attempt}; the current one is ${current}.`, {
+    attempt: current,
+  });
 }
 
 /** @throws Refusal SELF_VALIDATION */
-function assertByAnother(actor: Actor, { agent_name }: ValidationSignal): void {
+function assertByAnother(actor: Actor, { agent_name }: ValidateCommand): void {
   if (actor.type !== 'agent' || actor.name !== agent_name) return;
   throw new Refusal('SELF_VALIDATION', `The work of ${agent_name} is to be validated by somebody else.`);
-}
-
-/** @throws Refusal QUESTION_MISMATCH */
-function assertOwn({ control: { run_id, agent_name } }: Agent, question: QuestionRow): void {
-  if (question.run_id !== run_id || question.agent_name !== agent_name) {
-    throw new Refusal(
-      'QUESTION_MISMATCH',
-      `The question ${question.question_id} was not asked by ${agent_name} in ${run_id}.`,
-    );
-  }
 }

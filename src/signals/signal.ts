@@ -1,7 +1,8 @@
 import type { Caller } from '../access/caller.ts';
 import { Refusal } from '../errors.ts';
 import type { Event } from '../events/schemas.ts';
-import { type ControlSignalV1, type Signal, supportedVersions } from './schemas.ts';
+import type { SignalCommand } from './command.ts';
+import type { Signal } from './schemas.ts';
 
 type SignalEvent = Omit<Event, 'event_id' | 'event_type' | 'event_version'>;
 
@@ -24,23 +25,12 @@ export function toSignal(event: SignalEvent): Signal {
   } as Signal;
 }
 
-/**
- * To be asked before a signal is validated: one of another version must not be judged by the rules of this one.
- * @throws Refusal UNSUPPORTED_SCHEMA_VERSION
- */
-export function assertSupportedVersion(signal: unknown): void {
-  const version = (signal as { schema_version?: unknown } | null)?.schema_version;
-  if (!Number.isInteger(version) || supportedVersions.includes(version as number)) return;
-  const detail = `Schema version ${version} is not supported; supported: ${supportedVersions.join(', ')}.`;
-  throw new Refusal('UNSUPPORTED_SCHEMA_VERSION', detail, { supported: supportedVersions });
-}
-
-/** The signal as its caller may send it, with its actor. @throws Refusal FORBIDDEN, ACTOR_MISMATCH */
-export function signedBy(caller: Caller, signal: ControlSignalV1): ControlSignalV1 {
-  caller.assertActsFor(signal.run_id, signal.agent_name);
-  if (signal.control_type === 'guidance_answer') caller.assertNoAgent('answer questions');
-  const actor = caller.actor(signal.actor, signal.agent_name);
-  return actor ? { ...signal, actor } : signal;
+/** The command with the actor that its caller acts as. @throws Refusal FORBIDDEN, ACTOR_MISMATCH */
+export function signedBy(caller: Caller, command: SignalCommand): SignalCommand {
+  caller.assertActsFor(command.run_id, command.agent_name);
+  if (command.control_type === 'guidance_answer') caller.assertNoAgent('answer questions');
+  const actor = caller.actor(command.actor, command.agent_name);
+  return actor ? { ...command, actor } : command;
 }
 
 export function signalNotFound(signalId: string): Refusal {

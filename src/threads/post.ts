@@ -23,7 +23,10 @@ export function toPost(event: Readable): Post {
   };
 }
 
-/** The text of an event that is a post. */
+/**
+ * The text of an event that is a post. A signal of another type than these carries its own, in `text`: its draft knows best
+ * how it reads.
+ */
 export function bodyOf(payload: Record<string, unknown>): string {
   switch (payload.control_type) {
     case undefined:
@@ -34,7 +37,9 @@ export function bodyOf(payload: Record<string, unknown>): string {
       return String(payload.answer);
     case 'completion':
       return String(payload.summary ?? 'Completed.');
-    default:
+    case 'validation':
       return `Validation ${payload.status}: ${payload.done_criteria}`;
+    default:
+      return String(payload.text ?? `Control signal ${payload.control_type}.`);
   }
 }

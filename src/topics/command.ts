@@ -1,6 +1,7 @@
 import type { Static, TSchema } from 'typebox';
 import type { Tx } from '../db/database.ts';
 import { type ProblemItem, Refusal } from '../errors.ts';
+import { memoize } from '../memoize.ts';
 import type { Handler } from '../worker/handler.ts';
 
 /** Makes the check of a payload, by the rules that hold for the body of a request. */
@@ -9,10 +10,8 @@ export type Validator = (schema: TSchema) => (payload: unknown) => ProblemItem[]
 interface Command<T extends TSchema> {
   /** The topic is `forum.commands.` and this. */
   name: string;
-  /** The payload: what the HTTP call takes in its body and its path. */
-  schema: T;
-  /** What is to be refused before the schema is asked. */
-  precheck?: (payload: unknown) => void;
+  /** The payload: what the HTTP call takes in its body and its path. A function picks the schema by the payload. */
+  schema: T | ((payload: unknown) => T);
   /** The effect, in the transaction that marks the message sent. Answers what it has made, to be kept on the message. */
   run: (tx: Tx, payload: Static<T>) => Promise<Record<string, unknown>>;
 }
@@ -20,21 +19,20 @@ interface Command<T extends TSchema> {
 /** A topic and what handles its messages. */
 export type CommandHandler = Pick<Handler, 'handle'> & { topic: string };
 
+/** Compiled schemas that a command keeps: one, or one per schema version. */
+const SCHEMAS_CACHED = 100;
+
 /**
  * Does what an HTTP call does, exactly once per message. What the call would refuse makes the message dead at once, with
  * the reason: no retry can help.
  */
-export function command<T extends TSchema>(
-  validator: Validator,
-  { name, schema, precheck, run }: Command<T>,
-): CommandHandler {
-  const faultsOf = validator(schema);
+export function command<T extends TSchema>(validator: Validator, { name, schema, run }: Command<T>): CommandHandler {
+  const validators = memoize(validator, SCHEMAS_CACHED);
   return {
     topic: `forum.commands.${name}`,
     async handle({ payload }, context, tx) {
       try {
-        precheck?.(payload);
-        const faults = faultsOf(payload);
+        const faults = validators(typeof schema === 'function' ? schema(payload) : schema)(payload);
         if (faults.length > 0) throw new Refusal('VALIDATION_FAILED', describe(faults));
         context.record(await run(tx as Tx, payload as Static<T>));
       } catch (error) {

@@ -1,4 +1,5 @@
 import type { Signals } from '../signals/service.ts';
+import type { SignalVersions } from '../signals/versions.ts';
 import type { Threads } from '../threads/service.ts';
 import type { HandlerDefinition } from '../worker/handler.ts';
 import { addPost } from './add-post.ts';
@@ -10,6 +11,7 @@ import { openThread } from './open-thread.ts';
 interface Dependencies {
   threads: Threads;
   signals: Signals;
+  signalVersions: SignalVersions;
   validator: Validator;
 }
 
@@ -17,9 +19,9 @@ interface Dependencies {
  * The service's own handler: what can be done over HTTP can be sent as a message, too. It is one for all commands, so
  * that they keep the order of their keys among each other also where somebody else's handler takes the same topics.
  */
-export function createTopics({ threads, signals, validator }: Dependencies): HandlerDefinition {
+export function createTopics({ threads, signals, signalVersions, validator }: Dependencies): HandlerDefinition {
   const commands = [
-    controlSignal(validator, signals),
+    controlSignal(validator, signals, signalVersions),
     openThread(validator, threads),
     addPost(validator, threads),
     ...changeThread(validator, threads),

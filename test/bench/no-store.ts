@@ -19,9 +19,11 @@ import { useRequestMetrics } from '../../src/metrics/requests.ts';
 import type { Question } from '../../src/questions/schemas.ts';
 import type { QuestionWaiters } from '../../src/questions/waiting.ts';
 import { components } from '../../src/schema-registry.ts';
+import type { SignalCommand } from '../../src/signals/command.ts';
 import { signalRoutes } from '../../src/signals/routes.ts';
-import type { ControlSignalV1 } from '../../src/signals/schemas.ts';
 import type { Accepted, Signals } from '../../src/signals/service.ts';
+import { v1 } from '../../src/signals/v1.ts';
+import { SignalVersions } from '../../src/signals/versions.ts';
 import { endWithParent } from './child.ts';
 
 /*
@@ -57,17 +59,23 @@ const rates = await useLimits(app, { requestsPerMinute: 6000, maxEventLoopDelay:
 /** A write without a database. */
 const db = { write: <T>(work: (tx: Tx) => Promise<T>) => work({} as Tx) } as Database;
 const writes = createIdempotentWrites({ db, keys: {} as Parameters<typeof createIdempotentWrites>[0]['keys'] });
-const signals = { append: async (_tx: Tx, signal: ControlSignalV1) => accepted(signal) } as Signals;
+const signals = { append: async (_tx: Tx, signal: SignalCommand) => accepted(signal) } as Signals;
 useAccess(app, { access: {} as Access, isOpen: () => true, origins: [], rates });
 await app.register(
-  signalRoutes({ signals, questionWaiters: {} as QuestionWaiters, longRequests: {} as LongRequests, writes }),
+  signalRoutes({
+    signals,
+    signalVersions: new SignalVersions([v1]),
+    questionWaiters: {} as QuestionWaiters,
+    longRequests: {} as LongRequests,
+    writes,
+  }),
 );
 app.get('/readyz', { schema: { hide: true } }, () => ({ status: 'ok' }));
 await app.listen({ host: '127.0.0.1', port: Number(process.env.PORT) });
 endWithParent();
 
 /** As large an answer as the service's, made of what was sent and of constants. */
-function accepted(signal: ControlSignalV1): Accepted {
+function accepted(signal: SignalCommand): Accepted {
   const uid = newUid();
   const { run_id, agent_name } = signal;
   const ticket = signal.ticket ?? null;
@@ -96,7 +104,7 @@ function accepted(signal: ControlSignalV1): Accepted {
   };
 }
 
-function thread(thread_id: string, signal: ControlSignalV1, at: string): Accepted['thread'] {
+function thread(thread_id: string, signal: SignalCommand, at: string): Accepted['thread'] {
   const { run_id, agent_name, ticket = null } = signal;
   return {
     thread_id,
@@ -120,13 +128,13 @@ function thread(thread_id: string, signal: ControlSignalV1, at: string): Accepte
   };
 }
 
-function question(question_id: string, thread_id: string, signal: ControlSignalV1, at: string): Question {
+function question(question_id: string, thread_id: string, signal: SignalCommand, at: string): Question {
   const {
     run_id,
     agent_name,
     question: text = '',
     options = [],
-  } = signal as Extract<ControlSignalV1, { question: string }>;
+  } = signal as Extract<SignalCommand, { question: string }>;
   return {
     question_id,
     run_id,

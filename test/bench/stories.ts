@@ -1,7 +1,7 @@
 import type { Actor } from '../../src/actor.ts';
 import type { Tx } from '../../src/db/database.ts';
 import type { Services } from '../../src/services.ts';
-import type { ControlSignalV1 } from '../../src/signals/schemas.ts';
+import type { SignalCommand } from '../../src/signals/command.ts';
 import type { Chance, Vocabulary } from './vocabulary.ts';
 
 /** One call of a service. */
@@ -105,7 +105,7 @@ export function* agentStory({ services, chance, vocabulary }: World, run: RunPla
   let thread = '';
   for (const step of run.agents.get(agent_name) ?? []) {
     const fields = signalFields(step, question);
-    const signal = { schema_version: 1, run_id, agent_name, ...(ticket && { ticket }), ...fields } as ControlSignalV1;
+    const signal = { schema_version: 1, run_id, agent_name, ...(ticket && { ticket }), ...fields } as SignalCommand;
     yield async tx => {
       const stored = await services.forum.signals.append(tx, signal);
       question = stored.question?.question_id ?? question;

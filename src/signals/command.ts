@@ -1,0 +1,59 @@
+import type { Actor } from '../actor.ts';
+import type { Evidence } from '../control/schemas.ts';
+import type { Priority } from '../priority.ts';
+
+/** Every kind of control signal. */
+export const controlTypes = ['guidance_request', 'guidance_answer', 'completion', 'validation'] as const;
+export type ControlType = (typeof controlTypes)[number];
+
+interface Envelope {
+  /** The schema version in which the signal was sent. */
+  schema_version: number;
+  run_id: string;
+  agent_name: string;
+  ticket?: string;
+  actor?: Actor;
+  correlation_id?: string;
+  causation_id?: string;
+  attempt?: number;
+}
+
+export interface AskCommand extends Envelope {
+  control_type: 'guidance_request';
+  question: string;
+  context?: string;
+  options?: { label: string; description?: string }[];
+  multi_select?: boolean;
+  priority?: Priority;
+  expires_in_seconds?: number;
+  default_answer?: string;
+  /** The id of the open question that this one replaces. */
+  supersedes?: string;
+}
+
+export interface AnswerCommand extends Envelope {
+  control_type: 'guidance_answer';
+  answer: string;
+  /** The id of the question; without it the agent's only open one. */
+  in_reply_to?: string;
+  selected?: string[];
+}
+
+export interface CompleteCommand extends Envelope {
+  control_type: 'completion';
+  summary?: string;
+  evidence?: Evidence[];
+}
+
+export interface ValidateCommand extends Envelope {
+  control_type: 'validation';
+  status: 'passed' | 'failed';
+  done_criteria: string;
+  evidence?: Evidence[];
+}
+
+/**
+ * What a control signal asks for, the same for every schema version. The event of a signal stores a command, so readers of
+ * the log know one form.
+ */
+export type SignalCommand = AskCommand | AnswerCommand | CompleteCommand | ValidateCommand;

@@ -1,0 +1,91 @@
+import { type Static, type TProperties, Type } from 'typebox';
+import { Actor } from '../actor.ts';
+import { Evidence } from '../control/schemas.ts';
+import { componentName, Id, Name, Ref, Strict, Text } from '../http/schemas.ts';
+import { priorities } from '../priority.ts';
+import { Option } from '../questions/schemas.ts';
+import type { SignalVersion } from './versions.ts';
+
+/* The control signals of schema version 1, one variant per control_type. */
+
+const envelope = {
+  schema_version: Type.Literal(1),
+  run_id: Name,
+  agent_name: Name,
+  ticket: Type.Optional(Name),
+  actor: Type.Optional(Ref(Actor)),
+  correlation_id: Type.Optional(Id),
+  causation_id: Type.Optional(Id),
+  attempt: Type.Optional(Type.Integer({ minimum: 1, description: 'Refused unless it is the current attempt.' })),
+};
+
+const evidence = Type.Optional(Type.Array(Ref(Evidence), { maxItems: 100 }));
+const example = { schema_version: 1, run_id: 'run-7', agent_name: 'builder' };
+
+export const GuidanceRequest = variant(
+  'guidance_request',
+  {
+    question: Text,
+    context: Type.Optional(Text),
+    options: Type.Optional(Type.Array(Ref(Option), { minItems: 2, maxItems: 10, 'x-unique-by': 'label' })),
+    multi_select: Type.Optional(Type.Boolean()),
+    priority: Type.Optional(Type.Enum([...priorities])),
+    expires_in_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 31_536_000 })),
+    default_answer: Type.Optional(Text),
+    supersedes: Type.Optional(Id),
+  },
+  { $id: 'GuidanceRequest', examples: [{ ...example, control_type: 'guidance_request', question: 'Which region?' }] },
+);
+export type GuidanceRequest = Static<typeof GuidanceRequest>;
+
+export const GuidanceAnswer = variant(
+  'guidance_answer',
+  {
+    answer: Text,
+    in_reply_to: Type.Optional(Id),
+    selected: Type.Optional(Type.Array(Name, { maxItems: 10 })),
+  },
+  { $id: 'GuidanceAnswer', examples: [{ ...example, control_type: 'guidance_answer', answer: 'Europe.' }] },
+);
+export type GuidanceAnswer = Static<typeof GuidanceAnswer>;
+
+export const CompletionSignal = variant(
+  'completion',
+  { summary: Type.Optional(Text), evidence },
+  { $id: 'CompletionSignal', examples: [{ ...example, control_type: 'completion', summary: 'All tests pass.' }] },
+);
+export type CompletionSignal = Static<typeof CompletionSignal>;
+
+export const ValidationSignal = variant(
+  'validation',
+  { status: Type.Enum(['passed', 'failed']), done_criteria: Text, evidence },
+  {
+    $id: 'ValidationSignal',
+    examples: [{ ...example, control_type: 'validation', status: 'passed', done_criteria: 'Tests are green.' }],
+  },
+);
+export type ValidationSignal = Static<typeof ValidationSignal>;
+
+const variants = [GuidanceRequest, GuidanceAnswer, CompletionSignal, ValidationSignal];
+
+export type ControlSignalV1 = GuidanceRequest | GuidanceAnswer | CompletionSignal | ValidationSignal;
+export const ControlSignalV1 = Type.Unsafe<ControlSignalV1>({
+  $id: 'ControlSignalV1',
+  type: 'object',
+  // Only the variant that control_type names is checked, so an error never speaks of another variant's fields.
+  discriminator: { propertyName: 'control_type' },
+  oneOf: variants.map(schema => ({ $ref: `${componentName(schema)}#` })),
+  'x-tags': Object.fromEntries(variants.map(schema => [schema.properties.control_type.const, componentName(schema)])),
+  examples: variants.map(schema => (schema as { examples?: unknown[] }).examples?.[0]),
+});
+
+function variant<T extends string, P extends TProperties>(controlType: T, properties: P, options: object) {
+  return Strict({ ...envelope, control_type: Type.Literal(controlType), ...properties }, options);
+}
+
+export const v1: SignalVersion = {
+  version: 1,
+  schema: Ref(ControlSignalV1),
+  // The command has the form of version 1; a later version translates.
+  toCommand: body => body as ControlSignalV1,
+};
