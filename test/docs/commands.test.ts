@@ -10,7 +10,11 @@ const VOLATILE =
 const squeezed = (text: string) => text.replaceAll(/\s/g, '');
 
 /** The pieces of a printed output that are the same each time. */
-const stable = (code: string) => code.split(VOLATILE).map(squeezed).filter(piece => piece.length > 3);
+const stable = (code: string) =>
+  code
+    .split(VOLATILE)
+    .map(squeezed)
+    .filter(piece => piece.length > 3);
 
 /** The blocks that show what the command block before them prints, each with what that has really printed. */
 function shown(page: Page, ran: Ran[]): { block: Block; output: string }[] {
@@ -21,18 +25,25 @@ function shown(page: Page, ran: Ran[]): { block: Block; output: string }[] {
   });
 }
 
+/** Which blocks are passed over, by reason. */
+function notRun(commands: Block[]): string {
+  const skipped = Object.groupBy(
+    commands.filter(({ keyword }) => keyword === 'skip'),
+    ({ argument }) => argument,
+  );
+  const reasons = Object.entries(skipped).map(
+    ([reason, blocks = []]) => `${reason}: line ${blocks.map(({ line }) => line).join(', ')}`,
+  );
+  return reasons.length === 0 ? '' : ` (not run, ${reasons.join('; ')})`;
+}
+
 const withCommands = pages
   .map(page => ({ page, commands: blocksOf(page).filter(({ language }) => language === 'sh') }))
-  .filter(({ commands }) => commands.length > 0)
-  .map(({ page, commands }) => {
-    const skipped = commands.filter(({ keyword }) => keyword === 'skip');
-    const reasons = skipped.map(({ line, argument }) => `line ${line}: ${argument}`).join('; ');
-    return { page, commands, name: `${page.name}${reasons && ` (not run: ${reasons})`}` };
-  });
+  .filter(({ commands }) => commands.length > 0);
 
 describe('the commands of a page do what it says', () => {
-  for (const { page, commands, name } of withCommands) {
-    it.concurrent(name, async ({ onTestFinished }) => {
+  for (const { page, commands } of withCommands) {
+    it.concurrent(`${page.name}${notRun(commands)}`, async ({ onTestFinished }) => {
       for (const { line, keyword, argument } of commands) {
         expect(['', 'service', 'skip', 'refused'], `${page.name}:${line}`).toContain(keyword);
         expect(['skip', 'refused'].includes(keyword), `${page.name}:${line}`).toBe(argument !== '');
@@ -44,4 +55,23 @@ describe('the commands of a page do what it says', () => {
       }
     });
   }
+});
+
+describe('a page is found out', () => {
+  const faults: [name: string, info: string, code: string, reason: RegExp][] = [
+    ['a command fails', 'sh', 'true\nls nowhere\ntrue', /made-up\.md:1 fails with exit code 2:.*nowhere/s],
+    ['a command fails inside a pipe', 'sh', 'ls nowhere | cat', /fails with exit code 2/],
+    ['a command that should be refused succeeds', 'sh refused: NOT_FOUND', 'echo fine', /fine\nThis succeeds\./],
+    ['a refusal has another code', 'sh refused: NOT_FOUND', `echo '{"code":"OTHER"}'; false`, /refused with NOT_FOUND/],
+    ['a service ends before it listens', 'sh service', 'echo no port', /ends before it listens:\nno port/],
+  ];
+  it.concurrent.for(faults)('if %s', async ([, info, code, reason], { onTestFinished }) => {
+    const page = { name: 'made-up.md', text: `\`\`\`${info}\n${code}\n\`\`\`\n` };
+    await expect(follow(page, onTestFinished)).rejects.toThrow(reason);
+  });
+
+  it.concurrent('if an HTTP request is answered with an error', async ({ onTestFinished }) => {
+    const page = { name: 'made-up.md', text: '```sh\ncurl -s localhost:4010/nothing\n```\n' };
+    await expect(follow(page, onTestFinished)).rejects.toThrow(/exit code 22:.*"code":"NOT_FOUND"/s);
+  });
 });

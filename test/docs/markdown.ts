@@ -42,13 +42,15 @@ export function pageOf(name: string): Page {
 const FENCE = /^```(\w*) ?(\w*)(?:: (.*))?\n([\s\S]*?)^```$/gm;
 
 export function blocksOf({ text }: Page): Block[] {
-  return [...text.matchAll(FENCE)].map(({ index, 1: language = '', 2: keyword = '', 3: argument = '', 4: code = '' }) => ({
-    line: text.slice(0, index).split('\n').length,
-    language,
-    keyword,
-    argument,
-    code,
-  }));
+  return [...text.matchAll(FENCE)].map(
+    ({ index, 1: language = '', 2: keyword = '', 3: argument = '', 4: code = '' }) => ({
+      line: text.slice(0, index).split('\n').length,
+      language,
+      keyword,
+      argument,
+      code,
+    }),
+  );
 }
 
 /** A page without its fenced blocks: there, `#` is a comment and brackets are code. */

@@ -135,7 +135,7 @@ class Shell {
   }
 
   async end(): Promise<void> {
-    endGroup(this.#child);
+    killGroup(this.#child.pid);
     await this.#closed;
   }
 }
@@ -170,16 +170,16 @@ class Service {
   }
 
   async end(): Promise<void> {
-    endGroup(this.#child);
+    killGroup(this.#child.pid);
     await this.#closed;
   }
 }
 
-/** Kills a process and what it has started. */
-function endGroup(child: { pid?: number; exitCode: number | null; signalCode: string | null }): void {
-  if (child.pid === undefined) return;
+/** Kills the group of a process: with a shell, what it has started. */
+function killGroup(pid: number | undefined): void {
+  if (pid === undefined) return;
   try {
-    process.kill(-child.pid, 'SIGKILL');
+    process.kill(-pid, 'SIGKILL');
   } catch (error) {
     // Nothing of the group is left.
     if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
