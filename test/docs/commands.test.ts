@@ -41,7 +41,10 @@ const withCommands = pages
   .map(page => ({ page, commands: blocksOf(page).filter(({ language }) => language === 'sh') }))
   .filter(({ commands }) => commands.length > 0);
 
-describe('the commands of a page do what it says', () => {
+/** A page that backs up, restores and looks into everything takes a while where other tests run, too. Milliseconds. */
+const TIMEOUT_MS = 180_000;
+
+describe('the commands of a page do what it says', { timeout: TIMEOUT_MS }, () => {
   for (const { page, commands } of withCommands) {
     it.concurrent(`${page.name}${notRun(commands)}`, async ({ onTestFinished }) => {
       for (const { line, keyword, argument } of commands) {

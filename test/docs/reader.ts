@@ -4,9 +4,11 @@ import { cp, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
+import { startApp } from '../helpers/app.ts';
 import { freePort } from '../helpers/ports.ts';
-import { type AtEnd, forThisTest, NODE_COMPILE_CACHE, startService } from '../helpers/process.ts';
+import { type AtEnd, forThisTest, NODE_COMPILE_CACHE } from '../helpers/process.ts';
 import { scratchFolder } from '../helpers/scratch.ts';
+import { listen } from '../helpers/socket.ts';
 import { type Block, blocksOf, type Page, root } from './markdown.ts';
 
 /** What a clone holds that commands of the pages use. */
@@ -38,30 +40,29 @@ export interface Ran {
  * @throws if a command fails, with all that the block printed
  */
 export async function follow(page: Page, atEnd: AtEnd): Promise<Ran[]> {
-  const port = await freePort();
-  const { clone, env } = await makeClone(port, atEnd);
-  const blocks = blocksOf(page)
-    .filter(({ language, keyword }) => language === 'sh' && keyword !== 'skip')
-    .map(block => ({ block, code: block.code.replaceAll(PORT, String(port)) }));
-  const starts = blocks.some(({ block }) => block.keyword === 'service');
-  const calls = blocks.some(({ block }) => block.code.search(PORT) >= 0);
-  if (calls && !starts) await startService({ PORT: String(port) }, { cwd: clone }, atEnd);
+  const blocks = blocksOf(page).filter(({ language, keyword }) => language === 'sh' && keyword !== 'skip');
+  const starts = blocks.some(({ keyword }) => keyword === 'service');
+  const calls = blocks.some(({ code }) => code.search(PORT) >= 0);
+  const { port, ...settings } = calls && !starts ? await running(atEnd) : { port: await freePort() };
+  const { clone, env } = await makeClone({ ...settings, PORT: String(port) }, atEnd);
 
   const shell = new Shell(clone, env);
   atEnd(() => shell.end());
   let service: Service | undefined;
   atEnd(() => service?.end());
   const ran: Ran[] = [];
-  for (const { block, code } of blocks) {
+  for (const block of blocks) {
     const at = `${page.name}:${block.line}`;
+    const code = block.code.replaceAll(PORT, String(port));
     if (block.keyword === 'service') {
       await service?.end();
       service = new Service(code, clone, env);
       await service.ready(at);
       continue;
     }
-    const output = await shell.type(code, block.keyword === 'refused', at);
-    if (!output.includes(block.keyword === 'refused' ? `"code":"${block.argument}"` : '')) {
+    const refused = block.keyword === 'refused';
+    const output = await shell.type(code, refused, at);
+    if (refused && !output.includes(`"code":"${block.argument}"`)) {
       throw new Error(`${at} should be refused with ${block.argument}, and is answered:\n${output}`);
     }
     ran.push({ block, output });
@@ -69,7 +70,17 @@ export async function follow(page: Page, atEnd: AtEnd): Promise<Ran[]> {
   return ran;
 }
 
-async function makeClone(port: number, atEnd: AtEnd): Promise<{ clone: string; env: Record<string, string> }> {
+/** A service in this process, since most pages need no more: a process of its own takes seconds of both cores. */
+async function running(atEnd: AtEnd): Promise<{ port: number; DATABASE_URL: string }> {
+  const service = await startApp('sqlite', { config: { ROLE: 'all' } });
+  atEnd(service.close);
+  return { port: await listen(service.app), DATABASE_URL: service.url };
+}
+
+async function makeClone(
+  settings: Record<string, string>,
+  atEnd: AtEnd,
+): Promise<{ clone: string; env: Record<string, string> }> {
   const { path } = await forThisTest(scratchFolder(), atEnd);
   const [clone, home] = [join(path, 'forumbus'), join(path, 'home')];
   await Promise.all([mkdir(clone), mkdir(home)]);
@@ -85,11 +96,11 @@ async function makeClone(port: number, atEnd: AtEnd): Promise<{ clone: string; e
       HOME: home,
       CURL_HOME: home,
       LANG: 'C.UTF-8',
-      PORT: String(port),
       NODE_COMPILE_CACHE,
       // On a machine that is busy with other tests a process is late without having too much to do.
       MAX_EVENT_LOOP_DELAY_MS: '0',
       npm_config_update_notifier: 'false',
+      ...settings,
     },
   };
 }
