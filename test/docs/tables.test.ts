@@ -1,0 +1,34 @@
+import { expect, it } from 'vitest';
+import { permissions } from '../../src/access/permissions.ts';
+import { settings } from '../../src/config.ts';
+import { problemTable } from '../../src/errors.ts';
+import { pageOf, tableOf } from './markdown.ts';
+
+it('docs/configuration.md lists every setting with its default and meaning', () => {
+  expect(tableOf(pageOf('docs/configuration.md'), ['Name', 'Default', 'Meaning'])).toEqual(
+    settings.map(({ name, default: fallback, description }) => [
+      `\`${name}\``,
+      fallback === '' ? '(none)' : `\`${fallback}\``,
+      description,
+    ]),
+  );
+});
+
+it('docs/errors.md lists every code with its status and title', () => {
+  expect(tableOf(pageOf('docs/errors.md'), ['Code', 'Status', 'Title'])).toEqual(
+    Object.entries(problemTable).map(([code, { status, title }]) => [`\`${code}\``, String(status), title]),
+  );
+});
+
+it('docs/access.md lists what each role may do', () => {
+  const said = (allowed: boolean) => (allowed ? 'yes' : 'no');
+  const head = ['Operation', 'agent', 'viewer', 'operator', 'admin', 'without a token'];
+  expect(tableOf(pageOf('docs/access.md'), head)).toEqual(
+    Object.entries(permissions).map(([operation, rule]) => [
+      `\`${operation}\``,
+      ...(rule === 'anybody'
+        ? ['yes', 'yes', 'yes', 'yes', 'yes']
+        : [rule.agent, said(rule.viewer), said(rule.operator), 'yes', 'no']),
+    ]),
+  );
+});
