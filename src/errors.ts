@@ -1,7 +1,7 @@
 /**
  * Every error a caller can meet, in one table: its code, the HTTP status and a title.
  * Services throw `new Refusal(code, detail)`; one handler (http/problems.ts) turns it into a problem document (RFC 9457).
- * The README prints this table; a test compares the two.
+ * docs/errors.md prints this table; a test compares the two.
  */
 export const problemTable = {
   MALFORMED_URL: { status: 400, title: 'The URL is malformed' },
