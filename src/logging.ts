@@ -1,5 +1,6 @@
-import { type Logger, pino } from 'pino';
+import { type Logger, pino, stdSerializers } from 'pino';
 import pretty from 'pino-pretty';
+import { textOf } from './error-text.ts';
 
 export type { Logger };
 
@@ -14,9 +15,19 @@ export function createLogger(level: string): Logger {
   const options = {
     level,
     redact: ['req.headers.authorization', 'req.headers.cookie', 'req.headers["idempotency-key"]', '*.password'],
+    serializers: { err: serializedError },
     hooks: { streamWrite: (line: string) => line.replace(TOKENS, 'fbt_$1_***') },
   };
   return process.stdout.isTTY ? pino(options, pretty({ sync: true })) : pino(options);
+}
+
+/** Whatever was thrown: a line about an error must not fail for what the error is. */
+function serializedError(error: unknown): unknown {
+  try {
+    return stdSerializers.err(error as Error);
+  } catch {
+    return textOf(error);
+  }
 }
 
 /** Node's own warnings as log lines, in the place of plain text on stderr. */

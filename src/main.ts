@@ -3,8 +3,10 @@ import type { FastifyInstance } from 'fastify';
 import { buildApp } from './app.ts';
 import { type Config, maskedConfig, readConfig } from './config.ts';
 import { troubleOf } from './db/errors.ts';
+import { textOf } from './error-text.ts';
 import { StartError } from './errors.ts';
 import { createLogger, type Logger, logWarnings } from './logging.ts';
+import { failOrigin } from './worker/origin.ts';
 
 /** Room for closing the database after everything else has used up its grace. Milliseconds. */
 const CLOSE_MARGIN_MS = 2000;
@@ -28,12 +30,30 @@ async function serve(config: Config, log: Logger): Promise<void> {
   // A second signal, or the end of the delay, ends the process at once. A start that failed ends by itself, with its own
   // exit code.
   const delay = config.SHUTDOWN_GRACE_MS + CLOSE_MARGIN_MS;
-  closeWithGrace({ delay, logger: false, skip: ['beforeExit'] }, async ({ signal, err }) => {
-    if (err) log.fatal({ err }, 'stopping after an error that nobody caught');
+  let fault: { error: unknown } | undefined;
+  let closing = false;
+  const skip = ['beforeExit', 'uncaughtException', 'unhandledRejection'] as const;
+  const grace = closeWithGrace({ delay, logger: false, skip: [...skip] }, async ({ signal }) => {
+    closing = true;
+    if (fault) log.fatal({ err: fault.error }, 'stopping after an error that nobody caught');
     else log.info({ signal }, 'stopping');
     await app?.close();
     log.info('stopped');
+    if (fault) process.exit(1);
   });
+  const uncaught = (error: unknown) => {
+    const origin = failOrigin(error);
+    if (origin) {
+      const { handler, message_id } = origin;
+      log.error({ handler, message_id, error: textOf(error) }, 'nobody caught an error of a handler');
+    } else if (closing) process.exit(1);
+    else {
+      fault = { error };
+      grace.close();
+    }
+  };
+  process.on('uncaughtException', uncaught);
+  process.on('unhandledRejection', uncaught);
   app = await buildApp(config, log);
   try {
     // For the name Fastify would open a second server on [::1], without our limits and error answers.

@@ -36,6 +36,7 @@ import { createSeen } from './threads/seen.ts';
 import { createThreads } from './threads/service.ts';
 import { createTopics } from './topics/index.ts';
 import { createTracing } from './tracing.ts';
+import { backoffDelay } from './worker/backoff.ts';
 import { createDispatcher } from './worker/dispatcher.ts';
 import { defaultPolicy, type HandlerDefinition } from './worker/handler.ts';
 import { loadHandlers } from './worker/load-handlers.ts';
@@ -140,6 +141,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       pollIntervalMs: config.POLL_INTERVAL_MS,
       leaseMs,
       explain: publicMessage,
+      retryDelay: attempt => backoffDelay(policy, attempt, random),
     });
     commits.on('claimable', () => worker.wake());
 

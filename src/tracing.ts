@@ -11,6 +11,7 @@ import {
   type Tracer,
   trace,
 } from '@opentelemetry/api';
+import { errorName, textOf } from './error-text.ts';
 
 /** A request, or one attempt of a handler, as a part of a trace. */
 export interface TracePart {
@@ -110,7 +111,8 @@ function recording(tracer: Tracer): Tracing {
         parent,
       );
       const failed = (error: unknown): never => {
-        const { name, message } = error instanceof Error ? error : { name: '_OTHER', message: String(error) };
+        const name = errorName(error) ?? '_OTHER';
+        const message = textOf(error);
         span.recordException({ name, message });
         span.setAttribute('error.type', name).setStatus({ code: SpanStatusCode.ERROR, message });
         span.end();

@@ -1,13 +1,17 @@
 import { isAbortedTransactionError } from 'kysely';
+import { isA, memberText, textOf } from '../error-text.ts';
 
 /** The engine's or the system's error code, such as `SQLITE_BUSY`, `23505` or `ECONNREFUSED`. */
 export function errorCode(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  return isA(error, Error) ? memberText(error, 'code') : undefined;
 }
 
 /** Whether a commit was refused, so that nothing was stored for certain: a constraint was violated, or a statement had failed. */
 export function isRefusedCommit(error: unknown): boolean {
-  return isAbortedTransactionError(error) || /^(SQLITE_CONSTRAINT|23|25P02)/.test(errorCode(error) ?? '');
+  return (
+    isA(error, Error) &&
+    (isAbortedTransactionError(error) || /^(SQLITE_CONSTRAINT|23|25P02)/.test(errorCode(error) ?? ''))
+  );
 }
 
 /** Whether SQLite has found that a file is no sound database. */
@@ -57,11 +61,12 @@ const LATE = /Query read timeout/;
 
 /** Undefined if the database is not to blame, or nothing that is known to pass. */
 export function troubleOf(error: unknown): Trouble | undefined {
-  if (!(error instanceof Error)) return undefined;
+  if (!isA(error, Error)) return undefined;
   const code = errorCode(error);
   if (code !== undefined) return TROUBLES.find(([pattern]) => pattern.test(code))?.[1];
-  if (LATE.test(error.message)) return UNANSWERED;
-  return LOST.test(error.message) ? unreachable('The database cannot be reached.') : undefined;
+  const text = memberText(error, 'message') ?? '';
+  if (LATE.test(text)) return UNANSWERED;
+  return LOST.test(text) ? unreachable('The database cannot be reached.') : undefined;
 }
 
 /** Whether the database cannot be reached or written just now, so that the same request may succeed later. */
@@ -71,6 +76,5 @@ export function isUnavailable(error: unknown): boolean {
 
 /** An error as it may be shown to those who watch: no words of the database about where it is and who asks. */
 export function publicMessage(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error);
-  return troubleOf(error)?.detail ?? text.replace(/\b([a-z][a-z0-9+.-]*:\/\/)\S+/gi, '$1***');
+  return troubleOf(error)?.detail ?? textOf(error).replace(/\b([a-z][a-z0-9+.-]*:\/\/)\S+/gi, '$1***');
 }

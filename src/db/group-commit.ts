@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { textOf } from '../error-text.ts';
 import { Refusal } from '../errors.ts';
 import { isRefusedCommit, isUnavailable } from './errors.ts';
 
@@ -215,7 +216,7 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
       if (sheddable && waiting.length >= ROOM) return refuse(FULL);
       const settle = (ending: Ending, hooks: (() => void)[]) => {
         if ('error' in ending) return refuse(ending.error);
-        for (const hook of hooks) hook();
+        for (const hook of hooks) runHook(hook);
         resolve(ending.value as T);
       };
       const entry = { work, alone, touches, since: performance.now(), settle };
@@ -223,4 +224,13 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
       else waiting.push(entry);
       if (!running) void drain();
     });
+}
+
+/** What is committed stays so, and the works behind it have their turn: a hook that fails is told, as Node tells a warning. */
+function runHook(hook: () => void): void {
+  try {
+    hook();
+  } catch (error) {
+    process.emitWarning(`What was to be done after a commit has failed: ${textOf(error)}`, 'AfterCommitWarning');
+  }
 }

@@ -2,6 +2,7 @@ import { systemClock } from '../clock.ts';
 import { type Config, maskedUrl, readConfig } from '../config.ts';
 import type { ReadOnlyDatabase } from '../db/database.ts';
 import { openReadOnly, sqliteFile } from '../db/open.ts';
+import { textOf } from '../error-text.ts';
 import { StartError } from '../errors.ts';
 import type { Logger } from '../logging.ts';
 import { createOutboxMonitor } from '../outbox/monitor.ts';
@@ -80,5 +81,5 @@ async function checkSchema(db: ReadOnlyDatabase): Promise<Finding> {
 
 function failed(check: string, error: unknown, advice: string): Finding {
   if (error instanceof StartError) return problem(check, error.message, advice);
-  return problem(check, `${error instanceof Error ? error.message : String(error)}.`, advice);
+  return problem(check, `${textOf(error)}.`, advice);
 }

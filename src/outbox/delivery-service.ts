@@ -142,11 +142,12 @@ export function createDeliveryService(dependencies: Dependencies) {
         const claimed = await claimIn(tx, limit, token, now);
         return { rows: claimed, messages: await toMessages(events, tx, claimed) };
       });
+      const contents = new Set<unknown>();
       return rows.map((row, index) => ({
         lease: { position: row.position, lease_token: row.lease_token },
         lane: row.lane,
         row,
-        message: { ...(messages[index] as Message), message_id: row.origin_id ?? row.message_id },
+        message: { ...ownContent(messages[index] as Message, contents), message_id: row.origin_id ?? row.message_id },
         consumer: row.consumer,
         claimedAt: now,
         reclaimed: isReclaimed(row.lease_token),
@@ -192,4 +193,13 @@ export function createDeliveryService(dependencies: Dependencies) {
     /** The consumers that have messages of their own waiting in lanes. */
     consumersInLanes: (): Promise<string[]> => consumersInLanes(db.read),
   };
+}
+
+/** Copies for several consumers carry one event; each gets it for itself, since a handler may change what it is given. */
+function ownContent(message: Message, taken: Set<unknown>): Message {
+  const { payload } = message;
+  if (typeof payload !== 'object' || payload === null) return message;
+  if (taken.has(payload)) return { ...message, payload: structuredClone(payload) };
+  taken.add(payload);
+  return message;
 }

@@ -2,6 +2,7 @@ import type { Transaction } from 'kysely';
 import type { Config } from '../config.ts';
 import type { Tx } from '../db/database.ts';
 import type { Schema } from '../db/schema.ts';
+import { textOf } from '../error-text.ts';
 import type { Logger } from '../logging.ts';
 import type { Message } from '../outbox/schemas.ts';
 
@@ -16,11 +17,14 @@ export interface HandlerContext {
   idempotency_key: string;
   /** Makes what the handler calls a part of the message's trace (W3C Trace Context); undefined if it belongs to none. */
   traceparent: string | undefined;
-  /** `throw context.permanent(reason)`: no retry can help, the message is dead. */
-  permanent(reason: string): Error;
+  /** `throw context.permanent(reason)`: no retry can help, the message is dead. The reason may be an error. */
+  permanent(reason: unknown): Error;
   /** `throw context.retryAt(time)`: again then, without using up an attempt. */
   retryAt(time: Date | number | string): Error;
-  /** Keeps what the handler has made, ids for instance, on the message, as its `result`. */
+  /**
+   * Keeps what the handler has made, ids for instance, on the message, as its `result`.
+   * @throws TypeError if it is no object with a JSON form of at most 65,536 characters
+   */
   record(result: Record<string, unknown>): void;
   /** For a transactional handler: the transaction that also marks the message sent. */
   tx?: Transaction<Schema>;
@@ -30,7 +34,7 @@ export interface HandlerContext {
 export interface Policy {
   /** A dead message lets the messages behind it pass, or blocks its key until it is replayed or discarded. */
   dead: 'pass' | 'block';
-  /** How long one attempt may take. Milliseconds. */
+  /** How long one attempt may take; a transactional one at most {@link TRANSACTION_TIMEOUT_MS}. Milliseconds. */
   timeout_ms: number;
   /** The delay before the first retry; it doubles with each attempt. Milliseconds. */
   backoff_base_ms: number;
@@ -40,6 +44,9 @@ export interface Policy {
 
 /** A handler that has not ended by then has failed, or a hanging one would hold its key for ever. */
 const HANDLER_TIMEOUT_MS = 600_000;
+
+/** A transactional handler holds the only write transaction: whatever its policy says, it has no longer than this. */
+export const TRANSACTION_TIMEOUT_MS = 3000;
 
 /** How a handler's messages are treated if it does not say otherwise. */
 export function defaultPolicy(config: Config): Policy {
@@ -75,17 +82,26 @@ export class Stopping extends Error {
 /** Thrown by a handler: no retry can help. */
 export class PermanentError extends Error {
   override readonly name = 'PermanentError';
+
+  constructor(reason: unknown) {
+    super(textOf(reason));
+  }
 }
 
 /** Thrown by a handler: not now, again at `time` (epoch milliseconds), without using up an attempt. */
 export class RetryAt extends Error {
   override readonly name = 'RetryAt';
-  readonly time: number;
+  readonly #time: number;
 
   constructor(time: Date | number | string) {
     const at = new Date(time);
-    if (Number.isNaN(at.getTime())) throw new TypeError(`retryAt was given ${String(time)}, which is no time.`);
+    if (Number.isNaN(at.getTime())) throw new TypeError(`retryAt was given ${textOf(time)}, which is no time.`);
     super(`Again at ${at.toISOString()}.`);
-    this.time = at.getTime();
+    this.#time = at.getTime();
+  }
+
+  /** When a handler that threw this wants its message again (epoch milliseconds); undefined if it threw something else. */
+  static timeOf(thrown: unknown): number | undefined {
+    return typeof thrown === 'object' && thrown !== null && #time in thrown ? thrown.#time : undefined;
   }
 }

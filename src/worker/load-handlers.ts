@@ -1,8 +1,10 @@
 import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { textOf } from '../error-text.ts';
 import { StartError } from '../errors.ts';
 import type { Handler, Policy } from './handler.ts';
+import { runAs } from './origin.ts';
 import { isTopicPattern } from './registry.ts';
 
 interface HandlerModule {
@@ -34,9 +36,10 @@ async function loadHandler(directory: string, name: string, defaults: Policy): P
   const refuse = (reason: string) => new StartError(`The handler ${join(directory, name)} cannot be used: ${reason}.`);
   let module: HandlerModule;
   try {
-    module = await import(pathToFileURL(resolve(directory, name)).href);
+    // What its module starts (a timer, a connection) is the handler's, too.
+    module = await runAs({ handler: name }, () => import(pathToFileURL(resolve(directory, name)).href));
   } catch (error) {
-    throw refuse(error instanceof Error ? error.message : String(error));
+    throw refuse(textOf(error));
   }
   const topics = [module.topic].flat();
   if (module.topic === undefined || typeof module.handle !== 'function')

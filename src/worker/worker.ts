@@ -26,6 +26,8 @@ interface Dependencies {
   leaseMs: number;
   /** What is told of an error of the store to those who watch. */
   explain: (error: unknown) => string;
+  /** When a message is tried again whose outcome could not be stored; given how many attempts there have been. Milliseconds. */
+  retryDelay: (attempt: number) => number;
 }
 
 export interface PassResult {
@@ -100,9 +102,9 @@ export class Worker {
     this.#endSleep();
   }
 
-  /** The next `count` deliveries are handled one at a time: one of them may be what has ended a process before. */
+  /** So many more deliveries are handled one at a time: one of them may be what has ended a process before. */
   runOneAtATime(count: number): void {
-    this.#oneAtATime = count;
+    this.#oneAtATime += count;
   }
 
   /** One claim-and-dispatch pass now, whether the loop runs or not; answers when everything it claimed has been settled. */
@@ -246,9 +248,23 @@ export class Worker {
     try {
       this.#end(held, outcome.kind, await this.#store({ delivery, outcome }));
     } catch (error) {
-      // The lease runs out and the message comes again: at least once.
-      this.#lastError = this.#deps.explain(error);
-      this.#deps.log.error({ err: error, message_id: delivery.message.message_id }, 'an outcome could not be stored');
+      await this.#settleUnstorable(held, error);
+    }
+  }
+
+  /** Stores in the place of an outcome that it could not be stored; the message is tried again. */
+  async #settleUnstorable(held: Held, error: unknown): Promise<void> {
+    const { delivery } = held;
+    const { explain, log, retryDelay } = this.#deps;
+    const { message_id, attempts } = delivery.message;
+    this.#lastError = explain(error);
+    log.error({ err: error, message_id }, 'an outcome could not be stored');
+    const reason = `The outcome of the attempt could not be stored: ${this.#lastError}`;
+    const outcome = { kind: 'retry', delayMs: retryDelay(attempts), error: reason } as const;
+    try {
+      this.#end(held, outcome.kind, await this.#store({ delivery, outcome }));
+    } catch {
+      // The database takes nothing just now: the lease runs out and the message comes again.
       this.#free(held, 'stale');
     }
   }

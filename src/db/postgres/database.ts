@@ -3,6 +3,7 @@ import pg from 'pg';
 import type { Clock } from '../../clock.ts';
 import { coalesce } from '../../coalesce.ts';
 import { maskedUrl } from '../../config.ts';
+import { textOf } from '../../error-text.ts';
 import { StartError } from '../../errors.ts';
 import type { Logger } from '../../logging.ts';
 import { type Database, type ReadOnlyDatabase, type Timings, untimed } from '../database.ts';
@@ -122,7 +123,7 @@ async function connect(url: string, settings: pg.PoolConfig, log: Logger): Promi
     await pool.query('select 1');
   } catch (error) {
     await pool.end();
-    const reason = errorCode(error) ?? (error instanceof Error ? error.message : String(error));
+    const reason = errorCode(error) ?? textOf(error);
     throw new StartError(`The database ${maskedUrl(url)} cannot be reached (${reason}).`);
   }
   return pool;
