@@ -156,6 +156,10 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const jobs = {
       reclaim_leases: reclaim,
       expire_questions: () => questions.expireOverdue(),
+      mend_lanes: async () => {
+        const count = await maintenance.mendLanes();
+        if (count > 0) log.warn({ count }, 'gave a head to lanes whose messages nothing would have let go');
+      },
       unpark_messages: () => maintenance.unparkReady((topic, consumer) => isHandled(registry, topic, consumer)),
       delete_old_messages: () => maintenance.deleteOld(),
       delete_old_keys: () => keys.deleteOld(),

@@ -25,6 +25,13 @@ export async function checkMessages(monitor: OutboxMonitor, config: Config): Pro
       level: problem,
       advice: 'Replay or discard that message: nothing of its key is handled before.',
     }),
+    found('heads', await monitor.headlessLanes(), {
+      none: 'Every key whose messages wait has a next one.',
+      some: 'Keys of whose messages none is the next',
+      level: problem,
+      advice:
+        'The housekeeping of a worker mends them within minutes: start the service, or a process with ROLE=worker.',
+    }),
     found('unhandled', counted(await monitor.waitingForHandlers()), {
       none: 'Every message that is due has a handler.',
       some: 'Messages without a handler',

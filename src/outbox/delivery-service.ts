@@ -9,8 +9,11 @@ import {
   endLease,
   insertMessages,
   isReclaimed,
+  leasesOf,
   markSent,
+  overtaking,
   promoteNext,
+  putOldestFirst,
   renewLeases,
   unpark,
 } from './lease-repository.ts';
@@ -47,14 +50,21 @@ const CLAIM_ROUNDS = 50;
 export function createDeliveryService(dependencies: Dependencies) {
   const { db, clock, newUid, events, workerName, leaseMs, commits } = dependencies;
   const claimable = () => commits.notify('claimable');
+  /** Of claims that nobody knows the end of: their commits broke off. */
+  const uncertain = new Set<string>();
 
   /** Settles deliveries in `tx`. For each: false, and nothing changed, if its lease has been lost. */
   async function settleIn(tx: Tx, settlements: Settlement[]): Promise<boolean[]> {
     const held = await endLeases(tx, settlements);
     const stored = settlements.filter(({ delivery }) => held.has(delivery));
-    const left = stored.filter(({ outcome }) => leavesLane(outcome)).map(({ delivery }) => delivery.lane);
-    const lanes = left.filter(lane => lane !== null);
-    promoteNext(tx, lanes);
+    const lanes = (leaving: boolean) =>
+      stored
+        .filter(({ outcome }) => leavesLane(outcome) === leaving)
+        .map(({ delivery }) => delivery.lane)
+        .filter(lane => lane !== null);
+    promoteNext(tx, lanes(true));
+    // Meanwhile an older message may have come back.
+    putOldestFirst(tx, lanes(false));
     for (const { delivery, outcome } of stored) {
       if (outcome.kind === 'sent') {
         countSent(tx, delivery.message.topic);
@@ -109,27 +119,51 @@ export function createDeliveryService(dependencies: Dependencies) {
     return { message_id: `${message_id}~${consumer}`, origin_id: message_id, consumer, ...content };
   }
 
-  /** Claims in `tx`; messages of paused topics are put aside instead, until their topic is resumed. */
+  /**
+   * Claims in `tx`. Messages of paused topics are put aside instead, until their topic is resumed. One whose lease ran out
+   * is given back if an older message of its lane has come back meanwhile.
+   */
   async function claimIn(tx: Tx, limit: number, lease_token: string, now: number): Promise<LeasedRow[]> {
     const claimed: LeasedRow[] = [];
     for (let round = 0; round < CLAIM_ROUNDS && claimed.length < limit; round += 1) {
       const claim = { limit: limit - claimed.length, lease_token, leased_by: workerName, leaseMs, now };
       const rows = await claimMessages(tx, claim);
-      const paused = new Set(rows.length > 0 ? await pausedTopics(tx) : []);
-      claimed.push(...rows.filter(row => !paused.has(row.topic)));
-      const held = rows.filter(row => paused.has(row.topic));
-      for (const row of held) await putAside(tx, row);
+      const late = await overtaking(
+        tx,
+        rows.filter(isLate).map(row => row.position),
+      );
+      const overtakers = rows.filter(row => late.has(row.position));
+      await giveBack(tx, overtakers);
+      const first = rows.filter(row => !late.has(row.position));
+      const paused = new Set(first.length > 0 ? await pausedTopics(tx) : []);
+      claimed.push(...first.filter(row => !paused.has(row.topic)));
+      const held = first.filter(row => paused.has(row.topic));
+      for (const row of held) await unclaim(tx, row, { parked: parking.resume(row.topic), claimable_at: null });
       // Others may be due behind those that were put aside.
-      if (held.length === 0) break;
+      if (held.length + overtakers.length === 0) break;
       if (round === CLAIM_ROUNDS - 1) tx.afterCommit(claimable);
     }
     return claimed.sort((a, b) => a.position - b.position);
   }
 
-  async function putAside(tx: Tx, row: LeasedRow): Promise<void> {
+  /** Ends a lease as if there had been no claim. */
+  async function unclaim(tx: Tx, row: LeasedRow, place: Pick<MessageRow, 'parked' | 'claimable_at'>): Promise<void> {
     const status = row.last_error === null ? 'pending' : 'failed';
-    const aside = { parked: parking.resume(row.topic), claimable_at: null, attempts: row.attempts - 1 };
-    await endLease(tx, row.lease_token, { ...row, status, ...aside });
+    await endLease(tx, row.lease_token, { ...row, status, ...place, attempts: row.attempts - 1 });
+  }
+
+  /** The same for messages that can be claimed again at once, by their order. */
+  async function giveBack(tx: Tx, rows: LeasedRow[]): Promise<void> {
+    for (const row of rows) await unclaim(tx, row, { parked: null, claimable_at: row.available_at });
+    putOldestFirst(
+      tx,
+      rows.map(row => row.lane).filter(lane => lane !== null),
+    );
+  }
+
+  /** A commit that breaks off may have stored its leases, for which nobody works. */
+  async function endUncertain(tx: Tx, tokens: string[]): Promise<void> {
+    if (tokens.length > 0) await giveBack(tx, await leasesOf(tx, workerName, tokens));
   }
 
   return {
@@ -138,10 +172,17 @@ export function createDeliveryService(dependencies: Dependencies) {
       const token = newUid();
       const now = clock.now();
       // Read in the claim's own transaction: a read that failed after it would leave leases that nobody works on.
-      const { rows, messages } = await db.write(async tx => {
+      const before = [...uncertain];
+      const claiming = db.write(async tx => {
+        await endUncertain(tx, before);
         const claimed = await claimIn(tx, limit, token, now);
         return { rows: claimed, messages: await toMessages(events, tx, claimed) };
       });
+      const { rows, messages } = await claiming.catch(error => {
+        uncertain.add(token);
+        throw error;
+      });
+      for (const known of before) uncertain.delete(known);
       const contents = new Set<unknown>();
       return rows.map((row, index) => ({
         lease: { position: row.position, lease_token: row.lease_token },
@@ -193,6 +234,11 @@ export function createDeliveryService(dependencies: Dependencies) {
     /** The consumers that have messages of their own waiting in lanes. */
     consumersInLanes: (): Promise<string[]> => consumersInLanes(db.read),
   };
+}
+
+/** It has a lane, and its lease ran out before this claim. */
+function isLate({ lane, lease_token }: LeasedRow): boolean {
+  return lane !== null && isReclaimed(lease_token);
 }
 
 /** Copies for several consumers carry one event; each gets it for itself, since a handler may change what it is given. */

@@ -7,6 +7,11 @@ export function laneOf(message_key: string | null, consumer: string | null): str
   return consumer === null ? `=${message_key}` : `@${JSON.stringify([consumer, message_key])}`;
 }
 
+/** The message key of a lane. */
+export function keyOf(lane: string): string {
+  return lane.startsWith('=') ? lane.slice(1) : JSON.parse(lane.slice(1))[1];
+}
+
 /** What a parked message waits for; neither topics nor the words before them contain a colon. */
 export const parking = {
   handler: (topic: string, consumer: string | null) => `handler:${topic}${consumer === null ? '' : `:${consumer}`}`,

@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts';
 import type { CommitNotifier } from '../commit-notifier.ts';
 import type { Database } from '../db/database.ts';
 import { parking } from './lane.ts';
-import { endLeasesOf, leaseHolders, parkedFor, unpark } from './lease-repository.ts';
+import { endLeasesOf, leaseHolders, listLanes, parkedFor, putOldestFirst, unpark } from './lease-repository.ts';
 import type { MessageRow } from './leased-delivery.ts';
 import { deleteDone, pausedTopics } from './repository.ts';
 import type { Attempt } from './schemas.ts';
@@ -17,6 +17,8 @@ interface Dependencies {
 
 /** Messages that one transaction takes out of parking. */
 export const UNPARK_BATCH = 500;
+/** Lanes that are looked at in one go. */
+const LANES_BATCH = 500;
 /** Messages that one transaction of the retention looks at, and transactions per sweep: a few milliseconds each. */
 const RETENTION_BATCH = 200;
 const RETENTION_BATCHES = 20;
@@ -25,6 +27,8 @@ const RETENTION_BATCHES = 20;
 export function createOutboxMaintenance({ db, clock, retentionMs, commits }: Dependencies) {
   /** Where the retention goes on; a restart begins at the beginning. */
   let retainedUpTo = 0;
+  /** Where the look at the lanes goes on. */
+  let lanesUpTo = '';
 
   async function unparkAll(parked: string): Promise<void> {
     let freed: number;
@@ -42,7 +46,14 @@ export function createOutboxMaintenance({ db, clock, retentionMs, commits }: Dep
     async reclaim(): Promise<{ count: number; again: boolean }> {
       const dead = await db.presence.deadAmong(await leaseHolders(db.read));
       if (dead.length === 0) return { count: 0, again: false };
-      const taken = await db.write(tx => endLeasesOf(tx, dead));
+      const taken = await db.write(async tx => {
+        const ended = await endLeasesOf(tx, dead);
+        putOldestFirst(
+          tx,
+          ended.map(({ lane }) => lane).filter(lane => lane !== null),
+        );
+        return ended;
+      });
       commits.notify('claimable');
       return { count: taken.length, again: taken.some(wasLostBefore) };
     },
@@ -59,6 +70,20 @@ export function createOutboxMaintenance({ db, clock, retentionMs, commits }: Dep
         const { waitsFor, topic, consumer } = parking.parse(parked);
         if (waitsFor === 'handler' ? isHandled(topic, consumer) : !paused.has(topic)) await unparkAll(parked);
       }
+    },
+
+    /**
+     * Looks at the next lanes and gives those a head whose messages nothing would ever let go. Answers how many there were.
+     * Nothing of ours leaves one, but other programs write to databases, too.
+     */
+    async mendLanes(): Promise<number> {
+      const seen = await listLanes(db.read, lanesUpTo, LANES_BATCH);
+      lanesUpTo = seen.length < LANES_BATCH ? '' : (seen.at(-1)?.lane ?? '');
+      const headless = seen.filter(lane => lane.headless).map(({ lane }) => lane);
+      if (headless.length === 0) return 0;
+      await db.write(async tx => putOldestFirst(tx, headless));
+      commits.notify('claimable');
+      return headless.length;
     },
 
     /** Deletes sent and discarded messages that are old enough, a few at a time, so that no write waits for long. */

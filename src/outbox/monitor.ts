@@ -1,13 +1,15 @@
 import { type Clock, toTimestampOrNull } from '../clock.ts';
 import type { Database } from '../db/database.ts';
-import { parking } from './lane.ts';
-import { countParked, overdueLeases, parkedFor } from './lease-repository.ts';
+import { keyOf, parking } from './lane.ts';
+import { countParked, listLanes, overdueLeases, parkedFor } from './lease-repository.ts';
 import type { MessageCount } from './leased-delivery.ts';
 import { countMessages, listBlocking, pausedTopics, sentMessages } from './repository.ts';
 import { type MessageStatus, messageStatuses, type OutboxStats } from './schemas.ts';
 
 /** The statuses of what is not done with. */
 export const BACKLOG = ['pending', 'processing', 'failed', 'dead'] as const;
+/** Lanes that are read at once. */
+const LANES_BATCH = 500;
 /** Blocked lanes that are listed one by one. */
 const LANES_LISTED = 100;
 
@@ -70,6 +72,17 @@ export function createOutboxMonitor({ db, clock }: Dependencies) {
         if (waitsFor === 'handler') byTopic.set(topic, (byTopic.get(topic) ?? 0) + count);
       }
       return [...byTopic].map(([topic, count]) => ({ topic, count }));
+    },
+
+    /** The message keys whose messages nothing lets go: none of them is claimable, waits for something or is dead. */
+    async headlessLanes(): Promise<string[]> {
+      const keys: string[] = [];
+      for (let after = ''; ; ) {
+        const lanes = await listLanes(db.read, after, LANES_BATCH);
+        keys.push(...lanes.filter(({ headless }) => headless).map(({ lane }) => keyOf(lane)));
+        if (lanes.length < LANES_BATCH) return keys;
+        after = lanes.at(-1)?.lane as string;
+      }
     },
 
     /** How many messages are under leases that ended more than `graceMs` ago: workers look for them all the time. */

@@ -74,6 +74,44 @@ export async function findMessage(reader: Reader, messageId: string): Promise<Me
   return reader.query.selectFrom('outbox').selectAll().where('message_id', '=', messageId).executeTakeFirst();
 }
 
+/** A copy of this message for one of several consumers, if there is one; it may be kept for longer than the original. */
+export async function findCopy(reader: Reader, messageId: string): Promise<MessageRow | undefined> {
+  return (
+    reader.query
+      .selectFrom('outbox')
+      .selectAll()
+      .where('message_id', '>=', `${messageId}~`)
+      // The character after the tilde, which no id that callers choose contains.
+      .where('message_id', '<', `${messageId}\u007f`)
+      .limit(1)
+      .executeTakeFirst()
+  );
+}
+
+/** Dead messages after one position and up to another, oldest first. */
+export async function listDead(
+  reader: Reader,
+  { from, upTo }: { from: number; upTo: number },
+  limit: number,
+): Promise<Pick<MessageRow, 'position' | 'topic' | 'message_key' | 'consumer'>[]> {
+  return reader.query
+    .selectFrom('outbox')
+    .select(['position', 'topic', 'message_key', 'consumer'])
+    .where('status', '=', 'dead')
+    .where('status', '<>', sql.lit('sent'))
+    .where('position', '>', from)
+    .where('position', '<=', upTo)
+    .orderBy('position')
+    .limit(limit)
+    .execute();
+}
+
+/** The position of the newest message; 0 before the first. */
+export async function lastPosition(reader: Reader): Promise<number> {
+  const newest = reader.query.selectFrom('outbox').select('position').orderBy('position', 'desc').limit(1);
+  return (await newest.executeTakeFirst())?.position ?? 0;
+}
+
 /** Oldest first. `from` is the position at which the page before ended. */
 export async function listMessages(
   reader: Reader,

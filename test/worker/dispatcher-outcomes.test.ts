@@ -19,7 +19,12 @@ describe.each(engines)('what becomes of an attempt on %s', engine => {
     (await service.send('POST', '/outbox', { topic, payload, ...rest })).body.message_id;
   const message = async (id: string) => (await service.send('GET', `/outbox/${id}`)).body;
   const until = async (id: string, status: string, what?: string) =>
-    expect.poll(async () => (await message(id)).status, what ? {message: what, interval:5, timeout:10000} : { interval: 5, timeout: 10_000 }).toBe(status);
+    expect
+      .poll(
+        async () => (await message(id)).status,
+        what ? { message: what, interval: 5, timeout: 10000 } : { interval: 5, timeout: 10_000 },
+      )
+      .toBe(status);
 
   const revoked = () => {
     const { proxy, revoke } = Proxy.revocable({}, {});
