@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { textOf } from '../error-text.ts';
 import { Refusal } from '../errors.ts';
-import { isRefusedCommit, isUnavailable } from './errors.ts';
+import { errorCode, isRefusedCommit, isUnavailable } from './errors.ts';
 
 /** Works that share a transaction at most: how long it may hold the event loop and the writer has an end. */
 const GROUP_SIZE = 128;
@@ -70,8 +70,18 @@ interface Entry<W> {
   settle(ending: Ending, hooks: (() => void)[]): void;
 }
 
-/** A work has failed with its writes half done; what it shares a transaction with has to be undone with it. */
-class Spoiled extends Error {}
+/**
+ * A work has failed with its writes half done; what it shares a transaction with has to be undone with it. It takes the
+ * place of the work's own error, which may be anything: engines ask an error what it is before they roll back.
+ */
+class Spoiled extends Error {
+  readonly code: string | undefined;
+
+  constructor(error: unknown) {
+    super('A work of the transaction has failed.');
+    this.code = errorCode(error);
+  }
+}
 
 /**
  * Group commit: works that are waiting at the same time run in one transaction and are made durable by one flush to disk;
@@ -107,9 +117,8 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
     /** Why the transaction is to be rolled back. Whatever it is: a handler may throw undefined. */
     let failed: { error: unknown } | undefined;
     const spoil = (error: unknown) => {
-      // What fails because the database cannot be used fails alone as well.
-      failed ??= { error: group.length === 1 || isUnavailable(error) ? error : new Spoiled() };
-      return failed;
+      failed ??= { error };
+      return new Spoiled(failed.error);
     };
     const asked = performance.now();
     let [began, done] = [0, 0];
@@ -124,7 +133,7 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
           if ('error' in ending && (part.hasWritten || group.length === 1)) spoil(ending.error);
           else ended.push({ entry, part, ending });
         });
-        if (failed) throw failed.error;
+        if (failed) throw new Spoiled(failed.error);
         const last = begin();
         try {
           finish(
@@ -134,7 +143,7 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
           for (const { part } of ended) await part.arrived();
           await last.arrived();
         } catch (error) {
-          throw spoil(error).error;
+          throw spoil(error);
         } finally {
           last.end();
         }
@@ -142,12 +151,14 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
       });
       timings.committed(group.length, done - began, performance.now() - done);
     } catch (error) {
-      // After a commit that was refused it is certain that nothing is stored; after one that broke off it is not.
-      const again = group.length > 1 && (error instanceof Spoiled || isRefusedCommit(error));
+      const spoiled = error instanceof Spoiled ? failed : undefined;
+      // What fails because the database cannot be used fails alone as well. After a commit that was refused it is certain
+      // that nothing is stored; after one that broke off it is not.
+      const again = group.length > 1 && (spoiled ? !isUnavailable(spoiled.error) : isRefusedCommit(error));
       if (!again) {
-        reject(group, error);
+        reject(group, spoiled ? spoiled.error : error);
         // Not for what a work has met elsewhere: after that, the transaction itself could be rolled back.
-        const gone = error !== failed?.error && isUnavailable(error);
+        const gone = !spoiled && isUnavailable(error);
         if (gone && performance.now() - asked > LONG_IN_VAIN_MS) reject(waiting.splice(0), error);
         return;
       }

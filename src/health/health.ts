@@ -16,7 +16,7 @@ const BELIEVED_MS = 60_000;
 
 interface Dependencies {
   db: Database;
-  outbox: Pick<Outbox, 'backlog' | 'pausedTopics' | 'topicsWithoutHandler'>;
+  outbox: Pick<Outbox, 'backlog' | 'blocking' | 'pausedTopics' | 'topicsWithoutHandler'>;
   worker: Pick<Worker, 'health'>;
   /** The maintenance jobs of this process. */
   tasks: readonly Pick<RepeatingTask, 'health'>[];
@@ -32,6 +32,7 @@ const NOTHING: Look = {
   trouble: UNANSWERED,
   missingMigrations: [],
   backlog: [],
+  blocking: 0,
   pausedTopics: [],
   topicsWithoutHandler: [],
 };
@@ -51,12 +52,13 @@ export function createHealth({ db, outbox, worker, tasks, clock, drain, log, dis
   async function read(): Promise<Look> {
     const missingMigrations = await db.missingMigrations();
     if (missingMigrations.length > 0) return { ...lastRead(), trouble: undefined, missingMigrations };
-    const [backlog, pausedTopics, topicsWithoutHandler] = await Promise.all([
+    const [backlog, blocking, pausedTopics, topicsWithoutHandler] = await Promise.all([
       outbox.backlog(),
+      outbox.blocking(),
       outbox.pausedTopics(),
       outbox.topicsWithoutHandler(),
     ]);
-    return { trouble: undefined, missingMigrations, backlog, pausedTopics, topicsWithoutHandler };
+    return { trouble: undefined, missingMigrations, backlog, blocking, pausedTopics, topicsWithoutHandler };
   }
 
   function troubleFound(error: unknown): Trouble {

@@ -16,6 +16,8 @@ export interface Look {
   missingMigrations: string[];
   /** What is not done with, by topic and status. */
   backlog: MessageCount[];
+  /** How many dead messages hold back what is behind them in their keys. */
+  blocking: number;
   pausedTopics: string[];
   topicsWithoutHandler: string[];
 }
@@ -77,10 +79,9 @@ export function reasonsOf({ look, oldestAge, worker, failingTasks, dispatches, d
   return reasons;
 }
 
-function outboxReasons({ backlog, topicsWithoutHandler }: Look, age: number | null): HealthReason[] {
+function outboxReasons({ backlog, blocking, topicsWithoutHandler }: Look, age: number | null): HealthReason[] {
   const pending = countOf(backlog, 'pending');
   const dead = countOf(backlog, 'dead');
-  const blocked = backlog.reduce((sum, { status, in_lanes }) => sum + (status === 'dead' ? in_lanes : 0), 0);
   const reasons: HealthReason[] = [];
   if (age !== null && age > BACKLOG_SECONDS) {
     const detail = `The oldest of ${count(pending, 'pending message')} has waited ${Math.floor(age)} s.`;
@@ -91,9 +92,9 @@ function outboxReasons({ backlog, topicsWithoutHandler }: Look, age: number | nu
       code: 'DEAD_MESSAGES',
       detail: `There ${dead === 1 ? 'is' : 'are'} ${count(dead, 'dead message')}.`,
     });
-  if (blocked > 0) {
+  if (blocking > 0) {
     // Not by name: message keys belong to those who publish.
-    const keys = count(blocked, 'message key');
+    const keys = count(blocking, 'message key');
     reasons.push({ code: 'LANES_BLOCKED', detail: `Dead messages hold back ${keys}; GET /outbox/stats lists them.` });
   }
   if (topicsWithoutHandler.length > 0) {

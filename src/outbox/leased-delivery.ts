@@ -28,8 +28,6 @@ export interface MessageCount {
   count: number;
   /** When the first of them that is due was published. Epoch milliseconds; null if none is due. */
   oldest: number | null;
-  /** How many of them are in a lane: a dead one that is blocks it. */
-  in_lanes: number;
 }
 
 /** Which claim a later write belongs to; it changes nothing once the row's token is another one. */

@@ -1,9 +1,10 @@
 import { type Clock, toTimestampOrNull } from '../clock.ts';
 import type { Database } from '../db/database.ts';
+import { createBacklogCount } from './backlog.ts';
 import { keyOf, parking } from './lane.ts';
 import { countParked, listLanes, overdueLeases, parkedFor } from './lease-repository.ts';
 import type { MessageCount } from './leased-delivery.ts';
-import { countMessages, listBlocking, pausedTopics, sentMessages } from './repository.ts';
+import { countBlocking, listBlocking, pausedTopics, sentMessages } from './repository.ts';
 import { type MessageStatus, messageStatuses, type OutboxStats } from './schemas.ts';
 
 /** The statuses of what is not done with. */
@@ -22,16 +23,21 @@ export type OutboxMonitor = ReturnType<typeof createOutboxMonitor>;
 
 /** How the messages are, for those who only watch. */
 export function createOutboxMonitor({ db, clock }: Dependencies) {
+  const count = createBacklogCount({ reader: () => db.read, clock }, [...BACKLOG, 'discarded']);
+
   return {
-    /** What is still on its way, or stuck, by topic and status. Its cost grows with what it counts, not with the history. */
-    backlog: (): Promise<MessageCount[]> => countMessages(db.read, BACKLOG, clock.now()),
+    /** What is still on its way, or stuck, by topic and status. */
+    backlog: async (): Promise<MessageCount[]> => (await count()).filter(({ status }) => status !== 'discarded'),
+
+    /** How many dead messages hold a lane back. */
+    blocking: (): Promise<number> => countBlocking(db.read),
 
     async stats(): Promise<OutboxStats> {
       const none = () =>
         Object.fromEntries(messageStatuses.map(status => [status, 0])) as Record<MessageStatus, number>;
       const by_status = none();
       const by_topic: Record<string, Record<MessageStatus, number>> = {};
-      const unsent = await countMessages(db.read, [...BACKLOG, 'discarded'], clock.now());
+      const unsent = await count();
       const sent = (await sentMessages(db.read)).map(row => ({ ...row, status: 'sent' as const }));
       for (const { topic, status, count } of [...unsent, ...sent]) {
         by_status[status] += count;

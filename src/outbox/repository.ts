@@ -138,31 +138,57 @@ export async function listBlocking(reader: Reader, limit: number): Promise<Messa
   return reader.query
     .selectFrom('outbox')
     .selectAll()
-    .where('status', '=', 'dead')
-    .where('status', '<>', sql.lit('sent'))
+    .where('status', '=', sql.lit('dead'))
     .where('lane', 'is not', null)
     .orderBy('position')
     .limit(limit)
     .execute();
 }
 
-/** How many messages there are of each topic and of these statuses. */
-export async function countMessages(
-  reader: Reader,
-  statuses: readonly Exclude<MessageRow['status'], 'sent'>[],
-  now: number,
-): Promise<MessageCount[]> {
-  return reader.query
-    .selectFrom('outbox')
-    .select(['topic', 'status'])
-    .select(({ fn }) => fn.countAll<number>().as('count'))
-    .select(sql<number | null>`min(case when available_at <= ${now} then created_at end)`.as('oldest'))
-    .select(({ fn }) => fn.count<number>('lane').as('in_lanes'))
-    .where('status', 'in', statuses)
-    .where('status', '<>', sql.lit('sent'))
-    .groupBy(['topic', 'status'])
-    .execute();
+/** How many dead messages hold a lane back. */
+export async function countBlocking(reader: Reader): Promise<number> {
+  return (await reader.first(countBlockingStatement, {}))?.count ?? 0;
 }
+
+const countBlockingStatement = statement(({ query }: StatementBuilder<object>) =>
+  query
+    .selectFrom('outbox')
+    .select(eb => eb.fn.countAll<number>().as('count'))
+    .where('status', '=', sql.lit('dead'))
+    .where('lane', 'is not', null),
+);
+
+interface CountRange {
+  status: Exclude<MessageRow['status'], 'sent'>;
+  from: number;
+  limit: number;
+  now: number;
+}
+
+/** The next `limit` messages of a status after a position, counted by topic, and where each count ends. */
+export async function countNext(reader: Reader, range: CountRange): Promise<(MessageCount & { last: number })[]> {
+  const rows = await reader.all(countNextStatement, range);
+  return rows.map(row => ({ ...row, status: range.status }));
+}
+
+// All that is read of a message stands in the index of what is not sent.
+const countNextStatement = statement(({ query, value }: StatementBuilder<CountRange>) =>
+  query
+    .selectFrom(eb =>
+      eb
+        .selectFrom('outbox')
+        .select(['topic', 'position', 'created_at', 'available_at'])
+        .where('status', '=', value('status'))
+        .where('status', '<>', sql.lit('sent'))
+        .where('position', '>', value('from'))
+        .orderBy('position')
+        .limit(value('limit'))
+        .as('next'),
+    )
+    .select(['topic', eb => eb.fn.countAll<number>().as('count'), eb => eb.fn.max<number>('position').as('last')])
+    .select(sql<number | null>`min(case when available_at <= ${value('now')} then created_at end)`.as('oldest'))
+    .groupBy('topic'),
+);
 
 /** How many messages of each topic have ever been sent. */
 export async function sentMessages(reader: Reader): Promise<{ topic: string; count: number }[]> {

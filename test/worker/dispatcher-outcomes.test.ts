@@ -115,7 +115,7 @@ describe.each(engines)('what becomes of an attempt on %s', engine => {
     await until(id, 'sent');
     expect(await message(id)).toMatchObject({ attempts: 2, payload: { n: 1 } });
     seen.seen.length = 0;
-    await service.send('POST', '/threads', { title: 'T', actor: { type: 'human', name: 'ana' } });
+    await service.send('POST', '/threads', { title: 'T', body: 'B', actor: { type: 'human', name: 'ana' } });
     const [first, ...others] = await seen.reach(4);
     expect(first).toMatchObject({ event_type: 'forum.thread.opened' });
     for (const other of others) expect(other).toEqual(first);
