@@ -1,16 +1,14 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Clock } from '../clock.ts';
 import type { Reader } from '../db/database.ts';
-import type { MessageCount, MessageRow } from './leased-delivery.ts';
-import { countNext } from './repository.ts';
+import type { MessageCount } from './leased-delivery.ts';
+import { countNext, UNSENT, type Unsent } from './repository.ts';
 
-/** Messages that are counted in one go: a few milliseconds. */
-const CHUNK = 10_000;
+/** Messages of each status that are counted in one go: some milliseconds. */
+const CHUNK = 5000;
 /** A count that took longer is good for ten times as long, and whoever asks while one runs waits for its end. Milliseconds. */
 const LONG_MS = 50;
 const REUSED = 10;
-
-type Status = Exclude<MessageRow['status'], 'sent'>;
 
 /** What is not sent, by topic and status. */
 export type CountBacklog = () => Promise<MessageCount[]>;
@@ -20,25 +18,27 @@ export type CountBacklog = () => Promise<MessageCount[]>;
  * told an earlier count, so that counting takes a tenth of the time at most. Messages that move meanwhile may be counted
  * where they were or where they are.
  */
-export function createBacklogCount(
-  { reader, clock }: { reader: () => Reader; clock: Clock },
-  statuses: readonly Status[],
-): CountBacklog {
+export function createBacklogCount({ reader, clock }: { reader: () => Reader; clock: Clock }): CountBacklog {
   let running: { since: number; counts: Promise<MessageCount[]> } | undefined;
   let last: { until: number; counts: MessageCount[] } | undefined;
 
   async function count(): Promise<MessageCount[]> {
     const counts = new Map<string, MessageCount>();
-    for (const status of statuses) {
-      for (let from = 0, isMore = true; isMore; ) {
-        const part = await countNext(reader(), { status, from, limit: CHUNK, now: clock.now() });
-        for (const { last: _, ...counted } of part) add(counts, counted);
-        from = Math.max(from, ...part.map(({ last }) => last));
-        isMore = part.reduce((sum, one) => sum + one.count, 0) === CHUNK;
-        if (isMore) await nextTurn();
+    const from = Object.fromEntries(UNSENT.map(status => [status, 0])) as Record<Unsent, number>;
+    for (;;) {
+      const parts = await countNext(reader(), { ...from, limit: CHUNK, now: clock.now() });
+      const counted = Object.fromEntries(UNSENT.map(status => [status, 0])) as Record<Unsent, number>;
+      for (const { last, ...part } of parts) {
+        const status = part.status as Unsent;
+        add(counts, part);
+        counted[status] += part.count;
+        from[status] = Math.max(from[status], last);
       }
+      const unfinished = UNSENT.filter(status => counted[status] === CHUNK);
+      if (unfinished.length === 0) return [...counts.values()];
+      for (const status of UNSENT) if (!unfinished.includes(status)) from[status] = Number.MAX_SAFE_INTEGER;
+      await nextTurn();
     }
-    return [...counts.values()];
   }
 
   return async () => {

@@ -265,8 +265,8 @@ const listLanesStatement = statement(({ query, value }: StatementBuilder<{ after
   // Without a head nobody is claimable, parked or being handled, and the oldest is not dead.
   const headless = sql<number>`case when
     (select one.status from outbox as one where one.lane = hop.lane order by one.position limit 1) <> 'dead'
-    and not exists (select 1 from outbox as one where one.lane = hop.lane
-      and (one.claimable_at is not null or one.parked is not null)) then 1 else 0 end`;
+    and (select one.position from outbox as one where one.lane = hop.lane
+      and (one.claimable_at is not null or one.parked is not null) order by one.position limit 1) is null then 1 else 0 end`;
   return query
     .selectFrom(
       sql<{ lane: string }>`(with recursive hop(lane, number) as (

@@ -23,7 +23,7 @@ export type OutboxMonitor = ReturnType<typeof createOutboxMonitor>;
 
 /** How the messages are, for those who only watch. */
 export function createOutboxMonitor({ db, clock }: Dependencies) {
-  const count = createBacklogCount({ reader: () => db.read, clock }, [...BACKLOG, 'discarded']);
+  const count = createBacklogCount({ reader: () => db.read, clock });
 
   return {
     /** What is still on its way, or stuck, by topic and status. */

@@ -158,37 +158,35 @@ const countBlockingStatement = statement(({ query }: StatementBuilder<object>) =
     .where('lane', 'is not', null),
 );
 
-interface CountRange {
-  status: Exclude<MessageRow['status'], 'sent'>;
-  from: number;
-  limit: number;
-  now: number;
-}
+/** All statuses but `sent`. */
+export const UNSENT = ['pending', 'processing', 'failed', 'dead', 'discarded'] as const;
+export type Unsent = (typeof UNSENT)[number];
 
-/** The next `limit` messages of a status after a position, counted by topic, and where each count ends. */
+/** After which position of each status to count on, and how many messages of each at most. */
+export type CountRange = Record<Unsent, number> & { limit: number; now: number };
+
+/** The next messages of each status, counted by topic, and where each count ends. */
 export async function countNext(reader: Reader, range: CountRange): Promise<(MessageCount & { last: number })[]> {
-  const rows = await reader.all(countNextStatement, range);
-  return rows.map(row => ({ ...row, status: range.status }));
+  return (await reader.all(countNextStatement, range)) as (MessageCount & { last: number })[];
 }
 
 // All that is read of a message stands in the index of what is not sent.
-const countNextStatement = statement(({ query, value }: StatementBuilder<CountRange>) =>
-  query
-    .selectFrom(eb =>
-      eb
-        .selectFrom('outbox')
-        .select(['topic', 'position', 'created_at', 'available_at'])
-        .where('status', '=', value('status'))
-        .where('status', '<>', sql.lit('sent'))
-        .where('position', '>', value('from'))
-        .orderBy('position')
-        .limit(value('limit'))
-        .as('next'),
+const countNextStatement = statement(({ query, value }: StatementBuilder<CountRange>) => {
+  const branches = UNSENT.map(
+    status => sql`select * from (
+      select status, topic, position, created_at, available_at from outbox
+      where status = ${sql.lit(status)} and status <> 'sent' and position > ${value(status)}
+      order by position limit ${value('limit')}) as branch`,
+  );
+  return query
+    .selectFrom(
+      sql<{ status: Unsent; topic: string; position: number }>`(${sql.join(branches, sql` union all `)})`.as('branch'),
     )
-    .select(['topic', eb => eb.fn.countAll<number>().as('count'), eb => eb.fn.max<number>('position').as('last')])
+    .select(['status', 'topic', eb => eb.fn.countAll<number>().as('count')])
+    .select(eb => eb.fn.max<number>('position').as('last'))
     .select(sql<number | null>`min(case when available_at <= ${value('now')} then created_at end)`.as('oldest'))
-    .groupBy('topic'),
-);
+    .groupBy(['status', 'topic']);
+});
 
 /** How many messages of each topic have ever been sent. */
 export async function sentMessages(reader: Reader): Promise<{ topic: string; count: number }[]> {

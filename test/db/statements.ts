@@ -63,7 +63,8 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   'the paused topics': pausedTopics,
   'the blocked lanes': tx => listBlocking(tx, 100),
   'the count of blocked lanes': countBlocking,
-  'the count of messages': tx => countNext(tx, { status: 'pending', from: 0, limit: 10_000, now: 0 }),
+  'the count of messages': tx =>
+    countNext(tx, { pending: 0, processing: 0, failed: 0, dead: 0, discarded: 0, limit: 5000, now: 0 }),
   'dead messages': tx => listDead(tx, { from: 0, upTo: 9 }, 100),
   'a copy of a message': tx => findCopy(tx, 'm'),
   'the next lanes': tx => listLanes(tx, '', 500),
