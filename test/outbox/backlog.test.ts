@@ -10,10 +10,11 @@ import { ManualClock } from '../helpers/clock.ts';
 import { engines, type Scratch, scratchDatabase } from '../helpers/engines.ts';
 import { inOwnWrites } from '../helpers/outbox.ts';
 
-const PENDING = 150_000;
 const DEAD = 3000;
 
 describe.each(engines)('a large backlog on %s', engine => {
+  // A server counts beside the event loop, and takes its time to store so many in one statement.
+  const PENDING = engine === 'sqlite' ? 150_000 : 15_000;
   let scratch: Scratch;
   let db: Database;
   const clock = new ManualClock();
