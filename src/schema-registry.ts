@@ -14,7 +14,7 @@ import * as stats from './stats/schemas.ts';
 import * as threads from './threads/schemas.ts';
 import * as worker from './worker/schemas.ts';
 
-/** Every schema that has a name: what validators, serializers and the OpenAPI document refer to. */
+/** All named schemas, for validators, serializers and the OpenAPI document. */
 export const components: TSchema[] = [
   Actor,
   Problem,

@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import type { Database, Tx } from '../db/database.ts';
+import type { WriteOptions } from '../db/group-commit.ts';
 import { etagOf } from './etags.ts';
 import { badHeader } from './problems.ts';
-import { writeInTrace } from './tracing.ts';
 
 /** What a write answers. */
 interface Answer {
@@ -149,4 +149,16 @@ function canonical(value: unknown): string {
         : part,
     ) ?? ''
   );
+}
+
+/** Writes as a part of the request's trace: what the write publishes is stored with it. */
+function writeInTrace<T>(
+  db: Database,
+  { trace }: FastifyRequest,
+  work: (tx: Tx) => Promise<T>,
+  options: WriteOptions,
+): Promise<T> {
+  if (!trace) return db.write(work, options);
+  // Another request may have begun the transaction that they share; its context is not this one's.
+  return db.write(tx => trace.run(() => work(tx)), { ...options, traceparent: trace.traceparent });
 }

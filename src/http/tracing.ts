@@ -1,6 +1,4 @@
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from 'fastify';
-import type { Database, Tx } from '../db/database.ts';
-import type { WriteOptions } from '../db/group-commit.ts';
 import { passing, readTraceparent, type TracePart, type Tracing, traceIdOf } from '../tracing.ts';
 
 declare module 'fastify' {
@@ -49,16 +47,4 @@ export function useTracing(app: FastifyInstance, tracing: Tracing | undefined): 
   app.decorateRequest('trace', null);
   if (!tracing) return;
   app.addHook('onRequest', ({ trace }, _reply, done) => (trace ? trace.run(done) : done()));
-}
-
-/** Writes as a part of the request's trace: what the write publishes is stored with it. */
-export function writeInTrace<T>(
-  db: Database,
-  { trace }: FastifyRequest,
-  work: (tx: Tx) => Promise<T>,
-  options: WriteOptions,
-): Promise<T> {
-  if (!trace) return db.write(work, options);
-  // Another request may have begun the transaction that they share; its context is not this one's.
-  return db.write(tx => trace.run(() => work(tx)), { ...options, traceparent: trace.traceparent });
 }
