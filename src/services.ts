@@ -65,7 +65,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     if (migrated.length > 0) log.info({ migrations: migrated }, 'database migrated');
 
     const commits = new CommitNotifier();
-    commits.on('event', () => void db.announce());
+    commits.on('event', () => void db.announceCommit());
 
     const access = createAccess({ db, clock, commits });
     const limits = { stream: config.STREAMS_PER_CALLER, wait: config.WAITS_PER_CALLER };
@@ -184,11 +184,11 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
 
       /** Makes this process known to the others and, unless it only serves HTTP, starts its worker. */
       async start(): Promise<void> {
-        db.onOthersWrites(() => {
+        db.onRemoteCommit(() => {
           worker.wake();
           feed.wake();
         });
-        await db.presence.announce(workerName);
+        await db.presence.register(workerName);
         // First of all, or the worker would claim what a killed predecessor had as if nothing had happened.
         await reclaim();
         if (config.ROLE === 'http') return;
