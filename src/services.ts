@@ -69,7 +69,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     if (migrated.length > 0) log.info({ migrations: migrated }, 'database migrated');
 
     const commits = new CommitNotifier();
-    commits.on('event', () => void db.announce());
+    commits.on('event', () => void db.announceCommit());
 
     const access = createAccess({ db, clock, commits });
     const limits = { stream: config.STREAMS_PER_CALLER, wait: config.WAITS_PER_CALLER };
@@ -189,11 +189,11 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
 
       /** Announces this process to the others and, unless ROLE=http, starts its worker. */
       async start(): Promise<void> {
-        db.onOthersWrites(() => {
+        db.onRemoteCommit(() => {
           worker.wake();
           feed.wake();
         });
-        await db.presence.announce(workerName);
+        await db.presence.register(workerName);
         // Before the first claim: messages of a killed predecessor must run one at a time if they crashed it twice.
         await reclaim();
         if (config.ROLE === 'http') return;

@@ -12,7 +12,7 @@ import {
 import { dirname } from 'node:path';
 import { toTimestamp } from '../clock.ts';
 import { errorCode, isDamaged } from '../db/errors.ts';
-import { COMPANIONS, lockSqlite, makeWhole, sqliteError } from '../db/sqlite/file.ts';
+import { COMPANIONS, lockSqlite, mergeCompanions, sqliteError } from '../db/sqlite/file.ts';
 import { StartError } from '../errors.ts';
 import { flush, removeDatabase, writeError } from './files.ts';
 import { type Verified, verify } from './verify.ts';
@@ -97,7 +97,7 @@ function lock(database: string): () => void {
 function putAside(database: string, now: number): string {
   if (existsSync(database)) {
     try {
-      makeWhole(database);
+      mergeCompanions(database);
     } catch (error) {
       // Then it can be used by nobody as it is; somebody may still save something from it and its log.
       if (!isDamaged(error)) throw error;

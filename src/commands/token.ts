@@ -6,7 +6,7 @@ import { Actor, parseActor } from '../actor.ts';
 import { systemClock } from '../clock.ts';
 import { CommitNotifier } from '../commit-notifier.ts';
 import type { Database } from '../db/database.ts';
-import { openBeside } from '../db/open.ts';
+import { openAlongside } from '../db/open.ts';
 import { type ProblemItem, Refusal, StartError } from '../errors.ts';
 import { bodyValidator } from '../http/validation.ts';
 import { type Given, lending, readArguments, runCommand } from './command.ts';
@@ -86,7 +86,7 @@ async function withTokens(
   { config, log }: Given,
   work: (access: Access, db: Database) => Promise<void>,
 ): Promise<void> {
-  await lending(openBeside(config.DATABASE_URL, log), async db => {
+  await lending(openAlongside(config.DATABASE_URL, log), async db => {
     try {
       await work(createAccess({ db, clock: systemClock, commits: new CommitNotifier() }), db);
     } catch (error) {

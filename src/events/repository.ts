@@ -32,8 +32,9 @@ export async function insertEvents(tx: Tx, rows: Omit<EventRow, 'sequence'>[]): 
   return Promise.all(rows.map(row => tx.insert(insertEventStatement, row)));
 }
 
-const insertEventStatement = statement(({ query, values, numbered }: StatementBuilder<Omit<EventRow, 'sequence'>>) =>
-  numbered(query.insertInto('events').values(values(columns)), 'sequence'),
+const insertEventStatement = statement(
+  ({ query, values, returningKey }: StatementBuilder<Omit<EventRow, 'sequence'>>) =>
+    returningKey(query.insertInto('events').values(values(columns)), 'sequence'),
 );
 
 export async function findEvent(reader: Reader, eventId: string): Promise<EventRow | undefined> {
@@ -46,8 +47,8 @@ export async function findEventsAt(reader: Reader, sequences: number[]): Promise
   return reader.all(eventsAtStatement, { sequences: JSON.stringify(sequences) });
 }
 
-const eventsAtStatement = statement(({ query, listed }: StatementBuilder<{ sequences: string }>) =>
-  query.selectFrom('events').selectAll().where('sequence', 'in', listed('sequences')),
+const eventsAtStatement = statement(({ query, integerElements }: StatementBuilder<{ sequences: string }>) =>
+  query.selectFrom('events').selectAll().where('sequence', 'in', integerElements('sequences')),
 );
 
 export async function latestSequence(reader: Reader): Promise<number> {

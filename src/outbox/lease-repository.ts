@@ -147,7 +147,7 @@ export async function markSent(tx: Tx, positions: number[], handled: Omit<Handle
   return rows.map(row => row.position);
 }
 
-const markSentStatement = statement(({ query, value, listed }: StatementBuilder<Handled>) =>
+const markSentStatement = statement(({ query, value, integerElements }: StatementBuilder<Handled>) =>
   query
     .updateTable('outbox')
     .set({
@@ -159,7 +159,7 @@ const markSentStatement = statement(({ query, value, listed }: StatementBuilder<
       leased_by: null,
     })
     .set({ history: value('history'), updated_at: value('now'), sent_at: value('now') })
-    .where('position', 'in', listed('positions'))
+    .where('position', 'in', integerElements('positions'))
     .where('lease_token', '=', value('lease_token'))
     .returning('position'),
 );
