@@ -72,7 +72,7 @@ interface Dependencies {
 
 /** Creates the append-only event log. Each event commits together with its message. */
 export function createEvents({ db, clock, newUid, publish }: Dependencies) {
-  /** The events that a transaction has appended or read. A write mostly returns its own events, and events never change. */
+  /** The events that a transaction has appended or read. Events never change, and a write mostly reads its own. */
   const caches = new WeakMap<Reader, Map<number, Event>>();
 
   function cacheOf(reader: Reader): Map<number, Event> {
@@ -95,7 +95,7 @@ export function createEvents({ db, clock, newUid, publish }: Dependencies) {
       return { uid, event_type, occurred_at: clock.now(), thread, actor, correlation_id, causation_id: null, payload };
     },
 
-    /** Drafts an event that `cause` brings about. It has the thread, actor and time of its cause, and names the cause. */
+    /** Drafts an event caused by another, with the same thread, actor and time. `causation_id` names the cause. */
     follow(cause: EventDraft, event_type: EventType, payload: EventDraft['payload']): EventDraft {
       return { ...cause, uid: newUid(), event_type, causation_id: `evt_${cause.uid}`, payload };
     },
@@ -157,7 +157,7 @@ export function createEvents({ db, clock, newUid, publish }: Dependencies) {
       return { items: rows.map(row => toEvent(row)), upTo: rows.length < limit ? upTo : sequence };
     },
 
-    /** A page of events, oldest first. `after` sets the start; the cursor continues from there. @throws Refusal INVALID_CURSOR */
+    /** A page of events, oldest first. `after` sets the start of the first page. @throws Refusal INVALID_CURSOR */
     async list({ limit = 50, cursor, after = 0, ...filter }: EventQuery): Promise<Page<Event>> {
       const [from = after] = decodeCursor('events', cursor, [0] as const) ?? [];
       const rows = await listEvents(db.read, { ...filter, after: Math.max(after, from) }, limit + 1);

@@ -32,8 +32,8 @@ interface Stream {
 }
 
 /**
- * Yields the log from a sequence on, as server-sent events (WHATWG HTML, 9.2), until `signal` aborts. A client that keeps
- * up is served from the feed's cache, a client that lags from the table. So the service queues nothing per client.
+ * Yields the log from a sequence on, as server-sent events (WHATWG HTML, 9.2), until `signal` aborts.
+ * The feed's cache serves clients that keep up, the table serves those that lag, so nothing is queued per client.
  */
 export async function* eventStream({ feed, events, readers, filter, after, signal }: Stream): AsyncGenerator<string> {
   let position = after;

@@ -36,8 +36,8 @@ interface Group<T> {
 }
 
 /**
- * Long polling: each call waits until a resource meets a condition. An event of the resource, from the feed, triggers one
- * read for all its waiters. A waiter costs a few objects and a timer, no database connection.
+ * Long polling: each call waits until a resource meets a condition. When the feed reports an event of the resource,
+ * one read serves all its waiters. A waiter costs a few objects and a timer, no database connection.
  */
 export class Waiters<T> {
   readonly #deps: Dependencies<T>;
