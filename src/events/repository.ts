@@ -20,6 +20,7 @@ const columns = [
 ] as const;
 
 export interface EventFilter {
+  /** Only events with a greater sequence. */
   after: number;
   run_id?: string | undefined;
   thread_id?: string | undefined;
@@ -27,7 +28,7 @@ export interface EventFilter {
   event_type?: string | undefined;
 }
 
-/** Appends in the order given and answers the sequences in that order. */
+/** Inserts the rows in this order. @returns their sequences, in the same order */
 export async function insertEvents(tx: Tx, rows: Omit<EventRow, 'sequence'>[]): Promise<number[]> {
   return Promise.all(rows.map(row => tx.insert(insertEventStatement, row)));
 }
@@ -51,6 +52,7 @@ const eventsAtStatement = statement(({ query, integerElements }: StatementBuilde
   query.selectFrom('events').selectAll().where('sequence', 'in', integerElements('sequences')),
 );
 
+/** The sequence of the newest event; 0 before the first. */
 export async function latestSequence(reader: Reader): Promise<number> {
   return (await reader.first(latestSequenceStatement, {}))?.sequence ?? 0;
 }
@@ -59,7 +61,7 @@ const latestSequenceStatement = statement(({ query }: StatementBuilder<object>) 
   query.selectFrom('events').select('sequence').orderBy('sequence', 'desc').limit(1),
 );
 
-/** Oldest first. */
+/** The events that match a filter, oldest first. */
 export async function listEvents(reader: Reader, filter: EventFilter, limit: number): Promise<EventRow[]> {
   let query = reader.query.selectFrom('events').selectAll().where('sequence', '>', filter.after);
   for (const column of ['thread_id', 'run_id', 'agent_name', 'event_type'] as const) {
@@ -69,7 +71,7 @@ export async function listEvents(reader: Reader, filter: EventFilter, limit: num
   return query.orderBy('sequence').limit(limit).execute();
 }
 
-/** The events of a thread that carry text for people, oldest first. */
+/** The events of a thread that are posts, oldest first. */
 export async function listPosts(reader: Reader, threadId: string, after: number, limit: number): Promise<EventRow[]> {
   return reader.query
     .selectFrom('events')

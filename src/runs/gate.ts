@@ -2,7 +2,7 @@ import { type Brief, meetsCriteria } from '../control/run-state.ts';
 import type { ControlState } from '../control/schemas.ts';
 import type { GateReason } from './schemas.ts';
 
-/** Everything that keeps a run from being closed, agent by agent; nothing if it may be closed. */
+/** All reasons that block the close of a run, agent by agent; empty if the run may close. */
 export function gateReasons(brief: Brief | null, agents: ControlState[]): GateReason[] {
   const seen = new Set(agents.map(agent => agent.agent_name));
   const absent = (brief?.agents ?? []).filter(name => !seen.has(name));
