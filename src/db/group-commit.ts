@@ -27,15 +27,18 @@ const QUEUE_FULL = new Refusal('SERVICE_UNAVAILABLE', 'The service has too many 
  */
 const SLOW_FAILURE_MS = 1000;
 
+/** A thing that a work touches: all rows of a run, or the row of an idempotency key. */
+export type Touched = `run ${string}` | `key ${string}`;
+
 /** How a work runs among the others. */
 export interface WriteOptions {
   /** Runs the work alone and never retries it: for works that must not run twice. */
   alone?: boolean;
   /**
-   * Names of everything that the work reads and other works may change, for example `['run r1']`. Works of a group run
-   * concurrently if they have no name in common. A work without names never overlaps another.
+   * Everything that the work reads and other works may change, for example `['run r1']`. Works of a group run concurrently
+   * if they touch nothing in common. A work that does not say what it touches never overlaps another.
    */
-  touches?: readonly string[] | undefined;
+  touches?: readonly Touched[] | undefined;
   /** Refuses the work with SERVICE_UNAVAILABLE while too many wait. Only for callers that can retry: HTTP clients. */
   sheddable?: boolean;
   /** Runs the work before all waiting ones: for the health probe. */
@@ -77,7 +80,7 @@ interface QueuedWork<W> {
   work: (tx: W) => Promise<unknown>;
   /** Asked for by the caller, or set for the retry after a rollback. */
   alone: boolean;
-  touches: readonly string[] | undefined;
+  touches: readonly Touched[] | undefined;
   /** The time of the call on the monotonic clock. Milliseconds. */
   queuedAt: number;
   /** Answers the caller; on success, runs the hooks first. */

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import type { Database, Tx } from '../db/database.ts';
-import type { WriteOptions } from '../db/group-commit.ts';
+import type { Touched, WriteOptions } from '../db/group-commit.ts';
 import { etagOf } from './etags.ts';
 import { badHeader } from './problems.ts';
 
@@ -61,7 +61,7 @@ export function createIdempotentWrites({ db, keys }: { db: Database; keys: Keys 
     request: FastifyRequest,
     reply: FastifyReply,
     work: (tx: Tx) => Promise<Answer>,
-    touches?: readonly string[],
+    touches?: readonly Touched[],
   ) {
     const repeatable = repeatableRequest(request);
     if (!repeatable) {
@@ -70,7 +70,10 @@ export function createIdempotentWrites({ db, keys }: { db: Database; keys: Keys 
     }
     const once = (tx: Tx) => keys.once(tx, repeatable, async () => serialized(reply, await work(tx)));
     const { caller, key } = repeatable;
-    return writeInTrace(db, request, once, { ...SHEDDABLE, touches: touches && [...touches, `key ${caller} ${key}`] });
+    return writeInTrace(db, request, once, {
+      ...SHEDDABLE,
+      touches: touches && [...touches, `key ${caller} ${key}` as const],
+    });
   }
 
   // A handler may return a reply that it has sent, but Fastify's types want its answer to fit the schemas.
