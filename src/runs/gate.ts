@@ -33,7 +33,11 @@ function agentReasons(brief: Brief | null, agent: ControlState): GateReason[] {
     reasons.push({ code: 'MISSING_COMPLETION', agent_name, detail: `${agent_name} has not reported completion.` });
   }
   if (!validation) {
-    reasons.push({ code: 'MISSING_VALIDATION', agent_name, detail: `Nobody has validated the work of ${agent_name}.` });
+    reasons.push({
+      code: 'MISSING_VALIDATION',
+      agent_name,
+      detail: `The work of ${agent_name} has not been validated.`,
+    });
   } else if (validation.status === 'failed') {
     reasons.push({ code: 'VALIDATION_FAILED', agent_name, detail: `The work of ${agent_name} failed its validation.` });
   } else if (!meetsCriteria(brief, validation.done_criteria)) {

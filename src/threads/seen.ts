@@ -24,7 +24,7 @@ type HasThreadBetween = (tx: Tx, after: number, before: number) => Promise<boole
  * Example: threads have the places 10, 14 and 20, and ana marks 10 and 14 as seen. No thread stands between these two,
  * so one range 10-14 covers both. An event moves the thread at 14 to place 9: it is unseen again, and the range stays.
  *
- * Ranges need less space than one mark per thread: a viewer who has seen almost all threads has few ranges. A list of
+ * Ranges need less space than one mark per thread: after seeing almost all threads, a viewer has few ranges. A list of
  * unseen threads skips a whole range at once. The `.newsrc` files of Usenet readers work the same way.
  */
 export function createSeen() {
