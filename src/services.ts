@@ -126,14 +126,16 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const deliveries = createDeliveryService({ db, clock, newUid: uid, events, workerName, leaseMs, commits });
     const retentionMs = config.OUTBOX_RETENTION_HOURS * 3_600_000;
     const maintenance = createOutboxMaintenance({ db, clock, retentionMs, commits });
-    const keptApart = new Set(await deliveries.consumersInLanes());
+    const consumersInLanes = new Set(await deliveries.consumersInLanes());
     const topics = createTopicLabels(registry.handlers);
     const watched = createDeliveryMetrics(metrics.instruments, topics, clock);
     const { settleWith } = deliveries;
     const tracing = createTracing();
     const worker = new Worker({
       store: watched.counting(deliveries),
-      dispatch: watched.timing(createDispatcher({ registry, clock, random, log, tracing, settleWith, keptApart })),
+      dispatch: watched.timing(
+        createDispatcher({ registry, clock, random, log, tracing, settleWith, consumersInLanes }),
+      ),
       clock,
       log,
       concurrency: config.WORKER_CONCURRENCY,

@@ -71,14 +71,14 @@ describe.each(engines)('npm run token on %s', engine => {
 
     const [revoked] = await run(DATABASE_URL, 'revoke', idOf(agent));
     expect(revoked).toMatch(
-      new RegExp(`^${idOf(agent)}  agent     agents the 2nd: \\* of runs nightly-\\*  made 2.*Z  revoked 2.*Z$`),
+      new RegExp(`^${idOf(agent)}  agent     agents the 2nd: \\* of runs nightly-\\*  created 2.*Z  revoked 2.*Z$`),
     );
     expect(await status(agent)).toBe(401);
     expect(await status(admin)).toBe(200);
 
     const lines = await run(DATABASE_URL, 'list');
     expect(lines).toEqual([
-      expect.stringMatching(new RegExp(`^${idOf(admin)}  admin     operator:ana  made 2.*Z  expires never$`)),
+      expect.stringMatching(new RegExp(`^${idOf(admin)}  admin     operator:ana  created 2.*Z  expires never$`)),
       revoked,
     ]);
 
@@ -101,7 +101,7 @@ describe('npm run token', () => {
 
   const create = ['create', '--role'];
   it.each<[RegExp, ...string[]]>([
-    [/^Say what to do with tokens: npm run token -- create/, 'constructor'],
+    [/^The command is missing or unknown\. Usage: npm run token -- create/, 'constructor'],
     [/^--actor must be one of agent, operator, human, system/, ...create, 'viewer', '--actor', 'operators'],
     [/^--expires-in must be <= 315360000/, ...ADMIN, '--expires-in', '99999d'],
     [/Unknown option '--role'/, 'list', '--role', 'admin'],

@@ -5,11 +5,11 @@ import type { Engine } from '../../src/db/engine.ts';
 import { latestSequence, listEvents, listPosts } from '../../src/events/repository.ts';
 import {
   claimMessages,
-  endLeasesOf,
   leaseHolders,
   markSent,
   parkedFor,
   promoteNext,
+  reclaimLeasesOf,
   unpark,
 } from '../../src/outbox/lease-repository.ts';
 import { countMessages, listBlocking, listMessages, pausedTopics } from '../../src/outbox/repository.ts';
@@ -45,7 +45,7 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   'the next in a lane': async tx => promoteNext(tx, ['lane']),
   'messages that were handled': tx => markSent(tx, [1, 2], { lease_token: 't', history: '[]', now: 0 }),
   'the holders of leases': leaseHolders,
-  'the leases of a dead process': tx => endLeasesOf(tx, ['w']),
+  'the leases of a dead process': tx => reclaimLeasesOf(tx, ['w']),
   'what parked messages wait for': parkedFor,
   'taking messages out of parking': tx => unpark(tx, 'handler:a.b', 100),
   'the paused topics': pausedTopics,
