@@ -38,7 +38,8 @@ async function serve(config: Config, log: Logger): Promise<void> {
   try {
     // For the name Fastify would open a second server on [::1], without our limits and error answers.
     const host = config.HOST === 'localhost' ? '127.0.0.1' : config.HOST;
-    await app.listen({ host, port: config.PORT });
+    const listenTextResolver = (address: string) => `Forumbus listens on ${address}`;
+    await app.listen({ host, port: config.PORT, listenTextResolver });
   } catch (error) {
     await app.close();
     const { code } = error as NodeJS.ErrnoException;

@@ -10,6 +10,13 @@ import { SECURITY_HEADERS } from './headers.ts';
 import { Ref } from './schemas.ts';
 import { toItems } from './validation.ts';
 
+declare module 'fastify' {
+  interface FastifyReply {
+    /** The refusal that this reply sends; null for any other answer. */
+    refusal: Refusal | null;
+  }
+}
+
 const CONTENT_TYPE = 'application/problem+json';
 
 export const Problem = Type.Object(
@@ -125,6 +132,7 @@ export type Rejected = (code: ProblemCode) => void;
 
 /** A problem document, whatever went wrong and wherever: in a route, before routing, or below HTTP. */
 export function useProblems(app: FastifyInstance, rejected: Rejected): void {
+  app.decorateReply('refusal', null);
   app.setErrorHandler((error: FastifyError, request, reply) => {
     const refusal = toRefusal(error);
     const { status } = problemTable[refusal.code];
@@ -188,6 +196,7 @@ const SOCKET_CODES: Record<string, ProblemCode> = {
 
 function sendProblem(request: FastifyRequest, reply: FastifyReply, refusal: Refusal): FastifyReply {
   const { status } = problemTable[refusal.code];
+  reply.refusal = refusal;
   if (RETRYABLE.includes(status) && !reply.hasHeader('retry-after')) reply.header('retry-after', RETRY_AFTER);
   return (
     reply
