@@ -28,7 +28,7 @@ export function logWarnings(log: Logger): void {
 /** Lines for programs. A terminal repeats them: in the last line of the request, or in Fastify's line of the address. */
 const FOR_PROGRAMS = new Set<unknown>(['incoming request', 'request refused', 'listening']);
 
-/** What {@link messageOf} says, and fields without use for a reader. */
+/** Fields that {@link messageOf} puts into the text, or that are of no use on a terminal. */
 const HIDDEN_FIELDS = ['hostname', 'config', 'request_id', 'res', 'responseTime'];
 
 const ERROR_LEVEL = 50;
@@ -40,7 +40,8 @@ interface Line {
   res?: ReturnType<typeof describeReply>;
   /** Milliseconds. */
   responseTime?: number;
-  err?: { message: string; stack: string };
+  /** A serialized error, or any other value that was thrown. */
+  err?: { message?: string; stack?: string } | string | number | boolean | null;
 }
 
 function terminalLogger(options: LoggerOptions): Logger {
@@ -68,10 +69,11 @@ function terminalLogger(options: LoggerOptions): Logger {
   );
 }
 
-function describeReply({ statusCode, request, refusal }: FastifyReply) {
-  const [path] = request.url.split('?');
+/** Without a request where Fastify logs a bare status. */
+function describeReply({ statusCode, request, refusal }: Pick<FastifyReply, 'statusCode'> & Partial<FastifyReply>) {
+  const [path] = request?.url.split('?') ?? [];
   const problem = refusal ? `${refusal.code}: ${refusal.message}` : undefined;
-  return { statusCode, method: request.method, path, problem };
+  return { statusCode, method: request?.method, path, problem };
 }
 
 /** Example: `GET /runs 400 3 ms 019a… VALIDATION_FAILED: query/x: is not a known field`. */
@@ -80,13 +82,16 @@ function messageOf(line: Line): string {
   const parts = res ? [res.method, res.path, res.statusCode] : [msg];
   if (responseTime !== undefined) parts.push(Math.round(responseTime), 'ms');
   else if (res) parts.push(msg);
-  parts.push(request_id, res?.problem, stackOf(line) ? undefined : err?.message);
-  const text = parts.filter(part => part !== undefined).join(' ');
+  parts.push(request_id, res?.problem);
+  const error = typeof err === 'object' ? err?.message : err;
+  const ending = error === undefined || stackOf(line) ? '' : `: ${error}`;
+  const text = parts.filter(part => part !== undefined).join(' ') + ending;
   // A path or a message from outside must neither break the line nor steer the terminal.
   return text.replace(/\p{Cc}+/gu, ' ');
 }
 
 /** The lines of an error's stack, if the line reports a failure: any other line names its error in its message. */
 function stackOf({ level, err }: Line): string | undefined {
-  return level < ERROR_LEVEL ? undefined : err?.stack.replace(/(?!\n)\p{Cc}/gu, '');
+  if (level < ERROR_LEVEL || typeof err !== 'object') return undefined;
+  return err?.stack?.replace(/(?!\n)\p{Cc}/gu, '');
 }
