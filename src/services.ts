@@ -74,7 +74,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const access = createAccess({ db, clock, commits });
     const limits = { stream: config.STREAMS_PER_CALLER, wait: config.WAITS_PER_CALLER };
     const longRequests = new LongRequests({ access, limits, pollIntervalMs: config.POLL_INTERVAL_MS, log });
-    commits.on('token', () => longRequests.changed());
+    commits.on('token', () => longRequests.tokensChanged());
     if (config.ADMIN_TOKEN_FILE) {
       const token = await adminToken(config.ADMIN_TOKEN_FILE);
       await db.write(tx => access.adopt(tx, token));

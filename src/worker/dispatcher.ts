@@ -4,7 +4,7 @@ import { EVENT_TOPICS } from '../events/envelope.ts';
 import type { Logger } from '../logging.ts';
 import type { Delivery } from '../outbox/leased-delivery.ts';
 import type { Outcome } from '../outbox/outcome.ts';
-import { passing, type TracePart, type Tracing, traceIdOf } from '../tracing.ts';
+import { passThrough, type TracePart, type Tracing, traceIdOf } from '../tracing.ts';
 import { backoffDelay } from './backoff.ts';
 import type { Cancellation } from './cancellation.ts';
 import { type Handler, type HandlerContext, PermanentError, RetryAt, Stopping } from './handler.ts';
@@ -63,7 +63,7 @@ export function createDispatcher(dependencies: Dependencies): Dispatch {
   };
 
   function traced<T>({ name }: Handler, { message, row }: Delivery, attempt: (trace: TracePart) => T): T {
-    if (!tracing) return attempt(passing(row.traceparent));
+    if (!tracing) return attempt(passThrough(row.traceparent));
     const { message_id, topic } = message;
     return tracing.process({ message_id, topic, handler: name }, row.traceparent, attempt);
   }

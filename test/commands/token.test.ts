@@ -134,7 +134,7 @@ describe('ADMIN_TOKEN_FILE', () => {
   it('that holds no token stops the start, and is not quoted', async () => {
     const env = { DATABASE_URL: await database('sqlite'), ADMIN_TOKEN_FILE: await file('hunter2') };
     const service = spawnService(env);
-    expect(await sentence(service)).toMatch(/does not hold a token \(`npm run token -- generate`/);
+    expect(await sentence(service)).toMatch(/holds no token \(`npm run token -- generate`/);
     expect(service.output).not.toContain('hunter2');
   });
 
@@ -154,7 +154,7 @@ describe('ADMIN_TOKEN_FILE', () => {
     await service.close();
 
     const refused: [string, RegExp][] = [
-      [await file(`fbt_${id}_${'02'.repeat(32)}`), /holds another secret than the token of its id has/],
+      [await file(`fbt_${id}_${'02'.repeat(32)}`), /holds a known token id with a different secret/],
       [await file(made.token), /holds a token of the role viewer, not admin/],
       [`${path}-none`, /-none that ADMIN_TOKEN_FILE names cannot be read \(ENOENT\)/],
       [dirname(path), /names cannot be read \(EISDIR\)/],
