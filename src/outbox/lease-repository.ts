@@ -287,10 +287,10 @@ export async function unpark(tx: Tx, parked: string, limit: number): Promise<num
     .set(eb => ({ parked: null, claimable_at: eb.ref('available_at') }))
     .where('position', 'in', eb =>
       eb
-        .selectFrom('outbox as held')
-        .select('held.position')
-        .where('held.parked', '=', parked)
-        .orderBy('held.position')
+        .selectFrom('outbox as parked_message')
+        .select('parked_message.position')
+        .where('parked_message.parked', '=', parked)
+        .orderBy('parked_message.position')
         .limit(limit),
     )
     .executeTakeFirst();
