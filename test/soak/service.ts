@@ -13,7 +13,7 @@ export interface LimitedService {
   readonly origin: string;
   /** Set when the process has ended. */
   readonly ended: () => boolean;
-  /** Resident memory. Bytes. */
+  /** Resident memory; 0 after the end. Bytes. */
   residentBytes(): Promise<number>;
   stop(): Promise<void>;
 }
@@ -43,8 +43,8 @@ export async function startLimited(
     origin,
     ended,
     async residentBytes() {
-      const status = await readFile(`/proc/${child.pid}/status`, 'utf8');
-      return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1]) * 1024;
+      const status = await readFile(`/proc/${child.pid}/status`, 'utf8').catch(() => '');
+      return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024;
     },
     stop: () => stopped(child),
   };
