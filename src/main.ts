@@ -8,7 +8,7 @@ import { StartError } from './errors.ts';
 import { createLogger, type Logger, logWarnings } from './logging.ts';
 import { failOrigin } from './worker/origin.ts';
 
-/** Room for closing the database after everything else has used up its grace. Milliseconds. */
+/** Time to close the database after the grace for requests and handlers is used up. Milliseconds. */
 const CLOSE_MARGIN_MS = 2000;
 
 let log = createLogger('info');
@@ -27,15 +27,15 @@ try {
 async function serve(config: Config, log: Logger): Promise<void> {
   log.info({ config: maskedConfig(config) }, 'starting');
   let app: FastifyInstance | undefined;
-  // A second signal, or the end of the delay, ends the process at once. A start that failed ends by itself, with its own
-  // exit code.
+  // A second signal, or the end of the delay, ends the process at once. `beforeExit` is skipped, so that a failed start
+  // keeps its own exit code.
   const delay = config.SHUTDOWN_GRACE_MS + CLOSE_MARGIN_MS;
   let fault: { error: unknown } | undefined;
   let closing = false;
   const skip = ['beforeExit', 'uncaughtException', 'unhandledRejection'] as const;
   const grace = closeWithGrace({ delay, logger: false, skip: [...skip] }, async ({ signal }) => {
     closing = true;
-    if (fault) log.fatal({ err: fault.error }, 'stopping after an error that nobody caught');
+    if (fault) log.fatal({ err: fault.error }, 'stopping after an uncaught error');
     else log.info({ signal }, 'stopping');
     await app?.close();
     log.info('stopped');
@@ -45,7 +45,7 @@ async function serve(config: Config, log: Logger): Promise<void> {
     const origin = failOrigin(error);
     if (origin) {
       const { handler, message_id } = origin;
-      log.error({ handler, message_id, error: textOf(error) }, 'nobody caught an error of a handler');
+      log.error({ handler, message_id, error: textOf(error) }, 'uncaught error of a handler');
     } else if (closing) process.exit(1);
     else {
       fault = { error };
@@ -56,15 +56,16 @@ async function serve(config: Config, log: Logger): Promise<void> {
   process.on('unhandledRejection', uncaught);
   app = await buildApp(config, log);
   try {
-    // For the name Fastify would open a second server on [::1], without our limits and error answers.
+    // For `localhost` Fastify opens a second server on [::1], without the limits and error answers of the first.
     const host = config.HOST === 'localhost' ? '127.0.0.1' : config.HOST;
-    await app.listen({ host, port: config.PORT });
+    const listenTextResolver = (address: string) => `Forumbus listens on ${address}`;
+    await app.listen({ host, port: config.PORT, listenTextResolver });
   } catch (error) {
     await app.close();
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'EADDRINUSE') throw new StartError(`The address ${config.HOST}:${config.PORT} is in use.`);
     if (code === 'EADDRNOTAVAIL' || code === 'EACCES') {
-      throw new StartError(`The address ${config.HOST}:${config.PORT} cannot be listened on (${code}).`);
+      throw new StartError(`The address ${config.HOST}:${config.PORT} is not available (${code}).`);
     }
     throw error;
   }

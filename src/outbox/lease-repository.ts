@@ -5,14 +5,15 @@ import { laneOf } from './lane.ts';
 import type { Lease, LeasedRow, MessageRow, NewMessageRow } from './leased-delivery.ts';
 
 /*
- * How lanes and leases work in SQL. A message is in the lane of its key until it is terminal; only the head of a lane can
- * be claimed, and has a `claimable_at`. The head is the oldest of its lane. A message that comes back before one that is
- * being handled waits until that attempt has ended, and no longer.
+ * Lanes and leases in SQL. A message stays in the lane of its key until it ends or dies without blocking. Only the head
+ * of a lane has a `claimable_at`, so only heads are claimed.
+ * The head is the oldest message of its lane. A message that is replayed while a younger one is processing becomes the
+ * head when that attempt ends.
  */
 
 /**
- * Puts messages at the end of their lanes. The first message of an empty lane is its head and can be claimed; the others
- * become claimable when they get there.
+ * Appends messages to their lanes. The first message of an empty lane becomes its head and can be claimed; each later
+ * one can be claimed after its predecessors have left.
  */
 export function insertMessages(tx: Tx, rows: NewMessageRow[]): void {
   for (const row of rows) {
@@ -33,7 +34,7 @@ type InsertedMessage = Omit<NewMessageRow, 'available_at'> & {
 };
 
 const insertMessageStatement = statement(({ query, value, values, leaseNow }: StatementBuilder<InsertedMessage>) => {
-  // The cast is for PostgreSQL, which takes a bare parameter inside `coalesce` and `case` for text.
+  // PostgreSQL types a bare parameter inside `coalesce` and `case` as text, hence the cast.
   const at = sql<number>`coalesce(cast(${value('available_at')} as bigint), ${leaseNow})`;
   const laneIsTaken = sql<boolean>`exists (select 1 from outbox as other where other.lane = ${value('lane')})`;
   return query.insertInto('outbox').values({
@@ -48,26 +49,27 @@ const insertMessageStatement = statement(({ query, value, values, leaseNow }: St
   });
 });
 
-/** At the end of the token of a lease whose predecessor ran out. */
+/** Suffix of the token of a lease whose predecessor expired. */
 const RECLAIMED = '+';
 
-/** Whether the lease before the one of this token ran out, so that nobody said what became of the attempt. */
+/** Whether the previous lease of the row expired, so its attempt has no recorded outcome. */
 export function isReclaimed(lease_token: string): boolean {
   return lease_token.endsWith(RECLAIMED);
 }
 
 interface Claim {
   limit: number;
-  /** The tokens of the leases are made of it: see {@link isReclaimed}. */
+  /** Base of the leases' tokens; see {@link isReclaimed}. */
   lease_token: string;
   leased_by: string;
   leaseMs: number;
+  /** Epoch milliseconds. */
   now: number;
 }
 
 /**
- * Leases up to `limit` messages that are due, the longest waiting first. A message whose lease has run out is due again.
- * Only heads of lanes are looked at, in the order of the index, so the cost depends on neither backlog nor history.
+ * Claims up to `limit` due messages, the longest due first. A message whose lease has expired is due again. The claim
+ * reads only lane heads, in index order, so its cost depends on neither backlog nor history.
  */
 export async function claimMessages(tx: Tx, claim: Claim): Promise<LeasedRow[]> {
   const rows = await tx.all(claimStatement, claim);
@@ -88,7 +90,7 @@ const claimStatement = statement(({ query, value, leaseNow }: StatementBuilder<C
     .updateTable('outbox')
     .set(eb => ({
       leased_by: value('leased_by'),
-      // A lease that was ended has left no token. What comes back is the new row only, so the new token has to say it.
+      // A settled lease leaves no token, an expired one does. RETURNING shows only the new row: the new token tells.
       lease_token: sql<string>`cast(${value('lease_token')} as text) ||
         case when lease_token is null then '' else ${sql.lit(RECLAIMED)} end`,
       status: sql.lit('processing' as const),
@@ -100,7 +102,7 @@ const claimStatement = statement(({ query, value, leaseNow }: StatementBuilder<C
     .returningAll(),
 );
 
-/** Prolongs leases that are still held and answers those. */
+/** Renews the leases that are still held, and answers them. */
 export async function renewLeases(tx: Tx, leases: Lease[], leaseMs: number): Promise<Lease[]> {
   if (leases.length === 0) return [];
   const rows = await tx.query
@@ -115,7 +117,7 @@ export async function renewLeases(tx: Tx, leases: Lease[], leaseMs: number): Pro
   return rows as Lease[];
 }
 
-/** Ends a lease and leaves the row like this. False, and nothing changed, if the lease is no longer held. */
+/** Ends a lease and stores the row as given. Answers false, without a change, if the lease is no longer held. */
 export async function endLease(tx: Tx, lease_token: string, row: MessageRow): Promise<boolean> {
   return (await tx.run(endLeaseStatement, { ...row, lease_token })) > 0;
 }
@@ -129,25 +131,24 @@ const endLeaseStatement = statement(({ query, value, values }: StatementBuilder<
     .where('lease_token', '=', value('lease_token')),
 );
 
-/** What several deliveries of one claim have in common that were handled alike. */
-interface Handled {
+/** The common parts of several deliveries of one claim that are marked sent together. */
+interface SentGroup {
   lease_token: string;
-  /** JSON. */
+  /** JSON array of numbers. */
   positions: string;
+  /** JSON. */
   history: string;
+  /** Epoch milliseconds. */
   now: number;
 }
 
-/**
- * Ends the leases of messages that were handled, and answers the positions of those that were still held. Nothing has
- * changed at the others.
- */
-export async function markSent(tx: Tx, positions: number[], handled: Omit<Handled, 'positions'>): Promise<number[]> {
-  const rows = await tx.all(markSentStatement, { ...handled, positions: JSON.stringify(positions) });
+/** Marks handled messages sent, and answers the positions whose lease was still held. Other rows are unchanged. */
+export async function markSent(tx: Tx, positions: number[], group: Omit<SentGroup, 'positions'>): Promise<number[]> {
+  const rows = await tx.all(markSentStatement, { ...group, positions: JSON.stringify(positions) });
   return rows.map(row => row.position);
 }
 
-const markSentStatement = statement(({ query, value, listed }: StatementBuilder<Handled>) =>
+const markSentStatement = statement(({ query, value, integerElements }: StatementBuilder<SentGroup>) =>
   query
     .updateTable('outbox')
     .set({
@@ -159,14 +160,14 @@ const markSentStatement = statement(({ query, value, listed }: StatementBuilder<
       leased_by: null,
     })
     .set({ history: value('history'), updated_at: value('now'), sent_at: value('now') })
-    .where('position', 'in', listed('positions'))
+    .where('position', 'in', integerElements('positions'))
     .where('lease_token', '=', value('lease_token'))
     .returning('position'),
 );
 
 /**
- * Lets the next message of each of these lanes be claimed, after its head has left. It queues behind the heads of other
- * lanes that are due by now, so that a lane with a long backlog takes its turn like any other.
+ * Makes the next message of each lane claimable after its head has left. It queues behind all heads that are due now,
+ * so a lane with a long backlog does not starve the others.
  */
 export function promoteNext(tx: Tx, lanes: string[]): void {
   if (lanes.length > 0) tx.send(promoteNextStatement, { lanes: JSON.stringify(lanes) });
@@ -237,23 +238,23 @@ export async function overtaking(tx: Tx, positions: number[]): Promise<Set<numbe
   return new Set(rows.map(row => row.position));
 }
 
-const overtakingStatement = statement(({ query, listed }: StatementBuilder<{ positions: string }>) =>
+const overtakingStatement = statement(({ query, integerElements }: StatementBuilder<{ positions: string }>) =>
   query
     .selectFrom('outbox')
     .select('position')
-    .where('position', 'in', listed('positions'))
+    .where('position', 'in', integerElements('positions'))
     .where(
       sql<boolean>`exists (select 1 from outbox as older where older.lane = outbox.lane and older.position < outbox.position)`,
     ),
 );
 
-/** A lane, and whether messages wait in it that nothing lets go: it has no head. */
+/** A lane, and whether it is headless: messages wait in it and none is claimable, parked, processing or blocking. */
 export interface LaneState {
   lane: string;
   headless: boolean;
 }
 
-/** The lanes after this one in the order of their names, `limit` at most. Hops from one to the next on the index. */
+/** The next `limit` lanes after `after`, sorted. Hops from lane to lane on the index. */
 export async function listLanes(reader: Reader, after: string, limit: number): Promise<LaneState[]> {
   const rows = await reader.all(listLanesStatement, { after, limit });
   return rows.map(({ lane, headless }) => ({ lane, headless: headless === 1 }));
@@ -262,7 +263,6 @@ export async function listLanes(reader: Reader, after: string, limit: number): P
 const listLanesStatement = statement(({ query, value }: StatementBuilder<{ after: string; limit: number }>) => {
   const next = (after: Expression<unknown>) =>
     sql`(select min(lane) from outbox where lane is not null and lane > ${after})`;
-  // Without a head nobody is claimable, parked or being handled, and the oldest is not dead.
   const headless = sql<number>`case when
     (select one.status from outbox as one where one.lane = hop.lane order by one.position limit 1) <> 'dead'
     and (select one.position from outbox as one where one.lane = hop.lane
@@ -278,7 +278,7 @@ const listLanesStatement = statement(({ query, value }: StatementBuilder<{ after
     .select(['hop.lane', headless.as('headless')]);
 });
 
-/** The leases that claims of this process with these tokens have left, and nobody works on. */
+/** The leases of this process that were claimed with these tokens. */
 export async function leasesOf(tx: Tx, leased_by: string, tokens: string[]): Promise<LeasedRow[]> {
   const rows = await tx.query
     .selectFrom('outbox')
@@ -295,15 +295,15 @@ export async function leasesOf(tx: Tx, leased_by: string, tokens: string[]): Pro
   return rows as LeasedRow[];
 }
 
-/** The processes that hold leases. */
+/** Names of the processes that hold leases. */
 export async function leaseHolders(reader: Reader): Promise<string[]> {
   const query = reader.query.selectFrom('outbox').select('leased_by').distinct();
   const rows = await query.where('status', '=', 'processing').where('status', '<>', sql.lit('sent')).execute();
   return rows.map(row => row.leased_by as string);
 }
 
-/** Takes the leases of these processes from them. */
-export async function endLeasesOf(
+/** Reclaims all leases of these processes. */
+export async function reclaimLeasesOf(
   tx: Tx,
   holders: string[],
 ): Promise<Pick<MessageRow, 'attempts' | 'generation' | 'history' | 'lane'>[]> {
@@ -317,7 +317,7 @@ export async function endLeasesOf(
     .execute();
 }
 
-/** Takes dead messages back into their old places in their lanes, with all attempts anew. */
+/** Makes dead messages pending again at their old positions in their lanes: next generation, no attempts used. */
 export function requeue(tx: Tx, rows: Pick<MessageRow, 'position' | 'message_key' | 'consumer'>[], now: number): void {
   const lanes = rows.map(({ message_key, consumer }) => laneOf(message_key, consumer));
   for (const [index, { position }] of rows.entries()) {
@@ -346,7 +346,7 @@ const requeueStatement = statement(
       .where('position', '=', value('position')),
 );
 
-/** What parked messages wait for. Hops from one value to the next on the index instead of walking all the messages. */
+/** The distinct values of `parked`. A loose index scan: the cost grows with the values, not with the messages. */
 export async function parkedFor(reader: Reader): Promise<string[]> {
   const { rows } = await sql<{ value: string }>`
     with recursive hop(value) as (
@@ -358,7 +358,7 @@ export async function parkedFor(reader: Reader): Promise<string[]> {
   return rows.map(row => row.value);
 }
 
-/** How many messages wait for each thing. */
+/** Counts parked messages by their value of `parked`. */
 export async function countParked(reader: Reader): Promise<{ parked: string; count: number }[]> {
   const rows = await reader.query
     .selectFrom('outbox')
@@ -370,7 +370,7 @@ export async function countParked(reader: Reader): Promise<{ parked: string; cou
   return rows.map(({ parked, count }) => ({ parked: parked as string, count }));
 }
 
-/** How many messages are under leases that ended more than `graceMs` ago. */
+/** Counts leases that expired more than `graceMs` ago and that no worker has reclaimed. */
 export async function overdueLeases(reader: Reader, graceMs: number): Promise<number> {
   return (await reader.first(overdueLeasesStatement, { graceMs }))?.count ?? 0;
 }
@@ -384,24 +384,24 @@ const overdueLeasesStatement = statement(({ query, value, leaseNow }: StatementB
     .where('claimable_at', '<', sql<number>`${leaseNow} - cast(${value('graceMs')} as bigint)`),
 );
 
-/** Lets up to `limit` messages that wait for this be claimed again and answers how many there were. */
+/** Unparks up to `limit` messages with this value of `parked`, and answers how many. */
 export async function unpark(tx: Tx, parked: string, limit: number): Promise<number> {
   const { numUpdatedRows } = await tx.query
     .updateTable('outbox')
     .set(eb => ({ parked: null, claimable_at: eb.ref('available_at') }))
     .where('position', 'in', eb =>
       eb
-        .selectFrom('outbox as held')
-        .select('held.position')
-        .where('held.parked', '=', parked)
-        .orderBy('held.position')
+        .selectFrom('outbox as parked_message')
+        .select('parked_message.position')
+        .where('parked_message.parked', '=', parked)
+        .orderBy('parked_message.position')
         .limit(limit),
     )
     .executeTakeFirst();
   return Number(numUpdatedRows);
 }
 
-/** The consumers that have messages of their own waiting in lanes. */
+/** Names of the consumers whose own copies wait in lanes. */
 export async function consumersInLanes(reader: Reader): Promise<string[]> {
   const query = reader.query.selectFrom('outbox').select('consumer').distinct();
   const rows = await query.where('lane', 'is not', null).where('consumer', 'is not', null).execute();

@@ -7,11 +7,11 @@ import type { MessageCount } from './leased-delivery.ts';
 import { countBlocking, listBlocking, pausedTopics, sentMessages } from './repository.ts';
 import { type MessageStatus, messageStatuses, type OutboxStats } from './schemas.ts';
 
-/** The statuses of what is not done with. */
+/** The statuses of unfinished messages. */
 export const BACKLOG = ['pending', 'processing', 'failed', 'dead'] as const;
-/** Lanes that are read at once. */
+/** Lanes read per query. */
 const LANES_BATCH = 500;
-/** Blocked lanes that are listed one by one. */
+/** Blocked lanes listed at most. */
 const LANES_LISTED = 100;
 
 interface Dependencies {
@@ -21,15 +21,15 @@ interface Dependencies {
 
 export type OutboxMonitor = ReturnType<typeof createOutboxMonitor>;
 
-/** How the messages are, for those who only watch. */
+/** Read-only views of the outbox for health, metrics, stats and the doctor. */
 export function createOutboxMonitor({ db, clock }: Dependencies) {
   const count = createBacklogCount({ reader: () => db.read, clock });
 
   return {
-    /** What is still on its way, or stuck, by topic and status. */
+    /** Counts unfinished messages by topic and status. */
     backlog: async (): Promise<MessageCount[]> => (await count()).filter(({ status }) => status !== 'discarded'),
 
-    /** How many dead messages hold a lane back. */
+    /** Counts the dead messages that block their lanes. */
     blocking: (): Promise<number> => countBlocking(db.read),
 
     async stats(): Promise<OutboxStats> {
@@ -64,13 +64,13 @@ export function createOutboxMonitor({ db, clock }: Dependencies) {
 
     pausedTopics: (): Promise<string[]> => pausedTopics(db.read),
 
-    /** The topics that have messages nobody handles. */
+    /** Topics with messages that are parked for want of a handler. */
     async topicsWithoutHandler(): Promise<string[]> {
-      const waiting = (await parkedFor(db.read)).map(parking.parse);
-      return [...new Set(waiting.filter(({ waitsFor }) => waitsFor === 'handler').map(({ topic }) => topic))];
+      const reasons = (await parkedFor(db.read)).map(parking.parse);
+      return [...new Set(reasons.filter(({ waitsFor }) => waitsFor === 'handler').map(({ topic }) => topic))];
     },
 
-    /** How many messages wait for a handler that nobody has, by topic. What is behind them in their lanes is not counted. */
+    /** Counts messages without a handler by topic. Messages behind them in their lanes do not count. */
     async waitingForHandlers(): Promise<{ topic: string; count: number }[]> {
       const byTopic = new Map<string, number>();
       for (const { parked, count } of await countParked(db.read)) {
@@ -80,7 +80,7 @@ export function createOutboxMonitor({ db, clock }: Dependencies) {
       return [...byTopic].map(([topic, count]) => ({ topic, count }));
     },
 
-    /** The message keys whose messages nothing lets go: none of them is claimable, waits for something or is dead. */
+    /** The message keys of headless lanes: messages wait there and none is claimable, parked, processing or blocking. */
     async headlessLanes(): Promise<string[]> {
       const keys: string[] = [];
       for (let after = ''; ; ) {
@@ -91,12 +91,12 @@ export function createOutboxMonitor({ db, clock }: Dependencies) {
       }
     },
 
-    /** How many messages are under leases that ended more than `graceMs` ago: workers look for them all the time. */
+    /** Counts leases that expired more than `graceMs` ago. A running worker leaves none: it polls for them. */
     overdueLeases: (graceMs: number): Promise<number> => overdueLeases(db.read, graceMs),
   };
 }
 
-/** When the message that has been due and pending for longest was published. Epoch milliseconds; null if none is. */
+/** Publication time of the oldest message that is pending and due. Epoch milliseconds; null if there is none. */
 export function oldestPending(counts: readonly MessageCount[]): number | null {
   const times = counts.flatMap(({ status, oldest }) => (status === 'pending' && oldest !== null ? oldest : []));
   return times.length > 0 ? Math.min(...times) : null;

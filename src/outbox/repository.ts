@@ -4,7 +4,7 @@ import type { Changes } from '../db/schema.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 import type { MessageCount, MessageRow, NewMessageRow } from './leased-delivery.ts';
 
-/** Puts messages down that have nobody to go to. */
+/** Inserts event messages that no handler subscribes to: they are sent from the start and never claimed. */
 export function insertSent(tx: Tx, rows: NewMessageRow[]): void {
   for (const row of rows) tx.send(insertSentStatement, row);
 }
@@ -23,12 +23,12 @@ const insertSentStatement = statement(({ query, value, values }: StatementBuilde
   }),
 );
 
-/** Puts a message that is not under a lease where these changes say. */
+/** Updates a message that is not under a lease. */
 export async function updateMessage(tx: Tx, position: number, changes: Changes<'outbox'>): Promise<void> {
   await tx.query.updateTable('outbox').set(changes).where('position', '=', position).execute();
 }
 
-/** Keeps what a handler says that it made (JSON). */
+/** Stores a handler's result (JSON) on these messages. */
 export function updateResult(tx: Tx, messageIds: string[], result: string): void {
   tx.send(updateResultStatement, { message_ids: JSON.stringify(messageIds), result });
 }
@@ -41,6 +41,7 @@ const updateResultStatement = statement(
       .where('message_id', 'in', sql<string>`(select value from ${elements('message_ids')})`),
 );
 
+/** Adds one to the number of messages ever sent of this topic; the transaction writes each topic once. */
 export function countSent(tx: Tx, topic: string): void {
   tx.count(`sent:${topic}`, 1, (last, sent) => last.send(countSentStatement, { topic, sent }));
 }
@@ -74,21 +75,21 @@ export async function findMessage(reader: Reader, messageId: string): Promise<Me
   return reader.query.selectFrom('outbox').selectAll().where('message_id', '=', messageId).executeTakeFirst();
 }
 
-/** A copy of this message for one of several consumers, if there is one; it may be kept for longer than the original. */
+/** A copy of this message for one of several consumers, which may outlive the original. */
 export async function findCopy(reader: Reader, messageId: string): Promise<MessageRow | undefined> {
   return (
     reader.query
       .selectFrom('outbox')
       .selectAll()
       .where('message_id', '>=', `${messageId}~`)
-      // The character after the tilde, which no id that callers choose contains.
+      // U+007F follows the tilde, which no message id of a caller contains.
       .where('message_id', '<', `${messageId}\u007f`)
       .limit(1)
       .executeTakeFirst()
   );
 }
 
-/** Dead messages after one position and up to another, oldest first. */
+/** Lists dead messages after position `from` up to position `upTo`, oldest first. */
 export async function listDead(
   reader: Reader,
   { from, upTo }: { from: number; upTo: number },
@@ -112,7 +113,7 @@ export async function lastPosition(reader: Reader): Promise<number> {
   return (await newest.executeTakeFirst())?.position ?? 0;
 }
 
-/** Oldest first. `from` is the position at which the page before ended. */
+/** Lists messages, oldest first, after the position `from`. */
 export async function listMessages(
   reader: Reader,
   filter: {
@@ -128,12 +129,12 @@ export async function listMessages(
   if (topic !== undefined) query = query.where('topic', '=', topic);
   if (message_key !== undefined) query = query.where('message_key', '=', message_key);
   if (status !== undefined) query = query.where('status', '=', status);
-  // Said again in the words of the partial index: SQLite does not conclude it from the line above.
+  // SQLite uses the partial index only if the query repeats its condition.
   if (status !== undefined && status !== 'sent') query = query.where('status', '<>', sql.lit('sent'));
   return query.orderBy('position').limit(limit).execute();
 }
 
-/** The dead messages that their lanes wait for, oldest first. */
+/** The dead messages that block their lanes, oldest first. */
 export async function listBlocking(reader: Reader, limit: number): Promise<MessageRow[]> {
   return reader.query
     .selectFrom('outbox')
@@ -145,7 +146,7 @@ export async function listBlocking(reader: Reader, limit: number): Promise<Messa
     .execute();
 }
 
-/** How many dead messages hold a lane back. */
+/** Counts the dead messages that block their lanes. */
 export async function countBlocking(reader: Reader): Promise<number> {
   return (await reader.first(countBlockingStatement, {}))?.count ?? 0;
 }
@@ -162,15 +163,15 @@ const countBlockingStatement = statement(({ query }: StatementBuilder<object>) =
 export const UNSENT = ['pending', 'processing', 'failed', 'dead', 'discarded'] as const;
 export type Unsent = (typeof UNSENT)[number];
 
-/** After which position of each status to count on, and how many messages of each at most. */
+/** Per status the position after which to count; `limit` is per status, `now` in epoch milliseconds. */
 export type CountRange = Record<Unsent, number> & { limit: number; now: number };
 
-/** The next messages of each status, counted by topic, and where each count ends. */
+/** Counts the next messages of each status by topic. `last` is the position of the last one counted. */
 export async function countNext(reader: Reader, range: CountRange): Promise<(MessageCount & { last: number })[]> {
   return (await reader.all(countNextStatement, range)) as (MessageCount & { last: number })[];
 }
 
-// All that is read of a message stands in the index of what is not sent.
+// Reads only columns of the index outbox_unsent.
 const countNextStatement = statement(({ query, value }: StatementBuilder<CountRange>) => {
   const branches = UNSENT.map(
     status => sql`select * from (
@@ -188,14 +189,14 @@ const countNextStatement = statement(({ query, value }: StatementBuilder<CountRa
     .groupBy(['status', 'topic']);
 });
 
-/** How many messages of each topic have ever been sent. */
+/** Counts the messages ever sent by topic, deleted ones included. */
 export async function sentMessages(reader: Reader): Promise<{ topic: string; count: number }[]> {
   return reader.query.selectFrom('topics').select(['topic', 'sent as count']).where('sent', '>', 0).execute();
 }
 
 /**
- * Deletes what is done and older than `before` among the `limit` messages after `from`. Answers where to go on, or null
- * at the end of what is old enough.
+ * Deletes sent and discarded messages last updated before `before` (epoch milliseconds) among the `limit` messages
+ * after the position `from`. Answers the position for the next call, or null when no older messages remain.
  */
 export async function deleteDone(tx: Tx, from: number, before: number, limit: number): Promise<number | null> {
   const rows = await tx.query

@@ -62,7 +62,7 @@ it('an error that escapes from a handler fails its attempt, or is logged, and st
     expect((await message(`stays-${n}`)).last_error, way).toMatch(expected);
     await until(`gone-${n}`, 'sent');
   }
-  const told = () => service.logs.filter(({ msg }) => msg === 'nobody caught an error of a handler');
+  const told = () => service.logs.filter(({ msg }) => msg === 'uncaught error of a handler');
   await vi.waitFor(() => {
     for (const n of ways.keys())
       expect(told()).toContainEqual(expect.objectContaining({ handler: 'a.mjs', message_id: `gone-${n}` }));
