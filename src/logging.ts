@@ -59,7 +59,7 @@ function terminalLogger(options: LoggerOptions): Logger {
   return pino(
     {
       ...options,
-      serializers: { res: describeReply },
+      serializers: { ...options.serializers, res: describeReply },
       hooks: {
         ...options.hooks,
         logMethod(args, log) {
