@@ -11,7 +11,7 @@ export const delivery: Migration = async (db, engine) => {
       ? `create index outbox_unsent on outbox (status, position, ${counted}) where status <> 'sent'`
       : `create index outbox_unsent on outbox (status, position) include (${counted}) where status <> 'sent'`,
     // Dead messages that hold their lanes back.
-    `create index outbox_blocking on outbox (position) where status = 'dead' and lane is not null`,
+    `create index outbox_blocking on outbox (status, lane) where status = 'dead' and lane is not null`,
   ];
   for (const statement of statements) await sql.raw(statement).execute(db);
 };

@@ -17,7 +17,7 @@ export interface DatabaseState {
   /** Unfinished messages, counted by topic and status. */
   backlog: MessageCount[];
   /** How many dead messages hold back what is behind them in their keys. */
-  blocking: number;
+  blockedLanes: number;
   pausedTopics: string[];
   topicsWithoutHandler: string[];
 }
@@ -88,7 +88,10 @@ export function reasonsOf({
   return reasons;
 }
 
-function outboxReasons({ backlog, blocking, topicsWithoutHandler }: DatabaseState, age: number | null): HealthReason[] {
+function outboxReasons(
+  { backlog, blockedLanes, topicsWithoutHandler }: DatabaseState,
+  age: number | null,
+): HealthReason[] {
   const pending = countOf(backlog, 'pending');
   const dead = countOf(backlog, 'dead');
   const reasons: HealthReason[] = [];
@@ -101,10 +104,13 @@ function outboxReasons({ backlog, blocking, topicsWithoutHandler }: DatabaseStat
     const advice = 'GET /outbox?status=dead shows the errors. Fix the cause, then replay or discard them.';
     reasons.push({ code: 'DEAD_MESSAGES', detail: `Dead messages: ${dead}. ${advice}` });
   }
-  if (blocking > 0) {
+  if (blockedLanes > 0) {
     // Without the keys: they may be confidential, and health needs no token.
     const advice = 'Replay or discard the dead message of each key: GET /outbox/stats lists the keys.';
-    reasons.push({ code: 'LANES_BLOCKED', detail: `Message keys blocked by a dead message: ${blocking}. ${advice}` });
+    reasons.push({
+      code: 'LANES_BLOCKED',
+      detail: `Message keys blocked by a dead message: ${blockedLanes}. ${advice}`,
+    });
   }
   if (topicsWithoutHandler.length > 0) {
     const topics = `Topics with messages but no handler: ${listed(topicsWithoutHandler)}.`;

@@ -67,7 +67,7 @@ export function createScrape(dependencies: Dependencies): () => Promise<string> 
       if (status === 'pending' && since !== null) oldest.set(label, Math.min(since, oldest.get(label) ?? since));
     }
     for (const [label, since] of oldest) oldestPending.labels(label).set(Math.max(0, clock.now() - since) / 1000);
-    blockedLanes.set(database.blocking);
+    blockedLanes.set(database.blockedLanes);
     pausedTopics.set(database.pausedTopics.length);
     unhandledTopics.set(database.topicsWithoutHandler.length);
   }

@@ -4,7 +4,7 @@ import { createBacklogCount } from './backlog.ts';
 import { keyOf, parking } from './lane.ts';
 import { countParked, listLanes, overdueLeases, parkedFor } from './lease-repository.ts';
 import type { MessageCount } from './leased-delivery.ts';
-import { countBlocking, listBlocking, pausedTopics, sentMessages } from './repository.ts';
+import { countBlocked, listBlocking, pausedTopics, sentMessages } from './repository.ts';
 import { type MessageStatus, messageStatuses, type OutboxStats } from './schemas.ts';
 
 /** The statuses of unfinished messages. */
@@ -29,8 +29,8 @@ export function createOutboxMonitor({ db, clock }: Dependencies) {
     /** Counts unfinished messages by topic and status. */
     backlog: async (): Promise<MessageCount[]> => (await count()).filter(({ status }) => status !== 'discarded'),
 
-    /** Counts the dead messages that block their lanes. */
-    blocking: (): Promise<number> => countBlocking(db.read),
+    /** Counts the lanes that dead messages block. */
+    blockedLanes: (): Promise<number> => countBlocked(db.read),
 
     async stats(): Promise<OutboxStats> {
       const none = () =>

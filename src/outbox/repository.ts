@@ -134,27 +134,27 @@ export async function listMessages(
   return query.orderBy('position').limit(limit).execute();
 }
 
-/** The dead messages that block their lanes, oldest first. */
+/** Lists the dead messages that block their lanes, by lane. */
 export async function listBlocking(reader: Reader, limit: number): Promise<MessageRow[]> {
   return reader.query
     .selectFrom('outbox')
     .selectAll()
     .where('status', '=', sql.lit('dead'))
     .where('lane', 'is not', null)
-    .orderBy('position')
+    .orderBy('lane')
     .limit(limit)
     .execute();
 }
 
-/** Counts the dead messages that block their lanes. */
-export async function countBlocking(reader: Reader): Promise<number> {
-  return (await reader.first(countBlockingStatement, {}))?.count ?? 0;
+/** Counts the lanes that dead messages block. */
+export async function countBlocked(reader: Reader): Promise<number> {
+  return (await reader.first(countBlockedStatement, {}))?.count ?? 0;
 }
 
-const countBlockingStatement = statement(({ query }: StatementBuilder<object>) =>
+const countBlockedStatement = statement(({ query }: StatementBuilder<object>) =>
   query
     .selectFrom('outbox')
-    .select(eb => eb.fn.countAll<number>().as('count'))
+    .select(eb => eb.fn.count<number>('lane').distinct().as('count'))
     .where('status', '=', sql.lit('dead'))
     .where('lane', 'is not', null),
 );

@@ -17,7 +17,7 @@ import {
   unpark,
 } from '../../src/outbox/lease-repository.ts';
 import {
-  countBlocking,
+  countBlocked,
   countNext,
   findCopy,
   listBlocking,
@@ -62,7 +62,7 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   'taking messages out of parking': tx => unpark(tx, 'handler:a.b', 100),
   'the paused topics': pausedTopics,
   'the blocked lanes': tx => listBlocking(tx, 100),
-  'the count of blocked lanes': countBlocking,
+  'the count of blocked lanes': countBlocked,
   'the count of messages': tx =>
     countNext(tx, { pending: 0, processing: 0, failed: 0, dead: 0, discarded: 0, limit: 5000, now: 0 }),
   'dead messages': tx => listDead(tx, { from: 0, upTo: 9 }, 100),

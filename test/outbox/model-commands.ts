@@ -452,7 +452,7 @@ async function drain(model: OutboxModel, real: Real): Promise<void> {
   const count = (status: string) => model.messages.filter(message => message.status === status).length;
   const counts = ['pending', 'processing', 'failed', 'dead', 'discarded'].map(status => [status, count(status)]);
   expect(stats.by_status).toEqual({ ...Object.fromEntries(counts), sent: model.sent });
-  expect(stats.blocked_lanes.map(lane => lane.message_id)).toEqual(blocking.map(({ id }) => id));
+  expect(stats.blocked_lanes.map(lane => lane.message_id).sort()).toEqual(blocking.map(({ id }) => id).sort());
 }
 
 /** The stored rows are those of the model, no more and no fewer, and hold together by themselves. */
