@@ -4,30 +4,33 @@ import type { Reader } from '../db/database.ts';
 import type { MessageCount } from './leased-delivery.ts';
 import { countNext, UNSENT, type Unsent } from './repository.ts';
 
-/** Messages of each status that are counted in one go: some milliseconds. */
+/** Messages of each status counted per query; a query takes a few milliseconds. */
 const CHUNK = 2500;
-/** A count that took longer is good for ten times as long, and whoever asks while one runs waits for its end. Milliseconds. */
-const LONG_MS = 50;
-const REUSED = 10;
+/** The result of a count in several chunks is reused for this many times its duration. */
+const REUSE_FACTOR = 10;
 
-/** What is not sent, by topic and status. */
-export type CountBacklog = () => Promise<MessageCount[]>;
+/** A running count. */
+interface Running {
+  /** It has taken more than one chunk. */
+  large: boolean;
+  counts: Promise<MessageCount[]>;
+}
 
 /**
- * Counts what is not sent. A large backlog is counted in parts, between which others have their turn; who asks often is
- * told an earlier count, so that counting takes a tenth of the time at most. Messages that move meanwhile may be counted
- * where they were or where they are.
+ * Makes a function that counts unsent messages by topic and status. It counts a large backlog in chunks and yields to the
+ * event loop between them. It reuses the last large count, so that counting takes a tenth of the time at most. A message
+ * that changes its status during a large count may be counted under either.
  */
-export function createBacklogCount({ reader, clock }: { reader: () => Reader; clock: Clock }): CountBacklog {
-  let running: { since: number; counts: Promise<MessageCount[]> } | undefined;
+export function createBacklogCount({ reader, clock }: { reader: () => Reader; clock: Clock }) {
+  let running: Running | undefined;
   let last: { until: number; counts: MessageCount[] } | undefined;
 
-  async function count(): Promise<MessageCount[]> {
+  async function count(run: Pick<Running, 'large'>): Promise<MessageCount[]> {
     const counts = new Map<string, MessageCount>();
-    const from = Object.fromEntries(UNSENT.map(status => [status, 0])) as Record<Unsent, number>;
+    const from = perStatus();
     for (;;) {
       const parts = await countNext(reader(), { ...from, limit: CHUNK, now: clock.now() });
-      const counted = Object.fromEntries(UNSENT.map(status => [status, 0])) as Record<Unsent, number>;
+      const counted = perStatus();
       for (const { last, ...part } of parts) {
         const status = part.status as Unsent;
         add(counts, part);
@@ -37,25 +40,31 @@ export function createBacklogCount({ reader, clock }: { reader: () => Reader; cl
       const unfinished = UNSENT.filter(status => counted[status] === CHUNK);
       if (unfinished.length === 0) return [...counts.values()];
       for (const status of UNSENT) if (!unfinished.includes(status)) from[status] = Number.MAX_SAFE_INTEGER;
+      run.large = true;
       await nextTurn();
     }
   }
 
-  return async () => {
-    const now = performance.now();
-    if (last && now < last.until) return last.counts;
-    if (running && now - running.since > LONG_MS) return running.counts;
-    const own = { since: now, counts: count() };
-    running = own;
+  return async (): Promise<MessageCount[]> => {
+    const began = performance.now();
+    if (last && began < last.until) return last.counts;
+    if (running?.large) return running.counts;
+    const state = { large: false };
+    const run: Running = Object.assign(state, { counts: count(state) });
+    running = run;
     try {
-      const counts = await own.counts;
-      const took = performance.now() - now;
-      last = took > LONG_MS ? { until: performance.now() + REUSED * took, counts } : undefined;
+      const counts = await run.counts;
+      const now = performance.now();
+      last = run.large ? { until: now + REUSE_FACTOR * (now - began), counts } : undefined;
       return counts;
     } finally {
-      if (running === own) running = undefined;
+      if (running === run) running = undefined;
     }
   };
+}
+
+function perStatus(): Record<Unsent, number> {
+  return { pending: 0, processing: 0, failed: 0, dead: 0, discarded: 0 };
 }
 
 function add(counts: Map<string, MessageCount>, { topic, status, count, oldest }: MessageCount): void {
