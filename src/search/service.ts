@@ -1,16 +1,26 @@
 import type { Database, Reader, Tx } from '../db/database.ts';
-import { findTexts, insertWords, searchTables } from './repository.ts';
-import { wordsOf } from './words.ts';
+import {
+  deleteProgress,
+  findProgress,
+  findTexts,
+  insertOpening,
+  insertReply,
+  numberThread,
+  POSTS_PER_THREAD,
+  type Progress,
+  saveProgress,
+  searchTables,
+} from './repository.ts';
+import { termsOf, wordsOf } from './words.ts';
 
-/** A text's row id: its thread's number, then in this many bits the number of the post. */
-const POSTS_PER_THREAD = 2 ** 22;
 /** Words of a query that count. */
-const QUERY_WORDS = 32;
+export const QUERY_WORDS = 32;
 /** Texts that a look reads: more with each look of a request, since each begins anew in the index. */
 const textsRead = (look: number) => Math.min(500 * 4 ** look, 8000);
 /** Texts of a stronger place that it compares them with, at most. */
 const STRONGER_READ = 8000;
 
+export type { Progress };
 export type Search = ReturnType<typeof createSearch>;
 
 /** Where a walk through the results stands: at which kind of place, and below which thread. */
@@ -45,16 +55,19 @@ export function createSearch({ db: { engine } }: { db: Pick<Database, 'engine'> 
      */
     index(tx: Tx, thread: IndexedThread, post: { number: number; body: string }) {
       if (post.number >= POSTS_PER_THREAD) return;
-      const rowid = thread.number * POSTS_PER_THREAD + post.number;
+      const { number, title, kind } = thread;
       const first = post.number === 1;
-      const title = first ? wordsOf(thread.title) : [];
-      const alone = !first && thread.kind === 'control';
-      const words = wordsOf(alone ? post.body : `${thread.title}\n${post.body}`);
+      const titleWords = first ? wordsOf(title) : [];
+      const words = wordsOf(!first && kind === 'control' ? post.body : `${title}\n${post.body}`);
+      // Before all words, and in the order in which threads were opened.
+      if (first) tx.beforeCommit(number - Number.MAX_SAFE_INTEGER, last => numberThread(last, number));
       // FTS5 collects what is inserted, and writes it down when a row id is not greater than the one before or another
       // statement may have to be undone: after each text, if those of one transaction did not come together and in order.
-      tx.beforeCommit(rowid, last => {
-        if (title.length > 0) insertWords(last, engine, 'search_titles', rowid, title);
-        if (words.length > 0) insertWords(last, engine, first ? 'search_openings' : 'search_replies', rowid, words);
+      tx.beforeCommit(number, last => {
+        if (titleWords.length > 0) insertOpening(last, engine, 'search_titles', number, titleWords);
+        if (words.length === 0) return;
+        if (first) insertOpening(last, engine, 'search_openings', number, words);
+        else insertReply(last, engine, number, post.number, words);
       });
     },
 
@@ -69,38 +82,39 @@ export function createSearch({ db: { engine } }: { db: Pick<Database, 'engine'> 
       { rank, below }: SearchPosition,
       look: number,
     ): Promise<{ threads: number[]; goOn: SearchPosition | null }> {
-      const words = wordsOf(query).slice(0, QUERY_WORDS);
+      const terms = termsOf(query).slice(0, QUERY_WORDS);
       const table = searchTables[rank];
-      if (words.length === 0 || table === undefined) return { threads: [], goOn: null };
+      if (terms.length === 0 || table === undefined) return { threads: [], goOn: null };
       const limit = textsRead(look);
-      const range = { above: 0, below: bounded(below * POSTS_PER_THREAD), limit };
-      const texts = await findTexts(reader, engine, table, words, range);
-      const threads = [...new Set(texts.map(threadOf))];
+      const texts = await findTexts(reader, engine, table, terms, { above: 0, below: bounded(below), limit });
+      const threads = [...new Set(texts)];
       const last = threads.at(-1);
       if (last === undefined) return { threads, goOn: rankAfter(rank) };
       const on = texts.length < limit ? rankAfter(rank) : { rank, below: last };
       const stronger = searchTables[rank - 1];
       if (!stronger) return { threads, goOn: on };
       // What a stronger place holds has come before. If it holds too much to be read at once, this look ends earlier.
-      const span = { above: last * POSTS_PER_THREAD, below: ((threads[0] as number) + 1) * POSTS_PER_THREAD };
-      const matches = await findTexts(reader, engine, stronger, words, { ...span, limit: STRONGER_READ });
-      const end = matches.length < STRONGER_READ ? last : threadOf(matches.at(-1) as number);
-      const before = new Set(matches.map(threadOf));
+      const span = { above: last - 1, below: (threads[0] as number) + 1, limit: STRONGER_READ };
+      const matches = await findTexts(reader, engine, stronger, terms, span);
+      const end = matches.length < STRONGER_READ ? last : (matches.at(-1) as number);
+      const before = new Set(matches);
       return {
         threads: threads.filter(thread => thread >= end && !before.has(thread)),
         goOn: end === last ? on : { rank, below: end },
       };
     },
+
+    /** How far indexing again has come; undefined if nothing is left to do. */
+    progress: (reader: Reader): Promise<Progress | undefined> => findProgress(reader),
+
+    /** Stores how far it has come; undefined ends it. */
+    advance: (tx: Tx, progress: Progress | undefined) => (progress ? saveProgress(tx, progress) : deleteProgress(tx)),
   };
 }
 
-/** Within what both engines take for a row id: the number may come from a cursor that was made up. */
-function bounded(rowid: number): number {
-  return Math.min(Math.max(rowid, 0), Number.MAX_SAFE_INTEGER);
-}
-
-function threadOf(rowid: number): number {
-  return Math.floor(rowid / POSTS_PER_THREAD);
+/** Within what both engines take for a sequence: it may come from a cursor that was made up. */
+function bounded(sequence: number): number {
+  return Math.min(Math.max(sequence, 0), Number.MAX_SAFE_INTEGER);
 }
 
 function rankAfter(rank: number): SearchPosition | null {

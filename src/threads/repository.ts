@@ -162,6 +162,20 @@ export async function findNumbered(reader: Reader, filter: ThreadFilter, numbers
     .execute();
 }
 
+/** The newest thread of those that were opened before a sequence. */
+export async function findOpenedBefore(reader: Reader, sequence: number): Promise<ThreadRow | undefined> {
+  return reader.first(findOpenedBeforeStatement, { sequence });
+}
+
+const findOpenedBeforeStatement = statement(({ query, value }: StatementBuilder<{ sequence: number }>) =>
+  query
+    .selectFrom('threads')
+    .selectAll()
+    .where('opened_sequence', '<', value('sequence'))
+    .orderBy('opened_sequence', 'desc')
+    .limit(1),
+);
+
 /** The columns that have an index, the most selective first. */
 const indexed = ['run_id', 'ticket', 'assignee', 'agent_name', 'kind'] as const;
 
