@@ -50,11 +50,19 @@ export function createIndexing({ db, events, search, log }: Dependencies) {
   }
 
   return {
-    /** Goes on for a while, in short transactions. */
-    async run(): Promise<void> {
+    /** Goes on for so many milliseconds, in short transactions; for at least one. */
+    async run(duration = RUN_MS): Promise<void> {
       due &&= (await search.progress(db.read)) !== undefined;
       const began = performance.now();
-      while (due && performance.now() - began < RUN_MS) due = await db.write(indexSome);
+      while (due) {
+        due = await db.write(indexSome);
+        if (performance.now() - began >= duration) return;
+      }
+    },
+
+    /** Whether texts are left. It is known once it has run. */
+    get isDue(): boolean {
+      return due;
     },
   };
 }
