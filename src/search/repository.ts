@@ -5,22 +5,22 @@ import type { Schema } from '../db/schema.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 import type { Term } from './words.ts';
 
-/** A reply's row id: its thread's number, then in this many bits the number of the post. */
+/** The row id of a reply is the number of its thread, shifted by this, plus the number of the post. Bits. */
 const POST_BITS = 22;
-/** Numbers of posts end below this. */
+/** Posts from this number on are not indexed. */
 export const POSTS_PER_THREAD = 2 ** POST_BITS;
 
-/** The tables of indexed words, the strongest first. */
+/** The tables of indexed words, one per field, strongest field first. */
 export const searchTables = ['search_titles', 'search_openings', 'search_replies'] as const;
 export type SearchTable = (typeof searchTables)[number];
 
-/** How an engine stores and matches words. No word has a character that is syntax to one of them. */
+/** The full-text index of an engine. Words have letters, digits and emoji only, so they cannot contain query syntax. */
 interface WordIndex {
-  /** The text under which words are stored. */
+  /** The words as one text value. */
   text(words: string[]): string;
-  /** The column value that the text becomes. */
+  /** Converts the text to the type of the column. */
   column(text: Expression<string>): Expression<string>;
-  /** The condition for rows that hold all of these terms. */
+  /** The condition for rows that match all terms. */
   matches(reader: Reader, table: SearchTable, terms: Term[]): Promise<Expression<SqlBool>>;
 }
 
@@ -29,16 +29,16 @@ const wordIndexes: Record<Engine, WordIndex> = {
     text: words => words.join(' '),
     column: text => text,
     async matches(reader, table, terms) {
-      const asked = await Promise.all(terms.map(term => askedFor(reader, table, term)));
-      return sql<SqlBool>`${sql.ref(table)} match ${asked.join(' AND ')}`;
+      const texts = await Promise.all(terms.map(term => fts5Term(reader, table, term)));
+      return sql<SqlBool>`${sql.ref(table)} match ${texts.join(' AND ')}`;
     },
   },
   postgres: {
     text: words => words.map(word => `'${word}'`).join(' '),
     column: text => sql<string>`cast(${text} as tsvector)`,
     async matches(_reader, _table, terms) {
-      const asked = terms.map(({ word, prefix }) => `'${word}'${prefix ? ':*' : ''}`);
-      return sql<SqlBool>`words @@ ${asked.join(' & ')}::tsquery`;
+      const texts = terms.map(({ word, prefix }) => `'${word}'${prefix ? ':*' : ''}`);
+      return sql<SqlBool>`words @@ ${texts.join(' & ')}::tsquery`;
     },
   },
 };
@@ -76,7 +76,7 @@ const insertWordsStatement: Record<Engine, ReturnType<typeof insertWordsStatemen
   postgres: insertWordsStatements('postgres'),
 };
 
-/** Stores the words of a title or of a first post. */
+/** Indexes the words of a title or of a first post. */
 export function insertOpening(
   tx: Tx,
   engine: Engine,
@@ -87,7 +87,7 @@ export function insertOpening(
   tx.send(insertWordsStatement[engine][table], { opened_sequence, text: wordIndexes[engine].text(words) });
 }
 
-/** Stores the words of a reply. */
+/** Indexes the words of a reply. Its thread must have a number. */
 export function insertReply(tx: Tx, engine: Engine, opened_sequence: number, post: number, words: string[]): void {
   const text = wordIndexes[engine].text(words);
   tx.send(insertWordsStatement[engine].search_replies, { opened_sequence, post, text });
@@ -106,17 +106,16 @@ const numberThreadStatement = statement(({ query, value }: StatementBuilder<{ op
 );
 
 interface Range {
-  /** Threads that were opened at this sequence or before are left out. */
+  /** Exclusive bounds of the thread's `opened_sequence`. */
   above: number;
-  /** So are those that were opened at this one or later. */
   below: number;
-  /** Texts. */
+  /** Matching texts. */
   limit: number;
 }
 
 /**
- * The threads of the texts that hold all of these terms, as their `opened_sequence`, once for each text; the newest
- * thread comes first.
+ * The texts that match all terms, newest thread first.
+ * @returns the `opened_sequence` of their threads, once per text
  */
 export async function findTexts(
   reader: Reader,
@@ -139,7 +138,7 @@ export async function findTexts(
   return numbered ? sequencesOf(reader, found) : found;
 }
 
-/** The number of the newest thread that was opened up to this sequence; 0 if there is none. */
+/** The number of the newest thread with at most this `opened_sequence`; 0 if there is none. */
 async function lastNumber(reader: Reader, sequence: number): Promise<number> {
   if (sequence <= 0) return 0;
   const row = await reader.query
@@ -163,24 +162,25 @@ async function sequencesOf(reader: Reader, numbers: number[]): Promise<number[]>
   return numbers.map(number => sequences.get(number) as number);
 }
 
-/** Words with one beginning that are asked for one by one. */
-const WORDS_EXPANDED = 100;
+/** A prefix with fewer indexed words than this is expanded to these words. */
+const MAX_EXPANSIONS = 100;
 
 /**
- * What FTS5 is asked for a term. For a beginning it merges the lists of all words that begin so, however few texts are
- * wanted; the list of a whole word is read as far as it is needed. So a beginning is asked for by the words that it has,
- * unless they are very many, and then each is rare. All characters that go on a word come after '0' or are it.
+ * The FTS5 term. For a prefix, FTS5 merges the complete lists of all words with the prefix, even for a small limit. The
+ * list of a whole word it reads only as far as the limit needs. So a prefix is expanded to its words: `migr` becomes
+ * `("migr" OR "migrate" OR "migration")`. A prefix with very many words stays a prefix, since each is rare.
+ * The range starts at `word0` because no character of a word sorts before `0`.
  */
-async function askedFor(reader: Reader, table: SearchTable, { word, prefix }: Term): Promise<string> {
+async function fts5Term(reader: Reader, table: SearchTable, { word, prefix }: Term): Promise<string> {
   if (!prefix) return `"${word}"`;
   const { rows } = await sql<{ term: string }>`
     select term from ${sql.table(`${table}_words`)}
-    where term >= ${`${word}0`} and term <= ${`${word}\u{10ffff}`} limit ${WORDS_EXPANDED}`.execute(reader.query);
-  if (rows.length === WORDS_EXPANDED) return `"${word}" *`;
+    where term >= ${`${word}0`} and term <= ${`${word}\u{10ffff}`} limit ${MAX_EXPANSIONS}`.execute(reader.query);
+  if (rows.length === MAX_EXPANSIONS) return `"${word}" *`;
   return `(${[word, ...rows.map(row => row.term)].map(term => `"${term}"`).join(' OR ')})`;
 }
 
-/** How far indexing again has come. */
+/** The progress of a reindex (see migration 006). */
 export type Progress = Selectable<Schema['search_progress']>;
 
 export function findProgress(reader: Reader): Promise<Progress | undefined> {

@@ -1,32 +1,32 @@
-/** Text beyond this does not count: the longest body beside the longest title. UTF-16 units. */
+/** Text after this limit is not indexed: the longest body and the longest title fit. UTF-16 units. */
 export const TEXT_READ = 66_048;
-/** Different words of a text that count, emoji and versions among them: what a text costs has a limit. */
+/** Further distinct words of a text are not indexed, which bounds the cost of a post. */
 export const WORDS_PER_TEXT = 10_000;
-/** Emoji and versions of a text that count: they must leave room for its words. */
+/** The limit for emoji and for versions of a text, so that they leave room for its words. */
 const SIGNS_PER_TEXT = 1000;
-/** Longer words (keys, hashes, data) are known by their beginning. UTF-16 units. */
+/** Longer words (keys, hashes, encoded data) are cut to this length. UTF-16 units. */
 const WORD_LENGTH = 64;
-/** Words of this length and longer ones also stand for what begins with them. UTF-16 units. */
+/** Query words of at least this length also match longer words that begin with them. UTF-16 units. */
 const SHORTEST_PREFIX = 4;
 
-/** A word that a query asks for. */
+/** A word of a query. */
 export interface Term {
   word: string;
-  /** Words that begin with it count, too. */
+  /** It also matches longer words that begin with it. */
   prefix: boolean;
 }
 
-/** One kind of word: how it is found in a text, which words are stored for a match, and which a query asks for. */
+/** A kind of word: its pattern, the words that a match in a text stores, and the terms that a match in a query requires. */
 interface Kind {
   pattern: RegExp;
   most: number;
   stored(match: string[]): Iterable<string>;
-  asked(match: string[]): Term[];
+  required(match: string[]): Term[];
 }
 
 const exact = (word: string): Term => ({ word, prefix: false });
 
-// Scripts that are written without spaces. The single characters belong to no script, or to several.
+// Scripts without spaces between words. The single characters are shared by several scripts.
 const SPACELESS =
   '[\\p{Script=Han}\\p{Script=Hiragana}\\p{Script=Katakana}\\p{Script=Bopomofo}\\p{Script=Thai}\\p{Script=Lao}' +
   '\\p{Script=Khmer}\\p{Script=Myanmar}\\p{Script=Tai_Le}\\p{Script=New_Tai_Lue}\\p{Script=Tai_Tham}' +
@@ -34,7 +34,7 @@ const SPACELESS =
 const HANGUL = '\\p{Script=Hangul}';
 const OTHER = `[[\\p{L}\\p{N}\\p{M}]--[${SPACELESS}${HANGUL}]]`;
 
-/** Letters, digits and the marks of letters; `#` and `+` behind them, as in C# and C++, make a second word. */
+/** Runs of letters, digits and their marks. With `#` or `+` at the end (C#, C++) the run is stored twice, without and with. */
 const words: Kind = {
   pattern: new RegExp(`[[\\p{L}\\p{N}]&&${OTHER}]${OTHER}*(?:([#+]{1,3})(?![#+]))?(?=([\\p{L}\\p{N}])?)`, 'gv'),
   most: WORDS_PER_TEXT,
@@ -43,15 +43,15 @@ const words: Kind = {
     yield word;
     if (sign) yield word + fullWidth(sign);
   },
-  asked([match = '', sign = '', next]) {
+  required([match = '', sign = '', next]) {
     const word = cut(match.slice(0, match.length - sign.length));
-    // Between words it is punctuation.
+    // Before a letter or digit (issue#12, a+b) the sign separates words.
     if (sign && next === undefined) return [exact(word + fullWidth(sign))];
     return [{ word, prefix: word.length >= SHORTEST_PREFIX }];
   },
 };
 
-/** Particles are written onto Korean words, so any beginning counts. Single syllables are stored: very many words begin so. */
+/** Korean words carry particles, so any prefix matches. The first syllable is stored, since too many words share one. */
 const hangul: Kind = {
   pattern: new RegExp(`${HANGUL}+`, 'gv'),
   most: WORDS_PER_TEXT,
@@ -59,12 +59,12 @@ const hangul: Kind = {
     yield String.fromCodePoint(match.codePointAt(0) as number);
     yield cut(match);
   },
-  asked([match = '']) {
+  required([match = '']) {
     return [{ word: cut(match), prefix: match.length > 1 }];
   },
 };
 
-/** Without spaces, any three characters in a row are a word; shorter parts are its beginning. Single ones are stored. */
+/** Without spaces, three adjacent characters are a word, two are a prefix of one. Single characters are stored, too. */
 const spaceless: Kind = {
   pattern: new RegExp(`[[\\p{L}\\p{N}\\p{M}]&&${SPACELESS}]+`, 'gv'),
   most: WORDS_PER_TEXT,
@@ -76,14 +76,14 @@ const spaceless: Kind = {
       start = second;
     }
   },
-  asked([match = '']) {
+  required([match = '']) {
     const characters = [...match];
     if (characters.length < 3) return [{ word: match, prefix: characters.length === 2 }];
     return characters.slice(2).map((_, index) => exact(characters.slice(index, index + 3).join('')));
   },
 };
 
-/** Numbers with dots, as 1.2.3 is: so that 1.2 is found there, but not in 2.1. */
+/** Numbers with dots: 1.2 matches v1.2.3, but not 2.1. */
 const versions: Kind = {
   pattern: /(?<![0-9])[0-9]{1,16}(?:\.[0-9]{1,16}(?![0-9]))+/g,
   most: SIGNS_PER_TEXT,
@@ -96,7 +96,7 @@ const versions: Kind = {
       if (index > 1) yield `${parts[index - 2]}．${two}`;
     }
   },
-  asked([match = '']) {
+  required([match = '']) {
     const [first = '', second = '', ...others] = match.split('.');
     const terms = [];
     let [before, last] = [first, second];
@@ -108,11 +108,11 @@ const versions: Kind = {
   },
 };
 
-// An emoji with its variation, its skin tone or its tags. Those left out unfold to letters, and are found by them.
+// An emoji with variation selector, skin tone or tags. The excluded ones decompose to letters, which are words.
 const PICTOGRAPH =
   '[[\\p{Extended_Pictographic}\\p{Emoji_Modifier}]--[™ℹⓂ㊗㊙🈁🈂🈚🈯🈲-🈺🉐🉑]][\\ufe0e\\ufe0f]?\\p{Emoji_Modifier}?[\\u{e0020}-\\u{e007f}]{0,8}';
 
-/** A sequence is one word; so is each emoji in it, and both without their skin tones. */
+/** An emoji sequence is a word, and so is each emoji in it, with and without skin tones. */
 const emoji: Kind = {
   pattern: new RegExp(
     `\\p{Regional_Indicator}{1,2}|[0-9#*]\\ufe0f?\\u20e3|${PICTOGRAPH}(?:\\u200d${PICTOGRAPH}){0,7}`,
@@ -126,12 +126,15 @@ const emoji: Kind = {
       yield* sequence.split('\u200d');
     }
   },
-  asked([match = '']) {
+  required([match = '']) {
     return [exact(withoutVariations(match))];
   },
 };
 
-/** The words under which a text is stored, each once. None has a character that means something to an engine. */
+/**
+ * The distinct words of a text, as the index stores them. Posts and queries share these rules instead of the engines'
+ * own tokenizers. So both engines find the same, and query syntax cannot occur.
+ */
 export function wordsOf(text: string): string[] {
   const found = new Set<string>();
   for (const [kind, source] of sourcesOf(text)) {
@@ -147,10 +150,10 @@ export function wordsOf(text: string): string[] {
   return [...found];
 }
 
-/** What a query asks for: a text that has all of it holds the query's words. */
+/** The distinct terms of a query. A text matches if it has a word for each. */
 export function termsOf(query: string): Term[] {
   const found = sourcesOf(query).flatMap(([kind, source]) =>
-    Array.from(source.matchAll(kind.pattern), match => kind.asked(match)).flat(),
+    Array.from(source.matchAll(kind.pattern), match => kind.required(match)).flat(),
   );
   return [...new Map(found.map(term => [`${term.word}${term.prefix}`, term])).values()];
 }
@@ -167,36 +170,36 @@ function sourcesOf(text: string): [Kind, string][] {
   ];
 }
 
-/** To put marks into order takes time that is quadratic in how many follow each other: these are enough for any script. */
+/** Normalization orders a run of marks in quadratic time, so longer runs are cut. Half-width voicing decomposes to marks. */
 const MARKS_BEYOND = /([\p{M}\uff9e\uff9f]{32})[\p{M}\uff9e\uff9f]+/gu;
-// Accents and optional vowels. The marks of other scripts are letters (UAX 44: Inherited is what any script may have).
+// Accents and optional vowels. Marks of other scripts are letters. Inherited marks combine with any script (UAX 24).
 const ACCENTS =
   /[[\p{Me}[[\p{Script=Inherited}\p{Script=Cyrillic}\p{Script=Arabic}\p{Script=Hebrew}\p{Script=Syriac}]&&\p{M}]]--[\u3099\u309a]]/gv;
-/** Letters whose stroke or ligature does not unfold. A final sigma is a sigma. */
+/** Letters whose stroke or ligature does not decompose. A final sigma counts as a sigma. */
 const PLAIN_LETTERS = new Map(
   'ςσ ßss æae œoe þth ðd đd ħh ıi łl ŋn øo ŧt ƀb ƃb ɓb ƈc ȼc ɖd ɗd ƌd ɇe ƒf ǥg ɠg ɦh ɨi ƚl ɫl ɉj ƙk ɲn ƞn ɵo ƥp ɋq ɍr ƭt ʈt ʉu ʋv ƴy ɏy ƶz ȥz'
     .split(' ')
     .map(pair => [pair.slice(0, 1), pair.slice(1)]),
 );
-const UNFOLDABLE = new RegExp(`[${[...PLAIN_LETTERS.keys()].join('')}]`, 'g');
+const STROKED = new RegExp(`[${[...PLAIN_LETTERS.keys()].join('')}]`, 'g');
 
-/** In lower case, in one of several equivalent forms, without accents. What is invisible goes. */
+/** Lower case, composed, without accents and invisible characters. */
 function folded(text: string): string {
   return (
     text
       .replaceAll(/\p{Cf}/gu, '')
       .replaceAll(MARKS_BEYOND, '$1')
       .normalize('NFKD')
-      // Cut again, since some characters unfold to many.
+      // NFKD can expand one character to many, so the text is cut again.
       .slice(0, TEXT_READ)
       .replaceAll(ACCENTS, '')
       .normalize('NFC')
       .toLowerCase()
-      .replaceAll(UNFOLDABLE, letter => PLAIN_LETTERS.get(letter) as string)
+      .replaceAll(STROKED, letter => PLAIN_LETTERS.get(letter) as string)
   );
 }
 
-/** Where the character after this one begins. */
+/** The index of the next character. */
 function next(text: string, index: number): number {
   return index + ((text.codePointAt(index) ?? 0) > 0xffff ? 2 : 1);
 }
@@ -209,7 +212,7 @@ function withoutVariations(sequence: string): string {
   return sequence.replaceAll(/[\ufe0e\ufe0f]/g, '').replace(/^[#*]/, fullWidth);
 }
 
-/** Punctuation as both engines take it for letters. No folded text has it. */
+/** Replaces ASCII signs by their full-width forms, which both engines take for letters. Folded text has none. */
 function fullWidth(signs: string): string {
   return signs.replaceAll(/[#+.*]/g, sign => String.fromCharCode(sign.charCodeAt(0) + 0xfee0));
 }

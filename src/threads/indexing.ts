@@ -3,7 +3,7 @@ import type { Events } from '../events/service.ts';
 import type { Logger } from '../logging.ts';
 import type { Progress, Search } from '../search/service.ts';
 import { bodyOf } from './post.ts';
-import { findOpenedBefore } from './repository.ts';
+import { findNewestThreadBefore } from './repository.ts';
 
 interface Dependencies {
   db: Database;
@@ -12,32 +12,33 @@ interface Dependencies {
   log: Logger;
 }
 
-/** How long one transaction goes on, and one run of the job. Milliseconds. */
+/** A transaction ends with the post that exceeds this. Milliseconds. */
 const TRANSACTION_MS = 10;
+/** The default duration of one run of the job. Milliseconds. */
 const RUN_MS = 300;
 
 /**
- * Indexes all stored texts again when a migration has marked that as due: the newest threads first. Each transaction
- * stores its progress, so a process that dies loses nothing, and several processes share the work.
+ * Indexes all stored posts again after a migration has marked that as due, newest thread first. Each transaction stores
+ * its progress, so the next process resumes after a crash, and several processes share the work.
  */
 export function createIndexing({ db, events, search, log }: Dependencies) {
   let due = true;
 
-  /** Answers whether there is more to do. */
+  /** @returns whether posts are left */
   async function indexSome(tx: Tx): Promise<boolean> {
-    let progress = await search.progress(tx);
+    let progress = await search.reindexProgress(tx);
     if (!progress) return false;
     const began = performance.now();
     do progress = await indexPost(tx, progress);
     while (progress && performance.now() - began < TRANSACTION_MS);
-    await search.advance(tx, progress);
-    if (!progress) tx.afterCommit(() => log.info('all stored texts have been indexed again'));
+    await search.saveReindexProgress(tx, progress);
+    if (!progress) tx.afterCommit(() => log.info('reindex of stored posts finished'));
     return progress !== undefined;
   }
 
-  /** One post at a time, since a single one may be long. */
+  /** Indexes one post, since a single one may be long. @returns the progress; undefined at the end */
   async function indexPost(tx: Tx, { last_sequence, ...at }: Progress): Promise<Progress | undefined> {
-    const thread = await findOpenedBefore(tx, at.cursor === null ? at.opened_sequence : at.opened_sequence + 1);
+    const thread = await findNewestThreadBefore(tx, at.cursor === null ? at.opened_sequence : at.opened_sequence + 1);
     if (!thread) return undefined;
     const { thread_id, opened_sequence, title, kind } = thread;
     const page = await events.posts(tx, thread_id, { limit: 1, ...(at.cursor !== null && { cursor: at.cursor }) });
@@ -50,9 +51,9 @@ export function createIndexing({ db, events, search, log }: Dependencies) {
   }
 
   return {
-    /** Goes on for so many milliseconds, in short transactions; for at least one. */
+    /** Works for a duration in milliseconds, in short transactions; at least one. */
     async run(duration = RUN_MS): Promise<void> {
-      due &&= (await search.progress(db.read)) !== undefined;
+      due &&= (await search.reindexProgress(db.read)) !== undefined;
       const began = performance.now();
       while (due) {
         due = await db.write(indexSome);
@@ -60,7 +61,7 @@ export function createIndexing({ db, events, search, log }: Dependencies) {
       }
     },
 
-    /** Whether texts are left. It is known once it has run. */
+    /** Whether posts are left. True until the first run has looked. */
     get isDue(): boolean {
       return due;
     },
