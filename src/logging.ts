@@ -1,5 +1,6 @@
 import { type Logger, pino } from 'pino';
-import pretty from 'pino-pretty';
+import { prettyFactory } from 'pino-pretty';
+import { lineWriter } from './stdout.ts';
 
 export type { Logger };
 
@@ -16,7 +17,10 @@ export function createLogger(level: string): Logger {
     redact: ['req.headers.authorization', 'req.headers.cookie', 'req.headers["idempotency-key"]', '*.password'],
     hooks: { streamWrite: (line: string) => line.replace(TOKENS, 'fbt_$1_***') },
   };
-  return process.stdout.isTTY ? pino(options, pretty({ sync: true })) : pino(options);
+  const stdout = lineWriter(dropped => log.warn({ dropped }, 'log lines were dropped: nobody read stdout'));
+  const prettify = prettyFactory({});
+  const log = pino(options, process.stdout.isTTY ? { write: line => stdout.write(prettify(line)) } : stdout);
+  return log;
 }
 
 /** Node's own warnings as log lines, in the place of plain text on stderr. */

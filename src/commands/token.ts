@@ -9,7 +9,7 @@ import type { Database } from '../db/database.ts';
 import { openBeside } from '../db/open.ts';
 import { type ProblemItem, Refusal, StartError } from '../errors.ts';
 import { bodyValidator } from '../http/validation.ts';
-import { type Given, lending, readArguments, runCommand } from './command.ts';
+import { answerHelp, type Given, lending, readArguments, runCommand } from './command.ts';
 
 /*
  * The command behind `npm run token`: makes, lists and revokes tokens, beside the running service. What it makes goes to
@@ -32,6 +32,7 @@ const SECONDS = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
 const [name = ''] = process.argv.slice(2);
 const commands = new Map(Object.entries({ create, list, revoke, generate }));
 
+await answerHelp(USAGE, 'Makes, lists and revokes tokens, also while the service runs.');
 await runCommand('The command failed.', async given => {
   const command = commands.get(name);
   if (!command) throw new StartError(`Say what to do with tokens: ${USAGE}.`);

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Refusal } from '../errors.ts';
-import { isRefusedCommit, isUnavailable } from './errors.ts';
+import { isCertainlyNotStored, isRefusedCommit, isUnavailable, UnknownOutcome } from './errors.ts';
 
 /** Works that share a transaction at most: how long it may hold the event loop and the writer has an end. */
 const GROUP_SIZE = 128;
@@ -79,7 +79,8 @@ class Spoiled extends Error {}
  *
  * One that fails before it has written anything (every refusal does) leaves the others alone. If one fails after that, or
  * the commit is refused, the transaction is rolled back and each of its works runs again in one of its own, once. If the
- * database cannot be used (its disk is full, its server is gone) nothing runs again: all of them fail with that.
+ * database cannot be used (its disk is full, its server is gone) nothing runs again: all of them fail with that, or with
+ * UnknownOutcome if it happened during the commit.
  */
 export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTimings) {
   const waiting: Entry<W>[] = [];
@@ -144,7 +145,8 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
       // After a commit that was refused it is certain that nothing is stored; after one that broke off it is not.
       const again = group.length > 1 && (error instanceof Spoiled || isRefusedCommit(error));
       if (!again) {
-        reject(group, error);
+        const atCommit = done > 0 && !isCertainlyNotStored(error);
+        reject(group, atCommit ? new UnknownOutcome(error) : error);
         // Not for what a work has met elsewhere: after that, the transaction itself could be rolled back.
         const gone = error !== failed?.error && isUnavailable(error);
         if (gone && performance.now() - asked > LONG_IN_VAIN_MS) reject(waiting.splice(0), error);

@@ -150,12 +150,19 @@ const OVERLOADED = new Refusal('SERVICE_UNAVAILABLE', 'The service has more to d
  * @throws Refusal SERVICE_UNAVAILABLE
  */
 async function useLoadShedding(app: FastifyInstance, maxEventLoopDelay: number): Promise<void> {
+  // A loop that has not turned between two looks counts as endlessly late.
+  const sampleInterval = Math.max(1000, maxEventLoopDelay);
+  // A start holds the loop, too. The first look after it still measures it, and is in force until the second.
+  let measuredFrom = Number.POSITIVE_INFINITY;
+  app.addHook('onReady', done => {
+    measuredFrom = performance.now() + 2 * sampleInterval;
+    done();
+  });
   await app.register(underPressure, {
     maxEventLoopDelay,
-    // A loop that has not turned between two looks counts as endlessly late.
-    sampleInterval: Math.max(1000, maxEventLoopDelay),
+    sampleInterval,
     pressureHandler(request) {
-      if (!isProbe(request)) throw OVERLOADED;
+      if (!isProbe(request) && performance.now() >= measuredFrom) throw OVERLOADED;
     },
   });
 }
