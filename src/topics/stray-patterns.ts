@@ -39,9 +39,10 @@ function nearest(pattern: string): { topic: string; distance: number } {
   return distances.reduce((best, next) => (next.distance < best.distance ? next : best));
 }
 
-/** The pattern with the segments of a topic in the place of its wildcards. */
+/** The pattern with the segments of a topic in the place of its wildcards, and behind its end. */
 function filled(pattern: string, topic: string): string {
   const given = topic.split('.');
+  if (topic.startsWith(`${pattern}.`)) return topic;
   return pattern
     .split('.')
     .flatMap((segment, index) =>

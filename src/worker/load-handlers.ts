@@ -78,13 +78,16 @@ async function placeOf(error: unknown, href: string): Promise<string | undefined
   });
 }
 
-/** Of what Node prints above the stack of a syntax error: `file:line`, the line, and `^` below the fault or, at the end of a file, nothing. */
+/**
+ * Of what Node prints above the stack of a syntax error: `file:line`, some lines of the file, and `^` below the fault.
+ * Nothing stands below it at the end of the file.
+ */
 function excerptPlace(text: string): string | undefined {
-  const [, file, line, source = '', blank, caret] =
-    /^((?:file:\/\/)?\/.+):(\d+)\n(.*)\n([ \t]*)(\^)?/m.exec(text) ?? [];
+  const [, file, line, excerpt = ''] = /^((?:file:\/\/)?\/.+):(\d+)\n([\s\S]*?)\n(?:[ \t]*\n|\w*Error)/m.exec(text) ?? [];
   if (file === undefined) return undefined;
-  const column = (caret === undefined ? source.length : (blank ?? '').length) + 1;
-  return `${pathOf(file)}:${line}:${column}`;
+  const last = excerpt.split('\n').at(-1) ?? '';
+  const caret = /^\s*\^/.test(last) ? last.indexOf('^') : last.length;
+  return `${pathOf(file)}:${line}:${caret + 1}`;
 }
 
 /** Of the first frame in a file that is not this one. */

@@ -170,7 +170,7 @@ describe('a handler that cannot be used', () => {
   /** What Node itself would print is not enough: file, line and column of the fault. */
   const placed: [name: string, file: string, source: string, place: string][] = [
     ['JavaScript', 'broken.mjs', `${topic}\nexport const a = ;`, 'broken.mjs:2:18'],
-    ['JavaScript that ends early', 'broken.js', `${topic}\nexport function handle( {`, 'broken.js:2:25'],
+    ['JavaScript that ends early', 'broken.js', `${topic}\nexport function handle( {`, 'broken.js:2:26'],
     ['TypeScript', 'broken.ts', `${topic}\nconst a: = 1;`, 'broken.ts:2:10'],
     ['TypeScript that cannot be stripped', 'broken.ts', `${topic}\n  enum A { B }`, 'broken.ts:2:3'],
     ['a module that it imports', 'broken.mjs', `import './lib/bad.mjs';\n${topic}`, 'lib/bad.mjs:1:11'],

@@ -18,11 +18,16 @@ const LONG = 8000;
 const within = { timeout: 20_000, interval: 20 };
 
 /** A pipe whose reader is this test: it reads nothing unless it is told to. */
-async function pipe(): Promise<{ fd: number; fill: () => void; readAll: () => string }> {
+async function pipe(): Promise<{ end: number; fill: () => void; readAll: () => string }> {
   const { path } = await forThisTest(scratchFolder());
   execFileSync('mkfifo', [join(path, 'pipe')]);
   const fd = openSync(join(path, 'pipe'), constants.O_RDWR | constants.O_NONBLOCK);
-  onTestFinished(() => closeSync(fd));
+  // Whether it blocks is for its holder to decide, so it is opened for itself.
+  const end = openSync(join(path, 'pipe'), constants.O_WRONLY);
+  onTestFinished(() => {
+    closeSync(fd);
+    closeSync(end);
+  });
   const drained = (take: () => number) => {
     try {
       while (take() > 0);
@@ -32,7 +37,7 @@ async function pipe(): Promise<{ fd: number; fill: () => void; readAll: () => st
   };
   const buffer = Buffer.alloc(PIPE);
   return {
-    fd,
+    end,
     fill: () => drained(() => writeSync(fd, Buffer.alloc(4096, '\n'))),
     readAll() {
       let text = '';
@@ -92,9 +97,9 @@ describe('a service whose stdout', () => {
         'a full disk': () => serve(['sh', '-c', `exec "$0" "$1" > /dev/full`, ...node], 'ignore'),
         'full from the beginning': () => {
           reader.fill();
-          return serve(node, ['ignore', reader.fd, 'ignore']);
+          return serve(node, ['ignore', reader.end, 'ignore']);
         },
-        'never read': () => serve(node, ['ignore', reader.fd, 'ignore']),
+        'never read': () => serve(node, ['ignore', reader.end, 'ignore']),
         'left by its reader': () => serve(node, ['ignore', 'pipe', 'ignore']),
       }[how] as () => ReturnType<typeof serve>;
       const { child, origin, exited, answers } = await started();
@@ -112,7 +117,7 @@ describe('a service whose stdout', () => {
 
   it('is not read for long drops whole lines, and says how many when it is read again', async () => {
     const reader = await pipe();
-    const { child, origin, exited, answers } = await serve(node, ['ignore', reader.fd, 'ignore']);
+    const { child, origin, exited, answers } = await serve(node, ['ignore', reader.end, 'ignore']);
     await answers();
     let text = reader.readAll();
     const before = text.match(/"incoming request"/g)?.length ?? 0;
@@ -144,7 +149,7 @@ describe('a service whose stdout', () => {
     async () => {
       const reader = await pipe();
       const command = ['script', '-qefc', `exec ${node.join(' ')}`, '/dev/null'];
-      const { child, origin, exited, answers } = await serve(command, ['ignore', reader.fd, 'ignore']);
+      const { child, origin, exited, answers } = await serve(command, ['ignore', reader.end, 'ignore']);
       await answers();
       await logMuch(origin, 4 * PIPE);
       expect((await post(origin)).status).toBe(201);
@@ -180,7 +185,7 @@ describe('a start that cannot succeed', () => {
   it('ends though nobody reads it, and though its reader has gone', async () => {
     const reader = await pipe();
     reader.fill();
-    const stalled = await serve([process.execPath, MAIN], ['ignore', reader.fd, 'ignore'], wrong);
+    const stalled = await serve([process.execPath, MAIN], ['ignore', reader.end, 'ignore'], wrong);
     const left = await serve([process.execPath, MAIN], ['ignore', 'pipe', 'ignore'], wrong);
     left.child.stdout?.destroy();
     expect(await stalled.exited).toEqual([1, null]);
