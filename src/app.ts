@@ -50,7 +50,7 @@ const apiRoutes = [
   tokenRoutes,
 ];
 
-/** A wired service that has not listened. `close()` drains it: requests, handlers, then the database. */
+/** Builds the service; it does not listen yet. `close()` drains requests, then handlers, then closes the database. */
 export async function buildApp(config: Config, log: Logger, overrides: Overrides = {}): Promise<FastifyInstance> {
   const services = await createServices(config, log, overrides);
   const { access, forum, waits, delivery, metrics } = services;
@@ -70,10 +70,10 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
     return503OnClosing: false,
     frameworkErrors: frameworkProblem(metrics.rejected),
     clientErrorHandler: socketProblem(log, metrics.rejected),
-    // Node would answer a request without a Host header itself, without a body.
+    // Node's own answer to a request without a Host header has no body.
     http: { ...httpLimits, requireHostHeader: false },
   });
-  // And one that expects anything but 100-continue.
+  // Node's own answer to an unknown Expect header has no body either.
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
   useTracing(app, services.tracing);
   useSecurityHeaders(app);
@@ -111,17 +111,17 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
   await app.register(metricsRoutes({ scrape }));
 
   app.addHook('onReady', () => services.start());
-  // The worker ends beside the requests that are in flight, so that both have the whole of the grace.
+  // The worker stops while requests drain, so that both get the whole grace period.
   app.addHook('preClose', async () => {
     services.release();
-    // What goes wrong there is for onClose, which waits for the same.
+    // onClose awaits the same promise and reports its error.
     services.stop().catch(() => {});
   });
   app.addHook('onClose', () => services.close());
   return app;
 }
 
-/** A caller's own request id is kept if it can stand in a header and a log line. */
+/** The caller's request id, if it fits into a header and a log line. */
 function callersId(header: string | string[] | undefined): string | undefined {
   return typeof header === 'string' && /^[\x21-\x7e]{1,128}$/.test(header) ? header : undefined;
 }

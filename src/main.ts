@@ -8,7 +8,7 @@ import { StartError } from './errors.ts';
 import { createLogger, type Logger, logWarnings } from './logging.ts';
 import { stdoutWritten } from './stdout.ts';
 
-/** Room for closing the database after everything else has used up its grace. Milliseconds. */
+/** Time to close the database after the grace for requests and handlers is used up. Milliseconds. */
 const CLOSE_MARGIN_MS = 2000;
 
 /**
@@ -53,7 +53,7 @@ async function serve(config: Config, log: Logger): Promise<void> {
   let stoppingSince: number | undefined;
   const { close } = closeWithGrace({ delay, logger: false, skip: SKIPPED }, async ({ err }) => {
     stoppingSince ??= performance.now();
-    if (err) log.fatal({ err }, 'stopping after an error that nobody caught');
+    if (err) log.fatal({ err }, 'stopping after an uncaught error');
     await app?.close();
     log.info('stopped');
     await stdoutWritten();
@@ -70,15 +70,16 @@ async function serve(config: Config, log: Logger): Promise<void> {
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
   app = await buildApp(config, log);
   try {
-    // For the name Fastify would open a second server on [::1], without our limits and error answers.
+    // For `localhost` Fastify opens a second server on [::1], without the limits and error answers of the first.
     const host = config.HOST === 'localhost' ? '127.0.0.1' : config.HOST;
-    await app.listen({ host, port: config.PORT });
+    const listenTextResolver = (address: string) => `Forumbus listens on ${address}`;
+    await app.listen({ host, port: config.PORT, listenTextResolver });
   } catch (error) {
     await app.close();
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'EADDRINUSE') throw new StartError(`The address ${config.HOST}:${config.PORT} is in use.`);
     if (code === 'EADDRNOTAVAIL' || code === 'EACCES') {
-      throw new StartError(`The address ${config.HOST}:${config.PORT} cannot be listened on (${code}).`);
+      throw new StartError(`The address ${config.HOST}:${config.PORT} is not available (${code}).`);
     }
     throw error;
   }

@@ -44,12 +44,12 @@ import { HandlerRegistry, isHandled } from './worker/registry.ts';
 import { RepeatingTask } from './worker/repeating-task.ts';
 import { Worker } from './worker/worker.ts';
 
-/** What a test may put in the place of the world. */
+/** Replacements for tests. */
 export interface Overrides {
   clock?: Clock;
   newUid?: NewUid;
   random?: () => number;
-  /** Registered after those of HANDLERS_DIR. */
+  /** Registered after the handlers of HANDLERS_DIR. */
   handlers?: HandlerDefinition[];
   /** Schema versions of control signals beside those of the service. */
   signalVersions?: SignalVersion[];
@@ -57,7 +57,7 @@ export interface Overrides {
 
 export type Services = Awaited<ReturnType<typeof createServices>>;
 
-/** The composition root: everything that the process is made of, wired by hand, closed in reverse order. */
+/** The composition root: makes every part of the process and connects them. */
 export async function createServices(config: Config, log: Logger, overrides: Overrides = {}) {
   const { clock = systemClock, random = Math.random } = overrides;
   const uid = overrides.newUid ?? newUid;
@@ -70,28 +70,28 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     if (migrated.length > 0) log.info({ migrations: migrated }, 'database migrated');
 
     const commits = new CommitNotifier();
-    commits.on('event', () => void db.announce());
+    commits.on('event', () => void db.announceCommit());
 
     const access = createAccess({ db, clock, commits });
     const limits = { stream: config.STREAMS_PER_CALLER, wait: config.WAITS_PER_CALLER };
     const longRequests = new LongRequests({ access, limits, pollIntervalMs: config.POLL_INTERVAL_MS, log });
-    commits.on('token', () => longRequests.changed());
+    commits.on('token', () => longRequests.tokensChanged());
     if (config.ADMIN_TOKEN_FILE) {
       const token = await adminToken(config.ADMIN_TOKEN_FILE);
       await db.write(tx => access.adopt(tx, token));
     }
     await longRequests.start();
 
-    // The log and the outbox need each other: every event is published, and an event's message carries the event.
+    // A circle: the log publishes every event to the outbox, whose messages carry events.
     const events = createEvents({ db, clock, newUid: uid, publish: (tx, messages) => outbox.enqueue(tx, messages) });
-    /** Where nobody else dispatches, this process knows who subscribes. */
+    /** Only a process that dispatches alone knows all subscribers. */
     const isSubscribed = (topic: string) => db.shared || config.ROLE !== 'all' || registry.of(topic).length > 0;
     const maxAttempts = config.MAX_ATTEMPTS;
     const outbox: Outbox = createOutbox({ db, clock, newUid: uid, events, maxAttempts, isSubscribed, commits });
     const counts = createCounts({ db });
     const search = createSearch({ db });
     const seen = createSeen();
-    // Threads know nothing of questions, but a control thread takes those that wait in it along when it is closed.
+    // Closing a control thread cancels its open questions; threads know questions by this function only.
     const withdrawQuestions: Questions['withdraw'] = (...withdrawal) => questions.withdraw(...withdrawal);
     const threads = createThreads({ db, clock, newUid: uid, events, counts, search, seen, withdrawQuestions });
     const threadLists = createThreadLists({ db, events, seen, search });
@@ -128,20 +128,22 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       );
     }
 
-    // Process ids come back, in containers at every start; names must not.
+    // Process ids repeat (in containers at every start); worker names must not.
     const workerName = `${hostname()}-${process.pid}-${uid().slice(-8)}`;
     const leaseMs = config.LEASE_MS;
     const deliveries = createDeliveryService({ db, clock, newUid: uid, events, workerName, leaseMs, commits });
     const retentionMs = config.OUTBOX_RETENTION_HOURS * 3_600_000;
     const maintenance = createOutboxMaintenance({ db, clock, retentionMs, commits });
-    const keptApart = new Set(await deliveries.consumersInLanes());
+    const consumersInLanes = new Set(await deliveries.consumersInLanes());
     const topics = createTopicLabels(registry.handlers);
     const watched = createDeliveryMetrics(metrics.instruments, topics, clock);
     const { settleWith } = deliveries;
     const tracing = createTracing();
     const worker = new Worker({
       store: watched.counting(deliveries),
-      dispatch: watched.timing(createDispatcher({ registry, clock, random, log, tracing, settleWith, keptApart })),
+      dispatch: watched.timing(
+        createDispatcher({ registry, clock, random, log, tracing, settleWith, consumersInLanes }),
+      ),
       clock,
       log,
       concurrency: config.WORKER_CONCURRENCY,
@@ -156,7 +158,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       if (count === 0) return;
       log.warn({ count }, 'reclaimed the messages of a process that has died');
       watched.reclaimed(count);
-      // Handled side by side, all of them would use up their attempts with the one that ends the process every time.
+      // After a second crash, messages run one at a time, so one poison message cannot kill the others.
       if (again) worker.runOneAtATime(count);
     };
     const jobs = {
@@ -173,7 +175,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
 
     const unwatch = watchEventLoop(metrics.instruments);
     let stopped: Promise<unknown> | undefined;
-    /** Claims nothing more and lets handlers end, or gives their leases back. */
+    /** Stops claiming and waits for handlers; returns the leases of those that do not end. */
     const stop = () => {
       stopped ??= Promise.all([worker.stop(config.SHUTDOWN_GRACE_MS), ...tasks.map(task => task.stop())]);
       return stopped;
@@ -195,14 +197,14 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       },
       delivery: { outbox, deliveries, maintenance, registry, topics, worker, tasks },
 
-      /** Makes this process known to the others and, unless it only serves HTTP, starts its worker. */
+      /** Announces this process to the others and, unless ROLE=http, starts its worker. */
       async start(): Promise<void> {
-        db.onOthersWrites(() => {
+        db.onRemoteCommit(() => {
           worker.wake();
           feed.wake();
         });
-        await db.presence.announce(workerName);
-        // First of all, or the worker would claim what a killed predecessor had as if nothing had happened.
+        await db.presence.register(workerName);
+        // Before the first claim: messages of a killed predecessor must run one at a time if they crashed it twice.
         await reclaim();
         if (config.ROLE === 'http') return;
         watched.started();
@@ -212,7 +214,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
 
       stop,
 
-      /** Answers everybody who waits, and ends the streams. */
+      /** Answers waiting requests and ends streams. */
       release(): void {
         ending.abort();
       },

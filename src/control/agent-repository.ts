@@ -5,7 +5,7 @@ import type { ControlRow } from './agent-state.ts';
 
 type Pair = Pick<ControlRow, 'run_id' | 'agent_name'>;
 
-/** What can change of a control state. */
+/** Columns that can change. */
 const changing = [
   'attempt',
   'open_questions',
@@ -42,7 +42,7 @@ const insertControlThreadStatement = statement(({ query, values }: StatementBuil
   query.insertInto('control_threads').values(values(['run_id', 'agent_name', 'thread_id', ...changing])),
 );
 
-/** Stores what can change of a control state. */
+/** Updates the columns that can change. */
 export function updateControlThread(tx: Tx, row: ControlRow): void {
   tx.send(updateControlThreadStatement, row);
 }
@@ -55,7 +55,7 @@ const updateControlThreadStatement = statement(({ query, value, values }: Statem
     .where('agent_name', '=', value('agent_name')),
 );
 
-/** By run, then agent. `from` is the pair at which the page before ended. */
+/** By run, then agent. `from` is the pair of the last row of the previous page. */
 export async function listControlThreads(
   reader: Reader,
   filter: { run_id?: string | undefined; status?: string | undefined; from?: readonly [string, string] | undefined },

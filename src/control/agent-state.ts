@@ -3,29 +3,29 @@ import type { Row } from '../db/schema.ts';
 import { CONTROL_PREFIX } from '../threads/thread.ts';
 import type { ControlStatus } from './schemas.ts';
 
-/** As it is stored. */
+/** An agent's control state as stored. */
 export type ControlRow = Row<'control_threads'>;
 
-/** What one act does to an agent's control state. */
+/** The change that one act makes to a control state. */
 export interface ControlChange {
-  /** The question that the act opens. */
+  /** Id of the question that the act opens. */
   opened?: string;
-  /** The questions that it closes. */
+  /** Ids of the questions that it closes. */
   closed?: string[];
-  /** How many of those ended in a way that the agent has to be told: answered, expired or cancelled. */
+  /** How many of these are news for the agent: answered, expired or cancelled. */
   ended?: number;
-  /** How many such ends the agent says that it knows. */
+  /** How many such outcomes the agent acknowledges. */
   received?: number;
-  /** The act's own event states that the agent is done. */
+  /** The act's event is a completion. */
   completed?: true;
-  /** The act's own event states how the work was validated. */
+  /** The act's event is a validation with this status. */
   validated?: 'passed' | 'failed';
-  /** The validation was made against the criteria that the run asks for. */
+  /** The validation used the run's criteria. */
   criteriaMet?: boolean;
   nextAttempt?: true;
 }
 
-/** An agent that has sent nothing yet. Version 0 means: not stored. */
+/** The state of an agent without signals. Version 0 means not stored yet. */
 export function blankControl(run_id: string, agent_name: string): ControlRow {
   return {
     run_id,
@@ -44,8 +44,8 @@ export function blankControl(run_id: string, agent_name: string): ControlRow {
 }
 
 /**
- * The control state after an act whose own event has this sequence. Completion and validation may come in either order,
- * and the latest of each counts.
+ * The control state after an act. `sequence` is that of the act's event. Completion and validation may arrive in either
+ * order; the latest of each counts.
  */
 export function changed(row: ControlRow, change: ControlChange, sequence: number): ControlRow {
   const open = openQuestions(row, change);
@@ -71,15 +71,15 @@ function statusOf(row: ControlRow, open: string[]): ControlStatus {
   return row.validation_status === 'passed' ? 'validated' : 'completed';
 }
 
-/** The ids of the agent's open questions, oldest first; with a change, as they will be after it. */
+/** Ids of the agent's open questions, oldest first, after `change` if given. */
 export function openQuestions(row: ControlRow, { opened, closed }: ControlChange = {}): string[] {
   const open: string[] = JSON.parse(row.open_questions);
   return [...open.filter(id => !closed?.includes(id)), ...(opened ? [opened] : [])];
 }
 
 /**
- * The id of the one control thread of a pair. The readable part may collide; the hash of the exact pair does not.
- * JSON keeps the two names apart: no other pair has the same text.
+ * The id of the control thread of a run and an agent, such as `fctrl-run-7-builder-e0a6c3f1b2d49587`. The readable part may
+ * collide; the hash of the exact pair does not. JSON separates the two names, so no other pair has the same text.
  */
 export function controlThreadId(runId: string, agentName: string): string {
   const hash = createHash('sha256')

@@ -34,7 +34,7 @@ export function controlRoutes({ control, writes }: Dependencies): FastifyPluginA
       {
         schema: {
           operationId: 'getControlThread',
-          summary: 'Read where an agent stands in its run',
+          summary: 'Read the control state of an agent',
           tags,
           params: ControlThreadParams,
           headers: IfNoneMatch,

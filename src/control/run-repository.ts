@@ -2,7 +2,7 @@ import type { Reader, Tx } from '../db/database.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 import type { RunRow } from './run-state.ts';
 
-/** What can change of a run. */
+/** Columns that can change. */
 const changing = [
   'brief',
   'first_ticket',
@@ -34,7 +34,7 @@ const insertRunStatement = statement(({ query, values }: StatementBuilder<RunRow
   query.insertInto('runs').values(values(['run_id', 'opened_sequence', ...changing])),
 );
 
-/** Stores what can change of a run. */
+/** Updates the columns that can change. */
 export function updateRun(tx: Tx, row: RunRow): void {
   tx.send(updateRunStatement, row);
 }

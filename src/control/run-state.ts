@@ -1,20 +1,20 @@
 import type { Row } from '../db/schema.ts';
 import { type ControlRow, openQuestions } from './agent-state.ts';
 
-/** As it is stored. */
+/** A run as stored. */
 export type RunRow = Row<'runs'>;
 
-/** What is planned for a run, as it is filed. */
+/** The plan of a run. */
 export interface Brief {
   ticket: string | null;
   title: string | null;
-  /** What a validation must have been made against; null if any will do. */
+  /** The criteria that every validation must name; null accepts any. */
   done_criteria: string | null;
-  /** Those who must take part. */
+  /** Names of the agents that must take part. */
   agents: string[];
 }
 
-/** A run that nobody has filed a brief for, nor sent a signal in. Version 0 means: not stored. */
+/** A run without brief and signals. Version 0 means not stored yet. */
 export function blankRun(run_id: string): RunRow {
   return {
     run_id,
@@ -38,23 +38,23 @@ export function briefOf(run: RunRow): Brief | null {
   return run.brief === null ? null : (JSON.parse(run.brief) as Brief);
 }
 
-/** Whether a validation against these criteria is one that the run asks for. */
+/** Whether a validation against `doneCriteria` satisfies the brief. */
 export function meetsCriteria(brief: Brief | null, doneCriteria: string): boolean {
   const wanted = brief?.done_criteria ?? null;
   return wanted === null || wanted.trim() === doneCriteria.trim();
 }
 
-/** Whether the agent's work is done, as far as the run goes. */
+/** Whether the agent no longer blocks the run's gate. */
 function isClear(control: ControlRow): boolean {
   return control.status === 'validated' && control.criteria_met === 1;
 }
 
-/** Whether the run may be closed. */
+/** Whether the gate lets the run close. */
 export function isReady(run: RunRow): boolean {
   return run.agents_count > 0 && run.clear_count === run.agents_count && run.absent_count === 0;
 }
 
-/** The run after an act that changed one of its agents. `before` has version 0 if this is the agent's first. */
+/** The run after an act that changed one of its agents. `before` has version 0 at the agent's first act. */
 export function withAgentChanged(
   run: RunRow,
   before: ControlRow,
@@ -71,7 +71,7 @@ export function withAgentChanged(
   return withDerived(next, act);
 }
 
-/** The run with its brief, and its agents measured by that. */
+/** The run with another brief. `agents` are already measured by its criteria. */
 export function withBrief(
   run: RunRow,
   brief: Brief,
@@ -88,7 +88,7 @@ export function closedRun(run: RunRow, act: { sequence: number; occurred_at: num
   return withDerived({ ...run, closed_at: act.occurred_at }, act);
 }
 
-/** The run with all that follows from its parts. */
+/** The run with its derived columns. */
 function withDerived(run: RunRow, { sequence, occurred_at }: { sequence: number; occurred_at: number }): RunRow {
   const brief = briefOf(run);
   return {

@@ -19,8 +19,8 @@ export type ControlStatus = (typeof controlStatuses)[number];
 
 export const Evidence = Strict(
   {
-    kind: Type.String({ ...Name, description: 'What it is, such as `test_report` or `commit`.' }),
-    ref: Type.String({ ...Text, maxLength: 4000, description: 'Where it is: a path, a URL, a hash.' }),
+    kind: Type.String({ ...Name, description: 'Kind of evidence, such as `test_report` or `commit`.' }),
+    ref: Type.String({ ...Text, maxLength: 4000, description: 'Reference: a path, a URL or a hash.' }),
     note: Type.Optional(Text),
   },
   { $id: 'Evidence', examples: [{ kind: 'test_report', ref: 'reports/unit.xml' }] },
@@ -54,14 +54,14 @@ export const ControlState = Type.Object(
     thread_id: Id,
     attempt: Type.Integer({ minimum: 1 }),
     status: Type.Enum([...controlStatuses]),
-    open_questions: Type.Array(Id, { description: 'The ids of the questions that wait for an answer, oldest first.' }),
+    open_questions: Type.Array(Id, { description: 'Ids of open questions, oldest first.' }),
     completion: Nullable(Ref(Completion)),
     validation: Nullable(Ref(Validation)),
     version: Version,
   },
   {
     $id: 'ControlState',
-    description: 'Where an agent stands in its run.',
+    description: 'The state of an agent in its run.',
     examples: [
       {
         run_id: 'run-7',

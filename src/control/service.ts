@@ -20,7 +20,7 @@ import { findRun, insertRun, updateRun } from './run-repository.ts';
 import { blankRun, type RunRow, withAgentChanged } from './run-state.ts';
 import type { Completion, ControlState, ControlStatus, ControlThreadQuery, Validation } from './schemas.ts';
 
-/** An agent in its run: its control state, its control thread and the run, each stored or (version 0) not yet. */
+/** An agent with its control state, control thread and run. Version 0 marks rows that are not stored yet. */
 export interface Agent {
   control: ControlRow;
   thread: ThreadRow;
@@ -36,9 +36,9 @@ interface Dependencies {
   threads: Threads;
 }
 
-/** Control threads and the control state of their agents. Signals, questions and attempts all end in `record`. */
+/** Control states and control threads of agents. Signals, questions and attempts all end in `record`. */
 export function createControl({ db, clock, events, threads }: Dependencies) {
-  /** What is stored of an agent, and its run. */
+  /** The stored agent, and its run. */
   async function look(reader: Reader, runId: string, agentName: string) {
     const [control, thread, joined] = await Promise.all([
       findControlThread(reader, runId, agentName),
@@ -52,7 +52,7 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
     return (await look(reader, runId, agentName)).known;
   }
 
-  /** The run, or the blank one that its brief or its first signal will make. */
+  /** The stored run, or a blank one. */
   async function run(reader: Reader, runId: string): Promise<RunRow> {
     return (await findRun(reader, runId)) ?? blankRun(runId);
   }
@@ -69,7 +69,7 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
     return agent;
   }
 
-  /** The agent, or the blank one that its first signal will make. @throws Refusal RUN_CLOSED */
+  /** The stored agent, or a blank one for its first signal. @throws Refusal RUN_CLOSED */
   async function load(tx: Tx, runId: string, agentName: string, actor: Actor, ticket: string | null): Promise<Agent> {
     const { known, joined } = await look(tx, runId, agentName);
     if (known) return known;
@@ -81,10 +81,10 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
   }
 
   /**
-   * Appends the events of one act of (or for) an agent and stores its thread, control state and run as they leave them.
-   * The thread is opened if it is new, and follows the questions: `waiting_operator` while one is open, `answered`
-   * when the last one is closed.
-   * @param drafts the act's own event first, then what it brings about
+   * Appends the events of one act of an agent, and stores its thread, control state and run after them. A new thread is
+   * opened first. The thread is `waiting_operator` while a question is open, and `answered` when the last one closes.
+   * @param drafts the act's own event first, then its consequences
+   * @returns the agent after the act, and the sequence of the act's own event
    */
   async function record(
     tx: Tx,
@@ -114,7 +114,7 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
     return events.follow(cause, 'forum.thread.opened', { kind, title, priority: 'normal' });
   }
 
-  /** The views of these control states, with one look-up for all completions and validations among them. */
+  /** The wire form of these control states, with one look-up for all their completions and validations. */
   async function views(reader: Reader, rows: ControlRow[]): Promise<ControlState[]> {
     const sequences = rows.flatMap(row => [row.completion_sequence, row.validation_sequence]).filter(at => at !== null);
     const stated = await events.at(reader, sequences);
@@ -133,7 +133,7 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
     /** All agents of a run, by name. */
     agents: (reader: Reader, runId: string): Promise<ControlRow[]> => listAgents(reader, runId),
 
-    /** Stores an agent whose validation is measured by another brief. */
+    /** Stores an agent after its validation was measured by another brief. */
     remeasure: (tx: Tx, row: ControlRow): void => updateControlThread(tx, row),
 
     async view(reader: Reader, agent: Agent): Promise<ControlState> {
@@ -158,7 +158,7 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
       return { items: await views(db.read, page.items), next_cursor: page.next_cursor };
     },
 
-    /** Starts the agent's next attempt: its completion and validation are forgotten, its open questions stay. @throws Refusal CONTROL_THREAD_NOT_FOUND, THREAD_CLOSED */
+    /** Starts the next attempt. It resets completion and validation; open questions stay. @throws Refusal CONTROL_THREAD_NOT_FOUND, THREAD_CLOSED */
     async nextAttempt(tx: Tx, runId: string, agentName: string, actor: Actor): Promise<ControlState> {
       const known = await required(tx, runId, agentName);
       assertOpen(known);

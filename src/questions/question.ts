@@ -6,10 +6,10 @@ import type { Event } from '../events/schemas.ts';
 import { priorityAt } from '../priority.ts';
 import type { Question, QuestionState } from './schemas.ts';
 
-/** As it is stored. */
+/** A question as stored. */
 export type QuestionRow = Row<'questions'>;
 
-/** What an agent asks, as its event carries it. */
+/** The fields of a guidance request that its event carries. */
 interface Asked {
   question: string;
   context?: string;
@@ -68,17 +68,17 @@ export function closedAs(row: QuestionRow, state: Exclude<QuestionState, 'open'>
   return { ...row, state, version: row.version + 1 };
 }
 
-/** The question after its time has run out: a default answer, if there is one, stands in; nobody has answered. */
+/** The question after its expiry. A default answer may stand in; it is no answer by anybody. */
 export function expired(row: QuestionRow, defaultApplied: boolean): QuestionRow {
   return { ...closedAs(row, 'expired'), default_applied: defaultApplied ? 1 : 0 };
 }
 
-/** Whether the agent is to be told that its question ended so: it knows itself which ones it has replaced. */
+/** Whether this end is news for the agent. A superseded question is not: the agent replaced it itself. */
 export function isForAgent(state: string): boolean {
   return state === 'answered' || state === 'expired' || state === 'cancelled';
 }
 
-/** Whether this is the answer that the question already has; the order of selected labels does not matter. */
+/** Whether the question already has this answer. The order of selected labels does not matter. */
 export function isStoredAnswer(row: QuestionRow, given: GivenAnswer): boolean {
   return row.state === 'answered' && row.answer === given.answer && row.selected === selectedText(given);
 }
@@ -87,7 +87,7 @@ function selectedText({ selected = [] }: GivenAnswer): string {
   return JSON.stringify([...selected].sort());
 }
 
-/** @throws Refusal INVALID_SELECTION if the labels are not options of the question, or too many */
+/** @throws Refusal INVALID_SELECTION for labels that the question does not offer, duplicates, or more than one of a single choice */
 export function assertSelection(
   { options, multi_select }: Pick<Question, 'options' | 'multi_select'>,
   { selected = [] }: GivenAnswer,
@@ -133,7 +133,7 @@ function winner(row: QuestionRow) {
   };
 }
 
-/** @param asked the payload of the event that asked */
+/** The wire form of a question. @param asked the payload of its guidance request's event */
 export function toQuestion(row: QuestionRow, asked: Event['payload']): Question {
   const { question, context, options, multi_select, default_answer } = asked as unknown as Asked;
   return {

@@ -4,7 +4,7 @@ import type { Reader, Tx } from '../db/database.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 import type { QuestionRow } from './question.ts';
 
-/** What was asked. */
+/** Columns that never change. */
 const asked = [
   'question_id',
   'thread_id',
@@ -17,7 +17,7 @@ const asked = [
   'supersedes',
 ] as const;
 
-/** What became of it. */
+/** Columns that change when a question ends or is acknowledged. */
 const outcome = [
   'state',
   'answer_sequence',
@@ -35,7 +35,7 @@ export interface QuestionFilter {
   run_id?: string | undefined;
   agent_name?: string | undefined;
   priority?: number | undefined;
-  /** The sort key at which the page before ended: priority rank, asked_sequence. */
+  /** Sort key of the last row of the previous page: priority rank, asked_sequence. */
   from?: readonly [number, number] | undefined;
 }
 
@@ -54,7 +54,7 @@ export async function findQuestions(reader: Reader, questionIds: string[]): Prom
   return query.orderBy('priority').orderBy('asked_sequence').execute();
 }
 
-/** The open questions whose time is over, the longest overdue first. */
+/** Ids of open questions past their expiry, the longest overdue first. */
 export async function listOverdue(reader: Reader, now: number, limit: number): Promise<string[]> {
   const rows = await reader.query
     .selectFrom('questions')
@@ -67,7 +67,7 @@ export async function listOverdue(reader: Reader, now: number, limit: number): P
   return rows.map(row => row.question_id);
 }
 
-/** How many questions are open, and when the oldest of them was asked. */
+/** How many questions are open, and when the oldest was asked (epoch milliseconds). */
 export async function countOpen(reader: Reader): Promise<{ count: number; oldest: number | null }> {
   return reader.query
     .selectFrom('questions')
@@ -84,7 +84,7 @@ const insertQuestionStatement = statement(({ query, values }: StatementBuilder<Q
   query.insertInto('questions').values(values([...asked, ...outcome])),
 );
 
-/** Stores what became of a question. */
+/** Updates the columns that can change. */
 export function updateQuestion(tx: Tx, row: QuestionRow): void {
   tx.send(updateQuestionStatement, row);
 }
@@ -99,11 +99,11 @@ export async function listQuestions(reader: Reader, filter: QuestionFilter, limi
   const { run_id, agent_name, priority, state } = filter;
   if (run_id !== undefined) query = query.where('run_id', '=', run_id);
   if (priority !== undefined) query = query.where('priority', '=', priority);
-  // Within a run the name must not tempt the planner to walk what agents of that name have asked in all others.
+  // `|| ''` keeps the planner off the index by agent name, which spans all runs.
   const name =
     run_id !== undefined && state === undefined ? sql<string>`agent_name || ''` : sql.ref<string>('agent_name');
   if (agent_name !== undefined) query = query.where(name, '=', agent_name);
-  // In the words of the partial indexes.
+  // Literals, so that the partial indexes apply.
   if (state === 'open') query = query.where('state', '=', sql.lit('open'));
   else if (state !== undefined) query = query.where('state', '=', state).where('state', '<>', sql.lit('open'));
   const { from } = filter;

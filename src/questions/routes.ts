@@ -25,7 +25,7 @@ import type { QuestionWaiters } from './waiting.ts';
 
 interface Dependencies {
   questions: Questions;
-  /** Answers come in as signals, also from here. */
+  /** An answer is stored as a signal. */
   signals: { answer(tx: Tx, questionId: string, answer: Answer, expected: Precondition): Promise<Question> };
   questionWaiters: QuestionWaiters;
   longRequests: LongRequests;
@@ -37,7 +37,7 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
   const { write } = writes;
   const tags = ['questions'];
 
-  /** Who acts on a question; an agent does so on its own ones only. @throws Refusal */
+  /** The actor of a write on a question. An agent may act on its own questions only. @throws Refusal FORBIDDEN, ACTOR_MISMATCH, QUESTION_NOT_FOUND */
   async function ownerOf(
     { caller, body }: { caller: Caller; body: { actor?: Actor } },
     tx: Tx,
@@ -70,7 +70,7 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
       {
         schema: {
           operationId: 'getQuestion',
-          summary: 'Read a question; with wait, as soon as it has changed',
+          summary: 'Read a question; with wait, answer as soon as it changes',
           tags,
           params: QuestionParams,
           querystring: WaitingQuestionQuery,
@@ -80,7 +80,7 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
       },
       async (request, reply) => {
         const { question_id } = request.params;
-        // An open question has version 1, so who names no version waits for its end.
+        // An open question has version 1, so the default waits for its end.
         const { wait = 0, after_version = 1 } = request.query;
         if (wait === 0 || request.caller.isAgent) {
           const question = await questions.get(question_id);
@@ -102,7 +102,7 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
       {
         schema: {
           operationId: 'answerQuestion',
-          summary: 'Answer a question, as a guidance_answer that names it would',
+          summary: 'Answer a question; same effect as a guidance_answer that names it',
           tags,
           params: QuestionParams,
           headers: ConditionalHeaders,
@@ -135,7 +135,7 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
       {
         schema: {
           operationId: 'cancelQuestion',
-          summary: 'Withdraw an open question',
+          summary: 'Cancel an open question',
           tags,
           params: QuestionParams,
           headers: IdempotentHeaders,
@@ -160,7 +160,7 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
       {
         schema: {
           operationId: 'acknowledgeQuestion',
-          summary: 'Say, as the asking agent, that what became of the question has arrived',
+          summary: 'Acknowledge, as the asking agent, that the outcome of a question has arrived',
           tags,
           params: QuestionParams,
           headers: IdempotentHeaders,

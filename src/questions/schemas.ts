@@ -40,7 +40,7 @@ export const Question = Type.Object(
     expires_at: Nullable(Timestamp),
     default_answer: Nullable(Type.String()),
     default_applied: Type.Boolean({
-      description: 'The question expired and `default_answer` stands in for an answer.',
+      description: 'True if the question expired and `default_answer` replaces an answer.',
     }),
     answer: Nullable(Type.String()),
     selected: Type.Array(Type.String()),
@@ -51,7 +51,7 @@ export const Question = Type.Object(
   },
   {
     $id: 'Question',
-    description: 'A guidance request and what became of it.',
+    description: 'A guidance request and its outcome.',
     examples: [
       {
         question_id: 'q_019a3f6e2b7c7d0f8a4c1f2e3d4c5b6a',

@@ -41,13 +41,13 @@ interface Dependencies {
   control: Control;
 }
 
-/** Questions that one transaction expires. */
+/** Questions expired per transaction. */
 const EXPIRY_BATCH = 50;
 
-/** Who lets questions expire. */
+/** The actor of expiry events. */
 const timekeeper: Actor = { type: 'system', name: 'forumbus' };
 
-/** A guidance request, as far as its question is concerned. */
+/** The fields of a guidance request that its question needs. */
 interface Ask {
   priority?: Priority;
   expires_in_seconds?: number;
@@ -55,15 +55,15 @@ interface Ask {
   supersedes?: string;
 }
 
-/** What an act on a question left behind. */
+/** The result of asking or answering. */
 interface Acted {
   agent: Agent;
-  /** Of the act's own event. */
+  /** Sequence of the signal's own event. */
   sequence: number;
   question: QuestionRow;
 }
 
-/** A question's whole life: asked and answered by signals, superseded, cancelled, expired and acknowledged. */
+/** The life of questions: asked, answered, superseded, cancelled, expired, acknowledged. */
 export function createQuestions({ db, clock, events, control }: Dependencies) {
   async function required(reader: Reader, questionId: string): Promise<QuestionRow> {
     const row = await findQuestion(reader, questionId);
@@ -71,7 +71,7 @@ export function createQuestions({ db, clock, events, control }: Dependencies) {
     return row;
   }
 
-  /** The views of these questions, with one look-up for what was asked. */
+  /** The wire form of these questions, with one look-up for all their requests. */
   async function views(reader: Reader, rows: QuestionRow[]): Promise<Question[]> {
     const asked = await events.at(
       reader,
@@ -95,7 +95,7 @@ export function createQuestions({ db, clock, events, control }: Dependencies) {
     return row;
   }
 
-  /** Closes an open question without an answer: one event, with whatever follows from it. */
+  /** Closes an open question without an answer. */
   async function close(
     tx: Tx,
     row: QuestionRow,
@@ -112,7 +112,7 @@ export function createQuestions({ db, clock, events, control }: Dependencies) {
     return next;
   }
 
-  /** Expires a question, unless somebody has been faster. */
+  /** Expires a question unless it has ended meanwhile. */
   async function expire(tx: Tx, questionId: string): Promise<void> {
     const row = await required(tx, questionId);
     if (row.state !== 'open') return;
@@ -220,7 +220,7 @@ export function createQuestions({ db, clock, events, control }: Dependencies) {
       return { items: await views(db.read, page.items), next_cursor: page.next_cursor };
     },
 
-    /** Cancelling twice is cancelling once. @throws Refusal QUESTION_NOT_FOUND, ALREADY_ANSWERED, QUESTION_CLOSED, THREAD_CLOSED */
+    /** Cancels an open question; a cancelled one stays as it is. @throws Refusal QUESTION_NOT_FOUND, ALREADY_ANSWERED, QUESTION_CLOSED, THREAD_CLOSED */
     async cancel(tx: Tx, questionId: string, actor: Actor): Promise<Question> {
       const row = await required(tx, questionId);
       if (row.state === 'cancelled') return view(tx, row);
@@ -229,13 +229,16 @@ export function createQuestions({ db, clock, events, control }: Dependencies) {
     },
 
     /**
-     * The asking agent has what became of its question. Saying so again changes nothing.
+     * Marks the outcome of a question as received by its agent. Repeating it changes nothing.
      * @throws Refusal QUESTION_NOT_FOUND, QUESTION_OPEN
      */
     async acknowledge(tx: Tx, questionId: string, actor: Actor | undefined): Promise<Question> {
       const row = await required(tx, questionId);
       if (row.state === 'open') {
-        throw new Refusal('QUESTION_OPEN', `The question ${questionId} is open; there is nothing to acknowledge yet.`);
+        throw new Refusal(
+          'QUESTION_OPEN',
+          `The question ${questionId} is still open, so it has no outcome to acknowledge.`,
+        );
       }
       if (row.acknowledged_at !== null) return view(tx, row);
       const agent = await control.required(tx, row.run_id, row.agent_name);
@@ -255,7 +258,7 @@ export function createQuestions({ db, clock, events, control }: Dependencies) {
       }
     },
 
-    /** Expires what is overdue. An answer that was stored before wins; one that comes later is refused. */
+    /** Expires overdue questions. An answer stored earlier wins; a later one is refused. */
     async expireOverdue(): Promise<void> {
       for (;;) {
         const overdue = await listOverdue(db.read, clock.now(), EXPIRY_BATCH);
@@ -272,7 +275,7 @@ export function createQuestions({ db, clock, events, control }: Dependencies) {
       return views(reader, await findQuestions(reader, questionIds));
     },
 
-    /** How many questions are open, and for how long the oldest of them has waited. */
+    /** How many questions are open, and how long the oldest has waited (seconds). */
     async backlog() {
       const { count, oldest } = await countOpen(db.read);
       return {

@@ -5,7 +5,7 @@ import type { Questions } from './service.ts';
 
 export type QuestionWaiters = Waiters<Question>;
 
-/** Those who wait for what becomes of a question. */
+/** Requests that wait for the outcome of a question. */
 export function createQuestionWaiters(feed: EventFeed, questions: Questions, ending: AbortSignal): QuestionWaiters {
   return new Waiters({
     feed,

@@ -1,13 +1,14 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { Caller } from '../access/caller.ts';
 import type { LongRequests } from '../access/long-requests.ts';
 import type { Tx } from '../db/database.ts';
 import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-writes.ts';
 import { problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import type { QuestionWaiters } from '../questions/waiting.ts';
+import type { SignalCommand } from './command.ts';
 import { SendQuery, Signal, SignalParams, SignalResult } from './schemas.ts';
-import type { Signals } from './service.ts';
-import { signalNotFound, signedBy } from './signal.ts';
+import { type Signals, signalNotFound } from './service.ts';
 import type { SignalVersions } from './versions.ts';
 
 interface Dependencies {
@@ -68,11 +69,10 @@ export function signalRoutes(dependencies: Dependencies): FastifyPluginAsyncType
           const { created, ...body } = await signals.append(tx, command);
           return answer(created ? 201 : 200, body);
         };
-        // A signal changes what belongs to its run, and nothing else.
-        const executed = await execute(request, reply, append, [`run ${command.run_id}`]);
+        const executed = await execute(request, reply, append, signals.touches(command));
         const { wait = 0 } = request.query;
         if (wait === 0) return send(reply, executed);
-        // Also a repeated request waits, for the question that the first one has asked.
+        // A repeated request waits, too: for the question of the first one.
         const result: SignalResult = JSON.parse(executed.answer.body);
         if (result.question?.state !== 'open') return send(reply, executed);
         try {
@@ -88,7 +88,7 @@ export function signalRoutes(dependencies: Dependencies): FastifyPluginAsyncType
           const news = answer(201, await signals.refreshed(result));
           return send(reply, { ...executed, answer: await revise(request, reply, executed.answer, news) });
         } catch (error) {
-          // The signal is stored. An error now would make the agent send it again.
+          // The signal is stored. An error now would make the agent repeat it.
           request.log.warn({ err: error }, 'the wait for an answer ended early');
           return send(reply, executed);
         }
@@ -117,4 +117,12 @@ export function signalRoutes(dependencies: Dependencies): FastifyPluginAsyncType
 
 function answer(status: number, body: SignalResult) {
   return { status, body, headers: { location: `/control-signals/${body.signal.signal_id}` } };
+}
+
+/** The command with the actor that its caller acts as. @throws Refusal FORBIDDEN, ACTOR_MISMATCH */
+function signedBy(caller: Caller, command: SignalCommand): SignalCommand {
+  caller.assertActsFor(command.run_id, command.agent_name);
+  if (command.control_type === 'guidance_answer') caller.assertNoAgent('answer questions');
+  const actor = caller.actor(command.actor, command.agent_name);
+  return actor ? { ...command, actor } : command;
 }

@@ -22,11 +22,11 @@ export const Signal = Type.Object(
     correlation_id: Id,
     causation_id: Type.Union([Type.String(), Type.Null()]),
     attempt: Type.Integer(),
-    question_id: Type.Optional(Type.String({ description: 'The question that it opened or answered.' })),
+    question_id: Type.Optional(Type.String({ description: 'Id of the question that it opened or answered.' })),
   },
   {
     $id: 'Signal',
-    description: 'A stored control signal: what the service added, and every field that was sent.',
+    description: 'A stored control signal: all fields as sent, and those that the service adds.',
     additionalProperties: true,
     examples: [
       {
@@ -57,11 +57,11 @@ export const SignalResult = Type.Object(
     inbox: Type.Object({
       unread: Type.Integer({
         minimum: 0,
-        description: "The agent's questions that were answered, expired or cancelled and that it has not acknowledged.",
+        description: 'Questions of the agent that ended without its acknowledgement: answered, expired or cancelled.',
       }),
     }),
   },
-  { $id: 'SignalResult', description: 'The stored signal and what it led to.' },
+  { $id: 'SignalResult', description: 'The stored signal and its effects.' },
 );
 export type SignalResult = Static<typeof SignalResult>;
 

@@ -4,7 +4,9 @@ import type { ControlChange } from '../control/agent-state.ts';
 import { briefOf, meetsCriteria } from '../control/run-state.ts';
 import { type Agent, assertOpen, type Control } from '../control/service.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
+import type { Touched } from '../db/group-commit.ts';
 import { Refusal } from '../errors.ts';
+import type { Event } from '../events/schemas.ts';
 import type { EventDraft, Events } from '../events/service.ts';
 import { assertPrecondition, type Precondition } from '../precondition.ts';
 import { isStoredAnswer, type QuestionRow } from '../questions/question.ts';
@@ -20,11 +22,10 @@ import type {
   ValidateCommand,
 } from './command.ts';
 import type { Signal, SignalResult } from './schemas.ts';
-import { signalNotFound, toSignal } from './signal.ts';
 
 export type Signals = ReturnType<typeof createSignals>;
 
-/** `created` is false if the signal only repeated what is stored. */
+/** `created` is false for a repeated answer, which stores nothing. */
 export interface Accepted extends SignalResult {
   created: boolean;
 }
@@ -36,16 +37,16 @@ interface Dependencies {
   questions: Questions;
   /** Whether an agent may validate its own work. */
   selfValidation: boolean;
-  /** By type: called when a signal of it is stored for good. */
+  /** Called after a signal of the type is committed. */
   stored: Record<ControlType, () => void>;
 }
 
 /**
- * Takes control signals in. Each one is a single transaction that reads the agent, checks everything that can be
- * refused, and only then writes: event and message, thread, control state, question.
+ * Takes control signals. Each one reads its agent, makes all checks, and only then writes events, thread, control state and
+ * question, in one transaction.
  */
 export function createSignals({ db, events, control, questions, selfValidation, stored }: Dependencies) {
-  /** @throws Refusal; a refused signal leaves no trace */
+  /** Stores a signal. @throws Refusal with a code of `POST /control-signals`; then nothing is stored */
   async function append(tx: Tx, command: SignalCommand): Promise<Accepted> {
     const result = await dispatch(tx, command);
     if (result.created) tx.afterCommit(stored[command.control_type]);
@@ -130,7 +131,7 @@ export function createSignals({ db, events, control, questions, selfValidation, 
     return { created: false, signal: toSignal(first), ...(await consequences(tx, agent, question)) };
   }
 
-  /** Everything in the answer to a signal beside the signal, as it stands now. */
+  /** The current state beside a signal, as its answer shows it. */
   async function consequences(reader: Reader, agent: Agent, question?: QuestionRow) {
     return {
       thread: toThread(agent.thread),
@@ -143,7 +144,10 @@ export function createSignals({ db, events, control, questions, selfValidation, 
   return {
     append,
 
-    /** The same effect as a `guidance_answer` that names the question. @throws Refusal, PRECONDITION_FAILED among others */
+    /** What `append` reads and changes: its own run only. */
+    touches: ({ run_id }: SignalCommand): Touched[] => [`run ${run_id}`],
+
+    /** Answers a question by a `guidance_answer` that names it. @throws Refusal as {@link append}, and PRECONDITION_FAILED */
     async answer(tx: Tx, questionId: string, { actor, ...given }: Answer, expected: Precondition): Promise<Question> {
       const { run_id, agent_name, version } = await questions.required(tx, questionId);
       assertPrecondition(expected, version);
@@ -160,7 +164,7 @@ export function createSignals({ db, events, control, questions, selfValidation, 
       return question as Question;
     },
 
-    /** The answer to a signal with everything beside the signal as it is now. */
+    /** The result of a stored signal with the current state. */
     async refreshed({ signal }: SignalResult): Promise<SignalResult> {
       return db.snapshot(async reader => {
         const agent = await control.required(reader, signal.run_id, signal.agent_name);
@@ -197,5 +201,33 @@ function assertAccepts(agent: Agent, { attempt }: SignalCommand): void {
 /** @throws Refusal SELF_VALIDATION */
 function assertByAnother(actor: Actor, { agent_name }: ValidateCommand): void {
   if (actor.type !== 'agent' || actor.name !== agent_name) return;
-  throw new Refusal('SELF_VALIDATION', `The work of ${agent_name} is to be validated by somebody else.`);
+  throw new Refusal(
+    'SELF_VALIDATION',
+    `An agent may not validate its own work; somebody else must validate ${agent_name}.`,
+  );
+}
+
+type SignalEvent = Omit<Event, 'event_id' | 'event_type' | 'event_version'>;
+
+/** A signal is an event: the payload holds the command's own fields, the envelope the others. */
+function toSignal(event: SignalEvent): Signal {
+  const { sequence, thread_id, occurred_at, run_id, agent_name, ticket, actor, correlation_id, causation_id } = event;
+  const { signal_id, ...sent } = event.payload;
+  return {
+    signal_id,
+    sequence,
+    thread_id,
+    occurred_at,
+    run_id,
+    agent_name,
+    ticket,
+    actor,
+    correlation_id,
+    causation_id,
+    ...sent,
+  } as Signal;
+}
+
+export function signalNotFound(signalId: string): Refusal {
+  return new Refusal('SIGNAL_NOT_FOUND', `There is no control signal ${signalId}.`);
 }

@@ -72,7 +72,7 @@ export type ControlSignalV1 = GuidanceRequest | GuidanceAnswer | CompletionSigna
 export const ControlSignalV1 = Type.Unsafe<ControlSignalV1>({
   $id: 'ControlSignalV1',
   type: 'object',
-  // Only the variant that control_type names is checked, so an error never speaks of another variant's fields.
+  // Ajv checks only the variant that control_type names, so errors never mention fields of another variant.
   discriminator: { propertyName: 'control_type' },
   oneOf: variants.map(schema => ({ $ref: `${componentName(schema)}#` })),
   'x-tags': Object.fromEntries(variants.map(schema => [schema.properties.control_type.const, componentName(schema)])),

@@ -4,7 +4,7 @@ import { type ProblemItem, Refusal } from '../errors.ts';
 import { memoize } from '../memoize.ts';
 import type { Handler } from '../worker/handler.ts';
 
-/** Makes the check of a payload, by the rules that hold for the body of a request. */
+/** Compiles a check for payloads, with the rules for request bodies. */
 export type Validator = (schema: TSchema) => (payload: unknown) => ProblemItem[];
 
 /** The topics of commands are `forum.commands.` and one of these. */
@@ -20,23 +20,23 @@ export const commandNames = [
 
 interface Command<T extends TSchema> {
   name: (typeof commandNames)[number];
-  /** The payload: what the HTTP call takes in its body and its path. A function picks the schema by the payload. */
+  /** The payload: body and path parameters of the HTTP call. A function picks the schema by the payload. */
   schema: T | ((payload: unknown) => T);
-  /** The effect, in the transaction that marks the message sent. Answers what it has made, to be kept on the message. */
+  /** Runs in the transaction that marks the message sent. Its result is stored on the message. */
   run: (tx: Tx, payload: Static<T>) => Promise<Record<string, unknown>>;
 }
 
 export const commandTopic = (name: (typeof commandNames)[number]) => `forum.commands.${name}`;
 
-/** A topic and what handles its messages. */
+/** A topic and its handler. */
 export type CommandHandler = Pick<Handler, 'handle'> & { topic: string };
 
 /** Compiled schemas that a command keeps: one, or one per schema version. */
 const SCHEMAS_CACHED = 100;
 
 /**
- * Does what an HTTP call does, exactly once per message. What the call would refuse makes the message dead at once, with
- * the reason: no retry can help.
+ * Runs an HTTP call as a message, exactly once per message. A refusal makes the message dead at once, since no retry can
+ * help.
  */
 export function command<T extends TSchema>(validator: Validator, { name, schema, run }: Command<T>): CommandHandler {
   const validators = memoize(validator, SCHEMAS_CACHED);

@@ -16,8 +16,8 @@ interface Dependencies {
 }
 
 /**
- * The service's own handler: what can be done over HTTP can be sent as a message, too. It is one for all commands, so
- * that they keep the order of their keys among each other also where somebody else's handler takes the same topics.
+ * The service's own handler: it runs commands that arrive as messages. One handler takes all commands, so that commands of
+ * one key stay in order even where another handler takes the same topics.
  */
 export function createTopics({ threads, signals, signalVersions, validator }: Dependencies): HandlerDefinition {
   const commands = [

@@ -10,11 +10,11 @@ it('calls nobody dead who may only not be back yet, after a break that has hit e
   const { url } = await forThisTest(scratchDatabase('postgres'));
   const db = await openDatabase(url, pino({ level: 'silent' }));
   onTestFinished(() => db.close());
-  await db.presence.announce('one');
+  await db.presence.register('one');
   expect(await db.presence.deadAmong(['one', 'other'])).toEqual(['other']);
 
   // A new connection listens first of all to what was said meanwhile.
-  const back = new Promise<void>(resolve => db.onOthersWrites(resolve));
+  const back = new Promise<void>(resolve => db.onRemoteCommit(resolve));
   await sqlBeside(
     url,
     `select pg_terminate_backend(pid) from pg_stat_activity

@@ -10,35 +10,35 @@ import { errorCode } from '../errors.ts';
 import { migrateToLatest, missingMigrations, unknownMigrations } from '../migrator.ts';
 import { createProbe } from '../probe.ts';
 import type { Schema } from '../schema.ts';
-import { type Compiled, type Executor, reading, type Statement, statementCompiler } from '../statement.ts';
-import { assertOutsideWrite, createWrite, readingOutside } from '../transaction.ts';
+import { type Compiled, type Executor, type Statement, statementCompiler, timedReads } from '../statement.ts';
+import { assertOutsideWrite, createWrite, readGuard } from '../transaction.ts';
 import { postgresDialect } from './dialect.ts';
 import { advisoryPresence, holdPresence } from './presence.ts';
-import { standingConnection } from './session.ts';
+import { createStandingConnection } from './session.ts';
 
 /**
- * How long anything may take on the server. One that hangs keeps its connections and answers nothing on them, so only the
- * time tells; a connection on which something has taken longer is given up. Milliseconds, each longer than what it waits
- * for: a writer that stands still, its lock, a statement.
+ * Timeouts, because a server that hangs keeps its connections open without answering. Each exceeds the one before,
+ * since
+ * it may wait for it: a statement waits for a lock, a lock for an idle transaction. Milliseconds.
  */
-const PATIENCE_MS = { idleInTransaction: 5000, lock: 6000, statement: 7000 };
+const TIMEOUT_MS = { idleInTransaction: 5000, lock: 6000, statement: 7000 };
 const CONNECT_MS = 5000;
 /** The advisory lock that serialises the writes of all processes on one database ("forumbus" as eight ASCII bytes). */
 const WRITE_LOCK = 'select pg_advisory_xact_lock(7381244162955441523)';
-/** Where processes tell each other that they have committed something. */
+/** The NOTIFY channel on which processes announce their commits. */
 const CHANNEL = 'forumbus';
 const POOL_SIZE = 10;
 /**
- * The server plans a prepared statement once, perhaps while the tables are still empty and reading all of one looks cheap,
- * and keeps to that plan until it next gathers statistics. All of our statements have an index to go by. Servers before 18
- * take a scan that is switched off for a costly query that is worth compiling; it never is.
+ * Planner settings. The server caches the plan of a prepared statement, perhaps one with a sequential scan from when
+ * the tables were empty. All statements have an index, so sequential scans are off. JIT is off because servers before
+ * 18 give a disabled scan a huge cost, which would trigger a compilation that never pays.
  */
-const PLANNING = '-c enable_seqscan=off -c jit=off';
+const PLANNER_OPTIONS = '-c enable_seqscan=off -c jit=off';
 
 /**
  * Connects to PostgreSQL.
- * @param leaseClock measures leases in the place of the server's clock
- * @throws StartError if the server cannot be reached or refuses the login.
+ * @param leaseClock measures leases; defaults to the server's clock
+ * @throws StartError if the server cannot be reached or refuses the login
  */
 export async function openPostgres(
   url: string,
@@ -46,35 +46,35 @@ export async function openPostgres(
   leaseClock: Clock | undefined,
   timings: Timings,
 ): Promise<Database> {
-  const settings = settingsOf(url, PLANNING);
+  const settings = settingsOf(url, PLANNER_OPTIONS);
   const pool = await connect(url, settings, log);
   const own: { name?: string } = {};
-  const others = { heard: () => {} };
-  const connection = standingConnection(url, log, async client => {
+  const remote = { listener: () => {} };
+  const connection = createStandingConnection(url, log, async client => {
     client.on('notification', ({ payload }) => {
-      if (payload !== own.name) others.heard();
+      if (payload !== own.name) remote.listener();
     });
     await client.query(`listen ${CHANNEL}`);
     if (own.name) await holdPresence(client, own.name);
-    // Whatever was said while nobody listened.
-    others.heard();
+    // Notifications sent while the connection was down are lost.
+    remote.listener();
   });
   const database = postgresDatabase(pool, leaseClock, timings);
-  // An index on a large table takes its time, and so does another process that makes it.
-  const unhurried = { ...settings, max: 1, lock_timeout: 0, query_timeout: 0 };
+  // No timeouts: creating an index on a large table takes long, and so does waiting for a process that creates it.
+  const migrating = { ...settings, max: 1, lock_timeout: 0, query_timeout: 0 };
   return {
     ...database,
     async migrate() {
-      const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool: openPool(unhurried, log) }) });
+      const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool: openPool(migrating, log) }) });
       return migrateToLatest(db, 'postgres').finally(() => db.destroy());
     },
     presence: advisoryPresence(pool, connection, own),
-    announce: coalesce(() =>
-      // A lost notification costs others a poll interval.
+    announceCommit: coalesce(() =>
+      // A lost notification delays other processes by one poll interval.
       connection.query(`select pg_notify('${CHANNEL}', $1)`, [own.name ?? '']).catch(() => {}),
     ),
-    onOthersWrites(heard) {
-      others.heard = heard;
+    onRemoteCommit(listener) {
+      remote.listener = listener;
     },
     async close() {
       await connection.close();
@@ -84,11 +84,11 @@ export async function openPostgres(
 }
 
 /**
- * Connects to look only: the server refuses every change.
- * @throws StartError as {@link openPostgres}
+ * Connects for reads only: the server refuses every change.
+ * @throws StartError if the server cannot be reached or refuses the login
  */
 export async function openPostgresReadOnly(url: string, log: Logger): Promise<ReadOnlyDatabase> {
-  const settings = settingsOf(url, `${PLANNING} -c default_transaction_read_only=on`);
+  const settings = settingsOf(url, `${PLANNER_OPTIONS} -c default_transaction_read_only=on`);
   const { engine, read, missingMigrations, close } = postgresDatabase(
     await connect(url, settings, log),
     undefined,
@@ -97,21 +97,21 @@ export async function openPostgresReadOnly(url: string, log: Logger): Promise<Re
   return { engine, read, missingMigrations, close, unknownMigrations: () => unknownMigrations(read.query) };
 }
 
-/** @param options given to the server for each connection */
+/** @param options settings that the server applies to each connection, as `-c name=value` */
 function settingsOf(url: string, options: string): pg.PoolConfig {
   return {
     connectionString: url,
     max: POOL_SIZE,
-    // Statements leave without waiting for the ones before them.
+    // Sends statements without waiting for the results of earlier ones.
     pipeline: true,
     keepAlive: true,
     connectionTimeoutMillis: CONNECT_MS,
     application_name: 'forumbus',
     options,
-    // A process that is stopped in the middle of a write would hold the write lock for everybody.
-    idle_in_transaction_session_timeout: PATIENCE_MS.idleInTransaction,
-    lock_timeout: PATIENCE_MS.lock,
-    query_timeout: PATIENCE_MS.statement,
+    // A process that is suspended inside a write would otherwise hold the write lock forever.
+    idle_in_transaction_session_timeout: TIMEOUT_MS.idleInTransaction,
+    lock_timeout: TIMEOUT_MS.lock,
+    query_timeout: TIMEOUT_MS.statement,
     types: { getTypeParser },
   };
 }
@@ -130,8 +130,8 @@ async function connect(url: string, settings: pg.PoolConfig, log: Logger): Promi
 
 function openPool(settings: pg.PoolConfig, log: Logger): pg.Pool {
   const pool = new pg.Pool(settings);
-  // A connection that breaks between two queries says so by an event, to the pool while it is idle and by itself while it
-  // is in use; without a listener for both it would end the process. The next query fails, or gets another connection.
+  // A broken connection emits 'error': on the pool while it is idle, on itself while it is in use. Without listeners on
+  // both, the event would end the process. The next query fails or gets another connection.
   pool.on('error', error => log.debug({ err: error }, 'an idle database connection broke'));
   pool.on('connect', client => client.on('error', error => log.warn({ err: error }, 'a database connection broke')));
   return pool;
@@ -141,9 +141,9 @@ function postgresDatabase(
   pool: pg.Pool,
   leaseClock: Clock | undefined,
   timings: Timings,
-): Omit<Database, 'migrate' | 'presence' | 'announce' | 'onOthersWrites'> {
+): Omit<Database, 'migrate' | 'presence' | 'announceCommit' | 'onRemoteCommit'> {
   const root = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
-  const read = root.withPlugin(readingOutside(timings));
+  const read = root.withPlugin(readGuard(timings));
   const compile = statementCompiler({
     query: root,
     dialect: postgresDialect,
@@ -153,11 +153,11 @@ function postgresDatabase(
     leaseClock ? sql<number>`${leaseClock.now()}::bigint` : (postgresDialect.serverNow as Expression<number>);
   const executor = executorOn(pool, compile, assertOutsideWrite);
   const write = createWrite(
-    inside =>
+    body =>
       onOneConnection(pool, (client, query) =>
         query.transaction().execute(async transaction => {
           await client.query(WRITE_LOCK);
-          await inside({ query: transaction, executor: executorOn(client, compile), leaseNow });
+          await body({ query: transaction, executor: executorOn(client, compile), leaseNow });
         }),
       ),
     timings,
@@ -165,17 +165,17 @@ function postgresDatabase(
   return {
     engine: 'postgres',
     shared: true,
-    read: { query: read, ...reading(executor, timings) },
+    read: { query: read, ...timedReads(executor, timings) },
     snapshot: work =>
       onOneConnection(pool, (client, query) =>
         query
           .transaction()
           .setIsolationLevel('repeatable read')
           .setAccessMode('read only')
-          .execute(inside =>
+          .execute(transaction =>
             work({
-              query: inside.withPlugin(readingOutside(timings)),
-              ...reading(executorOn(client, compile, assertOutsideWrite), timings),
+              query: transaction.withPlugin(readGuard(timings)),
+              ...timedReads(executorOn(client, compile, assertOutsideWrite), timings),
             }),
           ),
       ),
@@ -186,22 +186,22 @@ function postgresDatabase(
   };
 }
 
-/** Lends a connection of the pool, and a Kysely that uses no other. */
+/** Runs `work` with one connection of the pool, and with a Kysely that uses only this connection. */
 async function onOneConnection<T>(
   pool: pg.Pool,
   work: (client: pg.PoolClient, query: Kysely<Schema>) => Promise<T>,
 ): Promise<T> {
   const client = await pool.connect();
   try {
-    const lent = { query: client.query.bind(client), release() {} } as unknown as pg.PoolClient;
-    const one = { connect: async () => lent, end: async () => {} } as unknown as pg.Pool;
-    return await work(client, new Kysely<Schema>({ dialect: new PostgresDialect({ pool: one }) }));
+    const unreleasable = { query: client.query.bind(client), release() {} } as unknown as pg.PoolClient;
+    const poolOfOne = { connect: async () => unreleasable, end: async () => {} } as unknown as pg.Pool;
+    return await work(client, new Kysely<Schema>({ dialect: new PostgresDialect({ pool: poolOfOne }) }));
   } finally {
     client.release();
   }
 }
 
-/** Statements straight on a connection; the server keeps them prepared by their names. */
+/** Runs statements without Kysely; the server keeps each prepared under its name. */
 function executorOn(
   connection: pg.Pool | pg.PoolClient,
   compile: (statement: Statement<never, unknown>) => Compiled,
@@ -218,13 +218,13 @@ function executorOn(
     insert: async (compiled, values) => Object.values((await send(compiled, values)).rows[0])[0] as number,
     send(compiled, values) {
       const sent = send(compiled, values);
-      // Whoever looks at it later sees the error; until then it must not count as unhandled.
+      // The transaction awaits it later and gets the error; until then, the rejection must not count as unhandled.
       sent.catch(() => {});
       return sent;
     },
   };
 }
 
-/** Every int8 of ours fits a double: sequences, counts and milliseconds stay below 2^53. */
+/** Parses int8 to a number: sequences, counts and milliseconds stay below 2^53. */
 const getTypeParser: typeof pg.types.getTypeParser = (oid: number, format?: 'text' | 'binary') =>
   oid === pg.types.builtins.INT8 ? Number : pg.types.getTypeParser(oid, format as 'text');

@@ -3,18 +3,18 @@ import type pg from 'pg';
 import type { Presence } from '../presence.ts';
 import type { StandingConnection } from './session.ts';
 
-/** A name must be missing at two looks this far apart before its process counts as dead. Milliseconds. */
-const SECOND_LOOK_MS = 250;
+/** A process counts as dead if its lock is missing in two checks this far apart. Milliseconds. */
+const RECHECK_MS = 250;
 /**
- * What breaks the connection of this process (a server that restarts or hangs) breaks those of others; they come back one
- * after the other, each some seconds later at most, and until then look dead. Milliseconds.
+ * After this process reconnects, no process counts as dead for so long. A server that restarts or hangs breaks all
+ * connections, and each process looks dead until it reconnects, some seconds later. Milliseconds.
  */
-const ALL_BACK_MS = 10_000;
+const RECONNECT_GRACE_MS = 10_000;
 
 /**
- * On PostgreSQL each process holds an advisory lock on its standing connection; the server drops it as soon as the
- * connection is gone. A living process whose connection broke connects again at once, well before the second look; after
- * a break of our own nobody counts as dead for a while.
+ * Presence on PostgreSQL: each process holds an advisory lock on its standing connection, and the server drops the lock
+ * with the connection. A live process whose connection broke reconnects before the second check.
+ * @param own receives the name of this process; the set-up of the connection takes the lock under it
  */
 export function advisoryPresence(pool: pg.Pool, connection: StandingConnection, own: { name?: string }): Presence {
   async function missingAmong(names: string[]): Promise<string[]> {
@@ -24,24 +24,24 @@ export function advisoryPresence(pool: pg.Pool, connection: StandingConnection, 
   }
 
   return {
-    async announce(name) {
+    async register(name) {
       own.name = name;
       await connection.open();
     },
 
     async deadAmong(names) {
-      const { madeAnewAt } = connection;
-      if (madeAnewAt === undefined || performance.now() - madeAnewAt < ALL_BACK_MS) return [];
+      const { reconnectedAt } = connection;
+      if (reconnectedAt === undefined || performance.now() - reconnectedAt < RECONNECT_GRACE_MS) return [];
       const others = names.filter(name => name !== own.name);
       const suspects = await missingAmong(others);
       if (suspects.length === 0) return [];
-      await delay(SECOND_LOOK_MS);
+      await delay(RECHECK_MS);
       return missingAmong(suspects);
     },
   };
 }
 
-/** Takes the lock of this process on a new connection. */
+/** Takes the lock of the process `name` on a new connection. */
 export async function holdPresence(client: pg.Client, name: string): Promise<void> {
   await client.query('select pg_advisory_lock(hashtextextended($1, 0))', [name]);
 }

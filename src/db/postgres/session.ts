@@ -2,29 +2,32 @@ import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import type { Logger } from '../../logging.ts';
 
-/** The first and the longest pause before a broken connection is made anew. Milliseconds. */
+/** The first and the longest pause before a reconnect (exponential backoff). Milliseconds. */
 const RECONNECT_MS = { first: 100, longest: 2000 };
-/** How often the connection is tried, and how long the server may take to answer. Milliseconds. */
+/** The interval between heartbeats, and the longest wait for the server's answer. Milliseconds. */
 const HEARTBEAT_MS = 5000;
-/** How long an end waits for a server that may not answer. Milliseconds. */
-const GOODBYE_MS = 500;
+/** The longest wait for the server when the connection is closed. Milliseconds. */
+const CLOSE_MS = 500;
 
-/** A connection that is there all the time, for what hangs on a session: locks and notifications. */
+/** A permanent connection, for state that belongs to a session: advisory locks and LISTEN. */
 export interface StandingConnection {
   open(): Promise<void>;
   /** Does nothing while the connection is down. */
   query(text: string, values: unknown[]): Promise<void>;
-  /** Since when it has been there without a break; undefined while it is down. On this process's monotonic clock. */
-  readonly madeAnewAt: number | undefined;
+  /**
+   * The time of the last reconnect on the monotonic clock (milliseconds): -Infinity for the first connection, undefined
+   * while the connection is down.
+   */
+  readonly reconnectedAt: number | undefined;
   close(): Promise<void>;
 }
 
 /**
- * Keeps one connection to PostgreSQL. One that breaks, or that does not answer a heartbeat (a connection can die without
- * a sound), is made anew.
- * @param setUp makes a new connection ready
+ * Keeps one connection to PostgreSQL open. Reconnects when it breaks or misses a heartbeat: a connection can die
+ * without an error.
+ * @param setUp prepares each new connection, for example takes its locks
  */
-export function standingConnection(
+export function createStandingConnection(
   url: string,
   log: Logger,
   setUp: (client: pg.Client) => Promise<void>,
@@ -34,7 +37,7 @@ export function standingConnection(
   let heartbeat: NodeJS.Timeout | undefined;
   let pause = RECONNECT_MS.first;
   let isFirst = true;
-  let madeAnewAt: number | undefined;
+  let reconnectedAt: number | undefined;
 
   async function connect(): Promise<void> {
     const next = new pg.Client({
@@ -54,8 +57,8 @@ export function standingConnection(
       throw error;
     }
     client = next;
-    // The first one takes nobody's place.
-    madeAnewAt = isFirst ? Number.NEGATIVE_INFINITY : performance.now();
+    // The first connection replaces none.
+    reconnectedAt = isFirst ? Number.NEGATIVE_INFINITY : performance.now();
     isFirst = false;
     pause = RECONNECT_MS.first;
     heartbeat = setInterval(() => {
@@ -63,13 +66,13 @@ export function standingConnection(
     }, HEARTBEAT_MS).unref();
   }
 
-  function lost(which: pg.Client): void {
-    if (client !== which) return;
+  function lost(broken: pg.Client): void {
+    if (client !== broken) return;
     client = undefined;
-    madeAnewAt = undefined;
+    reconnectedAt = undefined;
     clearInterval(heartbeat);
-    // Nobody waits for it: the other side may be gone.
-    which.end().catch(() => {});
+    // Not awaited: the server may be gone.
+    broken.end().catch(() => {});
     reconnectLater();
   }
 
@@ -85,8 +88,8 @@ export function standingConnection(
       await client?.query(text, values);
     },
 
-    get madeAnewAt() {
-      return madeAnewAt;
+    get reconnectedAt() {
+      return reconnectedAt;
     },
 
     async close() {
@@ -94,7 +97,7 @@ export function standingConnection(
       clearInterval(heartbeat);
       const last = client;
       client = undefined;
-      await Promise.race([last?.end(), delay(GOODBYE_MS, undefined, { ref: false })]);
+      await Promise.race([last?.end(), delay(CLOSE_MS, undefined, { ref: false })]);
     },
   };
 }
