@@ -40,7 +40,8 @@ async function loadHandler(directory: string, name: string, defaults: Policy): P
     module = await import(href);
   } catch (error) {
     const place = await placeOf(error, href);
-    throw refuse(`${error instanceof Error ? error.message : String(error)}${place ? ` (${place})` : ''}`);
+    const reason = error instanceof Error ? error.message : String(error);
+    throw refuse(place ? `${place}: ${reason}` : reason);
   }
   const topics = [module.topic].flat();
   if (module.topic === undefined || typeof module.handle !== 'function')
