@@ -15,7 +15,7 @@ const CLOSE_MARGIN_MS = 2000;
  * A terminal sends Ctrl-C to npm and to the service, and npm passes it on: within this time, both count as one signal.
  * Milliseconds.
  */
-const SAME_SIGNAL_MS = process.env.npm_lifecycle_event === undefined ? 0 : 1000;
+const SAME_SIGNAL_MS = process.env.npm_lifecycle_event === 'start' ? 1000 : 0;
 /** Signals that would end the process by default. Node forgets that `nohup` ignores SIGHUP. */
 const IGNORED = ['SIGHUP', 'SIGQUIT', 'SIGUSR2', 'SIGALRM', 'SIGVTALRM', 'SIGIO', 'SIGPWR', 'SIGSTKFLT'] as const;
 /** What close-with-grace would end the process for, beside errors that nobody caught. A start that failed has its own exit code. */
