@@ -36,6 +36,7 @@ import { createThreadLists } from './threads/lists.ts';
 import { createSeen } from './threads/seen.ts';
 import { createThreads } from './threads/service.ts';
 import { createTopics } from './topics/index.ts';
+import { strayPatterns } from './topics/stray-patterns.ts';
 import { createTracing } from './tracing.ts';
 import { createDispatcher } from './worker/dispatcher.ts';
 import { defaultPolicy, type HandlerDefinition } from './worker/handler.ts';
@@ -121,6 +122,13 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       ...loaded,
       ...given.map(handler => ({ ...handler, policy: { ...policy, ...handler.policy } })),
     ]);
+
+    for (const stray of strayPatterns(registry.handlers)) {
+      log.warn(
+        stray,
+        `the handler gets no message: ${stray.pattern} matches no topic; the nearest is ${stray.nearest}`,
+      );
+    }
 
     // Process ids repeat (in containers at every start); worker names must not.
     const workerName = `${hostname()}-${process.pid}-${uid().slice(-8)}`;
