@@ -60,6 +60,8 @@ export interface Database {
   write<T>(work: (tx: Tx) => Promise<T>, options?: WriteOptions & { traceparent?: string | null }): Promise<T>;
   /** Commits a write that leaves nothing behind, before all others that wait. Rejects if nothing can be written just now. */
   probe(): Promise<void>;
+  /** A time of the wall clock (epoch milliseconds) on the clock that leases are measured with. */
+  leaseTime(at: number): number;
   /** Which processes that share this database are alive. */
   readonly presence: Presence;
   /** Tells the other processes, soon and without waiting, that something has been committed here. */

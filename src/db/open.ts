@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { type Clock, systemClock } from '../clock.ts';
+import type { Clock } from '../clock.ts';
 import type { Logger } from '../logging.ts';
 import { type Database, type ReadOnlyDatabase, type Timings, untimed } from './database.ts';
 import { openPostgres, openPostgresReadOnly } from './postgres/database.ts';
@@ -8,7 +8,7 @@ import { DatabaseInUse } from './sqlite/file.ts';
 
 /**
  * Opens the database that `url` names: `sqlite:<file>` or `postgres://…`.
- * @param leaseClock measures leases; without it, the system's clock on SQLite and the server's on PostgreSQL
+ * @param leaseClock measures leases; without it, a monotonic one on SQLite and the server's on PostgreSQL
  * @param timings is told how long everything takes
  * @throws StartError with one sentence for the operator.
  */
@@ -20,7 +20,7 @@ export async function openDatabase(
 ): Promise<Database> {
   const file = sqliteFile(url);
   if (file === undefined) return openPostgres(url, log, leaseClock, timings);
-  return openSqlite(file, leaseClock ?? systemClock, timings);
+  return openSqlite(file, leaseClock, timings);
 }
 
 /**
@@ -36,7 +36,7 @@ export async function openBeside(url: string, log: Logger): Promise<Database> {
   } catch (error) {
     const file = sqliteFile(url);
     if (!(error instanceof DatabaseInUse) || file === undefined) throw error;
-    return openSqlite(file, systemClock, untimed, { lock: false });
+    return openSqlite(file, undefined, untimed, { lock: false });
   }
 }
 

@@ -7,6 +7,15 @@ export type MessageRow = Row<'outbox'>;
 /** A message under a lease, as it is stored. */
 export type LeasedRow = MessageRow & { lease_token: string };
 
+/**
+ * A message as it is when its lease has ended. From now on it is claimable in so many milliseconds, and says so; without
+ * them it is not claimable, or says what it said.
+ */
+export type EndedRow = Omit<MessageRow, 'claimable_at' | 'available_at'> & {
+  claimable_in?: number | null;
+  available_in?: number | null;
+};
+
 /** What a message is before it has a place in the outbox. Without `available_at` it is available at once. */
 export type NewMessageRow = Pick<
   MessageRow,

@@ -15,26 +15,14 @@ import { assertOutsideWrite, createWrite, readingOutside } from '../transaction.
 import { postgresDialect } from './dialect.ts';
 import { advisoryPresence, holdPresence } from './presence.ts';
 import { standingConnection } from './session.ts';
+import { applySettings, assertUsable, PATIENCE_MS, type SessionOptions } from './settings.ts';
 
-/**
- * How long anything may take on the server. One that hangs keeps its connections and answers nothing on them, so only the
- * time tells; a connection on which something has taken longer is given up. Milliseconds, each longer than what it waits
- * for: a writer that stands still, its lock, a statement.
- */
-const PATIENCE_MS = { idleInTransaction: 5000, lock: 6000, statement: 7000 };
 const CONNECT_MS = 5000;
 /** The advisory lock that serialises the writes of all processes on one database ("forumbus" as eight ASCII bytes). */
 const WRITE_LOCK = 'select pg_advisory_xact_lock(7381244162955441523)';
 /** Where processes tell each other that they have committed something. */
 const CHANNEL = 'forumbus';
 const POOL_SIZE = 10;
-/**
- * The server plans a prepared statement once, perhaps while the tables are still empty and reading all of one looks cheap,
- * and keeps to that plan until it next gathers statistics. All of our statements have an index to go by. Servers before 18
- * take a scan that is switched off for a costly query that is worth compiling; it never is.
- */
-const PLANNING = '-c enable_seqscan=off -c jit=off';
-
 /**
  * Connects to PostgreSQL.
  * @param leaseClock measures leases in the place of the server's clock
@@ -46,11 +34,18 @@ export async function openPostgres(
   leaseClock: Clock | undefined,
   timings: Timings,
 ): Promise<Database> {
-  const settings = settingsOf(url, PLANNING);
-  const pool = await connect(url, settings, log);
   const own: { name?: string } = {};
+  const { pool, schema } = await connect(url, log);
+  // Each connection says that this process is alive, before it does anything else for it.
+  const present = new WeakSet<pg.PoolClient>();
+  pool.on('acquire', client => {
+    if (!own.name || present.has(client)) return;
+    present.add(client);
+    holdPresence(client, own.name).catch(() => present.delete(client));
+  });
   const others = { heard: () => {} };
   const connection = standingConnection(url, log, async client => {
+    await applySettings(client, {}, schema);
     client.on('notification', ({ payload }) => {
       if (payload !== own.name) others.heard();
     });
@@ -60,12 +55,14 @@ export async function openPostgres(
     others.heard();
   });
   const database = postgresDatabase(pool, leaseClock, timings);
-  // An index on a large table takes its time, and so does another process that makes it.
-  const unhurried = { ...settings, max: 1, lock_timeout: 0, query_timeout: 0 };
   return {
     ...database,
     async migrate() {
-      const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool: openPool(unhurried, log) }) });
+      // An index on a large table takes its time, and so does another process that makes it.
+      const unhurried = openPool({ ...configOf(url), max: 1, query_timeout: 0 }, log, client =>
+        applySettings(client, { unhurried: true }, schema),
+      );
+      const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool: unhurried }) });
       return migrateToLatest(db, 'postgres').finally(() => db.destroy());
     },
     presence: advisoryPresence(pool, connection, own),
@@ -88,48 +85,55 @@ export async function openPostgres(
  * @throws StartError as {@link openPostgres}
  */
 export async function openPostgresReadOnly(url: string, log: Logger): Promise<ReadOnlyDatabase> {
-  const settings = settingsOf(url, `${PLANNING} -c default_transaction_read_only=on`);
-  const { engine, read, missingMigrations, close } = postgresDatabase(
-    await connect(url, settings, log),
-    undefined,
-    untimed,
-  );
+  const { pool } = await connect(url, log, { readOnly: true });
+  const { engine, read, missingMigrations, close } = postgresDatabase(pool, undefined, untimed);
   return { engine, read, missingMigrations, close, unknownMigrations: () => unknownMigrations(read.query) };
 }
 
-/** @param options given to the server for each connection */
-function settingsOf(url: string, options: string): pg.PoolConfig {
+function configOf(url: string): pg.PoolConfig {
   return {
     connectionString: url,
     max: POOL_SIZE,
+    // One stays when there is nothing to do: it says that this process is alive.
+    min: 1,
     // Statements leave without waiting for the ones before them.
     pipeline: true,
     keepAlive: true,
     connectionTimeoutMillis: CONNECT_MS,
     application_name: 'forumbus',
-    options,
-    // A process that is stopped in the middle of a write would hold the write lock for everybody.
-    idle_in_transaction_session_timeout: PATIENCE_MS.idleInTransaction,
-    lock_timeout: PATIENCE_MS.lock,
     query_timeout: PATIENCE_MS.statement,
     types: { getTypeParser },
   };
 }
 
-async function connect(url: string, settings: pg.PoolConfig, log: Logger): Promise<pg.Pool> {
-  const pool = openPool(settings, log);
+/** A pool whose connections depend on no default, and the schema of the tables. */
+async function connect(
+  url: string,
+  log: Logger,
+  options: SessionOptions = {},
+): Promise<{ pool: pg.Pool; schema: string }> {
+  let schema: string | undefined;
+  const pool = openPool(configOf(url), log, async client => {
+    schema = await applySettings(client, options, schema);
+  });
   try {
-    await pool.query('select 1');
+    await assertUsable(pool);
+    return { pool, schema: schema as unknown as string };
   } catch (error) {
     await pool.end();
+    if (error instanceof StartError) throw error;
     const reason = errorCode(error) ?? (error instanceof Error ? error.message : String(error));
     throw new StartError(`The database ${maskedUrl(url)} cannot be reached (${reason}).`);
   }
-  return pool;
 }
 
-function openPool(settings: pg.PoolConfig, log: Logger): pg.Pool {
-  const pool = new pg.Pool(settings);
+/** @param onConnect makes a new connection ready */
+function openPool(
+  config: pg.PoolConfig,
+  log: Logger,
+  onConnect: (client: pg.ClientBase) => Promise<unknown>,
+): pg.Pool {
+  const pool = new pg.Pool({ ...config, onConnect } as pg.PoolConfig);
   // A connection that breaks between two queries says so by an event, to the pool while it is idle and by itself while it
   // is in use; without a listener for both it would end the process. The next query fails, or gets another connection.
   pool.on('error', error => log.debug({ err: error }, 'an idle database connection broke'));
@@ -155,10 +159,14 @@ function postgresDatabase(
   const write = createWrite(
     inside =>
       onOneConnection(pool, (client, query) =>
-        query.transaction().execute(async transaction => {
-          await client.query(WRITE_LOCK);
-          await inside({ query: transaction, executor: executorOn(client, compile), leaseNow });
-        }),
+        query
+          .transaction()
+          .setIsolationLevel('read committed')
+          .setAccessMode('read write')
+          .execute(async transaction => {
+            await client.query(WRITE_LOCK);
+            await inside({ query: transaction, executor: executorOn(client, compile), leaseNow });
+          }),
       ),
     timings,
   );
@@ -180,6 +188,7 @@ function postgresDatabase(
           ),
       ),
     write,
+    leaseTime: at => at,
     probe: createProbe(write),
     missingMigrations: () => missingMigrations(read, 'postgres'),
     close: () => pool.end(),

@@ -3,7 +3,7 @@ import pg from 'pg';
 import type { Logger } from '../../logging.ts';
 
 /** The first and the longest pause before a broken connection is made anew. Milliseconds. */
-const RECONNECT_MS = { first: 100, longest: 2000 };
+export const RECONNECT_MS = { first: 50, longest: 400 };
 /** How often the connection is tried, and how long the server may take to answer. Milliseconds. */
 const HEARTBEAT_MS = 5000;
 /** How long an end waits for a server that may not answer. Milliseconds. */
@@ -15,7 +15,9 @@ export interface StandingConnection {
   /** Does nothing while the connection is down. */
   query(text: string, values: unknown[]): Promise<void>;
   /** Since when it has been there without a break; undefined while it is down. On this process's monotonic clock. */
-  readonly madeAnewAt: number | undefined;
+  readonly since: number | undefined;
+  /** It has never broken. */
+  readonly isFirst: boolean;
   close(): Promise<void>;
 }
 
@@ -34,7 +36,7 @@ export function standingConnection(
   let heartbeat: NodeJS.Timeout | undefined;
   let pause = RECONNECT_MS.first;
   let isFirst = true;
-  let madeAnewAt: number | undefined;
+  let since: number | undefined;
 
   async function connect(): Promise<void> {
     const next = new pg.Client({
@@ -54,9 +56,7 @@ export function standingConnection(
       throw error;
     }
     client = next;
-    // The first one takes nobody's place.
-    madeAnewAt = isFirst ? Number.NEGATIVE_INFINITY : performance.now();
-    isFirst = false;
+    since = performance.now();
     pause = RECONNECT_MS.first;
     heartbeat = setInterval(() => {
       next.query('select 1').catch(() => lost(next));
@@ -66,7 +66,8 @@ export function standingConnection(
   function lost(which: pg.Client): void {
     if (client !== which) return;
     client = undefined;
-    madeAnewAt = undefined;
+    since = undefined;
+    isFirst = false;
     clearInterval(heartbeat);
     // Nobody waits for it: the other side may be gone.
     which.end().catch(() => {});
@@ -85,8 +86,12 @@ export function standingConnection(
       await client?.query(text, values);
     },
 
-    get madeAnewAt() {
-      return madeAnewAt;
+    get since() {
+      return since;
+    },
+
+    get isFirst() {
+      return isFirst;
     },
 
     async close() {

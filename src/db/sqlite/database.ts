@@ -14,6 +14,7 @@ import { sqliteDialect } from './dialect.ts';
 import { createDiskMemory } from './disk.ts';
 import { WriterDialect, WriterDriver } from './driver.ts';
 import { lockSqlite, sqliteError } from './file.ts';
+import { LeaseClock } from './lease-clock.ts';
 import { soleProcess } from './presence.ts';
 
 const STATEMENTS_KEPT = 500;
@@ -22,9 +23,15 @@ const READER = { readonly: true, timeout: 5000 };
 /**
  * Opens the SQLite file, creating it and its folder, and holds a lock beside it that dies with this process. Without the
  * lock it is opened beside the process that has it.
+ * @param given measures leases in the place of a {@link LeaseClock}
  * @throws StartError if the file is in use by another instance, is not a database or cannot be written.
  */
-export function openSqlite(file: string, leaseClock: Clock, timings: Timings, { lock } = { lock: true }): Database {
+export function openSqlite(
+  file: string,
+  given: Clock | undefined,
+  timings: Timings,
+  { lock } = { lock: true },
+): Database {
   const path = resolve(file);
   const opened: { close(): unknown }[] = [];
   const open = (name: string, options: BetterSqlite.Options): BetterSqlite.Database => {
@@ -50,6 +57,7 @@ export function openSqlite(file: string, leaseClock: Clock, timings: Timings, { 
     const [reader, snapshots] = [open(path, READER), open(path, READER)];
     // A connection opens the log at its first read, by its path; now it is certainly there.
     for (const connection of [reader, snapshots]) connection.pragma('schema_version');
+    const leaseClock = given ?? new LeaseClock(writer);
     return sqliteDatabase({ writer, reader, snapshots }, path, leaseClock, timings, () => {
       for (const connection of opened.reverse()) connection.close();
     });
@@ -86,9 +94,11 @@ function sqliteDatabase(
   const disk = createDiskMemory(dirname(path));
   const transaction = new Transaction<Schema>({ config: { dialect }, dialect, driver, executor: root.getExecutor() });
   /** As Kysely's own `transaction().execute()`, whose layers took longer than a lone write's statements. */
+  const ownClock = leaseClock instanceof LeaseClock ? leaseClock : undefined;
   const transact: Parameters<typeof createWrite>[0] = async inside => {
     try {
       await driver.beginTransaction();
+      ownClock?.begun();
       await inside({
         get query() {
           return transaction.withPlugin(inTransaction);
@@ -96,6 +106,7 @@ function sqliteDatabase(
         executor,
         leaseNow,
       });
+      ownClock?.ending();
       await driver.commitTransaction();
     } catch (error) {
       disk.failed(error);
@@ -119,7 +130,12 @@ function sqliteDatabase(
       await probe();
       await disk.assertRoom();
     },
-    migrate: () => migrateToLatest(root, 'sqlite'),
+    leaseTime: at => ownClock?.ofWall(at) ?? at,
+    async migrate() {
+      const applied = await migrateToLatest(root, 'sqlite');
+      ownClock?.resume();
+      return applied;
+    },
     missingMigrations: () => missingMigrations(read, 'sqlite'),
     async close() {
       await Promise.all([root, read, snapshot].map(kysely => kysely.destroy()));
