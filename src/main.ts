@@ -1,7 +1,7 @@
 import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
 import { buildApp } from './app.ts';
-import { type Config, maskedConfig, readConfig } from './config.ts';
+import { type Config, maskedConfig, misspelt, readConfig } from './config.ts';
 import { troubleOf } from './db/errors.ts';
 import { StartError } from './errors.ts';
 import { createLogger, type Logger, logWarnings } from './logging.ts';
@@ -14,6 +14,7 @@ try {
   const config = readConfig(process.env);
   log = createLogger(config.LOG_LEVEL);
   logWarnings(log);
+  for (const sentence of misspelt(process.env)) log.warn(sentence);
   await serve(config, log);
 } catch (error) {
   const trouble = troubleOf(error);

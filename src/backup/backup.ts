@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { errorCode, isDamaged } from '../db/errors.ts';
 import { openSqliteReadOnly } from '../db/sqlite/database.ts';
 import { copySqlite } from '../db/sqlite/file.ts';
+import { OWN_FILE } from '../db/sqlite/permissions.ts';
 import { StartError } from '../errors.ts';
 import { flush, removeDatabase, writeError } from './files.ts';
 import { type Verified, verify } from './verify.ts';
@@ -17,7 +18,7 @@ export async function backUp(database: string, target: string): Promise<Verified
   await openSqliteReadOnly(database).close();
   refuseToOverwrite(target);
   const partial = `${target}.partial`;
-  reserve(partial, statSync(database).mode);
+  reserve(partial);
   try {
     copySqlite(database, partial);
     const verified = await verify(partial, target);
@@ -38,10 +39,10 @@ function refuseToOverwrite(target: string): void {
   if (existsSync(target)) throw new StartError(`The file ${target} exists; a backup overwrites nothing.`);
 }
 
-/** Makes the empty file, for nobody's eyes who may not read the database. Two backups never write into the same one. */
-function reserve(partial: string, mode: number): void {
+/** Makes the empty file, for its owner's eyes only. Two backups never write into the same one. */
+function reserve(partial: string): void {
   try {
-    closeSync(openSync(partial, 'wx', mode & 0o777));
+    closeSync(openSync(partial, 'wx', OWN_FILE));
   } catch (error) {
     if (errorCode(error) !== 'EEXIST') throw writeError(partial, error);
     throw new StartError(

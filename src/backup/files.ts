@@ -1,6 +1,6 @@
 import { closeSync, fsyncSync, openSync, rmSync } from 'node:fs';
 import { errorCode } from '../db/errors.ts';
-import { COMPANIONS } from '../db/sqlite/file.ts';
+import { COMPANIONS } from '../db/sqlite/permissions.ts';
 import { StartError } from '../errors.ts';
 
 /** Waits until what a file holds, or which names a folder has, would survive a power cut. */

@@ -1,18 +1,9 @@
-import {
-  accessSync,
-  constants,
-  copyFileSync,
-  existsSync,
-  linkSync,
-  mkdirSync,
-  renameSync,
-  rmSync,
-  statSync,
-} from 'node:fs';
+import { accessSync, constants, copyFileSync, existsSync, linkSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { toTimestamp } from '../clock.ts';
 import { errorCode, isDamaged } from '../db/errors.ts';
-import { COMPANIONS, lockSqlite, makeWhole, sqliteError } from '../db/sqlite/file.ts';
+import { lockSqlite, makeWhole, sqliteError } from '../db/sqlite/file.ts';
+import { COMPANIONS, makeOwnFile, makeOwnFolder, tighten } from '../db/sqlite/permissions.ts';
 import { StartError } from '../errors.ts';
 import { flush, removeDatabase, writeError } from './files.ts';
 import { type Verified, verify } from './verify.ts';
@@ -46,7 +37,7 @@ export async function restore(
     if (occupied && !replace) {
       throw new StartError(`There is a database at ${database}; --replace puts it aside and restores.`);
     }
-    copyFileSync(backup, staged);
+    copyOwn(backup, staged);
     flush(staged);
     const verified = await verify(staged, backup);
     // A backup that another program has made may be in WAL mode, and looking at it leaves (empty) companions.
@@ -61,6 +52,14 @@ export async function restore(
     removeDatabase(staged);
     unlock();
   }
+}
+
+/** Copies a backup for its new owner's eyes only: the copy would have the mode of the original. */
+function copyOwn(backup: string, staged: string): void {
+  rmSync(staged, { force: true });
+  makeOwnFile(staged);
+  copyFileSync(backup, staged);
+  tighten(staged);
 }
 
 /** @throws StartError if it cannot be read, or is a database in use: without its log it is not whole */
@@ -81,7 +80,7 @@ function refuseUnlessWhole(backup: string): void {
 /** @throws StartError if a service uses the database */
 function lock(database: string): () => void {
   try {
-    mkdirSync(dirname(database), { recursive: true });
+    makeOwnFolder(dirname(database));
     return lockSqlite(database);
   } catch (error) {
     throw sqliteError(database, 'writing', error);
@@ -105,7 +104,9 @@ function putAside(database: string, now: number): string {
   }
   const aside = `${database}.${toTimestamp(now).replaceAll(/[-:.]/g, '')}.replaced`;
   for (const suffix of ['', ...COMPANIONS]) {
-    if (existsSync(database + suffix)) linkSync(database + suffix, aside + suffix);
+    if (!existsSync(database + suffix)) continue;
+    tighten(database + suffix);
+    linkSync(database + suffix, aside + suffix);
   }
   flush(dirname(database));
   for (const suffix of COMPANIONS) rmSync(database + suffix, { force: true });

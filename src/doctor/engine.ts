@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs
 import { dirname } from 'node:path';
 import type { ReadOnlyDatabase } from '../db/database.ts';
 import { errorCode, isDamaged } from '../db/errors.ts';
-import { journalMode, serverVersion, sqliteFaults } from '../db/inspection.ts';
+import { journalMode, openToOthers, serverVersion, sqliteFaults } from '../db/inspection.ts';
 import { type Finding, inBytes, ok, problem, warning } from './finding.ts';
 
 /** Five times what the service lets the log grow to before it brings it into the file. Bytes. */
@@ -33,8 +33,11 @@ export async function checkSqlite(db: ReadOnlyDatabase, file: string): Promise<F
   const database = ok('database', `${file} (${inBytes(size)}) can be read and written.`);
   const integrity = await checkIntegrity(db);
   // A damaged file may not even say how it keeps its journal.
+  const open = openToOthers(file);
+  const advice = 'Take that from them with chmod; the next start does it for the files that are its own.';
+  const others = open ? [warning('permissions', `Others than its owner can read or replace ${open}.`, advice)] : [];
   const log = integrity.level === 'ok' ? [checkLog(file, await journalMode(db.read))] : [];
-  return [database, integrity, ...log, checkDisk(file)];
+  return [database, ...others, integrity, ...log, checkDisk(file)];
 }
 
 async function checkIntegrity(db: ReadOnlyDatabase): Promise<Finding> {
@@ -56,7 +59,7 @@ function checkLog(file: string, mode: string | undefined): Finding {
   const size = statSync(`${file}-wal`, { throwIfNoEntry: false })?.size ?? 0;
   const finding = `The write-ahead log takes ${inBytes(size)}.`;
   if (size <= LARGE_LOG) return ok('log', finding);
-  return warning('log', finding, 'Another program has been reading for long: end it. A restart makes the log small.');
+  return warning('log', finding, 'Another program has been reading for long: end it, and the log becomes small again.');
 }
 
 function checkDisk(file: string): Finding {

@@ -128,11 +128,7 @@ async function connect(
 }
 
 /** @param onConnect makes a new connection ready */
-function openPool(
-  config: pg.PoolConfig,
-  log: Logger,
-  onConnect: (client: pg.ClientBase) => Promise<unknown>,
-): pg.Pool {
+function openPool(config: pg.PoolConfig, log: Logger, onConnect: (client: pg.ClientBase) => Promise<unknown>): pg.Pool {
   const pool = new pg.Pool({ ...config, onConnect } as pg.PoolConfig);
   // A connection that breaks between two queries says so by an event, to the pool while it is idle and by itself while it
   // is in use; without a listener for both it would end the process. The next query fails, or gets another connection.

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import BetterSqlite from 'better-sqlite3';
 import { Kysely, SqliteDialect, sql, Transaction } from 'kysely';
@@ -15,6 +15,7 @@ import { createDiskMemory } from './disk.ts';
 import { WriterDialect, WriterDriver } from './driver.ts';
 import { lockSqlite, sqliteError } from './file.ts';
 import { LeaseClock } from './lease-clock.ts';
+import { prepareFile, tightenDatabase } from './permissions.ts';
 import { soleProcess } from './presence.ts';
 
 const STATEMENTS_KEPT = 500;
@@ -40,10 +41,11 @@ export function openSqlite(
     return connection;
   };
   try {
-    mkdirSync(dirname(path), { recursive: true });
+    prepareFile(path);
     if (lock) opened.push({ close: lockSqlite(path) });
     const writer = open(path, { timeout: 5000 });
     writer.pragma('journal_mode = WAL');
+    tightenDatabase(path);
     // WAL alone would mean NORMAL here, and a 201 could vanish with the power.
     writer.pragma('synchronous = FULL');
     writer.pragma('foreign_keys = ON');
@@ -51,6 +53,8 @@ export function openSqlite(
     writer.pragma('temp_store = MEMORY');
     // Pages that are written again and again are copied into the file once per this many, not per thousand: 40 MB of log.
     writer.pragma('wal_autocheckpoint = 10000');
+    // A reader that takes long lets it grow beyond that; when it has ended, so has the growth.
+    writer.pragma('journal_size_limit = 50000000');
     writer.pragma('cache_size = -16000');
     // The library's own busy wait would stop the event loop; WriterDriver waits instead.
     writer.pragma('busy_timeout = 0');

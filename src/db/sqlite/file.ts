@@ -1,14 +1,12 @@
 import BetterSqlite from 'better-sqlite3';
 import { StartError } from '../../errors.ts';
 import { errorCode, isDamaged, troubleOf } from '../errors.ts';
+import { makeOwnFile } from './permissions.ts';
 
 /* A SQLite database as a file: locked for one process, copied while others write it, made whole. */
 
 /** How long a file waits for another program's transaction. Milliseconds. */
 const PATIENCE_MS = 5000;
-
-/** What SQLite keeps beside a database that is open, or was when its process died; without it the file is not whole. */
-export const COMPANIONS = ['-wal', '-shm', '-journal'] as const;
 
 /** Another Forumbus process has the database. */
 export class DatabaseInUse extends StartError {}
@@ -19,6 +17,7 @@ export class DatabaseInUse extends StartError {}
  * @throws DatabaseInUse if another process holds it
  */
 export function lockSqlite(path: string): () => void {
+  makeOwnFile(`${path}.lock`);
   const lock = new BetterSqlite(`${path}.lock`, { timeout: 0 });
   try {
     lock.exec('begin exclusive');
@@ -79,6 +78,7 @@ export function sqliteError(path: string, purpose: 'reading' | 'writing', error:
     case 'EACCES':
     case 'EROFS':
     case 'EEXIST':
+    case 'EISDIR':
     case 'ENOTDIR':
     case 'EPERM':
       return new StartError(`The database file ${path} cannot be opened for ${purpose} (${errorCode(error)}).`);
