@@ -1,5 +1,6 @@
 import { envSchema } from 'env-schema';
 import { type Static, Type } from 'typebox';
+import { sqliteFile } from './db/url.ts';
 import { StartError } from './errors.ts';
 
 const ConfigSchema = Type.Object({
@@ -133,8 +134,11 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     settings.flatMap(({ name }) => (environment[name] ? [[name, environment[name]]] : [])),
   );
   try {
-    return Object.freeze(envSchema<Static<typeof ConfigSchema>>({ schema: ConfigSchema, data: known, env: false }));
+    const read = envSchema<Static<typeof ConfigSchema>>({ schema: ConfigSchema, data: known, env: false });
+    sqliteFile(read.DATABASE_URL);
+    return Object.freeze(read);
   } catch (error) {
+    if (error instanceof StartError) throw error;
     const { instancePath = '', message = String(error), params } = (error as { errors?: EnvError[] }).errors?.[0] ?? {};
     const allowed = params?.allowedValues ? ` (${params.allowedValues.join(', ')})` : '';
     throw new StartError(`The setting ${instancePath.slice(1)} is wrong: it ${message}${allowed}.`);

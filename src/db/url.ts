@@ -13,7 +13,7 @@ export function sqliteFile(url: string): string | undefined {
   if (!url.startsWith('sqlite:')) return undefined;
   const refuse = (reason: string) => new StartError(`DATABASE_URL=${url} ${reason}.`);
   const path = url.replace(PREFIX, '');
-  if (/^\/*:memory:/.test(path) || /[?&]mode=memory/.test(path)) {
+  if (/^\/*(:|%3A)memory(:|%3A)/i.test(path) || /[?&]mode=memory/.test(path)) {
     throw refuse('names a database in memory, which would be gone with the process: name a file');
   }
   if (/[?#]/.test(path))
@@ -21,7 +21,7 @@ export function sqliteFile(url: string): string | undefined {
   if (/^~(\/|$)/.test(path)) throw refuse('begins with ~, which only a shell expands: write the folder out');
   const decoded = decode(path);
   if (decoded === undefined) throw refuse('has a % that is no percent-encoding; in a name, it is written %25');
-  if (decoded === '' || /\/$|\0/.test(decoded)) throw refuse('names no file');
+  if (/(^|\/)\.{0,2}$|\0/.test(decoded)) throw refuse('names no file');
   return resolve(decoded);
 }
 
