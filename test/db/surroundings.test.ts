@@ -2,15 +2,17 @@ import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { pino } from 'pino';
 import { describe, expect, inject, it, onTestFinished } from 'vitest';
+import { migrations } from '../../migrations/index.ts';
 import { openDatabase } from '../../src/db/open.ts';
 import { startApp } from '../helpers/app.ts';
-import { emptyDatabase, scratchDatabase } from '../helpers/engines.ts';
+import { emptyDatabase, engines, scratchDatabase } from '../helpers/engines.ts';
 import { Counter, handler } from '../helpers/handling.ts';
 import { noPgBouncer, startPgBouncer } from '../helpers/pgbouncer.ts';
 import { forThisTest, spawnService, startService } from '../helpers/process.ts';
 import { emptyPostgres } from '../helpers/scratch.ts';
 import { signal } from '../helpers/signals.ts';
 import { sqlBeside } from '../helpers/sql.ts';
+import { migrateTo } from '../helpers/versions.ts';
 
 const FATAL = 60;
 const KEYS = 20;
@@ -107,6 +109,45 @@ describe('a database whose sessions begin otherwise', () => {
       await db.close();
       expect(await tables()).toEqual([{ schemaname: 'mine' }]);
     }
+  });
+});
+
+describe.each(engines)('lanes that have lost their heads on %s', engine => {
+  it('go on after the upgrade', async () => {
+    const { url } = await forThisTest(emptyDatabase(engine));
+    const names = Object.keys(migrations);
+    await migrateTo(names.indexOf('008-surroundings'), engine, url);
+    const rows = [
+      ['headless', 'pending', null, null],
+      ['headless', 'pending', null, null],
+      ['led', 'pending', 5, null],
+      ['led', 'pending', null, null],
+      ['parked', 'failed', null, 'handler:x'],
+      ['parked', 'pending', null, null],
+      ['blocked', 'dead', null, null],
+      ['blocked', 'pending', null, null],
+      ['replayed', 'pending', null, null],
+      ['replayed', 'processing', 9, null],
+    ].map(([lane, status, claimable, parked], index) => {
+      const lease = status === 'processing' ? `'t', 'w'` : 'null, null';
+      const text = (value: unknown) => (value === null ? 'null' : `'${value}'`);
+      return `('m${index}', 'a', ${text(lane)}, '{}', ${text(status)}, 0, 1, 1, 3, ${claimable}, ${text(lane)}, ${text(parked)}, ${lease}, '[]', 0, 0)`;
+    });
+    await sqlBeside(
+      url,
+      `insert into outbox (message_id, topic, message_key, payload, status, attempts, max_attempts, generation, available_at,
+         claimable_at, lane, parked, lease_token, leased_by, history, created_at, updated_at) values ${rows.join(',')}`,
+    );
+    await migrateTo(names.length, engine, url);
+    const heads = await sqlBeside(
+      url,
+      'select message_id, claimable_at from outbox where claimable_at is not null order by position',
+    );
+    expect(heads.map(({ message_id, claimable_at }) => [message_id, Number(claimable_at)])).toEqual([
+      ['m0', 3],
+      ['m2', 5],
+      ['m9', 9],
+    ]);
   });
 });
 
