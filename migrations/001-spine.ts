@@ -8,13 +8,13 @@ import type { Migration } from './migration.ts';
 export const spine: Migration = async (db, engine) => {
   const sqlite = engine === 'sqlite';
   const int = sqlite ? 'integer' : 'bigint';
-  // Names are compared byte by byte on both engines, whatever locale the server was made with.
+  // Text is compared byte by byte on both engines, whatever the locale of the server.
   const text = sqlite ? 'text' : 'text collate "C"';
   const counter = sqlite ? 'integer primary key autoincrement' : 'bigint generated always as identity primary key';
   const strict = sqlite ? 'strict' : '';
 
   const statements = [
-    // last_*_post and last_answered are event sequences (0: never); they decide whether a thread is unanswered.
+    // last_*_post, last_answered: event sequences (0: never), which decide whether a thread is unanswered.
     `create table threads (
       thread_id ${text} primary key,
       kind ${text} not null check (kind in ('control', 'discussion')),
@@ -40,7 +40,7 @@ export const spine: Migration = async (db, engine) => {
     ) ${strict}`,
     `create unique index threads_one_control_thread on threads (run_id, agent_name) where kind = 'control'`,
 
-    // The log. sequence only ever grows, also when its last rows have been deleted.
+    // The event log. sequence never reuses a number, even after its last rows are deleted.
     `create table events (
       sequence ${counter},
       event_id ${text} not null unique,
@@ -61,8 +61,8 @@ export const spine: Migration = async (db, engine) => {
     `create index events_by_agent on events (agent_name, sequence)`,
     `create index events_by_type on events (event_type, sequence)`,
 
-    // An agent's control state: the ids of its open questions (JSON), and the events that stated completion and
-    // validation in this attempt.
+    // An agent's control state in its current attempt. open_questions: their ids (JSON). completion_sequence and
+    // validation_sequence: the events that reported them.
     `create table control_threads (
       run_id ${text} not null,
       agent_name ${text} not null,
@@ -78,7 +78,7 @@ export const spine: Migration = async (db, engine) => {
     ) ${strict}`,
     `create index control_threads_by_status on control_threads (status, run_id, agent_name)`,
 
-    // What was asked stands in the event at asked_sequence; here is what became of it.
+    // The state of a question; its text is in the event at asked_sequence.
     `create table questions (
       question_id ${text} primary key,
       thread_id ${text} not null references threads deferrable initially deferred,
@@ -105,14 +105,13 @@ export const spine: Migration = async (db, engine) => {
     `create index questions_by_run on questions (run_id, priority, asked_sequence)`,
     `create index questions_by_name on questions (agent_name, priority, asked_sequence)`,
 
-    // One row per message. The payload of an event's message is the event itself (event_sequence).
-    // lane: set while the message holds its place among the messages of its key; null once it has left, or has no key.
-    // claimable_at: when a worker may next claim it; set only for the head of a lane and for messages without a key.
-    //   Under a lease it is the lease's end, so a row whose worker died comes back by itself.
-    // parked: what the head of a lane waits for, if not for time: `handler:<topic>`, `handler:<topic>:<consumer>` or
-    //   `resume:<topic>`.
-    // consumer, origin_id: of a topic with several handlers each gets a row of its own; these are the handler and the
-    //   message that was published.
+    // One row per message. A message of an event has no payload of its own, only event_sequence.
+    // lane: set while the message is queued among the messages of its key; null after that, and without a key.
+    // claimable_at: when a worker may next claim the message; set only for lane heads and for messages without a key.
+    //   During a lease it is the end of the lease, so a message whose worker died becomes claimable again.
+    // parked: the condition that a lane head waits for, if not a time: `handler:<topic>`, `handler:<topic>:<consumer>`
+    //   or `resume:<topic>`.
+    // consumer, origin_id: the handler, and the published message. A topic with several handlers has a row for each.
     `create table outbox (
       position ${counter},
       message_id ${text} not null unique,
@@ -148,7 +147,7 @@ export const spine: Migration = async (db, engine) => {
     `create index outbox_by_topic on outbox (topic, position)`,
     `create index outbox_by_key on outbox (message_key, position)`,
 
-    // sent: how many messages of the topic have been sent, kept so that counting them does not walk the history.
+    // sent: the number of sent messages, maintained so that reading it does not scan the history.
     `create table topics (
       topic ${text} primary key,
       sent ${int} not null default 0,

@@ -1,7 +1,7 @@
 import { type Kysely, sql } from 'kysely';
 import type { Migration } from './migration.ts';
 
-/** Thread lists, search, viewers' marks, runs, counts and expiring questions. */
+/** Thread lists, search, seen marks of viewers, runs, counts and expiring questions. */
 export const forum: Migration = async (db, engine) => {
   const sqlite = engine === 'sqlite';
   const int = sqlite ? 'integer' : 'bigint';
@@ -11,9 +11,9 @@ export const forum: Migration = async (db, engine) => {
     sqlite ? `json_extract(${json}, '$.${name}')` : `(${json}::jsonb ->> '${name}')`;
 
   const statements = [
-    // opened_sequence: the thread's first event. place: where it stands in lists, as one number (the priority in the high
-    // bits, minus last_sequence in the others), so that one index entry and one comparison say it all.
-    // open_questions: how many wait in a control thread.
+    // opened_sequence: the thread's first event. open_questions: the number of open questions in a control thread.
+    // place: the sort key of thread lists as one number, so that lists need one index column and one comparison.
+    //   It is the priority times 2^48 minus last_sequence.
     `alter table threads add column opened_sequence ${int} not null default 0`,
     `alter table threads add column place ${int} not null default 0`,
     `alter table threads add column open_questions ${int} not null default 0`,
@@ -30,8 +30,8 @@ export const forum: Migration = async (db, engine) => {
     `create index threads_unanswered on threads (place)
        where state <> 'closed' and last_agent_post > last_human_post and last_agent_post > last_answered`,
 
-    // What a viewer has seen, as ranges of places without a gap: a thread is seen while its place is in one of them.
-    // A thread that something happens in gets a place that no thread has had, and so is unseen again.
+    // The threads that a viewer has seen, as ranges of places: a thread is seen while its place is in a range.
+    // A new event gives its thread a place that no thread has had, so the thread becomes unseen.
     `create table seen (
       viewer ${text} not null,
       first_place ${int} not null,
@@ -40,8 +40,8 @@ export const forum: Migration = async (db, engine) => {
       check (first_place <= last_place)
     ) ${strict}`,
 
-    // A run adds up its agents. brief is JSON, as filed; clear_count: the agents that no longer keep the run open;
-    // absent_count: those that the brief names and that have sent nothing.
+    // The sums over the agents of a run. brief: JSON, as filed. clear_count: agents that no longer keep the run open.
+    // absent_count: agents that the brief names and that have sent no signal.
     `create table runs (
       run_id ${text} primary key,
       opened_sequence ${int} not null,
@@ -77,11 +77,11 @@ export const forum: Migration = async (db, engine) => {
          group by threads.run_id
        ) as added_up`,
 
-    // Whether the latest validation was made against the criteria of the run's brief.
+    // criteria_met: whether the latest validation was made against the criteria of the run's brief.
     `alter table control_threads add column criteria_met ${int} not null default 0 check (criteria_met in (0, 1))`,
     `update control_threads set criteria_met = 1 where validation_sequence is not null`,
 
-    // How many there are of each value, kept so that counting them walks nothing.
+    // The number of rows per value, maintained so that reading it scans nothing.
     `create table counts (
       subject ${text} not null,
       value ${text} not null,
@@ -99,8 +99,8 @@ export const forum: Migration = async (db, engine) => {
        select ${member('payload', 'control_type')} as control_type from events where event_type = 'forum.control.signal'
      ) as signals group by control_type`,
 
-    // Open questions have indexes of their own, and closed ones are in none of them: what is asked for all the time must
-    // not be looked for among what was answered long ago, whatever a planner makes of it.
+    // Partial indexes for open questions: whatever plan the engine chooses, frequent queries for open questions never
+    // scan closed ones.
     `drop index questions_by_state`,
     `create index questions_closed_by_state on questions (state, priority, asked_sequence) where state <> 'open'`,
     `create index questions_open on questions (priority, asked_sequence) where state = 'open'`,
@@ -108,11 +108,11 @@ export const forum: Migration = async (db, engine) => {
     `create index questions_open_by_name on questions (agent_name, priority, asked_sequence) where state = 'open'`,
     `create index questions_expiring on questions (expires_at) where state = 'open' and expires_at is not null`,
 
-    // What a handler says that it made (JSON).
+    // result: data that the handler recorded on the message, such as ids (JSON).
     `alter table outbox add column result ${text}`,
 
-    // Words of titles, of first posts and of replies. rowid: the thread's opened_sequence in the high bits, the number of
-    // the post in the low 22. The words come normalised, so the engines have nothing to decide.
+    // The words of titles, first posts and replies. rowid: the thread's opened_sequence in the high bits, the number of
+    // the post in the low 22. The service normalises the words, so that both engines match alike.
     ...['titles', 'openings', 'replies'].flatMap(name =>
       sqlite
         ? [
@@ -130,7 +130,7 @@ export const forum: Migration = async (db, engine) => {
   await indexPosts(db, sqlite);
 };
 
-/** Makes what was written before searchable. */
+/** Indexes the posts that exist before this migration. */
 async function indexPosts(db: Kysely<unknown>, sqlite: boolean): Promise<void> {
   const numbers = new Map<string, number>();
   const insert = async (table: string, rowid: number, words: string[]) => {

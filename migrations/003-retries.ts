@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import type { Migration } from './migration.ts';
 
-/** Requests that may be repeated, and answers that have not been received. */
+/** Idempotency keys of requests, and counts of unread answers. */
 export const retries: Migration = async (db, engine) => {
   const sqlite = engine === 'sqlite';
   const int = sqlite ? 'integer' : 'bigint';
@@ -9,7 +9,7 @@ export const retries: Migration = async (db, engine) => {
   const strict = sqlite ? 'strict' : '';
 
   const statements = [
-    // What was answered under a key, to be answered again. fingerprint: of the request that the key was used for.
+    // The response to a request with this key, replayed on a retry. fingerprint: a hash of that request.
     `create table idempotency_keys (
       caller ${text} not null,
       idempotency_key ${text} not null,
@@ -22,7 +22,7 @@ export const retries: Migration = async (db, engine) => {
     ) ${strict}`,
     `create index idempotency_keys_by_age on idempotency_keys (created_at)`,
 
-    // Questions that have ended without the agent having said that it knows.
+    // unread: the number of ended questions that the agent has not acknowledged.
     `alter table control_threads add column unread ${int} not null default 0`,
     `update control_threads set unread = (
        select count(*) from questions

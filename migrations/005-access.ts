@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import type { Migration } from './migration.ts';
 
-/** Who may do what, and which trace a message belongs to. */
+/** Access tokens, and the trace of each message. */
 export const access: Migration = async (db, engine) => {
   const sqlite = engine === 'sqlite';
   const int = sqlite ? 'integer' : 'bigint';
@@ -9,9 +9,9 @@ export const access: Migration = async (db, engine) => {
   const strict = sqlite ? 'strict' : '';
 
   const statements = [
-    // secret_hash: SHA-256 of the secret, which is stored nowhere. actor: who the token's writes are by; null for agents,
-    // which are the agents of runs that these patterns name. Rows are kept when they are revoked: where a token has ever
-    // been made, nobody gets in without one.
+    // secret_hash: SHA-256 of the secret; the secret itself is not stored. actor: the author of the token's writes;
+    // null for role agent, whose token covers the agents that the patterns in runs and agents match. Revoked rows are
+    // kept: once any token has been created, every request needs one.
     `create table tokens (
       token_id ${text} primary key,
       secret_hash ${text} not null,
@@ -28,7 +28,7 @@ export const access: Migration = async (db, engine) => {
     ) ${strict}`,
     `create index tokens_by_age on tokens (created_at, token_id)`,
 
-    // Of the request that a message comes from (W3C Trace Context).
+    // traceparent (W3C Trace Context) of the request that published the message.
     `alter table outbox add column traceparent ${text}`,
   ];
   for (const statement of statements) await sql.raw(statement).execute(db);

@@ -6,7 +6,7 @@ import { access } from './005-access.ts';
 import { surroundings } from './008-surroundings.ts';
 import type { Migration } from './migration.ts';
 
-/** All migrations in the order in which they are applied. A name that has shipped is never changed or reused. */
+/** All migrations, in order of application. Released names are never changed or reused. */
 export const migrations: Record<string, Migration> = {
   '001-spine': spine,
   '002-forum': forum,

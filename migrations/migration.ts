@@ -1,4 +1,6 @@
 import type { Kysely } from 'kysely';
 
-/** Applies one step to the schema. Migrations import nothing from src: what they did once must stay what they do. */
+/**
+ * Applies one step to the schema. Migrations import nothing from src, so that later code cannot change their effect.
+ */
 export type Migration = (db: Kysely<unknown>, engine: 'sqlite' | 'postgres') => Promise<void>;

@@ -1,6 +1,6 @@
 /**
- * Runs `task` when it is asked for, and once more if it is asked for during a run: never twice side by side.
- * @returns asks for a run; resolves when no run is left, and rejects with what a run threw
+ * Coalesces requests for `task`: runs never overlap, and any number of requests during a run cause one more.
+ * @returns requests a run; resolves when no run is pending, rejects with the error of a run
  */
 export function coalesce(task: () => Promise<void>): () => Promise<void> {
   let running: Promise<void> | undefined;
@@ -13,7 +13,7 @@ export function coalesce(task: () => Promise<void>): () => Promise<void> {
         await task();
       } while (again);
     } finally {
-      // In the same step as the last look at `again`, or a request in between would be lost.
+      // Reset in the same synchronous step as the last check of `again`, or a request in between would be lost.
       running = undefined;
     }
   }

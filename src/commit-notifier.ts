@@ -1,15 +1,15 @@
-/** What a transaction of this process can have committed that others wait for. */
+/** The kinds of commits that other parts of this process wait for. */
 export type Committed =
-  /** An event: the log has grown. */
+  /** An event was appended to the log. */
   | 'event'
-  /** A message that can be claimed now. */
+  /** A message became claimable. */
   | 'claimable'
-  /** A token that was made or revoked. */
+  /** A token was created or revoked. */
   | 'token';
 
 /**
- * Tells listeners what this process has committed. It is made before both sides, so that writers need not know listeners.
- * A listener must be cheap and must not throw: it runs before the writer is answered.
+ * Publishes the commits of this process to listeners, so that writers need not know them. A listener must be fast and
+ * must not throw: it runs before the writer is answered.
  */
 export class CommitNotifier {
   readonly #listeners: Record<Committed, (() => void)[]> = { event: [], claimable: [], token: [] };

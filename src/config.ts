@@ -9,7 +9,7 @@ const ConfigSchema = Type.Object({
     default: 4010,
     minimum: 0,
     maximum: 65535,
-    description: 'Port to listen on; 0 picks a free one and logs it.',
+    description: 'Port to listen on; `0` picks a free port and logs it.',
   }),
   DATABASE_URL: Type.String({
     default: 'sqlite:./data/forumbus.db',
@@ -18,16 +18,17 @@ const ConfigSchema = Type.Object({
   }),
   HANDLERS_DIR: Type.String({
     default: '',
-    description: 'Folder whose `.ts`, `.js` and `.mjs` files are loaded as topic handlers.',
+    description: 'Folder of topic handlers: each `.ts`, `.js` and `.mjs` file in it is loaded.',
   }),
   ADMIN_TOKEN_FILE: Type.String({
     default: '',
-    description: "File with a token that becomes an admin's at the start (`npm run token -- generate` prints one).",
+    description:
+      'File with a token that the start registers as an admin token (`npm run token -- generate` prints one).',
   }),
   CORS_ORIGINS: Type.String({
     default: '',
     pattern: '^(https?://[^/,\\s]+(,https?://[^/,\\s]+)*)?$',
-    description: 'Origins whose web pages may use the service, with commas between them.',
+    description: 'Origins whose web pages may call the service, separated by commas.',
   }),
   SELF_VALIDATION: Type.Enum(['allow', 'forbid'], {
     default: 'allow',
@@ -37,53 +38,53 @@ const ConfigSchema = Type.Object({
     default: 100,
     minimum: 1,
     maximum: 100_000,
-    description: 'Event streams that a token (without tokens: an address) may have open at once.',
+    description: 'Open event streams allowed per token, or per address while the service has no tokens.',
   }),
   WAITS_PER_CALLER: Type.Integer({
     default: 1000,
     minimum: 1,
     maximum: 100_000,
-    description: 'Waiting requests that a token (without tokens: an address) may have at once.',
+    description: 'Waiting requests allowed per token, or per address while the service has no tokens.',
   }),
   RATE_LIMIT_PER_MINUTE: Type.Integer({
     default: 6000,
     minimum: 0,
     maximum: 10_000_000,
-    description: 'Requests that a token may make in a minute; 0 for any number.',
+    description: 'Requests allowed per token and minute; `0` sets no limit.',
   }),
   MAX_EVENT_LOOP_DELAY_MS: Type.Integer({
     default: 1000,
     minimum: 0,
     maximum: 60_000,
-    description: 'How late the process may be on average before it refuses requests with 503; 0 never refuses.',
+    description: 'Average event loop delay above which requests are refused with 503; `0` never refuses.',
   }),
   ROLE: Type.Enum(['all', 'http', 'worker'], {
     default: 'all',
-    description: '`http` does not dispatch; `worker` serves health and metrics only.',
+    description: '`http` dispatches no messages; `worker` serves health and metrics only; `all` does everything.',
   }),
   POLL_INTERVAL_MS: Type.Integer({
     default: 500,
     minimum: 10,
     maximum: 60_000,
-    description: 'How often the worker looks for due messages without being woken.',
+    description: 'How often the worker polls for due messages when nothing wakes it.',
   }),
   LEASE_MS: Type.Integer({
     default: 30_000,
     minimum: 300,
     maximum: 3_600_000,
-    description: 'How long a claim holds unless it is renewed.',
+    description: 'How long a claimed message stays leased unless its worker renews the lease.',
   }),
   MAX_ATTEMPTS: Type.Integer({
     default: 12,
     minimum: 1,
     maximum: 1000,
-    description: 'Attempts before a message is dead.',
+    description: 'Attempts after which a message is dead.',
   }),
   WORKER_CONCURRENCY: Type.Integer({
     default: 16,
     minimum: 1,
     maximum: 1000,
-    description: 'Handlers that run at once.',
+    description: 'Handlers that run concurrently.',
   }),
   BACKOFF_BASE_MS: Type.Integer({
     default: 1000,
@@ -101,13 +102,13 @@ const ConfigSchema = Type.Object({
     default: 168,
     minimum: 0,
     maximum: 87_600,
-    description: 'How long sent and discarded messages are kept; 0 keeps them.',
+    description: 'How long sent and discarded messages are kept; `0` keeps them forever.',
   }),
   SHUTDOWN_GRACE_MS: Type.Integer({
     default: 10_000,
     minimum: 0,
     maximum: 600_000,
-    description: 'How long a shutdown waits for requests and handlers.',
+    description: 'How long a shutdown waits for running requests and handlers.',
   }),
   LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
     default: 'info',
@@ -115,10 +116,10 @@ const ConfigSchema = Type.Object({
   }),
 });
 
-/** The settings of one process, read once. Durations are milliseconds. */
+/** The settings of one process, read once. A name ends with the unit of its value. */
 export type Config = Readonly<Static<typeof ConfigSchema>>;
 
-/** Name, default and meaning of each setting, in the order of the README's table. */
+/** Name, default and description of each setting, in the order of the table in docs/configuration.md. */
 export const settings = Object.entries(ConfigSchema.properties).map(([name, schema]) => {
   const { default: fallback, description } = schema as { default?: unknown; description?: string };
   return { name, default: String(fallback ?? ''), description: description ?? '' };
@@ -126,11 +127,11 @@ export const settings = Object.entries(ConfigSchema.properties).map(([name, sche
 
 /**
  * Reads the settings from environment variables.
- * @throws StartError whose sentence names the variable that is wrong.
+ * @throws StartError that names the first invalid variable
  */
 export function readConfig(environment: Record<string, string | undefined>): Config {
   const known = Object.fromEntries(
-    // An empty variable means "not set": compose files and shells produce them for absent values.
+    // An empty variable counts as unset: compose files and shells produce it for an absent value.
     settings.flatMap(({ name }) => (environment[name] ? [[name, environment[name]]] : [])),
   );
   try {
@@ -189,16 +190,17 @@ interface EnvError {
   params?: { allowedValues?: string[] };
 }
 
-/** Whether only this machine reaches an address (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3). */
+/** Whether a host is a loopback address (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3) or `localhost`. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }
 
-/** The settings as they may be logged: a password in `DATABASE_URL` is masked. */
+/** The settings for the log: the password in `DATABASE_URL` is masked. */
 export function maskedConfig(config: Config): Config {
   return { ...config, DATABASE_URL: maskedUrl(config.DATABASE_URL) };
 }
 
+/** A database URL with `***` in place of its password. */
 export function maskedUrl(url: string): string {
   return url.replace(/^(postgres(?:ql)?:\/\/[^:@/]*):.*@/, '$1:***@').replace(/([?&]password=)[^&]*/, '$1***');
 }

@@ -6,7 +6,7 @@ import { troubleOf } from './db/errors.ts';
 import { StartError } from './errors.ts';
 import { createLogger, type Logger, logWarnings } from './logging.ts';
 
-/** Room for closing the database after everything else has used up its grace. Milliseconds. */
+/** Time to close the database after the grace for requests and handlers is used up. Milliseconds. */
 const CLOSE_MARGIN_MS = 2000;
 
 let log = createLogger('info');
@@ -26,26 +26,27 @@ try {
 async function serve(config: Config, log: Logger): Promise<void> {
   log.info({ config: maskedConfig(config) }, 'starting');
   let app: FastifyInstance | undefined;
-  // A second signal, or the end of the delay, ends the process at once. A start that failed ends by itself, with its own
-  // exit code.
+  // A second signal, or the end of the delay, ends the process at once. `beforeExit` is skipped, so that a failed start
+  // keeps its own exit code.
   const delay = config.SHUTDOWN_GRACE_MS + CLOSE_MARGIN_MS;
   closeWithGrace({ delay, logger: false, skip: ['beforeExit'] }, async ({ signal, err }) => {
-    if (err) log.fatal({ err }, 'stopping after an error that nobody caught');
+    if (err) log.fatal({ err }, 'stopping after an uncaught error');
     else log.info({ signal }, 'stopping');
     await app?.close();
     log.info('stopped');
   });
   app = await buildApp(config, log);
   try {
-    // For the name Fastify would open a second server on [::1], without our limits and error answers.
+    // For `localhost` Fastify opens a second server on [::1], without the limits and error answers of the first.
     const host = config.HOST === 'localhost' ? '127.0.0.1' : config.HOST;
-    await app.listen({ host, port: config.PORT });
+    const listenTextResolver = (address: string) => `Forumbus listens on ${address}`;
+    await app.listen({ host, port: config.PORT, listenTextResolver });
   } catch (error) {
     await app.close();
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'EADDRINUSE') throw new StartError(`The address ${config.HOST}:${config.PORT} is in use.`);
     if (code === 'EADDRNOTAVAIL' || code === 'EACCES') {
-      throw new StartError(`The address ${config.HOST}:${config.PORT} cannot be listened on (${code}).`);
+      throw new StartError(`The address ${config.HOST}:${config.PORT} is not available (${code}).`);
     }
     throw error;
   }

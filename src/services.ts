@@ -69,12 +69,12 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     if (migrated.length > 0) log.info({ migrations: migrated }, 'database migrated');
 
     const commits = new CommitNotifier();
-    commits.on('event', () => void db.announce());
+    commits.on('event', () => void db.announceCommit());
 
     const access = createAccess({ db, clock, commits });
     const limits = { stream: config.STREAMS_PER_CALLER, wait: config.WAITS_PER_CALLER };
     const longRequests = new LongRequests({ access, limits, pollIntervalMs: config.POLL_INTERVAL_MS, log });
-    commits.on('token', () => longRequests.changed());
+    commits.on('token', () => longRequests.tokensChanged());
     if (config.ADMIN_TOKEN_FILE) {
       const token = await adminToken(config.ADMIN_TOKEN_FILE, log);
       await db.write(tx => access.adopt(tx, token));
@@ -126,14 +126,16 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const deliveries = createDeliveryService({ db, clock, newUid: uid, events, workerName, leaseMs, commits });
     const retentionMs = config.OUTBOX_RETENTION_HOURS * 3_600_000;
     const maintenance = createOutboxMaintenance({ db, clock, retentionMs, commits });
-    const keptApart = new Set(await deliveries.consumersInLanes());
+    const consumersInLanes = new Set(await deliveries.consumersInLanes());
     const topics = createTopicLabels(registry.handlers);
     const watched = createDeliveryMetrics(metrics.instruments, topics, clock);
     const { settleWith } = deliveries;
     const tracing = createTracing();
     const worker = new Worker({
       store: watched.counting(deliveries),
-      dispatch: watched.timing(createDispatcher({ registry, clock, random, log, tracing, settleWith, keptApart })),
+      dispatch: watched.timing(
+        createDispatcher({ registry, clock, random, log, tracing, settleWith, consumersInLanes }),
+      ),
       clock,
       log,
       concurrency: config.WORKER_CONCURRENCY,
@@ -189,11 +191,11 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
 
       /** Announces this process to the others and, unless ROLE=http, starts its worker. */
       async start(): Promise<void> {
-        db.onOthersWrites(() => {
+        db.onRemoteCommit(() => {
           worker.wake();
           feed.wake();
         });
-        await db.presence.announce(workerName);
+        await db.presence.register(workerName);
         // Before the first claim: messages of a killed predecessor must run one at a time if they crashed it twice.
         await reclaim();
         if (config.ROLE === 'http') return;

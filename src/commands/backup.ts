@@ -4,13 +4,15 @@ import { sqliteFile } from '../db/url.ts';
 import { StartError } from '../errors.ts';
 import { readArguments, runCommand } from './command.ts';
 
-/* The command behind `npm run backup`: a verified copy of the SQLite database, taken beside the running service. */
+/* `npm run backup`: copies the SQLite database, also while the service runs, and verifies the copy. */
 
 await runCommand('The backup failed.', async ({ config, log }) => {
   const { positionals } = readArguments('npm run backup -- <file>', 1, {});
   const database = sqliteFile(config.DATABASE_URL);
   if (database === undefined) {
-    throw new StartError('DATABASE_URL names a PostgreSQL database: back it up with pg_dump, as OPERATIONS.md says.');
+    throw new StartError(
+      'DATABASE_URL names a PostgreSQL database: back it up with pg_dump, as docs/operations.md says.',
+    );
   }
   const path = resolve(positionals[0] as string);
   const started = performance.now();

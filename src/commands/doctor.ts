@@ -5,19 +5,19 @@ import { createLogger, logWarnings } from '../logging.ts';
 import { readArguments } from './command.ts';
 
 /*
- * The command behind `npm run doctor`: says how the service is, beside it or in its absence, on stdout for people, with
- * --json for programs. The exit code is 1 if there is a problem. It ends the process itself, since a handler's module that
- * was loaded may keep a timer or a connection.
+ * `npm run doctor`: prints the findings on stdout, one line each, or as JSON with --json. It needs no running service.
+ * The exit code is 1 if there is a problem. The command calls process.exit, since a loaded handler may hold a timer
+ * open.
  */
 
 const log = createLogger('silent');
 logWarnings(log);
 
-function inLines(findings: Finding[]): string {
+function toLines(findings: Finding[]): string {
   return findings
     .map(({ level, check, finding, advice }) => {
       const text = `${level.padEnd(7)}  ${check.padEnd(9)}  ${finding}${advice ? ` ${advice}` : ''}`;
-      // One line each, whatever a handler's error or a topic holds.
+      // A handler's error may contain line breaks.
       return `${text.replaceAll(/\s*\n\s*/g, ' ')}\n`;
     })
     .join('');
@@ -31,7 +31,7 @@ try {
   const { values } = readArguments('npm run doctor [-- --json]', 0, { json: { type: 'boolean', default: false } });
   const findings = await diagnose(process.env, log);
   const code = findings.some(({ level }) => level === 'problem') ? 1 : 0;
-  end(process.stdout, values.json ? `${JSON.stringify({ findings })}\n` : inLines(findings), code);
+  end(process.stdout, values.json ? `${JSON.stringify({ findings })}\n` : toLines(findings), code);
 } catch (error) {
   if (!(error instanceof StartError)) throw error;
   end(process.stderr, `${error.message}\n`, 1);

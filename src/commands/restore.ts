@@ -4,7 +4,7 @@ import { sqliteFile } from '../db/url.ts';
 import { StartError } from '../errors.ts';
 import { readArguments, runCommand } from './command.ts';
 
-/* The command behind `npm run restore`: puts a backup in the place of the SQLite database while no service runs. */
+/* `npm run restore`: replaces the SQLite database by a backup while no service runs. */
 
 await runCommand('The restore failed.', async ({ config, log }) => {
   const { positionals, values } = readArguments('npm run restore -- <backup> [--replace]', 1, {
@@ -13,7 +13,7 @@ await runCommand('The restore failed.', async ({ config, log }) => {
   const path = sqliteFile(config.DATABASE_URL);
   if (path === undefined) {
     throw new StartError(
-      'DATABASE_URL names a PostgreSQL database: restore it with pg_restore, as OPERATIONS.md says.',
+      'DATABASE_URL names a PostgreSQL database: restore it with pg_restore, as docs/operations.md says.',
     );
   }
   const backup = resolve(positionals[0] as string);

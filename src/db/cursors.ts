@@ -4,21 +4,22 @@ import { Refusal } from '../errors.ts';
 /** The values of a list's sort key at the last row of a page. */
 export type CursorKey = readonly (string | number)[];
 
-/** A page of a list: at most `limit` rows after `cursor`. */
+/** Asks for a page of a list: at most `limit` rows after `cursor`. */
 export interface PageRequest {
   limit: number;
   cursor?: string | undefined;
 }
 
+/** A page of a list; `next_cursor` is null on the last page. */
 export interface Page<T> {
   items: T[];
   next_cursor: string | null;
 }
 
 /**
- * Makes a page of `limit + 1` fetched rows: the surplus row only says that there is more.
- * @param list names the list, so that its cursors are refused by every other one
- * @param keyOf the sort key of a row, as the query ordered by it
+ * Makes a page of up to `limit + 1` fetched rows: the extra row only shows that another page follows.
+ * @param list name of the list; every other list refuses its cursors
+ * @param keyOf returns the sort key of a row, in the order of the query
  */
 export function toPage<R>(list: string, rows: R[], limit: number, keyOf: (row: R) => CursorKey): Page<R> {
   const items = rows.slice(0, limit);
@@ -32,8 +33,9 @@ function encodeCursor(list: string, key: CursorKey): string {
 }
 
 /**
- * Reads a cursor back; undefined stays undefined. `shape` holds a sample value per part of the key.
- * @throws Refusal INVALID_CURSOR for anything that this list cannot have made
+ * Decodes a cursor of `list`; undefined stays undefined.
+ * @param shape a sample value for each part of the key, for example `['', 0]`
+ * @throws Refusal INVALID_CURSOR if this list cannot have made the cursor
  */
 export function decodeCursor<K extends CursorKey>(list: string, cursor: string | undefined, shape: K): K | undefined {
   if (cursor === undefined) return undefined;
@@ -49,15 +51,16 @@ export function decodeCursor<K extends CursorKey>(list: string, cursor: string |
     key.length === shape.length &&
     key.every((part, index) => typeof part === typeof shape[index] && isBindable(part)) &&
     encodeCursor(list, key) === cursor;
-  if (!fits) throw new Refusal('INVALID_CURSOR', 'The cursor was not made by this list; start again without one.');
+  if (!fits) throw new Refusal('INVALID_CURSOR', 'This list did not make the cursor; start again without a cursor.');
   return key as unknown as K;
 }
 
+/** Whether both engines accept the value as a parameter. */
 function isBindable(part: unknown): boolean {
   return typeof part === 'string' ? !part.includes('\0') && part.isWellFormed() : Number.isSafeInteger(part);
 }
 
-/** `(a, b) > (x, y)`: the rows after a cursor, in ascending order of `columns`. Both engines read it off an index on them. */
+/** `(a, b) > (x, y)`: the rows after a cursor, in ascending order of `columns`. Both engines use an index on them. */
 export function after<DB, TB extends keyof DB>(
   eb: ExpressionBuilder<DB, TB>,
   columns: readonly Parameters<typeof eb.ref>[0][],

@@ -5,84 +5,90 @@ import type { Presence } from './presence.ts';
 import type { Schema } from './schema.ts';
 import type { ReadTimings, Statement } from './statement.ts';
 
-/** What a reading repository method takes: the read handle, or a transaction when it must see that transaction's own writes. */
+/** The handle for reads. A repository method takes `Database.read`, or a `Tx` to see that transaction's own writes. */
 export interface Reader {
-  /** For queries whose shape depends on what is asked for; those that are always the same are statements. */
+  /** For queries whose text depends on the request; a query with a fixed text is a {@link Statement}. */
   readonly query: Kysely<Schema>;
+  /** Resolves with all rows. */
   all<V, R>(statement: Statement<V, R>, values: V): Promise<R[]>;
+  /** Resolves with the first row. */
   first<V, R>(statement: Statement<V, R>, values: V): Promise<R | undefined>;
 }
 
-/** What a writing repository method takes. Only `Database.write` makes one. */
+/** The handle for writes inside a transaction. Only `Database.write` makes one, for one work. */
 export interface Tx extends Reader {
   readonly query: Transaction<Schema>;
-  /** As in a statement, for `query`. */
+  /** Epoch milliseconds on the clock that measures leases, for `query`. Statements have their own `leaseNow`. */
   readonly leaseNow: Expression<number>;
-  /** Which trace the work belongs to (W3C Trace Context): stored with the messages that it publishes. Null if to none. */
+  /** The `traceparent` (W3C Trace Context) that the work's messages are stored with; null without a trace. */
   readonly traceparent: string | null;
-  /** Answers how many rows the statement has changed. */
+  /** Runs a statement; resolves with the number of changed rows. */
   run<V>(statement: Statement<V, unknown>, values: V): Promise<number>;
-  /** Runs an insert of one row and answers the number that the database gives to the row. */
+  /** Inserts one row; resolves with its generated key. */
   insert<V>(statement: Statement<V, unknown>, values: V): Promise<number>;
-  /** Runs a statement whose result nobody waits for, before all that come after it. If it fails, so does the transaction. */
+  /** Sends a statement without awaiting it; it runs before all later ones. If it fails, the transaction fails. */
   send<V>(statement: Statement<V, unknown>, values: V): void;
   /**
-   * Runs `hook` at the end of the transaction, if the work has succeeded: in ascending order with what others that share
-   * the transaction have put off.
+   * Defers `hook` to the end of the transaction; it runs only if the work succeeds. The deferred hooks of all works in
+   * the transaction run in ascending `order`.
    */
   beforeCommit(order: number, hook: (tx: Tx) => void): void;
-  /** Adds up under `key` what works that share the transaction count; `store` gets the sum at the end, unless it is 0. */
+  /** Adds `by` to the transaction's sum under `key`. At its end, `store` gets the sum of all works, unless it is 0. */
   count(key: string, by: number, store: (tx: Tx, sum: number) => void): void;
-  /** Runs `hook` once the transaction is durable, and never if it is not. Hooks must not throw. */
+  /** Runs `hook` once the transaction is durable, before the caller is answered. Hooks must not throw. */
   afterCommit(hook: () => void): void;
 }
 
 /**
- * One database behind two doors. `read` never waits for a writer. `write` is the only way to change anything.
- * `snapshot` reads several times and sees one moment.
+ * A database, for all engines. `read` never waits for a writer; `write` is the only way to change data.
  *
- * Writes are serialised: by SQLite's single writer, on PostgreSQL by an advisory lock that every write takes first.
- * So a write may read, decide and then write without meeting another one half-way (unless both say what they touch, and
- * that has nothing in common), locks are never taken in two orders, and event sequences become visible in the order in
- * which they were given out.
+ * Transactions that write are serialised: by SQLite's single writer, on PostgreSQL by an advisory lock that each takes
+ * first. So a work may read, decide and then write without a race (works that `touch` different things may interleave).
+ * Deadlocks cannot occur, and event sequences become visible in the order of their assignment.
  */
 export interface Database {
   readonly engine: Engine;
-  /** Whether other processes may use it at the same time. */
+  /** Whether several Forumbus processes may use the database at the same time. */
   readonly shared: boolean;
   readonly read: Reader;
+  /** Runs several reads that all see the same moment. */
   snapshot<T>(work: (reader: Reader) => Promise<T>): Promise<T>;
   /**
-   * Works that wait at the same time share a transaction (see group-commit.ts). One may be run twice, so all that it does
-   * is done through its `tx`, unless it is `alone`. Each keeps its own `traceparent`.
-   * @throws Refusal SERVICE_UNAVAILABLE if it is to be done only if there is room, and there is none
+   * Runs `work` in a transaction, possibly shared with other works (see group-commit.ts). Resolves once it is durable.
+   * A work may run twice, so it must act only through its `tx`, unless it is `alone`.
+   * @param options `traceparent` becomes that of the work's `tx`
+   * @throws Refusal SERVICE_UNAVAILABLE if the work is sheddable and too many works wait
+   * @throws Error inside another write, which would wait for itself
    */
   write<T>(work: (tx: Tx) => Promise<T>, options?: WriteOptions & { traceparent?: string | null }): Promise<T>;
-  /** Commits a write that leaves nothing behind, before all others that wait. Rejects if nothing can be written just now. */
+  /** Commits a write that leaves no trace, before all waiting works. Rejects if the database cannot be written now. */
   probe(): Promise<void>;
   /** A time of the wall clock (epoch milliseconds) on the clock that leases are measured with. */
   leaseTime(at: number): number;
-  /** Which processes that share this database are alive. */
+  /** Tells which of the processes on this database are alive. */
   readonly presence: Presence;
-  /** Tells the other processes, soon and without waiting, that something has been committed here. */
-  announce(): void;
-  /** Calls `heard` when another process has committed something; not a promise, only a hint that saves polling. */
-  onOthersWrites(heard: () => void): void;
-  /** Applies the migrations that are missing and answers their names. @throws StartError if the schema is newer than the code. */
+  /** Notifies the other processes of a commit, soon and without waiting. */
+  announceCommit(): void;
+  /** Calls `listener` when another process announces a commit. A hint may get lost, so polling remains necessary. */
+  onRemoteCommit(listener: () => void): void;
+  /**
+   * Applies the missing migrations; resolves with their names.
+   * @throws StartError if the schema is newer than the code
+   */
   migrate(): Promise<string[]>;
-  /** Names of the migrations that are known here and not applied there. */
+  /** Names of the migrations that the code has and the database lacks. */
   missingMigrations(): Promise<string[]>;
   close(): Promise<void>;
 }
 
-/** A database that is only looked at, beside the processes that use it. */
+/** A database opened for reads only, alongside the processes that use it. */
 export interface ReadOnlyDatabase extends Pick<Database, 'engine' | 'read' | 'missingMigrations' | 'close'> {
-  /** Names of the migrations that are applied there and not known here: a newer version made them. */
+  /** Names of applied migrations that the code does not have: a newer version applied them. */
   unknownMigrations(): Promise<string[]>;
 }
 
-/** Told how long the database takes, as it happens. */
+/** Receives the durations of reads and writes as they happen. */
 export type Timings = WriteTimings & ReadTimings;
 
-/** For who does not want to know. */
+/** Discards all durations. */
 export const untimed: Timings = { waited() {}, committed() {}, read() {} };

@@ -1,6 +1,8 @@
 import type { Compilable, Expression } from 'kysely';
 
-/** The database engines. Every choice between them is a record over this type, so a third one cannot be forgotten. */
+/**
+ * The database engines. Code that chooses between them uses a record over this type, so that tsc finds every choice.
+ */
 export type Engine = 'sqlite' | 'postgres';
 
 /** The SQL that differs between the engines. */
@@ -8,13 +10,13 @@ export interface Dialect {
   readonly engine: Engine;
   /** The elements of a JSON array, as a table with the column `value`. */
   elements(json: Expression<unknown>): Expression<unknown>;
-  /** Adds RETURNING for the generated key where the driver does not report it. */
-  numbered<T extends Compilable & { returning(column: C): Compilable }, C extends string>(
+  /** Adds RETURNING for the generated key (PostgreSQL only; better-sqlite3 reports the key itself). */
+  returningKey<T extends Compilable & { returning(column: C): Compilable }, C extends string>(
     insert: T,
     column: C,
   ): Compilable;
-  /** A bare parameter as an integer. */
-  integer(parameter: Expression<unknown>): Expression<number>;
-  /** The server's clock in epoch milliseconds; undefined where the service's own clock is the only one. */
+  /** A bare parameter, typed as an integer. */
+  asInteger(parameter: Expression<unknown>): Expression<number>;
+  /** The server's clock in epoch milliseconds; undefined on an engine without a server. */
   readonly serverNow: Expression<number> | undefined;
 }

@@ -1,23 +1,25 @@
 import { isAbortedTransactionError } from 'kysely';
 
-/** The engine's or the system's error code, such as `SQLITE_BUSY`, `23505` or `ECONNREFUSED`. */
+/** The error code of SQLite, PostgreSQL or the system, such as `SQLITE_BUSY`, `23505` or `ECONNREFUSED`. */
 export function errorCode(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
 
-/** Whether a commit was refused, so that nothing was stored for certain: a constraint was violated, or a statement had failed. */
+/**
+ * Whether the database refused a commit (violated constraint, failed statement), so that it certainly stored nothing.
+ */
 export function isRefusedCommit(error: unknown): boolean {
   return isAbortedTransactionError(error) || /^(SQLITE_CONSTRAINT|23|25P02)/.test(errorCode(error) ?? '');
 }
 
-/** Whether SQLite has found that a file is no sound database. */
+/** Whether SQLite found that a file is corrupt or not a database. */
 export function isDamaged(error: unknown): boolean {
   return /^SQLITE_(CORRUPT|NOTADB)/.test(errorCode(error) ?? '');
 }
 
 /**
- * Why the database cannot be used just now. `detail` is a sentence of ours: what an engine or the system says may name
- * hosts, users and files, and stays in the log.
+ * Why the database is unavailable now. `detail` is one of the fixed sentences below: messages of an engine or the
+ * system may name hosts, users and files, so they go only to the log.
  */
 export interface Trouble {
   code: 'DATABASE_UNREACHABLE' | 'DATABASE_NOT_WRITABLE';
@@ -27,49 +29,51 @@ export interface Trouble {
 const unreachable = (detail: string): Trouble => ({ code: 'DATABASE_UNREACHABLE', detail });
 const notWritable = (detail: string): Trouble => ({ code: 'DATABASE_NOT_WRITABLE', detail });
 
-/** What a database that does not answer at all is. */
+/** The database does not answer. */
 export const UNANSWERED = unreachable('The database does not answer in time.');
-/** What a database is that answers with an error which nobody expects of it. */
-export const FAILING = unreachable('The database answers with an error; the log has the details.');
+/** The database answers with an unexpected error. */
+export const FAILING = unreachable('The database answers with an unexpected error; see the log.');
 
-/** The engines' codes, and the system's; the first that fits. PostgreSQL's are in its manual, appendix A. */
+/**
+ * By error code; the first match counts. Sources: SQLite's result codes, PostgreSQL's manual (appendix A), errno(3).
+ */
 const TROUBLES: [code: RegExp, trouble: Trouble][] = [
   [/^(SQLITE_FULL|53100|ENOSPC)$/, notWritable('The disk of the database is full.')],
   [/^SQLITE_READONLY_DBMOVED$/, notWritable('The database file has been moved or deleted.')],
   [/^(SQLITE_READONLY|25006$|EROFS$)/, notWritable('The database is read-only.')],
   [
     /^SQLITE_IOERR_(WRITE|FSYNC|DIR_FSYNC|TRUNCATE|SHM|BEGIN_ATOMIC|COMMIT_ATOMIC)/,
-    notWritable('The disk of the database does not take what is written to it.'),
+    notWritable('The disk of the database fails to store writes.'),
   ],
   [/^(SQLITE_BUSY|55P03$)/, notWritable('Another program has kept the database locked for too long.')],
   [/^(SQLITE_IOERR|SQLITE_CANTOPEN)/, unreachable('The database file cannot be read.')],
   [/^(28|3D000$)/, unreachable('The database server refuses the login.')],
   [/^53/, unreachable('The database server has run out of connections or memory.')],
   [/^57P/, unreachable('The database server is starting or shutting down.')],
-  [/^57/, unreachable('The database server has ended what it was asked for.')],
+  [/^57/, unreachable('The database server cancelled the statement.')],
   [/^(08|25P03$|ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EHOST|ENET|EAI_)/, unreachable('The database cannot be reached.')],
 ];
 
-/** What the PostgreSQL client says without a code. */
-const LOST =
+/** Messages of the PostgreSQL client (pg) that come without a code. */
+const CONNECTION_LOST =
   /Connection terminated|timeout exceeded when trying to connect|timeout expired|not queryable|Cannot use a pool after/;
-const LATE = /Query read timeout/;
+const TIMED_OUT = /Query read timeout/;
 
-/** Undefined if the database is not to blame, or nothing that is known to pass. */
+/** The reason in an error why the database is unavailable; undefined for all other errors. */
 export function troubleOf(error: unknown): Trouble | undefined {
   if (!(error instanceof Error)) return undefined;
   const code = errorCode(error);
   if (code !== undefined) return TROUBLES.find(([pattern]) => pattern.test(code))?.[1];
-  if (LATE.test(error.message)) return UNANSWERED;
-  return LOST.test(error.message) ? unreachable('The database cannot be reached.') : undefined;
+  if (TIMED_OUT.test(error.message)) return UNANSWERED;
+  return CONNECTION_LOST.test(error.message) ? unreachable('The database cannot be reached.') : undefined;
 }
 
-/** Whether the database cannot be reached or written just now, so that the same request may succeed later. */
+/** Whether the database cannot be reached or written now, so that a retry may succeed later. */
 export function isUnavailable(error: unknown): boolean {
   return troubleOf(error) !== undefined;
 }
 
-/** An error as it may be shown to those who watch: no words of the database about where it is and who asks. */
+/** The text of an error for health pages: without hosts, users or files of the database, and with URLs masked. */
 export function publicMessage(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   return troubleOf(error)?.detail ?? text.replace(/\b([a-z][a-z0-9+.-]*:\/\/)\S+/gi, '$1***');

@@ -2,225 +2,245 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Refusal } from '../errors.ts';
 import { isRefusedCommit, isUnavailable } from './errors.ts';
 
-/** Works that share a transaction at most: how long it may hold the event loop and the writer has an end. */
-const GROUP_SIZE = 128;
-/** Works that wait at most before one for a caller is refused: half a second of work for SQLite, some four for PostgreSQL. */
-const ROOM = 2000;
-// Made once: a stack for each refusal would be work for nothing.
-const FULL = new Refusal('SERVICE_UNAVAILABLE', 'More writes are waiting than the service can take; try again.');
-/**
- * A transaction that took so long only to find that the database cannot be used speaks for those who have waited behind
- * it, too: one after the other they would wait as long for the same. Milliseconds.
+/*
+ * Group commit: works that wait at the same time share one transaction and one flush to disk.
+ *
+ * - work: the function given to one `Database.write` call. It succeeds or fails as a whole.
+ * - group: the works that share a transaction, in the order of their calls. A work never waits for a group to fill.
+ * - share: one work's part of its group's transaction.
+ * - flush: the engine's write to disk at commit. No caller is answered before it.
+ * - deferred: registered by a work (`beforeCommit`, `count`), run once per group after its last work.
+ * - rollback: undoes the whole group. Each of its works then retries alone, once.
+ * - alone: in a transaction of its own.
+ * - shed: refuse a work before it starts, because too many wait.
  */
-const LONG_IN_VAIN_MS = 1000;
 
+/** The most works in a group. It bounds how long a transaction occupies the event loop and the writer. */
+const GROUP_SIZE = 128;
+/** The most works that wait before sheddable ones are refused: about 0.5 s of writes on SQLite, 4 s on PostgreSQL. */
+const QUEUE_SIZE = 2000;
+// One instance for all refusals: under overload, a stack trace for each would cost time.
+const QUEUE_FULL = new Refusal('SERVICE_UNAVAILABLE', 'The service has too many writes waiting; retry later.');
+/**
+ * A transaction that fails this slowly because the database is unavailable also fails all waiting works: each would
+ * wait as long for the same error. Milliseconds.
+ */
+const SLOW_FAILURE_MS = 1000;
+
+/** A thing that a work touches: all rows of a run, or the row of an idempotency key. */
+export type Touched = `run ${string}` | `key ${string}`;
+
+/** How a work runs among the others. */
 export interface WriteOptions {
-  /** It must not run twice, so it shares its transaction with nobody. */
+  /** Runs the work alone and never retries it: for works that must not run twice. */
   alone?: boolean;
   /**
-   * Names of what the work reads and then changes, if that is all that other works could change under it. Those that have
-   * nothing in common run side by side in their transaction; a work without names runs by itself.
+   * Everything that the work reads and other works may change, for example `['run r1']`. Works of a group run concurrently
+   * if they touch nothing in common. A work that does not say what it touches never overlaps another.
    */
-  touches?: readonly string[] | undefined;
-  /** Refused with SERVICE_UNAVAILABLE while very many writes wait. */
+  touches?: readonly Touched[] | undefined;
+  /** Refuses the work with SERVICE_UNAVAILABLE while too many wait. Only for callers that can retry: HTTP clients. */
   sheddable?: boolean;
-  /** Runs before all that wait: for a probe that says whether writing works. */
+  /** Runs the work before all waiting ones: for the health probe. */
   first?: boolean;
 }
 
-/** One work's part of a transaction. */
+/** One work's part of its group's transaction. `W` is the handle that the work writes with. */
 export interface WorkShare<W> {
-  /** What the work writes with. */
   tx: W;
-  /** Whether it has changed anything in the transaction so far. */
+  /** Whether the work has changed anything in the transaction so far. */
   readonly hasWritten: boolean;
-  /** Resolves when all that the work has sent has been done, and rejects with what went wrong first. */
-  arrived(): Promise<void>;
-  /** What the work has put off until the end of the transaction; lower orders first. */
-  readonly putOff: { order: number; run: (tx: W) => void }[];
-  /** What it has counted. */
-  readonly counted: { key: string; by: number; store: (tx: W, sum: number) => void }[];
-  /** Nothing more is taken from the work. */
+  /** Resolves when all statements that the work sent have finished; rejects with the first error among them. */
+  sendsFinished(): Promise<void>;
+  /** Hooks to run at the end of the group, in ascending `order`. */
+  readonly deferred: { order: number; run: (tx: W) => void }[];
+  /** Amounts to add up per `key` over the group; `store` writes the sum. */
+  readonly increments: { key: string; by: number; store: (tx: W, sum: number) => void }[];
+  /** Closes the share: its `tx` throws from now on. */
   end(): void;
-  /** To be run when it is durable. */
+  /** Hooks to run once the transaction is durable. */
   readonly hooks: (() => void)[];
 }
 
-/** Runs `inside` in a transaction of the engine: commits when it resolves, rolls back when it rejects. */
-export type Transact<W> = (inside: (begin: () => WorkShare<W>) => Promise<void>) => Promise<void>;
+/** Runs `body` in a transaction of the engine: commits when it resolves, rolls back when it rejects. */
+export type Transact<W> = (body: (newShare: () => WorkShare<W>) => Promise<void>) => Promise<void>;
 
-/** Told how long things take, as they happen. Milliseconds. */
+/** Receives the durations of writes as they happen. Milliseconds. */
 export interface WriteTimings {
-  /** A work has waited so long for its turn: for the works before it, and for the database's one writer. */
+  /** From the call of a work to the start of its transaction: the wait for earlier works and for the write lock. */
   waited(milliseconds: number): void;
-  /** A transaction of so many works is durable: how long they ran, and how long the commit took. */
-  committed(works: number, ran: number, took: number): void;
+  /** A group is durable: its number of works, how long they ran, and how long the commit took. */
+  committed(works: number, runMs: number, commitMs: number): void;
 }
 
-type Ending = { value: unknown } | { error: unknown };
+type WorkResult = { value: unknown } | { error: unknown };
 
-interface Entry<W> {
+/** A work that waits for its transaction. */
+interface QueuedWork<W> {
   work: (tx: W) => Promise<unknown>;
-  /** It must not run twice, or has failed in company, so it shares its transaction with nobody. */
+  /** Asked for by the caller, or set for the retry after a rollback. */
   alone: boolean;
-  touches: readonly string[] | undefined;
-  /** When it was asked for, on the monotonic clock. Milliseconds. */
-  since: number;
-  settle(ending: Ending, hooks: (() => void)[]): void;
+  touches: readonly Touched[] | undefined;
+  /** The time of the call on the monotonic clock. Milliseconds. */
+  queuedAt: number;
+  /** Answers the caller; on success, runs the hooks first. */
+  settle(result: WorkResult, hooks: (() => void)[]): void;
 }
 
-/** A work has failed with its writes half done; what it shares a transaction with has to be undone with it. */
-class Spoiled extends Error {}
+/** Rolls back a group because one work failed after it had written; its works retry alone. */
+class GroupRollback extends Error {}
 
 /**
- * Group commit: works that are waiting at the same time run in one transaction and are made durable by one flush to disk;
- * none is answered before that. They run in their order, side by side where they touch different things, so that they
- * share the ways to a server, too. A work that comes alone does not wait for company.
+ * Queues works and commits them in groups. The works of a group start in order; those that touch different things run
+ * concurrently, so that they also share round trips to a server.
  *
- * One that fails before it has written anything (every refusal does) leaves the others alone. If one fails after that, or
- * the commit is refused, the transaction is rolled back and each of its works runs again in one of its own, once. If the
- * database cannot be used (its disk is full, its server is gone) nothing runs again: all of them fail with that.
+ * A work that fails before it has written anything (every refusal does) fails alone; its group commits without it.
+ * A work that fails later, or a refused commit, rolls back the group: each work retries alone, once.
+ * An unavailable database (full disk, lost server) fails the whole group without a retry.
  */
 export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTimings) {
-  const waiting: Entry<W>[] = [];
+  const queue: QueuedWork<W>[] = [];
   let running = false;
 
   async function drain(): Promise<void> {
     running = true;
-    while (waiting.length > 0) {
-      // What arrives in the same turn of the event loop comes along.
+    while (queue.length > 0) {
+      // Calls of the same turn of the event loop join the group.
       await nextTurn();
       await commitGroup(nextGroup());
     }
     running = false;
   }
 
-  function nextGroup(): Entry<W>[] {
-    const limit = Math.min(GROUP_SIZE, waiting.length);
-    const end = waiting.findIndex(({ alone }, index) => alone || index === limit);
-    return waiting.splice(0, end === -1 ? limit : Math.max(end, 1));
+  function nextGroup(): QueuedWork<W>[] {
+    const limit = Math.min(GROUP_SIZE, queue.length);
+    const end = queue.findIndex(({ alone }, index) => alone || index === limit);
+    return queue.splice(0, end === -1 ? limit : Math.max(end, 1));
   }
 
-  async function commitGroup(group: Entry<W>[]): Promise<void> {
-    const ended: { entry: Entry<W>; part: WorkShare<W>; ending: Ending }[] = [];
-    /** Why the transaction is to be rolled back. Whatever it is: a handler may throw undefined. */
-    let failed: { error: unknown } | undefined;
-    const spoil = (error: unknown) => {
-      // What fails because the database cannot be used fails alone as well.
-      failed ??= { error: group.length === 1 || isUnavailable(error) ? error : new Spoiled() };
-      return failed;
+  async function commitGroup(group: QueuedWork<W>[]): Promise<void> {
+    const finished: { queued: QueuedWork<W>; share: WorkShare<W>; result: WorkResult }[] = [];
+    /** Why the transaction rolls back. Boxed, because a handler may throw undefined. */
+    let failure: { error: unknown } | undefined;
+    const fail = (error: unknown) => {
+      // An unavailable database would fail a retry too.
+      failure ??= { error: group.length === 1 || isUnavailable(error) ? error : new GroupRollback() };
+      return failure;
     };
-    const asked = performance.now();
-    let [began, done] = [0, 0];
+    const requestedAt = performance.now();
+    let [beganAt, ranAt] = [0, 0];
     try {
-      await transact(async begin => {
-        began = performance.now();
-        for (const { since } of group) timings.waited(began - since);
-        await inOrder(group, async entry => {
-          if (failed) return;
-          const part = begin();
-          const ending = await endingOf(entry, part);
-          if ('error' in ending && (part.hasWritten || group.length === 1)) spoil(ending.error);
-          else ended.push({ entry, part, ending });
+      await transact(async newShare => {
+        beganAt = performance.now();
+        for (const { queuedAt } of group) timings.waited(beganAt - queuedAt);
+        await runInOrder(group, async queued => {
+          if (failure) return;
+          const share = newShare();
+          const result = await runWork(queued, share);
+          if ('error' in result && (share.hasWritten || group.length === 1)) fail(result.error);
+          else finished.push({ queued, share, result });
         });
-        if (failed) throw failed.error;
-        const last = begin();
+        if (failure) throw failure.error;
+        const last = newShare();
         try {
-          finish(
-            ended.filter(({ ending }) => 'value' in ending).map(({ part }) => part),
+          runDeferred(
+            finished.filter(({ result }) => 'value' in result).map(({ share }) => share),
             last.tx,
           );
-          for (const { part } of ended) await part.arrived();
-          await last.arrived();
+          for (const { share } of finished) await share.sendsFinished();
+          await last.sendsFinished();
         } catch (error) {
-          throw spoil(error).error;
+          throw fail(error).error;
         } finally {
           last.end();
         }
-        done = performance.now();
+        ranAt = performance.now();
       });
-      timings.committed(group.length, done - began, performance.now() - done);
+      timings.committed(group.length, ranAt - beganAt, performance.now() - ranAt);
     } catch (error) {
-      // After a commit that was refused it is certain that nothing is stored; after one that broke off it is not.
-      const again = group.length > 1 && (error instanceof Spoiled || isRefusedCommit(error));
-      if (!again) {
+      // A refused commit has certainly stored nothing; a commit whose connection broke may have stored everything.
+      const retry = group.length > 1 && (error instanceof GroupRollback || isRefusedCommit(error));
+      if (!retry) {
         reject(group, error);
-        // Not for what a work has met elsewhere: after that, the transaction itself could be rolled back.
-        const gone = error !== failed?.error && isUnavailable(error);
-        if (gone && performance.now() - asked > LONG_IN_VAIN_MS) reject(waiting.splice(0), error);
+        // An error of the works themselves does not count: the database was there to roll them back.
+        const unavailable = error !== failure?.error && isUnavailable(error);
+        if (unavailable && performance.now() - requestedAt > SLOW_FAILURE_MS) reject(queue.splice(0), error);
         return;
       }
-      waiting.unshift(...group.map(entry => ({ ...entry, alone: true })));
+      queue.unshift(...group.map(queued => ({ ...queued, alone: true })));
       return;
     }
-    for (const { entry, part, ending } of ended) entry.settle(ending, part.hooks);
+    for (const { queued, share, result } of finished) queued.settle(result, share.hooks);
   }
 
-  async function endingOf({ work }: Entry<W>, part: WorkShare<W>): Promise<Ending> {
+  async function runWork({ work }: QueuedWork<W>, share: WorkShare<W>): Promise<WorkResult> {
     try {
-      return { value: await work(part.tx) };
+      return { value: await work(share.tx) };
     } catch (error) {
-      // What was sent before may have failed first.
-      return part.arrived().then(
+      // A statement that was sent earlier may have failed first; its error is the cause.
+      return share.sendsFinished().then(
         () => ({ error }),
-        first => ({ error: first }),
+        cause => ({ error: cause }),
       );
     } finally {
-      part.end();
+      share.end();
     }
   }
 
-  /** Runs each of the works, none of which rejects, after those before it that touch the same. */
-  async function inOrder(group: Entry<W>[], run: (entry: Entry<W>) => Promise<void>): Promise<void> {
-    /** The last work that touches a thing. */
-    const latest = new Map<string, Promise<void>>();
-    for (const entry of group) {
-      const { touches } = entry;
+  /** Calls `run`, which never rejects, for each work, after the earlier works that touch the same things. */
+  async function runInOrder(group: QueuedWork<W>[], run: (queued: QueuedWork<W>) => Promise<void>): Promise<void> {
+    /** Per thing: the run of the last work that touches it. */
+    const lastRuns = new Map<string, Promise<void>>();
+    for (const queued of group) {
+      const { touches } = queued;
       if (!touches) {
-        await Promise.all(latest.values());
-        latest.clear();
-        await run(entry);
+        await Promise.all(lastRuns.values());
+        lastRuns.clear();
+        await run(queued);
         continue;
       }
-      const before = touches.map(thing => latest.get(thing)).filter(work => work !== undefined);
-      const work = before.length > 0 ? Promise.all(before).then(() => run(entry)) : run(entry);
-      for (const thing of touches) latest.set(thing, work);
+      const earlier = touches.map(thing => lastRuns.get(thing)).filter(last => last !== undefined);
+      const current = earlier.length > 0 ? Promise.all(earlier).then(() => run(queued)) : run(queued);
+      for (const thing of touches) lastRuns.set(thing, current);
     }
-    await Promise.all(latest.values());
+    await Promise.all(lastRuns.values());
   }
 
-  /** Does what was put off, and stores what was counted. */
-  function finish(parts: WorkShare<W>[], tx: W): void {
-    const putOff = parts.flatMap(part => part.putOff);
-    for (const { run } of putOff.sort((a, b) => a.order - b.order)) run(tx);
-    for (const counted of Map.groupBy(
-      parts.flatMap(part => part.counted),
+  /** Runs the deferred hooks of the group, then stores its sums. */
+  function runDeferred(shares: WorkShare<W>[], tx: W): void {
+    const deferred = shares.flatMap(share => share.deferred);
+    for (const { run } of deferred.sort((a, b) => a.order - b.order)) run(tx);
+    for (const increments of Map.groupBy(
+      shares.flatMap(share => share.increments),
       ({ key }) => key,
     ).values()) {
-      const sum = counted.reduce((total, { by }) => total + by, 0);
-      if (sum !== 0) counted[0]?.store(tx, sum);
+      const sum = increments.reduce((total, { by }) => total + by, 0);
+      if (sum !== 0) increments[0]?.store(tx, sum);
     }
   }
 
-  function reject(group: Entry<W>[], error: unknown): void {
+  function reject(group: QueuedWork<W>[], error: unknown): void {
     for (const { settle } of group) settle({ error }, []);
   }
 
-  /** @throws Refusal SERVICE_UNAVAILABLE if there is no room */
+  /**
+   * Queues a work; resolves with its value once its transaction is durable.
+   * @throws Refusal SERVICE_UNAVAILABLE if the work is sheddable and the queue is full
+   */
   return <T>(
     work: (tx: W) => Promise<T>,
     { alone = false, touches, sheddable, first }: WriteOptions = {},
   ): Promise<T> =>
     new Promise<T>((resolve, refuse) => {
-      if (sheddable && waiting.length >= ROOM) return refuse(FULL);
-      const settle = (ending: Ending, hooks: (() => void)[]) => {
-        if ('error' in ending) return refuse(ending.error);
+      if (sheddable && queue.length >= QUEUE_SIZE) return refuse(QUEUE_FULL);
+      const settle = (result: WorkResult, hooks: (() => void)[]) => {
+        if ('error' in result) return refuse(result.error);
         for (const hook of hooks) hook();
-        resolve(ending.value as T);
+        resolve(result.value as T);
       };
-      const entry = { work, alone, touches, since: performance.now(), settle };
-      if (first) waiting.unshift(entry);
-      else waiting.push(entry);
+      const queued = { work, alone, touches, queuedAt: performance.now(), settle };
+      if (first) queue.unshift(queued);
+      else queue.push(queued);
       if (!running) void drain();
     });
 }

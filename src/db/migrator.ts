@@ -6,9 +6,9 @@ import type { Engine } from './engine.ts';
 import type { Schema } from './schema.ts';
 
 /**
- * Applies the missing migrations in one transaction and answers their names. Processes that start together on one
- * PostgreSQL wait for each other; on SQLite the file's lock lets only one come this far.
- * @throws StartError if the database has migrations that this code does not know.
+ * Applies the missing migrations in one transaction; resolves with their names. Processes that start together on
+ * PostgreSQL wait for each other; on SQLite the lock of the file admits only one.
+ * @throws StartError if the database has migrations that this code does not have
  */
 export async function migrateToLatest(db: Kysely<Schema>, engine: Engine): Promise<string[]> {
   const unknown = await unknownMigrations(db);
@@ -22,11 +22,13 @@ export async function migrateToLatest(db: Kysely<Schema>, engine: Engine): Promi
   return (results ?? []).map(result => result.migrationName);
 }
 
+/** Names of the migrations that the code has and the database lacks. */
 export async function missingMigrations(db: Kysely<Schema>, engine: Engine): Promise<string[]> {
   const applied = await appliedMigrations(db);
   return Object.keys(await provider(engine).getMigrations()).filter(name => !applied.includes(name));
 }
 
+/** Names of applied migrations that the code does not have: a newer version applied them. */
 export async function unknownMigrations(db: Kysely<Schema>): Promise<string[]> {
   return (await appliedMigrations(db)).filter(name => !(name in migrations));
 }

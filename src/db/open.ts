@@ -8,10 +8,10 @@ import { DatabaseInUse } from './sqlite/file.ts';
 import { sqliteFile } from './url.ts';
 
 /**
- * Opens the database that `url` names: `sqlite:<file>` or `postgres://…`.
- * @param leaseClock measures leases; without it, a monotonic one on SQLite and the server's on PostgreSQL
- * @param timings is told how long everything takes
- * @throws StartError with one sentence for the operator.
+ * Opens the database at `url`: `sqlite:<file>` or `postgres://…`.
+ * @param leaseClock measures leases; defaults to a monotonic clock on SQLite and the server's on PostgreSQL
+ * @param timings receives the durations of reads and writes
+ * @throws StartError with one sentence for the operator
  */
 export async function openDatabase(
   url: string,
@@ -29,11 +29,11 @@ export async function openDatabase(
 }
 
 /**
- * Opens it for a few writes, also beside the process that has it. That one has brought the schema up to date; where there
- * is none, this does.
- * @throws StartError with one sentence for the operator.
+ * Opens a database for a few writes of a command, even while the service runs on it. Applies missing migrations unless
+ * another process holds the database, since that process has applied them.
+ * @throws StartError with one sentence for the operator
  */
-export async function openBeside(url: string, log: Logger): Promise<Database> {
+export async function openAlongside(url: string, log: Logger): Promise<Database> {
   try {
     const database = await openDatabase(url, log);
     await database.migrate();
@@ -46,8 +46,8 @@ export async function openBeside(url: string, log: Logger): Promise<Database> {
 }
 
 /**
- * Opens it to look only, beside the processes that use it.
- * @throws StartError with one sentence for the operator, also if there is no database yet
+ * Opens a database for reads only, even while the service runs on it.
+ * @throws StartError with one sentence for the operator, also if the database does not exist
  */
 export async function openReadOnly(url: string, log: Logger): Promise<ReadOnlyDatabase> {
   const file = sqliteFile(url);

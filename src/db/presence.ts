@@ -1,7 +1,7 @@
-/** Says which processes are alive, by something that ends with its holder, however that ends. */
+/** Tells live processes from dead ones by a lock that the OS or the server drops when its holder dies. */
 export interface Presence {
-  /** Makes this process known under a name that nobody else has. */
-  announce(name: string): Promise<void>;
-  /** Those of these names whose process is dead. */
+  /** Registers this process under a unique name. */
+  register(name: string): Promise<void>;
+  /** Resolves with the names whose process is dead. */
   deadAmong(names: string[]): Promise<string[]>;
 }

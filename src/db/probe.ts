@@ -3,8 +3,8 @@ import type { Database } from './database.ts';
 import { type StatementBuilder, statement } from './statement.ts';
 
 /**
- * A write that leaves nothing behind: a row that is gone again when it is committed. Both engines have to store the pages
- * that it was on, so it finds a full disk and a database that can only be read, which an empty transaction does not.
+ * Makes `Database.probe`: a write that inserts a row and deletes it in the same transaction. Both engines must store
+ * the row's pages, so it detects a full disk and a read-only database; an empty transaction would not.
  */
 export function createProbe(write: Database['write']): () => Promise<void> {
   return () =>
@@ -17,7 +17,7 @@ export function createProbe(write: Database['write']): () => Promise<void> {
     );
 }
 
-// No topic is empty.
+// The empty topic cannot collide with a real one: topic names are never empty.
 const insertProbeStatement = statement(({ query }: StatementBuilder<object>) =>
   query.insertInto('topics').values({ topic: sql.lit('') }),
 );

@@ -1,8 +1,8 @@
 import type { Generated, Selectable, Updateable } from 'kysely';
 
 /*
- * The tables, as rows come out of both engines: times are epoch milliseconds, JSON is text, actors are `type:name`,
- * priorities are ranks (0 is the most urgent), flags are 0 or 1. What a column is for stands in the migration that makes it.
+ * The rows of the tables, the same on both engines. Times are epoch milliseconds, JSON is text, actors are `type:name`,
+ * priorities are ranks (0 is the most urgent), flags are 0 or 1. The migration that adds a column explains it.
  */
 
 interface ThreadsTable {
@@ -175,6 +175,7 @@ interface TopicsTable {
   paused: Generated<number>;
 }
 
+/** All tables by name. */
 export interface Schema {
   threads: ThreadsTable;
   seen: SeenTable;
@@ -192,5 +193,7 @@ export interface Schema {
   tokens: TokensTable;
 }
 
+/** A row as a query returns it. */
 export type Row<T extends keyof Schema> = Selectable<Schema[T]>;
+/** The changed columns of an update. */
 export type Changes<T extends keyof Schema> = Updateable<Schema[T]>;

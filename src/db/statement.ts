@@ -2,25 +2,27 @@ import { type Compilable, type Expression, type Kysely, sql } from 'kysely';
 import type { Dialect } from './engine.ts';
 import type { Schema } from './schema.ts';
 
-/** Builds a statement; `V` maps the names of its parameters to their types. */
+/** Builds the query of a statement. `V` maps the names of its parameters to their types. */
 export interface StatementBuilder<V> {
   readonly query: Kysely<Schema>;
+  /** A parameter. */
   value<K extends keyof V & string>(name: K): Expression<V[K]>;
   /** Several parameters under their names, as `values()` and `set()` take them. */
   values<K extends keyof V & string>(names: readonly K[]): { [N in K]: Expression<V[N]> };
-  /** See {@link Dialect.numbered}. */
-  numbered<T extends { returning(column: C): Compilable }, C extends string>(insert: T, column: C): Compilable;
+  /** See {@link Dialect.returningKey}. */
+  returningKey<T extends { returning(column: C): Compilable }, C extends string>(insert: T, column: C): Compilable;
   /** The elements of a JSON array, as a table with the column `value`. */
   elements(name: keyof V & string): Expression<unknown>;
-  /** The integers of a JSON array, for `in`. */
-  listed(name: keyof V & string): Expression<number>;
-  /** Epoch milliseconds on the clock that leases are measured with: the service's on SQLite, the server's on PostgreSQL. */
+  /** The integers of a JSON array, as the right side of `in`. */
+  integerElements(name: keyof V & string): Expression<number>;
+  /** Epoch milliseconds on the clock that measures leases: the service's on SQLite, the server's on PostgreSQL. */
   readonly leaseNow: Expression<number>;
 }
 
 /**
- * A query whose text never changes. It is compiled once per database, at its first use: building and compiling cost
- * several times what SQLite needs to run it. It is cached by identity, so it must be a constant of its module.
+ * A query whose text never changes; `R` is its row. It is compiled once per database, at its first use: building and
+ * compiling cost several times as much as running it on SQLite. The cache key is the object itself, so a statement must
+ * be a module constant.
  */
 export class Statement<V, R> {
   readonly build: (builder: StatementBuilder<V>) => Compilable<R>;
@@ -34,14 +36,14 @@ export function statement<V, R>(build: (builder: StatementBuilder<V>) => Compila
   return new Statement(build);
 }
 
-/** A compiled statement. */
+/** The SQL text of a statement for one engine. */
 export interface Compiled {
-  /** Under which a server keeps it prepared. */
+  /** The name under which a server keeps it prepared. */
   name: string;
   text: string;
-  /** It changes nothing. */
+  /** Whether it is a SELECT, which changes nothing. */
   reads: boolean;
-  /** Its parameters, in the order of the text. */
+  /** Returns the parameters in the order of the text. */
   bind(values: object): unknown[];
 }
 
@@ -49,15 +51,15 @@ export interface Compiled {
 export interface Executor {
   compile(statement: Statement<never, unknown>): Compiled;
   all(compiled: Compiled, values: object): Promise<unknown[]>;
-  /** For a statement that returns nothing: how many rows it has changed. */
+  /** Runs a statement without result rows; resolves with the number of changed rows. */
   run(compiled: Compiled, values: object): Promise<number>;
-  /** For an insert of one row: the number that the database gives to it. */
+  /** Inserts one row; resolves with its generated key. */
   insert(compiled: Compiled, values: object): Promise<number>;
-  /** As `run`; undefined if it has been done. The promise may be left alone. */
+  /** As `run`, but need not be awaited. Returns undefined if the statement ran synchronously. */
   send(compiled: Compiled, values: object): Promise<unknown> | undefined;
 }
 
-/** Where a value will stand. */
+/** Stands for a named parameter until `bind` replaces it. */
 class Placeholder {
   readonly name: string;
   constructor(name: string) {
@@ -68,13 +70,13 @@ class Placeholder {
 export interface CompilerOptions {
   query: Kysely<Schema>;
   dialect: Dialect;
-  /** Read at each run; the server's clock if it is left out. */
+  /** Read at each run, in epoch milliseconds; undefined for the server's clock. */
   leaseClock: (() => number) | undefined;
 }
 
 const LEASE_NOW = new Placeholder('leaseNow');
 
-/** Compiles each statement once. */
+/** Makes a function that compiles each statement once. */
 export function statementCompiler({ query, dialect, leaseClock }: CompilerOptions) {
   const compiled = new Map<Statement<never, unknown>, Compiled>();
   const value = (name: string) => sql<never>`${new Placeholder(name)}`;
@@ -83,10 +85,10 @@ export function statementCompiler({ query, dialect, leaseClock }: CompilerOption
     query,
     value,
     values: (names: readonly string[]) => Object.fromEntries(names.map(name => [name, value(name)])),
-    numbered: dialect.numbered,
+    returningKey: dialect.returningKey,
     elements,
-    listed: (name: string) => sql`(select cast(value as bigint) from ${elements(name)})`,
-    leaseNow: leaseClock ? dialect.integer(sql`${LEASE_NOW}`) : dialect.serverNow,
+    integerElements: (name: string) => sql`(select cast(value as bigint) from ${elements(name)})`,
+    leaseNow: leaseClock ? dialect.asInteger(sql`${LEASE_NOW}`) : dialect.serverNow,
   } as unknown as StatementBuilder<never>;
 
   function compile(statement: Statement<never, unknown>): Compiled {
@@ -108,14 +110,13 @@ export function statementCompiler({ query, dialect, leaseClock }: CompilerOption
   };
 }
 
-/** Told how long reads take, as they end. */
+/** Receives the durations of reads as they end. */
 export interface ReadTimings {
-  /** Milliseconds. */
-  read(took: number): void;
+  read(milliseconds: number): void;
 }
 
-/** The reading methods over an executor. */
-export function reading({ compile, all }: Executor, { read }: ReadTimings) {
+/** The methods `all` and `first` of a reader over an executor; each call is timed. */
+export function timedReads({ compile, all }: Executor, { read }: ReadTimings) {
   const rows = async <V, R>(statement: Statement<V, R>, values: V): Promise<R[]> => {
     const began = performance.now();
     const found = await all(compile(statement as Statement<never, unknown>), values as object);

@@ -5,24 +5,28 @@ import { createGroupCommit, type WorkShare, type WriteTimings } from './group-co
 import type { Schema } from './schema.ts';
 import type { Compiled, Executor, ReadTimings, Statement } from './statement.ts';
 
-/** True inside `Database.write`; what runs there may only use its `tx`. */
+/** True inside `Database.write`: code that runs there may use only its `tx`. */
 const insideWrite = new AsyncLocalStorage<true>();
 
-/** A transaction of the engine: Kysely's, and the statements that run in it. */
+/** A transaction of an engine, for Kysely's queries (`query`) and for statements (`executor`). */
 export interface EngineTransaction {
   query: Transaction<Schema>;
   executor: Executor;
+  /** Epoch milliseconds on the clock that measures leases. */
   leaseNow: () => Expression<number>;
 }
 
-/** The write door over an engine's transactions. */
+/**
+ * Builds `Database.write` over an engine's transactions.
+ * @param transact runs its argument in a transaction: commits when it resolves, rolls back when it rejects
+ */
 export function createWrite(
-  transact: (inside: (transaction: EngineTransaction) => Promise<void>) => Promise<void>,
+  transact: (body: (transaction: EngineTransaction) => Promise<void>) => Promise<void>,
   timings: WriteTimings,
 ): Database['write'] {
-  const begin = (inside: (begin: () => WorkTx) => Promise<void>) =>
-    transact(transaction => inside(() => new WorkTx(transaction)));
-  const groupCommit = createGroupCommit<WorkTx>(begin, timings);
+  const transactInShares = (body: (newShare: () => WorkTx) => Promise<void>) =>
+    transact(transaction => body(() => new WorkTx(transaction)));
+  const groupCommit = createGroupCommit<WorkTx>(transactInShares, timings);
   return (work, { traceparent = null, ...options } = {}) => {
     if (insideWrite.getStore()) throw new Error('A write inside a write would wait for itself.');
     return groupCommit(tx => {
@@ -32,17 +36,17 @@ export function createWrite(
   };
 }
 
-/** The part of a transaction that belongs to one work. */
+/** The `Tx` of one work, and its share of the group's transaction. */
 class WorkTx implements Tx, WorkShare<WorkTx> {
   readonly tx = this;
   traceparent: string | null = null;
   readonly hooks: (() => void)[] = [];
-  readonly putOff: WorkShare<WorkTx>['putOff'] = [];
-  readonly counted: WorkShare<WorkTx>['counted'] = [];
+  readonly deferred: WorkShare<WorkTx>['deferred'] = [];
+  readonly increments: WorkShare<WorkTx>['increments'] = [];
   readonly #transaction: EngineTransaction;
   readonly #sent: Promise<unknown>[] = [];
   #query: Transaction<Schema> | undefined;
-  #over = false;
+  #ended = false;
   hasWritten = false;
 
   constructor(transaction: EngineTransaction) {
@@ -51,7 +55,7 @@ class WorkTx implements Tx, WorkShare<WorkTx> {
 
   get query(): Transaction<Schema> {
     this.#query ??= this.#transaction.query.withPlugin(
-      seeing(node => {
+      observeQueries(node => {
         this.#assertOpen();
         if (node.kind !== 'SelectQueryNode') this.hasWritten = true;
       }),
@@ -84,7 +88,7 @@ class WorkTx implements Tx, WorkShare<WorkTx> {
     if (sent) this.#sent.push(sent);
   }
 
-  async arrived(): Promise<void> {
+  async sendsFinished(): Promise<void> {
     await Promise.all(this.#sent);
   }
 
@@ -97,12 +101,12 @@ class WorkTx implements Tx, WorkShare<WorkTx> {
 
   beforeCommit(order: number, run: (tx: Tx) => void): void {
     this.#assertOpen();
-    this.putOff.push({ order, run });
+    this.deferred.push({ order, run });
   }
 
   count(key: string, by: number, store: (tx: Tx, sum: number) => void): void {
     this.#assertOpen();
-    this.counted.push({ key, by, store });
+    this.increments.push({ key, by, store });
   }
 
   afterCommit(hook: () => void): void {
@@ -111,28 +115,28 @@ class WorkTx implements Tx, WorkShare<WorkTx> {
   }
 
   end(): void {
-    this.#over = true;
+    this.#ended = true;
   }
 
-  /**
-   * Whoever still holds the transaction (a handler that did not await its last query) must not reach the connection,
-   * which by then belongs to another write.
-   */
+  /** A handler that did not await its last query may use its `tx` too late, when the connection runs another write. */
   #assertOpen(): void {
-    if (this.#over) throw new Error('The write is over; its transaction takes nothing more.');
+    if (this.#ended) throw new Error('The write is over; its transaction accepts no more statements.');
   }
 }
 
-/** @throws if a read handle is used where the transaction should be: it would deadlock on SQLite and silently read old rows on PostgreSQL. */
+/**
+ * Guards every read handle against use inside a write, where it would not see the write's own changes.
+ * @throws Error inside a write
+ */
 export function assertOutsideWrite(): void {
   if (insideWrite.getStore()) throw new Error('Inside a write only its transaction may be used.');
 }
 
-/** Shows every query of a handle to `see`, which may throw. */
-export function seeing(see: (node: RootOperationNode) => void): KyselyPlugin {
+/** Calls `observe` with every query of a handle before it runs; `observe` may throw to stop the query. */
+export function observeQueries(observe: (node: RootOperationNode) => void): KyselyPlugin {
   return {
     transformQuery({ node }) {
-      see(node);
+      observe(node);
       return node;
     },
     async transformResult({ result }) {
@@ -141,8 +145,8 @@ export function seeing(see: (node: RootOperationNode) => void): KyselyPlugin {
   };
 }
 
-/** For the queries of a read handle: none inside a write, and each is timed, with its wait for a connection. */
-export function readingOutside({ read }: ReadTimings): KyselyPlugin {
+/** Refuses the queries of a read handle inside a write, and times each, including its wait for a connection. */
+export function readGuard({ read }: ReadTimings): KyselyPlugin {
   const began = new WeakMap<QueryId, number>();
   return {
     transformQuery({ node, queryId }) {

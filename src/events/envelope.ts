@@ -3,15 +3,18 @@ import { toTimestamp } from '../clock.ts';
 import type { EventRow } from './repository.ts';
 import type { Event } from './schemas.ts';
 
-/** The topic under which an event is dispatched: `forum.control.signal` travels as `forum.events.control.signal`. */
+/** The topic of an event's message: `forum.control.signal` becomes `forum.events.control.signal`. */
 export function eventTopic(eventType: string): string {
   return `${EVENT_TOPICS}${eventType.slice('forum.'.length)}`;
 }
 
-/** What the topics of events begin with; nobody else may publish there. */
+/** The topic prefix of event messages. It is reserved: callers cannot publish there (`RESERVED_TOPIC`). */
 export const EVENT_TOPICS = 'forum.events.';
 
-/** The envelope in which an event leaves the service, over HTTP and to handlers. */
+/**
+ * Converts a row to the event that HTTP clients and topic handlers receive.
+ * @param payload the parsed payload, if the caller has it already
+ */
 export function toEvent(row: EventRow, payload: Event['payload'] = JSON.parse(row.payload)): Event {
   return {
     event_id: row.event_id,

@@ -2,53 +2,58 @@ import { coalesce } from '../coalesce.ts';
 import type { Logger } from '../logging.ts';
 import type { Event } from './schemas.ts';
 
-/** Events that are kept for those who follow the log closely, and how many characters of them. */
-const KEPT_EVENTS = 500;
-const KEPT_CHARACTERS = 4_000_000;
-/** Events that one read fetches: few at first, and more while they are small. */
-export const READ_AT_ONCE = { first: 5, most: 200 };
-/** Characters that a read should bring. */
+/** Bounds of the cache of recent events. */
+const CACHED_EVENTS = 500;
+const CACHED_CHARACTERS = 4_000_000;
+/** Events per read: the first read is small because events may be large; later reads adapt, up to `most`. */
+export const READ_LIMITS = { first: 5, most: 200 };
+/** The size that a read aims at. Characters. */
 const READ_CHARACTERS = 65_536;
 
-/** How many events the next read should fetch, after one of so many events brought so many characters. */
-export function paced(limit: number, characters: number): number {
+/**
+ * The number of events that the next read fetches. It doubles after a small read and shrinks after a large one.
+ * @param limit the number of events that the last read fetched
+ * @param characters the size of these events
+ */
+export function nextLimit(limit: number, characters: number): number {
   const next = characters > READ_CHARACTERS ? (limit * READ_CHARACTERS) / characters : limit * 2;
-  return Math.max(1, Math.min(Math.floor(next), READ_AT_ONCE.most));
+  return Math.max(1, Math.min(Math.floor(next), READ_LIMITS.most));
 }
 
 interface Dependencies {
   /** The events after a sequence, oldest first. */
   read: (after: number, limit: number) => Promise<Event[]>;
+  /** The sequence of the newest event; 0 before the first. */
   latest: () => Promise<number>;
-  /** How often the log is looked at without having been told of anything. Milliseconds. */
+  /** The interval of polls, which find commits whose wake was lost. Milliseconds. */
   pollIntervalMs: number;
   log: Logger;
 }
 
-/** An event as it leaves in a stream: what it is, and the text, made once for all who read it. */
-export interface Published {
+/** An event and its server-sent event frame, encoded once for all streams. */
+export interface EncodedEvent {
   event: Event;
   text: string;
 }
 
-/** Who wants to be told of new events. */
-export type Follower = (events: readonly Published[]) => void;
+/** Receives new events, in order and without gaps. It must not throw. */
+export type Subscriber = (events: readonly EncodedEvent[]) => void;
 
 /**
- * Follows the log for everybody in this process who waits for something: one reader however many wait. It is told of
- * commits here and of those in other processes, and looks by itself now and then, so a lost message only costs time.
- * While nobody follows it does nothing.
+ * The one reader of the event log in a process; all waits and streams subscribe to it. Commits of this process and of
+ * others wake it. It also polls, so a lost wake only delays events. Without subscribers it reads nothing.
  */
 export class EventFeed {
   readonly #deps: Dependencies;
-  readonly #followers = new Set<Follower>();
+  readonly #subscribers = new Set<Subscriber>();
   /** The latest events, without a gap up to `#head`. */
-  #kept: Published[] = [];
-  #keptCharacters = 0;
+  #cache: EncodedEvent[] = [];
+  #cachedCharacters = 0;
+  /** The sequence up to which the log has been read; undefined without subscribers. */
   #head: number | undefined;
   #starting: Promise<void> | undefined;
   #reading: Promise<void> = Promise.resolve();
-  #limit = READ_AT_ONCE.first;
+  #limit = READ_LIMITS.first;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -56,58 +61,59 @@ export class EventFeed {
     this.#deps = dependencies;
   }
 
-  /** Something may have been committed. Cheap, and safe at any time. */
+  /** Reads the log because a commit may have added events. Cheap, and safe to call at any time. */
   wake(): void {
-    if (this.#followers.size === 0 || this.#closed) return;
+    if (this.#subscribers.size === 0 || this.#closed) return;
     this.#reading = this.#catchUp();
   }
 
   /**
-   * Tells `follower` of every event that is committed from the moment at which this resolves, until the function that it
-   * answers is called. So who reads the database after that misses nothing.
+   * Passes every event to `subscriber` that commits after this promise resolves.
+   * A caller that then reads the database misses no event between the read and the subscription.
+   * @returns ends the subscription
    */
-  async follow(follower: Follower): Promise<() => void> {
-    this.#followers.add(follower);
-    const unfollow = () => this.#unfollow(follower);
+  async subscribe(subscriber: Subscriber): Promise<() => void> {
+    this.#subscribers.add(subscriber);
+    const unsubscribe = () => this.#unsubscribe(subscriber);
     try {
       this.#starting ??= this.#start();
       await this.#starting;
     } catch (error) {
-      unfollow();
+      unsubscribe();
       throw error;
     }
-    return unfollow;
+    return unsubscribe;
   }
 
   async #start(): Promise<void> {
     this.#head = await this.#deps.latest();
     this.#timer ??= setInterval(() => this.wake(), this.#deps.pollIntervalMs).unref();
-    // What was committed meanwhile has woken nobody.
+    // `wake` read nothing while `#head` was undefined, so commits of that time need a read now.
     this.wake();
   }
 
-  #unfollow(follower: Follower): void {
-    this.#followers.delete(follower);
-    if (this.#followers.size > 0) return;
+  #unsubscribe(subscriber: Subscriber): void {
+    this.#subscribers.delete(subscriber);
+    if (this.#subscribers.size > 0) return;
     clearInterval(this.#timer);
     this.#timer = undefined;
-    // Nobody keeps the rest up to date now.
+    // Without reads the cache would get a gap.
     this.#starting = undefined;
     this.#head = undefined;
-    this.#kept = [];
-    this.#keptCharacters = 0;
+    this.#cache = [];
+    this.#cachedCharacters = 0;
   }
 
-  /** The kept events after a sequence; undefined if some of them are no longer kept, or have not been read yet. */
-  after(sequence: number): readonly Published[] | undefined {
-    const [first] = this.#kept;
+  /** The events after a sequence, from the cache; undefined if the cache does not hold all of them. */
+  after(sequence: number): readonly EncodedEvent[] | undefined {
+    const [first] = this.#cache;
     if (this.#head === undefined || sequence > this.#head) return undefined;
     if (sequence === this.#head) return [];
     if (!first || first.event.sequence > sequence + 1) return undefined;
-    return this.#kept.filter(({ event }) => event.sequence > sequence);
+    return this.#cache.filter(({ event }) => event.sequence > sequence);
   }
 
-  /** Ends the looking. Those who follow are not told; they have their own way to hear of the end. */
+  /** Stops reading. It does not notify subscribers; the service's abort signal ends streams and waits. */
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#timer);
@@ -116,46 +122,46 @@ export class EventFeed {
 
   readonly #catchUp = coalesce(async () => {
     try {
-      while (!this.#closed && (await this.#readOn()));
+      while (!this.#closed && (await this.#readNext()));
     } catch (error) {
-      this.#deps.log.warn({ err: error }, 'could not read the event log; trying again');
+      this.#deps.log.warn({ err: error }, 'cannot read the event log; the next wake or poll retries');
     }
   });
 
-  /** Reads what comes next; true if there may be more. */
-  async #readOn(): Promise<boolean> {
+  /** Reads the next events. @returns whether more may follow */
+  async #readNext(): Promise<boolean> {
     const from = this.#head;
     if (from === undefined) return false;
     const limit = this.#limit;
-    const events = (await this.#deps.read(from, limit)).map(published);
-    // Everybody may have left meanwhile, and others come.
+    const events = (await this.#deps.read(from, limit)).map(encode);
+    // During the read the last subscriber may have left and a new one restarted the feed at another head.
     if (this.#head !== from) return true;
-    if (events.length > 0) this.#tell(events);
-    if (events.length === limit) this.#limit = paced(limit, sizeOf(events));
+    if (events.length > 0) this.#emit(events);
+    if (events.length === limit) this.#limit = nextLimit(limit, charactersOf(events));
     return events.length === limit;
   }
 
-  #tell(events: Published[]): void {
+  #emit(events: EncodedEvent[]): void {
     this.#head = events.at(-1)?.event.sequence;
-    this.#kept.push(...events);
-    this.#keptCharacters += sizeOf(events);
-    while (this.#kept.length > KEPT_EVENTS || this.#keptCharacters > KEPT_CHARACTERS) {
-      this.#keptCharacters -= sizeOf(this.#kept.splice(0, 1));
+    this.#cache.push(...events);
+    this.#cachedCharacters += charactersOf(events);
+    while (this.#cache.length > CACHED_EVENTS || this.#cachedCharacters > CACHED_CHARACTERS) {
+      this.#cachedCharacters -= charactersOf(this.#cache.splice(0, 1));
     }
-    for (const follower of [...this.#followers]) follower(events);
+    for (const subscriber of [...this.#subscribers]) subscriber(events);
   }
 }
 
-function published(event: Event): Published {
+function encode(event: Event): EncodedEvent {
   return { event, text: frameOf(event) };
 }
 
-/** As a server-sent event (WHATWG HTML, 9.2): JSON has no line breaks. */
+/** Encodes an event as a server-sent event (WHATWG HTML, 9.2). One `data` line is enough: JSON has no line breaks. */
 export function frameOf(event: Event): string {
   return `id: ${event.sequence}\nevent: ${event.event_type}\ndata: ${JSON.stringify(event)}\n\n`;
 }
 
-/** In characters. */
-export function sizeOf(events: readonly Published[]): number {
+/** The total size of these events' frames. Characters. */
+export function charactersOf(events: readonly EncodedEvent[]): number {
   return events.reduce((sum, { text }) => sum + text.length, 0);
 }

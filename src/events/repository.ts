@@ -20,6 +20,7 @@ const columns = [
 ] as const;
 
 export interface EventFilter {
+  /** Only events with a greater sequence. */
   after: number;
   run_id?: string | undefined;
   thread_id?: string | undefined;
@@ -27,13 +28,14 @@ export interface EventFilter {
   event_type?: string | undefined;
 }
 
-/** Appends in the order given and answers the sequences in that order. */
+/** Inserts the rows in this order. @returns their sequences, in the same order */
 export async function insertEvents(tx: Tx, rows: Omit<EventRow, 'sequence'>[]): Promise<number[]> {
   return Promise.all(rows.map(row => tx.insert(insertEventStatement, row)));
 }
 
-const insertEventStatement = statement(({ query, values, numbered }: StatementBuilder<Omit<EventRow, 'sequence'>>) =>
-  numbered(query.insertInto('events').values(values(columns)), 'sequence'),
+const insertEventStatement = statement(
+  ({ query, values, returningKey }: StatementBuilder<Omit<EventRow, 'sequence'>>) =>
+    returningKey(query.insertInto('events').values(values(columns)), 'sequence'),
 );
 
 export async function findEvent(reader: Reader, eventId: string): Promise<EventRow | undefined> {
@@ -46,10 +48,11 @@ export async function findEventsAt(reader: Reader, sequences: number[]): Promise
   return reader.all(eventsAtStatement, { sequences: JSON.stringify(sequences) });
 }
 
-const eventsAtStatement = statement(({ query, listed }: StatementBuilder<{ sequences: string }>) =>
-  query.selectFrom('events').selectAll().where('sequence', 'in', listed('sequences')),
+const eventsAtStatement = statement(({ query, integerElements }: StatementBuilder<{ sequences: string }>) =>
+  query.selectFrom('events').selectAll().where('sequence', 'in', integerElements('sequences')),
 );
 
+/** The sequence of the newest event; 0 before the first. */
 export async function latestSequence(reader: Reader): Promise<number> {
   return (await reader.first(latestSequenceStatement, {}))?.sequence ?? 0;
 }
@@ -58,7 +61,7 @@ const latestSequenceStatement = statement(({ query }: StatementBuilder<object>) 
   query.selectFrom('events').select('sequence').orderBy('sequence', 'desc').limit(1),
 );
 
-/** Oldest first. */
+/** The events that match a filter, oldest first. */
 export async function listEvents(reader: Reader, filter: EventFilter, limit: number): Promise<EventRow[]> {
   let query = reader.query.selectFrom('events').selectAll().where('sequence', '>', filter.after);
   for (const column of ['thread_id', 'run_id', 'agent_name', 'event_type'] as const) {
@@ -68,7 +71,7 @@ export async function listEvents(reader: Reader, filter: EventFilter, limit: num
   return query.orderBy('sequence').limit(limit).execute();
 }
 
-/** The events of a thread that carry text for people, oldest first. */
+/** The events of a thread that are posts, oldest first. */
 export async function listPosts(reader: Reader, threadId: string, after: number, limit: number): Promise<EventRow[]> {
   return reader.query
     .selectFrom('events')

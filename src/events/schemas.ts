@@ -83,6 +83,6 @@ export const StreamQuery = Strict({ after, run_id, thread_id, agent_name, event_
 
 export const StreamHeaders = Type.Object({
   'last-event-id': Type.Optional(
-    Type.String({ description: 'The sequence of the last event that the reader has; counts more than `after`.' }),
+    Type.String({ description: 'The sequence of the last event that the client received. It overrides `after`.' }),
   ),
 });

@@ -14,7 +14,7 @@ import {
 } from './repository.ts';
 import type { Event, EventQuery } from './schemas.ts';
 
-/** Every type that an event can have. */
+/** All event types. */
 export const eventTypes = [
   'forum.thread.opened',
   'forum.post.added',
@@ -37,11 +37,12 @@ export type EventType = (typeof eventTypes)[number];
 
 /** One change, before the log gives it a sequence. */
 export interface EventDraft {
-  /** The unique part of its id; whatever else the same act makes (signal, question, post, message) shares it. */
+  /** The unique part of the event's id. The signal, question, post and message of the same act have it in theirs. */
   uid: string;
   event_type: EventType;
+  /** Milliseconds since the epoch. */
   occurred_at: number;
-  /** Where it happens; a run's own events happen in no thread. */
+  /** The thread of the event. `thread_id` is null for events of a run itself. */
   thread: { thread_id: string | null; run_id: string | null; agent_name: string | null; ticket: string | null };
   actor: Actor;
   correlation_id: string;
@@ -57,7 +58,7 @@ export interface EventMessage {
   event_sequence: number;
 }
 
-/** Takes the events' messages into the transaction that appends the events. */
+/** Inserts the events' messages in the transaction that appends the events. */
 type Publish = (tx: Tx, messages: EventMessage[]) => Promise<void>;
 
 export type Events = ReturnType<typeof createEvents>;
@@ -69,19 +70,20 @@ interface Dependencies {
   publish: Publish;
 }
 
-/** The append-only log. To append is to publish: no event commits without its message. */
+/** Creates the append-only event log. Each event commits together with its message. */
 export function createEvents({ db, clock, newUid, publish }: Dependencies) {
-  /** What a transaction has appended or read: events never change, and who writes one mostly shows it, too. */
-  const known = new WeakMap<Reader, Map<number, Event>>();
+  /** The events that a transaction has appended or read. Events never change, and a write mostly reads its own. */
+  const caches = new WeakMap<Reader, Map<number, Event>>();
 
-  function knownIn(reader: Reader): Map<number, Event> {
-    const found = known.get(reader) ?? new Map<number, Event>();
-    if (reader !== db.read) known.set(reader, found);
-    return found;
+  function cacheOf(reader: Reader): Map<number, Event> {
+    const cache = caches.get(reader) ?? new Map<number, Event>();
+    // `db.read` lives as long as the process, so a cache of it would grow without end.
+    if (reader !== db.read) caches.set(reader, cache);
+    return cache;
   }
 
   return {
-    /** The first event of an act: it starts a correlation of its own. */
+    /** Drafts the first event of an act. It starts a new correlation. */
     draft(
       thread: EventDraft['thread'],
       actor: Actor,
@@ -93,26 +95,26 @@ export function createEvents({ db, clock, newUid, publish }: Dependencies) {
       return { uid, event_type, occurred_at: clock.now(), thread, actor, correlation_id, causation_id: null, payload };
     },
 
-    /** An event that another one brings about: same thread, actor and moment, and a chain back to its cause. */
+    /** Drafts an event caused by another, with the same thread, actor and time. `causation_id` names the cause. */
     follow(cause: EventDraft, event_type: EventType, payload: EventDraft['payload']): EventDraft {
       return { ...cause, uid: newUid(), event_type, causation_id: `evt_${cause.uid}`, payload };
     },
 
-    /** Appends in the order given, enqueues one message per event, and answers the sequences in that order. */
+    /** Appends the events in this order, with one message each. @returns their sequences, in the same order */
     async append(tx: Tx, drafts: EventDraft[]): Promise<number[]> {
       const rows = drafts.map(toRow);
       const sequences = await insertEvents(tx, rows);
-      const appended = knownIn(tx);
+      const cache = cacheOf(tx);
       rows.forEach((row, index) => {
         const sequence = sequences[index] as number;
-        appended.set(sequence, toEvent({ ...row, sequence }, drafts[index]?.payload));
+        cache.set(sequence, toEvent({ ...row, sequence }, drafts[index]?.payload));
       });
       await publish(
         tx,
         drafts.map((draft, index) => ({
           message_id: `msg_${draft.uid}`,
           topic: eventTopic(draft.event_type),
-          // The colon keeps runs apart from threads, whose ids have none.
+          // Thread ids have no colon, so the key of a run never equals that of a thread.
           message_key: draft.thread.thread_id ?? `run:${draft.thread.run_id}`,
           event_sequence: sequences[index] as number,
         })),
@@ -120,14 +122,15 @@ export function createEvents({ db, clock, newUid, publish }: Dependencies) {
       return sequences;
     },
 
+    /** The event with this id, if it exists. */
     async find(eventId: string): Promise<Event | undefined> {
       const row = await findEvent(db.read, eventId);
       return row && toEvent(row);
     },
 
-    /** The events at these sequences (and perhaps others), by sequence. */
+    /** The events at these sequences, by sequence. The map may hold others of the same transaction, too. */
     async at(reader: Reader, sequences: number[]): Promise<Map<number, Event>> {
-      const events = knownIn(reader);
+      const events = cacheOf(reader);
       const rows = await findEventsAt(
         reader,
         sequences.filter(sequence => !events.has(sequence)),
@@ -139,19 +142,22 @@ export function createEvents({ db, clock, newUid, publish }: Dependencies) {
     /** The sequence of the newest event; 0 before the first. */
     latest: (reader: Reader): Promise<number> => latestSequence(reader),
 
-    /** The next events that fit a filter, oldest first, and the sequence up to which there are no others if these are all. */
+    /**
+     * The next events that match a filter, oldest first.
+     * @returns `upTo`: the sequence up to which the log has no further match beyond `items`
+     */
     async after(
       sequence: number,
       filter: Omit<EventFilter, 'after'>,
       limit: number,
     ): Promise<{ items: Event[]; upTo: number }> {
-      // Asked before: what is committed in between has a greater sequence.
+      // This read comes first: a commit between the two reads has a sequence above `upTo`, and so is not skipped.
       const upTo = await latestSequence(db.read);
       const rows = await listEvents(db.read, { ...filter, after: sequence }, limit);
       return { items: rows.map(row => toEvent(row)), upTo: rows.length < limit ? upTo : sequence };
     },
 
-    /** Oldest first. `after` is where a reader starts; the cursor is where it goes on. */
+    /** A page of events, oldest first. `after` sets the start of the first page. @throws Refusal INVALID_CURSOR */
     async list({ limit = 50, cursor, after = 0, ...filter }: EventQuery): Promise<Page<Event>> {
       const [from = after] = decodeCursor('events', cursor, [0] as const) ?? [];
       const rows = await listEvents(db.read, { ...filter, after: Math.max(after, from) }, limit + 1);
@@ -159,7 +165,7 @@ export function createEvents({ db, clock, newUid, publish }: Dependencies) {
       return { ...page, items: page.items.map(row => toEvent(row)) };
     },
 
-    /** The events of a thread that carry text for people, oldest first. */
+    /** A page of a thread's events that are posts, oldest first. @throws Refusal INVALID_CURSOR */
     async posts(reader: Reader, threadId: string, { limit = 50, cursor }: Partial<PageRequest>): Promise<Page<Event>> {
       const list = `posts of ${threadId}`;
       const [from = 0] = decodeCursor(list, cursor, [0] as const) ?? [];

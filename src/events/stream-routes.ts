@@ -7,7 +7,7 @@ import { badHeader, problems } from '../http/problems.ts';
 import type { EventFeed } from './feed.ts';
 import { StreamHeaders, StreamQuery } from './schemas.ts';
 import type { Events } from './service.ts';
-import { eventStream, type Readers } from './stream.ts';
+import { eventStream, type StreamGauge } from './stream.ts';
 
 interface Dependencies {
   feed: EventFeed;
@@ -15,7 +15,7 @@ interface Dependencies {
   longRequests: LongRequests;
   /** Aborted when the service stops. */
   ending: AbortSignal;
-  readers: Readers;
+  readers: StreamGauge;
 }
 
 const EXAMPLE =
@@ -32,17 +32,17 @@ export function eventStreamRoutes({
     app.get(
       '/events/stream',
       {
-        // Answering HEAD would read a stream that has no end.
+        // Fastify answers HEAD by running the GET handler, which here never ends.
         exposeHeadRoute: false,
         schema: {
           operationId: 'streamEvents',
-          summary: 'Follow the event log: server-sent events from a sequence on, each with its sequence as id',
+          summary: 'Stream the event log from a sequence on, as server-sent events with the sequence as id',
           tags: ['events'],
           querystring: StreamQuery,
           headers: StreamHeaders,
           response: {
             200: {
-              description: 'The events.',
+              description: 'The event stream.',
               content: { 'text/event-stream': { schema: Type.String({ examples: [EXAMPLE] }) } },
             },
             ...problems('TOO_MANY_STREAMS'),
@@ -62,7 +62,7 @@ export function eventStreamRoutes({
   };
 }
 
-/** @throws Refusal VALIDATION_FAILED if it is no sequence */
+/** @throws Refusal VALIDATION_FAILED if the header is not a sequence */
 function lastEventId(header: string | undefined): number | undefined {
   if (header === undefined || header === '') return undefined;
   if (/^\d{1,15}$/.test(header)) return Number(header);

@@ -1,11 +1,11 @@
-import { type EventFeed, frameOf, type Published, paced, READ_AT_ONCE, sizeOf } from './feed.ts';
+import { charactersOf, type EncodedEvent, type EventFeed, frameOf, nextLimit, READ_LIMITS } from './feed.ts';
 import type { Event } from './schemas.ts';
 import type { Events } from './service.ts';
 
-/** The longest silence on a stream. Milliseconds. */
+/** A stream without events sends a heartbeat after this time. Milliseconds. */
 const HEARTBEAT_MS = 15_000;
-/** Characters that a reader is handed at once: what a slow one can hold beside one read. */
-const HANDED_AT_ONCE = 65_536;
+/** The size of a chunk, which bounds the memory that a slow client can pin. Characters. */
+const CHUNK_CHARACTERS = 65_536;
 
 interface StreamFilter {
   run_id?: string | undefined;
@@ -14,8 +14,8 @@ interface StreamFilter {
   event_type?: string | undefined;
 }
 
-/** Goes up and down with the readers. */
-export interface Readers {
+/** The gauge of open streams. */
+export interface StreamGauge {
   inc(): void;
   dec(): void;
 }
@@ -23,118 +23,119 @@ export interface Readers {
 interface Stream {
   feed: EventFeed;
   events: Events;
-  readers: Readers;
+  readers: StreamGauge;
   filter: StreamFilter;
-  /** The sequence after which it begins. */
+  /** The stream starts after this sequence. */
   after: number;
-  /** Aborted when the reader has gone or the service stops. */
+  /** Aborted when the client disconnects or the service stops. */
   signal: AbortSignal;
 }
 
 /**
- * The log from a sequence on, as server-sent events (WHATWG HTML, 9.2), for as long as there is a reader. Who keeps up is
- * served from what the feed has read for everybody, who is behind from the table: nothing is queued per reader.
+ * Yields the log from a sequence on, as server-sent events (WHATWG HTML, 9.2), until `signal` aborts.
+ * The feed's cache serves clients that keep up, the table serves those that lag, so nothing is queued per client.
  */
 export async function* eventStream({ feed, events, readers, filter, after, signal }: Stream): AsyncGenerator<string> {
   let position = after;
-  let limit = READ_AT_ONCE.first;
+  let limit = READ_LIMITS.first;
   let sentAt = performance.now();
-  const bell = createBell(signal);
-  const unfollow = await feed.follow(bell.ring);
+  const wakeup = createWakeup(signal);
+  const unsubscribe = await feed.subscribe(wakeup.notify);
   readers.inc();
   try {
     yield 'retry: 1000\n\n';
     while (!signal.aborted) {
       const from = position;
-      const kept = feed.after(position);
-      const { published, upTo } = kept
-        ? ofKept(kept, filter, position)
-        : await ofTable(events, filter, position, limit);
-      if (published.length === limit) limit = paced(limit, sizeOf(published));
-      for (const piece of piecesOf(published)) {
-        // A slow reader may come for it long after the end.
+      const cached = feed.after(position);
+      const { matches, upTo } = cached
+        ? fromCache(cached, filter, position)
+        : await fromTable(events, filter, position, limit);
+      if (matches.length === limit) limit = nextLimit(limit, charactersOf(matches));
+      for (const chunk of chunksOf(matches)) {
+        // A slow client may take the previous chunk long after the abort.
         if (signal.aborted) return;
-        position = piece.at(-1)?.event.sequence ?? position;
-        yield piece.map(({ text }) => text).join('');
+        position = chunk.at(-1)?.event.sequence ?? position;
+        yield chunk.map(({ text }) => text).join('');
         sentAt = performance.now();
       }
       position = Math.max(position, upTo);
       const silence = performance.now() - sentAt;
       if (silence >= HEARTBEAT_MS) {
-        // With the id, so that a reader of few events need not go through all the others when it comes back.
+        // The id moves the client's `Last-Event-ID` forward, so a reconnect does not scan events that its filter skips.
         yield `: heartbeat\nid: ${position}\n\n`;
         sentAt = performance.now();
-      } else if (position === from) await bell.rung(HEARTBEAT_MS - silence);
+      } else if (position === from) await wakeup.wait(HEARTBEAT_MS - silence);
     }
   } finally {
-    unfollow();
+    unsubscribe();
     readers.dec();
   }
 }
 
-/** What fits the filter, and the sequence up to which nothing else does. */
-interface Look {
-  published: readonly Published[];
+/** The result of one read. */
+interface Batch {
+  matches: readonly EncodedEvent[];
+  /** The sequence up to which the log has no further match beyond `matches`. */
   upTo: number;
 }
 
-/** One piece at a time: while a slow reader takes it, nothing else is held for it. */
-function ofKept(kept: readonly Published[], filter: StreamFilter, from: number): Look {
-  const fitting = kept.filter(({ event }) => fits(event, filter));
-  const [published = []] = piecesOf(fitting);
-  const last = published.length < fitting.length ? published.at(-1) : kept.at(-1);
-  return { published, upTo: last?.event.sequence ?? from };
+/** Returns one chunk only, so a slow client does not pin further events after they leave the cache. */
+function fromCache(cached: readonly EncodedEvent[], filter: StreamFilter, from: number): Batch {
+  const all = cached.filter(({ event }) => isMatch(event, filter));
+  const [matches = []] = chunksOf(all);
+  const last = matches.length < all.length ? matches.at(-1) : cached.at(-1);
+  return { matches, upTo: last?.event.sequence ?? from };
 }
 
-async function ofTable(events: Events, filter: StreamFilter, from: number, limit: number): Promise<Look> {
+async function fromTable(events: Events, filter: StreamFilter, from: number, limit: number): Promise<Batch> {
   const { items, upTo } = await events.after(from, filter, limit);
-  return { published: items.map(event => ({ event, text: frameOf(event) })), upTo };
+  return { matches: items.map(event => ({ event, text: frameOf(event) })), upTo };
 }
 
-/** As much as a reader is handed at once, but always one event. */
-function* piecesOf(published: readonly Published[]): Generator<readonly Published[]> {
-  for (let start = 0; start < published.length; ) {
-    let size = published[start]?.text.length ?? 0;
+/** Cuts events into chunks of at most `CHUNK_CHARACTERS`; a larger event is a chunk of its own. */
+function* chunksOf(events: readonly EncodedEvent[]): Generator<readonly EncodedEvent[]> {
+  for (let start = 0; start < events.length; ) {
+    let size = events[start]?.text.length ?? 0;
     let end = start + 1;
-    for (; end < published.length; end += 1) {
-      size += published[end]?.text.length ?? 0;
-      if (size > HANDED_AT_ONCE) break;
+    for (; end < events.length; end += 1) {
+      size += events[end]?.text.length ?? 0;
+      if (size > CHUNK_CHARACTERS) break;
     }
-    yield published.slice(start, end);
+    yield events.slice(start, end);
     start = end;
   }
 }
 
-function fits(event: Event, filter: StreamFilter): boolean {
+function isMatch(event: Event, filter: StreamFilter): boolean {
   return (['run_id', 'thread_id', 'agent_name', 'event_type'] as const).every(
     name => filter[name] === undefined || event[name] === filter[name],
   );
 }
 
-/** Something to wait at: rung when there are events, and at the end. */
-function createBell(signal: AbortSignal) {
-  let hasRung = false;
+/** A flag to wait for: `notify` sets it, as does the abort of `signal`; `wait` clears it. */
+function createWakeup(signal: AbortSignal) {
+  let isSet = false;
   let wake: () => void = () => {};
-  const ring = () => {
-    hasRung = true;
+  const notify = () => {
+    isSet = true;
     wake();
   };
   return {
-    ring,
-    /** Until somebody rings, or has rung since the last time, or this time is over. Milliseconds. */
-    async rung(patience: number): Promise<void> {
-      if (!hasRung && !signal.aborted) {
+    notify,
+    /** Resolves when the flag is set or the timeout expires. Milliseconds. */
+    async wait(timeoutMs: number): Promise<void> {
+      if (!isSet && !signal.aborted) {
         await new Promise<void>(resolve => {
-          const timer = setTimeout(resolve, patience);
-          signal.addEventListener('abort', ring, { once: true });
+          const timer = setTimeout(resolve, timeoutMs);
+          signal.addEventListener('abort', notify, { once: true });
           wake = () => {
             clearTimeout(timer);
-            signal.removeEventListener('abort', ring);
+            signal.removeEventListener('abort', notify);
             resolve();
           };
         });
       }
-      hasRung = false;
+      isSet = false;
     },
   };
 }

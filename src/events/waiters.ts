@@ -1,87 +1,91 @@
 import { coalesce } from '../coalesce.ts';
-import type { EventFeed, Published } from './feed.ts';
+import type { EncodedEvent, EventFeed } from './feed.ts';
 import type { Event } from './schemas.ts';
 
 interface Dependencies<T> {
   feed: EventFeed;
-  /** The resource as it is now. */
+  /** Reads the current resource. */
   read: (id: string) => Promise<T>;
-  /** The id of the resource that an event changes, if it changes one. */
+  /** The id of the resource that an event changes, if any. */
   concerns: (event: Event) => string | undefined;
-  /** Aborted when the service stops: whoever waits is answered then. */
+  /** Aborted when the service stops. Each wait then ends with the current resource. */
   ending: AbortSignal;
 }
 
 interface Wait<T> {
+  /** The condition that ends the wait. */
   isNews: (resource: T) => boolean;
   /** Milliseconds. */
   timeoutMs: number;
-  /** Aborted when nobody waits any more. */
+  /** Aborted when the caller disconnects. */
   signal: AbortSignal;
 }
 
 interface Waiter<T> {
-  /** Told how the resource is now, or why that cannot be read. */
-  look: (resource: T | Error) => void;
-  /** The wait is over, without news. */
-  enough: () => void;
+  /** Takes the current resource, or the error of reading it. */
+  receive: (resource: T | Error) => void;
+  /** Ends the wait without news. */
+  expire: () => void;
 }
 
-/** Everybody who waits for one resource; they share each look at it. */
+/** All waiters of one resource; they share each read of it. */
 interface Group<T> {
-  waiting: Set<Waiter<T>>;
-  /** Reads the resource and shows it to all of them. */
-  look: () => Promise<void>;
+  waiters: Set<Waiter<T>>;
+  /** Reads the resource once and passes it to all waiters. */
+  refresh: () => Promise<void>;
 }
 
 /**
- * Waits for a resource to become what somebody wants. A waiter costs a few objects and a timer, no connection: the feed
- * says when something has happened to the resource, and then it is read once for all who wait for it.
+ * Long polling: each call waits until a resource meets a condition. When the feed reports an event of the resource,
+ * one read serves all its waiters. A waiter costs a few objects and a timer, no database connection.
  */
 export class Waiters<T> {
   readonly #deps: Dependencies<T>;
   readonly #groups = new Map<string, Group<T>>();
-  #following: Promise<() => void> | undefined;
+  #subscription: Promise<() => void> | undefined;
 
   constructor(dependencies: Dependencies<T>) {
     this.#deps = dependencies;
     dependencies.ending.addEventListener('abort', () => {
-      for (const group of this.#groups.values()) for (const { enough } of group.waiting) enough();
+      for (const group of this.#groups.values()) for (const { expire } of group.waiters) expire();
     });
   }
 
-  /** How many wait. */
+  /** The number of waiters. */
   get size(): number {
-    return [...this.#groups.values()].reduce((sum, { waiting }) => sum + waiting.size, 0);
+    return [...this.#groups.values()].reduce((sum, { waiters }) => sum + waiters.size, 0);
   }
 
-  /** The resource as soon as it is news, or as it is when the time is over, the service stops or nobody waits any more. */
+  /**
+   * Resolves with the resource as soon as it is news.
+   * On timeout, disconnect or service stop it resolves with the resource as it is then.
+   */
   async wait(id: string, { isNews, timeoutMs, signal }: Wait<T>): Promise<T> {
     const { feed, read, ending } = this.#deps;
     const group = this.#join(id);
     const { promise, resolve, reject } = Promise.withResolvers<T | undefined>();
-    // It may fail before this call has come to wait for it.
+    // It may reject before the `await` below, and would then count as an unhandled rejection.
     promise.catch(() => {});
-    const enough = () => resolve(undefined);
-    const look = (resource: T | Error) => {
+    const expire = () => resolve(undefined);
+    const receive = (resource: T | Error) => {
       if (resource instanceof Error) reject(resource);
       else if (isNews(resource)) resolve(resource);
     };
-    const waiter = { look, enough };
-    group.waiting.add(waiter);
-    const timer = setTimeout(enough, timeoutMs);
-    signal.addEventListener('abort', enough);
+    const waiter = { receive, expire };
+    group.waiters.add(waiter);
+    const timer = setTimeout(expire, timeoutMs);
+    signal.addEventListener('abort', expire);
     try {
-      this.#following ??= feed.follow(events => this.#heard(events));
-      await this.#following;
-      // What was committed before the feed was followed is seen here, and what comes after it is told.
-      look(await read(id));
-      if (signal.aborted || ending.aborted) enough();
+      this.#subscription ??= feed.subscribe(events => this.#refreshChanged(events));
+      await this.#subscription;
+      // This read sees all commits before the subscription; the feed reports all later ones.
+      receive(await read(id));
+      if (signal.aborted || ending.aborted) expire();
       return (await promise) ?? (await read(id));
     } finally {
       clearTimeout(timer);
-      signal.removeEventListener('abort', enough);
-      group.waiting.delete(waiter);
+      signal.removeEventListener('abort', expire);
+      group.waiters.delete(waiter);
       this.#leave(id, group);
     }
   }
@@ -89,28 +93,28 @@ export class Waiters<T> {
   #join(id: string): Group<T> {
     const known = this.#groups.get(id);
     if (known) return known;
-    const waiting = new Set<Waiter<T>>();
-    const look = coalesce(async () => {
+    const waiters = new Set<Waiter<T>>();
+    const refresh = coalesce(async () => {
       const found = await this.#deps.read(id).catch((error: Error) => error);
-      for (const waiter of [...waiting]) waiter.look(found);
+      for (const waiter of [...waiters]) waiter.receive(found);
     });
-    const group = { waiting, look };
+    const group = { waiters, refresh };
     this.#groups.set(id, group);
     return group;
   }
 
   #leave(id: string, group: Group<T>): void {
-    if (group.waiting.size > 0) return;
+    if (group.waiters.size > 0) return;
     this.#groups.delete(id);
     if (this.#groups.size > 0) return;
-    this.#following?.then(unfollow => unfollow()).catch(() => {});
-    this.#following = undefined;
+    this.#subscription?.then(unsubscribe => unsubscribe()).catch(() => {});
+    this.#subscription = undefined;
   }
 
-  #heard(events: readonly Published[]): void {
+  #refreshChanged(events: readonly EncodedEvent[]): void {
     for (const id of new Set(events.map(({ event }) => this.#deps.concerns(event)))) {
       const group = id === undefined ? undefined : this.#groups.get(id);
-      void group?.look();
+      void group?.refresh();
     }
   }
 }

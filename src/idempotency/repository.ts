@@ -4,7 +4,7 @@ import { type StatementBuilder, statement } from '../db/statement.ts';
 
 export type KeyRow = Row<'idempotency_keys'>;
 
-const answer = ['fingerprint', 'status', 'headers', 'body', 'created_at'] as const;
+const answerColumns = ['fingerprint', 'status', 'headers', 'body', 'created_at'] as const;
 
 export async function findKey(reader: Reader, caller: string, key: string): Promise<KeyRow | undefined> {
   return reader.first(findKeyStatement, { caller, idempotency_key: key });
@@ -18,7 +18,7 @@ const findKeyStatement = statement(({ query, value }: StatementBuilder<Pick<KeyR
     .where('idempotency_key', '=', value('idempotency_key')),
 );
 
-/** Stores a key, in the place of one that is too old to count. */
+/** Stores a key with its answer, and overwrites an expired one. */
 export function putKey(tx: Tx, row: KeyRow): void {
   tx.send(putKeyStatement, row);
 }
@@ -26,11 +26,14 @@ export function putKey(tx: Tx, row: KeyRow): void {
 const putKeyStatement = statement(({ query, values }: StatementBuilder<KeyRow>) =>
   query
     .insertInto('idempotency_keys')
-    .values(values(['caller', 'idempotency_key', ...answer]))
-    .onConflict(conflict => conflict.columns(['caller', 'idempotency_key']).doUpdateSet(values(answer))),
+    .values(values(['caller', 'idempotency_key', ...answerColumns]))
+    .onConflict(conflict => conflict.columns(['caller', 'idempotency_key']).doUpdateSet(values(answerColumns))),
 );
 
-/** Deletes up to `limit` keys that are older than `before` and answers how many there were. */
+/**
+ * Deletes up to `limit` keys that are older than `before` (milliseconds since the epoch), oldest first.
+ * @returns the number of deleted keys
+ */
 export async function deleteKeys(tx: Tx, before: number, limit: number): Promise<number> {
   const { numDeletedRows } = await tx.query
     .deleteFrom('idempotency_keys')

@@ -3,39 +3,39 @@ import type { Database, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import { deleteKeys, findKey, type KeyRow, putKey } from './repository.ts';
 
-/** How long an answer is kept under its key. Milliseconds. */
-const KEPT_MS = 24 * 3_600_000;
-/** Keys that one transaction deletes. */
+/** The lifetime of a stored answer. Milliseconds. */
+const LIFETIME_MS = 24 * 3_600_000;
+/** The number of keys that one transaction deletes at most. */
 const DELETE_BATCH = 500;
 
-/** A request that may come again. Keys belong to the caller who uses them. */
+/** A request that its caller may repeat. Each caller has its own keys. */
 export interface RepeatableRequest {
   caller: string;
   key: string;
-  /** Tells requests apart: the same for the same method, path and body. */
+  /** Equal for requests with the same method, path and body. */
   fingerprint: string;
 }
 
-/** An answer as it left the service. */
+/** The answer that the service sent. */
 export interface StoredAnswer {
   status: number;
   headers: Record<string, string>;
   body: string;
 }
 
-/** What was answered to requests with an idempotency key, so that a repeated one has no second effect. */
+/** Stores the answers to requests with an idempotency key, so a repeated request has no second effect. */
 export function createIdempotencyKeys({ db, clock }: { db: Database; clock: Clock }) {
-  /** @throws Refusal IDEMPOTENCY_KEY_REUSED */
-  function stored(row: KeyRow | undefined, { key, fingerprint }: RepeatableRequest): StoredAnswer | undefined {
-    if (!row || row.created_at <= clock.now() - KEPT_MS) return undefined;
+  /** The answer in a row, unless it has expired. @throws Refusal IDEMPOTENCY_KEY_REUSED */
+  function answerIn(row: KeyRow | undefined, { key, fingerprint }: RepeatableRequest): StoredAnswer | undefined {
+    if (!row || row.created_at <= clock.now() - LIFETIME_MS) return undefined;
     if (row.fingerprint !== fingerprint) {
-      throw new Refusal('IDEMPOTENCY_KEY_REUSED', `The idempotency key ${key} was used for another request.`);
+      throw new Refusal('IDEMPOTENCY_KEY_REUSED', `The idempotency key ${key} belongs to another request.`);
     }
     return { status: row.status, headers: JSON.parse(row.headers), body: row.body };
   }
 
   async function find(tx: Tx, request: RepeatableRequest): Promise<StoredAnswer | undefined> {
-    return stored(await findKey(tx, request.caller, request.key), request);
+    return answerIn(await findKey(tx, request.caller, request.key), request);
   }
 
   function put(tx: Tx, request: RepeatableRequest, answer: StoredAnswer): void {
@@ -46,15 +46,16 @@ export function createIdempotencyKeys({ db, clock }: { db: Database; clock: Cloc
   }
 
   return {
+    /** Stores the answer to a request. */
     put,
 
-    /** The answer to this request, if it was made before. @throws Refusal IDEMPOTENCY_KEY_REUSED */
+    /** The stored answer to this request, if there is one. @throws Refusal IDEMPOTENCY_KEY_REUSED */
     find,
 
     /**
-     * The answer to this request: the stored one, or that of `work`, stored in the transaction of its effect.
-     * Writes take turns, so of requests that come together one works and the others find its answer.
-     * @throws Refusal IDEMPOTENCY_KEY_REUSED, and what `work` throws; nothing is stored then
+     * Returns the stored answer, or runs `work` and stores its answer in the same transaction.
+     * Writes are serialized, so of concurrent equal requests the first runs `work` and the others get its answer.
+     * @throws Refusal IDEMPOTENCY_KEY_REUSED, and any error of `work`; then no answer is stored
      */
     async once(
       tx: Tx,
@@ -68,9 +69,9 @@ export function createIdempotencyKeys({ db, clock }: { db: Database; clock: Cloc
       return { answer, replayed: false };
     },
 
-    /** Forgets the keys that are too old, a few at a time. */
+    /** Deletes expired keys, in batches. */
     async deleteOld(): Promise<void> {
-      const before = clock.now() - KEPT_MS;
+      const before = clock.now() - LIFETIME_MS;
       while ((await db.write(tx => deleteKeys(tx, before, DELETE_BATCH))) === DELETE_BATCH);
     },
   };

@@ -2,7 +2,7 @@ import { type Brief, meetsCriteria } from '../control/run-state.ts';
 import type { ControlState } from '../control/schemas.ts';
 import type { GateReason } from './schemas.ts';
 
-/** Everything that keeps a run from being closed, agent by agent; nothing if it may be closed. */
+/** All reasons that block the close of a run, agent by agent; empty if the run may close. */
 export function gateReasons(brief: Brief | null, agents: ControlState[]): GateReason[] {
   const seen = new Set(agents.map(agent => agent.agent_name));
   const absent = (brief?.agents ?? []).filter(name => !seen.has(name));
@@ -33,7 +33,11 @@ function agentReasons(brief: Brief | null, agent: ControlState): GateReason[] {
     reasons.push({ code: 'MISSING_COMPLETION', agent_name, detail: `${agent_name} has not reported completion.` });
   }
   if (!validation) {
-    reasons.push({ code: 'MISSING_VALIDATION', agent_name, detail: `Nobody has validated the work of ${agent_name}.` });
+    reasons.push({
+      code: 'MISSING_VALIDATION',
+      agent_name,
+      detail: `The work of ${agent_name} has not been validated.`,
+    });
   } else if (validation.status === 'failed') {
     reasons.push({ code: 'VALIDATION_FAILED', agent_name, detail: `The work of ${agent_name} failed its validation.` });
   } else if (!meetsCriteria(brief, validation.done_criteria)) {

@@ -1,7 +1,7 @@
 import type { RunRow } from '../control/run-state.ts';
 import type { Reader } from '../db/database.ts';
 
-/** The newest run first. `before` is the opened_sequence at which the page before ended. */
+/** Runs, newest first. `before` is the `opened_sequence` of the last run of the previous page. */
 export async function listRuns(
   reader: Reader,
   filter: { status?: RunRow['status'] | undefined; ticket?: string | undefined; before: number },

@@ -28,7 +28,7 @@ export function runRoutes({ runs, runWaiters, longRequests, writes }: Dependenci
       {
         schema: {
           operationId: 'fileBrief',
-          summary: 'File what is planned for a run, in the place of what was filed before',
+          summary: 'File the brief of a run; a new brief replaces the old one',
           tags,
           params: RunParams,
           headers: ConditionalHeaders,
@@ -51,7 +51,7 @@ export function runRoutes({ runs, runWaiters, longRequests, writes }: Dependenci
       {
         schema: {
           operationId: 'listRuns',
-          summary: 'List runs, the newest first',
+          summary: 'List runs, newest first',
           tags,
           querystring: RunQuery,
           response: { 200: Ref(RunSummaryPage), ...problems('INVALID_CURSOR') },
@@ -65,8 +65,7 @@ export function runRoutes({ runs, runWaiters, longRequests, writes }: Dependenci
       {
         schema: {
           operationId: 'getRun',
-          summary:
-            'Read where a run stands, and whether it may be closed; with wait, as soon as it has changed or may be',
+          summary: 'Read a run and its gate; `wait` delays the answer until the gate is ready or the run has changed',
           tags,
           params: RunParams,
           querystring: WaitingRunQuery,
@@ -81,7 +80,7 @@ export function runRoutes({ runs, runWaiters, longRequests, writes }: Dependenci
         if (wait === 0) return runs.get(run_id);
         return longRequests.wait(request, reply, signal =>
           runWaiters.wait(run_id, {
-            // Who names no version waits for the gate.
+            // Without `after_version` the wait is for the gate.
             isNews: ({ version, gate }) => (after_version === undefined ? gate.ready : version > after_version),
             timeoutMs: wait * 1000,
             signal,
@@ -95,7 +94,7 @@ export function runRoutes({ runs, runWaiters, longRequests, writes }: Dependenci
       {
         schema: {
           operationId: 'closeRun',
-          summary: 'Close a run and its control threads, if nothing is in the way',
+          summary: 'Close a run and its control threads if the gate is ready',
           tags,
           params: RunParams,
           headers: Type.Object({ ...ConditionalHeaders.properties, ...IdempotentHeaders.properties }),

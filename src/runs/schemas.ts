@@ -37,7 +37,7 @@ export const Brief = Type.Object(
     done_criteria: Nullable(Type.String()),
     agents: Type.Array(Name),
   },
-  { $id: 'Brief', description: 'What was planned for the run.' },
+  { $id: 'Brief', description: 'The plan for a run: ticket, title, criteria and agents.' },
 );
 
 export const NewBrief = Strict(
@@ -47,10 +47,10 @@ export const NewBrief = Strict(
     done_criteria: Type.Optional(
       Type.String({
         ...Text,
-        description: 'Every validation must name these criteria, white space around them aside.',
+        description: 'Every validation must name these criteria. Surrounding white space is ignored.',
       }),
     ),
-    agents: Type.Optional(Type.Array(Name, { maxItems: 1000, description: 'Those who must take part.' })),
+    agents: Type.Optional(Type.Array(Name, { maxItems: 1000, description: 'The agents that must take part.' })),
     actor: Type.Optional(Ref(Actor)),
   },
   {
@@ -69,7 +69,7 @@ export const GateReason = Type.Object(
   },
   {
     $id: 'GateReason',
-    description: 'One thing that keeps a run from being closed.',
+    description: 'One reason that blocks the close of a run.',
     examples: [{ code: 'MISSING_COMPLETION', agent_name: 'builder', detail: 'builder has not reported completion.' }],
   },
 );
@@ -81,17 +81,17 @@ export const Run = Type.Object(
     status: Type.Enum([...runStatuses]),
     ticket: Nullable(Name),
     brief: Nullable(Ref(Brief)),
-    agents: Type.Array(Ref(ControlState), { description: 'Those that have sent a signal, by name.' }),
+    agents: Type.Array(Ref(ControlState), { description: 'The agents that have sent a signal, by name.' }),
     open_questions: Type.Array(Ref(Question), { description: 'Most urgent first, then oldest first.' }),
     gate: Type.Object({
-      ready: Type.Boolean({ description: 'The run may be closed.' }),
-      reasons: Type.Array(Ref(GateReason), { description: 'Why not; empty if it may.' }),
+      ready: Type.Boolean({ description: 'Whether the run may be closed.' }),
+      reasons: Type.Array(Ref(GateReason), { description: 'The reasons that block the close; empty if `ready`.' }),
     }),
     version: Version,
   },
   {
     $id: 'Run',
-    description: 'A run as it stands now.',
+    description: 'The current state of a run.',
     examples: [
       {
         run_id: 'run-7',
@@ -125,7 +125,7 @@ export const RunSummary = Type.Object(
   },
   {
     $id: 'RunSummary',
-    description: 'A run in a list.',
+    description: 'The short form of a run, for lists.',
     examples: [
       {
         run_id: 'run-7',

@@ -33,8 +33,9 @@ interface Dependencies {
   questions: Questions;
 }
 
-/** Runs as orchestrators see them: what was planned, where everybody stands, and whether it may be closed. */
+/** Runs as an orchestrator sees them: the brief, the state of each agent, and the gate. */
 export function createRuns({ db, events, threads, control, questions }: Dependencies) {
+  /** @throws Refusal RUN_NOT_FOUND */
   async function required(reader: Reader, runId: string): Promise<RunRow> {
     const run = await control.run(reader, runId);
     if (run.version === 0) throw new Refusal('RUN_NOT_FOUND', `There is no run ${runId}.`);
@@ -61,7 +62,7 @@ export function createRuns({ db, events, threads, control, questions }: Dependen
     };
   }
 
-  /** A run's own event happens in no thread. */
+  /** Drafts an event of the run itself, which belongs to no thread. */
   function draft(
     run: RunRow,
     actor: Actor,
@@ -72,8 +73,11 @@ export function createRuns({ db, events, threads, control, questions }: Dependen
     return events.draft({ thread_id: null, run_id, agent_name: null, ticket }, actor, type, { ...payload });
   }
 
-  /** Measures the agents' validations by a brief and answers the agents as they then are. */
-  async function measured(tx: Tx, runId: string, brief: Brief): Promise<ControlRow[]> {
+  /**
+   * Compares each agent's validation with the criteria of a brief, and stores changed results.
+   * @returns all agents with the new results
+   */
+  async function applyCriteria(tx: Tx, runId: string, brief: Brief): Promise<ControlRow[]> {
     const agents = await control.agents(tx, runId);
     const sequences = agents.map(agent => agent.validation_sequence).filter(sequence => sequence !== null);
     const validations = await events.at(tx, sequences);
@@ -88,7 +92,10 @@ export function createRuns({ db, events, threads, control, questions }: Dependen
   }
 
   return {
-    /** Files the brief in the place of the one before; the same again changes nothing. @throws Refusal RUN_CLOSED, PRECONDITION_FAILED */
+    /**
+     * Files a brief, which replaces the previous one. An equal brief changes nothing.
+     * @throws Refusal RUN_CLOSED, PRECONDITION_FAILED
+     */
     async brief(
       tx: Tx,
       runId: string,
@@ -105,12 +112,15 @@ export function createRuns({ db, events, threads, control, questions }: Dependen
       const briefed = draft({ ...run, ticket }, actor, 'forum.run.briefed', brief);
       const [sequence = 0] = await events.append(tx, [briefed]);
       const act = { sequence, occurred_at: briefed.occurred_at };
-      const next = withBrief(run, brief, await measured(tx, runId, brief), act);
+      const next = withBrief(run, brief, await applyCriteria(tx, runId, brief), act);
       control.storeRun(tx, next);
       return { run: await view(tx, next), created: run.version === 0 };
     },
 
-    /** Closes the run and its control threads; twice is once. @throws Refusal RUN_NOT_FOUND, PRECONDITION_FAILED, GATE_BLOCKED */
+    /**
+     * Closes the run and its control threads. A repeated close changes nothing.
+     * @throws Refusal RUN_NOT_FOUND, PRECONDITION_FAILED; GATE_BLOCKED with the `reasons`
+     */
     async close(tx: Tx, runId: string, actor: Actor, expected: Precondition): Promise<Run> {
       const run = await required(tx, runId);
       assertPrecondition(expected, run.version);
@@ -136,7 +146,7 @@ export function createRuns({ db, events, threads, control, questions }: Dependen
     /** @throws Refusal RUN_NOT_FOUND */
     get: (runId: string): Promise<Run> => db.snapshot(async reader => view(reader, await required(reader, runId))),
 
-    /** The newest run first. @throws Refusal INVALID_CURSOR */
+    /** A page of runs, newest first. @throws Refusal INVALID_CURSOR */
     async list({ limit = 50, cursor, ...filter }: RunQuery): Promise<Page<RunSummary>> {
       const [before = Number.MAX_SAFE_INTEGER] = decodeCursor('runs', cursor, [0] as const) ?? [];
       const rows = await listRuns(db.read, { ...filter, before }, limit + 1);

@@ -5,7 +5,7 @@ import type { Runs } from './service.ts';
 
 export type RunWaiters = Waiters<Run>;
 
-/** Those who wait for a run's gate. */
+/** The long polls on runs. Any event of a run triggers one read of it. */
 export function createRunWaiters(feed: EventFeed, runs: Runs, ending: AbortSignal): RunWaiters {
   return new Waiters({ feed, ending, read: runId => runs.get(runId), concerns: ({ run_id }) => run_id ?? undefined });
 }

@@ -3,20 +3,20 @@ import type { Reader, Tx } from '../db/database.ts';
 import type { Engine } from '../db/engine.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 
-/** Words of this length and longer ones also stand for what begins with them. Characters. */
+/** Query words of at least this length also match longer words that begin with them. Characters. */
 const SHORTEST_PREFIX = 4;
 
-/** The tables of indexed words, the strongest first. */
+/** The tables of indexed words, one per field, strongest field first. */
 export const searchTables = ['search_titles', 'search_openings', 'search_replies'] as const;
 export type SearchTable = (typeof searchTables)[number];
 
-/** How an engine stores and matches words. They are letters and digits only, so neither engine finds syntax in them. */
+/** The full-text index of an engine. Words have letters and digits only, so they cannot contain query syntax. */
 interface WordIndex {
-  /** The text under which words are stored. */
+  /** The words as one text value. */
   text(words: string[]): string;
-  /** The column value that the text becomes. */
+  /** Converts the text to the type of the column. */
   column(text: Expression<string>): Expression<string>;
-  /** The condition for rows that hold all of these words, or words that begin with them. */
+  /** The condition for rows that match all words. */
   matches(reader: Reader, table: SearchTable, words: string[]): Promise<Expression<SqlBool>>;
 }
 
@@ -56,14 +56,14 @@ const insertWordsStatement: Record<Engine, ReturnType<typeof insertWordsStatemen
   postgres: insertWordsStatements('postgres'),
 };
 
-/** Stores the words of a text. */
+/** Indexes the words of a text under a row id. */
 export function insertWords(tx: Tx, engine: Engine, table: SearchTable, rowid: number, words: string[]): void {
   tx.send(insertWordsStatement[engine][table], { rowid, text: wordIndexes[engine].text(words) });
 }
 
 /**
- * The texts that hold all of these words, or words that begin with them; the newest first, between two row ids
- * (`above` and `below` themselves left out).
+ * The texts that match all words, newest first.
+ * @returns their row ids, with above < rowid < below
  */
 export async function findTexts(
   reader: Reader,
@@ -80,24 +80,25 @@ export async function findTexts(
   return rows.map(row => row.rowid);
 }
 
-/** Words with one beginning that are asked for one by one. */
-const WORDS_EXPANDED = 100;
+/** A prefix with fewer indexed words than this is expanded to these words. */
+const MAX_EXPANSIONS = 100;
 
 /**
- * What FTS5 is asked for a word. For a beginning it merges the lists of all words that begin so, however few texts are
- * wanted; the list of a whole word is read as far as it is needed. So a beginning is asked for by the words that it has,
- * unless they are very many, and then each is rare. All characters of words come after '0' or are it.
+ * The FTS5 term for a word. For a prefix, FTS5 merges the complete lists of all words with the prefix, even for a small
+ * limit. The list of a whole word it reads only as far as the limit needs. So a prefix is expanded to its words: `migr`
+ * becomes `("migr" OR "migrate" OR "migration")`. A prefix with very many words stays a prefix, since each is rare.
+ * The range starts at `word0` because no character of a word sorts before `0`.
  */
 async function termOf(reader: Reader, table: SearchTable, word: string): Promise<string> {
   if (!isPrefix(word)) return `"${word}"`;
   const { rows } = await sql<{ term: string }>`
     select term from ${sql.table(`${table}_words`)}
-    where term >= ${`${word}0`} and term <= ${`${word}\u{10ffff}`} limit ${WORDS_EXPANDED}`.execute(reader.query);
-  if (rows.length === WORDS_EXPANDED) return `"${word}" *`;
+    where term >= ${`${word}0`} and term <= ${`${word}\u{10ffff}`} limit ${MAX_EXPANSIONS}`.execute(reader.query);
+  if (rows.length === MAX_EXPANSIONS) return `"${word}" *`;
   return `(${[word, ...rows.map(row => row.term)].map(term => `"${term}"`).join(' OR ')})`;
 }
 
-/** Short words stand for themselves: too many others begin with them. */
+/** Short words are not prefixes: too many words begin with them. */
 function isPrefix(word: string): boolean {
   return word.length >= SHORTEST_PREFIX;
 }

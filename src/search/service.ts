@@ -2,99 +2,102 @@ import type { Database, Reader, Tx } from '../db/database.ts';
 import { findTexts, insertWords, searchTables } from './repository.ts';
 import { wordsOf } from './words.ts';
 
-/** A text's row id: its thread's number, then in this many bits the number of the post. */
+/** A text's row id is the thread's number times this, plus the post's number in the thread. */
 const POSTS_PER_THREAD = 2 ** 22;
-/** Words of a query that count. */
+/** Further words of a query are ignored. */
 const QUERY_WORDS = 32;
-/** Texts that a look reads: more with each look of a request, since each begins anew in the index. */
-const textsRead = (look: number) => Math.min(500 * 4 ** look, 8000);
-/** Texts of a stronger place that it compares them with, at most. */
-const STRONGER_READ = 8000;
+/** The texts per batch. Later batches of a request are larger, since each starts a new index scan. */
+const batchSize = (batch: number) => Math.min(500 * 4 ** batch, 8000);
+/** The matches of the stronger field that one batch reads at most, to exclude their threads. */
+const MAX_STRONGER_MATCHES = 8000;
 
 export type Search = ReturnType<typeof createSearch>;
 
-/** Where a walk through the results stands: at which kind of place, and below which thread. */
+/** The position of a walk through the results: the field, and the thread within the field. */
 export interface SearchPosition {
-  /** 0 titles, 1 first posts, 2 replies. */
+  /** The field: 0 titles, 1 first posts, 2 replies. */
   rank: number;
-  /** Threads from this number on have been looked at. */
+  /** The next results have a smaller thread number. */
   below: number;
 }
 
 interface IndexedThread {
+  /** Its `opened_sequence`. */
   number: number;
   title: string;
   kind: 'control' | 'discussion';
 }
 
-/** Before the first result. */
+/** The position before the first result. */
 export const SEARCH_START: SearchPosition = { rank: 0, below: Number.MAX_SAFE_INTEGER };
 
 /**
- * Full-text search for threads. A thread ranks by the strongest place that holds all the words: its title, its first post
- * or one of its replies (each read together with the title); among equals the newest thread comes first. Replies in control
- * threads, whose titles are made of names, are read alone. Where a thread
- * ranks never changes, so a walk through the pages neither skips nor repeats it, whatever is written meanwhile.
+ * Full-text search for threads. A thread ranks by the strongest field that holds all words of the query: the title,
+ * then the first post, then a reply. Within a rank the newest thread comes first.
+ * A post is indexed together with the title of its thread. Replies in control threads are indexed alone, because these
+ * titles consist of agent and run names.
+ * The rank and the number of a found thread never change, so a walk neither skips nor repeats it while posts arrive.
  */
 export function createSearch({ db: { engine } }: { db: Pick<Database, 'engine'> }) {
   return {
     /**
-     * Makes a post findable, in the transaction that stores it.
-     * @param thread the thread's number (its `opened_sequence`), title and kind
-     * @param post the post's number in its thread (1 is the first) and text
+     * Indexes a post in the transaction that stores it.
+     * @param post `number`: its position in the thread; 1 is the first post
      */
     index(tx: Tx, thread: IndexedThread, post: { number: number; body: string }) {
       if (post.number >= POSTS_PER_THREAD) return;
       const rowid = thread.number * POSTS_PER_THREAD + post.number;
-      const first = post.number === 1;
-      const title = first ? wordsOf(thread.title) : [];
-      const alone = !first && thread.kind === 'control';
+      const isFirst = post.number === 1;
+      const title = isFirst ? wordsOf(thread.title) : [];
+      const alone = !isFirst && thread.kind === 'control';
       const words = wordsOf(alone ? post.body : `${thread.title}\n${post.body}`);
-      // FTS5 collects what is inserted, and writes it down when a row id is not greater than the one before or another
-      // statement may have to be undone: after each text, if those of one transaction did not come together and in order.
-      tx.beforeCommit(rowid, last => {
-        if (title.length > 0) insertWords(last, engine, 'search_titles', rowid, title);
-        if (words.length > 0) insertWords(last, engine, first ? 'search_openings' : 'search_replies', rowid, words);
+      // FTS5 buffers inserts. It flushes the buffer before a row id that does not grow, and before a savepoint.
+      // Inserts at the end of the transaction, ordered by row id, need one flush instead of one per text.
+      tx.beforeCommit(rowid, commitTx => {
+        if (title.length > 0) insertWords(commitTx, engine, 'search_titles', rowid, title);
+        if (words.length > 0)
+          insertWords(commitTx, engine, isFirst ? 'search_openings' : 'search_replies', rowid, words);
       });
     },
 
     /**
-     * The next threads, by number, best first, and where to go on; null at the end. There may be none among the texts
-     * that one look reads.
-     * @param look how many there have been in this request
+     * Reads the next batch of results. A batch may contain no result although more follow.
+     * @param batch the number of batches before this one in the same request
+     * @returns thread numbers, best first, and the position of the next batch; null at the end
      */
     async next(
       reader: Reader,
       query: string,
       { rank, below }: SearchPosition,
-      look: number,
-    ): Promise<{ threads: number[]; goOn: SearchPosition | null }> {
+      batch: number,
+    ): Promise<{ threads: number[]; nextPosition: SearchPosition | null }> {
       const words = wordsOf(query).slice(0, QUERY_WORDS);
       const table = searchTables[rank];
-      if (words.length === 0 || table === undefined) return { threads: [], goOn: null };
-      const limit = textsRead(look);
+      if (words.length === 0 || table === undefined) return { threads: [], nextPosition: null };
+      const limit = batchSize(batch);
       const range = { above: 0, below: bounded(below * POSTS_PER_THREAD), limit };
       const texts = await findTexts(reader, engine, table, words, range);
       const threads = [...new Set(texts.map(threadOf))];
       const last = threads.at(-1);
-      if (last === undefined) return { threads, goOn: rankAfter(rank) };
-      const on = texts.length < limit ? rankAfter(rank) : { rank, below: last };
+      if (last === undefined) return { threads, nextPosition: rankAfter(rank) };
+      const nextPosition = texts.length < limit ? rankAfter(rank) : { rank, below: last };
       const stronger = searchTables[rank - 1];
-      if (!stronger) return { threads, goOn: on };
-      // What a stronger place holds has come before. If it holds too much to be read at once, this look ends earlier.
+      if (!stronger) return { threads, nextPosition };
+      // Threads that match in the stronger field have come at its rank already, so they are excluded here.
+      // If that field has too many matches for one read, this batch ends at the last thread read.
       const span = { above: last * POSTS_PER_THREAD, below: ((threads[0] as number) + 1) * POSTS_PER_THREAD };
-      const matches = await findTexts(reader, engine, stronger, words, { ...span, limit: STRONGER_READ });
-      const end = matches.length < STRONGER_READ ? last : threadOf(matches.at(-1) as number);
-      const before = new Set(matches.map(threadOf));
+      const matches = await findTexts(reader, engine, stronger, words, { ...span, limit: MAX_STRONGER_MATCHES });
+      const end = matches.length < MAX_STRONGER_MATCHES ? last : threadOf(matches.at(-1) as number);
+      const excluded = new Set(matches.map(threadOf));
       return {
-        threads: threads.filter(thread => thread >= end && !before.has(thread)),
-        goOn: end === last ? on : { rank, below: end },
+        threads: threads.filter(thread => thread >= end && !excluded.has(thread)),
+        nextPosition: end === last ? nextPosition : { rank, below: end },
       };
     },
   };
 }
 
-/** Within what both engines take for a row id: the number may come from a cursor that was made up. */
+/** Keeps a row id within the range of both engines, since a forged cursor may hold any number. */
 function bounded(rowid: number): number {
   return Math.min(Math.max(rowid, 0), Number.MAX_SAFE_INTEGER);
 }

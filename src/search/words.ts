@@ -1,19 +1,19 @@
-/** Text beyond this does not count: what a search may cost must have an end. Characters. */
+/** Text after this limit is not indexed, which bounds the cost of a post. Characters. */
 const TEXT_READ = 100_000;
-/** Longer words (keys, hashes, data) are known by their beginning. Characters. */
+/** Longer words (keys, hashes, encoded data) are cut to this length. Characters. */
 const WORD_LENGTH = 64;
 
-// Scripts that are written without spaces: each character is a word. Elsewhere letters and digits make words.
+// In scripts without spaces between words, each character is a word. In others, runs of letters and digits are words.
 const WORD =
   /[[\p{L}\p{N}]&&[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]]|[[\p{L}\p{N}]--[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]]+/gv;
 
 /**
- * The words of a text, each once: letters and digits only, without accents, in lower case. Posts and queries are cut up
- * by the same rule, here and not in the engines, so both engines find the same, and no character has a meaning to them.
+ * The distinct words of a text: letters and digits only, without accents, in lower case. Posts and queries share this
+ * function instead of the engines' own tokenizers. So both engines find the same, and query syntax cannot occur.
  */
 export function wordsOf(text: string): string[] {
-  // Cut again, since some characters unfold to many. A final sigma is a sigma.
-  const unfolded = text.slice(0, TEXT_READ).normalize('NFKD').slice(0, TEXT_READ);
-  const plain = unfolded.replaceAll(/\p{M}/gu, '').toLowerCase().replaceAll('ς', 'σ');
+  // NFKD can expand one character to many, so the text is cut again. A final sigma counts as a sigma.
+  const decomposed = text.slice(0, TEXT_READ).normalize('NFKD').slice(0, TEXT_READ);
+  const plain = decomposed.replaceAll(/\p{M}/gu, '').toLowerCase().replaceAll('ς', 'σ');
   return [...new Set((plain.match(WORD) ?? []).map(word => word.slice(0, WORD_LENGTH).replace(/\p{Cs}$/u, '')))];
 }

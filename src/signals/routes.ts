@@ -69,8 +69,7 @@ export function signalRoutes(dependencies: Dependencies): FastifyPluginAsyncType
           const { created, ...body } = await signals.append(tx, command);
           return answer(created ? 201 : 200, body);
         };
-        // A signal reads and changes its own run only.
-        const executed = await execute(request, reply, append, [`run ${command.run_id}`]);
+        const executed = await execute(request, reply, append, signals.touches(command));
         const { wait = 0 } = request.query;
         if (wait === 0) return send(reply, executed);
         // A repeated request waits, too: for the question of the first one.

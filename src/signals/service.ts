@@ -4,6 +4,7 @@ import type { ControlChange } from '../control/agent-state.ts';
 import { briefOf, meetsCriteria } from '../control/run-state.ts';
 import { type Agent, assertOpen, type Control } from '../control/service.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
+import type { Touched } from '../db/group-commit.ts';
 import { Refusal } from '../errors.ts';
 import type { Event } from '../events/schemas.ts';
 import type { EventDraft, Events } from '../events/service.ts';
@@ -142,6 +143,9 @@ export function createSignals({ db, events, control, questions, selfValidation, 
 
   return {
     append,
+
+    /** What `append` reads and changes: its own run only. */
+    touches: ({ run_id }: SignalCommand): Touched[] => [`run ${run_id}`],
 
     /** Answers a question by a `guidance_answer` that names it. @throws Refusal as {@link append}, and PRECONDITION_FAILED */
     async answer(tx: Tx, questionId: string, { actor, ...given }: Answer, expected: Precondition): Promise<Question> {

@@ -17,7 +17,7 @@ export function statsRoutes({ counts, questions }: Dependencies): FastifyPluginA
       {
         schema: {
           operationId: 'getStats',
-          summary: 'How many threads, open questions and signals there are',
+          summary: 'Count threads, open questions and signals',
           tags: ['stats'],
           response: { 200: Ref(Stats), ...problems() },
         },

@@ -9,8 +9,8 @@ export const Stats = Type.Object(
   {
     threads: Type.Object({
       total: count,
-      by_state: counts('Per state that some thread is in.'),
-      by_priority: counts('Per priority that some thread has.'),
+      by_state: counts('Threads per state; states without threads are left out.'),
+      by_priority: counts('Threads per priority; priorities without threads are left out.'),
       by_ticket: Type.Array(Type.Object({ ticket: Type.String(), count }), {
         description: 'The 50 tickets with the most threads.',
       }),
@@ -25,12 +25,12 @@ export const Stats = Type.Object(
     }),
     signals: Type.Object({
       total: count,
-      by_type: counts('Control signals ever stored, per control_type.'),
+      by_type: counts('All control signals ever stored, per `control_type`.'),
     }),
   },
   {
     $id: 'Stats',
-    description: 'How much there is of what.',
+    description: 'The numbers of threads, open questions and signals.',
     examples: [
       {
         threads: {

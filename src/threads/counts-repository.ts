@@ -3,14 +3,14 @@ import type { Reader, Tx } from '../db/database.ts';
 import type { Row } from '../db/schema.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 
-export type Count = Row<'counts'>;
+export type CountRow = Row<'counts'>;
 
-/** Adds what `count` says, which may be negative. */
-export function addCount(tx: Tx, change: Count): void {
+/** Adds `change.count`, which may be negative, to the stored count. */
+export function addCount(tx: Tx, change: CountRow): void {
   tx.send(addCountStatement, change);
 }
 
-const addCountStatement = statement(({ query, values }: StatementBuilder<Count>) =>
+const addCountStatement = statement(({ query, values }: StatementBuilder<CountRow>) =>
   query
     .insertInto('counts')
     .values(values(['subject', 'value', 'count']))
@@ -21,23 +21,23 @@ const addCountStatement = statement(({ query, values }: StatementBuilder<Count>)
     ),
 );
 
-/** All counts of subjects that have few values. */
-export async function readCounts(reader: Reader, subjects: string[]): Promise<Count[]> {
+/** All counts of these subjects. Meant for subjects with few values, such as states. */
+export async function readCounts(reader: Reader, subjects: string[]): Promise<CountRow[]> {
   return reader.query.selectFrom('counts').selectAll().where('subject', 'in', subjects).execute();
 }
 
-/** The values of a subject that has many which are counted most often. */
+/** The largest counts of a subject with many values, largest first. */
 export async function largestCounts(
   reader: Reader,
   subject: 'thread_ticket' | 'thread_run',
   limit: number,
-): Promise<Count[]> {
+): Promise<CountRow[]> {
   return (
     reader.query
       .selectFrom('counts')
       .selectAll()
       .where('subject', '=', subject)
-      // Said again in the words of the partial index.
+      // Repeats the condition of the partial index, or the planner would not use it.
       .where('subject', 'in', sql<string>`('thread_ticket', 'thread_run')`)
       .orderBy('count', 'desc')
       .limit(limit)

@@ -1,17 +1,17 @@
 import type { Database, Tx } from '../db/database.ts';
 import { addCount, largestCounts, readCounts } from './counts-repository.ts';
 
-/** What is counted. */
+/** The attributes that are counted per value, such as threads per state. */
 export type Subject = 'thread_state' | 'thread_priority' | 'thread_ticket' | 'thread_run' | 'signal_type';
 
-/** A value that one thing had, or has now; null is not counted. */
-export interface Change {
+/** An attribute of one thread or signal changes its value. Null stands for no value, and is not counted. */
+export interface CountedChange {
   subject: Subject;
   from: string | null;
   to: string | null;
 }
 
-/** How many threads and signals there are. */
+/** The numbers of threads and signals, in total and per value. */
 export interface ThreadCounts {
   threads: {
     total: number;
@@ -23,20 +23,20 @@ export interface ThreadCounts {
   signals: { total: number; by_type: Record<string, number> };
 }
 
-/** Tickets and runs that are listed. */
+/** The number of tickets and of runs in the answer. */
 const LISTED = 50;
 
 export type Counts = ReturnType<typeof createCounts>;
 
-/** Counts that are kept as things change, so that reading them costs the same at any size. */
+/** Keeps counts up to date with every write, so reading them costs the same at any number of threads. */
 export function createCounts({ db }: { db: Database }) {
   function add(tx: Tx, subject: Subject, value: string, by: number): void {
     tx.count(`${subject}:${value}`, by, (last, count) => addCount(last, { subject, value, count }));
   }
 
   return {
-    /** Counts changes in the transaction that makes them. */
-    count(tx: Tx, changes: Change[]): void {
+    /** Updates the counts in the transaction of the changes. */
+    count(tx: Tx, changes: CountedChange[]): void {
       for (const { subject, from, to } of changes) {
         if (from === to) continue;
         if (from !== null) add(tx, subject, from, -1);
@@ -44,6 +44,7 @@ export function createCounts({ db }: { db: Database }) {
       }
     },
 
+    /** The current counts; only the 50 largest tickets and runs. */
     async read(): Promise<ThreadCounts> {
       const small = await readCounts(db.read, ['thread_state', 'thread_priority', 'signal_type']);
       const of = (subject: Subject) =>

@@ -5,7 +5,7 @@ import { Refusal } from '../errors.ts';
 import type { Events } from '../events/service.ts';
 import { type Priority, priorityRank } from '../priority.ts';
 import { SEARCH_START, type Search, type SearchPosition } from '../search/service.ts';
-import { findNumbered, listMovedSince, listThreads, type MovedThread, type ThreadFilter } from './repository.ts';
+import { findThreadsByNumber, listMovedSince, listThreads, type MovedThread, type ThreadFilter } from './repository.ts';
 import type { Thread, ThreadQuery } from './schemas.ts';
 import type { Seen } from './seen.ts';
 import { placeOf, type ThreadRow, toThread } from './thread.ts';
@@ -19,94 +19,115 @@ interface Dependencies {
   search: Search;
 }
 
-/** Threads that one step of a walk reads at most. */
-const LONGEST_STEP = 1000;
+/** The number of threads that one query reads at most. */
+const MAX_QUERY_ROWS = 1000;
 
 /** A thread in a list. */
 interface Listed {
   row: ThreadRow;
-  /** Where it stands in this walk. */
+  /** Its place in this walk. It differs from `row.place` if the thread has moved since the walk began. */
   place: number;
-  /** The end of the viewer's range of seen places that it is in; null if it is unseen, or nobody asks. */
+  /** The end of the viewer's seen range that holds the thread; null if it is unseen, or without a viewer. */
   seenUntil: number | null;
 }
 
-/** What is wanted of the threads that a filter finds. */
-interface Wanted {
+/** The threads that a page may show. `limit` is the page size plus one, which tells whether another page follows. */
+interface Selection {
   filter: ThreadFilter;
   viewer: string | undefined;
   unseenOnly: boolean;
   limit: number;
 }
 
-/** Lists of threads: filters, queues and search. */
+/**
+ * Lists threads: filters, queues and search.
+ *
+ * A walk is the reading of one list page by page. Every page shows the order as of the start of the walk, so a walk
+ * neither skips nor repeats a thread. The cursor carries the start (`asOf`, a sequence) and the place of the last item.
+ * Without `asOf` a walk would skip threads: an event moves its thread to the front of its priority, which the walk may
+ * have passed. It would also repeat a thread whose priority falls.
+ *
+ * A page therefore merges two queries. Threads without events since `asOf` still have their old place, and come from
+ * the index. Threads with such events have moved; their old place is computed from the log.
+ */
 export function createThreadLists({ db, events, seen, search }: Dependencies) {
-  /** Most urgent first, then latest activity first; with `q`, best match first. @throws Refusal INVALID_CURSOR, VALIDATION_FAILED */
+  /**
+   * A page of threads by place: most urgent first, then latest activity first. With `q`, best match first.
+   * @throws Refusal INVALID_CURSOR; VALIDATION_FAILED if the queue `unseen` has no viewer
+   */
   async function list(query: ThreadQuery): Promise<Page<Thread>> {
     const { limit = 50, cursor, q, queue, viewer, priority, ...columns } = query;
     if (queue === 'unseen' && viewer === undefined) throw new Refusal(...viewerMissing);
     const unanswered = queue === 'unanswered' ? true : undefined;
     const filter: ThreadFilter = { ...columns, unanswered, priority: priority && priorityRank(priority) };
-    const wanted = { filter, viewer, unseenOnly: queue === 'unseen', limit: limit + 1 };
-    return q === undefined ? byPlace(wanted, cursor) : bySearch(wanted, q, cursor);
+    const selection = { filter, viewer, unseenOnly: queue === 'unseen', limit: limit + 1 };
+    return q === undefined ? byPlace(selection, cursor) : bySearch(selection, q, cursor);
   }
 
-  /**
-   * A walk sees the order as it stood when it began: what happens in a thread moves it to the front of its priority, and
-   * it would be skipped (or, with a lower priority, come twice).
-   */
-  async function byPlace(wanted: Wanted, cursor: string | undefined): Promise<Page<Thread>> {
+  /** A page by place, in the order as of the start of the walk. */
+  async function byPlace(selection: Selection, cursor: string | undefined): Promise<Page<Thread>> {
     const from = decodeCursor('threads', cursor, [0, 0] as const);
     return db.snapshot(async reader => {
       const newest = await events.latest(reader);
       const [asOf, after] = from ?? [newest, Number.MIN_SAFE_INTEGER];
-      const unmoved = await walk(reader, wanted, asOf, after);
-      const moved = asOf === newest ? [] : await movedSince(reader, wanted, asOf, after);
+      const unmoved = await listUnmoved(reader, selection, asOf, after);
+      const moved = asOf === newest ? [] : await listMoved(reader, selection, asOf, after);
       const listed = [...unmoved, ...moved].sort((a, b) => a.place - b.place);
-      const page = toPage('threads', listed, wanted.limit - 1, ({ place }) => [asOf, place]);
-      return { ...page, items: page.items.map(item => toView(item, wanted.viewer)) };
+      const page = toPage('threads', listed, selection.limit - 1, ({ place }) => [asOf, place]);
+      return { ...page, items: page.items.map(item => toView(item, selection.viewer)) };
     });
   }
 
-  /** By place. Where many threads in a row have been seen, it goes on behind them; where few have, in longer steps. */
-  async function walk(reader: Reader, wanted: Wanted, asOf: number, start: number): Promise<Listed[]> {
+  /**
+   * The threads after a place without events since `asOf`.
+   * With `unseenOnly`, the next query starts after the seen range of the last row, and so skips the rest of the range.
+   * If there is no rest to skip, the next query reads four times as many rows.
+   */
+  async function listUnmoved(reader: Reader, selection: Selection, asOf: number, start: number): Promise<Listed[]> {
     const found: Listed[] = [];
-    for (let after = start, limit = wanted.limit; ; ) {
-      const rows = await listThreads(reader, wanted.filter, { after, asOf, limit });
-      const listed = await withSeen(reader, wanted, rows);
-      found.push(...listed.filter(item => isWanted(item, wanted)));
+    for (let after = start, limit = selection.limit; ; ) {
+      const rows = await listThreads(reader, selection.filter, { after, asOf, limit });
+      const listed = await withSeen(reader, selection, rows);
+      found.push(...listed.filter(item => isSelected(item, selection)));
       const last = listed.at(-1);
-      if (!last || rows.length < limit || found.length >= wanted.limit) return found;
-      after = (wanted.unseenOnly ? last.seenUntil : null) ?? last.place;
-      limit = after > last.place ? wanted.limit : Math.min(limit * 4, LONGEST_STEP);
+      if (!last || rows.length < limit || found.length >= selection.limit) return found;
+      after = (selection.unseenOnly ? last.seenUntil : null) ?? last.place;
+      limit = after > last.place ? selection.limit : Math.min(limit * 4, MAX_QUERY_ROWS);
     }
   }
 
-  async function movedSince(reader: Reader, wanted: Wanted, asOf: number, after: number): Promise<Listed[]> {
-    const rows = await listMovedSince(reader, wanted.filter, asOf);
-    const listed = await withSeen(reader, wanted, rows);
+  /** The threads with events since `asOf` whose place was greater than `after` then. */
+  async function listMoved(reader: Reader, selection: Selection, asOf: number, after: number): Promise<Listed[]> {
+    const rows = await listMovedSince(reader, selection.filter, asOf);
+    const listed = await withSeen(reader, selection, rows);
     return listed
-      .map((item, index) => ({ ...item, place: placeThen(rows[index] as MovedThread) }))
-      .filter(item => item.place > after && isWanted(item, wanted));
+      .map((item, index) => ({ ...item, place: placeAsOf(rows[index] as MovedThread) }))
+      .filter(item => item.place > after && isSelected(item, selection));
   }
 
-  async function bySearch(wanted: Wanted, q: string, cursor: string | undefined): Promise<Page<Thread>> {
+  /** A page of search results. Their order never changes (see `createSearch`), so the cursor needs no `asOf`. */
+  async function bySearch(selection: Selection, q: string, cursor: string | undefined): Promise<Page<Thread>> {
     const [rank, below] = decodeCursor('threads found', cursor, [0, 0] as const) ?? [];
     const found: { item: Listed; rank: number }[] = [];
-    let at: SearchPosition | null = rank === undefined || below === undefined ? SEARCH_START : { rank, below };
-    for (let look = 0; at !== null && found.length < wanted.limit; look += 1) {
-      const { threads, goOn } = await search.next(db.read, q, at, look);
-      const listed = await withSeen(db.read, wanted, await findNumbered(db.read, wanted.filter, threads));
-      for (const item of listed) if (isWanted(item, wanted)) found.push({ item, rank: at.rank });
-      at = goOn;
-      // A filter that few of very many results fit makes this a long search; others get their turn.
+    let position: SearchPosition | null = rank === undefined || below === undefined ? SEARCH_START : { rank, below };
+    for (let batch = 0; position !== null && found.length < selection.limit; batch += 1) {
+      const { threads, nextPosition } = await search.next(db.read, q, position, batch);
+      const rows = await findThreadsByNumber(db.read, selection.filter, threads);
+      const listed = await withSeen(db.read, selection, rows);
+      for (const item of listed) if (isSelected(item, selection)) found.push({ item, rank: position.rank });
+      position = nextPosition;
+      // With a filter that few results match, this loop is long; other requests run in between.
       await nextTurn();
     }
-    const page = toPage('threads found', found, wanted.limit - 1, ({ item, rank }) => [rank, item.row.opened_sequence]);
-    return { ...page, items: page.items.map(({ item }) => toView(item, wanted.viewer)) };
+    const page = toPage('threads found', found, selection.limit - 1, ({ item, rank }) => [
+      rank,
+      item.row.opened_sequence,
+    ]);
+    return { ...page, items: page.items.map(({ item }) => toView(item, selection.viewer)) };
   }
 
-  async function withSeen(reader: Reader, { viewer }: Wanted, rows: ThreadRow[]): Promise<Listed[]> {
+  /** Adds the viewer's seen ranges to the rows. */
+  async function withSeen(reader: Reader, { viewer }: Selection, rows: ThreadRow[]): Promise<Listed[]> {
     const places = rows.map(row => row.place);
     const ends = viewer === undefined ? [] : await seen.seenUntil(reader, viewer, places);
     return rows.map((row, index) => ({ row, place: row.place, seenUntil: ends[index] ?? null }));
@@ -115,7 +136,7 @@ export function createThreadLists({ db, events, seen, search }: Dependencies) {
   return { list };
 }
 
-function isWanted({ seenUntil }: Listed, { unseenOnly }: Wanted): boolean {
+function isSelected({ seenUntil }: Listed, { unseenOnly }: Selection): boolean {
   return !unseenOnly || seenUntil === null;
 }
 
@@ -123,8 +144,8 @@ function toView({ row, seenUntil }: Listed, viewer: string | undefined): Thread 
   return toThread(row, viewer === undefined ? undefined : seenUntil === null);
 }
 
-/** Where a thread stood at the sequence that it was asked for. */
-function placeThen({ priority, sequence_then, priority_change }: MovedThread): number {
+/** The place of a moved thread as of the start of the walk, from its last sequence and its priority then. */
+function placeAsOf({ priority, sequence_then, priority_change }: MovedThread): number {
   const { from } = (priority_change === null ? {} : JSON.parse(priority_change)) as { from?: Priority };
   return placeOf(from === undefined ? priority : priorityRank(from), sequence_then);
 }

@@ -3,7 +3,7 @@ import type { Reader, Tx } from '../db/database.ts';
 import type { Schema } from '../db/schema.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 import { threadStates } from './states.ts';
-import { placesOf, placesSince, type ThreadRow } from './thread.ts';
+import { rangeOfPriority, rangesSince, type ThreadRow } from './thread.ts';
 
 export interface ThreadFilter {
   run_id?: string | undefined;
@@ -12,23 +12,24 @@ export interface ThreadFilter {
   agent_name?: string | undefined;
   kind?: ThreadRow['kind'] | undefined;
   state?: string | undefined;
-  /** Rank. */
+  /** A rank; 0 is `urgent`. */
   priority?: number | undefined;
   unanswered?: true | undefined;
 }
 
-/** A thread as it is, and where it stood at an earlier sequence. */
+/** A thread as it is now, and the data for its place as of an earlier sequence. */
 export interface MovedThread extends ThreadRow {
+  /** The thread's latest sequence then. */
   sequence_then: number;
-  /** The payload of the first change of its priority since then, if there was one. */
+  /** The payload (JSON) of the first priority change since then; its `from` is the priority then. Null without one. */
   priority_change: string | null;
 }
 
-/** What a thread keeps from its first event. */
-const lasting = ['thread_id', 'kind', 'title', 'run_id', 'agent_name', 'opened_by', 'opened_at'] as const;
+/** The columns that the first event sets for good. */
+const fixedColumns = ['thread_id', 'kind', 'title', 'run_id', 'agent_name', 'opened_by', 'opened_at'] as const;
 
-/** What can change of it. */
-const changing = [
+/** The columns that later events can change. */
+const mutableColumns = [
   'state',
   'priority',
   'assignee',
@@ -57,7 +58,7 @@ const findThreadStatement = statement(({ query, value }: StatementBuilder<Pick<T
   query.selectFrom('threads').selectAll().where('thread_id', '=', value('thread_id')),
 );
 
-/** The one control thread of a pair. */
+/** The control thread of an agent in a run; there is at most one. */
 export async function findThreadOfAgent(
   reader: Reader,
   runId: string,
@@ -81,27 +82,28 @@ export function insertThread(tx: Tx, row: ThreadRow): void {
 }
 
 const insertThreadStatement = statement(({ query, values }: StatementBuilder<ThreadRow>) =>
-  query.insertInto('threads').values(values([...lasting, ...changing])),
+  query.insertInto('threads').values(values([...fixedColumns, ...mutableColumns])),
 );
 
-/** Stores what can change of a thread. */
+/** Stores the mutable columns of a thread. */
 export function updateThread(tx: Tx, row: ThreadRow): void {
   tx.send(updateThreadStatement, row);
 }
 
 const updateThreadStatement = statement(({ query, value, values }: StatementBuilder<ThreadRow>) =>
-  query.updateTable('threads').set(values(changing)).where('thread_id', '=', value('thread_id')),
+  query.updateTable('threads').set(values(mutableColumns)).where('thread_id', '=', value('thread_id')),
 );
 
-/** Whether any thread stands between two places, these left out. */
-export async function isOccupied(reader: Reader, after: number, before: number): Promise<boolean> {
+/** Whether a thread has a place p with after < p < before. */
+export async function hasThreadBetween(reader: Reader, after: number, before: number): Promise<boolean> {
   const between = reader.query.selectFrom('threads').select('place').where('place', '>', after);
   return (await between.where('place', '<', before).limit(1).executeTakeFirst()) !== undefined;
 }
 
 /**
- * By place: the threads after one place in which nothing has happened since `asOf` (a sequence).
- * Every index on a column goes on with state and place, so each state's threads are read in order, and merged.
+ * The threads after a place without events since `asOf` (a sequence), by place.
+ * Each index has the columns (column, state, place). So one query per state reads its rows in order, and a union merges
+ * them without a sort of all matches.
  */
 export async function listThreads(
   reader: Reader,
@@ -125,9 +127,9 @@ export async function listThreads(
     .execute();
 }
 
-/** The threads that were there at `asOf` (a sequence) and in which something has happened since. */
+/** The threads that existed at `asOf` (a sequence) and have had events since, in no particular order. */
 export async function listMovedSince(reader: Reader, filter: ThreadFilter, asOf: number): Promise<MovedThread[]> {
-  const by = indexed.find(column => column !== 'kind' && filter[column] !== undefined);
+  const by = indexedColumns.find(column => column !== 'kind' && filter[column] !== undefined);
   return matching(reader.query.selectFrom('threads'), { ...filter, by })
     .selectAll()
     .select(eb => [
@@ -142,18 +144,23 @@ export async function listMovedSince(reader: Reader, filter: ThreadFilter, asOf:
         .select('payload')
         .whereRef('events.thread_id', '=', 'threads.thread_id')
         .where('events.sequence', '>', asOf)
+        // The expression keeps the planner on the index of thread_id.
         .where(sql`event_type || ''`, '=', 'forum.priority.changed')
         .orderBy('sequence')
         .limit(1)
         .as('priority_change'),
     ])
     .where('opened_sequence', '<=', asOf)
-    .where(eb => eb.or(placesSince(asOf).map(({ above, below }) => eb.between('place', above + 1, below - 1))))
+    .where(eb => eb.or(rangesSince(asOf).map(({ above, below }) => eb.between('place', above + 1, below - 1))))
     .execute() as Promise<unknown[]> as Promise<MovedThread[]>;
 }
 
-/** The threads with these numbers (`opened_sequence`), the newest first. */
-export async function findNumbered(reader: Reader, filter: ThreadFilter, numbers: number[]): Promise<ThreadRow[]> {
+/** The threads with these numbers (`opened_sequence`) that match a filter, newest first. */
+export async function findThreadsByNumber(
+  reader: Reader,
+  filter: ThreadFilter,
+  numbers: number[],
+): Promise<ThreadRow[]> {
   if (numbers.length === 0) return [];
   return matching(reader.query.selectFrom('threads'), { ...filter, by: undefined })
     .selectAll()
@@ -162,43 +169,46 @@ export async function findNumbered(reader: Reader, filter: ThreadFilter, numbers
     .execute();
 }
 
-/** The columns that have an index, the most selective first. */
-const indexed = ['run_id', 'ticket', 'assignee', 'agent_name', 'kind'] as const;
+/** The columns with an index, most selective first. */
+const indexedColumns = ['run_id', 'ticket', 'assignee', 'agent_name', 'kind'] as const;
 
 interface Branch extends ThreadFilter {
-  /** The column whose index is to be read; the others must not tempt the planner, which knows no values. */
-  by: (typeof indexed)[number] | undefined;
+  /**
+   * The column whose index the query uses. The query hides the other indexes from the planner, which plans without the
+   * values and could choose a less selective one.
+   */
+  by: (typeof indexedColumns)[number] | undefined;
 }
 
-/** One part per range of the index: its column's value and one state. */
+/** One branch per index range, that is per value of the column and state. */
 function branchesOf(filter: ThreadFilter): Branch[] {
   const { kind, state, unanswered } = filter;
-  const by = indexed.find(column => filter[column] !== undefined);
+  const by = indexedColumns.find(column => filter[column] !== undefined);
   if (unanswered && (by === undefined || by === 'kind')) return [{ ...filter, by: undefined }];
   if (by === undefined && state === undefined) return [{ ...filter, by }];
   const states = state === undefined ? threadStates : [state];
   const kinds = by === undefined ? (['control', 'discussion'] as const) : [kind];
-  return kinds.flatMap(one => states.map(other => ({ ...filter, kind: one, state: other, by: by ?? 'kind' })));
+  return kinds.flatMap(kind => states.map(state => ({ ...filter, kind, state, by: by ?? 'kind' })));
 }
 
 function matching(query: Threads, { by, priority, unanswered, state, ...filter }: Branch): Threads {
   let found = query;
-  for (const column of indexed) {
+  for (const column of indexedColumns) {
     const value = filter[column];
     if (value === undefined) continue;
-    // An expression that equals the column and is in no index.
+    // The expression equals the column, but no index holds it.
     const ref = column === by ? column : sql<string>`${sql.ref(column)} || ''`;
     found = found.where(ref as ReferenceExpression<Schema, 'threads'>, '=', value);
   }
   if (state !== undefined) found = found.where('state', '=', state);
   if (priority !== undefined) {
-    const { above, below } = placesOf(priority);
+    const { above, below } = rangeOfPriority(priority);
     found = found.where('place', '>', above).where('place', '<', below);
   }
   return unanswered ? found.where(isUnanswered) : found;
 }
 
-/** In the words of the partial index. */
+/** Repeats the condition of the partial index, or the planner would not use it. */
 function isUnanswered(eb: ExpressionBuilder<Schema, 'threads'>) {
   return eb.and([
     eb('state', '<>', sql.lit('closed')),

@@ -14,8 +14,8 @@ import {
   PostAndThread,
   PostPage,
   PostQuery,
-  ReadParams,
   SeenMark,
+  SeenParams,
   Thread,
   ThreadChange,
   ThreadPage,
@@ -36,8 +36,8 @@ export function threadRoutes({ threads, threadLists, writes }: Dependencies): Fa
   const { write } = writes;
   const tags = ['threads'];
 
-  /** @throws Refusal THREAD_NOT_FOUND if an agent asks for a thread of somebody else's run */
-  async function assertSeen(caller: Caller, reader: Reader | undefined, threadId: string): Promise<void> {
+  /** @throws Refusal THREAD_NOT_FOUND if the caller is an agent and the thread belongs to another run */
+  async function assertVisible(caller: Caller, reader: Reader | undefined, threadId: string): Promise<void> {
     if (!caller.isAgent) return;
     const { run_id } = reader ? await threads.row(reader, threadId) : await threads.get(threadId);
     if (!caller.sees(run_id)) throw threadNotFound(threadId);
@@ -76,7 +76,7 @@ export function threadRoutes({ threads, threadLists, writes }: Dependencies): Fa
         schema: {
           operationId: 'listThreads',
           summary:
-            'List threads, queues and search results: most urgent first, then latest activity; with q, best match first',
+            'List threads, queues and search results: most urgent, then latest first; with `q`, best match first',
           tags,
           querystring: ThreadQuery,
           response: { 200: Ref(ThreadPage), ...problems('ACTOR_MISMATCH', 'INVALID_CURSOR') },
@@ -114,7 +114,7 @@ export function threadRoutes({ threads, threadLists, writes }: Dependencies): Fa
       {
         schema: {
           operationId: 'changeThread',
-          summary: 'Change state, priority and assignee, together or alone',
+          summary: 'Change the state, priority or assignee of a thread',
           tags,
           params: ThreadParams,
           headers: ConditionalHeaders,
@@ -138,9 +138,9 @@ export function threadRoutes({ threads, threadLists, writes }: Dependencies): Fa
       {
         schema: {
           operationId: 'markThreadSeen',
-          summary: 'Say how far a viewer has seen a thread; marks only move forward',
+          summary: 'Mark how far a viewer has seen a thread; marks only move forward',
           tags,
-          params: ReadParams,
+          params: SeenParams,
           headers: ConditionalHeaders,
           body: Ref(SeenMark),
           response: { 200: Ref(Thread), ...actProblems('THREAD_NOT_FOUND', 'PRECONDITION_FAILED') },
@@ -150,7 +150,7 @@ export function threadRoutes({ threads, threadLists, writes }: Dependencies): Fa
         write(request, reply, async tx => {
           const { params, body, headers, caller } = request;
           const { thread_id, viewer } = params;
-          await assertSeen(caller, tx, thread_id);
+          await assertVisible(caller, tx, thread_id);
           caller.actor(parseActor(viewer));
           return { status: 200, body: await threads.markSeen(tx, thread_id, viewer, body.sequence, ifMatch(headers)) };
         }),
@@ -169,7 +169,7 @@ export function threadRoutes({ threads, threadLists, writes }: Dependencies): Fa
         },
       },
       async ({ params, query, caller }) => {
-        await assertSeen(caller, undefined, params.thread_id);
+        await assertVisible(caller, undefined, params.thread_id);
         return threads.posts(params.thread_id, query);
       },
     );
@@ -179,7 +179,7 @@ export function threadRoutes({ threads, threadLists, writes }: Dependencies): Fa
       {
         schema: {
           operationId: 'addPost',
-          summary: 'Reply in a thread, and set its state with the same request if wanted',
+          summary: 'Add a post to a thread, optionally with a new state',
           tags,
           params: ThreadParams,
           headers: IdempotentHeaders,
@@ -193,7 +193,7 @@ export function threadRoutes({ threads, threadLists, writes }: Dependencies): Fa
       (request, reply) =>
         write(request, reply, async tx => {
           const { params, body: given, caller } = request;
-          await assertSeen(caller, tx, params.thread_id);
+          await assertVisible(caller, tx, params.thread_id);
           if (given.state !== undefined) caller.assertNoAgent('set the state of a thread');
           const post = { ...given, actor: caller.requiredActor(given.actor) };
           const body = await threads.addPost(tx, params.thread_id, post);

@@ -21,12 +21,12 @@ const Title = Type.String({ ...Text, 'x-trim': true, maxLength: 500 });
 export const State = Type.Enum([...threadStates]);
 export const ThreadPriority = Type.Enum([...priorities]);
 export const Assignee = Nullable(Name);
-/** Left out where a token says who acts. */
+/** Optional because a token of one actor implies it. */
 const actor = Type.Optional(Ref(Actor));
-/** What somebody does, with who it is. */
+/** A request body whose actor is known. */
 export type ActOf<T> = Omit<T, 'actor'> & { actor: Actor };
 
-const Viewer = Type.String({ ...Name, description: 'Who looks, such as `human:ana`.' });
+const Viewer = Type.String({ ...Name, description: 'The viewer, such as `human:ana`.' });
 
 export const Thread = Type.Object(
   {
@@ -39,9 +39,11 @@ export const Thread = Type.Object(
     ticket: Nullable(Name),
     run_id: Nullable(Name),
     agent_name: Nullable(Name),
-    unanswered: Type.Boolean({ description: 'An agent wrote last, and nobody has answered since.' }),
+    unanswered: Type.Boolean({ description: 'An agent wrote the latest post, and no answer followed.' }),
     unseen: Type.Optional(
-      Type.Boolean({ description: 'Something has happened that the viewer has not seen; only with `viewer`.' }),
+      Type.Boolean({
+        description: 'The thread has an event that the viewer has not seen. Only present with `viewer`.',
+      }),
     ),
     posts_count: Type.Integer(),
     last_sequence: Sequence,
@@ -54,7 +56,7 @@ export const Thread = Type.Object(
   },
   {
     $id: 'Thread',
-    description: 'A thread as it stands now.',
+    description: 'The current state of a thread.',
     examples: [
       {
         thread_id: 'fctrl-run-7-builder-e0a6c3f1b2d49587',
@@ -89,12 +91,14 @@ export const Post = Type.Object(
     body: Type.String(),
     actor: Ref(Actor),
     created_at: Timestamp,
-    control_type: Nullable(Type.String({ description: 'Set if a control signal made this post.' })),
+    control_type: Nullable(
+      Type.String({ description: 'The type of the control signal behind this post; null for other posts.' }),
+    ),
     signal_id: Nullable(Id),
   },
   {
     $id: 'Post',
-    description: 'Text in a thread: what somebody wrote, or a control signal in words.',
+    description: 'Text in a thread: a written post, or a control signal as text.',
     examples: [
       {
         post_id: 'post_019a3f6e2b7c7d0f8a4c1f2e3d4c5b6a',
@@ -116,7 +120,7 @@ export const PostPage = PageOf(Post);
 
 export const PostAndThread = Type.Object(
   { post: Ref(Post), thread: Ref(Thread) },
-  { $id: 'PostAndThread', description: 'A new post and the thread as it is with it.' },
+  { $id: 'PostAndThread', description: 'A new post, and its thread after the post.' },
 );
 export type PostAndThread = Static<typeof PostAndThread>;
 
@@ -134,7 +138,7 @@ export const NewThread = Strict(
         minLength: 1,
         maxLength: 200,
         pattern: '^(?!\\.{1,2}$)[A-Za-z0-9._~-]+$',
-        description: 'Chosen by the caller; may not begin with `fctrl-`.',
+        description: 'An id chosen by the caller. It must not begin with `fctrl-`.',
       }),
     ),
   },
@@ -174,7 +178,8 @@ export const SeenMark = Strict(
       Type.Integer({
         minimum: 0,
         maximum: Number.MAX_SAFE_INTEGER,
-        description: 'The newest event that the viewer has seen; by default the newest of the thread.',
+        description:
+          'The sequence of the newest event that the viewer has seen; by default the newest event of the thread.',
       }),
     ),
   },
@@ -184,7 +189,7 @@ export const SeenMark = Strict(
 export const ThreadParams = Strict({ thread_id: Id });
 export const ViewerQuery = Strict({ viewer: Type.Optional(Viewer) });
 export const PostQuery = Strict({ ...pageQuery });
-export const ReadParams = Strict({ thread_id: Id, viewer: Viewer });
+export const SeenParams = Strict({ thread_id: Id, viewer: Viewer });
 
 export const ThreadQuery = Strict({
   ticket: Type.Optional(Name),
@@ -198,13 +203,16 @@ export const ThreadQuery = Strict({
     Type.String({
       maxLength: 1000,
       description:
-        'Words that the title, or a post (with the title, but for replies in control threads), must hold; one of four characters or more also stands for what begins so.',
+        'Search words. All must occur in the title, or in one post and the title together. ' +
+        'Replies in control threads match without the title. ' +
+        'A word of four or more characters also matches longer words that begin with it.',
     }),
   ),
   queue: Type.Optional(
     Type.Enum(['unanswered', 'unseen'], {
       description:
-        '`unanswered`: an agent wrote last, and nobody has answered since. `unseen`: something has happened that the `viewer` has not seen.',
+        '`unanswered`: an agent wrote the latest post, and no answer followed. ' +
+        '`unseen`: the thread has an event that the `viewer` has not seen.',
     }),
   ),
   viewer: Type.Optional(Viewer),

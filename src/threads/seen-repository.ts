@@ -1,25 +1,29 @@
 import { sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
 
-/** Places that a viewer has seen, both ends included. */
+/** A range of places that a viewer has seen; both ends belong to it. */
 export interface SeenRange {
   first_place: number;
   last_place: number;
 }
 
-/** For each of these places the end of the viewer's last range that begins at it or before; null if there is none. */
+/**
+ * For each place: the `last_place` of the viewer's last range that starts at or before it; null without such a range.
+ * The range holds the place only if its `last_place` is not less than the place.
+ */
 export async function rangeEnds(reader: Reader, viewer: string, places: number[]): Promise<Map<number, number | null>> {
   const asked = sql.join(places.map(place => sql`(cast(${place} as bigint))`));
   const { rows } = await sql<{ place: number; last_place: number | null }>`
     with asked(place) as (values ${asked})
     select place, (
-      select last_place from seen where viewer = ${viewer} and first_place <= asked.place order by first_place desc limit 1
+      select last_place from seen where viewer = ${viewer} and first_place <= asked.place
+      order by first_place desc limit 1
     ) as last_place from asked`.execute(reader.query);
   return new Map(rows.map(row => [row.place, row.last_place]));
 }
 
-/** The viewer's last range that begins at this place or before it. */
-export async function lastSeenUpTo(reader: Reader, viewer: string, place: number): Promise<SeenRange | undefined> {
+/** The viewer's last range that starts at or before this place. */
+export async function rangeAtOrBefore(reader: Reader, viewer: string, place: number): Promise<SeenRange | undefined> {
   return reader.query
     .selectFrom('seen')
     .select(['first_place', 'last_place'])
@@ -30,8 +34,8 @@ export async function lastSeenUpTo(reader: Reader, viewer: string, place: number
     .executeTakeFirst();
 }
 
-/** The viewer's first range that begins after this place. */
-export async function firstSeenAfter(reader: Reader, viewer: string, place: number): Promise<SeenRange | undefined> {
+/** The viewer's first range that starts after this place. */
+export async function rangeAfter(reader: Reader, viewer: string, place: number): Promise<SeenRange | undefined> {
   return reader.query
     .selectFrom('seen')
     .select(['first_place', 'last_place'])
@@ -42,7 +46,7 @@ export async function firstSeenAfter(reader: Reader, viewer: string, place: numb
     .executeTakeFirst();
 }
 
-/** Puts one range in the place of those that it covers. */
+/** Stores one range and deletes the ranges that start within it. */
 export async function replaceSeen(tx: Tx, viewer: string, { first_place, last_place }: SeenRange): Promise<void> {
   await tx.query
     .deleteFrom('seen')

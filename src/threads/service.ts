@@ -7,9 +7,9 @@ import type { EventDraft, Events } from '../events/service.ts';
 import { assertPrecondition, type Precondition } from '../precondition.ts';
 import { priorityAt, priorityRank } from '../priority.ts';
 import type { Search } from '../search/service.ts';
-import type { Change, Counts } from './counts.ts';
+import type { CountedChange, Counts } from './counts.ts';
 import { bodyOf, isPost, toPost } from './post.ts';
-import { findThread, findThreadOfAgent, insertThread, isOccupied, updateThread } from './repository.ts';
+import { findThread, findThreadOfAgent, hasThreadBetween, insertThread, updateThread } from './repository.ts';
 import type { ActOf, NewPost, NewThread, Post, PostAndThread, Thread, ThreadChange } from './schemas.ts';
 import type { Seen } from './seen.ts';
 import type { ThreadState } from './states.ts';
@@ -17,8 +17,8 @@ import {
   blankThread,
   CONTROL_PREFIX,
   isClosed,
-  placesOf,
   project,
+  rangeOfPriority,
   type Step,
   stepsTo,
   type ThreadRow,
@@ -36,20 +36,22 @@ interface Dependencies {
   counts: Counts;
   search: Search;
   seen: Seen;
-  /** Cancels the questions that wait in a control thread, before it is closed. */
+  /** Cancels the open questions of a control thread before it closes. */
   withdrawQuestions: (tx: Tx, thread: ThreadRow, actor: Actor) => Promise<void>;
 }
 
-/** Ordinary threads and posts, and the one way in which any thread (a control thread too) is changed: `record`. */
+/** Discussions and posts, and `record`, through which all changes of threads pass, control threads included. */
 export function createThreads(dependencies: Dependencies) {
   const { db, clock, newUid, events, counts, search, seen, withdrawQuestions } = dependencies;
 
   /**
-   * Appends the events of one act on one thread and stores the thread as they leave it, what it says in the search and
-   * what it adds to the counts. A `thread` that is not stored yet (version 0) is inserted.
+   * Appends the events of one act on one thread, and stores the changed thread, its search words and its counts.
+   * It inserts a `thread` that is not stored yet (version 0).
+   * @returns the changed thread, and the sequences of the events in their order
    */
   async function record(tx: Tx, thread: ThreadRow, drafts: EventDraft[]) {
-    // Before its first event: SQLite would look for rows that wait for their thread, in all tables that refer to one.
+    // The row precedes its first event. In the other order the event's foreign key would wait for the row, and SQLite
+    // would then scan all tables that refer to threads.
     if (thread.version === 0) insertThread(tx, thread);
     const sequences = await events.append(tx, drafts);
     const next = project(thread, drafts, sequences);
@@ -64,25 +66,31 @@ export function createThreads(dependencies: Dependencies) {
   }
 
   /**
-   * The events of a move that `cause` brings about: none if the thread is there already.
-   * @param openQuestions how many will wait in it then
-   * @throws Refusal if the move is not allowed
+   * Drafts the events of a move caused by `cause`; none if the thread is in that state.
+   * @param openQuestions the number of open questions after the act
+   * @throws Refusal THREAD_CLOSED, TRANSITION_NOT_ALLOWED
    */
   function move(row: ThreadRow, to: ThreadState, cause: EventDraft, openQuestions = row.open_questions): EventDraft[] {
     return stepsTo(row, to, openQuestions).map(([type, payload]) => events.follow(cause, type, payload));
   }
 
-  /** A repeated `thread_id` with the same content answers its thread. @throws Refusal RESERVED_THREAD_ID, THREAD_EXISTS */
+  /**
+   * Opens a discussion. A repeated `thread_id` with the same content returns the existing thread.
+   * @throws Refusal RESERVED_THREAD_ID, THREAD_EXISTS
+   */
   async function open(tx: Tx, body: ActOf<NewThread>): Promise<{ thread: Thread; created: boolean }> {
     const { actor, title, ticket = null, run_id = null, agent_name = null, priority = 'normal' } = body;
     if (body.thread_id?.startsWith(CONTROL_PREFIX)) {
-      throw new Refusal('RESERVED_THREAD_ID', `Ids that begin with ${CONTROL_PREFIX} belong to control threads.`);
+      throw new Refusal(
+        'RESERVED_THREAD_ID',
+        `Thread ids that begin with ${CONTROL_PREFIX} are reserved for control threads.`,
+      );
     }
     const thread_id = body.thread_id ?? `thr_${newUid()}`;
     const seed = { thread_id, title, ticket, run_id, agent_name, priority: priorityRank(priority) };
     const existing = body.thread_id ? await findThread(tx, thread_id) : undefined;
     if (existing) {
-      // The id is the caller's natural key: a repeated request finds its thread, whatever has happened in it since.
+      // The id is the caller's natural key, so only the opening content counts, not later changes.
       if (await isSameThread(tx, existing, seed, body.body)) return { thread: toThread(existing), created: false };
       throw new Refusal('THREAD_EXISTS', `The thread ${thread_id} exists and was opened with other content.`);
     }
@@ -93,12 +101,14 @@ export function createThreads(dependencies: Dependencies) {
     return { thread: toThread(thread), created: true };
   }
 
+  /** The wire shape; with a viewer, also whether the thread is unseen. */
   async function withUnseen(reader: Reader, row: ThreadRow, viewer: string | undefined): Promise<Thread> {
     if (viewer === undefined) return toThread(row);
     const [seenUntil] = await seen.seenUntil(reader, viewer, [row.place]);
     return toThread(row, seenUntil === null);
   }
 
+  /** Whether a thread was opened with this content. */
   async function isSameThread(tx: Tx, row: ThreadRow, seed: Partial<ThreadRow>, body: string): Promise<boolean> {
     const first = await events.posts(tx, row.thread_id, { limit: 1 });
     const { title, run_id, agent_name } = row;
@@ -110,12 +120,15 @@ export function createThreads(dependencies: Dependencies) {
     );
   }
 
-  /** Adds a post and, if the reply says so, moves the thread. @throws Refusal THREAD_NOT_FOUND, THREAD_CLOSED, TRANSITION_NOT_ALLOWED */
+  /**
+   * Adds a post and, if given, sets the state.
+   * @throws Refusal THREAD_NOT_FOUND, THREAD_CLOSED, TRANSITION_NOT_ALLOWED
+   */
   async function addPost(tx: Tx, threadId: string, { body, actor, state }: ActOf<NewPost>): Promise<PostAndThread> {
-    const known = found(await findThread(tx, threadId), threadId);
+    const known = required(await findThread(tx, threadId), threadId);
     if (isClosed(known))
-      throw new Refusal('THREAD_CLOSED', `The thread ${threadId} is closed; it takes no more posts.`);
-    const row = await readyFor(tx, known, state, actor);
+      throw new Refusal('THREAD_CLOSED', `The thread ${threadId} is closed and takes no more posts.`);
+    const row = await prepareMove(tx, known, state, actor);
     const post = events.draft(row, actor, 'forum.post.added', { body });
     const moved = state === undefined ? [] : move(row, state, post);
     const { thread, sequences } = await record(tx, row, [post, ...moved]);
@@ -126,24 +139,26 @@ export function createThreads(dependencies: Dependencies) {
     return { post: toPost(view), thread: toThread(thread) };
   }
 
-  /** Changes state, priority and assignee together. @throws Refusal THREAD_NOT_FOUND, PRECONDITION_FAILED, THREAD_CLOSED, TRANSITION_NOT_ALLOWED */
+  /**
+   * Changes state, priority and assignee in one version.
+   * @throws Refusal THREAD_NOT_FOUND, PRECONDITION_FAILED, THREAD_CLOSED, TRANSITION_NOT_ALLOWED
+   */
   async function change(
     tx: Tx,
     threadId: string,
     wanted: ActOf<ThreadChange>,
     expected?: Precondition,
   ): Promise<Thread> {
-    const known = found(await findThread(tx, threadId), threadId);
+    const known = required(await findThread(tx, threadId), threadId);
     assertPrecondition(expected, known.version);
-    const row = isClosed(known) ? known : await readyFor(tx, known, wanted.state, wanted.actor);
+    const row = isClosed(known) ? known : await prepareMove(tx, known, wanted.state, wanted.actor);
     const drafts = changes(row, wanted);
     if (drafts.length === 0) return toThread(row);
-    if (isClosed(row))
-      throw new Refusal('THREAD_CLOSED', `The thread ${threadId} is closed; it takes no more changes.`);
+    if (isClosed(row)) throw new Refusal('THREAD_CLOSED', `The thread ${threadId} is closed and cannot change.`);
     return toThread((await record(tx, row, drafts)).thread);
   }
 
-  /** An event per change, none for what is so already; the state last, since nothing can follow a close. */
+  /** Drafts one event per changed attribute. The state comes last, since no event can follow a close. */
   function changes(row: ThreadRow, { actor, state, priority, assignee }: ActOf<ThreadChange>): EventDraft[] {
     const from = priorityAt(row.priority);
     const steps: Step[] = [];
@@ -160,11 +175,11 @@ export function createThreads(dependencies: Dependencies) {
     return drafts;
   }
 
-  /** A control thread that is about to be closed leaves no question behind that nobody could answer any more. */
-  async function readyFor(tx: Tx, row: ThreadRow, state: string | undefined, actor: Actor): Promise<ThreadRow> {
+  /** Cancels the open questions of a thread that is about to close, since they could get no answer any more. */
+  async function prepareMove(tx: Tx, row: ThreadRow, state: string | undefined, actor: Actor): Promise<ThreadRow> {
     if (state !== 'closed' || row.open_questions === 0) return row;
     await withdrawQuestions(tx, row, actor);
-    return found(await findThread(tx, row.thread_id), row.thread_id);
+    return required(await findThread(tx, row.thread_id), row.thread_id);
   }
 
   return {
@@ -174,7 +189,10 @@ export function createThreads(dependencies: Dependencies) {
     addPost,
     change,
 
-    /** The viewer has seen the thread up to a sequence, or all of it. @throws Refusal THREAD_NOT_FOUND, PRECONDITION_FAILED */
+    /**
+     * Marks the thread as seen by a viewer, up to a sequence or completely.
+     * @throws Refusal THREAD_NOT_FOUND, PRECONDITION_FAILED
+     */
     async markSeen(
       tx: Tx,
       threadId: string,
@@ -182,53 +200,53 @@ export function createThreads(dependencies: Dependencies) {
       sequence: number | undefined,
       expected: Precondition,
     ): Promise<Thread> {
-      const row = found(await findThread(tx, threadId), threadId);
+      const row = required(await findThread(tx, threadId), threadId);
       assertPrecondition(expected, row.version);
-      // Only the newest event makes a difference: marks never go back, and up to there the thread stays unseen.
+      // A mark before the newest event changes nothing: the thread has events after it, and so stays unseen.
       if (sequence === undefined || sequence >= row.last_sequence)
-        await seen.mark(tx, viewer, row.place, placesOf(row.priority), isOccupied);
+        await seen.mark(tx, viewer, row.place, rangeOfPriority(row.priority), hasThreadBetween);
       return withUnseen(tx, row, viewer);
     },
 
-    /** With a viewer, also whether it is unseen. @throws Refusal THREAD_NOT_FOUND */
+    /** A thread; with a viewer, also whether it is unseen. @throws Refusal THREAD_NOT_FOUND */
     async get(threadId: string, viewer?: string): Promise<Thread> {
-      return withUnseen(db.read, found(await findThread(db.read, threadId), threadId), viewer);
+      return withUnseen(db.read, required(await findThread(db.read, threadId), threadId), viewer);
     },
 
-    /** Oldest first. @throws Refusal THREAD_NOT_FOUND, INVALID_CURSOR */
+    /** A page of posts, oldest first. @throws Refusal THREAD_NOT_FOUND, INVALID_CURSOR */
     async posts(threadId: string, page: Partial<PageRequest>): Promise<Page<Post>> {
-      found(await findThread(db.read, threadId), threadId);
+      required(await findThread(db.read, threadId), threadId);
       const { items, next_cursor } = await events.posts(db.read, threadId, page);
       return { items: items.map(toPost), next_cursor };
     },
 
-    /** The control thread of an agent. */
+    /** The control thread of an agent in a run; undefined before the agent's first signal. */
     ofAgent: (reader: Reader, runId: string, agentName: string): Promise<ThreadRow | undefined> =>
       findThreadOfAgent(reader, runId, agentName),
 
-    /** The row itself, for services whose own rows hang on it. */
+    /** The stored row, for services whose tables refer to threads. @throws Refusal THREAD_NOT_FOUND */
     async row(reader: Reader, threadId: string): Promise<ThreadRow> {
-      return found(await findThread(reader, threadId), threadId);
+      return required(await findThread(reader, threadId), threadId);
     },
   };
 }
 
-/** What a commit changes in what is counted. */
-function countedChanges(before: ThreadRow, after: ThreadRow, posts: EventDraft[]): Change[] {
+/** The changes of counted attributes between two versions of a thread. */
+function countedChanges(before: ThreadRow, after: ThreadRow, posts: EventDraft[]): CountedChange[] {
   const isNew = before.version === 0;
-  const was = <T>(value: T): T | null => (isNew ? null : value);
+  const previous = <T>(value: T): T | null => (isNew ? null : value);
   return [
-    { subject: 'thread_state', from: was(before.state), to: after.state },
-    { subject: 'thread_priority', from: was(priorityAt(before.priority)), to: priorityAt(after.priority) },
-    { subject: 'thread_ticket', from: was(before.ticket), to: after.ticket },
-    { subject: 'thread_run', from: was(before.run_id), to: after.run_id },
+    { subject: 'thread_state', from: previous(before.state), to: after.state },
+    { subject: 'thread_priority', from: previous(priorityAt(before.priority)), to: priorityAt(after.priority) },
+    { subject: 'thread_ticket', from: previous(before.ticket), to: after.ticket },
+    { subject: 'thread_run', from: previous(before.run_id), to: after.run_id },
     ...posts
       .filter(({ payload }) => payload.control_type !== undefined)
       .map(({ payload }) => ({ subject: 'signal_type' as const, from: null, to: String(payload.control_type) })),
   ];
 }
 
-function found(row: ThreadRow | undefined, threadId: string): ThreadRow {
+function required(row: ThreadRow | undefined, threadId: string): ThreadRow {
   if (!row) throw threadNotFound(threadId);
   return row;
 }

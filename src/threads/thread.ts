@@ -7,34 +7,42 @@ import { type Priority, priorities, priorityAt, priorityRank } from '../priority
 import type { Thread } from './schemas.ts';
 import { assertMove, type ThreadState } from './states.ts';
 
-/** As it is stored. */
+/** A stored thread. Times are milliseconds since the epoch; `priority` is a rank (0 is `urgent`). */
 export type ThreadRow = Row<'threads'>;
 
-/** What the ids of control threads begin with; callers cannot choose such an id. */
+/** The reserved id prefix of control threads. Callers cannot choose such an id (`RESERVED_THREAD_ID`). */
 export const CONTROL_PREFIX = 'fctrl-';
 
-/** More than there will ever be events. */
+/** Sequences stay below this number. A place stays below 2^53, so JavaScript numbers hold it exactly. */
 const SEQUENCES = 2 ** 48;
 
 /**
- * Where a thread stands in lists, as one number: by priority, then the latest activity first. No two threads share one,
- * and what happens in a thread gives it one that none has had.
+ * The place of a thread: the number by which lists sort, ascending. More urgent threads come first; within a priority,
+ * the thread with the latest event comes first.
+ *
+ * Example: a `normal` thread (rank 2) with latest event 40 has place 2·2^48 - 40. Event 41 in it gives place
+ * 2·2^48 - 41, before all other `normal` threads and after all `high` ones (at most 1·2^48 - 1).
+ *
+ * Places are unique and never reused: every event belongs to one thread, and sequences only grow. Cursors of lists and
+ * ranges of seen threads depend on this.
+ * @param priority a rank; 0 is `urgent`
+ * @param lastSequence the sequence of the thread's latest event
  */
 export function placeOf(priority: number, lastSequence: number): number {
   return priority * SEQUENCES - lastSequence;
 }
 
-/** The places of one priority lie between these two, themselves left out. */
-export function placesOf(priority: number): { above: number; below: number } {
+/** The places of one priority (a rank): above < place < below. */
+export function rangeOfPriority(priority: number): { above: number; below: number } {
   return { above: (priority - 1) * SEQUENCES, below: priority * SEQUENCES };
 }
 
-/** The places of threads in which something has happened since a sequence lie between such two, one pair per priority. */
-export function placesSince(sequence: number): { above: number; below: number }[] {
+/** The places of all threads with an event after `sequence`, one range per priority: above < place < below. */
+export function rangesSince(sequence: number): { above: number; below: number }[] {
   return priorities.map((_priority, rank) => ({ above: (rank - 1) * SEQUENCES, below: rank * SEQUENCES - sequence }));
 }
 
-/** What is known of a thread before its first event. */
+/** The attributes of a thread before its first event. `now`: milliseconds since the epoch. */
 export type ThreadSeed = Pick<
   ThreadRow,
   'thread_id' | 'kind' | 'title' | 'priority' | 'ticket' | 'run_id' | 'agent_name'
@@ -43,7 +51,7 @@ export type ThreadSeed = Pick<
   now: number;
 };
 
-/** A thread row that has not been stored: its events are projected onto it before it is. */
+/** A row of a thread without events, not stored yet (version 0). `project` applies the first events to it. */
 export function blankThread({ actor, now, ...seed }: ThreadSeed): ThreadRow {
   return {
     ...seed,
@@ -66,7 +74,7 @@ export function blankThread({ actor, now, ...seed }: ThreadSeed): ThreadRow {
   };
 }
 
-/** The thread after these events of its own, which have just been appended: one write, one new version. */
+/** Applies appended events to a thread. The version rises by one per call, whatever the number of events. */
 export function project(thread: ThreadRow, drafts: readonly EventDraft[], sequences: readonly number[]): ThreadRow {
   const next = { ...thread, version: thread.version + 1 };
   drafts.forEach((draft, index) => {
@@ -81,7 +89,7 @@ export function project(thread: ThreadRow, drafts: readonly EventDraft[], sequen
   return { ...next, place: placeOf(next.priority, next.last_sequence) };
 }
 
-/** What one event changes in its thread. */
+/** Changes `next` as one event demands. */
 function apply(next: ThreadRow, { event_type, actor, payload, occurred_at }: EventDraft, sequence: number): void {
   switch (event_type) {
     case 'forum.post.added':
@@ -116,10 +124,13 @@ function apply(next: ThreadRow, { event_type, actor, payload, occurred_at }: Eve
   }
 }
 
-/** A kind of event and its payload. */
+/** An event type and its payload. */
 export type Step = [EventType, EventDraft['payload']];
 
-/** What brings a thread to a state: nothing if it is there already. @throws Refusal if it may not go there */
+/**
+ * The events that move a thread to a state; none if it is in that state.
+ * @throws Refusal THREAD_CLOSED, TRANSITION_NOT_ALLOWED
+ */
 export function stepsTo(row: ThreadRow, to: ThreadState, openQuestions = row.open_questions): Step[] {
   const from = row.state as ThreadState;
   if (from === to) return [];
@@ -132,12 +143,12 @@ export function isClosed(thread: Pick<ThreadRow, 'state'>): boolean {
   return thread.state === 'closed';
 }
 
-/** An agent wrote last, and nobody has answered since. */
+/** An agent wrote the latest post, and no answer followed. A move to `answered` counts as an answer. */
 function isUnanswered(row: ThreadRow): boolean {
   return !isClosed(row) && row.last_agent_post > Math.max(row.last_human_post, row.last_answered);
 }
 
-/** @param unseen whether it has something new for the viewer who asks; left out if nobody says who that is */
+/** @param unseen whether the viewer has not seen the thread's latest event; left out in requests without `viewer` */
 export function toThread(row: ThreadRow, unseen?: boolean): Thread {
   return {
     thread_id: row.thread_id,

@@ -13,9 +13,9 @@ interface HandlerModule {
 }
 
 /**
- * Loads every `.ts`, `.js` and `.mjs` file of a folder as a handler, in the order of their names.
- * @param defaults the policy of a handler that does not say otherwise
- * @throws StartError with the file's name and the reason if one does not load or is no handler
+ * Loads every `.ts`, `.js` and `.mjs` file of a folder as a handler, in alphabetical order.
+ * @param defaults the policy of a handler that exports none
+ * @throws StartError with the file name and the reason if a module does not load or is not a handler
  */
 export async function loadHandlers(directory: string, defaults: Policy): Promise<Handler[]> {
   let names: string[];
@@ -42,7 +42,8 @@ async function loadHandler(directory: string, name: string, defaults: Policy): P
   if (module.topic === undefined || typeof module.handle !== 'function')
     throw refuse('it must export topic and handle');
   const wrong = topics.find(topic => !isTopicPattern(topic));
-  if (topics.length === 0 || wrong !== undefined) throw refuse(`${JSON.stringify(wrong ?? [])} is no topic or pattern`);
+  if (topics.length === 0 || wrong !== undefined)
+    throw refuse(`${JSON.stringify(wrong ?? [])} is not a topic or pattern`);
   const policy = { ...defaults, ...module.policy };
   const fault = policyFault(policy, defaults);
   if (fault) throw refuse(fault);
@@ -57,7 +58,7 @@ async function loadHandler(directory: string, name: string, defaults: Policy): P
 
 function policyFault(policy: Policy, known: Policy): string | undefined {
   const unknown = Object.keys(policy).find(name => !(name in known));
-  if (unknown) return `its policy has an unknown part, ${unknown}`;
+  if (unknown) return `its policy has the unknown property ${unknown}`;
   if (policy.dead !== 'pass' && policy.dead !== 'block') return 'policy.dead must be pass or block';
   const times = ['timeout_ms', 'backoff_base_ms', 'backoff_cap_ms'] as const;
   const wrong = times.find(name => !Number.isSafeInteger(policy[name]) || policy[name] < 1);

@@ -59,7 +59,10 @@ const rates = await useLimits(app, { requestsPerMinute: 6000, maxEventLoopDelay:
 /** A write without a database. */
 const db = { write: <T>(work: (tx: Tx) => Promise<T>) => work({} as Tx) } as Database;
 const writes = createIdempotentWrites({ db, keys: {} as Parameters<typeof createIdempotentWrites>[0]['keys'] });
-const signals = { append: async (_tx: Tx, signal: SignalCommand) => accepted(signal) } as Signals;
+const signals = {
+  append: async (_tx: Tx, signal: SignalCommand) => accepted(signal),
+  touches: () => [],
+} as unknown as Signals;
 useAccess(app, { access: {} as Access, isOpen: () => true, origins: [], rates });
 await app.register(
   signalRoutes({

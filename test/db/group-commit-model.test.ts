@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Tx } from '../../src/db/database.ts';
+import type { Touched } from '../../src/db/group-commit.ts';
 import { engines } from '../helpers/engines.ts';
 import { afterTurns } from '../helpers/turns.ts';
 import {
@@ -95,8 +96,8 @@ describe.each(engines)('works at the same moment on %s', engine => {
   });
 
   /** All that decides what a work does, and what it does to others. */
-  function touchedBy({ kind, key }: Place): string[] | undefined {
-    return kind === 'stores and reads back' ? undefined : [key];
+  function touchedBy({ kind, key }: Place): Touched[] | undefined {
+    return kind === 'stores and reads back' ? undefined : [`key ${key}`];
   }
 
   async function leftBehind(caller: string) {

@@ -9,12 +9,12 @@ import { insertKey, keyRow, keysOf } from '../helpers/writes.ts';
 
 const full = Object.assign(new Error('full'), { code: 'SQLITE_FULL' });
 const gone = Object.assign(new Error('gone'), { code: 'ECONNREFUSED' });
-const part = (): WorkShare<object> => ({
+const share = (): WorkShare<object> => ({
   tx: {},
   hasWritten: true,
-  arrived: async () => {},
-  putOff: [],
-  counted: [],
+  sendsFinished: async () => {},
+  deferred: [],
+  increments: [],
   hooks: [],
   end() {},
 });
@@ -24,9 +24,9 @@ const reasons = async (writes: Promise<unknown>[]) =>
 describe('works that share a transaction which cannot be had', () => {
   it.each(['at the commit', 'in one of them'])('fail together, once, when the disk is found full %s', async where => {
     let transactions = 0;
-    const write = createGroupCommit<object>(async inside => {
+    const write = createGroupCommit<object>(async body => {
       transactions += 1;
-      await inside(part);
+      await body(share);
       throw full;
     }, untimed);
     let runs = 0;
@@ -58,9 +58,9 @@ describe('works that share a transaction which cannot be had', () => {
 
   it('do not if it was quick, nor for what a work has met elsewhere', async () => {
     let transactions = 0;
-    const write = createGroupCommit<object>(async inside => {
+    const write = createGroupCommit<object>(async body => {
       transactions += 1;
-      await inside(part);
+      await body(share);
     }, untimed);
     const quick = write(() => Promise.reject(gone), { alone: true });
     const elsewhere = write(
@@ -89,9 +89,9 @@ describe('a transaction that SQLite has rolled back by itself', () => {
     const writing = db.write(async tx => {
       tx.send(insertKey, keyRow('first', 'key'));
       expect(() => tx.send(insertKey, large)).toThrow(/full/);
-      expect(() => tx.send(insertKey, keyRow('late', 'key'))).toThrow('takes nothing more');
+      expect(() => tx.send(insertKey, keyRow('late', 'key'))).toThrow('accepts no more statements');
       await expect(tx.query.insertInto('topics').values({ topic: 'late' }).execute()).rejects.toThrow(
-        'takes nothing more',
+        'accepts no more statements',
       );
     });
     await expect(writing).rejects.toThrow();

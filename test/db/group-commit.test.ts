@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Tx } from '../../src/db/database.ts';
+import type { Touched } from '../../src/db/group-commit.ts';
 import { engines } from '../helpers/engines.ts';
 import { gate } from '../helpers/handling.ts';
 import { insertKey, keyRow, type Opened, openScratch } from '../helpers/writes.ts';
@@ -94,19 +95,19 @@ describe.each(engines)('writes that share transactions on %s', engine => {
       await theirs.passed;
     };
     await Promise.all([
-      db.write(store('a', meets(one, other)), { touches: ['x', 'y'] }),
-      db.write(store('b', meets(other, one)), { touches: ['z'] }),
+      db.write(store('a', meets(one, other)), { touches: ['run x', 'run y'] }),
+      db.write(store('b', meets(other, one)), { touches: ['run z'] }),
     ]);
     expect(new Set(transactions).size).toBe(1);
     expect(durable.toSorted()).toEqual(['a', 'b']);
     expect(await stored()).toEqual(['a', 'b']);
   });
 
-  it.each([
-    ['touch the same thing', ['x', 'y'], ['z', 'y']],
+  it.each<[string, Touched[] | undefined, Touched[] | undefined]>([
+    ['touch the same thing', ['run x', 'run y'], ['run z', 'run y']],
     ['do not say what they touch', undefined, undefined],
-    ['come after one that does not say', undefined, ['x']],
-    ['come before one that does not say', ['x'], undefined],
+    ['come after one that does not say', undefined, ['run x']],
+    ['come before one that does not say', ['run x'], undefined],
   ])('run one after the other if they %s', async (_, first, second) => {
     const { db } = opened;
     const { store } = ownWorks();
@@ -137,15 +138,15 @@ describe.each(engines)('writes that share transactions on %s', engine => {
       ended += 1;
     };
     const answers = await Promise.allSettled([
-      db.write(store('a', late), { touches: ['a'] }),
+      db.write(store('a', late), { touches: ['run a'] }),
       db.write(
         store('b', () => {
           failing.open();
           throw new Error('b fails');
         }),
-        { touches: ['b'] },
+        { touches: ['run b'] },
       ),
-      db.write(store('c'), { touches: ['b'] }),
+      db.write(store('c'), { touches: ['run b'] }),
     ]);
     expect(answers).toMatchObject([{ value: 'a' }, { reason: { message: 'b fails' } }, { value: 'c' }]);
     expect(ended).toBe(2);

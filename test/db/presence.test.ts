@@ -20,7 +20,7 @@ const cut = (url: string, which: string) =>
 async function opened(url: string, name: string): Promise<Database> {
   const db = await openDatabase(url, pino({ level: 'silent' }));
   onTestFinished(() => db.close());
-  await db.presence.announce(name);
+  await db.presence.register(name);
   // A connection of the pool that has been used since.
   await db.probe();
   return db;
@@ -32,7 +32,7 @@ it('calls nobody dead who may only not be back yet, after a break that has hit e
   expect(await db.presence.deadAmong(['one', 'other'])).toEqual(['other']);
 
   // A new connection listens first of all to what was said meanwhile.
-  const back = new Promise<void>(resolve => db.onOthersWrites(resolve));
+  const back = new Promise<void>(resolve => db.onRemoteCommit(resolve));
   await cut(url, STANDING);
   await back;
   await delay(0);
@@ -67,7 +67,7 @@ it('gives those who lost all connections the time to come back, also to a proces
     await cut(url, 'true');
     const db = await openDatabase(url, pino({ level: 'silent' }));
     onTestFinished(() => db.close());
-    await db.presence.announce(name);
+    await db.presence.register(name);
     expect(await db.presence.deadAmong(['old', 'nobody'])).toEqual(['nobody']);
   }
 });

@@ -5,7 +5,7 @@ import type { Engine } from '../../src/db/engine.ts';
 import { postgresDialect } from '../../src/db/postgres/dialect.ts';
 import type { Schema } from '../../src/db/schema.ts';
 import { sqliteDialect } from '../../src/db/sqlite/dialect.ts';
-import { type Compiled, type Executor, reading, statementCompiler } from '../../src/db/statement.ts';
+import { type Compiled, type Executor, statementCompiler, timedReads } from '../../src/db/statement.ts';
 import { findTexts } from '../../src/search/repository.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { dialect } from '../helpers/dialect.ts';
@@ -116,7 +116,7 @@ function asTx(query: Transaction<Schema>, engine: Engine): Tx {
     query,
     leaseNow: sql<number>`cast(0 as bigint)`,
     traceparent: null,
-    ...reading(executor, untimed),
+    ...timedReads(executor, untimed),
     run: async (statement, values) => executor.run(compile(statement as never), values as object),
     insert: async () => 0,
     send: (statement, values) => void executor.send(compile(statement as never), values as object),

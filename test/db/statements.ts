@@ -5,11 +5,11 @@ import type { Engine } from '../../src/db/engine.ts';
 import { latestSequence, listEvents, listPosts } from '../../src/events/repository.ts';
 import {
   claimMessages,
-  endLeasesOf,
   leaseHolders,
   markSent,
   parkedFor,
   promoteNext,
+  reclaimLeasesOf,
   unpark,
 } from '../../src/outbox/lease-repository.ts';
 import { countMessages, listBlocking, listMessages, pausedTopics } from '../../src/outbox/repository.ts';
@@ -17,13 +17,13 @@ import { countOpen, findQuestions, listOverdue, listQuestions } from '../../src/
 import { listRuns } from '../../src/runs/repository.ts';
 import { largestCounts, readCounts } from '../../src/threads/counts-repository.ts';
 import {
-  findNumbered,
-  isOccupied,
+  findThreadsByNumber,
+  hasThreadBetween,
   listMovedSince,
   listThreads,
   type ThreadFilter,
 } from '../../src/threads/repository.ts';
-import { firstSeenAfter, lastSeenUpTo, rangeEnds } from '../../src/threads/seen-repository.ts';
+import { rangeAfter, rangeAtOrBefore, rangeEnds } from '../../src/threads/seen-repository.ts';
 
 /** Each filter of threads by itself. */
 const filters: [name: string, filter: ThreadFilter][] = [
@@ -45,7 +45,7 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   'the next in a lane': async tx => promoteNext(tx, ['lane']),
   'messages that were handled': tx => markSent(tx, [1, 2], { lease_token: 't', history: '[]', now: 0 }),
   'the holders of leases': leaseHolders,
-  'the leases of a dead process': tx => endLeasesOf(tx, ['w']),
+  'the leases of a dead process': tx => reclaimLeasesOf(tx, ['w']),
   'what parked messages wait for': parkedFor,
   'taking messages out of parking': tx => unpark(tx, 'handler:a.b', 100),
   'the paused topics': pausedTopics,
@@ -85,15 +85,15 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
       [`threads by ${name}`, threads(filter)],
       [`threads by ${name} and state`, threads(filter, { state: 'new' })],
       [`threads by ${name}, state and priority`, threads(filter, { state: 'new', priority: 1 })],
-      [`found threads by ${name}`, (tx: Tx) => findNumbered(tx, filter, [1, 2, 3])],
+      [`found threads by ${name}`, (tx: Tx) => findThreadsByNumber(tx, filter, [1, 2, 3])],
     ]),
   ),
   'threads by everything': threads(...filters.map(([, filter]) => filter), { priority: 1 }),
   'unanswered threads by run': threads({ unanswered: true, run_id: 'r' }),
-  'found threads': tx => findNumbered(tx, {}, [1, 2, 3]),
-  'found threads that are unanswered': tx => findNumbered(tx, { unanswered: true }, [1, 2, 3]),
+  'found threads': tx => findThreadsByNumber(tx, {}, [1, 2, 3]),
+  'found threads that are unanswered': tx => findThreadsByNumber(tx, { unanswered: true }, [1, 2, 3]),
   'the threads that have moved since': tx => listMovedSince(tx, {}, 5),
-  'whether any thread stands between': tx => isOccupied(tx, 1, 2),
+  'whether any thread stands between': tx => hasThreadBetween(tx, 1, 2),
   'the newest sequence': latestSequence,
   runs: tx => listRuns(tx, { before: 9 }, 50),
   'runs by status': tx => listRuns(tx, { before: 9, status: 'running' }, 50),
@@ -108,8 +108,8 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   'overdue questions': tx => listOverdue(tx, 9, 50),
   'the count of open questions': countOpen,
   'the ends of seen ranges': tx => rangeEnds(tx, 'v', [1, 2, 3]),
-  'the range seen up to a place': tx => lastSeenUpTo(tx, 'v', 1),
-  'the range seen after a place': tx => firstSeenAfter(tx, 'v', 1),
+  'the range seen up to a place': tx => rangeAtOrBefore(tx, 'v', 1),
+  'the range seen after a place': tx => rangeAfter(tx, 'v', 1),
   'counts that have few values': tx => readCounts(tx, ['thread_state', 'thread_priority', 'signal_type']),
   'the largest counts': tx => largestCounts(tx, 'thread_ticket', 50),
 };

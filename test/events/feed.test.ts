@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { EventFeed, type Published } from '../../src/events/feed.ts';
+import { type EncodedEvent, EventFeed } from '../../src/events/feed.ts';
 import type { Event } from '../../src/events/schemas.ts';
 
 /* What HTTP cannot decide: in which order the feed's reads, its followers and the commits meet. */
@@ -13,7 +13,7 @@ const pollIntervalMs = 2 ** 31 - 1;
 const KEPT = { events: 500, characters: 4_000_000 };
 
 const silent = pino({ level: 'silent' });
-const sequenceOf = ({ event }: Published) => event.sequence;
+const sequenceOf = ({ event }: EncodedEvent) => event.sequence;
 
 /** A log that stands in for the database at the feed's own door: an array, with gaps where writes were rolled back. */
 class Log {
@@ -131,7 +131,7 @@ describe('the feed', () => {
       const log = new Log();
       const feed = feedOf(log, async answer => answer);
       const seen: number[] = [];
-      const unfollow = await feed.follow(events => seen.push(...events.map(sequenceOf)));
+      const unfollow = await feed.subscribe(events => seen.push(...events.map(sequenceOf)));
       log.commit(1);
       feed.wake();
       for (let turn = 0; turn < turns; turn++) await null;
@@ -151,7 +151,7 @@ describe('the feed', () => {
     const feed = feedOf(log, answer => new Promise(resolve => gates.push(() => resolve(answer))));
     onTestFinished(() => feed.close());
     const seen: number[] = [];
-    const following = feed.follow(events => seen.push(...events.map(sequenceOf)));
+    const following = feed.subscribe(events => seen.push(...events.map(sequenceOf)));
     // It has asked for the newest sequence and not yet been answered.
     log.commit(1);
     feed.wake();
@@ -178,7 +178,7 @@ function follow(feed: EventFeed, log: Log): Following {
   /** The newest sequence when the feed said that it tells from now on; undefined until then. */
   let from: number | undefined;
   let stopped = false;
-  const following = feed.follow(events => {
+  const following = feed.subscribe(events => {
     expect(stopped).toBe(false);
     told.push(...events.map(sequenceOf));
   });

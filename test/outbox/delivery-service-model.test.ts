@@ -114,8 +114,8 @@ const breakages: Record<string, Breakage> = {
     },
   }),
   'taking back what the living hold': sound => ({
-    async endLeasesOf(tx) {
-      return sound.endLeasesOf(tx, await sound.leaseHolders(tx));
+    async reclaimLeasesOf(tx) {
+      return sound.reclaimLeasesOf(tx, await sound.leaseHolders(tx));
     },
   }),
   'replaying without asking whether the lane is taken': sound => ({

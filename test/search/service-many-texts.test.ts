@@ -43,9 +43,14 @@ describe.each(engines)('a search through very many texts on %s', engine => {
     const found: [number, number][] = [];
     let look = looks;
     for (let at: SearchPosition | null = from; at !== null; look += 1) {
-      const { threads, goOn }: Awaited<ReturnType<Search['next']>> = await search.next(db.read, 'larch', at, look);
+      const { threads, nextPosition }: Awaited<ReturnType<Search['next']>> = await search.next(
+        db.read,
+        'larch',
+        at,
+        look,
+      );
       for (const thread of threads) found.push([at.rank, thread]);
-      at = goOn;
+      at = nextPosition;
     }
     return found;
   }

@@ -10,23 +10,23 @@ import { errorCode } from '../errors.ts';
 import { migrateToLatest, missingMigrations, unknownMigrations } from '../migrator.ts';
 import { createProbe } from '../probe.ts';
 import type { Schema } from '../schema.ts';
-import { type Compiled, type Executor, reading, type Statement, statementCompiler } from '../statement.ts';
-import { assertOutsideWrite, createWrite, readingOutside } from '../transaction.ts';
+import { type Compiled, type Executor, type Statement, statementCompiler, timedReads } from '../statement.ts';
+import { assertOutsideWrite, createWrite, readGuard } from '../transaction.ts';
 import { postgresDialect } from './dialect.ts';
 import { advisoryPresence, holdPresence } from './presence.ts';
-import { standingConnection } from './session.ts';
-import { applySettings, assertUsable, PATIENCE_MS, type SessionOptions } from './settings.ts';
+import { createStandingConnection } from './session.ts';
+import { applySettings, assertUsable, type SessionOptions, TIMEOUT_MS } from './settings.ts';
 
 const CONNECT_MS = 5000;
 /** The advisory lock that serialises the writes of all processes on one database ("forumbus" as eight ASCII bytes). */
 const WRITE_LOCK = 'select pg_advisory_xact_lock(7381244162955441523)';
-/** Where processes tell each other that they have committed something. */
+/** The NOTIFY channel on which processes announce their commits. */
 const CHANNEL = 'forumbus';
 const POOL_SIZE = 10;
 /**
  * Connects to PostgreSQL.
- * @param leaseClock measures leases in the place of the server's clock
- * @throws StartError if the server cannot be reached or refuses the login.
+ * @param leaseClock measures leases; defaults to the server's clock
+ * @throws StartError if the server cannot be reached or refuses the login
  */
 export async function openPostgres(
   url: string,
@@ -36,42 +36,42 @@ export async function openPostgres(
 ): Promise<Database> {
   const own: { name?: string } = {};
   const { pool, schema } = await connect(url, log);
-  // Each connection says that this process is alive, before it does anything else for it.
+  // Each connection proves that this process is alive before it does anything else for it.
   const present = new WeakSet<pg.PoolClient>();
   pool.on('acquire', client => {
     if (!own.name || present.has(client)) return;
     present.add(client);
     holdPresence(client, own.name).catch(() => present.delete(client));
   });
-  const others = { heard: () => {} };
-  const connection = standingConnection(url, log, async client => {
+  const remote = { listener: () => {} };
+  const connection = createStandingConnection(url, log, async client => {
     await applySettings(client, {}, schema);
     client.on('notification', ({ payload }) => {
-      if (payload !== own.name) others.heard();
+      if (payload !== own.name) remote.listener();
     });
     await client.query(`listen ${CHANNEL}`);
     if (own.name) await holdPresence(client, own.name);
-    // Whatever was said while nobody listened.
-    others.heard();
+    // Notifications sent while the connection was down are lost.
+    remote.listener();
   });
   const database = postgresDatabase(pool, leaseClock, timings);
   return {
     ...database,
     async migrate() {
-      // An index on a large table takes its time, and so does another process that makes it.
-      const unhurried = openPool({ ...configOf(url), max: 1, query_timeout: 0 }, log, client =>
+      // No timeouts: creating an index on a large table takes long, and so does waiting for a process that creates it.
+      const pool = openPool({ ...configOf(url), max: 1, query_timeout: 0 }, log, client =>
         applySettings(client, { unhurried: true }, schema),
       );
-      const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool: unhurried }) });
+      const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
       return migrateToLatest(db, 'postgres').finally(() => db.destroy());
     },
     presence: advisoryPresence(pool, connection, own),
-    announce: coalesce(() =>
-      // A lost notification costs others a poll interval.
+    announceCommit: coalesce(() =>
+      // A lost notification delays other processes by one poll interval.
       connection.query(`select pg_notify('${CHANNEL}', $1)`, [own.name ?? '']).catch(() => {}),
     ),
-    onOthersWrites(heard) {
-      others.heard = heard;
+    onRemoteCommit(listener) {
+      remote.listener = listener;
     },
     async close() {
       await connection.close();
@@ -81,8 +81,8 @@ export async function openPostgres(
 }
 
 /**
- * Connects to look only: the server refuses every change.
- * @throws StartError as {@link openPostgres}
+ * Connects for reads only: the server refuses every change.
+ * @throws StartError if the server cannot be reached or refuses the login
  */
 export async function openPostgresReadOnly(url: string, log: Logger): Promise<ReadOnlyDatabase> {
   const { pool } = await connect(url, log, { readOnly: true });
@@ -94,14 +94,14 @@ function configOf(url: string): pg.PoolConfig {
   return {
     connectionString: url,
     max: POOL_SIZE,
-    // One stays when there is nothing to do: it says that this process is alive.
+    // One connection stays open while the process is idle: it proves that the process is alive.
     min: 1,
-    // Statements leave without waiting for the ones before them.
+    // Sends statements without waiting for the results of earlier ones.
     pipeline: true,
     keepAlive: true,
     connectionTimeoutMillis: CONNECT_MS,
     application_name: 'forumbus',
-    query_timeout: PATIENCE_MS.statement,
+    query_timeout: TIMEOUT_MS.statement,
     types: { getTypeParser },
   };
 }
@@ -127,11 +127,11 @@ async function connect(
   }
 }
 
-/** @param onConnect makes a new connection ready */
+/** @param onConnect prepares a new connection */
 function openPool(config: pg.PoolConfig, log: Logger, onConnect: (client: pg.ClientBase) => Promise<unknown>): pg.Pool {
   const pool = new pg.Pool({ ...config, onConnect } as pg.PoolConfig);
-  // A connection that breaks between two queries says so by an event, to the pool while it is idle and by itself while it
-  // is in use; without a listener for both it would end the process. The next query fails, or gets another connection.
+  // A broken connection emits 'error': on the pool while it is idle, on itself while it is in use. Without listeners on
+  // both, the event would end the process. The next query fails or gets another connection.
   pool.on('error', error => log.debug({ err: error }, 'an idle database connection broke'));
   pool.on('connect', client => client.on('error', error => log.warn({ err: error }, 'a database connection broke')));
   return pool;
@@ -141,9 +141,9 @@ function postgresDatabase(
   pool: pg.Pool,
   leaseClock: Clock | undefined,
   timings: Timings,
-): Omit<Database, 'migrate' | 'presence' | 'announce' | 'onOthersWrites'> {
+): Omit<Database, 'migrate' | 'presence' | 'announceCommit' | 'onRemoteCommit'> {
   const root = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
-  const read = root.withPlugin(readingOutside(timings));
+  const read = root.withPlugin(readGuard(timings));
   const compile = statementCompiler({
     query: root,
     dialect: postgresDialect,
@@ -153,7 +153,7 @@ function postgresDatabase(
     leaseClock ? sql<number>`${leaseClock.now()}::bigint` : (postgresDialect.serverNow as Expression<number>);
   const executor = executorOn(pool, compile, assertOutsideWrite);
   const write = createWrite(
-    inside =>
+    body =>
       onOneConnection(pool, (client, query) =>
         query
           .transaction()
@@ -161,7 +161,7 @@ function postgresDatabase(
           .setAccessMode('read write')
           .execute(async transaction => {
             await client.query(WRITE_LOCK);
-            await inside({ query: transaction, executor: executorOn(client, compile), leaseNow });
+            await body({ query: transaction, executor: executorOn(client, compile), leaseNow });
           }),
       ),
     timings,
@@ -169,17 +169,17 @@ function postgresDatabase(
   return {
     engine: 'postgres',
     shared: true,
-    read: { query: read, ...reading(executor, timings) },
+    read: { query: read, ...timedReads(executor, timings) },
     snapshot: work =>
       onOneConnection(pool, (client, query) =>
         query
           .transaction()
           .setIsolationLevel('repeatable read')
           .setAccessMode('read only')
-          .execute(inside =>
+          .execute(transaction =>
             work({
-              query: inside.withPlugin(readingOutside(timings)),
-              ...reading(executorOn(client, compile, assertOutsideWrite), timings),
+              query: transaction.withPlugin(readGuard(timings)),
+              ...timedReads(executorOn(client, compile, assertOutsideWrite), timings),
             }),
           ),
       ),
@@ -191,22 +191,22 @@ function postgresDatabase(
   };
 }
 
-/** Lends a connection of the pool, and a Kysely that uses no other. */
+/** Runs `work` with one connection of the pool, and with a Kysely that uses only this connection. */
 async function onOneConnection<T>(
   pool: pg.Pool,
   work: (client: pg.PoolClient, query: Kysely<Schema>) => Promise<T>,
 ): Promise<T> {
   const client = await pool.connect();
   try {
-    const lent = { query: client.query.bind(client), release() {} } as unknown as pg.PoolClient;
-    const one = { connect: async () => lent, end: async () => {} } as unknown as pg.Pool;
-    return await work(client, new Kysely<Schema>({ dialect: new PostgresDialect({ pool: one }) }));
+    const unreleasable = { query: client.query.bind(client), release() {} } as unknown as pg.PoolClient;
+    const poolOfOne = { connect: async () => unreleasable, end: async () => {} } as unknown as pg.Pool;
+    return await work(client, new Kysely<Schema>({ dialect: new PostgresDialect({ pool: poolOfOne }) }));
   } finally {
     client.release();
   }
 }
 
-/** Statements straight on a connection; the server keeps them prepared by their names. */
+/** Runs statements without Kysely; the server keeps each prepared under its name. */
 function executorOn(
   connection: pg.Pool | pg.PoolClient,
   compile: (statement: Statement<never, unknown>) => Compiled,
@@ -223,13 +223,13 @@ function executorOn(
     insert: async (compiled, values) => Object.values((await send(compiled, values)).rows[0])[0] as number,
     send(compiled, values) {
       const sent = send(compiled, values);
-      // Whoever looks at it later sees the error; until then it must not count as unhandled.
+      // The transaction awaits it later and gets the error; until then, the rejection must not count as unhandled.
       sent.catch(() => {});
       return sent;
     },
   };
 }
 
-/** Every int8 of ours fits a double: sequences, counts and milliseconds stay below 2^53. */
+/** Parses int8 to a number: sequences, counts and milliseconds stay below 2^53. */
 const getTypeParser: typeof pg.types.getTypeParser = (oid: number, format?: 'text' | 'binary') =>
   oid === pg.types.builtins.INT8 ? Number : pg.types.getTypeParser(oid, format as 'text');

@@ -4,22 +4,21 @@ import type { Presence } from '../presence.ts';
 import { RECONNECT_MS, type StandingConnection } from './session.ts';
 
 /**
- * A name must be missing at two looks this far apart before its process counts as dead. A process that has only just
- * started cannot know of a break that has hit everybody; it waits longer than others pause before they connect again.
- * Milliseconds.
+ * A process counts as dead if its lock is missing in two checks this far apart. A process that has just started cannot
+ * know of an outage that hit everybody; it waits longer than others pause before a reconnect. Milliseconds.
  */
-const SECOND_LOOK_MS = { usual: 250, young: RECONNECT_MS.longest + 500 };
+const RECHECK_MS = { usual: 250, young: RECONNECT_MS.longest + 500 };
 /**
- * What breaks the connection of this process (a server that restarts or hangs) breaks those of others; they come back one
- * after the other, each some seconds later at most, and until then look dead. Milliseconds.
+ * After this process reconnects, no process counts as dead for so long. A server that restarts or hangs breaks all
+ * connections, and each process looks dead until it reconnects, some seconds later. Milliseconds.
  */
-const ALL_BACK_MS = 10_000;
+const RECONNECT_GRACE_MS = 10_000;
 
 /**
- * On PostgreSQL each connection of a process holds an advisory lock on its name, shared with its others; the server drops
- * it as soon as the connection is gone. So a process is alive as long as it has any connection: one that renews its leases
- * is. A living process that has lost all of them connects again at once, well before the second look; after a break of our
- * own nobody counts as dead for a while.
+ * Presence on PostgreSQL: each connection of a process holds an advisory lock on the process's name, shared with its
+ * other connections; the server drops the lock with the connection. So a process is alive while it has any connection,
+ * and it needs one to renew its leases. A live process that lost all of them reconnects before the second check.
+ * @param own receives the name of this process; the set-up of a connection takes the lock under it
  */
 export function advisoryPresence(pool: pg.Pool, connection: StandingConnection, own: { name?: string }): Presence {
   async function missingAmong(names: string[]): Promise<string[]> {
@@ -29,26 +28,26 @@ export function advisoryPresence(pool: pg.Pool, connection: StandingConnection, 
   }
 
   return {
-    async announce(name) {
+    async register(name) {
       own.name = name;
       await connection.open();
     },
 
     async deadAmong(names) {
-      const { since, isFirst } = connection;
-      if (since === undefined) return [];
-      const isYoung = performance.now() - since < ALL_BACK_MS;
+      const { connectedAt, isFirst } = connection;
+      if (connectedAt === undefined) return [];
+      const isYoung = performance.now() - connectedAt < RECONNECT_GRACE_MS;
       if (isYoung && !isFirst) return [];
       const others = names.filter(name => name !== own.name);
       const suspects = await missingAmong(others);
       if (suspects.length === 0) return [];
-      await delay(isYoung ? SECOND_LOOK_MS.young : SECOND_LOOK_MS.usual);
+      await delay(isYoung ? RECHECK_MS.young : RECHECK_MS.usual);
       return missingAmong(suspects);
     },
   };
 }
 
-/** Takes the lock of this process on a connection. */
+/** Takes the lock of the process `name` on a connection. */
 export async function holdPresence(client: pg.ClientBase, name: string): Promise<void> {
   await client.query('select pg_advisory_lock_shared(hashtextextended($1, 0))', [name]);
 }

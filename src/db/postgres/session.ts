@@ -2,31 +2,31 @@ import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import type { Logger } from '../../logging.ts';
 
-/** The first and the longest pause before a broken connection is made anew. Milliseconds. */
+/** The first and the longest pause before a reconnect (exponential backoff). Milliseconds. */
 export const RECONNECT_MS = { first: 50, longest: 400 };
-/** How often the connection is tried, and how long the server may take to answer. Milliseconds. */
+/** The interval between heartbeats, and the longest wait for the server's answer. Milliseconds. */
 const HEARTBEAT_MS = 5000;
-/** How long an end waits for a server that may not answer. Milliseconds. */
-const GOODBYE_MS = 500;
+/** The longest wait for the server when the connection is closed. Milliseconds. */
+const CLOSE_MS = 500;
 
-/** A connection that is there all the time, for what hangs on a session: locks and notifications. */
+/** A permanent connection, for state that belongs to a session: advisory locks and LISTEN. */
 export interface StandingConnection {
   open(): Promise<void>;
   /** Does nothing while the connection is down. */
   query(text: string, values: unknown[]): Promise<void>;
-  /** Since when it has been there without a break; undefined while it is down. On this process's monotonic clock. */
-  readonly since: number | undefined;
-  /** It has never broken. */
+  /** The time of the last connect on the monotonic clock (milliseconds); undefined while the connection is down. */
+  readonly connectedAt: number | undefined;
+  /** Whether the connection has never broken. */
   readonly isFirst: boolean;
   close(): Promise<void>;
 }
 
 /**
- * Keeps one connection to PostgreSQL. One that breaks, or that does not answer a heartbeat (a connection can die without
- * a sound), is made anew.
- * @param setUp makes a new connection ready
+ * Keeps one connection to PostgreSQL open. Reconnects when it breaks or misses a heartbeat: a connection can die
+ * without an error.
+ * @param setUp prepares each new connection, for example takes its locks
  */
-export function standingConnection(
+export function createStandingConnection(
   url: string,
   log: Logger,
   setUp: (client: pg.Client) => Promise<void>,
@@ -36,7 +36,7 @@ export function standingConnection(
   let heartbeat: NodeJS.Timeout | undefined;
   let pause = RECONNECT_MS.first;
   let isFirst = true;
-  let since: number | undefined;
+  let connectedAt: number | undefined;
 
   async function connect(): Promise<void> {
     const next = new pg.Client({
@@ -56,21 +56,21 @@ export function standingConnection(
       throw error;
     }
     client = next;
-    since = performance.now();
+    connectedAt = performance.now();
     pause = RECONNECT_MS.first;
     heartbeat = setInterval(() => {
       next.query('select 1').catch(() => lost(next));
     }, HEARTBEAT_MS).unref();
   }
 
-  function lost(which: pg.Client): void {
-    if (client !== which) return;
+  function lost(broken: pg.Client): void {
+    if (client !== broken) return;
     client = undefined;
-    since = undefined;
+    connectedAt = undefined;
     isFirst = false;
     clearInterval(heartbeat);
-    // Nobody waits for it: the other side may be gone.
-    which.end().catch(() => {});
+    // Not awaited: the server may be gone.
+    broken.end().catch(() => {});
     reconnectLater();
   }
 
@@ -86,8 +86,8 @@ export function standingConnection(
       await client?.query(text, values);
     },
 
-    get since() {
-      return since;
+    get connectedAt() {
+      return connectedAt;
     },
 
     get isFirst() {
@@ -99,7 +99,7 @@ export function standingConnection(
       clearInterval(heartbeat);
       const last = client;
       client = undefined;
-      await Promise.race([last?.end(), delay(GOODBYE_MS, undefined, { ref: false })]);
+      await Promise.race([last?.end(), delay(CLOSE_MS, undefined, { ref: false })]);
     },
   };
 }

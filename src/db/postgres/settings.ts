@@ -2,11 +2,10 @@ import type pg from 'pg';
 import { StartError } from '../../errors.ts';
 
 /**
- * How long anything may take on the server. One that hangs keeps its connections and answers nothing on them, so only the
- * time tells; a connection on which something has taken longer is given up. Milliseconds, each longer than what it waits
- * for: a writer that stands still, its lock, a statement.
+ * Timeouts, because a server that hangs keeps its connections open without answering. Each exceeds the one before, since
+ * it may wait for it: a statement waits for a lock, a lock for an idle transaction. Milliseconds.
  */
-export const PATIENCE_MS = { idleInTransaction: 5000, lock: 6000, statement: 7000 };
+export const TIMEOUT_MS = { idleInTransaction: 5000, lock: 6000, statement: 7000 };
 
 /** What a connection is for, where it differs from the service's own. */
 export interface SessionOptions {
@@ -27,16 +26,16 @@ function settingsFor({ readOnly = false, unhurried = false }: SessionOptions): R
     default_transaction_read_only: readOnly ? 'on' : 'off',
     default_transaction_deferrable: 'off',
     // A process that is stopped in the middle of a write would hold the write lock for everybody.
-    idle_in_transaction_session_timeout: String(PATIENCE_MS.idleInTransaction),
-    lock_timeout: unhurried ? '0' : String(PATIENCE_MS.lock),
+    idle_in_transaction_session_timeout: String(TIMEOUT_MS.idleInTransaction),
+    lock_timeout: unhurried ? '0' : String(TIMEOUT_MS.lock),
     // The client gives a statement up; a commit that the server cuts off could be stored and not replicated.
     statement_timeout: '0',
     transaction_timeout: '0',
     // It would end the standing connection, and with it the proof that this process is alive.
     idle_session_timeout: '0',
-    // The server plans a prepared statement once, perhaps while the tables are still empty and reading all of one looks
-    // cheap, and keeps to that plan until it next gathers statistics. All statements have an index to go by. Servers before
-    // 18 take a scan that is switched off for a costly query that is worth compiling; it never is.
+    // The server caches the plan of a prepared statement, perhaps one with a sequential scan from when the tables were
+    // empty. All statements have an index, so sequential scans are off. JIT is off because servers before 18 give a
+    // disabled scan a huge cost, which would trigger a compilation that never pays.
     enable_seqscan: 'off',
     jit: 'off',
     plan_cache_mode: 'auto',

@@ -8,24 +8,24 @@ import { type Database, type ReadOnlyDatabase, type Timings, untimed } from '../
 import { migrateToLatest, missingMigrations, unknownMigrations } from '../migrator.ts';
 import { createProbe } from '../probe.ts';
 import type { Schema } from '../schema.ts';
-import { type Compiled, type Executor, reading, type Statement, statementCompiler } from '../statement.ts';
-import { assertOutsideWrite, createWrite, readingOutside, seeing } from '../transaction.ts';
+import { type Compiled, type Executor, type Statement, statementCompiler, timedReads } from '../statement.ts';
+import { assertOutsideWrite, createWrite, observeQueries, readGuard } from '../transaction.ts';
 import { sqliteDialect } from './dialect.ts';
-import { createDiskMemory } from './disk.ts';
+import { createDiskCheck } from './disk.ts';
 import { WriterDialect, WriterDriver } from './driver.ts';
 import { lockSqlite, sqliteError } from './file.ts';
 import { LeaseClock } from './lease-clock.ts';
 import { prepareFile, tightenDatabase } from './permissions.ts';
 import { soleProcess } from './presence.ts';
 
-const STATEMENTS_KEPT = 500;
+const STATEMENT_CACHE_SIZE = 500;
 const READER = { readonly: true, timeout: 5000 };
 
 /**
- * Opens the SQLite file, creating it and its folder, and holds a lock beside it that dies with this process. Without the
- * lock it is opened beside the process that has it.
- * @param given measures leases in the place of a {@link LeaseClock}
- * @throws StartError if the file is in use by another instance, is not a database or cannot be written.
+ * Opens the SQLite file, after creating missing folders and the file, and takes its lock.
+ * @param given measures leases; defaults to a {@link LeaseClock}
+ * @param options.lock false to open the file without the lock, alongside the process that holds it
+ * @throws StartError if another process holds the lock, or the file is not a database or cannot be written
  */
 export function openSqlite(
   file: string,
@@ -46,20 +46,20 @@ export function openSqlite(
     const writer = open(path, { timeout: 5000 });
     writer.pragma('journal_mode = WAL');
     tightenDatabase(path);
-    // WAL alone would mean NORMAL here, and a 201 could vanish with the power.
+    // With better-sqlite3's default for WAL (NORMAL), a power failure could lose a write that was answered 201.
     writer.pragma('synchronous = FULL');
     writer.pragma('foreign_keys = ON');
-    // A statement that writes several rows keeps a journal of its own; in a file it took four fifths of all system calls.
+    // In a file, the statement journals of multi-row writes caused four fifths of all system calls.
     writer.pragma('temp_store = MEMORY');
-    // Pages that are written again and again are copied into the file once per this many, not per thousand: 40 MB of log.
+    // A checkpoint every 10000 pages (40 MB of log) instead of 1000 copies hot pages to the file less often.
     writer.pragma('wal_autocheckpoint = 10000');
-    // A reader that takes long lets it grow beyond that; when it has ended, so has the growth.
+    // A long read lets the log grow beyond that; the first checkpoint after it cuts the log back to this size.
     writer.pragma('journal_size_limit = 50000000');
     writer.pragma('cache_size = -16000');
-    // The library's own busy wait would stop the event loop; WriterDriver waits instead.
+    // The busy wait of better-sqlite3 would block the event loop; WriterDriver waits instead.
     writer.pragma('busy_timeout = 0');
     const [reader, snapshots] = [open(path, READER), open(path, READER)];
-    // A connection opens the log at its first read, by its path; now it is certainly there.
+    // A connection opens the log by its path at its first read. Read now, while the file cannot have been moved yet.
     for (const connection of [reader, snapshots]) connection.pragma('schema_version');
     const leaseClock = given ?? new LeaseClock(writer);
     return sqliteDatabase({ writer, reader, snapshots }, path, leaseClock, timings, () => {
@@ -85,27 +85,27 @@ function sqliteDatabase(
   const [read, snapshot] = [queriesOn(reader, timings), queriesOn(snapshots, timings)];
   const compile = statementCompiler({ query: root, dialect: sqliteDialect, leaseClock: () => leaseClock.now() });
   /**
-   * After some errors (a full disk) SQLite has rolled back by itself, and whatever somebody who has caught the error goes
-   * on to write would be stored at once, one statement at a time.
+   * After some errors (a full disk) SQLite rolls back by itself. A work that catches such an error and continues would
+   * write outside any transaction: each statement would be stored at once.
    */
   const assertInTransaction = () => {
-    if (!writer.inTransaction) throw new Error('The write is over; its transaction takes nothing more.');
+    if (!writer.inTransaction) throw new Error('The write is over; its transaction accepts no more statements.');
   };
-  const inTransaction = seeing(assertInTransaction);
+  const transactionGuard = observeQueries(assertInTransaction);
   const executor = executorOn(writer, compile, assertInTransaction);
-  const inSnapshot = reading(executorOn(snapshots, compile, assertOutsideWrite), timings);
+  const snapshotReads = timedReads(executorOn(snapshots, compile, assertOutsideWrite), timings);
   const leaseNow = () => sql.val(leaseClock.now());
-  const disk = createDiskMemory(dirname(path));
+  const disk = createDiskCheck(dirname(path));
   const transaction = new Transaction<Schema>({ config: { dialect }, dialect, driver, executor: root.getExecutor() });
-  /** As Kysely's own `transaction().execute()`, whose layers took longer than a lone write's statements. */
   const ownClock = leaseClock instanceof LeaseClock ? leaseClock : undefined;
-  const transact: Parameters<typeof createWrite>[0] = async inside => {
+  /** Replaces Kysely's `transaction().execute()`, whose overhead exceeded the statements of a lone write. */
+  const transact: Parameters<typeof createWrite>[0] = async body => {
     try {
       await driver.beginTransaction();
       ownClock?.begun();
-      await inside({
+      await body({
         get query() {
-          return transaction.withPlugin(inTransaction);
+          return transaction.withPlugin(transactionGuard);
         },
         executor,
         leaseNow,
@@ -113,7 +113,7 @@ function sqliteDatabase(
       ownClock?.ending();
       await driver.commitTransaction();
     } catch (error) {
-      disk.failed(error);
+      disk.recordFailure(error);
       await driver.rollbackTransaction();
       throw error;
     }
@@ -123,12 +123,12 @@ function sqliteDatabase(
   return {
     engine: 'sqlite',
     shared: false,
-    read: { query: read, ...reading(executorOn(reader, compile, assertOutsideWrite), timings) },
+    read: { query: read, ...timedReads(executorOn(reader, compile, assertOutsideWrite), timings) },
     presence: soleProcess(),
-    // One process per file: there is nobody to tell.
-    announce() {},
-    onOthersWrites() {},
-    snapshot: work => snapshot.transaction().execute(query => work({ query, ...inSnapshot })),
+    // One process per file: no others to notify.
+    announceCommit() {},
+    onRemoteCommit() {},
+    snapshot: work => snapshot.transaction().execute(query => work({ query, ...snapshotReads })),
     write,
     probe: async () => {
       await probe();
@@ -149,10 +149,11 @@ function sqliteDatabase(
 }
 
 /**
- * Opens the SQLite file to look only, beside the process that uses it. Nothing in it can be changed, and no lock is taken.
- * @param own a file that nobody else knows of is opened as for writing: in others SQLite leaves CHECK constraints out of
- *   its `integrity_check`
- * @throws StartError if there is no file, or it is not a database or cannot be read
+ * Opens the SQLite file for reads only, without the lock, alongside the process that uses it.
+ * @param own true for a file that no other process uses: its connection is writable (`query_only` still refuses
+ *   changes), because
+ *   SQLite's `integrity_check` skips CHECK constraints on a read-only one
+ * @throws StartError if the file does not exist, is not a database or cannot be read
  */
 export function openSqliteReadOnly(file: string, own = false): ReadOnlyDatabase {
   const path = resolve(file);
@@ -170,7 +171,7 @@ export function openSqliteReadOnly(file: string, own = false): ReadOnlyDatabase 
   const compile = statementCompiler({ query, dialect: sqliteDialect, leaseClock: () => systemClock.now() });
   return {
     engine: 'sqlite',
-    read: { query, ...reading(executorOn(connection, compile), untimed) },
+    read: { query, ...timedReads(executorOn(connection, compile), untimed) },
     missingMigrations: () => missingMigrations(query, 'sqlite'),
     unknownMigrations: () => unknownMigrations(query),
     async close() {
@@ -182,10 +183,10 @@ export function openSqliteReadOnly(file: string, own = false): ReadOnlyDatabase 
 
 function queriesOn(connection: BetterSqlite.Database, timings: Timings): Kysely<Schema> {
   const dialect = new SqliteDialect({ database: cachingStatements(connection) });
-  return new Kysely<Schema>({ dialect, plugins: [readingOutside(timings)] });
+  return new Kysely<Schema>({ dialect, plugins: [readGuard(timings)] });
 }
 
-/** Statements straight on a connection, each prepared once. */
+/** Runs statements without Kysely, each prepared once. */
 function executorOn(
   connection: BetterSqlite.Database,
   compile: (statement: Statement<never, unknown>) => Compiled,
@@ -213,8 +214,8 @@ function executorOn(
 }
 
 /**
- * Kysely prepares its SQL text at each call; keeping the statement made a read by id five times faster.
- * The oldest statement leaves when the map is full, so that lists of varying length cannot fill the memory.
+ * Caches prepared statements by SQL text. Kysely prepares at each call; the cache made a read by id five times faster.
+ * A full cache evicts its oldest statement, so that lists of varying length cannot exhaust the memory.
  */
 function cachingStatements(connection: BetterSqlite.Database): Pick<BetterSqlite.Database, 'prepare' | 'close'> {
   const statements = new Map<string, BetterSqlite.Statement>();
@@ -223,7 +224,7 @@ function cachingStatements(connection: BetterSqlite.Database): Pick<BetterSqlite
     if (known) return known;
     const statement = connection.prepare(text);
     const [oldest] = statements.keys();
-    if (statements.size >= STATEMENTS_KEPT && oldest !== undefined) statements.delete(oldest);
+    if (statements.size >= STATEMENT_CACHE_SIZE && oldest !== undefined) statements.delete(oldest);
     statements.set(text, statement);
     return statement;
   };

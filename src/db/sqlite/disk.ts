@@ -1,32 +1,32 @@
 import { statfs } from 'node:fs/promises';
 import { errorCode } from '../errors.ts';
 
-/** With less than this a disk that was full still is. Bytes. */
-const ROOM = 1_048_576;
-/** So long after the last write that failed for want of room, or for something else, one that fits says enough. Milliseconds. */
-const REMEMBERED_MS = { full: 60_000, other: 5000 };
+/** A disk that was full counts as full until it has this much free space. Bytes. */
+const FREE_BYTES = 1_048_576;
+/** How long a failed write counts, by its cause: a full disk or another I/O error. Milliseconds. */
+const FAILURE_AGE_MS = { full: 60_000, other: 5000 };
 
 /**
- * Remembers that SQLite's disk has not taken a write. What a failed one had got of the disk stays with the log file, so that
- * smaller ones (a probe) fit in for a while; by themselves they would say that all is well.
- * @param folder where the file is
+ * Remembers failed writes of SQLite's disk for the health probe. The log file keeps the space that a failed write had
+ * obtained, so a small write (the probe) may fit although larger ones fail.
+ * @param folder folder of the database file
  */
-export function createDiskMemory(folder: string) {
+export function createDiskCheck(folder: string) {
   let last: { at: number; error: unknown } | undefined;
   return {
-    /** Takes notice of why a write has failed. */
-    failed(error: unknown): void {
+    /** Records the error of a failed write, if the disk caused it. */
+    recordFailure(error: unknown): void {
       if (/^SQLITE_(FULL|IOERR)/.test(errorCode(error) ?? '')) last = { at: performance.now(), error };
     },
 
-    /** @throws what a write has lately failed with, if the disk has no more room than it had then or nobody can tell */
+    /** @throws the error of a recent failed write, unless the disk was full and has free space again */
     async assertRoom(): Promise<void> {
       const age = performance.now() - (last?.at ?? Number.NEGATIVE_INFINITY);
       if (errorCode(last?.error) === 'SQLITE_FULL') {
-        if (age > REMEMBERED_MS.full) return;
+        if (age > FAILURE_AGE_MS.full) return;
         const { bavail, bsize } = await statfs(folder);
-        if (bavail * bsize < ROOM) throw last?.error;
-      } else if (age <= REMEMBERED_MS.other) throw last?.error;
+        if (bavail * bsize < FREE_BYTES) throw last?.error;
+      } else if (age <= FAILURE_AGE_MS.other) throw last?.error;
     },
   };
 }

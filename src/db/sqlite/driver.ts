@@ -4,10 +4,10 @@ import BetterSqlite from 'better-sqlite3';
 import { SqliteAdapter, SqliteDialect, type SqliteDialectConfig, SqliteDriver } from 'kysely';
 import { errorCode } from '../errors.ts';
 
-/** How long a write waits for another program's transaction before it gives up. Milliseconds. */
-const WRITER_PATIENCE_MS = 30_000;
+/** How long a write retries while another program holds the write lock. Milliseconds. */
+const WRITE_LOCK_TIMEOUT_MS = 30_000;
 
-/** The dialect of the connection that writes. */
+/** Kysely's dialect for the writing connection. */
 export class WriterDialect extends SqliteDialect {
   readonly #driver: WriterDriver;
   constructor(config: SqliteDialectConfig, driver: WriterDriver) {
@@ -22,22 +22,22 @@ export class WriterDialect extends SqliteDialect {
   }
 }
 
-/** SQLite can roll back DDL, so a migration that fails half-way leaves nothing behind. */
+/** Lets Kysely run migrations in a transaction: SQLite can roll back DDL, so a failed migration leaves no trace. */
 class TransactionalDdlAdapter extends SqliteAdapter {
   override get supportsTransactionalDdl(): boolean {
     return true;
   }
 }
 
-/** How transactions begin and end on the connection that writes, for Kysely's migrator and for the service's own writes. */
+/** Begins and ends transactions on the writing connection, for Kysely's migrator and for the service's writes. */
 export class WriterDriver extends SqliteDriver {
   readonly #connection: BetterSqlite.Database;
   readonly #path: string;
-  /** Tells the file that is open from any other one at its path. */
+  /** Device and inode of the open file, to detect another file at its path. */
   readonly #identity: string | undefined;
   readonly #statements: Record<'begin' | 'commit' | 'rollback', BetterSqlite.Statement>;
 
-  /** @param path of the file, absolute */
+  /** @param path absolute path of the file */
   constructor(config: SqliteDialectConfig, connection: BetterSqlite.Database, path: string) {
     super(config);
     this.#connection = connection;
@@ -51,11 +51,12 @@ export class WriterDriver extends SqliteDriver {
   }
 
   /**
-   * Takes the write lock. A deferred transaction that reads first and then writes fails at once, whatever the timeout,
-   * when another program has written in between (SQLITE_BUSY_SNAPSHOT).
+   * Takes the write lock at once (BEGIN IMMEDIATE). A deferred transaction that reads and then writes would fail
+   * without waiting if another program has written in between (SQLITE_BUSY_SNAPSHOT).
+   * @throws SqliteError SQLITE_BUSY if another program keeps the lock for 30 s
    */
   override async beginTransaction(): Promise<void> {
-    const deadline = performance.now() + WRITER_PATIENCE_MS;
+    const deadline = performance.now() + WRITE_LOCK_TIMEOUT_MS;
     for (let pause = 1; ; pause = Math.min(pause * 2, 20)) {
       try {
         this.#statements.begin.run();
@@ -68,8 +69,8 @@ export class WriterDriver extends SqliteDriver {
   }
 
   /**
-   * A file that was deleted or moved can still be written, and what is written is gone with the process. SQLite looks
-   * for that in its other journal modes only.
+   * Refuses to commit to a file that was moved or deleted: it can still be written, but its data is lost when the
+   * process ends. SQLite itself checks this only in journal modes other than WAL.
    * @throws SqliteError SQLITE_READONLY_DBMOVED
    */
   override async commitTransaction(): Promise<void> {
@@ -80,8 +81,8 @@ export class WriterDriver extends SqliteDriver {
   }
 
   /**
-   * After some errors (a full disk, a failed write) SQLite has rolled back by itself; to do it again is an error that
-   * would take the place of the one that says what is wrong.
+   * Rolls back unless SQLite has done so itself, as after a full disk or a failed write. A second rollback would fail
+   * and hide the original error.
    */
   override async rollbackTransaction(): Promise<void> {
     if (this.#connection.inTransaction) this.#statements.rollback.run();

@@ -3,17 +3,18 @@ import { StartError } from '../../errors.ts';
 import { errorCode, isDamaged, troubleOf } from '../errors.ts';
 import { makeOwnFile } from './permissions.ts';
 
-/* A SQLite database as a file: locked for one process, copied while others write it, made whole. */
+/* A SQLite database as a file: its lock, its copy while others write, its companion files. */
 
-/** How long a file waits for another program's transaction. Milliseconds. */
-const PATIENCE_MS = 5000;
+/** How long an operation waits for another program's transaction. Milliseconds. */
+const BUSY_TIMEOUT_MS = 5000;
 
-/** Another Forumbus process has the database. */
+/** Another Forumbus process holds the lock of the database. */
 export class DatabaseInUse extends StartError {}
 
 /**
- * Takes the lock that a Forumbus process holds on its database: an open exclusive transaction in an otherwise empty file
- * beside it. The kernel drops it when its holder dies, however it dies. Answers how to release it.
+ * Takes the lock of a Forumbus process on its database: an open exclusive transaction in an empty database
+ * `<path>.lock`. The kernel drops the lock when its holder dies.
+ * @returns releases the lock
  * @throws DatabaseInUse if another process holds it
  */
 export function lockSqlite(path: string): () => void {
@@ -30,16 +31,16 @@ export function lockSqlite(path: string): () => void {
 }
 
 /**
- * Writes everything that is committed in a database to `target`, an empty file, as of one moment, while others write.
+ * Copies the committed data of a database, as of one moment, to `target`, an empty file, while others write. The caller
+ * flushes the copy to disk.
  *
- * VACUUM INTO reads in one transaction, so it takes as long as the database is large, whatever is written meanwhile, and
- * in WAL mode it holds nobody up. The backup interface of the library begins again whenever another connection has
- * written, unless all pages go in one step. That takes two thirds of the time (5 s instead of 8 s for 755 MB); but it copies
- * free pages too, and makes a file in WAL mode, which nobody can even read without making two more beside it. What VACUUM
- * may change, the numbers of rows that have no integer key, nothing here refers to. It leaves flushing to the caller.
+ * VACUUM INTO reads in one transaction: concurrent writes neither prolong it nor, in WAL mode, wait for it. The backup
+ * API restarts after each write of another connection, unless it copies all pages in one step. That is faster (5 s
+ * instead of 8 s for 755 MB), but it copies free pages too. Its copy is in WAL mode, so even readers create two files
+ * beside it. VACUUM may renumber rows without an integer key; no table refers to such numbers.
  */
 export function copySqlite(path: string, target: string): void {
-  const source = new BetterSqlite(path, { readonly: true, timeout: PATIENCE_MS });
+  const source = new BetterSqlite(path, { readonly: true, timeout: BUSY_TIMEOUT_MS });
   try {
     source.prepare('vacuum into ?').run(target);
   } finally {
@@ -48,12 +49,12 @@ export function copySqlite(path: string, target: string): void {
 }
 
 /**
- * Brings what stands in a database's log, or half-way in its journal, into the file, and leaves the file alone without
- * companions. Its next user goes back to WAL mode.
+ * Merges the companion files into the database file, and removes them: checkpoints the log, rolls back a hot journal.
+ * The file leaves WAL mode until a Forumbus process opens it again.
  * @throws StartError if another program has the database open
  */
-export function makeWhole(path: string): void {
-  const database = new BetterSqlite(path, { timeout: PATIENCE_MS });
+export function mergeCompanions(path: string): void {
+  const database = new BetterSqlite(path, { timeout: BUSY_TIMEOUT_MS });
   try {
     database.pragma('journal_mode = delete');
   } catch (error) {
@@ -64,7 +65,9 @@ export function makeWhole(path: string): void {
   }
 }
 
-/** The sentence for the operator, where there is one, about a database that cannot be opened. */
+/**
+ * Turns an error of opening a file into a StartError with a sentence for the operator; returns unknown errors as is.
+ */
 export function sqliteError(path: string, purpose: 'reading' | 'writing', error: unknown): unknown {
   switch (errorCode(error)) {
     case 'SQLITE_BUSY':

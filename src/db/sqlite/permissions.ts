@@ -3,7 +3,10 @@ import { dirname } from 'node:path';
 
 /* Who may read and write a SQLite database: its owner, whatever the umask says. */
 
-/** What SQLite keeps beside a database that is open, or was when its process died; without it the file is not whole. */
+/**
+ * Suffixes of the files that SQLite keeps beside a database while it is open, and after a crash. They may hold
+ * committed data that the database file lacks.
+ */
 export const COMPANIONS = ['-wal', '-shm', '-journal'] as const;
 
 /** Of files and of folders. */

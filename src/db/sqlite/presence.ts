@@ -1,10 +1,10 @@
 import type { Presence } from '../presence.ts';
 
-/** One process per file: whoever holds the file's lock is the only one alive. */
+/** Presence on SQLite: the lock of the file admits one process, so all other names are dead. */
 export function soleProcess(): Presence {
   let own: string | undefined;
   return {
-    async announce(name) {
+    async register(name) {
       own = name;
     },
     deadAmong: async names => names.filter(name => name !== own),
