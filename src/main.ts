@@ -2,7 +2,7 @@ import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
 import { buildApp } from './app.ts';
 import { answerHelp, readArguments } from './commands/command.ts';
-import { type Config, maskedConfig, readConfig } from './config.ts';
+import { type Config, maskedConfig, misspelt, readConfig } from './config.ts';
 import { troubleOf } from './db/errors.ts';
 import { StartError } from './errors.ts';
 import { createLogger, type Logger, logWarnings } from './logging.ts';
@@ -35,6 +35,7 @@ try {
   const config = readConfig(process.env);
   log.level = config.LOG_LEVEL;
   logWarnings(log);
+  for (const sentence of misspelt(process.env)) log.warn(sentence);
   await serve(config, log);
 } catch (error) {
   const trouble = troubleOf(error);

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { LongRequests } from './access/long-requests.ts';
 import { createAccess } from './access/service.ts';
@@ -78,7 +78,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const longRequests = new LongRequests({ access, limits, pollIntervalMs: config.POLL_INTERVAL_MS, log });
     commits.on('token', () => longRequests.tokensChanged());
     if (config.ADMIN_TOKEN_FILE) {
-      const token = await adminToken(config.ADMIN_TOKEN_FILE);
+      const token = await adminToken(config.ADMIN_TOKEN_FILE, log);
       await db.write(tx => access.adopt(tx, token));
     }
     await longRequests.start();
@@ -248,11 +248,23 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
   }
 }
 
-/** @throws StartError if the file cannot be read */
-async function adminToken(file: string): Promise<string> {
+/** @throws StartError if the file cannot be read, or if others than its owner can write it: they could make admins */
+async function adminToken(file: string, log: Logger): Promise<string> {
   try {
-    return (await readFile(file, 'utf8')).trim();
+    const handle = await open(file);
+    try {
+      // Windows has no such modes.
+      const mode = process.platform === 'win32' ? 0 : (await handle.stat()).mode;
+      if (mode & 0o022) {
+        throw new StartError(`The file ${file} that ADMIN_TOKEN_FILE names can be written by others: chmod 600 it.`);
+      }
+      if (mode & 0o044) log.warn({ file }, 'others can read the file that ADMIN_TOKEN_FILE names: chmod 600 it');
+      return (await handle.readFile('utf8')).trim();
+    } finally {
+      await handle.close();
+    }
   } catch (error) {
+    if (error instanceof StartError) throw error;
     throw new StartError(`The file ${file} that ADMIN_TOKEN_FILE names cannot be read (${errorCode(error)}).`);
   }
 }

@@ -1,7 +1,8 @@
 import { systemClock } from '../clock.ts';
-import { type Config, maskedUrl, readConfig } from '../config.ts';
+import { type Config, maskedUrl, misspelt, readConfig } from '../config.ts';
 import type { ReadOnlyDatabase } from '../db/database.ts';
-import { openReadOnly, sqliteFile } from '../db/open.ts';
+import { openReadOnly } from '../db/open.ts';
+import { sqliteFile } from '../db/url.ts';
 import { StartError } from '../errors.ts';
 import type { Logger } from '../logging.ts';
 import { createOutboxMonitor } from '../outbox/monitor.ts';
@@ -26,7 +27,8 @@ export async function diagnose(environment: Record<string, string | undefined>, 
     return [failed('settings', error, 'Correct it; docs/configuration.md lists all settings.')];
   }
   const settings = ok('settings', `DATABASE_URL is ${maskedUrl(config.DATABASE_URL)}, ROLE is ${config.ROLE}.`);
-  return [settings, ...(await checkHandlers(config)), ...(await checkDatabase(config, log))];
+  const names = misspelt(environment).map(sentence => warning('settings', sentence, 'Correct its name, or unset it.'));
+  return [settings, ...names, ...(await checkHandlers(config)), ...(await checkDatabase(config, log))];
 }
 
 async function checkHandlers(config: Config): Promise<Finding[]> {
