@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, it, onTestFinished, vi } from 'vitest';
-import { startApp } from '../helpers/app.ts';
-import { engines, scratchDatabase } from '../helpers/engines.ts';
-import { Counter, gate, handler } from '../helpers/handling.ts';
-import { forThisTest } from '../helpers/process.ts';
+import { startApp } from '../../helpers/app.ts';
+import { engines, scratchDatabase } from '../../helpers/engines.ts';
+import { Counter, gate, handler } from '../../helpers/handling.ts';
+import { forThisTest } from '../../helpers/process.ts';
 
 const HOUR = 3_600_000;
 /** What the wall clock of a process does: somebody sets it, or the machine sleeps. Milliseconds. */

@@ -2,10 +2,10 @@ import { statSync } from 'node:fs';
 import BetterSqlite from 'better-sqlite3';
 import { pino } from 'pino';
 import { expect, it, onTestFinished } from 'vitest';
-import { openDatabase } from '../../src/db/open.ts';
-import { sqliteFile } from '../../src/db/url.ts';
-import { scratchDatabase } from '../helpers/engines.ts';
-import { forThisTest } from '../helpers/process.ts';
+import { openDatabase } from '../../../src/db/open.ts';
+import { sqliteFile } from '../../../src/db/url.ts';
+import { scratchDatabase } from '../../helpers/engines.ts';
+import { forThisTest } from '../../helpers/process.ts';
 
 /** A little more than the log is at its usual most: 10,000 pages and what the last transaction adds. Bytes. */
 const USUAL = 52_000_000;

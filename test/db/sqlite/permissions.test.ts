@@ -2,11 +2,11 @@ import { chmod, chown, mkdir, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { backUp } from '../../src/backup/backup.ts';
-import { restore } from '../../src/backup/restore.ts';
-import { openDatabase } from '../../src/db/open.ts';
-import { forThisTest, type LogLine, spawnService, startService } from '../helpers/process.ts';
-import { scratchFolder } from '../helpers/scratch.ts';
+import { backUp } from '../../../src/backup/backup.ts';
+import { restore } from '../../../src/backup/restore.ts';
+import { openDatabase } from '../../../src/db/open.ts';
+import { forThisTest, type LogLine, spawnService, startService } from '../../helpers/process.ts';
+import { scratchFolder } from '../../helpers/scratch.ts';
 
 const FATAL = 60;
 const WARN = 40;
