@@ -4,6 +4,7 @@ import { retries } from './003-retries.ts';
 import { lean } from './004-lean.ts';
 import { access } from './005-access.ts';
 import { search } from './006-search.ts';
+import { delivery } from './007-delivery.ts';
 import { surroundings } from './008-surroundings.ts';
 import type { Migration } from './migration.ts';
 
@@ -16,4 +17,5 @@ export const migrations: Record<string, Migration> = {
   '005-access': access,
   '006-search': search,
   '008-surroundings': surroundings,
+  '007-delivery': delivery,
 };

@@ -1,6 +1,7 @@
 import type { FastifyReply } from 'fastify';
-import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
+import { type DestinationStream, type Logger, type LoggerOptions, pino, stdSerializers } from 'pino';
 import { prettyFactory } from 'pino-pretty';
+import { textOf } from './error-text.ts';
 import { lineWriter } from './stdout.ts';
 
 export type { Logger };
@@ -15,11 +16,21 @@ export function createLogger(level: string): Logger {
   const options = {
     level,
     redact: ['req.headers.authorization', 'req.headers.cookie', 'req.headers["idempotency-key"]', '*.password'],
+    serializers: { err: serializedError },
     hooks: { streamWrite: (line: string) => line.replace(TOKENS, 'fbt_$1_***') },
   };
   const stdout = lineWriter(dropped => log.warn({ dropped }, 'log lines were dropped: nobody read stdout'));
   const log = process.stdout.isTTY ? terminalLogger(options, stdout) : pino(options, stdout);
   return log;
+}
+
+/** Serializes any thrown value; one that cannot be read must not fail the log line. */
+function serializedError(error: unknown): unknown {
+  try {
+    return stdSerializers.err(error as Error);
+  } catch {
+    return textOf(error);
+  }
 }
 
 /** Logs Node's own warnings, instead of plain text on stderr. */
@@ -57,7 +68,7 @@ function terminalLogger(options: LoggerOptions, stdout: DestinationStream): Logg
   return pino(
     {
       ...options,
-      serializers: { res: describeReply },
+      serializers: { ...options.serializers, res: describeReply },
       hooks: {
         ...options.hooks,
         logMethod(args, log) {

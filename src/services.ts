@@ -38,6 +38,7 @@ import { createThreads } from './threads/service.ts';
 import { createTopics } from './topics/index.ts';
 import { strayPatterns } from './topics/stray-patterns.ts';
 import { createTracing } from './tracing.ts';
+import { backoffDelay } from './worker/backoff.ts';
 import { createDispatcher } from './worker/dispatcher.ts';
 import { defaultPolicy, type HandlerDefinition } from './worker/handler.ts';
 import { loadHandlers } from './worker/load-handlers.ts';
@@ -152,6 +153,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       pollIntervalMs: config.POLL_INTERVAL_MS,
       leaseMs,
       explain: publicMessage,
+      retryDelay: attempt => backoffDelay(policy, attempt, random),
     });
     commits.on('claimable', () => worker.wake());
 
@@ -166,6 +168,10 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const jobs = {
       reclaim_leases: reclaim,
       expire_questions: () => questions.expireOverdue(),
+      mend_lanes: async () => {
+        const count = await maintenance.mendLanes();
+        if (count > 0) log.warn({ count }, 'gave a head to lanes whose messages nothing would have let go');
+      },
       unpark_messages: () => maintenance.unparkReady((topic, consumer) => isHandled(registry, topic, consumer)),
       delete_old_messages: () => maintenance.deleteOld(),
       delete_old_keys: () => keys.deleteOld(),

@@ -22,7 +22,7 @@ interface Dependencies {
 
 /** Routes to publish, list, replay and discard messages. */
 export function outboxRoutes({ outbox, writes }: Dependencies): FastifyPluginAsyncTypebox {
-  const { write } = writes;
+  const { execute, send, write } = writes;
   const tags = ['outbox'];
   return async app => {
     app.post(
@@ -103,11 +103,13 @@ export function outboxRoutes({ outbox, writes }: Dependencies): FastifyPluginAsy
           response: { 200: Ref(Replayed), ...writeProblems() },
         },
       },
-      (request, reply) =>
-        write(request, reply, async tx => {
-          const replayed = await outbox.replayDead(tx, request.body.topic);
-          return { status: 200, body: { replayed } };
-        }),
+      async (request, reply) =>
+        send(
+          reply,
+          await outbox.replayDead(request.body.topic, work =>
+            execute(request, reply, async tx => ({ status: 200, body: { replayed: await work(tx) } })),
+          ),
+        ),
     );
 
     app.post(

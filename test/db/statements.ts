@@ -6,13 +6,25 @@ import { latestSequence, listEvents, listPosts } from '../../src/events/reposito
 import {
   claimMessages,
   leaseHolders,
+  leasesOf,
+  listLanes,
   markSent,
+  overtaking,
   parkedFor,
   promoteNext,
+  putOldestFirst,
   reclaimLeasesOf,
   unpark,
 } from '../../src/outbox/lease-repository.ts';
-import { countMessages, listBlocking, listMessages, pausedTopics } from '../../src/outbox/repository.ts';
+import {
+  countBlocked,
+  countNext,
+  findCopy,
+  listBlocking,
+  listDead,
+  listMessages,
+  pausedTopics,
+} from '../../src/outbox/repository.ts';
 import { countOpen, findQuestions, listOverdue, listQuestions } from '../../src/questions/repository.ts';
 import { listRuns } from '../../src/runs/repository.ts';
 import { largestCounts, readCounts } from '../../src/threads/counts-repository.ts';
@@ -51,7 +63,15 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   'taking messages out of parking': tx => unpark(tx, 'handler:a.b', 100),
   'the paused topics': pausedTopics,
   'the blocked lanes': tx => listBlocking(tx, 100),
-  'the count of messages': tx => countMessages(tx, ['pending', 'processing', 'failed', 'dead', 'discarded'], 0),
+  'the count of blocked lanes': countBlocked,
+  'the count of messages': tx =>
+    countNext(tx, { pending: 0, processing: 0, failed: 0, dead: 0, discarded: 0, limit: 5000, now: 0 }),
+  'dead messages': tx => listDead(tx, { from: 0, upTo: 9 }, 100),
+  'a copy of a message': tx => findCopy(tx, 'm'),
+  'the next lanes': tx => listLanes(tx, '', 500),
+  'the head of a lane': async tx => putOldestFirst(tx, ['lane']),
+  'messages with an older one in their lanes': tx => overtaking(tx, [1, 2]),
+  'leases of a claim': tx => leasesOf(tx, 'w', ['t']),
 
   messages: tx => listMessages(tx, { from: 0 }, 50),
   'messages by status': tx => listMessages(tx, { from: 0, status: 'dead' }, 50),
