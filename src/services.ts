@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { LongRequests } from './access/long-requests.ts';
 import { createAccess } from './access/service.ts';
+import { TokenUses } from './access/token-uses.ts';
 import { type Clock, type NewUid, newUid, systemClock } from './clock.ts';
 import { CommitNotifier } from './commit-notifier.ts';
 import type { Config } from './config.ts';
@@ -11,6 +12,7 @@ import { openDatabase } from './db/open.ts';
 import { StartError } from './errors.ts';
 import { EventFeed } from './events/feed.ts';
 import { createEvents } from './events/service.ts';
+import { tokenEvents } from './events/token-events.ts';
 import { bodyValidator } from './http/validation.ts';
 import { createIdempotencyKeys } from './idempotency/service.ts';
 import type { Logger } from './logging.ts';
@@ -71,7 +73,16 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const commits = new CommitNotifier();
     commits.on('event', () => void db.announceCommit());
 
-    const access = createAccess({ db, clock, commits });
+    // A circle: the log publishes every event to the outbox, whose messages carry events.
+    const events = createEvents({ db, clock, newUid: uid, publish: (tx, messages) => outbox.enqueue(tx, messages) });
+    /** Only a process that dispatches alone knows all subscribers. */
+    const isSubscribed = (topic: string) => db.shared || config.ROLE !== 'all' || registry.of(topic).length > 0;
+    const maxAttempts = config.MAX_ATTEMPTS;
+    const outbox: Outbox = createOutbox({ db, clock, newUid: uid, events, maxAttempts, isSubscribed, commits });
+
+    const uses = new TokenUses({ db, clock, log });
+    const used: TokenUses['note'] = row => uses.note(row);
+    const access = createAccess({ db, clock, commits, used, record: tokenEvents(events) });
     const limits = { stream: config.STREAMS_PER_CALLER, wait: config.WAITS_PER_CALLER };
     const longRequests = new LongRequests({ access, limits, pollIntervalMs: config.POLL_INTERVAL_MS, log });
     commits.on('token', () => longRequests.tokensChanged());
@@ -81,12 +92,6 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     }
     await longRequests.start();
 
-    // A circle: the log publishes every event to the outbox, whose messages carry events.
-    const events = createEvents({ db, clock, newUid: uid, publish: (tx, messages) => outbox.enqueue(tx, messages) });
-    /** Only a process that dispatches alone knows all subscribers. */
-    const isSubscribed = (topic: string) => db.shared || config.ROLE !== 'all' || registry.of(topic).length > 0;
-    const maxAttempts = config.MAX_ATTEMPTS;
-    const outbox: Outbox = createOutbox({ db, clock, newUid: uid, events, maxAttempts, isSubscribed, commits });
     const counts = createCounts({ db });
     const search = createSearch({ db });
     const seen = createSeen();
@@ -214,6 +219,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       async close(): Promise<void> {
         ending.abort();
         longRequests.stop();
+        uses.stop();
         unwatch();
         await Promise.all([stop(), feed.close()]);
         await db.close();

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { matchesPattern } from '../../src/access/caller.ts';
+import { matchesPattern } from '../../src/access/pattern.ts';
 
 /** The rule in its plainest form: the first piece, or any start of the name for a star, and the rest matches the rest. */
 function model(pattern: string, name: string): boolean {
