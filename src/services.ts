@@ -79,19 +79,6 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const isSubscribed = (topic: string) => db.shared || config.ROLE !== 'all' || registry.of(topic).length > 0;
     const maxAttempts = config.MAX_ATTEMPTS;
     const outbox: Outbox = createOutbox({ db, clock, newUid: uid, events, maxAttempts, isSubscribed, commits });
-
-    const uses = new TokenUses({ db, clock, log });
-    const used: TokenUses['note'] = row => uses.note(row);
-    const access = createAccess({ db, clock, commits, used, record: tokenEvents(events) });
-    const limits = { stream: config.STREAMS_PER_CALLER, wait: config.WAITS_PER_CALLER };
-    const longRequests = new LongRequests({ access, limits, pollIntervalMs: config.POLL_INTERVAL_MS, log });
-    commits.on('token', () => longRequests.tokensChanged());
-    if (config.ADMIN_TOKEN_FILE) {
-      const token = await adminToken(config.ADMIN_TOKEN_FILE);
-      await db.write(tx => access.adopt(tx, token));
-    }
-    await longRequests.start();
-
     const counts = createCounts({ db });
     const search = createSearch({ db });
     const seen = createSeen();
@@ -124,6 +111,18 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       ...loaded,
       ...given.map(handler => ({ ...handler, policy: { ...policy, ...handler.policy } })),
     ]);
+
+    const uses = new TokenUses({ db, clock, log });
+    const used: TokenUses['note'] = row => uses.note(row);
+    const access = createAccess({ db, clock, commits, used, record: tokenEvents(events) });
+    const limits = { stream: config.STREAMS_PER_CALLER, wait: config.WAITS_PER_CALLER };
+    const longRequests = new LongRequests({ access, limits, pollIntervalMs: config.POLL_INTERVAL_MS, log });
+    commits.on('token', () => longRequests.tokensChanged());
+    if (config.ADMIN_TOKEN_FILE) {
+      const token = await adminToken(config.ADMIN_TOKEN_FILE);
+      await db.write(tx => access.adopt(tx, token));
+    }
+    await longRequests.start();
 
     // Process ids repeat (in containers at every start); worker names must not.
     const workerName = `${hostname()}-${process.pid}-${uid().slice(-8)}`;

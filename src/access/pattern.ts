@@ -30,7 +30,7 @@ export function exactName(pattern: string | null): string | undefined {
 function literals(pattern: string): string[] {
   if (!pattern.includes('\\')) return pattern.split('*');
   const texts = [''];
-  for (const [part] of pattern.matchAll(/\\[\\*]|[^]/g)) {
+  for (const [part] of pattern.matchAll(/\\[\\*]|[\s\S]/g)) {
     if (part === '*') texts.push('');
     else texts[texts.length - 1] += part.length === 2 ? part.slice(1) : part;
   }

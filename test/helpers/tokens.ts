@@ -2,10 +2,10 @@ import { pino } from 'pino';
 import { expect } from 'vitest';
 import type { IssuedToken, NewToken } from '../../src/access/schemas.ts';
 import { createAccess, ownAdmin } from '../../src/access/service.ts';
-import { systemClock } from '../../src/clock.ts';
 import { CommitNotifier } from '../../src/commit-notifier.ts';
 import { openAlongside } from '../../src/db/open.ts';
 import type { TestApp } from './app.ts';
+import { ManualClock } from './clock.ts';
 
 export const bearer = (token: string): { authorization: string } => ({ authorization: `Bearer ${token}` });
 
@@ -23,7 +23,7 @@ export async function firstToken(
 ): Promise<IssuedToken> {
   const db = await openAlongside(url, pino({ level: 'silent' }));
   const commits = new CommitNotifier();
-  const access = createAccess({ db, clock: systemClock, commits, used: () => {}, record: async () => {} });
+  const access = createAccess({ db, clock: new ManualClock(), commits, used: () => {}, record: async () => {} });
   try {
     return await db.write(tx => access.issue(tx, wanted, ownAdmin('command')));
   } finally {
