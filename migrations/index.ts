@@ -3,6 +3,8 @@ import { forum } from './002-forum.ts';
 import { retries } from './003-retries.ts';
 import { lean } from './004-lean.ts';
 import { access } from './005-access.ts';
+import { search } from './006-search.ts';
+import { surroundings } from './008-surroundings.ts';
 import { trust } from './010-trust.ts';
 import type { Migration } from './migration.ts';
 
@@ -13,5 +15,7 @@ export const migrations: Record<string, Migration> = {
   '003-retries': retries,
   '004-lean': lean,
   '005-access': access,
+  '006-search': search,
+  '008-surroundings': surroundings,
   '010-trust': trust,
 };

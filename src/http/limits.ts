@@ -151,12 +151,19 @@ const OVERLOADED = new Refusal('SERVICE_UNAVAILABLE', 'The service is overloaded
  * @throws Refusal SERVICE_UNAVAILABLE
  */
 async function useLoadShedding(app: FastifyInstance, maxEventLoopDelay: number): Promise<void> {
+  // A loop that does not turn between two samples counts as infinitely late.
+  const sampleInterval = Math.max(1000, maxEventLoopDelay);
+  // The start is slow, too. The first sample after it still measures it, and counts until the second.
+  let measuredFrom = Number.POSITIVE_INFINITY;
+  app.addHook('onReady', done => {
+    measuredFrom = performance.now() + 2 * sampleInterval;
+    done();
+  });
   await app.register(underPressure, {
     maxEventLoopDelay,
-    // A loop that does not turn between two samples counts as infinitely late.
-    sampleInterval: Math.max(1000, maxEventLoopDelay),
+    sampleInterval,
     pressureHandler(request) {
-      if (!isProbe(request)) throw OVERLOADED;
+      if (!isProbe(request) && performance.now() >= measuredFrom) throw OVERLOADED;
     },
   });
 }

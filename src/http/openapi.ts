@@ -30,7 +30,7 @@ export async function useOpenapi(app: FastifyInstance, components: TSchema[], ve
         description: 'The durable control channel between coding agents and the people who run them.',
         license: { name: 'MIT', identifier: 'MIT' },
       },
-      servers: [{ url: '/' }],
+      servers: [{ url: '.' }],
       security: [{}, { bearer: [] }],
       components: {
         securitySchemes: {
@@ -52,11 +52,20 @@ export async function useOpenapi(app: FastifyInstance, components: TSchema[], ve
         { name: 'tokens', description: 'Access tokens and their roles.' },
       ],
     },
+    stripBasePath: false,
     convertConstToEnum: false,
     refResolver: { buildLocalReference: json => String(json.$id) },
     transformObject: document => describeUnions('openapiObject' in document ? document.openapiObject : {}),
   });
-  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: DOCS_POLICY, uiConfig: { validatorUrl: null } });
+  await app.register(swaggerUi, {
+    routePrefix: '/docs',
+    // Nothing names a path from the root, so that the page works behind a proxy that strips a prefix.
+    indexPrefix: '.',
+    transformSpecification: document => ({ ...document, servers: [{ url: '..' }] }),
+    transformSpecificationClone: false,
+    staticCSP: DOCS_POLICY,
+    uiConfig: { validatorUrl: null },
+  });
   app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
 }
 

@@ -14,7 +14,7 @@ import {
   renewLeases,
   unpark,
 } from './lease-repository.ts';
-import type { Delivery, Lease, LeasedRow, MessageRow } from './leased-delivery.ts';
+import type { Delivery, EndedRow, Lease, LeasedRow, MessageRow } from './leased-delivery.ts';
 import { UNPARK_BATCH } from './maintenance.ts';
 import { toMessages } from './message.ts';
 import { changesOf, historyWith, isDone, leavesLane, type Outcome, type Settlement } from './outcome.ts';
@@ -84,7 +84,7 @@ export function createDeliveryService(dependencies: Dependencies) {
     return new Set((await Promise.all(endings)).flat());
   }
 
-  async function end(tx: Tx, delivery: Delivery, changes: Partial<MessageRow>): Promise<Delivery[]> {
+  async function end(tx: Tx, delivery: Delivery, changes: Partial<EndedRow>): Promise<Delivery[]> {
     const { lease, row } = delivery;
     return (await endLease(tx, lease.lease_token, { ...row, ...changes })) ? [delivery] : [];
   }
@@ -131,7 +131,7 @@ export function createDeliveryService(dependencies: Dependencies) {
 
   async function park(tx: Tx, row: LeasedRow): Promise<void> {
     const status = row.last_error === null ? 'pending' : 'failed';
-    const parked = { parked: parking.resume(row.topic), claimable_at: null, attempts: row.attempts - 1 };
+    const parked = { parked: parking.resume(row.topic), attempts: row.attempts - 1 };
     await endLease(tx, row.lease_token, { ...row, status, ...parked });
   }
 

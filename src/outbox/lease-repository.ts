@@ -2,7 +2,7 @@ import { sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 import { laneOf } from './lane.ts';
-import type { Lease, LeasedRow, MessageRow, NewMessageRow } from './leased-delivery.ts';
+import type { EndedRow, Lease, LeasedRow, MessageRow, NewMessageRow } from './leased-delivery.ts';
 import { updateMessage } from './repository.ts';
 
 /*
@@ -117,18 +117,26 @@ export async function renewLeases(tx: Tx, leases: Lease[], leaseMs: number): Pro
 }
 
 /** Ends a lease and stores the row as given. Answers false, without a change, if the lease is no longer held. */
-export async function endLease(tx: Tx, lease_token: string, row: MessageRow): Promise<boolean> {
-  return (await tx.run(endLeaseStatement, { ...row, lease_token })) > 0;
+export async function endLease(tx: Tx, lease_token: string, row: EndedRow): Promise<boolean> {
+  return (await tx.run(endLeaseStatement, { available_in: null, claimable_in: null, ...row, lease_token })) > 0;
 }
 
-const endLeaseStatement = statement(({ query, value, values }: StatementBuilder<MessageRow>) =>
-  query
+const endLeaseStatement = statement(({ query, value, values, leaseNow }: StatementBuilder<Required<EndedRow>>) => {
+  // On the clock that they will be compared with; null is no delay.
+  const after = (name: 'available_in' | 'claimable_in') =>
+    sql<number | null>`${leaseNow} + cast(${value(name)} as bigint)`;
+  return query
     .updateTable('outbox')
-    .set(values(['status', 'attempts', 'available_at', 'claimable_at', 'lane', 'parked', 'last_error', 'history']))
-    .set({ ...values(['updated_at', 'sent_at']), lease_token: null, leased_by: null })
+    .set(values(['status', 'attempts', 'lane', 'parked', 'last_error', 'history', 'updated_at', 'sent_at']))
+    .set({
+      available_at: sql<number>`coalesce(${after('available_in')}, available_at)`,
+      claimable_at: after('claimable_in'),
+      lease_token: null,
+      leased_by: null,
+    })
     .where('position', '=', value('position'))
-    .where('lease_token', '=', value('lease_token')),
-);
+    .where('lease_token', '=', value('lease_token'));
+});
 
 /** The common parts of several deliveries of one claim that are marked sent together. */
 interface SentGroup {
@@ -287,10 +295,10 @@ export async function unpark(tx: Tx, parked: string, limit: number): Promise<num
     .set(eb => ({ parked: null, claimable_at: eb.ref('available_at') }))
     .where('position', 'in', eb =>
       eb
-        .selectFrom('outbox as held')
-        .select('held.position')
-        .where('held.parked', '=', parked)
-        .orderBy('held.position')
+        .selectFrom('outbox as parked_message')
+        .select('parked_message.position')
+        .where('parked_message.parked', '=', parked)
+        .orderBy('parked_message.position')
         .limit(limit),
     )
     .executeTakeFirst();

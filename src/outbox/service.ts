@@ -80,7 +80,7 @@ export function createOutbox(dependencies: Dependencies) {
       throw new Refusal('MESSAGE_EXISTS', `The message ${id} exists with other content.`);
     }
     const content = { message_id: id, topic, message_key, payload: JSON.stringify(payload), event_sequence: null };
-    const at = available_at === undefined ? undefined : Date.parse(available_at);
+    const at = available_at === undefined ? undefined : db.leaseTime(Date.parse(available_at));
     insertMessages(tx, [{ ...content, ...newMessage(tx), available_at: at }]);
     tx.afterCommit(published);
     return { message: await view(tx, await required(tx, id)), created: true };
