@@ -6,6 +6,7 @@ import { access } from './005-access.ts';
 import { search } from './006-search.ts';
 import { delivery } from './007-delivery.ts';
 import { surroundings } from './008-surroundings.ts';
+import { trust } from './010-trust.ts';
 import type { Migration } from './migration.ts';
 
 /** All migrations, in order of application. Released names are never changed or reused. */
@@ -18,4 +19,5 @@ export const migrations: Record<string, Migration> = {
   '006-search': search,
   '008-surroundings': surroundings,
   '007-delivery': delivery,
+  '010-trust': trust,
 };

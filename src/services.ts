@@ -2,6 +2,7 @@ import { open } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { LongRequests } from './access/long-requests.ts';
 import { createAccess } from './access/service.ts';
+import { TokenUses } from './access/token-uses.ts';
 import { type Clock, type NewUid, newUid, systemClock } from './clock.ts';
 import { CommitNotifier } from './commit-notifier.ts';
 import type { Config } from './config.ts';
@@ -11,6 +12,7 @@ import { openDatabase } from './db/open.ts';
 import { StartError } from './errors.ts';
 import { EventFeed } from './events/feed.ts';
 import { createEvents } from './events/service.ts';
+import { tokenEvents } from './events/token-events.ts';
 import { bodyValidator } from './http/validation.ts';
 import { createIdempotencyKeys } from './idempotency/service.ts';
 import type { Logger } from './logging.ts';
@@ -74,16 +76,6 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const commits = new CommitNotifier();
     commits.on('event', () => void db.announceCommit());
 
-    const access = createAccess({ db, clock, commits });
-    const limits = { stream: config.STREAMS_PER_CALLER, wait: config.WAITS_PER_CALLER };
-    const longRequests = new LongRequests({ access, limits, pollIntervalMs: config.POLL_INTERVAL_MS, log });
-    commits.on('token', () => longRequests.tokensChanged());
-    if (config.ADMIN_TOKEN_FILE) {
-      const token = await adminToken(config.ADMIN_TOKEN_FILE, log);
-      await db.write(tx => access.adopt(tx, token));
-    }
-    await longRequests.start();
-
     // A circle: the log publishes every event to the outbox, whose messages carry events.
     const events = createEvents({ db, clock, newUid: uid, publish: (tx, messages) => outbox.enqueue(tx, messages) });
     /** Only a process that dispatches alone knows all subscribers. */
@@ -130,6 +122,18 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         `the handler gets no message: ${stray.pattern} matches no topic; the nearest is ${stray.nearest}`,
       );
     }
+
+    const uses = new TokenUses({ db, clock, log });
+    const used: TokenUses['note'] = row => uses.note(row);
+    const access = createAccess({ db, clock, commits, used, record: tokenEvents(events) });
+    const limits = { stream: config.STREAMS_PER_CALLER, wait: config.WAITS_PER_CALLER };
+    const longRequests = new LongRequests({ access, limits, pollIntervalMs: config.POLL_INTERVAL_MS, log });
+    commits.on('token', () => longRequests.tokensChanged());
+    if (config.ADMIN_TOKEN_FILE) {
+      const token = await adminToken(config.ADMIN_TOKEN_FILE, log);
+      await db.write(tx => access.adopt(tx, token));
+    }
+    await longRequests.start();
 
     // Process ids repeat (in containers at every start); worker names must not.
     const workerName = `${hostname()}-${process.pid}-${uid().slice(-8)}`;
@@ -243,6 +247,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       async close(): Promise<void> {
         ending.abort();
         longRequests.stop();
+        uses.stop();
         unwatch();
         await Promise.all([stop(), feed.close()]);
         await db.close();

@@ -16,6 +16,7 @@ const changing = [
   'criteria_met',
   'unread',
   'version',
+  'withdrawn_at',
 ] as const;
 
 export async function findControlThread(
@@ -64,7 +65,8 @@ export async function listControlThreads(
   let query = reader.query.selectFrom('control_threads').selectAll();
   const { run_id, status, from } = filter;
   if (run_id !== undefined) query = query.where('run_id', '=', run_id);
-  if (status !== undefined) query = query.where('status', '=', status);
+  if (status === 'withdrawn') query = query.where('withdrawn_at', 'is not', null);
+  else if (status !== undefined) query = query.where('status', '=', status).where('withdrawn_at', 'is', null);
   if (from) query = query.where(eb => after(eb, ['run_id', 'agent_name'], from));
   return query.orderBy('run_id').orderBy('agent_name').limit(limit).execute();
 }

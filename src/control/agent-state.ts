@@ -23,6 +23,8 @@ export interface ControlChange {
   /** The validation used the run's criteria. */
   criteriaMet?: boolean;
   nextAttempt?: true;
+  /** The agent is withdrawn from its run at this time. Epoch milliseconds. */
+  withdrawnAt?: number;
 }
 
 /** The state of an agent without signals. Version 0 means not stored yet. */
@@ -40,6 +42,7 @@ export function blankControl(run_id: string, agent_name: string): ControlRow {
     criteria_met: 0,
     unread: 0,
     version: 0,
+    withdrawn_at: null,
   };
 }
 
@@ -61,6 +64,7 @@ export function changed(row: ControlRow, change: ControlChange, sequence: number
     next.attempt += 1;
     next.completion_sequence = next.validation_sequence = next.validation_status = null;
   }
+  if (change.withdrawnAt !== undefined) next.withdrawn_at = change.withdrawnAt;
   return { ...next, status: statusOf(next, open) };
 }
 

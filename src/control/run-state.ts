@@ -44,9 +44,14 @@ export function meetsCriteria(brief: Brief | null, doneCriteria: string): boolea
   return wanted === null || wanted.trim() === doneCriteria.trim();
 }
 
+/** Whether the agent takes part in the run: it has sent a signal and is not withdrawn. */
+function isCounted(control: ControlRow): boolean {
+  return control.version > 0 && control.withdrawn_at === null;
+}
+
 /** Whether the agent no longer blocks the run's gate. */
 function isClear(control: ControlRow): boolean {
-  return control.status === 'validated' && control.criteria_met === 1;
+  return isCounted(control) && control.status === 'validated' && control.criteria_met === 1;
 }
 
 /** Whether the gate lets the run close. */
@@ -63,7 +68,7 @@ export function withAgentChanged(
 ): RunRow {
   const isNew = before.version === 0;
   const next = { ...run };
-  next.agents_count += isNew ? 1 : 0;
+  next.agents_count += Number(isCounted(after)) - Number(isCounted(before));
   next.absent_count -= isNew && briefOf(run)?.agents.includes(after.agent_name) ? 1 : 0;
   next.open_questions_count += openQuestions(after).length - openQuestions(before).length;
   next.clear_count += Number(isClear(after)) - Number(isClear(before));

@@ -14,7 +14,14 @@ import {
   Version,
 } from '../http/schemas.ts';
 
-export const controlStatuses = ['awaiting_guidance', 'validated', 'validation_failed', 'completed', 'working'] as const;
+export const controlStatuses = [
+  'awaiting_guidance',
+  'validated',
+  'validation_failed',
+  'completed',
+  'working',
+  'withdrawn',
+] as const;
 export type ControlStatus = (typeof controlStatuses)[number];
 
 export const Evidence = Strict(
@@ -95,3 +102,8 @@ export const NewAttempt = Strict(
   { $id: 'NewAttempt', examples: [{ actor: { type: 'operator', name: 'ana' } }] },
 );
 export type NewAttempt = Static<typeof NewAttempt>;
+
+export const Withdrawal = Strict(
+  { actor: Type.Optional(Ref(Actor)) },
+  { $id: 'Withdrawal', examples: [{ actor: { type: 'operator', name: 'ana' } }] },
+);

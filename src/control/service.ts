@@ -121,6 +121,11 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
     return rows.map(row => toControlState(row, stated));
   }
 
+  async function view(reader: Reader, row: ControlRow): Promise<ControlState> {
+    const [state] = await views(reader, [row]);
+    return state as ControlState;
+  }
+
   return {
     find,
     load,
@@ -136,10 +141,7 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
     /** Stores an agent after its validation was measured by another brief. */
     remeasure: (tx: Tx, row: ControlRow): void => updateControlThread(tx, row),
 
-    async view(reader: Reader, agent: Agent): Promise<ControlState> {
-      const [state] = await views(reader, [agent.control]);
-      return state as ControlState;
-    },
+    view: (reader: Reader, agent: Agent): Promise<ControlState> => view(reader, agent.control),
 
     /** @throws Refusal CONTROL_THREAD_NOT_FOUND */
     async get(runId: string, agentName: string): Promise<ControlState> {
@@ -167,6 +169,22 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
       const { agent } = await record(tx, known, [started], { nextAttempt: true });
       return toControlState(agent.control, new Map());
     },
+
+    /**
+     * Withdraws an agent from its run: closes its control thread, which cancels its open questions. The gate no longer
+     * counts it. Repeating changes nothing.
+     * @throws Refusal CONTROL_THREAD_NOT_FOUND, RUN_CLOSED
+     */
+    async withdraw(tx: Tx, runId: string, agentName: string, actor: Actor): Promise<ControlState> {
+      const { control, thread, run: joined } = await required(tx, runId, agentName);
+      if (control.withdrawn_at !== null) return view(tx, control);
+      if (joined.closed_at !== null) throw runClosed(runId);
+      if (!isClosed(thread)) await threads.change(tx, thread.thread_id, { actor, state: 'closed' });
+      const known = await required(tx, runId, agentName);
+      const withdrawn = events.draft(known.thread, actor, 'forum.agent.withdrawn', {});
+      const { agent } = await record(tx, known, [withdrawn], { withdrawnAt: withdrawn.occurred_at });
+      return view(tx, agent.control);
+    },
   };
 }
 
@@ -187,7 +205,7 @@ function toControlState(row: ControlRow, stated: Map<number, Event>): ControlSta
     agent_name: row.agent_name,
     thread_id: row.thread_id,
     attempt: row.attempt,
-    status: row.status as ControlStatus,
+    status: row.withdrawn_at === null ? (row.status as ControlStatus) : 'withdrawn',
     open_questions: openQuestions(row),
     completion: completion ? toCompletion(completion) : null,
     validation: validation ? toValidation(validation) : null,

@@ -44,6 +44,7 @@ interface ControlThreadsTable {
   criteria_met: number;
   unread: number;
   version: number;
+  withdrawn_at: number | null;
 }
 
 interface RunsTable {
@@ -138,6 +139,7 @@ interface EventsTable {
   correlation_id: string;
   causation_id: string | null;
   payload: string;
+  token_id: string | null;
 }
 
 interface OutboxTable {
@@ -166,6 +168,7 @@ interface OutboxTable {
   updated_at: number;
   sent_at: number | null;
   traceparent: Generated<string | null>;
+  token_id: Generated<string | null>;
 }
 
 interface TokensTable {
@@ -175,10 +178,12 @@ interface TokensTable {
   actor: string | null;
   runs: string | null;
   agents: string | null;
+  validates: string | null;
   created_at: number;
   created_by: string;
   expires_at: number | null;
   revoked_at: number | null;
+  last_used_at: number | null;
 }
 
 interface TopicsTable {

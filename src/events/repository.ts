@@ -17,6 +17,7 @@ const columns = [
   'correlation_id',
   'causation_id',
   'payload',
+  'token_id',
 ] as const;
 
 export interface EventFilter {

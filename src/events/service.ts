@@ -30,8 +30,11 @@ export const eventTypes = [
   'forum.question.expired',
   'forum.question.acknowledged',
   'forum.attempt.started',
+  'forum.agent.withdrawn',
   'forum.run.briefed',
   'forum.run.closed',
+  'forum.token.created',
+  'forum.token.revoked',
 ] as const;
 export type EventType = (typeof eventTypes)[number];
 
@@ -42,7 +45,7 @@ export interface EventDraft {
   event_type: EventType;
   /** Milliseconds since the epoch. */
   occurred_at: number;
-  /** The thread of the event. `thread_id` is null for events of a run itself. */
+  /** The thread of the event. `thread_id` is null for events of a run itself, and all of it for events of tokens. */
   thread: { thread_id: string | null; run_id: string | null; agent_name: string | null; ticket: string | null };
   actor: Actor;
   correlation_id: string;
@@ -102,7 +105,7 @@ export function createEvents({ db, clock, newUid, publish }: Dependencies) {
 
     /** Appends the events in this order, with one message each. @returns their sequences, in the same order */
     async append(tx: Tx, drafts: EventDraft[]): Promise<number[]> {
-      const rows = drafts.map(toRow);
+      const rows = drafts.map(draft => toRow(draft, tx.tokenId));
       const sequences = await insertEvents(tx, rows);
       const cache = cacheOf(tx);
       rows.forEach((row, index) => {
@@ -114,8 +117,7 @@ export function createEvents({ db, clock, newUid, publish }: Dependencies) {
         drafts.map((draft, index) => ({
           message_id: `msg_${draft.uid}`,
           topic: eventTopic(draft.event_type),
-          // Thread ids have no colon, so the key of a run never equals that of a thread.
-          message_key: draft.thread.thread_id ?? `run:${draft.thread.run_id}`,
+          message_key: keyOf(draft.thread),
           event_sequence: sequences[index] as number,
         })),
       );
@@ -176,7 +178,12 @@ export function createEvents({ db, clock, newUid, publish }: Dependencies) {
   };
 }
 
-function toRow(draft: EventDraft) {
+/** The key of an event's message. Thread ids have no colon, so no other key equals that of a thread. */
+function keyOf({ thread_id, run_id }: EventDraft['thread']): string {
+  return thread_id ?? (run_id === null ? 'forum:tokens' : `run:${run_id}`);
+}
+
+function toRow(draft: EventDraft, token_id: string | null) {
   return {
     event_id: `evt_${draft.uid}`,
     event_type: draft.event_type,
@@ -190,5 +197,6 @@ function toRow(draft: EventDraft) {
     correlation_id: draft.correlation_id,
     causation_id: draft.causation_id,
     payload: JSON.stringify(draft.payload),
+    token_id,
   };
 }

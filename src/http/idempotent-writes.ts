@@ -69,12 +69,12 @@ export function createIdempotentWrites({ db, keys }: { db: Database; keys: Keys 
   ) {
     const repeatable = repeatableRequest(request);
     if (!repeatable) {
-      const answer = await writeInTrace(db, request, work, { ...SHEDDABLE, touches });
+      const answer = await writeFor(db, request, work, { ...SHEDDABLE, touches });
       return { answer: serialized(reply, answer), replayed: false };
     }
     const once = (tx: Tx) => keys.once(tx, repeatable, async () => serialized(reply, await work(tx)));
     const { caller, key } = repeatable;
-    return writeInTrace(db, request, once, {
+    return writeFor(db, request, once, {
       ...SHEDDABLE,
       touches: touches && [...touches, `key ${caller} ${key}` as const],
     });
@@ -162,14 +162,15 @@ function canonical(value: unknown): string {
   );
 }
 
-/** Writes within the request's trace: messages that the write publishes store its traceparent. */
-function writeInTrace<T>(
+/** Writes for the request: events and messages are stored with its token, messages with its trace as well. */
+function writeFor<T>(
   db: Database,
-  { trace }: FastifyRequest,
+  { trace, caller }: FastifyRequest,
   work: (tx: Tx) => Promise<T>,
   options: WriteOptions,
 ): Promise<T> {
-  if (!trace) return db.write(work, options);
+  const { tokenId } = caller;
+  if (!trace) return db.write(work, { ...options, tokenId });
   // Group commit may run this work in a transaction begun by another request, in the context of that request.
-  return db.write(tx => trace.run(() => work(tx)), { ...options, traceparent: trace.traceparent });
+  return db.write(tx => trace.run(() => work(tx)), { ...options, tokenId, traceparent: trace.traceparent });
 }

@@ -138,7 +138,7 @@ export function useStallTimeout(app: FastifyInstance, milliseconds = STALLED_MS)
 /** Health and metrics are answered under any load, since they report it. */
 const PROBES = ['getHealth', 'getLiveness', 'getReadiness', 'getMetrics'];
 
-function isProbe({ routeOptions }: FastifyRequest): boolean {
+export function isProbe({ routeOptions }: FastifyRequest): boolean {
   return PROBES.includes(routeOptions.schema?.operationId ?? '');
 }
 

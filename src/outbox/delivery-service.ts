@@ -116,8 +116,9 @@ export function createDeliveryService(dependencies: Dependencies) {
   /** A copy of a message for one of its several consumers. */
   function copyFor({ message, row }: Delivery, consumer: string) {
     const { message_id, topic, message_key, max_attempts } = message;
-    const { payload, event_sequence, traceparent } = row;
-    const content = { topic, message_key, payload, event_sequence, traceparent, max_attempts, created_at: clock.now() };
+    const { payload, event_sequence, traceparent, token_id } = row;
+    const cause = { traceparent, token_id };
+    const content = { topic, message_key, payload, event_sequence, ...cause, max_attempts, created_at: clock.now() };
     return { message_id: `${message_id}~${consumer}`, origin_id: message_id, consumer, ...content };
   }
 
@@ -224,7 +225,7 @@ export function createDeliveryService(dependencies: Dependencies) {
         return true;
       };
       // Alone: another write's failure must not roll back a handler's effect, nor the reverse.
-      return db.write(work, { alone: true, traceparent });
+      return db.write(work, { alone: true, traceparent, tokenId: delivery.row.token_id });
     },
 
     /** Resumes a paused topic and unparks a first batch of its messages; the maintenance job unparks the rest. */

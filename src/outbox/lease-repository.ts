@@ -39,7 +39,7 @@ const insertMessageStatement = statement(({ query, value, values, leaseNow }: St
   const laneIsTaken = sql<boolean>`exists (select 1 from outbox as other where other.lane = ${value('lane')})`;
   return query.insertInto('outbox').values({
     ...values(['message_id', 'topic', 'message_key', 'payload', 'event_sequence', 'max_attempts', 'consumer']),
-    ...values(['origin_id', 'traceparent', 'lane', 'created_at', 'updated_at']),
+    ...values(['origin_id', 'traceparent', 'token_id', 'lane', 'created_at', 'updated_at']),
     status: sql.lit('pending'),
     attempts: sql.lit(0),
     generation: sql.lit(1),

@@ -28,6 +28,7 @@ export type NewMessageRow = Pick<
   | 'consumer'
   | 'origin_id'
   | 'traceparent'
+  | 'token_id'
 > & { available_at?: number | undefined; created_at: number };
 
 /** Counts of the messages with one topic and one status. */

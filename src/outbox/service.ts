@@ -112,8 +112,9 @@ export function createOutbox(dependencies: Dependencies) {
   }
 
   /** The columns that all new messages share. */
-  function newMessage({ traceparent }: Tx) {
-    return { consumer: null, origin_id: null, max_attempts: maxAttempts, created_at: clock.now(), traceparent };
+  function newMessage({ traceparent, tokenId }: Tx) {
+    const cause = { traceparent, token_id: tokenId };
+    return { consumer: null, origin_id: null, max_attempts: maxAttempts, created_at: clock.now(), ...cause };
   }
 
   return {

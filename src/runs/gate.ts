@@ -6,8 +6,9 @@ import type { GateReason } from './schemas.ts';
 export function gateReasons(brief: Brief | null, agents: ControlState[]): GateReason[] {
   const seen = new Set(agents.map(agent => agent.agent_name));
   const absent = (brief?.agents ?? []).filter(name => !seen.has(name));
-  if (agents.length === 0 && absent.length === 0) {
-    return [{ code: 'NO_AGENTS', detail: 'No agent has sent a signal, and the brief names none.' }];
+  const counted = agents.filter(({ status }) => status !== 'withdrawn');
+  if (counted.length === 0 && absent.length === 0) {
+    return [{ code: 'NO_AGENTS', detail: 'No agent takes part: none has sent a signal, or all are withdrawn.' }];
   }
   return [
     ...absent.map(
@@ -17,7 +18,7 @@ export function gateReasons(brief: Brief | null, agents: ControlState[]): GateRe
         detail: `${agent_name} has sent no signal yet.`,
       }),
     ),
-    ...agents.flatMap(agent => agentReasons(brief, agent)),
+    ...counted.flatMap(agent => agentReasons(brief, agent)),
   ];
 }
 

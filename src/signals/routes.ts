@@ -1,12 +1,10 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import type { Caller } from '../access/caller.ts';
 import type { LongRequests } from '../access/long-requests.ts';
 import type { Tx } from '../db/database.ts';
 import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-writes.ts';
 import { problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import type { QuestionWaiters } from '../questions/waiting.ts';
-import type { SignalCommand } from './command.ts';
 import { SendQuery, Signal, SignalParams, SignalResult } from './schemas.ts';
 import { type Signals, signalNotFound } from './service.ts';
 import type { SignalVersions } from './versions.ts';
@@ -64,7 +62,7 @@ export function signalRoutes(dependencies: Dependencies): FastifyPluginAsyncType
       },
       async (request, reply) => {
         const { body } = request;
-        const command = signedBy(request.caller, signalVersions.of(body).toCommand(body));
+        const command = signals.signedBy(signalVersions.of(body).toCommand(body), request.caller);
         const append = async (tx: Tx) => {
           const { created, ...body } = await signals.append(tx, command);
           return answer(created ? 201 : 200, body);
@@ -117,12 +115,4 @@ export function signalRoutes(dependencies: Dependencies): FastifyPluginAsyncType
 
 function answer(status: number, body: SignalResult) {
   return { status, body, headers: { location: `/control-signals/${body.signal.signal_id}` } };
-}
-
-/** The command with the actor that its caller acts as. @throws Refusal FORBIDDEN, ACTOR_MISMATCH */
-function signedBy(caller: Caller, command: SignalCommand): SignalCommand {
-  caller.assertActsFor(command.run_id, command.agent_name);
-  if (command.control_type === 'guidance_answer') caller.assertNoAgent('answer questions');
-  const actor = caller.actor(command.actor, command.agent_name);
-  return actor ? { ...command, actor } : command;
 }

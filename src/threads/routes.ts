@@ -63,7 +63,9 @@ export function threadRoutes({ threads, threadLists, writes }: Dependencies): Fa
       (request, reply) =>
         write(request, reply, async tx => {
           const { body, caller } = request;
-          caller.assertRun(body.run_id ?? null);
+          const { run_id = null, agent_name } = body;
+          if (agent_name === undefined) caller.assertRun(run_id);
+          else caller.assertActsFor(run_id, agent_name);
           const { thread, created } = await threads.open(tx, { ...body, actor: caller.requiredActor(body.actor) });
           if (!created) return { status: 200, body: thread };
           return { status: 201, body: thread, headers: { location: `/threads/${thread.thread_id}` } };

@@ -4,6 +4,7 @@ import type { Page, PageRequest } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import type { EventDraft, Events } from '../events/service.ts';
+import { foldName } from '../fold-name.ts';
 import { assertPrecondition, type Precondition } from '../precondition.ts';
 import { priorityAt, priorityRank } from '../priority.ts';
 import type { Search } from '../search/service.ts';
@@ -80,7 +81,7 @@ export function createThreads(dependencies: Dependencies) {
    */
   async function open(tx: Tx, body: ActOf<NewThread>): Promise<{ thread: Thread; created: boolean }> {
     const { actor, title, ticket = null, run_id = null, agent_name = null, priority = 'normal' } = body;
-    if (body.thread_id?.startsWith(CONTROL_PREFIX)) {
+    if (body.thread_id !== undefined && foldName(body.thread_id).startsWith(CONTROL_PREFIX)) {
       throw new Refusal(
         'RESERVED_THREAD_ID',
         `Thread ids that begin with ${CONTROL_PREFIX} are reserved for control threads.`,

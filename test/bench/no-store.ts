@@ -63,7 +63,8 @@ const signals = {
   append: async (_tx: Tx, signal: SignalCommand) => accepted(signal),
   touches: () => [],
 } as unknown as Signals;
-useAccess(app, { access: {} as Access, isOpen: () => true, origins: [], rates });
+const opening = { isOpen: true, checkOpen: async () => true };
+useAccess(app, { access: {} as Access, opening, origins: [], rates, identified: () => {} });
 await app.register(
   signalRoutes({
     signals,

@@ -120,6 +120,7 @@ function asTx(query: Transaction<Schema>, engine: Engine): Tx {
     query,
     leaseNow: sql<number>`cast(0 as bigint)`,
     traceparent: null,
+    tokenId: null,
     ...timedReads(executor, untimed),
     run: async (statement, values) => executor.run(compile(statement as never), values as object),
     insert: async () => 0,
