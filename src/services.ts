@@ -95,7 +95,11 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const threads = createThreads({ db, clock, newUid: uid, events, counts, search, seen, withdrawQuestions });
     const threadLists = createThreadLists({ db, events, seen, search });
     const control = createControl({ db, clock, events, threads });
-    const questions: Questions = createQuestions({ db, clock, events, control });
+    const questions: Questions = createQuestions({
+      ...{ db, clock, events, control, threads },
+      openPerAgent: config.OPEN_QUESTIONS_PER_AGENT,
+      minDefaultSeconds: config.MIN_DEFAULT_SECONDS,
+    });
     const selfValidation = config.SELF_VALIDATION === 'allow';
     const signals = createSignals({ db, events, control, questions, selfValidation, stored: metrics.stored });
     const keys = createIdempotencyKeys({ db, clock });
@@ -154,6 +158,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const jobs = {
       reclaim_leases: reclaim,
       expire_questions: () => questions.expireOverdue(),
+      withdraw_questions: () => questions.withdrawLeft(),
       unpark_messages: () => maintenance.unparkReady((topic, consumer) => isHandled(registry, topic, consumer)),
       delete_old_messages: () => maintenance.deleteOld(),
       delete_old_keys: () => keys.deleteOld(),

@@ -41,7 +41,15 @@ export function createIdempotencyKeys({ db, clock }: { db: Database; clock: Cloc
   function put(tx: Tx, request: RepeatableRequest, answer: StoredAnswer): void {
     const { caller, key: idempotency_key, fingerprint } = request;
     const { status, headers, body } = answer;
-    const row = { caller, idempotency_key, fingerprint, status, headers: JSON.stringify(headers), body };
+    const row = {
+      caller,
+      idempotency_key,
+      fingerprint,
+      status,
+      headers: JSON.stringify(headers),
+      body,
+      reference: null,
+    };
     putKey(tx, { ...row, created_at: clock.now() });
   }
 

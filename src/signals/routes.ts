@@ -53,6 +53,7 @@ export function signalRoutes(dependencies: Dependencies): FastifyPluginAsyncType
               'NO_OPEN_QUESTION',
               'RUN_CLOSED',
               'AMBIGUOUS_ANSWER',
+              'TOO_MANY_OPEN_QUESTIONS',
               'ALREADY_ANSWERED',
               'QUESTION_CLOSED',
               'UNSUPPORTED_SCHEMA_VERSION',
