@@ -10,6 +10,8 @@ export const budgets: Migration = async (db, engine) => {
     sqlite ? `json_extract(${json}, '$.${name}')` : `(${json}::jsonb ->> '${name}')`;
 
   const statements = [
+    // PostgreSQL changes no table whose foreign keys are still to be checked.
+    ...(sqlite ? [] : ['set constraints all immediate']),
     // open_questions_count replaces the list of ids, which each question rewrote whole. The ids come from questions.
     `alter table control_threads add column open_questions_count ${int} not null default 0`,
     `update control_threads set open_questions_count = (

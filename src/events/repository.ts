@@ -1,10 +1,9 @@
-import { type AliasedExpression, sql } from 'kysely';
+import { sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
 import type { Row } from '../db/schema.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 
 export type EventRow = Row<'events'>;
-type AliasedEvents = AliasedExpression<EventRow, 'branch'>;
 
 const columns = [
   'event_id',
@@ -89,7 +88,7 @@ export async function listEvents(reader: Reader, filter: EventFilter, limit: num
 
 /** The events of a thread that are posts, oldest first. */
 export async function listPosts(reader: Reader, threadId: string, after: number, limit: number): Promise<EventRow[]> {
-  const [written, signals] = (['forum.post.added', 'forum.control.signal'] as const).map(type =>
+  const ofType = (type: 'forum.post.added' | 'forum.control.signal') =>
     reader.query
       .selectFrom('events')
       .selectAll()
@@ -98,13 +97,12 @@ export async function listPosts(reader: Reader, threadId: string, after: number,
       .where('sequence', '>', after)
       .orderBy('sequence')
       .limit(limit)
-      .as('branch'),
-  ) as [AliasedEvents, AliasedEvents];
+      .as('branch');
   // Each branch reads its index in order. One query for both types would read all events of the thread.
   return reader.query
-    .selectFrom(written)
+    .selectFrom(ofType('forum.post.added'))
     .selectAll()
-    .unionAll(reader.query.selectFrom(signals).selectAll())
+    .unionAll(reader.query.selectFrom(ofType('forum.control.signal')).selectAll())
     .orderBy('sequence')
     .limit(limit)
     .execute();

@@ -129,8 +129,8 @@ export function createEvents({ db, clock, newUid, publish }: Dependencies) {
     },
 
     /** The event with this id, if it exists. */
-    async find(eventId: string): Promise<Event | undefined> {
-      const row = await findEvent(db.read, eventId);
+    async find(reader: Reader, eventId: string): Promise<Event | undefined> {
+      const row = await findEvent(reader, eventId);
       return row && toEvent(row);
     },
 

@@ -91,6 +91,11 @@ export function createOutbox(dependencies: Dependencies) {
 
     publish,
 
+    /** The message as it is now. @throws Refusal MESSAGE_NOT_FOUND */
+    async current(reader: Reader, messageId: string): Promise<Message> {
+      return view(reader, await required(reader, messageId));
+    },
+
     /**
      * Takes events' messages into the transaction of their events. Those that nobody can subscribe to any more are sent
      * with that, unless their topic is held for somebody to come.

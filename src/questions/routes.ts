@@ -149,12 +149,17 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
         },
       },
       (request, reply) =>
-        write(request, reply, async tx => {
-          const { question_id } = request.params;
-          const actor = await ownerOf(request, tx, question_id);
-          const body = await questions.cancel(tx, question_id, actor ?? { type: 'operator', name: 'operator' });
-          return { status: 200, body };
-        }),
+        write(
+          request,
+          reply,
+          async tx => {
+            const { question_id } = request.params;
+            const actor = await ownerOf(request, tx, question_id);
+            const body = await questions.cancel(tx, question_id, actor ?? { type: 'operator', name: 'operator' });
+            return { status: 200, body, reference: question_id };
+          },
+          questions.current,
+        ),
     );
 
     app.post(
@@ -171,11 +176,17 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
         },
       },
       (request, reply) =>
-        write(request, reply, async tx => {
-          const { question_id } = request.params;
-          const actor = await ownerOf(request, tx, question_id);
-          return { status: 200, body: await questions.acknowledge(tx, question_id, actor) };
-        }),
+        write(
+          request,
+          reply,
+          async tx => {
+            const { question_id } = request.params;
+            const actor = await ownerOf(request, tx, question_id);
+            const body = await questions.acknowledge(tx, question_id, actor);
+            return { status: 200, body, reference: question_id };
+          },
+          questions.current,
+        ),
     );
   };
 }

@@ -165,9 +165,16 @@ export function createQuestions(dependencies: Dependencies) {
     });
   }
 
+  async function current(reader: Reader, questionId: string): Promise<Question> {
+    return view(reader, await required(reader, questionId));
+  }
+
   return {
     required,
     view,
+
+    /** The question as it is now. @throws Refusal QUESTION_NOT_FOUND */
+    current,
 
     /**
      * Opens the question of a guidance request, and supersedes the one that it replaces.
@@ -253,9 +260,7 @@ export function createQuestions(dependencies: Dependencies) {
     },
 
     /** @throws Refusal QUESTION_NOT_FOUND */
-    async get(questionId: string): Promise<Question> {
-      return view(db.read, await required(db.read, questionId));
-    },
+    get: (questionId: string): Promise<Question> => current(db.read, questionId),
 
     /** Most urgent first, then oldest first. @throws Refusal INVALID_CURSOR */
     async list({ limit = 50, cursor, priority, ...filter }: QuestionQuery): Promise<Page<Question>> {

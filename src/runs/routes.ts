@@ -105,11 +105,17 @@ export function runRoutes({ runs, runWaiters, longRequests, writes }: Dependenci
         },
       },
       (request, reply) =>
-        write(request, reply, async tx => {
-          const { params, body, headers, caller } = request;
-          const actor = caller.actor(body.actor) ?? operator;
-          return { status: 200, body: await runs.close(tx, params.run_id, actor, ifMatch(headers)) };
-        }),
+        write(
+          request,
+          reply,
+          async tx => {
+            const { params, body, headers, caller } = request;
+            const actor = caller.actor(body.actor) ?? operator;
+            const run = await runs.close(tx, params.run_id, actor, ifMatch(headers));
+            return { status: 200, body: run, reference: params.run_id };
+          },
+          runs.current,
+        ),
     );
   };
 }

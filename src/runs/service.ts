@@ -62,6 +62,10 @@ export function createRuns({ db, events, threads, control, questions }: Dependen
     };
   }
 
+  async function current(reader: Reader, runId: string): Promise<Run> {
+    return view(reader, await required(reader, runId));
+  }
+
   async function gate(reader: Reader, run: RunRow, expected: string[]): Promise<Run['gate']> {
     const absent = run.absent_count === 0 ? [] : await control.unseen(reader, run.run_id, expected);
     const rows = run.agents_count === run.clear_count ? [] : await control.blocking(reader, run.run_id);
@@ -154,8 +158,11 @@ export function createRuns({ db, events, threads, control, questions }: Dependen
       return view(tx, next);
     },
 
+    /** The run as it is now. @throws Refusal RUN_NOT_FOUND */
+    current,
+
     /** @throws Refusal RUN_NOT_FOUND */
-    get: (runId: string): Promise<Run> => db.snapshot(async reader => view(reader, await required(reader, runId))),
+    get: (runId: string): Promise<Run> => db.snapshot(reader => current(reader, runId)),
 
     /** A page of runs, newest first. @throws Refusal INVALID_CURSOR */
     async list({ limit = 50, cursor, ...filter }: RunQuery): Promise<Page<RunSummary>> {

@@ -194,6 +194,18 @@ export function createThreads(dependencies: Dependencies) {
     move,
     open,
     addPost,
+
+    /** A post, and its thread as it is now. */
+    async postAndThread(reader: Reader, postId: string): Promise<PostAndThread> {
+      const event = await events.find(reader, postId.replace('post_', 'evt_'));
+      if (!event?.thread_id) throw new Error(`The post ${postId} is missing.`);
+      const { thread_id } = event;
+      return {
+        post: toPost({ ...event, thread_id }),
+        thread: toThread(required(await findThread(reader, thread_id), thread_id)),
+      };
+    },
+
     change,
 
     /**
