@@ -3,6 +3,8 @@ import { forum } from './002-forum.ts';
 import { retries } from './003-retries.ts';
 import { lean } from './004-lean.ts';
 import { access } from './005-access.ts';
+import { search } from './006-search.ts';
+import { surroundings } from './008-surroundings.ts';
 import { budgets } from './009-budgets.ts';
 import type { Migration } from './migration.ts';
 
@@ -13,5 +15,7 @@ export const migrations: Record<string, Migration> = {
   '003-retries': retries,
   '004-lean': lean,
   '005-access': access,
+  '006-search': search,
+  '008-surroundings': surroundings,
   '009-budgets': budgets,
 };

@@ -6,19 +6,19 @@ export const Actor = Type.Object(
   {
     $id: 'Actor',
     additionalProperties: false,
-    description: 'Who acts.',
+    description: 'The agent, person or program that acts.',
     examples: [{ type: 'agent', name: 'builder' }],
   },
 );
 
 export type Actor = Static<typeof Actor>;
 
-/** The form in which an actor is stored: `type:name`. */
+/** The stored form of an actor: `type:name`. */
 export function actorText(actor: Actor): string {
   return `${actor.type}:${actor.name}`;
 }
 
-/** Reads that form. What is not of it has a type that no actor has. */
+/** Parses `type:name`. Text without a colon gets the type `''`, which equals that of no actor. */
 export function parseActor(text: string): Actor {
   const colon = text.indexOf(':');
   return { type: text.slice(0, Math.max(colon, 0)) as Actor['type'], name: text.slice(colon + 1) };

@@ -1,5 +1,6 @@
 import { envSchema } from 'env-schema';
 import { type Static, Type } from 'typebox';
+import { sqliteFile } from './db/url.ts';
 import { StartError } from './errors.ts';
 
 const ConfigSchema = Type.Object({
@@ -8,7 +9,7 @@ const ConfigSchema = Type.Object({
     default: 4010,
     minimum: 0,
     maximum: 65535,
-    description: 'Port to listen on; 0 picks a free one and logs it.',
+    description: 'Port to listen on; `0` picks a free port and logs it.',
   }),
   DATABASE_URL: Type.String({
     default: 'sqlite:./data/forumbus.db',
@@ -17,16 +18,17 @@ const ConfigSchema = Type.Object({
   }),
   HANDLERS_DIR: Type.String({
     default: '',
-    description: 'Folder whose `.ts`, `.js` and `.mjs` files are loaded as topic handlers.',
+    description: 'Folder of topic handlers: each `.ts`, `.js` and `.mjs` file in it is loaded.',
   }),
   ADMIN_TOKEN_FILE: Type.String({
     default: '',
-    description: "File with a token that becomes an admin's at the start (`npm run token -- generate` prints one).",
+    description:
+      'File with a token that the start registers as an admin token (`npm run token -- generate` prints one).',
   }),
   CORS_ORIGINS: Type.String({
     default: '',
     pattern: '^(https?://[^/,\\s]+(,https?://[^/,\\s]+)*)?$',
-    description: 'Origins whose web pages may use the service, with commas between them.',
+    description: 'Origins whose web pages may call the service, separated by commas.',
   }),
   SELF_VALIDATION: Type.Enum(['allow', 'forbid'], {
     default: 'allow',
@@ -48,53 +50,53 @@ const ConfigSchema = Type.Object({
     default: 100,
     minimum: 1,
     maximum: 100_000,
-    description: 'Event streams that a token (without tokens: an address) may have open at once.',
+    description: 'Open event streams allowed per token, or per address while the service has no tokens.',
   }),
   WAITS_PER_CALLER: Type.Integer({
     default: 1000,
     minimum: 1,
     maximum: 100_000,
-    description: 'Waiting requests that a token (without tokens: an address) may have at once.',
+    description: 'Waiting requests allowed per token, or per address while the service has no tokens.',
   }),
   RATE_LIMIT_PER_MINUTE: Type.Integer({
     default: 6000,
     minimum: 0,
     maximum: 10_000_000,
-    description: 'Requests that a token may make in a minute; 0 for any number.',
+    description: 'Requests allowed per token and minute; `0` sets no limit.',
   }),
   MAX_EVENT_LOOP_DELAY_MS: Type.Integer({
     default: 1000,
     minimum: 0,
     maximum: 60_000,
-    description: 'How late the process may be on average before it refuses requests with 503; 0 never refuses.',
+    description: 'Average event loop delay above which requests are refused with 503; `0` never refuses.',
   }),
   ROLE: Type.Enum(['all', 'http', 'worker'], {
     default: 'all',
-    description: '`http` does not dispatch; `worker` serves health and metrics only.',
+    description: '`http` dispatches no messages; `worker` serves health and metrics only; `all` does everything.',
   }),
   POLL_INTERVAL_MS: Type.Integer({
     default: 500,
     minimum: 10,
     maximum: 60_000,
-    description: 'How often the worker looks for due messages without being woken.',
+    description: 'How often the worker polls for due messages when nothing wakes it.',
   }),
   LEASE_MS: Type.Integer({
     default: 30_000,
     minimum: 300,
     maximum: 3_600_000,
-    description: 'How long a claim holds unless it is renewed.',
+    description: 'How long a claimed message stays leased unless its worker renews the lease.',
   }),
   MAX_ATTEMPTS: Type.Integer({
     default: 12,
     minimum: 1,
     maximum: 1000,
-    description: 'Attempts before a message is dead.',
+    description: 'Attempts after which a message is dead.',
   }),
   WORKER_CONCURRENCY: Type.Integer({
     default: 16,
     minimum: 1,
     maximum: 1000,
-    description: 'Handlers that run at once.',
+    description: 'Handlers that run concurrently.',
   }),
   BACKOFF_BASE_MS: Type.Integer({
     default: 1000,
@@ -112,13 +114,13 @@ const ConfigSchema = Type.Object({
     default: 168,
     minimum: 0,
     maximum: 87_600,
-    description: 'How long sent and discarded messages are kept; 0 keeps them.',
+    description: 'How long sent and discarded messages are kept; `0` keeps them forever.',
   }),
   SHUTDOWN_GRACE_MS: Type.Integer({
     default: 10_000,
     minimum: 0,
     maximum: 600_000,
-    description: 'How long a shutdown waits for requests and handlers.',
+    description: 'How long a shutdown waits for running requests and handlers.',
   }),
   LOG_LEVEL: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'], {
     default: 'info',
@@ -126,10 +128,10 @@ const ConfigSchema = Type.Object({
   }),
 });
 
-/** The settings of one process, read once. Durations are milliseconds. */
+/** The settings of one process, read once. A name ends with the unit of its value. */
 export type Config = Readonly<Static<typeof ConfigSchema>>;
 
-/** Name, default and meaning of each setting, in the order of the README's table. */
+/** Name, default and description of each setting, in the order of the table in docs/configuration.md. */
 export const settings = Object.entries(ConfigSchema.properties).map(([name, schema]) => {
   const { default: fallback, description } = schema as { default?: unknown; description?: string };
   return { name, default: String(fallback ?? ''), description: description ?? '' };
@@ -137,20 +139,61 @@ export const settings = Object.entries(ConfigSchema.properties).map(([name, sche
 
 /**
  * Reads the settings from environment variables.
- * @throws StartError whose sentence names the variable that is wrong.
+ * @throws StartError that names the first invalid variable
  */
 export function readConfig(environment: Record<string, string | undefined>): Config {
   const known = Object.fromEntries(
-    // An empty variable means "not set": compose files and shells produce them for absent values.
+    // An empty variable counts as unset: compose files and shells produce it for an absent value.
     settings.flatMap(({ name }) => (environment[name] ? [[name, environment[name]]] : [])),
   );
   try {
-    return Object.freeze(envSchema<Static<typeof ConfigSchema>>({ schema: ConfigSchema, data: known, env: false }));
+    const read = envSchema<Static<typeof ConfigSchema>>({ schema: ConfigSchema, data: known, env: false });
+    sqliteFile(read.DATABASE_URL);
+    return Object.freeze(read);
   } catch (error) {
+    if (error instanceof StartError) throw error;
     const { instancePath = '', message = String(error), params } = (error as { errors?: EnvError[] }).errors?.[0] ?? {};
     const allowed = params?.allowedValues ? ` (${params.allowedValues.join(', ')})` : '';
     throw new StartError(`The setting ${instancePath.slice(1)} is wrong: it ${message}${allowed}.`);
   }
+}
+
+/** What the command line and clients read; the service does not. */
+const CLIENT_SETTINGS = ['FORUMBUS_URL', 'FORUMBUS_TOKEN', 'FORUMBUS_TOKEN_FILE', 'FORUMBUS_RUN', 'FORUMBUS_AGENT'];
+/** Names of variables up to this length resemble each other by chance; only their letters' case and order count. */
+const SHORT_NAME = 6;
+
+/** A sentence for each variable that looks like a setting and is none: a misspelt one would be ignored in silence. */
+export function misspelt(environment: Record<string, string | undefined>): string[] {
+  const names = settings.map(({ name }) => name);
+  const unknown = Object.keys(environment).filter(name => !names.includes(name) && !CLIENT_SETTINGS.includes(name));
+  return unknown.flatMap(name => {
+    const bare = name.toUpperCase().replace(/^FORUMBUS_/, '');
+    const meant = names.find(known => isNearMiss(bare, known));
+    if (meant) return [`The variable ${name} is no setting; ${meant} is.`];
+    return name.startsWith('FORUMBUS_') ? [`The variable ${name} is no setting.`] : [];
+  });
+}
+
+function isNearMiss(name: string, known: string): boolean {
+  if (known.length > SHORT_NAME) return editDistance(name, known) <= 2;
+  return name === known || (editDistance(name, known) === 1 && [...name].sort().join() === [...known].sort().join());
+}
+
+/** Letters to put in, leave out, replace, or exchange with their neighbour (optimal string alignment). */
+function editDistance(a: string, b: string): number {
+  const rows = [Array.from({ length: b.length + 1 }, (_, index) => index)];
+  for (let i = 1; i <= a.length; i += 1) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j += 1) {
+      const at = (up: number, left: number) => (up === 0 ? row : (rows[i - up] as number[]))[j - left] as number;
+      const replaced = at(1, 1) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      const isExchange = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      row.push(Math.min(at(1, 0) + 1, at(0, 1) + 1, replaced, isExchange ? at(2, 2) + 1 : Infinity));
+    }
+    rows.push(row);
+  }
+  return rows[a.length]?.[b.length] as number;
 }
 
 interface EnvError {
@@ -159,16 +202,17 @@ interface EnvError {
   params?: { allowedValues?: string[] };
 }
 
-/** Whether only this machine reaches an address (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3). */
+/** Whether a host is a loopback address (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3) or `localhost`. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }
 
-/** The settings as they may be logged: a password in `DATABASE_URL` is masked. */
+/** The settings for the log: the password in `DATABASE_URL` is masked. */
 export function maskedConfig(config: Config): Config {
   return { ...config, DATABASE_URL: maskedUrl(config.DATABASE_URL) };
 }
 
+/** A database URL with `***` in place of its password. */
 export function maskedUrl(url: string): string {
   return url.replace(/^(postgres(?:ql)?:\/\/[^:@/]*):.*@/, '$1:***@').replace(/([?&]password=)[^&]*/, '$1***');
 }

@@ -1,6 +1,6 @@
 /**
- * Every error a caller can meet, in one table: its code, the HTTP status and a title.
- * Services throw `new Refusal(code, detail)`; one handler (http/problems.ts) turns it into a problem document (RFC 9457).
+ * Every error code of the API, with its HTTP status and title.
+ * Services throw `new Refusal(code, detail)`; http/problems.ts turns it into a problem document (RFC 9457).
  * docs/errors.md prints this table; a test compares the two.
  */
 export const problemTable = {
@@ -8,36 +8,36 @@ export const problemTable = {
   MALFORMED_REQUEST: { status: 400, title: 'The HTTP request is malformed' },
   MALFORMED_JSON: { status: 400, title: 'The body is not valid JSON' },
   VALIDATION_FAILED: { status: 400, title: 'The request does not fit its schema' },
-  INVALID_CURSOR: { status: 400, title: 'The cursor was not made by this list' },
-  UNAUTHORIZED: { status: 401, title: 'The request needs a token' },
+  INVALID_CURSOR: { status: 400, title: 'The cursor does not belong to this list' },
+  UNAUTHORIZED: { status: 401, title: 'The request needs a valid token' },
   FORBIDDEN: { status: 403, title: 'The token does not allow this' },
-  ACTOR_MISMATCH: { status: 403, title: 'The token is that of another actor' },
-  SELF_VALIDATION: { status: 403, title: 'Agents do not validate their own work here' },
-  HOST_NOT_ALLOWED: { status: 403, title: 'The service is not known by this host name' },
-  ORIGIN_NOT_ALLOWED: { status: 403, title: 'Pages of this origin may not use the service' },
-  NOT_FOUND: { status: 404, title: 'There is nothing at this path' },
+  ACTOR_MISMATCH: { status: 403, title: 'The token belongs to another actor' },
+  SELF_VALIDATION: { status: 403, title: 'Agents may not validate their own work' },
+  HOST_NOT_ALLOWED: { status: 403, title: 'The host name is not allowed' },
+  ORIGIN_NOT_ALLOWED: { status: 403, title: 'The origin is not allowed' },
+  NOT_FOUND: { status: 404, title: 'No such path' },
   SIGNAL_NOT_FOUND: { status: 404, title: 'No such control signal' },
   QUESTION_NOT_FOUND: { status: 404, title: 'No such question' },
-  CONTROL_THREAD_NOT_FOUND: { status: 404, title: 'This agent has sent no signal in this run' },
+  CONTROL_THREAD_NOT_FOUND: { status: 404, title: 'The agent has sent no signal in this run' },
   THREAD_NOT_FOUND: { status: 404, title: 'No such thread' },
   RUN_NOT_FOUND: { status: 404, title: 'No such run' },
   MESSAGE_NOT_FOUND: { status: 404, title: 'No such message' },
   TOKEN_NOT_FOUND: { status: 404, title: 'No such token' },
   REQUEST_TIMEOUT: { status: 408, title: 'The request took too long to arrive' },
   THREAD_CLOSED: { status: 409, title: 'The thread is closed' },
-  THREAD_EXISTS: { status: 409, title: 'The thread exists with other content' },
-  TRANSITION_NOT_ALLOWED: { status: 409, title: 'The thread cannot move to that state' },
+  THREAD_EXISTS: { status: 409, title: 'The thread exists with different content' },
+  TRANSITION_NOT_ALLOWED: { status: 409, title: 'The thread cannot move to this state' },
   RUN_CLOSED: { status: 409, title: 'The run is closed' },
   GATE_BLOCKED: { status: 409, title: 'The run cannot be closed yet' },
-  STALE_ATTEMPT: { status: 409, title: 'The signal names an attempt that is not the current one' },
+  STALE_ATTEMPT: { status: 409, title: 'The signal does not name the current attempt' },
   NO_OPEN_QUESTION: { status: 409, title: 'The agent has no open question' },
   AMBIGUOUS_ANSWER: { status: 409, title: 'The agent has several open questions' },
-  ALREADY_ANSWERED: { status: 409, title: 'The question has another answer' },
+  ALREADY_ANSWERED: { status: 409, title: 'The question already has a different answer' },
   TOO_MANY_OPEN_QUESTIONS: { status: 409, title: 'The agent has too many open questions' },
   QUESTION_OPEN: { status: 409, title: 'The question has no answer yet' },
   QUESTION_CLOSED: { status: 409, title: 'The question is closed' },
-  MESSAGE_EXISTS: { status: 409, title: 'The message exists with other content' },
-  MESSAGE_STATUS_CONFLICT: { status: 409, title: 'The status of the message does not allow this' },
+  MESSAGE_EXISTS: { status: 409, title: 'The message exists with different content' },
+  MESSAGE_STATUS_CONFLICT: { status: 409, title: 'The message status does not allow this' },
   PRECONDITION_FAILED: { status: 412, title: 'The resource has changed' },
   PAYLOAD_TOO_LARGE: { status: 413, title: 'The body is too large' },
   URI_TOO_LONG: { status: 414, title: 'The URL is too long' },
@@ -49,8 +49,8 @@ export const problemTable = {
   RESERVED_THREAD_ID: { status: 422, title: 'The thread id is reserved' },
   RESERVED_TOPIC: { status: 422, title: 'The topic is reserved' },
   RATE_LIMITED: { status: 429, title: 'Too many requests' },
-  TOO_MANY_STREAMS: { status: 429, title: 'The caller has too many streams open' },
-  TOO_MANY_WAITS: { status: 429, title: 'The caller waits for too many things at once' },
+  TOO_MANY_STREAMS: { status: 429, title: 'The caller has too many open streams' },
+  TOO_MANY_WAITS: { status: 429, title: 'The caller has too many waiting requests' },
   HEADERS_TOO_LARGE: { status: 431, title: 'The request headers are too large' },
   INTERNAL_ERROR: { status: 500, title: 'The service failed' },
   SERVICE_UNAVAILABLE: { status: 503, title: 'The service cannot answer now' },
@@ -58,7 +58,7 @@ export const problemTable = {
 
 export type ProblemCode = keyof typeof problemTable;
 
-/** What exactly was wrong, and where; `pointer` is a JSON Pointer (RFC 6901). */
+/** One fault of a request and its place. `pointer` is a JSON Pointer (RFC 6901). */
 export interface ProblemItem {
   in: 'body' | 'query' | 'params' | 'headers';
   pointer: string;
@@ -67,8 +67,8 @@ export interface ProblemItem {
 }
 
 /**
- * The service understood and says no (or cannot). `detail` is for the caller, in a sentence; `extensions` are further
- * members of the problem document, such as the ids of the open questions.
+ * An expected error, answered as a problem document. `detail` is one sentence for the caller; `extensions` are further
+ * members of the document, such as the ids of the open questions.
  */
 export class Refusal extends Error {
   override readonly name = 'Refusal';
@@ -82,7 +82,7 @@ export class Refusal extends Error {
   }
 }
 
-/** The process cannot start; `message` is the one sentence that the operator reads. */
+/** The process or command cannot start. `message` is one sentence for the operator, logged without a stack. */
 export class StartError extends Error {
   override readonly name = 'StartError';
 }

@@ -1,14 +1,15 @@
-import { type Logger, pino } from 'pino';
-import pretty from 'pino-pretty';
+import type { FastifyReply } from 'fastify';
+import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
+import { prettyFactory } from 'pino-pretty';
+import { lineWriter } from './stdout.ts';
 
 export type { Logger };
 
 const TOKENS = /fbt_([0-9a-f]{16})_[0-9a-f]{64}/g;
 
 /**
- * JSON lines on stdout; readable lines when stdout is a terminal.
- * Headers that carry secrets are never written, should anything ever log a whole request, and of tokens that somebody
- * has put where they do not belong, as in a URL, only the ids.
+ * Logs to stdout: JSON lines, or one readable line each on a terminal.
+ * Headers that carry secrets are redacted. Tokens in any other place, such as a URL, are cut to their ids.
  */
 export function createLogger(level: string): Logger {
   const options = {
@@ -16,11 +17,84 @@ export function createLogger(level: string): Logger {
     redact: ['req.headers.authorization', 'req.headers.cookie', 'req.headers["idempotency-key"]', '*.password'],
     hooks: { streamWrite: (line: string) => line.replace(TOKENS, 'fbt_$1_***') },
   };
-  return process.stdout.isTTY ? pino(options, pretty({ sync: true })) : pino(options);
+  const stdout = lineWriter(dropped => log.warn({ dropped }, 'log lines were dropped: nobody read stdout'));
+  const log = process.stdout.isTTY ? terminalLogger(options, stdout) : pino(options, stdout);
+  return log;
 }
 
-/** Node's own warnings as log lines, in the place of plain text on stderr. */
+/** Logs Node's own warnings, instead of plain text on stderr. */
 export function logWarnings(log: Logger): void {
   process.removeAllListeners('warning');
   process.on('warning', warning => log.warn({ err: warning }, 'Node warns'));
+}
+
+/** Lines for programs. A terminal repeats them: in the last line of the request, or in Fastify's line of the address. */
+const FOR_PROGRAMS = new Set<unknown>(['incoming request', 'request refused', 'listening']);
+
+/** Fields that {@link messageOf} puts into the text, or that are of no use on a terminal. */
+const HIDDEN_FIELDS = ['hostname', 'config', 'request_id', 'res', 'responseTime'];
+
+const ERROR_LEVEL = 50;
+
+interface Line {
+  level: number;
+  msg?: string;
+  request_id?: string;
+  res?: ReturnType<typeof describeReply>;
+  /** Milliseconds. */
+  responseTime?: number;
+  /** A serialized error, or any other value that was thrown. */
+  err?: { message?: string; stack?: string } | string | number | boolean | null;
+}
+
+function terminalLogger(options: LoggerOptions, stdout: DestinationStream): Logger {
+  const prettify = prettyFactory({
+    singleLine: true,
+    ignore: HIDDEN_FIELDS.join(','),
+    messageFormat: line => messageOf(line as unknown as Line),
+    customPrettifiers: { err: (_err, _name, line) => stackOf(line as unknown as Line) as string },
+  });
+  return pino(
+    {
+      ...options,
+      serializers: { res: describeReply },
+      hooks: {
+        ...options.hooks,
+        logMethod(args, log) {
+          const [fields, message] = args as [{ err?: unknown }, unknown];
+          // A request that could not be parsed has no last line; its refusal carries the parser's error.
+          if (FOR_PROGRAMS.has(message) && !fields.err) return;
+          log.apply(this, args);
+        },
+      },
+    },
+    { write: line => stdout.write(prettify(line)) },
+  );
+}
+
+/** Without a request where Fastify logs a bare status. */
+function describeReply({ statusCode, request, refusal }: Pick<FastifyReply, 'statusCode'> & Partial<FastifyReply>) {
+  const [path] = request?.url.split('?') ?? [];
+  const problem = refusal ? `${refusal.code}: ${refusal.message}` : undefined;
+  return { statusCode, method: request?.method, path, problem };
+}
+
+/** Example: `GET /runs 400 3 ms 019a… VALIDATION_FAILED: query/x: is not a known field`. */
+function messageOf(line: Line): string {
+  const { msg, res, responseTime, request_id, err } = line;
+  const parts = res ? [res.method, res.path, res.statusCode] : [msg];
+  if (responseTime !== undefined) parts.push(Math.round(responseTime), 'ms');
+  else if (res) parts.push(msg);
+  parts.push(request_id, res?.problem);
+  const error = typeof err === 'object' ? err?.message : err;
+  const ending = error === undefined || stackOf(line) ? '' : `: ${error}`;
+  const text = parts.filter(part => part !== undefined).join(' ') + ending;
+  // A path or a message from outside must neither break the line nor steer the terminal.
+  return text.replace(/\p{Cc}+/gu, ' ');
+}
+
+/** The lines of an error's stack, if the line reports a failure: any other line names its error in its message. */
+function stackOf({ level, err }: Line): string | undefined {
+  if (level < ERROR_LEVEL || typeof err !== 'object') return undefined;
+  return err?.stack?.replace(/(?!\n)\p{Cc}/gu, '');
 }

@@ -1,4 +1,4 @@
-/** Most urgent first: a priority is stored as its place in this list, so that lists can be read off an index. */
+/** Most urgent first. Rows store a priority as its index here, so that database indexes sort by urgency. */
 export const priorities = ['urgent', 'high', 'normal', 'low'] as const;
 export type Priority = (typeof priorities)[number];
 

@@ -19,22 +19,25 @@ export const components: TSchema[] = [
   Actor,
   Problem,
   ...[
-    events,
-    threads,
-    control,
-    questions,
-    { ...signals, ...signalsV1 },
-    runs,
-    stats,
-    outbox,
-    { ...health, ...worker },
-    access,
+    [events],
+    [threads],
+    [control],
+    [questions],
+    [signals, signalsV1],
+    [runs],
+    [stats],
+    [outbox],
+    [health, worker],
+    [access],
   ].flatMap(namedSchemas),
 ];
 
-function namedSchemas(module: Record<string, unknown>): TSchema[] {
-  const byName = Object.keys(module).sort();
+/** By name: the document lists them in this order. */
+function namedSchemas(modules: Record<string, unknown>[]): TSchema[] {
+  const byName = Object.entries(Object.assign({}, ...modules) as Record<string, unknown>).sort(([a], [b]) =>
+    a < b ? -1 : 1,
+  );
   return byName
-    .map(name => module[name])
+    .map(([, schema]) => schema)
     .filter((schema): schema is TSchema => typeof schema === 'object' && schema !== null && '$id' in schema);
 }

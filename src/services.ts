@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { LongRequests } from './access/long-requests.ts';
 import { createAccess } from './access/service.ts';
@@ -31,10 +31,12 @@ import { createSignals } from './signals/service.ts';
 import { v1 } from './signals/v1.ts';
 import { type SignalVersion, SignalVersions } from './signals/versions.ts';
 import { createCounts } from './threads/counts.ts';
+import { createIndexing } from './threads/indexing.ts';
 import { createThreadLists } from './threads/lists.ts';
 import { createSeen } from './threads/seen.ts';
 import { createThreads } from './threads/service.ts';
 import { createTopics } from './topics/index.ts';
+import { strayPatterns } from './topics/stray-patterns.ts';
 import { createTracing } from './tracing.ts';
 import { createDispatcher } from './worker/dispatcher.ts';
 import { defaultPolicy, type HandlerDefinition } from './worker/handler.ts';
@@ -74,9 +76,9 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const access = createAccess({ db, clock, commits });
     const limits = { stream: config.STREAMS_PER_CALLER, wait: config.WAITS_PER_CALLER };
     const longRequests = new LongRequests({ access, limits, pollIntervalMs: config.POLL_INTERVAL_MS, log });
-    commits.on('token', () => longRequests.changed());
+    commits.on('token', () => longRequests.tokensChanged());
     if (config.ADMIN_TOKEN_FILE) {
-      const token = await adminToken(config.ADMIN_TOKEN_FILE);
+      const token = await adminToken(config.ADMIN_TOKEN_FILE, log);
       await db.write(tx => access.adopt(tx, token));
     }
     await longRequests.start();
@@ -94,6 +96,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const withdrawQuestions: Questions['withdraw'] = (...withdrawal) => questions.withdraw(...withdrawal);
     const threads = createThreads({ db, clock, newUid: uid, events, counts, search, seen, withdrawQuestions });
     const threadLists = createThreadLists({ db, events, seen, search });
+    const indexing = createIndexing({ db, events, search, log });
     const control = createControl({ db, clock, events, threads });
     const questions: Questions = createQuestions({
       ...{ db, clock, events, control, threads },
@@ -124,20 +127,29 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       ...given.map(handler => ({ ...handler, policy: { ...policy, ...handler.policy } })),
     ]);
 
+    for (const stray of strayPatterns(registry.handlers)) {
+      log.warn(
+        stray,
+        `the handler gets no message: ${stray.pattern} matches no topic; the nearest is ${stray.nearest}`,
+      );
+    }
+
     // Process ids repeat (in containers at every start); worker names must not.
     const workerName = `${hostname()}-${process.pid}-${uid().slice(-8)}`;
     const leaseMs = config.LEASE_MS;
     const deliveries = createDeliveryService({ db, clock, newUid: uid, events, workerName, leaseMs, commits });
     const retentionMs = config.OUTBOX_RETENTION_HOURS * 3_600_000;
     const maintenance = createOutboxMaintenance({ db, clock, retentionMs, commits });
-    const keptApart = new Set(await deliveries.consumersInLanes());
+    const consumersInLanes = new Set(await deliveries.consumersInLanes());
     const topics = createTopicLabels(registry.handlers);
     const watched = createDeliveryMetrics(metrics.instruments, topics, clock);
     const { settleWith } = deliveries;
     const tracing = createTracing();
     const worker = new Worker({
       store: watched.counting(deliveries),
-      dispatch: watched.timing(createDispatcher({ registry, clock, random, log, tracing, settleWith, keptApart })),
+      dispatch: watched.timing(
+        createDispatcher({ registry, clock, random, log, tracing, settleWith, consumersInLanes }),
+      ),
       clock,
       log,
       concurrency: config.WORKER_CONCURRENCY,
@@ -162,6 +174,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       unpark_messages: () => maintenance.unparkReady((topic, consumer) => isHandled(registry, topic, consumer)),
       delete_old_messages: () => maintenance.deleteOld(),
       delete_old_keys: () => keys.deleteOld(),
+      index_stored_texts: () => indexing.run(),
     };
     const failed = (name: string, err: unknown) => log.error({ job: name, err }, 'a maintenance job failed');
     const tasks = Object.entries(jobs).map(
@@ -182,7 +195,19 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       metrics,
       tracing,
       access: { tokens: access, longRequests },
-      forum: { events, counts, threads, threadLists, control, questions, signals, signalVersions, runs, keys },
+      forum: {
+        events,
+        counts,
+        threads,
+        threadLists,
+        indexing,
+        control,
+        questions,
+        signals,
+        signalVersions,
+        runs,
+        keys,
+      },
       waits: {
         feed,
         questionWaiters,
@@ -228,11 +253,23 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
   }
 }
 
-/** @throws StartError if the file cannot be read */
-async function adminToken(file: string): Promise<string> {
+/** @throws StartError if the file cannot be read, or if others than its owner can write it: they could make admins */
+async function adminToken(file: string, log: Logger): Promise<string> {
   try {
-    return (await readFile(file, 'utf8')).trim();
+    const handle = await open(file);
+    try {
+      // Windows has no such modes.
+      const mode = process.platform === 'win32' ? 0 : (await handle.stat()).mode;
+      if (mode & 0o022) {
+        throw new StartError(`The file ${file} that ADMIN_TOKEN_FILE names can be written by others: chmod 600 it.`);
+      }
+      if (mode & 0o044) log.warn({ file }, 'others can read the file that ADMIN_TOKEN_FILE names: chmod 600 it');
+      return (await handle.readFile('utf8')).trim();
+    } finally {
+      await handle.close();
+    }
   } catch (error) {
+    if (error instanceof StartError) throw error;
     throw new StartError(`The file ${file} that ADMIN_TOKEN_FILE names cannot be read (${errorCode(error)}).`);
   }
 }

@@ -12,9 +12,9 @@ import {
   trace,
 } from '@opentelemetry/api';
 
-/** A request, or one attempt of a handler, as a part of a trace. */
+/** The place of a request, or of one attempt of a handler, in a trace. */
 export interface TracePart {
-  /** Makes whatever gets it a child of this part (W3C Trace Context); null if there is no trace. */
+  /** The parent for further parts of the trace (W3C Trace Context); null outside of a trace. */
   readonly traceparent: string | null;
   /** Runs `work` with the OpenTelemetry context of this part active. */
   run<T>(work: () => T): T;
@@ -22,7 +22,7 @@ export interface TracePart {
 
 interface ServedRequest {
   method: string;
-  /** With the names of its parameters in their places; undefined if there is none for the request. */
+  /** The pattern of the route, such as `/runs/:run_id`; undefined if no route matches. */
   route: string | undefined;
   path: string;
   scheme: string;
@@ -34,52 +34,52 @@ interface ProcessedMessage {
   handler: string;
 }
 
-/** What is recorded where an OpenTelemetry SDK has been registered. */
+/** Records spans with a registered OpenTelemetry SDK. */
 export interface Tracing {
-  /** Begins the span of a request. `end` takes the status that was answered; undefined if there was no answer. */
+  /** Begins the span of a request. `end` takes the HTTP status of the answer; undefined if none was sent. */
   request(request: ServedRequest, traceparent: string | null): TracePart & { end(status: number | undefined): void };
-  /** Runs an attempt to handle a message in a span of its own, which ends with it: at once if it answers no promise. */
+  /** Runs one attempt to handle a message in its own span, which ends when the attempt returns or its promise settles. */
   process<T>(message: ProcessedMessage, traceparent: string | null, attempt: (part: TracePart) => T): T;
 }
 
 const HEADER = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/;
 
 /**
- * A `traceparent` header in the form of version 00. Null if it is malformed: then it counts as none at all. Of a later
- * version, what version 00 has of it (W3C Trace Context, 3.2 and 4).
+ * Parses a `traceparent` header (W3C Trace Context, 3.2 and 4). A later version is reduced to the fields of version 00.
+ * @returns the header in the form of version 00; null if it is malformed
  */
 export function readTraceparent(header: string): string | null {
   const [, version, traceId = '', spanId = '', flags = '', more] = HEADER.exec(header) ?? [];
   if (version === undefined || version === 'ff' || (version === '00' && more !== undefined)) return null;
-  // Ids of zeros only are none.
+  // Ids of zeros only are invalid.
   if (!isSpanContextValid({ traceId, spanId, traceFlags: 0 })) return null;
   return version === '00' ? header : `00-${traceId}-${spanId}-0${Number.parseInt(flags, 16) & 1}`;
 }
 
-/** The part of a trace that only passes through: its traceparent goes on as it came. */
-export function passing(traceparent: string | null): TracePart {
+/** A trace part that records nothing and forwards its traceparent unchanged. */
+export function passThrough(traceparent: string | null): TracePart {
   return { traceparent, run };
 }
 
 const run = <T>(work: () => T): T => work();
 
-/** The trace that a traceparent belongs to, as it stands in log lines. */
+/** The trace id of a traceparent, for log lines. */
 export function traceIdOf(traceparent: string): string {
   return traceparent.slice(3, 35);
 }
 
-/** Undefined if no SDK has been registered by now: then nothing is recorded, and what is traced passes through. */
+/** Undefined if no OpenTelemetry SDK is registered: then nothing is recorded, and traceparents only pass through. */
 export function createTracing(): Tracing | undefined {
   const tracer = trace.getTracer('forumbus');
-  // Its own stand-in, and never that of an SDK, is what the API answers until a provider is registered.
-  return tracer instanceof ProxyTracer ? undefined : recording(tracer);
+  // The API answers its own ProxyTracer until a provider is registered; an SDK never answers one.
+  return tracer instanceof ProxyTracer ? undefined : createRecorder(tracer);
 }
 
-function recording(tracer: Tracer): Tracing {
+function createRecorder(tracer: Tracer): Tracing {
   return {
     request({ method, route, path, scheme }, traceparent) {
       const active = context.active();
-      // An instrumentation of HTTP may have begun a span of its own, by whatever headers it understands.
+      // HTTP instrumentation may have begun a span already, from headers that it understands.
       const isInside = trace.getSpan(active) !== undefined;
       const parent = isInside ? active : withParent(active, traceparent);
       const kind = isInside ? SpanKind.INTERNAL : SpanKind.SERVER;
@@ -102,7 +102,7 @@ function recording(tracer: Tracer): Tracing {
     },
 
     process(message, traceparent, attempt) {
-      // Not what is active here: the worker may have been woken by anybody.
+      // Not the active context: the worker may run in that of an unrelated request which woke it.
       const parent = withParent(ROOT_CONTEXT, traceparent);
       const span = tracer.startSpan(
         `process ${message.topic}`,
@@ -142,7 +142,7 @@ function messagingAttributes({ message_id, topic, handler }: ProcessedMessage) {
     'messaging.operation.name': 'process',
     'messaging.destination.name': topic,
     'messaging.message.id': message_id,
-    // Each gets every message of the topic.
+    // Each handler gets every message of its topic.
     'messaging.consumer.group.name': handler,
   };
 }
@@ -155,7 +155,7 @@ function withParent(base: Context, traceparent: string | null): Context {
 
 function partOf(span: Span, parent: Context, incoming: string | null): TracePart {
   const inside = trace.setSpan(parent, span);
-  // A provider may leave spans out altogether; the trace must not end there.
+  // A provider may drop spans; the trace must continue behind them.
   const own = span.spanContext();
   return {
     traceparent: isSpanContextValid(own) ? traceparentOf(own) : incoming,

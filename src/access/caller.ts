@@ -2,7 +2,7 @@ import { type Actor, parseActor } from '../actor.ts';
 import { Refusal } from '../errors.ts';
 import { permits, type Role, type Rule } from './permissions.ts';
 
-/** What a token grants. An agent's has patterns of run ids and agent names, every other one the actor of its writes. */
+/** The rights of a token: patterns of run ids and agent names for the role `agent`, an actor for any other role. */
 export interface Grant {
   token_id: string;
   role: Role;
@@ -12,8 +12,8 @@ export interface Grant {
 }
 
 /**
- * Who makes a request, and what that means for it. Without a grant (a service without tokens) a caller may do everything
- * and is whoever the request says.
+ * The caller of a request. Without a grant (the service has no tokens) it may do everything, as any actor that the
+ * request names.
  */
 export class Caller {
   readonly grant: Grant | undefined;
@@ -22,7 +22,7 @@ export class Caller {
     this.grant = grant;
   }
 
-  /** What idempotency keys and limits are kept by. */
+  /** Scopes idempotency keys and limits: the token's id, or `anonymous`. */
   get id(): string {
     return this.grant?.token_id ?? 'anonymous';
   }
@@ -31,15 +31,17 @@ export class Caller {
     return this.grant === undefined || permits(rule, this.grant.role);
   }
 
-  /** An agent's token is bound to runs, and its caller sees nothing else. */
+  /** Whether the role is `agent`: bound to the runs of its token, blind to all else. */
   get isAgent(): boolean {
     return this.grant?.role === 'agent';
   }
 
   /**
-   * The actor of a write: the token's, which a request can only repeat. The token of several agents leaves the choice
-   * among them to the request, and `agentName` (whom the request is about) is the one if it does not choose.
-   * @throws Refusal ACTOR_MISMATCH
+   * The actor of a write: that of the token, which a request may only repeat. A token for several agents lets the
+   * request choose one of them; `agentName`, the agent that the request concerns, is the default.
+   * @param given the actor in the request
+   * @returns undefined if neither token nor request names an actor
+   * @throws Refusal ACTOR_MISMATCH if the token does not allow the given actor
    */
   actor(given: Actor | undefined, agentName?: string): Actor | undefined {
     if (!this.grant) return given;
@@ -52,7 +54,7 @@ export class Caller {
     const name = given?.name ?? agentName ?? only;
     if (given && given.type !== 'agent') throw mismatch(given, { type: 'agent', name: agents ?? '' });
     if (typeof name !== 'string') return undefined;
-    if (!fits(agents, name)) throw mismatch({ type: 'agent', name }, { type: 'agent', name: agents ?? '' });
+    if (!matchesPattern(agents, name)) throw mismatch({ type: 'agent', name }, { type: 'agent', name: agents ?? '' });
     return { type: 'agent', name };
   }
 
@@ -65,71 +67,72 @@ export class Caller {
   }
 
   /**
-   * What an agent may ask of viewers' marks: those of its own, since when a person looks is no business of an agent.
-   * @throws Refusal ACTOR_MISMATCH
+   * Lets agents see only their own seen marks: when a person looks at a thread is private.
+   * @param viewer `type:name`
+   * @throws Refusal ACTOR_MISMATCH if an agent asks for the marks of another actor
    */
   assertMaySeeMarksOf(viewer: string | undefined): void {
     if (viewer !== undefined && this.isAgent) this.actor(parseActor(viewer));
   }
 
-  /** Whether the caller may know of what belongs to this run (null: to none). */
+  /** Whether the caller may see resources of this run; null: resources outside of any run. */
   sees(runId: string | null): boolean {
-    return !this.isAgent || (runId !== null && fits(this.grant?.runs ?? null, runId));
+    return !this.isAgent || (runId !== null && matchesPattern(this.grant?.runs ?? null, runId));
   }
 
   /** @throws Refusal FORBIDDEN if the token is not for this run */
   assertRun(runId: string | null): void {
     if (this.sees(runId)) return;
-    const why =
-      runId === null ? 'The token is for runs: say which one in run_id.' : `The token is not for the run ${runId}.`;
-    throw new Refusal('FORBIDDEN', why);
+    const detail =
+      runId === null ? 'The token is bound to runs: name one in run_id.' : `The token is not for the run ${runId}.`;
+    throw new Refusal('FORBIDDEN', detail);
   }
 
   /** @throws Refusal FORBIDDEN if the token is not for this agent in this run */
   assertActsFor(runId: string, agentName: string): void {
     this.assertRun(runId);
-    if (this.isAgent && !fits(this.grant?.agents ?? null, agentName)) {
+    if (this.isAgent && !matchesPattern(this.grant?.agents ?? null, agentName)) {
       throw new Refusal('FORBIDDEN', `The token is not for the agent ${agentName}.`);
     }
   }
 
-  /** What a token of any other role may not do. @throws Refusal FORBIDDEN */
-  assertAdmin(what: string): void {
-    if (this.grant && this.grant.role !== 'admin') throw new Refusal('FORBIDDEN', `Only an admin may ${what}.`);
+  /** @param act completes "Only an admin may …" @throws Refusal FORBIDDEN for any other role */
+  assertAdmin(act: string): void {
+    if (this.grant && this.grant.role !== 'admin') throw new Refusal('FORBIDDEN', `Only an admin may ${act}.`);
   }
 
-  /** What only people and programs of theirs do. @throws Refusal FORBIDDEN */
-  assertNoAgent(what: string): void {
-    if (this.isAgent) throw new Refusal('FORBIDDEN', `An agent cannot ${what}.`);
+  /** @param act completes "An agent cannot …" @throws Refusal FORBIDDEN for an agent */
+  assertNoAgent(act: string): void {
+    if (this.isAgent) throw new Refusal('FORBIDDEN', `An agent cannot ${act}.`);
   }
 
   /**
-   * The filter of a list: an agent sees its runs only, and says which one if it has several.
-   * @throws Refusal FORBIDDEN
+   * Narrows the filter of a list to the caller's run. An agent whose token is for several runs must name one.
+   * @throws Refusal FORBIDDEN if it names none, or a run of others
    */
   inRun<F extends { run_id?: string | undefined }>(filter: F): F {
     if (!this.isAgent) return filter;
     const runs = this.grant?.runs ?? '';
     const run_id = filter.run_id ?? (runs.includes('*') ? undefined : runs);
     if (run_id === undefined)
-      throw new Refusal('FORBIDDEN', `The token is for several runs (${runs}); say which one in run_id.`);
+      throw new Refusal('FORBIDDEN', `The token is for several runs (${runs}); name one in run_id.`);
     this.assertRun(run_id);
     return { ...filter, run_id };
   }
 }
 
-/** Where there are no tokens. */
-export const anybody = new Caller();
+/** The caller of any request while the service has no tokens. */
+export const anonymous = new Caller();
 
 function mismatch(given: Actor, own: Actor): Refusal {
   return new Refusal(
     'ACTOR_MISMATCH',
-    `The request says that ${given.type}:${given.name} acts, but its token is that of ${own.type}:${own.name}.`,
+    `The request names the actor ${given.type}:${given.name}, but its token belongs to ${own.type}:${own.name}.`,
   );
 }
 
-/** Whether a name fits a pattern, in which `*` stands for any characters, also none. Takes time linear in the name. */
-export function fits(pattern: string | null, name: string): boolean {
+/** Whether a name matches a pattern, in which `*` stands for zero or more characters. Linear in the name's length. */
+export function matchesPattern(pattern: string | null, name: string): boolean {
   if (pattern === null) return false;
   const [first = '', ...rest] = pattern.split('*');
   const last = rest.pop();

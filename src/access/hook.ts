@@ -1,43 +1,43 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Refusal } from '../errors.ts';
 import type { RateLimits } from '../http/limits.ts';
-import { anybody, type Caller } from './caller.ts';
+import { anonymous, type Caller } from './caller.ts';
 import { permissions } from './permissions.ts';
 import type { Access } from './service.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Who makes the request; set before its route is reached. */
+    /** The caller; set before the route is reached. */
     caller: Caller;
   }
 }
 
 interface Options {
   access: Pick<Access, 'authenticate'>;
-  /** Whether anybody may come in just now. */
+  /** Whether the service has no tokens, so that requests need none. */
   isOpen: () => boolean;
-  /** Other origins whose pages may use the service. */
+  /** Foreign origins whose pages may call the service. */
   origins: readonly string[];
   rates: RateLimits;
 }
 
-/** What every 401 says (RFC 6750, 3). */
+/** The header of every 401 (RFC 6750, 3). */
 export const CHALLENGE = { 'www-authenticate': 'Bearer realm="forumbus"' };
 
 const LOOPBACK_HOST = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/i;
 
 /**
- * Lets in who may come in. Without tokens that is everybody on this machine, but no web page that has made its way here
- * through a browser (DNS rebinding). With tokens it is whoever has one for the operation.
+ * Authenticates and authorizes each request. While the service has no tokens, every local program may do everything;
+ * web pages are refused, since a browser can be led here (DNS rebinding). With tokens, each operation needs one.
  */
 export function useAccess(app: FastifyInstance, { access, isOpen, origins, rates }: Options): void {
   app.decorateRequest('caller', null as never);
   app.addHook('onRoute', ({ schema, method, url }) => {
     const known = schema?.hide || Object.hasOwn(permissions, schema?.operationId ?? '');
-    if (!known) throw new Error(`Nobody has said who may call ${method} ${url} (access/permissions.ts).`);
+    if (!known) throw new Error(`access/permissions.ts has no rule for ${method} ${url}.`);
   });
   app.addHook('onRequest', (request, reply, done) => {
-    request.caller = anybody;
+    request.caller = anonymous;
     try {
       if (isOpen()) {
         assertLocal(request, origins);
@@ -54,18 +54,18 @@ export function useAccess(app: FastifyInstance, { access, isOpen, origins, rates
     const { operationId = '' } = request.routeOptions.schema ?? {};
     const rule = permissions[operationId] ?? 'anybody';
     if (rule === 'anybody') return;
-    // A token is looked at before anything is counted: who has a good one is not limited by what others of the same
-    // address do, nor by those who only name its id.
+    // Authentication comes before counting: neither failures from the same address nor guesses with the same token id
+    // use up the limit of a valid token.
     try {
       request.caller = await access.authenticate(request.headers.authorization);
     } catch (error) {
       if (error instanceof Refusal && error.code === 'UNAUTHORIZED') {
-        await rates.ofFailures(request, reply);
+        await rates.limitFailures(request, reply);
         reply.headers(CHALLENGE);
       }
       throw error;
     }
-    await rates.ofToken(request, reply);
+    await rates.limitToken(request, reply);
     if (!request.caller.may(rule)) {
       throw new Refusal('FORBIDDEN', `The role ${request.caller.grant?.role} may not do this.`);
     }
@@ -76,17 +76,20 @@ export function useAccess(app: FastifyInstance, { access, isOpen, origins, rates
 function assertLocal({ headers }: FastifyRequest, origins: readonly string[]): void {
   const { host, origin } = headers;
   if (host !== undefined && !LOOPBACK_HOST.test(host)) {
-    throw new Refusal('HOST_NOT_ALLOWED', 'A service without tokens answers to localhost, 127.0.0.1 and [::1] only.');
+    throw new Refusal(
+      'HOST_NOT_ALLOWED',
+      'A service without tokens answers only to the hosts localhost, 127.0.0.1 and [::1].',
+    );
   }
   const foreign = origin === undefined ? isEmbeddedElsewhere(headers) : origin !== `http://${host}`;
   if (foreign && !(origin !== undefined && origins.includes(origin))) {
-    throw new Refusal('ORIGIN_NOT_ALLOWED', 'Pages of other origins may not use a service without tokens.');
+    throw new Refusal('ORIGIN_NOT_ALLOWED', 'Pages of other origins may not call a service without tokens.');
   }
 }
 
 /**
- * Whether a page of another origin loads this as an image, a script or a frame: without an Origin header, but by whether
- * that succeeds it learns what there is, and it can hold streams open (Fetch Metadata, W3C). A link may lead here.
+ * Whether a page of another origin embeds this URL as an image, script or frame (Fetch Metadata, W3C). Such a request
+ * has no Origin header, but its success tells the page what exists, and it can hold streams open. Links are allowed.
  */
 function isEmbeddedElsewhere(headers: FastifyRequest['headers']): boolean {
   const { 'sec-fetch-site': site, 'sec-fetch-dest': destination } = headers;

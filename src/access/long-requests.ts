@@ -10,29 +10,29 @@ type Kind = 'stream' | 'wait';
 
 interface Options {
   access: Pick<Access, 'ended' | 'isOpen'>;
-  /** How many of each a caller may have at once. */
+  /** Concurrent long requests allowed per caller and kind. */
   limits: Record<Kind, number>;
-  /** How often it is asked which tokens have ended. Milliseconds. */
+  /** How often tokens are checked for revocation and expiry. Milliseconds. */
   pollIntervalMs: number;
   log: Logger;
 }
 
-/** A request that is under way for long, and what ends it when its token does. */
-interface Live {
+/** A long request; `revoked` ends it when its token ends. */
+interface LongRequest {
   tokenId: string | undefined;
   revoked: AbortController;
 }
 
-const REVOKED = new Refusal('UNAUTHORIZED', 'The token has been revoked or has expired meanwhile.');
+const REVOKED = new Refusal('UNAUTHORIZED', 'The token was revoked or expired during the request.');
 const CODES = { stream: 'TOO_MANY_STREAMS', wait: 'TOO_MANY_WAITS' } as const;
 
 /**
- * Keeps an eye on the tokens: whether there are any, without which the service is open to anybody, and whether those are
- * still good under which requests are held for long (streams and waits). Nobody has more of these than may be.
+ * Long requests: event streams and waits. Limits them per caller, and ends those whose token is revoked or expires, in
+ * any process. Also caches whether the service is open, that is, has no tokens.
  */
 export class LongRequests {
   readonly #options: Options;
-  readonly #live = new Set<Live>();
+  readonly #live = new Set<LongRequest>();
   readonly #counts = new Map<string, number>();
   #open = false;
   #timer: NodeJS.Timeout | undefined;
@@ -41,10 +41,12 @@ export class LongRequests {
     this.#options = options;
   }
 
+  /** Whether no token has ever been created, as of the last check. */
   get isOpen(): boolean {
     return this.#open;
   }
 
+  /** Reads whether the service is open, and begins to poll the tokens. */
   async start(): Promise<void> {
     this.#open = await this.#options.access.isOpen();
     this.#timer = setInterval(() => void this.check(), this.#options.pollIntervalMs).unref();
@@ -54,19 +56,19 @@ export class LongRequests {
     clearInterval(this.#timer);
   }
 
-  /** Tokens have been made or ended in this process. */
-  changed(): void {
+  /** To be called after a token is created or revoked in this process. */
+  tokensChanged(): void {
     this.#open = false;
     void this.check();
   }
 
-  /** Ends the requests whose tokens have ended, also by other processes. */
+  /** Ends the requests whose tokens are revoked or expired, by this process or another. */
   readonly check = coalesce(async () => {
     try {
       await this.#endRevoked();
     } catch (error) {
-      // Requests that need the database report louder; the next poll tries again.
-      this.#options.log.debug({ err: error }, 'could not check which tokens have ended');
+      // Debug only: requests that need the database report the same error, and the next poll retries.
+      this.#options.log.debug({ err: error }, 'could not check tokens');
     }
   });
 
@@ -76,13 +78,14 @@ export class LongRequests {
     const tokenIds = [...new Set([...this.#live].flatMap(({ tokenId }) => tokenId ?? []))];
     const ended = tokenIds.length > 0 ? await access.ended(tokenIds) : [];
     for (const { tokenId, revoked } of this.#live) {
-      // Who came in before the first token was made came in without one.
+      // A request from before the first token has none; it ends once the service is no longer open.
       if (tokenId === undefined ? !this.#open : ended.includes(tokenId)) revoked.abort(REVOKED);
     }
   }
 
   /**
-   * Aborted when the client goes away or has been answered, or when its token ends.
+   * Counts a request until its connection closes.
+   * @returns a signal, aborted when the client leaves, the answer is sent, or the token ends
    * @throws Refusal TOO_MANY_STREAMS, TOO_MANY_WAITS
    */
   enter(kind: Kind, request: FastifyRequest, reply: FastifyReply): AbortSignal {
@@ -90,7 +93,7 @@ export class LongRequests {
     const key = `${kind} ${caller.id}${caller.grant ? '' : ` ${request.ip}`}`;
     const count = this.#counts.get(key) ?? 0;
     const limit = this.#options.limits[kind];
-    if (count >= limit) throw new Refusal(CODES[kind], `There may be ${limit} at once; end one of them first.`);
+    if (count >= limit) throw new Refusal(CODES[kind], `A caller may have ${limit} ${kind}s at once; end one first.`);
     this.#counts.set(key, count + 1);
     const live = { tokenId: caller.grant?.token_id, revoked: new AbortController() };
     this.#live.add(live);
@@ -106,7 +109,7 @@ export class LongRequests {
     return AbortSignal.any([connected, live.revoked.signal]);
   }
 
-  /** Waits, and refuses the answer if the token has ended meanwhile. @throws Refusal UNAUTHORIZED, TOO_MANY_WAITS */
+  /** Runs a wait; withholds its answer if the token ended meanwhile. @throws Refusal UNAUTHORIZED, TOO_MANY_WAITS */
   async wait<T>(request: FastifyRequest, reply: FastifyReply, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const signal = this.enter('wait', request, reply);
     const answer = await work(signal);

@@ -3,8 +3,8 @@ export const roles = ['agent', 'viewer', 'operator', 'admin'] as const;
 export type Role = (typeof roles)[number];
 
 /**
- * What an operation lets a role do. An agent is bound to what its token names: `itself` is its own thread and questions,
- * `its runs` all that belongs to its runs.
+ * The roles that may call an operation. An agent is bound to its token: `itself` means its own thread and questions,
+ * `its runs` everything in its runs.
  */
 export interface Rule {
   agent: 'itself' | 'its runs' | 'no';
@@ -19,8 +19,8 @@ const administers: Rule = { agent: 'no', viewer: false, operator: false };
 const anybody = 'anybody';
 
 /**
- * Who may do what, by operation id; admins may do everything. An operation that is not in here cannot be registered. The
- * README prints this table, and a test proves each of its cells.
+ * The rule of each operation, by operation id; admins may call all of them. An operation without a rule cannot be
+ * registered. docs/access.md prints this table, and a test proves each cell.
  */
 export const permissions: Record<string, Rule | typeof anybody> = {
   sendControlSignal: writes('itself'),
@@ -37,7 +37,7 @@ export const permissions: Record<string, Rule | typeof anybody> = {
   listThreads: reads('its runs'),
   getThread: reads('its runs'),
   changeThread: writes('no'),
-  // As the viewer that the token names.
+  // A viewer may write this one thing: its own mark.
   markThreadSeen: reads('its runs'),
   listPosts: reads('its runs'),
   addPost: writes('its runs'),

@@ -13,7 +13,7 @@ const findTokenStatement = statement(({ query, value }: StatementBuilder<{ token
   query.selectFrom('tokens').selectAll().where('token_id', '=', value('token_id')),
 );
 
-/** Whether a token has ever been made. */
+/** Whether a token has ever been created. */
 export async function hasTokens(reader: Reader): Promise<boolean> {
   return (await reader.first(anyTokenStatement, {})) !== undefined;
 }
@@ -26,11 +26,12 @@ export async function insertToken(tx: Tx, row: TokenRow): Promise<void> {
   await tx.query.insertInto('tokens').values(row).execute();
 }
 
+/** @param at epoch milliseconds */
 export async function setRevoked(tx: Tx, tokenId: string, at: number): Promise<void> {
   await tx.query.updateTable('tokens').set({ revoked_at: at }).where('token_id', '=', tokenId).execute();
 }
 
-/** Oldest first. `from` is where the page before ended. */
+/** A page of tokens, oldest first. `from` is the cursor of the page before. */
 export async function listTokens(
   reader: Reader,
   from: readonly [created_at: number, token_id: string] | undefined,
@@ -41,7 +42,7 @@ export async function listTokens(
   return query.orderBy('created_at').orderBy('token_id').limit(limit).execute();
 }
 
-/** Those of these tokens that are revoked, or have expired by then (epoch milliseconds). */
+/** The ids of revoked or expired tokens among these. @param now epoch milliseconds */
 export async function endedAmong(reader: Reader, tokenIds: string[], now: number): Promise<string[]> {
   const rows = await reader.query
     .selectFrom('tokens')

@@ -19,7 +19,7 @@ export function tokenRoutes({ access, writes }: Dependencies): FastifyPluginAsyn
       {
         schema: {
           operationId: 'createToken',
-          summary: 'Make a token; it takes no idempotency key, since the secret in its answer is stored nowhere',
+          summary: 'Create a token; takes no idempotency key, since its secret is stored nowhere',
           tags,
           body: Ref(NewToken),
           response: { 201: Ref(IssuedToken), ...bodyProblems() },
@@ -27,7 +27,7 @@ export function tokenRoutes({ access, writes }: Dependencies): FastifyPluginAsyn
       },
       async (request, reply) => {
         if (request.headers['idempotency-key'] !== undefined) {
-          throw badHeader('idempotency-key', 'is not taken here: the answer holds a secret that is stored nowhere');
+          throw badHeader('idempotency-key', 'is not accepted here: the answer holds a secret that is stored nowhere');
         }
         reply.header('cache-control', 'no-store');
         return write(request, reply, async tx => ({
@@ -56,7 +56,7 @@ export function tokenRoutes({ access, writes }: Dependencies): FastifyPluginAsyn
       {
         schema: {
           operationId: 'revokeToken',
-          summary: 'End a token, on all processes, from the next request on',
+          summary: 'Revoke a token; every process refuses it from the next request on',
           tags,
           params: TokenParams,
           headers: IdempotentHeaders,

@@ -5,11 +5,11 @@ import { roles } from './permissions.ts';
 
 const Pattern = Type.String({
   ...Name,
-  description: 'A name, or a pattern: `*` stands for any characters, also none.',
+  description: 'A name, or a pattern in which `*` stands for zero or more characters.',
 });
 
 const shared = {
-  role: Type.Enum([...roles], { description: 'What the token may do.' }),
+  role: Type.Enum([...roles], { description: 'Decides which operations the token allows.' }),
   actor: Nullable(Ref(Actor)),
   runs: Nullable(Pattern),
   agents: Nullable(Pattern),
@@ -19,7 +19,7 @@ const stored = {
   token_id: Id,
   ...shared,
   created_at: Timestamp,
-  created_by: Type.String({ description: 'The id of the token that made it, `anonymous`, `command` or `file`.' }),
+  created_by: Type.String({ description: 'The id of the creating token, or `anonymous`, `command` or `file`.' }),
   expires_at: Nullable(Timestamp),
   revoked_at: Nullable(Timestamp),
 };
@@ -38,14 +38,16 @@ const example = {
 
 export const Token = Type.Object(stored, {
   $id: 'Token',
-  description:
-    "A token without its secret. An agent's names the runs and agents that it is for, every other one whom it acts for.",
+  description: 'A token without its secret. The role `agent` has runs and agents, every other role has an actor.',
   examples: [example],
 });
 export type Token = Static<typeof Token>;
 
 export const IssuedToken = Type.Object(
-  { ...stored, token: Type.String({ description: 'The token itself. It is stored nowhere and shown only here.' }) },
+  {
+    ...stored,
+    token: Type.String({ description: 'The token with its secret, which is stored nowhere and shown only here.' }),
+  },
   {
     $id: 'IssuedToken',
     examples: [{ ...example, token: `fbt_${example.token_id}_${'0123456789abcdef'.repeat(4)}` }],
@@ -56,9 +58,15 @@ export type IssuedToken = Static<typeof IssuedToken>;
 export const NewToken = Strict(
   {
     role: shared.role,
-    actor: Type.Optional({ ...Ref(Actor), description: 'Whom the token acts for; every role but `agent` needs it.' }),
-    runs: Type.Optional({ ...Pattern, description: 'The run, or a pattern of runs; the role `agent` needs it.' }),
-    agents: Type.Optional({ ...Pattern, description: 'The agent, or a pattern of agents; the role `agent` needs it.' }),
+    actor: Type.Optional({
+      ...Ref(Actor),
+      description: 'The actor of its writes; required for every role but `agent`.',
+    }),
+    runs: Type.Optional({ ...Pattern, description: 'The run, or a pattern of runs; required for the role `agent`.' }),
+    agents: Type.Optional({
+      ...Pattern,
+      description: 'The agent, or a pattern of agents; required for the role `agent`.',
+    }),
     expires_in_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 315_360_000 })),
   },
   { $id: 'NewToken', examples: [{ role: 'agent', runs: 'run-7', agents: 'builder', expires_in_seconds: 2_592_000 }] },

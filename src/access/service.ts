@@ -17,7 +17,7 @@ interface Dependencies {
   commits: CommitNotifier;
 }
 
-/** Tokens: who may come in, and as whom. */
+/** Issues, authenticates, lists and revokes tokens. */
 export function createAccess({ db, clock, commits }: Dependencies) {
   async function store(tx: Tx, { token_id, secret_hash }: TokenParts, wanted: NewToken, by: string): Promise<TokenRow> {
     assertComplete(wanted);
@@ -41,23 +41,23 @@ export function createAccess({ db, clock, commits }: Dependencies) {
   }
 
   return {
-    /** Whether anybody may come in: as long as no token has ever been made. */
+    /** Whether requests need no token: as long as none has ever been created. */
     isOpen: async (): Promise<boolean> => !(await hasTokens(db.read)),
 
     /**
-     * The caller whose `Authorization` header this is (RFC 6750). Asks the database each time, so that a token that is
-     * revoked, by whatever process, is refused from the next request on.
+     * The caller of an `Authorization` header (RFC 6750). Never cached, so that a token revoked by any process is refused
+     * from the next request on.
      * @throws Refusal UNAUTHORIZED
      */
     async authenticate(authorization: string | undefined): Promise<Caller> {
       const [, text] = /^Bearer +(\S+) *$/i.exec(authorization ?? '') ?? [];
       if (text === undefined) {
-        throw new Refusal('UNAUTHORIZED', 'Send a token, with the header Authorization: Bearer fbt_….');
+        throw new Refusal('UNAUTHORIZED', 'Send a token in the header Authorization: Bearer fbt_….');
       }
       const parts = parseToken(text);
       const row = parts && (await findToken(db.read, parts.token_id));
       if (!row || !isSameHash(row.secret_hash, parts.secret_hash)) {
-        throw new Refusal('UNAUTHORIZED', 'The token is not one of this service.');
+        throw new Refusal('UNAUTHORIZED', 'The token is unknown to this service.');
       }
       if (row.revoked_at !== null) throw new Refusal('UNAUTHORIZED', `The token ${row.token_id} has been revoked.`);
       if (row.expires_at !== null && row.expires_at <= clock.now()) {
@@ -67,38 +67,40 @@ export function createAccess({ db, clock, commits }: Dependencies) {
       return new Caller({ token_id, role, actor: actor === null ? null : parseActor(actor), runs, agents });
     },
 
-    /** Those of these tokens that have been revoked or have expired. */
+    /** The ids of revoked or expired tokens among these. */
     ended: (tokenIds: string[]): Promise<string[]> => endedAmong(db.read, tokenIds, clock.now()),
 
-    /** @throws Refusal VALIDATION_FAILED if the role needs what is not there, or has no use for what is */
+    /**
+     * Creates a token.
+     * @param by stored as `created_by`
+     * @throws Refusal VALIDATION_FAILED if a field that the role needs is missing, or one that it does not use is present
+     */
     async issue(tx: Tx, wanted: NewToken, by: string): Promise<IssuedToken> {
       const { token, ...parts } = newToken();
       return { ...toToken(await store(tx, parts, wanted, by)), token };
     },
 
     /**
-     * Makes a given text an admin's token, unless it is one already: the first token of a container comes in a file.
-     * @throws StartError if it is no token, another one has its id, or it is one of another role
+     * Registers a given token text as an admin token, unless it is one already. Containers get their first token by file.
+     * @throws StartError if the text is not a token, its id has another secret, or the token has another role
      */
     async adopt(tx: Tx, text: string): Promise<void> {
       const parts = parseToken(text);
       if (!parts)
         throw new StartError(
-          'The file that ADMIN_TOKEN_FILE names does not hold a token (`npm run token -- generate` prints one).',
+          'The file named by ADMIN_TOKEN_FILE holds no token (`npm run token -- generate` prints one).',
         );
       const known = await findToken(tx, parts.token_id);
       if (!known) {
         await store(tx, parts, { role: 'admin', actor: { type: 'operator', name: 'admin' } }, 'file');
       } else if (!isSameHash(known.secret_hash, parts.secret_hash)) {
-        throw new StartError('The file that ADMIN_TOKEN_FILE names holds another secret than the token of its id has.');
+        throw new StartError('The file named by ADMIN_TOKEN_FILE holds a known token id with a different secret.');
       } else if (known.role !== 'admin') {
-        throw new StartError(
-          `The file that ADMIN_TOKEN_FILE names holds a token of the role ${known.role}, not admin.`,
-        );
+        throw new StartError(`The file named by ADMIN_TOKEN_FILE holds a token of the role ${known.role}, not admin.`);
       }
     },
 
-    /** Oldest first. @throws Refusal INVALID_CURSOR */
+    /** A page of tokens, oldest first. @throws Refusal INVALID_CURSOR */
     async list({ limit = 50, cursor }: TokenQuery): Promise<Page<Token>> {
       return readPage({
         list: 'tokens',
@@ -111,10 +113,13 @@ export function createAccess({ db, clock, commits }: Dependencies) {
       });
     },
 
-    /** From its commit on the token opens nothing, on any process. Revoking it again changes nothing. @throws Refusal TOKEN_NOT_FOUND */
+    /**
+     * Revokes a token: from the commit on every process refuses it. Revoking it again changes nothing.
+     * @throws Refusal TOKEN_NOT_FOUND
+     */
     async revoke(tx: Tx, tokenId: string): Promise<Token> {
       const row = await findToken(tx, tokenId);
-      // Not by its name: who gives the token itself in the place of its id must not find the secret in the log.
+      // The sentence does not repeat the id: a caller may send the whole token, whose secret must not reach the log.
       if (!row) throw new Refusal('TOKEN_NOT_FOUND', 'No token has this id (the 16 characters after fbt_).');
       if (row.revoked_at !== null) return toToken(row);
       const revoked_at = clock.now();
@@ -135,19 +140,19 @@ function toToken({ secret_hash: _hash, actor, created_at, expires_at, revoked_at
   };
 }
 
-/** An agent's token says which runs and agents, any other whom it acts for. */
+/** Checks that the role `agent` comes with runs and agents, any other role with an actor. */
 function assertComplete({ role, ...given }: NewToken): void {
-  const wanted = role === 'agent' ? (['runs', 'agents'] as const) : (['actor'] as const);
-  const useless = role === 'agent' ? (['actor'] as const) : (['runs', 'agents'] as const);
+  const required = role === 'agent' ? (['runs', 'agents'] as const) : (['actor'] as const);
+  const unused = role === 'agent' ? (['actor'] as const) : (['runs', 'agents'] as const);
   const errors = [
-    ...wanted
+    ...required
       .filter(name => given[name] === undefined)
       .map(name => fault(name, 'REQUIRED', `is required for the role ${role}`)),
-    ...useless
+    ...unused
       .filter(name => given[name] !== undefined)
       .map(name => fault(name, 'UNKNOWN_FIELD', `has no meaning for the role ${role}`)),
     ...(given.actor?.type === 'agent'
-      ? [fault('actor/type', 'UNKNOWN_VALUE', 'must not be agent: that is what the role agent is for')]
+      ? [fault('actor/type', 'UNKNOWN_VALUE', 'must not be agent: use the role agent for that')]
       : []),
   ];
   const [first] = errors;

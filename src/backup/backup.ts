@@ -3,21 +3,22 @@ import { dirname } from 'node:path';
 import { errorCode, isDamaged } from '../db/errors.ts';
 import { openSqliteReadOnly } from '../db/sqlite/database.ts';
 import { copySqlite } from '../db/sqlite/file.ts';
+import { OWN_FILE } from '../db/sqlite/permissions.ts';
 import { StartError } from '../errors.ts';
 import { flush, removeDatabase, writeError } from './files.ts';
 import { type Verified, verify } from './verify.ts';
 
 /**
- * Makes a verified copy of a SQLite database while the service goes on writing to it. It is there completely, or not at
- * all: it grows under the name `<target>.partial`, and gets its own when it has been read back and is safe on disk.
- * @returns what it holds, and its size in bytes
+ * Copies a SQLite database, also while the service writes to it, and verifies the copy. The copy grows as
+ * `<target>.partial` and is renamed after it is verified and flushed, so `<target>` is complete or absent.
+ * @returns the content of the backup, and its size in bytes
  * @throws StartError with one sentence for the operator
  */
 export async function backUp(database: string, target: string): Promise<Verified & { bytes: number }> {
   await openSqliteReadOnly(database).close();
   refuseToOverwrite(target);
   const partial = `${target}.partial`;
-  reserve(partial, statSync(database).mode);
+  createPartial(partial);
   try {
     copySqlite(database, partial);
     const verified = await verify(partial, target);
@@ -35,17 +36,17 @@ export async function backUp(database: string, target: string): Promise<Verified
 }
 
 function refuseToOverwrite(target: string): void {
-  if (existsSync(target)) throw new StartError(`The file ${target} exists; a backup overwrites nothing.`);
+  if (existsSync(target)) throw new StartError(`The file ${target} exists; a backup never overwrites a file.`);
 }
 
-/** Makes the empty file, for nobody's eyes who may not read the database. Two backups never write into the same one. */
-function reserve(partial: string, mode: number): void {
+/** Creates the empty file, for its owner only. It fails if another backup has created it. */
+function createPartial(partial: string): void {
   try {
-    closeSync(openSync(partial, 'wx', mode & 0o777));
+    closeSync(openSync(partial, 'wx', OWN_FILE));
   } catch (error) {
     if (errorCode(error) !== 'EEXIST') throw writeError(partial, error);
     throw new StartError(
-      `The file ${partial} exists: another backup is writing it, or one was cut off, and then it can be deleted.`,
+      `The file ${partial} exists: another backup is writing it, or an interrupted one left it: then delete it.`,
     );
   }
 }

@@ -1,9 +1,9 @@
 import { closeSync, fsyncSync, openSync, rmSync } from 'node:fs';
 import { errorCode } from '../db/errors.ts';
-import { COMPANIONS } from '../db/sqlite/file.ts';
+import { COMPANIONS } from '../db/sqlite/permissions.ts';
 import { StartError } from '../errors.ts';
 
-/** Waits until what a file holds, or which names a folder has, would survive a power cut. */
+/** Flushes a file, or the entries of a folder, to disk (fsync), so that they survive a power cut. */
 export function flush(path: string): void {
   const descriptor = openSync(path, 'r');
   try {
@@ -13,15 +13,15 @@ export function flush(path: string): void {
   }
 }
 
-/** Removes a database that is not used, and what belongs to it. */
+/** Removes an unused database and its companion files. */
 export function removeDatabase(path: string): void {
   for (const suffix of ['', ...COMPANIONS]) rmSync(path + suffix, { force: true });
 }
 
-/** The sentence for the operator, where there is one, about a file that cannot be written. */
+/** Maps an error of writing a file to a StartError with one sentence; answers an unknown error unchanged. */
 export function writeError(path: string, error: unknown): unknown {
   const code = errorCode(error) ?? '';
-  if (/^(SQLITE_FULL|ENOSPC|EDQUOT)$/.test(code)) return new StartError(`There is no room for ${path}.`);
+  if (/^(SQLITE_FULL|ENOSPC|EDQUOT)$/.test(code)) return new StartError(`The disk is full: ${path} cannot be written.`);
   if (code === 'ENOENT') return new StartError(`The folder of ${path} does not exist.`);
   if (/^(EACCES|EPERM|EROFS|ENOTDIR|EISDIR|EIO|SQLITE_(CANTOPEN|READONLY|IOERR))/.test(code)) {
     return new StartError(`The file ${path} cannot be written (${code}).`);

@@ -1,57 +1,47 @@
-import {
-  accessSync,
-  constants,
-  copyFileSync,
-  existsSync,
-  linkSync,
-  mkdirSync,
-  renameSync,
-  rmSync,
-  statSync,
-} from 'node:fs';
+import { accessSync, constants, copyFileSync, existsSync, linkSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { toTimestamp } from '../clock.ts';
 import { errorCode, isDamaged } from '../db/errors.ts';
-import { COMPANIONS, lockSqlite, mergeCompanions, sqliteError } from '../db/sqlite/file.ts';
+import { lockSqlite, mergeCompanions, sqliteError } from '../db/sqlite/file.ts';
+import { COMPANIONS, makeOwnFile, makeOwnFolder, tighten } from '../db/sqlite/permissions.ts';
 import { StartError } from '../errors.ts';
 import { flush, removeDatabase, writeError } from './files.ts';
 import { type Verified, verify } from './verify.ts';
 
-/** What a restore has done. */
+/** The result of a restore. */
 export interface Restored extends Verified {
-  /** Size of the database. */
+  /** Size of the restored database. */
   bytes: number;
-  /** Where the database is now that was in the place; null if there was none. */
+  /** New path of the old database; null if there was none. */
   replaced: string | null;
 }
 
 /**
- * Puts a copy of a backup in the place of a SQLite database that no service uses. The copy is complete, verified and on
- * disk before anything else is touched, and takes the place in one step: whenever this ends, however it ends, there is the
- * old database or the new one.
- * @param options.replace puts the database aside that is there, under a name with `options.now` (epoch milliseconds)
- * @throws StartError with one sentence for the operator; then the old database is in its place
+ * Replaces a SQLite database that no service uses by a copy of a backup. The copy is verified and flushed first, then
+ * renamed in one step: an interrupted restore leaves the old database or the new one.
+ * @param options.replace sets an existing database aside, under a name with `options.now` (epoch milliseconds)
+ * @throws StartError with one sentence for the operator; the old database is then unchanged
  */
 export async function restore(
   backup: string,
   database: string,
   { replace, now }: { replace: boolean; now: number },
 ): Promise<Restored> {
-  refuseUnlessWhole(backup);
+  assertComplete(backup);
   const unlock = lock(database);
-  // A file of this name was left by a restore that died, since nobody else writes it under the lock: it is overwritten.
+  // Only a holder of the lock writes this file: an existing one comes from an interrupted restore and is overwritten.
   const staged = `${database}.restoring`;
   try {
-    const occupied = ['', ...COMPANIONS].some(suffix => existsSync(database + suffix));
-    if (occupied && !replace) {
-      throw new StartError(`There is a database at ${database}; --replace puts it aside and restores.`);
+    const exists = ['', ...COMPANIONS].some(suffix => existsSync(database + suffix));
+    if (exists && !replace) {
+      throw new StartError(`There is a database at ${database}; add --replace to set it aside and restore.`);
     }
-    copyFileSync(backup, staged);
+    copyOwn(backup, staged);
     flush(staged);
     const verified = await verify(staged, backup);
-    // A backup that another program has made may be in WAL mode, and looking at it leaves (empty) companions.
+    // A backup made by another program may be in WAL mode; then verifying it leaves empty companion files.
     for (const suffix of COMPANIONS) rmSync(staged + suffix, { force: true });
-    const replaced = occupied ? putAside(database, now) : null;
+    const replaced = exists ? setAside(database, now) : null;
     renameSync(staged, database);
     flush(dirname(database));
     return { ...verified, bytes: statSync(database).size, replaced };
@@ -63,8 +53,16 @@ export async function restore(
   }
 }
 
-/** @throws StartError if it cannot be read, or is a database in use: without its log it is not whole */
-function refuseUnlessWhole(backup: string): void {
+/** Copies a backup for its owner only: the copy would otherwise have the mode of the original. */
+function copyOwn(backup: string, staged: string): void {
+  rmSync(staged, { force: true });
+  makeOwnFile(staged);
+  copyFileSync(backup, staged);
+  tighten(staged);
+}
+
+/** @throws StartError if the backup cannot be read, or is a database in use, which is incomplete without its log */
+function assertComplete(backup: string): void {
   try {
     if (!statSync(backup).isFile()) throw new StartError(`There is no file at ${backup}.`);
     accessSync(backup, constants.R_OK);
@@ -74,14 +72,14 @@ function refuseUnlessWhole(backup: string): void {
   }
   for (const suffix of ['-wal', '-journal']) {
     if ((statSync(backup + suffix, { throwIfNoEntry: false })?.size ?? 0) === 0) continue;
-    throw new StartError(`The file ${backup} is no backup but a database in use: ${backup}${suffix} belongs to it.`);
+    throw new StartError(`The file ${backup} is not a backup but a database in use: ${backup}${suffix} belongs to it.`);
   }
 }
 
 /** @throws StartError if a service uses the database */
 function lock(database: string): () => void {
   try {
-    mkdirSync(dirname(database), { recursive: true });
+    makeOwnFolder(dirname(database));
     return lockSqlite(database);
   } catch (error) {
     throw sqliteError(database, 'writing', error);
@@ -89,23 +87,26 @@ function lock(database: string): () => void {
 }
 
 /**
- * Gives a database a second name, which is the only one it has when another has taken its place. So there is no moment
- * without a database, which a start would take for a first one. What its log holds is brought into the file before, since
- * two files cannot be exchanged in one step, and a log that is left behind would be played into the new database.
- * @throws StartError if another program has it open
+ * Links a database under a second name, which it keeps when the new one is renamed over it. So a database exists at
+ * every moment; without one, a start would create an empty one. Its log is checkpointed first: SQLite would replay a
+ * log that is left behind into the new database.
+ * @returns the second name
+ * @throws StartError if another program has the database open
  */
-function putAside(database: string, now: number): string {
+function setAside(database: string, now: number): string {
   if (existsSync(database)) {
     try {
       mergeCompanions(database);
     } catch (error) {
-      // Then it can be used by nobody as it is; somebody may still save something from it and its log.
+      // A damaged database keeps its log, from which data may still be recovered.
       if (!isDamaged(error)) throw error;
     }
   }
   const aside = `${database}.${toTimestamp(now).replaceAll(/[-:.]/g, '')}.replaced`;
   for (const suffix of ['', ...COMPANIONS]) {
-    if (existsSync(database + suffix)) linkSync(database + suffix, aside + suffix);
+    if (!existsSync(database + suffix)) continue;
+    tighten(database + suffix);
+    linkSync(database + suffix, aside + suffix);
   }
   flush(dirname(database));
   for (const suffix of COMPANIONS) rmSync(database + suffix, { force: true });

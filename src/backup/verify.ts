@@ -6,28 +6,27 @@ import { openSqliteReadOnly } from '../db/sqlite/database.ts';
 import { StartError } from '../errors.ts';
 import { createEvents } from '../events/service.ts';
 
-/** What a backup holds. */
+/** The content of a verified backup. */
 export interface Verified {
-  /** Of its newest event; 0 if there is none. */
+  /** Sequence of its newest event; 0 if there is none. */
   sequence: number;
-  /** The migrations that the next start on it will apply. */
+  /** Migrations that the next start will apply. */
   missing_migrations: string[];
 }
 
 /**
- * Reads all of a backup and answers what it holds.
- * @param path of a copy that nobody else uses
- * @param name what the operator calls it
- * @throws StartError if it is damaged, or not a Forumbus database, or one that a newer version has made
+ * Verifies a backup: integrity, foreign keys and schema.
+ * @param path of a copy that no other process uses
+ * @param name the backup's name in error messages
+ * @throws StartError if it is damaged, is not a Forumbus database, or has a newer schema
  */
 export async function verify(path: string, name: string): Promise<Verified> {
-  const backup = opened(path, name);
+  const backup = openBackup(path, name);
   try {
     const faults = await sqliteFaults(backup.read, true);
     if (faults.length > 0) throw new StartError(`The backup ${name} is damaged: ${faults[0]}.`);
     const broken = await brokenReferences(backup.read);
-    if (broken > 0)
-      throw new StartError(`The backup ${name} is damaged: ${broken} rows refer to rows that are missing.`);
+    if (broken > 0) throw new StartError(`The backup ${name} is damaged: ${broken} rows refer to missing rows.`);
     const unknown = await backup.unknownMigrations();
     if (unknown.length > 0) {
       throw new StartError(
@@ -35,7 +34,7 @@ export async function verify(path: string, name: string): Promise<Verified> {
       );
     }
     const missing_migrations = await backup.missingMigrations();
-    if (missing_migrations.includes('001-spine')) throw new StartError(`The file ${name} is no database of Forumbus.`);
+    if (missing_migrations.includes('001-spine')) throw new StartError(`The file ${name} is not a Forumbus database.`);
     const events = createEvents({ db: backup, clock: systemClock, newUid, publish: async () => {} });
     return { sequence: await events.latest(backup.read), missing_migrations };
   } catch (error) {
@@ -46,11 +45,11 @@ export async function verify(path: string, name: string): Promise<Verified> {
   }
 }
 
-function opened(path: string, name: string): ReadOnlyDatabase {
+function openBackup(path: string, name: string): ReadOnlyDatabase {
   try {
     return openSqliteReadOnly(path, true);
   } catch (error) {
     if (!(error instanceof StartError)) throw error;
-    throw new StartError(`The file ${name} is no backup: it is damaged, or not a SQLite database.`);
+    throw new StartError(`The file ${name} is not a backup: it is damaged, or not a SQLite database.`);
   }
 }

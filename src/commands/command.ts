@@ -1,20 +1,31 @@
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util';
+import packageJson from '../../package.json' with { type: 'json' };
 import { type Config, readConfig } from '../config.ts';
 import { StartError } from '../errors.ts';
 import { createLogger, type Logger, logWarnings } from '../logging.ts';
 
-/** What a command is given. */
-export interface Given {
+/** Argument of a command's work. */
+export interface CommandContext {
   config: Config;
   log: Logger;
 }
 
+/** Prints help at `--help`, the version at `--version`, and ends the process with 0. Without either, does nothing. */
+export async function answerHelp(usage: string, purpose: string): Promise<void> {
+  const asked = (option: string) => process.argv.slice(2).includes(option);
+  const help = asked('--help') || asked('-h');
+  if (!help && !asked('--version')) return;
+  const text = help ? `Usage: ${usage}\n\n${purpose}\n` : `${packageJson.version}\n`;
+  // Nothing goes on meanwhile: the promise stays open.
+  await new Promise(() => process.stdout.write(text, () => process.exit(0)));
+}
+
 /**
- * Runs a command of the operator: reads the settings, and logs why it failed, with 1 as the exit code. A StartError is
- * one sentence; anything else is a fault of the program and is logged with its stack.
- * @param failure said of such a fault
+ * Runs an operator's command with the settings and a log. If it throws, logs the error and sets the exit code to 1: a
+ * StartError as its sentence, any other error with its stack.
+ * @param failure log message of an error that is not a StartError
  */
-export async function runCommand(failure: string, work: (given: Given) => Promise<void>): Promise<void> {
+export async function runCommand(failure: string, work: (context: CommandContext) => Promise<void>): Promise<void> {
   const log = createLogger('info');
   logWarnings(log);
   try {
@@ -26,24 +37,24 @@ export async function runCommand(failure: string, work: (given: Given) => Promis
   }
 }
 
-/** Lends what `opening` opens, a database mostly, and closes it afterwards, whatever happens. */
-export async function lending<T extends { close(): Promise<void> }, R>(
+/** Opens a resource, such as a database, runs `work` with it, and closes it also after an error. */
+export async function withResource<T extends { close(): Promise<void> }, R>(
   opening: Promise<T>,
-  work: (opened: T) => Promise<R>,
+  work: (resource: T) => Promise<R>,
 ): Promise<R> {
-  const opened = await opening;
+  const resource = await opening;
   try {
-    return await work(opened);
+    return await work(resource);
   } finally {
-    await opened.close();
+    await resource.close();
   }
 }
 
 /**
- * Reads the command line.
- * @param usage how the command is called; it is what the operator reads if it was called otherwise
- * @param count how many arguments it takes that are no options
- * @throws StartError
+ * Parses the command line.
+ * @param usage the usage line, shown in errors
+ * @param count the number of positional arguments
+ * @throws StartError with the reason and the usage line
  */
 export function readArguments<O extends ParseArgsOptionsConfig>(usage: string, count: number, options: O) {
   try {
@@ -52,6 +63,6 @@ export function readArguments<O extends ParseArgsOptionsConfig>(usage: string, c
     throw new Error(`Arguments expected: ${count}, given: ${read.positionals.length}`);
   } catch (error) {
     const [reason] = (error as Error).message.split('. ');
-    throw new StartError(`${reason}. The command is: ${usage}`);
+    throw new StartError(`${reason}. Usage: ${usage}`);
   }
 }

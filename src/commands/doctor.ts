@@ -2,22 +2,28 @@ import { diagnose } from '../doctor/diagnose.ts';
 import type { Finding } from '../doctor/finding.ts';
 import { StartError } from '../errors.ts';
 import { createLogger, logWarnings } from '../logging.ts';
-import { readArguments } from './command.ts';
+import { answerHelp, readArguments } from './command.ts';
 
 /*
- * The command behind `npm run doctor`: says how the service is, beside it or in its absence, on stdout for people, with
- * --json for programs. The exit code is 1 if there is a problem. It ends the process itself, since a handler's module that
- * was loaded may keep a timer or a connection.
+ * `npm run doctor`: prints the findings on stdout, one line each, or as JSON with --json. It needs no running service.
+ * The exit code is 1 if there is a problem. The command calls process.exit, since a loaded handler may hold a timer
+ * open.
  */
+
+const USAGE = 'npm run doctor [-- --json]';
+await answerHelp(
+  USAGE,
+  'Checks settings, handlers, database and messages, also while the service runs. 1 if there is a problem.',
+);
 
 const log = createLogger('silent');
 logWarnings(log);
 
-function inLines(findings: Finding[]): string {
+function toLines(findings: Finding[]): string {
   return findings
     .map(({ level, check, finding, advice }) => {
       const text = `${level.padEnd(7)}  ${check.padEnd(9)}  ${finding}${advice ? ` ${advice}` : ''}`;
-      // One line each, whatever a handler's error or a topic holds.
+      // A handler's error may contain line breaks.
       return `${text.replaceAll(/\s*\n\s*/g, ' ')}\n`;
     })
     .join('');
@@ -28,10 +34,10 @@ function end(stream: NodeJS.WriteStream, text: string, code: number): void {
 }
 
 try {
-  const { values } = readArguments('npm run doctor [-- --json]', 0, { json: { type: 'boolean', default: false } });
+  const { values } = readArguments(USAGE, 0, { json: { type: 'boolean', default: false } });
   const findings = await diagnose(process.env, log);
   const code = findings.some(({ level }) => level === 'problem') ? 1 : 0;
-  end(process.stdout, values.json ? `${JSON.stringify({ findings })}\n` : inLines(findings), code);
+  end(process.stdout, values.json ? `${JSON.stringify({ findings })}\n` : toLines(findings), code);
 } catch (error) {
   if (!(error instanceof StartError)) throw error;
   end(process.stderr, `${error.message}\n`, 1);

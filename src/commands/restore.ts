@@ -1,19 +1,22 @@
 import { resolve } from 'node:path';
 import { restore } from '../backup/restore.ts';
-import { sqliteFile } from '../db/open.ts';
+import { sqliteFile } from '../db/url.ts';
 import { StartError } from '../errors.ts';
-import { readArguments, runCommand } from './command.ts';
+import { answerHelp, readArguments, runCommand } from './command.ts';
 
-/* The command behind `npm run restore`: puts a backup in the place of the SQLite database while no service runs. */
+/* `npm run restore`: replaces the SQLite database by a backup while no service runs. */
 
+const USAGE = 'npm run restore -- <backup> [--replace]';
+
+await answerHelp(USAGE, 'Puts a backup in the place of the SQLite database. The service must be stopped.');
 await runCommand('The restore failed.', async ({ config, log }) => {
-  const { positionals, values } = readArguments('npm run restore -- <backup> [--replace]', 1, {
+  const { positionals, values } = readArguments(USAGE, 1, {
     replace: { type: 'boolean', default: false },
   });
   const path = sqliteFile(config.DATABASE_URL);
   if (path === undefined) {
     throw new StartError(
-      'DATABASE_URL names a PostgreSQL database: restore it with pg_restore, as OPERATIONS.md says.',
+      'DATABASE_URL names a PostgreSQL database: restore it with pg_restore, as docs/operations.md says.',
     );
   }
   const backup = resolve(positionals[0] as string);

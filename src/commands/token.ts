@@ -9,11 +9,11 @@ import type { Database } from '../db/database.ts';
 import { openAlongside } from '../db/open.ts';
 import { type ProblemItem, Refusal, StartError } from '../errors.ts';
 import { bodyValidator } from '../http/validation.ts';
-import { type Given, lending, readArguments, runCommand } from './command.ts';
+import { answerHelp, type CommandContext, readArguments, runCommand, withResource } from './command.ts';
 
 /*
- * The command behind `npm run token`: makes, lists and revokes tokens, beside the running service. What it makes goes to
- * stdout alone, for a file or a variable.
+ * `npm run token`: creates, lists and revokes tokens, also while the service runs. A created token is the only output
+ * on stdout, so that it can go to a file or a variable.
  */
 
 const USAGE = `npm run token -- create --role agent|viewer|operator|admin [--actor operator:<name>]
@@ -32,13 +32,14 @@ const SECONDS = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
 const [name = ''] = process.argv.slice(2);
 const commands = new Map(Object.entries({ create, list, revoke, generate }));
 
-await runCommand('The command failed.', async given => {
+await answerHelp(USAGE, 'Makes, lists and revokes tokens, also while the service runs.');
+await runCommand('The command failed.', async context => {
   const command = commands.get(name);
-  if (!command) throw new StartError(`Say what to do with tokens: ${USAGE}.`);
-  await command(given);
+  if (!command) throw new StartError(`The command is missing or unknown. Usage: ${USAGE}`);
+  await command(context);
 });
 
-async function create(given: Given): Promise<void> {
+async function create(context: CommandContext): Promise<void> {
   const { values } = readArguments(USAGE, 1, options);
   const { role, actor, runs, agents, 'expires-in': expires } = values;
   const wanted = {
@@ -50,15 +51,15 @@ async function create(given: Given): Promise<void> {
   };
   const [fault] = bodyValidator([Actor])(NewToken)(wanted);
   if (fault) throw new StartError(sentence(fault));
-  await withTokens(given, async (access, db) => {
+  await withTokens(context, async (access, db) => {
     const { token } = await db.write(tx => access.issue(tx, wanted as NewToken, 'command'));
     print(token);
   });
 }
 
-async function list(given: Given): Promise<void> {
+async function list(context: CommandContext): Promise<void> {
   readArguments(USAGE, 1, {});
-  await withTokens(given, async access => {
+  await withTokens(context, async access => {
     let cursor: string | null | undefined;
     do {
       const page = await access.list({ limit: 200, ...(cursor && { cursor }) });
@@ -68,25 +69,25 @@ async function list(given: Given): Promise<void> {
   });
 }
 
-async function revoke(given: Given): Promise<void> {
+async function revoke(context: CommandContext): Promise<void> {
   const { positionals } = readArguments(USAGE, 2, {});
-  await withTokens(given, async (access, db) => {
+  await withTokens(context, async (access, db) => {
     const token = await db.write(tx => access.revoke(tx, positionals[1] as string));
     print(lineOf(token));
   });
 }
 
-/** For ADMIN_TOKEN_FILE: a token that is stored nowhere yet. */
+/** Prints a new token without storing it, for ADMIN_TOKEN_FILE. */
 async function generate(): Promise<void> {
   readArguments(USAGE, 1, {});
   print(newToken().token);
 }
 
 async function withTokens(
-  { config, log }: Given,
+  { config, log }: CommandContext,
   work: (access: Access, db: Database) => Promise<void>,
 ): Promise<void> {
-  await lending(openAlongside(config.DATABASE_URL, log), async db => {
+  await withResource(openAlongside(config.DATABASE_URL, log), async db => {
     try {
       await work(createAccess({ db, clock: systemClock, commits: new CommitNotifier() }), db);
     } catch (error) {
@@ -97,23 +98,24 @@ async function withTokens(
   });
 }
 
-/** What is wrong with an option, and how the command is called. */
+/** The error of an option, and the usage line. */
 function sentence({ pointer, detail }: ProblemItem): string {
   const [, field = ''] = pointer.split('/');
-  return `--${field === 'expires_in_seconds' ? 'expires-in' : field} ${detail}. The command is: ${USAGE}.`;
+  return `--${field === 'expires_in_seconds' ? 'expires-in' : field} ${detail}. Usage: ${USAGE}`;
 }
 
-/** @throws StartError */
+/** Parses a duration such as `12h`. @throws StartError */
 function secondsOf(text: string): number {
   const [, count, unit] = /^([1-9]\d{0,8})([smhd])$/.exec(text) ?? [];
-  if (count === undefined) throw new StartError(`--expires-in takes a number and s, m, h or d, as 30d; not ${text}.`);
+  if (count === undefined)
+    throw new StartError(`--expires-in takes a number with s, m, h or d, such as 30d; not ${text}.`);
   return Number(count) * SECONDS[unit as keyof typeof SECONDS];
 }
 
 function lineOf({ token_id, role, actor, runs, agents, created_at, expires_at, revoked_at }: Token): string {
   const whose = actor ? `${actor.type}:${actor.name}` : `agents ${agents} of runs ${runs}`;
   const ended = revoked_at ? `revoked ${revoked_at}` : `expires ${expires_at ?? 'never'}`;
-  return `${token_id}  ${role.padEnd(8)}  ${whose}  made ${created_at}  ${ended}`;
+  return `${token_id}  ${role.padEnd(8)}  ${whose}  created ${created_at}  ${ended}`;
 }
 
 function print(line: string): void {

@@ -63,6 +63,8 @@ export interface Database {
   write<T>(work: (tx: Tx) => Promise<T>, options?: WriteOptions & { traceparent?: string | null }): Promise<T>;
   /** Commits a write that leaves no trace, before all waiting works. Rejects if the database cannot be written now. */
   probe(): Promise<void>;
+  /** A time of the wall clock (epoch milliseconds) on the clock that leases are measured with. */
+  leaseTime(at: number): number;
   /** Tells which of the processes on this database are alive. */
   readonly presence: Presence;
   /** Notifies the other processes of a commit, soon and without waiting. */

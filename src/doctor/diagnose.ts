@@ -1,53 +1,64 @@
 import { systemClock } from '../clock.ts';
-import { type Config, maskedUrl, readConfig } from '../config.ts';
+import { type Config, maskedUrl, misspelt, readConfig } from '../config.ts';
 import type { ReadOnlyDatabase } from '../db/database.ts';
-import { openReadOnly, sqliteFile } from '../db/open.ts';
+import { openReadOnly } from '../db/open.ts';
+import { sqliteFile } from '../db/url.ts';
 import { StartError } from '../errors.ts';
 import type { Logger } from '../logging.ts';
 import { createOutboxMonitor } from '../outbox/monitor.ts';
+import { strayPatterns } from '../topics/stray-patterns.ts';
 import { defaultPolicy } from '../worker/handler.ts';
 import { loadHandlers } from '../worker/load-handlers.ts';
-import { checkPlace, checkServer, checkSqlite } from './engine.ts';
-import { type Finding, ok, problem } from './finding.ts';
+import { checkDatabaseFile, checkServer, checkSqlite } from './engine.ts';
+import { type Finding, ok, problem, warning } from './finding.ts';
 import { checkMessages } from './messages.ts';
 import { checkTokens } from './tokens.ts';
 
 /**
- * Looks at everything that a start would look at, and at what has piled up. It runs beside the service and changes
- * nothing; only the handlers' modules are loaded, and do what they do when they are loaded.
- * @param environment the settings, as they come
+ * Checks everything that a start checks, and the backlog of messages. It runs beside the service and changes nothing.
+ * It does load the handlers' modules, whose top-level code runs.
+ * @param environment environment variables with the settings
  */
 export async function diagnose(environment: Record<string, string | undefined>, log: Logger): Promise<Finding[]> {
   let config: Config;
   try {
     config = readConfig(environment);
   } catch (error) {
-    return [failed('settings', error, 'Correct it; the README lists all settings.')];
+    return [failed('settings', error, 'Correct it; docs/configuration.md lists all settings.')];
   }
   const settings = ok('settings', `DATABASE_URL is ${maskedUrl(config.DATABASE_URL)}, ROLE is ${config.ROLE}.`);
-  return [settings, await checkHandlers(config), ...(await checkDatabase(config, log))];
+  const names = misspelt(environment).map(sentence => warning('settings', sentence, 'Correct its name, or unset it.'));
+  return [settings, ...names, ...(await checkHandlers(config)), ...(await checkDatabase(config, log))];
 }
 
-async function checkHandlers(config: Config): Promise<Finding> {
-  if (!config.HANDLERS_DIR) return ok('handlers', 'HANDLERS_DIR is not set: the service has its own handlers only.');
+async function checkHandlers(config: Config): Promise<Finding[]> {
+  if (!config.HANDLERS_DIR)
+    return [ok('handlers', 'HANDLERS_DIR is not set: the service has only its built-in handlers.')];
   try {
     const handlers = await loadHandlers(config.HANDLERS_DIR, defaultPolicy(config));
     const names = handlers.length > 0 ? ` (${handlers.map(({ name }) => name).join(', ')})` : '';
-    return ok('handlers', `${handlers.length} loaded from ${config.HANDLERS_DIR}${names}.`);
+    const strays = strayPatterns(handlers).map(({ handler, pattern, nearest }) =>
+      warning(
+        'handlers',
+        `No message matches ${pattern} of ${handler}.`,
+        `Correct it: the nearest topic is ${nearest}.`,
+      ),
+    );
+    return [ok('handlers', `${handlers.length} loaded from ${config.HANDLERS_DIR}${names}.`), ...strays];
   } catch (error) {
-    return failed('handlers', error, 'Correct it: the next start would end with this.');
+    return [failed('handlers', error, 'Correct it: until then the service does not start.')];
   }
 }
 
 async function checkDatabase(config: Config, log: Logger): Promise<Finding[]> {
   const file = sqliteFile(config.DATABASE_URL);
-  const unfit = file === undefined ? undefined : checkPlace(file);
-  if (unfit) return [unfit];
+  const fault = file === undefined ? undefined : checkDatabaseFile(file);
+  if (fault) return [fault];
   let db: ReadOnlyDatabase;
   try {
     db = await openReadOnly(config.DATABASE_URL, log);
   } catch (error) {
-    return [failed('database', error, 'Correct DATABASE_URL, or what it names.')];
+    return [failed('database', error, 'Correct DATABASE_URL, or make the database reachable.')];
   }
   const findings: Finding[] = [];
   try {
@@ -55,12 +66,18 @@ async function checkDatabase(config: Config, log: Logger): Promise<Finding[]> {
     if (findings.some(({ check, level }) => check === 'integrity' && level !== 'ok')) return findings;
     const schema = await checkSchema(db);
     findings.push(schema);
-    // The other checks read tables that may not be there before the schema is up to date.
+    // The remaining checks read tables that an older schema may lack.
     if (schema.level !== 'ok') return findings;
     const monitor = createOutboxMonitor({ db, clock: systemClock });
     findings.push(...(await checkMessages(monitor, config)), ...(await checkTokens(db, config, Date.now())));
   } catch (error) {
-    findings.push(failed('database', error, 'It broke while it was read: look at it, and run the doctor again.'));
+    findings.push(
+      failed(
+        'database',
+        error,
+        'A check could not read the database: check its disk or server, and run the doctor again.',
+      ),
+    );
   } finally {
     await db.close();
   }
@@ -71,11 +88,15 @@ async function checkSchema(db: ReadOnlyDatabase): Promise<Finding> {
   const unknown = await db.unknownMigrations();
   if (unknown.length > 0) {
     const finding = `The schema is newer than this version of Forumbus (it has ${unknown.join(', ')}).`;
-    return problem('schema', finding, 'Run the version that made it.');
+    return problem('schema', finding, 'Run that newer version, or restore a backup of this one.');
   }
   const missing = await db.missingMigrations();
-  if (missing.length === 0) return ok('schema', 'It is up to date.');
-  return problem('schema', `Migrations are missing: ${missing.join(', ')}.`, 'npm run migrate, or start the service.');
+  if (missing.length === 0) return ok('schema', 'The schema is up to date.');
+  return problem(
+    'schema',
+    `Migrations are missing: ${missing.join(', ')}.`,
+    'Run npm run migrate, or start the service.',
+  );
 }
 
 function failed(check: string, error: unknown, advice: string): Finding {

@@ -2,48 +2,56 @@ import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs
 import { dirname } from 'node:path';
 import type { ReadOnlyDatabase } from '../db/database.ts';
 import { errorCode, isDamaged } from '../db/errors.ts';
-import { journalMode, serverVersion, sqliteFaults } from '../db/inspection.ts';
+import { journalMode, openToOthers, serverVersion, sqliteFaults } from '../db/inspection.ts';
 import { type Finding, inBytes, ok, problem, warning } from './finding.ts';
 
-/** Five times what the service lets the log grow to before it brings it into the file. Bytes. */
-const LARGE_LOG = 200_000_000;
-/** Below the first the service will soon be able to store nothing, below the second it is time to make room. Bytes. */
-const NO_ROOM = 100_000_000;
-const LITTLE_ROOM = 500_000_000;
+/** Five times the size at which the service checkpoints the write-ahead log. Bytes. */
+const LARGE_LOG_BYTES = 200_000_000;
+/** With less free space, writes will soon fail. Bytes. */
+const MIN_FREE_BYTES = 100_000_000;
+/** With less free space, it is time to make room. Bytes. */
+const LOW_FREE_BYTES = 500_000_000;
 
-/** What is wrong with the place of a SQLite database; undefined if there is one that can be written. */
-export function checkPlace(file: string): Finding | undefined {
+/** Checks that a SQLite database exists and is writable. Answers undefined if so. */
+export function checkDatabaseFile(file: string): Finding | undefined {
   if (!existsSync(file)) {
-    const advice = 'The first start makes it. If there should be one, correct DATABASE_URL, or npm run restore.';
+    const advice =
+      'The first start creates it. If one should exist, correct DATABASE_URL or restore a backup with npm run restore.';
     return warning('database', `There is no database at ${file}.`, advice);
   }
   for (const path of [file, dirname(file)]) {
     try {
       accessSync(path, constants.W_OK);
     } catch (error) {
-      const advice = 'Give the file and its folder to the user that the service runs as.';
+      const advice = 'Make the file and its folder writable for the user of the service.';
       return problem('database', `${path} cannot be written (${errorCode(error)}).`, advice);
     }
   }
   return undefined;
 }
 
+/** Checks the integrity, the write-ahead log and the disk of a SQLite database. */
 export async function checkSqlite(db: ReadOnlyDatabase, file: string): Promise<Finding[]> {
   const { size } = statSync(file);
   const database = ok('database', `${file} (${inBytes(size)}) can be read and written.`);
   const integrity = await checkIntegrity(db);
-  // A damaged file may not even say how it keeps its journal.
+  const open = openToOthers(file);
+  const advice = 'Take that right away with chmod; the next start does it for the files of its own user.';
+  const others = open
+    ? [warning('permissions', `Other users than the owner can read or replace ${open}.`, advice)]
+    : [];
+  // A damaged file may not even answer its journal mode.
   const log = integrity.level === 'ok' ? [checkLog(file, await journalMode(db.read))] : [];
-  return [database, integrity, ...log, checkDisk(file)];
+  return [database, ...others, integrity, ...log, checkDisk(file)];
 }
 
 async function checkIntegrity(db: ReadOnlyDatabase): Promise<Finding> {
-  const advice = 'Stop the service and npm run restore a backup.';
+  const advice = 'Stop the service and restore a backup with npm run restore.';
   try {
     const faults = await sqliteFaults(db.read, false);
     return faults.length === 0
-      ? ok('integrity', 'quick_check finds nothing wrong.')
-      : problem('integrity', `quick_check says: ${faults.slice(0, 3).join('; ')}.`, advice);
+      ? ok('integrity', 'quick_check found no fault.')
+      : problem('integrity', `quick_check reports: ${faults.slice(0, 3).join('; ')}.`, advice);
   } catch (error) {
     if (!isDamaged(error)) throw error;
     return problem('integrity', 'The file is damaged.', advice);
@@ -51,25 +59,26 @@ async function checkIntegrity(db: ReadOnlyDatabase): Promise<Finding> {
 }
 
 function checkLog(file: string, mode: string | undefined): Finding {
-  // Nobody can change the mode while the service has the file open.
+  // The mode cannot change while the service has the file open, so it does not run now.
   if (mode !== 'wal') return ok('log', `The journal mode is ${mode}; the next start changes it to wal.`);
   const size = statSync(`${file}-wal`, { throwIfNoEntry: false })?.size ?? 0;
   const finding = `The write-ahead log takes ${inBytes(size)}.`;
-  if (size <= LARGE_LOG) return ok('log', finding);
-  return warning('log', finding, 'Another program has been reading for long: end it. A restart makes the log small.');
+  if (size <= LARGE_LOG_BYTES) return ok('log', finding);
+  return warning('log', finding, 'End the program that keeps a read transaction open; then the log shrinks.');
 }
 
 function checkDisk(file: string): Finding {
   const { bavail, bsize } = statfsSync(dirname(file));
   const free = bavail * bsize;
-  const finding = `${inBytes(free)} are free beside the database.`;
-  if (free < NO_ROOM) return problem('disk', finding, 'Make room: a full disk stops every write.');
-  if (free < Math.max(LITTLE_ROOM, statSync(file).size)) {
-    return warning('disk', finding, 'Make room soon: a backup or a restore needs as much as the database takes.');
+  const finding = `${inBytes(free)} are free on the disk of the database.`;
+  if (free < MIN_FREE_BYTES) return problem('disk', finding, 'Make room now: on a full disk every write fails.');
+  if (free < Math.max(LOW_FREE_BYTES, statSync(file).size)) {
+    return warning('disk', finding, 'Make room soon: a backup or a restore needs as much space as the database.');
   }
   return ok('disk', finding);
 }
 
+/** Checks that a PostgreSQL server answers a query. */
 export async function checkServer(db: ReadOnlyDatabase): Promise<Finding> {
   return ok('database', `PostgreSQL ${await serverVersion(db.read)} answers.`);
 }

@@ -2,71 +2,74 @@ import type { Config } from '../config.ts';
 import type { OutboxMonitor } from '../outbox/monitor.ts';
 import { type Finding, inTime, ok, problem, warning } from './finding.ts';
 
-/** Topics or lanes that are named one by one. */
-const NAMED = 10;
-/** As in the health: what has been pending for longer is worth a look. Seconds. */
+/** Topics or lanes listed in one finding at most. */
+const MAX_NAMED = 10;
+/** As in health: the oldest due message may wait this long. Seconds. */
 const BACKLOG_SECONDS = 60;
 
-/** What has piled up in the outbox. */
+/** Checks the outbox: overdue leases, dead, blocked, unhandled and paused messages, and the backlog. */
 export async function checkMessages(monitor: OutboxMonitor, config: Config): Promise<Finding[]> {
   const stats = await monitor.stats();
   const dead = stats.by_topic.filter(topic => topic.dead > 0).map(({ topic, dead }) => ({ topic, count: dead }));
   return [
     leases(await monitor.overdueLeases(2 * config.LEASE_MS), config),
-    found('dead', counted(dead), {
+    listFinding('dead', counted(dead), {
       none: 'No message is dead.',
       some: 'Dead messages',
       level: warning,
-      advice: 'GET /outbox?status=dead says why. POST /outbox/replay {"topic": …}, or discard them one by one.',
+      advice: 'GET /outbox?status=dead shows the errors. Fix the cause, then POST /outbox/replay {"status": "dead"}.',
     }),
-    found('lanes', stats.blocked_lanes.map(lane), {
-      none: 'No key is blocked.',
-      some: 'Keys that a dead message blocks',
+    listFinding('lanes', stats.blocked_lanes.map(lane), {
+      none: 'No message key is blocked.',
+      some: 'Message keys blocked by a dead message',
       level: problem,
-      advice: 'Replay or discard that message: nothing of its key is handled before.',
+      advice: 'Replay or discard that message: until then no later message of its key is handled.',
     }),
-    found('unhandled', counted(await monitor.waitingForHandlers()), {
-      none: 'Every message that is due has a handler.',
+    listFinding('unhandled', counted(await monitor.waitingForHandlers()), {
+      none: 'No message lacks a handler.',
       some: 'Messages without a handler',
       level: warning,
-      advice:
-        'Add a handler to HANDLERS_DIR and restart, or discard them. What is behind them in their keys waits too.',
+      advice: 'Add a handler to HANDLERS_DIR and restart, or discard them. Later messages of their keys wait too.',
     }),
-    found('paused', await monitor.pausedTopics(), {
+    listFinding('paused', await monitor.pausedTopics(), {
       none: 'No topic is paused.',
       some: 'Paused topics',
       level: warning,
-      advice: 'POST /bus/topics/{topic}/resume when they may go on.',
+      advice: 'To handle their messages again, POST /bus/topics/{topic}/resume.',
     }),
     pending(stats.oldest_pending_at, stats.oldest_pending_age_seconds),
   ];
 }
 
 function leases(count: number, { LEASE_MS }: Config): Finding {
-  if (count === 0) return ok('leases', 'No lease has been over for long.');
-  const finding = `Messages whose lease ended more than ${inTime(2 * LEASE_MS)} ago: ${count}.`;
-  return problem('leases', finding, 'No worker is running: start the service, or a process with ROLE=worker.');
+  if (count === 0) return ok('leases', 'No lease is overdue.');
+  const finding = `Messages whose lease expired more than ${inTime(2 * LEASE_MS)} ago: ${count}.`;
+  return problem('leases', finding, 'No worker reclaims them: start the service, or a process with ROLE=worker.');
 }
 
 function pending(since: string | null, seconds: number | null): Finding {
-  if (since === null || seconds === null) return ok('pending', 'No message is pending.');
-  const finding = `The oldest pending message was published ${inTime(seconds * 1000)} ago (${since}).`;
+  if (since === null || seconds === null) return ok('pending', 'No due message is pending.');
+  const finding = `The oldest due message was published ${inTime(seconds * 1000)} ago (${since}).`;
   if (seconds <= BACKLOG_SECONDS) return ok('pending', finding);
-  const advice = 'GET /outbox?status=pending shows it: it is for later, behind another, or no worker keeps up.';
+  const advice =
+    'GET /outbox?status=pending shows it. Look for a paused topic, an earlier message of its key, or a slow worker.';
   return warning('pending', finding, advice);
 }
 
-interface Words {
+interface Texts {
+  /** The sentence for an empty list. */
   none: string;
+  /** Introduces the list. */
   some: string;
   level: typeof warning;
   advice: string;
 }
 
-function found(check: string, names: string[], { none, some, level, advice }: Words): Finding {
+/** A finding about a list of names: `ok` if it is empty. */
+function listFinding(check: string, names: string[], { none, some, level, advice }: Texts): Finding {
   if (names.length === 0) return ok(check, none);
-  const more = names.length > NAMED ? `, and ${names.length - NAMED} more` : '';
-  return level(check, `${some}: ${names.slice(0, NAMED).join(', ')}${more}.`, advice);
+  const more = names.length > MAX_NAMED ? `, and ${names.length - MAX_NAMED} more` : '';
+  return level(check, `${some}: ${names.slice(0, MAX_NAMED).join(', ')}${more}.`, advice);
 }
 
 function counted(topics: { topic: string; count: number }[]): string[] {

@@ -1,15 +1,15 @@
 import type { Reader } from '../db/database.ts';
 import type { Row } from '../db/schema.ts';
 
-/** Tokens that are named one by one. */
-const NAMED = 10;
+/** Expiring tokens listed at most. */
+const MAX_NAMED = 10;
 
-/** How many tokens have ever been made, and how many are valid now (epoch milliseconds). */
-export async function countTokens(reader: Reader, now: number): Promise<{ made: number; valid: number }> {
+/** Counts all tokens, and the ones valid at `now` (epoch milliseconds). */
+export async function countTokens(reader: Reader, now: number): Promise<{ total: number; valid: number }> {
   return reader.query
     .selectFrom('tokens')
     .select(({ fn, eb }) => [
-      fn.countAll<number>().as('made'),
+      fn.countAll<number>().as('total'),
       fn
         .countAll<number>()
         .filterWhere('revoked_at', 'is', null)
@@ -19,7 +19,7 @@ export async function countTokens(reader: Reader, now: number): Promise<{ made: 
     .executeTakeFirstOrThrow();
 }
 
-/** The valid tokens that expire before `until`, the first to do so first. Times are epoch milliseconds. */
+/** Lists the valid tokens that expire before `until`, soonest first. Times are epoch milliseconds. */
 export async function firstToExpire(
   reader: Reader,
   now: number,
@@ -32,7 +32,7 @@ export async function firstToExpire(
     .where('expires_at', '>', now)
     .where('expires_at', '<', until)
     .orderBy('expires_at')
-    .limit(NAMED)
+    .limit(MAX_NAMED)
     .$narrowType<{ expires_at: number }>()
     .execute();
 }

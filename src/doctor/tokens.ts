@@ -3,23 +3,32 @@ import type { ReadOnlyDatabase } from '../db/database.ts';
 import { type Finding, inTime, ok, problem, warning } from './finding.ts';
 import { countTokens, firstToExpire } from './repository.ts';
 
-/** Long enough to hand out new ones in working hours. Milliseconds. */
+/** Leaves time to replace a token in working hours. Milliseconds. */
 const EXPIRING_SOON_MS = 14 * 86_400_000;
 
-/** Whether those who should get in do, and nobody else. `now` is epoch milliseconds. */
+/**
+ * Checks that tokens exist where they are required, are valid, and do not expire soon. `now` is in epoch milliseconds.
+ */
 export async function checkTokens(db: ReadOnlyDatabase, { HOST }: Config, now: number): Promise<Finding[]> {
-  const { made, valid } = await countTokens(db.read, now);
-  if (made === 0 && isLoopback(HOST)) return [ok('tokens', `There are none, and only this machine reaches ${HOST}.`)];
-  if (made === 0) {
-    const finding = `There are none, and HOST is ${HOST}: the service will not start.`;
-    return [problem('tokens', finding, "Make an admin's with npm run token.")];
+  const { total, valid } = await countTokens(db.read, now);
+  if (total === 0 && isLoopback(HOST)) {
+    return [ok('tokens', `There are no tokens; only this machine reaches ${HOST}.`)];
+  }
+  if (total === 0) {
+    const finding = `There are no tokens and HOST is ${HOST}: the service will not start.`;
+    return [problem('tokens', finding, 'Create an admin token with npm run token.')];
   }
   if (valid === 0) {
-    return [problem('tokens', `All ${made} have expired or been revoked: nobody gets in.`, 'Make a new one.')];
+    const finding = `All ${total} tokens have expired or been revoked: every request that needs one is refused.`;
+    return [problem('tokens', finding, 'Create an admin token with npm run token.')];
   }
   const expiring = await firstToExpire(db.read, now, now + EXPIRING_SOON_MS);
-  if (expiring.length === 0) return [ok('tokens', `${valid} of ${made} are valid.`)];
+  if (expiring.length === 0) return [ok('tokens', `${valid} of ${total} tokens are valid.`)];
   return expiring.map(({ token_id, role, expires_at }) =>
-    warning('tokens', `${token_id} (${role}) expires in ${inTime(expires_at - now)}.`, 'Make another in its place.'),
+    warning(
+      'tokens',
+      `The token ${token_id} (${role}) expires in ${inTime(expires_at - now)}.`,
+      'Create a new one with npm run token and give it to its user.',
+    ),
   );
 }

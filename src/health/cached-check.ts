@@ -1,70 +1,70 @@
 import type { Clock } from '../clock.ts';
 
-/** How often something is looked at, however many ask. Milliseconds. */
-const LOOK_EVERY_MS = 1000;
-/** How long those who ask wait for a look; after that they are told what the last one has found. Milliseconds. */
-const GLANCE_MS = 100;
-/** How long a look may take before it counts as not answered. Milliseconds. */
-const PATIENCE_MS = 5000;
+/** Minimum time between the starts of two checks. Milliseconds. */
+const MIN_INTERVAL_MS = 1000;
+/** A caller waits this long for a running check, then gets the last result. Milliseconds. */
+const MAX_WAIT_MS = 100;
+/** A check that takes longer counts as unanswered. Milliseconds. */
+const TIMEOUT_MS = 5000;
 
-/** Something that may take long to look at, for many who ask and none who waits. */
+/** Caches a check that may be slow: any number of callers cause at most one check a second, and none waits long. */
 export class CachedCheck<T> {
-  readonly #take: () => Promise<T>;
+  readonly #check: () => Promise<T>;
   readonly #clock: Clock;
-  #found: { value: T; at: number } | undefined;
-  /** The look that is under way; since when is measured on the monotonic clock. */
-  #looking: { since: number; over: Promise<void> } | undefined;
-  #lookedAt = Number.NEGATIVE_INFINITY;
+  #result: { value: T; at: number } | undefined;
+  /** The running check; `since` is on the monotonic clock. */
+  #running: { since: number; done: Promise<void> } | undefined;
+  #startedAt = Number.NEGATIVE_INFINITY;
 
-  /** @param take must not reject */
-  constructor(take: () => Promise<T>, clock: Clock) {
-    this.#take = take;
+  /** @param check must not reject */
+  constructor(check: () => Promise<T>, clock: Clock) {
+    this.#check = check;
     this.#clock = clock;
   }
 
-  /** What the last look has found; undefined before the first is over. */
-  get known(): T | undefined {
-    return this.#found?.value;
+  /** The last result; undefined before the first check has finished. */
+  get value(): T | undefined {
+    return this.#result?.value;
   }
 
-  /** Whether there has been an answer, and the look that is under way has not been waiting for one for too long. */
+  /** Whether there is a result and the running check, if any, has not timed out. */
   get isAnswered(): boolean {
-    return this.#found !== undefined && !this.#isLate;
+    return this.#result !== undefined && !this.#isOverdue;
   }
 
-  get #isLate(): boolean {
-    return this.#looking !== undefined && performance.now() - this.#looking.since >= PATIENCE_MS;
+  get #isOverdue(): boolean {
+    return this.#running !== undefined && performance.now() - this.#running.since >= TIMEOUT_MS;
   }
 
-  /** How old it is what is known, or that there is no answer. Milliseconds. */
+  /** Age of the last result or, after a time-out, of the check that timed out. Milliseconds. */
   get age(): number {
-    return this.#clock.now() - (this.#isLate ? this.#lookedAt : (this.#found?.at ?? Number.NEGATIVE_INFINITY));
+    return this.#clock.now() - (this.#isOverdue ? this.#startedAt : (this.#result?.at ?? Number.NEGATIVE_INFINITY));
   }
 
-  /** Looks, if nobody has done so lately, and waits a little for what is found. */
-  async look(): Promise<void> {
-    // Also a clock that has been set back says that it is time.
-    if (!this.#looking && Math.abs(this.#clock.now() - this.#lookedAt) >= LOOK_EVERY_MS) this.#begin();
-    if (!this.#looking) return;
-    const { since, over } = this.#looking;
-    await atMost((this.#found ? GLANCE_MS : PATIENCE_MS) - (performance.now() - since), over);
+  /** Starts a check if the last one is old enough, and waits a short time for the running one. */
+  async refresh(): Promise<void> {
+    // The absolute value: after the clock was set back, a new check must start as well.
+    if (!this.#running && Math.abs(this.#clock.now() - this.#startedAt) >= MIN_INTERVAL_MS) this.#start();
+    if (!this.#running) return;
+    const { since, done } = this.#running;
+    await atMost((this.#result ? MAX_WAIT_MS : TIMEOUT_MS) - (performance.now() - since), done);
   }
 
-  #begin(): void {
-    this.#lookedAt = this.#clock.now();
-    const over = this.#take().then(value => {
-      this.#found = { value, at: this.#clock.now() };
-      this.#looking = undefined;
+  #start(): void {
+    this.#startedAt = this.#clock.now();
+    const done = this.#check().then(value => {
+      this.#result = { value, at: this.#clock.now() };
+      this.#running = undefined;
     });
-    this.#looking = { since: performance.now(), over };
+    this.#running = { since: performance.now(), done };
   }
 }
 
-/** Resolves when `over` does, or after so many milliseconds. */
-async function atMost(milliseconds: number, over: Promise<void>): Promise<void> {
+/** Waits for `done`, but at most so many milliseconds. */
+async function atMost(milliseconds: number, done: Promise<void>): Promise<void> {
   if (milliseconds <= 0) return;
-  const { promise: late, resolve } = Promise.withResolvers<void>();
+  const { promise: expired, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, milliseconds);
-  await Promise.race([over, late]);
+  await Promise.race([done, expired]);
   clearTimeout(timer);
 }

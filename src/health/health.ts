@@ -8,11 +8,11 @@ import type { Outbox } from '../outbox/service.ts';
 import type { RepeatingTask } from '../worker/repeating-task.ts';
 import type { Worker } from '../worker/worker.ts';
 import { CachedCheck } from './cached-check.ts';
-import { countOf, type Look, reasonsOf, statusOf } from './reasons.ts';
+import { countOf, type DatabaseState, reasonsOf, statusOf } from './reasons.ts';
 import type { Health } from './schemas.ts';
 
-/** How long a scrape believes what the last check has found out about writing. Milliseconds. */
-const BELIEVED_MS = 60_000;
+/** A scrape reuses the result of the last write probe for this long. Milliseconds. */
+const PROBE_REUSED_MS = 60_000;
 
 interface Dependencies {
   db: Database;
@@ -23,12 +23,12 @@ interface Dependencies {
   clock: Clock;
   drain: Drain;
   log: Logger;
-  /** Whether this process is to have a worker that runs. */
+  /** Whether this process should run a worker (ROLE is `all` or `worker`). */
   dispatches: boolean;
 }
 
-/** What is known before anything is. */
-const NOTHING: Look = {
+/** Reported until the first read has answered. */
+const UNKNOWN: DatabaseState = {
   trouble: UNANSWERED,
   missingMigrations: [],
   backlog: [],
@@ -38,17 +38,17 @@ const NOTHING: Look = {
 
 export type HealthCheck = ReturnType<typeof createHealth>;
 
-/** Says how the service is: looks at the database at most once a second, however many ask, and never waits long for it. */
+/** Health of the service. It reads and probes the database at most once a second, and callers never wait long. */
 export function createHealth({ db, outbox, worker, tasks, clock, drain, log, dispatches }: Dependencies) {
-  const reads: CachedCheck<Look> = new CachedCheck(
-    () => read().catch(error => ({ ...lastRead(), trouble: troubleFound(error) })),
+  const reads: CachedCheck<DatabaseState> = new CachedCheck(
+    () => read().catch(error => ({ ...lastRead(), trouble: toTrouble(error) })),
     clock,
   );
-  // Reading may go on while nothing can be written.
-  const writes = new CachedCheck<Trouble | undefined>(() => db.probe().then(() => undefined, troubleFound), clock);
-  const lastRead = (): Look => reads.known ?? NOTHING;
+  // Separate from the reads: a database may answer reads and refuse writes.
+  const writes = new CachedCheck<Trouble | undefined>(() => db.probe().then(() => undefined, toTrouble), clock);
+  const lastRead = (): DatabaseState => reads.value ?? UNKNOWN;
 
-  async function read(): Promise<Look> {
+  async function read(): Promise<DatabaseState> {
     const missingMigrations = await db.missingMigrations();
     if (missingMigrations.length > 0) return { ...lastRead(), trouble: undefined, missingMigrations };
     const [backlog, pausedTopics, topicsWithoutHandler] = await Promise.all([
@@ -59,21 +59,21 @@ export function createHealth({ db, outbox, worker, tasks, clock, drain, log, dis
     return { trouble: undefined, missingMigrations, backlog, pausedTopics, topicsWithoutHandler };
   }
 
-  function troubleFound(error: unknown): Trouble {
+  function toTrouble(error: unknown): Trouble {
     const trouble = troubleOf(error);
-    if (!trouble) log.error({ err: error }, 'the database could not be looked at');
+    if (!trouble) log.error({ err: error }, 'the health check of the database failed');
     return trouble ?? FAILING;
   }
 
-  async function look(): Promise<Look> {
-    await reads.look();
+  async function currentState(): Promise<DatabaseState> {
+    await reads.refresh();
     return reads.isAnswered ? lastRead() : { ...lastRead(), trouble: UNANSWERED };
   }
 
-  /** What reading has found, and else what writing has. */
-  function withWrites(found: Look): Look {
-    if (found.trouble || found.missingMigrations.length > 0) return found;
-    return { ...found, trouble: writes.isAnswered ? writes.known : UNANSWERED };
+  /** Adds the trouble of the write probe, unless the read has found one. */
+  function withProbe(state: DatabaseState): DatabaseState {
+    if (!isReadable(state)) return state;
+    return { ...state, trouble: writes.isAnswered ? writes.value : UNANSWERED };
   }
 
   function failingTasks() {
@@ -83,48 +83,53 @@ export function createHealth({ db, outbox, worker, tasks, clock, drain, log, dis
       .map(({ name, failures, error }) => ({ name, failures, error: publicMessage(error) }));
   }
 
-  function judged(found: Look): Health {
+  function toHealth(state: DatabaseState): Health {
     const { draining } = drain;
-    const oldest = oldestPending(found.backlog);
+    const oldest = oldestPending(state.backlog);
     const age = oldest === null ? null : Math.max(0, (clock.now() - oldest) / 1000);
     const reasons = reasonsOf({
-      look: found,
+      database: state,
       oldestAge: age,
       worker: worker.health,
       failingTasks: failingTasks(),
       dispatches,
       draining,
     });
-    const counts = BACKLOG.map(status => [status, countOf(found.backlog, status)]);
+    const counts = BACKLOG.map(status => [status, countOf(state.backlog, status)]);
     return {
       status: statusOf(reasons),
       reasons,
-      database: found.trouble || found.missingMigrations.length > 0 ? 'down' : 'ok',
+      database: isReadable(state) ? 'ok' : 'down',
       worker: worker.health,
       outbox: {
         ...(Object.fromEntries(counts) as Record<(typeof BACKLOG)[number], number>),
         oldest_pending_at: toTimestampOrNull(oldest),
         oldest_pending_age_seconds: age,
       },
-      topics_without_handler: found.topicsWithoutHandler,
+      topics_without_handler: state.topicsWithoutHandler,
     };
   }
 
   return {
-    /** Whether the database can be read and written, and all the rest. */
+    /** Checks everything, including a write to the database. */
     async check(): Promise<Health> {
-      const [found] = await Promise.all([look(), writes.look()]);
-      return judged(withWrites(found));
+      const [state] = await Promise.all([currentState(), writes.refresh()]);
+      return toHealth(withProbe(state));
     },
 
     /**
-     * As {@link check}, for those who look often and must not take the writer for it: what the last check has found out
-     * about writing is believed for a minute. With the look that it is judged by; undefined if the database cannot be read.
+     * As {@link check}, but without a write: it reuses the last write probe for a minute. For scrapes, which must not
+     * compete for the writer. `database` is undefined if the database cannot be read.
      */
-    async seen(): Promise<{ status: Health['status']; look: Look | undefined }> {
-      const found = await look();
-      const { status } = judged(writes.age < BELIEVED_MS ? withWrites(found) : found);
-      return { status, look: found.trouble || found.missingMigrations.length > 0 ? undefined : found };
+    async checkReadOnly(): Promise<{ status: Health['status']; database: DatabaseState | undefined }> {
+      const state = await currentState();
+      const { status } = toHealth(writes.age < PROBE_REUSED_MS ? withProbe(state) : state);
+      return { status, database: isReadable(state) ? state : undefined };
     },
   };
+}
+
+/** Whether the last read succeeded on an up-to-date schema. */
+function isReadable({ trouble, missingMigrations }: DatabaseState): boolean {
+  return !trouble && missingMigrations.length === 0;
 }

@@ -3,18 +3,18 @@ import type { MessageCount } from '../outbox/leased-delivery.ts';
 import type { Worker } from '../worker/worker.ts';
 import type { HealthReason } from './schemas.ts';
 
-/** A backlog is worth a look when its oldest message has waited this long. */
+/** The oldest due message may wait this long before health reports a backlog. Seconds. */
 const BACKLOG_SECONDS = 60;
-/** Topics that a sentence names. */
-const NAMED = 10;
+/** Names listed in one sentence at most. */
+const MAX_NAMED = 10;
 
-/** What a look at the database has found. */
-export interface Look {
-  /** Why the database cannot be used; what else is here is as it was when it last could. */
+/** Result of reading the database for health and metrics. */
+export interface DatabaseState {
+  /** Why the database cannot be used; the other fields then keep their last known values. */
   trouble: Trouble | undefined;
   /** Names of the migrations that the database lacks. */
   missingMigrations: string[];
-  /** What is not done with, by topic and status. */
+  /** Unfinished messages, counted by topic and status. */
   backlog: MessageCount[];
   pausedTopics: string[];
   topicsWithoutHandler: string[];
@@ -24,18 +24,18 @@ interface FailingTask {
   name: string;
   /** How many runs in a row have failed. */
   failures: number;
-  /** Of the last run, without internals. */
+  /** Public text of the last error: without hosts, users and files. */
   error: string;
 }
 
 interface Observed {
-  look: Look;
-  /** How long the oldest pending message has waited. Seconds. */
+  database: DatabaseState;
+  /** Age of the oldest due pending message. Seconds; null if there is none. */
   oldestAge: number | null;
   worker: Worker['health'];
-  /** Maintenance jobs whose last run failed. */
+  /** Maintenance jobs whose last run has failed. */
   failingTasks: readonly FailingTask[];
-  /** Whether this process is to have a worker that runs. */
+  /** Whether this process should run a worker. */
   dispatches: boolean;
   draining: boolean;
 }
@@ -47,71 +47,81 @@ const DOWN: ReadonlySet<HealthReason['code']> = new Set([
   'MIGRATIONS_MISSING',
 ]);
 
-/** `down` if the service cannot serve, `degraded` if it serves and somebody should look, `ok` without a reason. */
+/** `down` if the service cannot serve, `degraded` if it serves but needs attention, `ok` without a reason. */
 export function statusOf(reasons: readonly HealthReason[]): 'ok' | 'degraded' | 'down' {
   if (reasons.some(({ code }) => DOWN.has(code))) return 'down';
   return reasons.length > 0 ? 'degraded' : 'ok';
 }
 
-/** Everything that is not as it should be, what takes the service down first. */
-export function reasonsOf({ look, oldestAge, worker, failingTasks, dispatches, draining }: Observed): HealthReason[] {
+/** All reasons why the service is not `ok`, those for `down` first. Each says what is wrong and what to do. */
+export function reasonsOf({
+  database,
+  oldestAge,
+  worker,
+  failingTasks,
+  dispatches,
+  draining,
+}: Observed): HealthReason[] {
   const reasons: HealthReason[] = [];
   const add = (code: HealthReason['code'], detail: string) => reasons.push({ code, detail });
-  if (draining) add('DRAINING', 'The service is shutting down.');
-  if (look.trouble) add(look.trouble.code, look.trouble.detail);
-  if (look.missingMigrations.length > 0) {
-    add(
-      'MIGRATIONS_MISSING',
-      `The database lacks ${listed(look.missingMigrations, 'migrations')}; run npm run migrate.`,
-    );
+  if (draining) add('DRAINING', 'The service is shutting down; a second SIGTERM ends it at once.');
+  if (database.trouble) add(database.trouble.code, database.trouble.detail);
+  if (database.missingMigrations.length > 0) {
+    const names = listed(database.missingMigrations);
+    add('MIGRATIONS_MISSING', `The database lacks migrations: ${names}. Run npm run migrate.`);
   }
-  if (dispatches && !draining && !worker.running) add('WORKER_STOPPED', 'The worker of this process does not run.');
+  if (dispatches && !draining && !worker.running) {
+    add('WORKER_STOPPED', 'The worker of this process is not running. Restart the process.');
+  }
   if (worker.consecutive_errors > 0) {
     const times = count(worker.consecutive_errors, 'time');
-    add('WORKER_ERRORS', `The worker could not claim messages ${times} in a row: ${worker.last_error}`);
+    const error = `Last error: ${worker.last_error}`;
+    add('WORKER_ERRORS', `The worker failed to claim messages ${times} in a row. Check the database. ${error}`);
   }
   for (const { name, failures, error } of failingTasks) {
-    add('WORKER_ERRORS', `The job ${name} failed ${count(failures, 'time')} in a row: ${error}`);
+    const times = count(failures, 'time');
+    add('WORKER_ERRORS', `The job ${name} failed ${times} in a row. The log has the details. Last error: ${error}`);
   }
-  for (const { code, detail } of outboxReasons(look, oldestAge)) add(code, detail);
+  for (const { code, detail } of outboxReasons(database, oldestAge)) add(code, detail);
   return reasons;
 }
 
-function outboxReasons({ backlog, topicsWithoutHandler }: Look, age: number | null): HealthReason[] {
+function outboxReasons({ backlog, topicsWithoutHandler }: DatabaseState, age: number | null): HealthReason[] {
   const pending = countOf(backlog, 'pending');
   const dead = countOf(backlog, 'dead');
   const blocked = backlog.reduce((sum, { status, in_lanes }) => sum + (status === 'dead' ? in_lanes : 0), 0);
   const reasons: HealthReason[] = [];
   if (age !== null && age > BACKLOG_SECONDS) {
-    const detail = `The oldest of ${count(pending, 'pending message')} has waited ${Math.floor(age)} s.`;
-    reasons.push({ code: 'BACKLOG', detail });
+    const waited = `The oldest of ${count(pending, 'pending message')} has waited ${Math.floor(age)} s.`;
+    const advice = 'Look for slow handlers, paused topics and blocked keys: GET /outbox/stats, GET /bus/topics.';
+    reasons.push({ code: 'BACKLOG', detail: `${waited} ${advice}` });
   }
-  if (dead > 0)
-    reasons.push({
-      code: 'DEAD_MESSAGES',
-      detail: `There ${dead === 1 ? 'is' : 'are'} ${count(dead, 'dead message')}.`,
-    });
+  if (dead > 0) {
+    const advice = 'GET /outbox?status=dead shows the errors. Fix the cause, then replay or discard them.';
+    reasons.push({ code: 'DEAD_MESSAGES', detail: `Dead messages: ${dead}. ${advice}` });
+  }
   if (blocked > 0) {
-    // Not by name: message keys belong to those who publish.
-    const keys = count(blocked, 'message key');
-    reasons.push({ code: 'LANES_BLOCKED', detail: `Dead messages hold back ${keys}; GET /outbox/stats lists them.` });
+    // Without the keys: they may be confidential, and health needs no token.
+    const advice = 'Replay or discard the dead message of each key: GET /outbox/stats lists the keys.';
+    reasons.push({ code: 'LANES_BLOCKED', detail: `Message keys blocked by a dead message: ${blocked}. ${advice}` });
   }
   if (topicsWithoutHandler.length > 0) {
-    const detail = `Messages wait for a handler of ${listed(topicsWithoutHandler, 'topics')}.`;
-    reasons.push({ code: 'NO_HANDLER', detail });
+    const topics = `Topics with messages but no handler: ${listed(topicsWithoutHandler)}.`;
+    const advice = 'Add their handlers to HANDLERS_DIR and restart, or discard the messages.';
+    reasons.push({ code: 'NO_HANDLER', detail: `${topics} ${advice}` });
   }
   return reasons;
 }
 
-/** How many messages have a status. */
+/** Counts the messages of all topics with one status. */
 export function countOf(backlog: readonly MessageCount[], wanted: MessageCount['status']): number {
   return backlog.reduce((sum, { status, count }) => sum + (status === wanted ? count : 0), 0);
 }
 
-/** The first few of them by name. */
-function listed(names: readonly string[], kind: string): string {
-  const named = names.slice(0, NAMED).join(', ');
-  return names.length > NAMED ? `${named} and ${names.length - NAMED} more ${kind}` : named;
+/** `a, b and 3 more`. */
+function listed(names: readonly string[]): string {
+  const named = names.slice(0, MAX_NAMED).join(', ');
+  return names.length > MAX_NAMED ? `${named} and ${names.length - MAX_NAMED} more` : named;
 }
 
 function count(number: number, thing: string): string {

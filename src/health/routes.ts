@@ -13,7 +13,7 @@ interface Dependencies {
   drain: Drain;
 }
 
-/** What probes ask; also served by a process that only works. */
+/** Routes for probes: served in every role, also during a shutdown. */
 export function healthRoutes({ health, drain }: Dependencies): FastifyPluginAsyncTypebox {
   const config = { whileDraining: true };
   return async app => {
@@ -24,7 +24,7 @@ export function healthRoutes({ health, drain }: Dependencies): FastifyPluginAsyn
         logLevel: 'warn',
         schema: {
           operationId: 'getHealth',
-          summary: 'How the service is: ok, degraded or down',
+          summary: 'Check the health of the service: ok, degraded or down',
           tags,
           response: { 200: Ref(Health), ...problems(), 503: Ref(Health) },
         },
@@ -42,7 +42,7 @@ export function healthRoutes({ health, drain }: Dependencies): FastifyPluginAsyn
         logLevel: 'warn',
         schema: {
           operationId: 'getLiveness',
-          summary: 'The process is up',
+          summary: 'Check that the process is up',
           tags,
           response: { 200: Ref(Probe), ...problems() },
         },
@@ -57,7 +57,7 @@ export function healthRoutes({ health, drain }: Dependencies): FastifyPluginAsyn
         logLevel: 'warn',
         schema: {
           operationId: 'getReadiness',
-          summary: 'The service can take traffic',
+          summary: 'Check that the service can take traffic',
           tags,
           response: { 200: Ref(Probe), ...problems() },
         },
@@ -65,7 +65,8 @@ export function healthRoutes({ health, drain }: Dependencies): FastifyPluginAsyn
       async () => {
         if (drain.draining) throw new Refusal('SERVICE_UNAVAILABLE', 'The service is shutting down.');
         const { status } = await health.check();
-        if (status === 'down') throw new Refusal('SERVICE_UNAVAILABLE', 'The database cannot be used just now.');
+        if (status === 'down')
+          throw new Refusal('SERVICE_UNAVAILABLE', 'The database is unavailable; GET /bus/health says why.');
         return { status: 'ok' as const };
       },
     );

@@ -15,16 +15,16 @@ const HealthReason = Type.Object({
       'LANES_BLOCKED',
       'NO_HANDLER',
     ],
-    { description: 'Stable, for programs. The first four mean `down`, the others `degraded`.' },
+    { description: 'Stable code for programs. The first four mean `down`, the others `degraded`.' },
   ),
-  detail: Type.String({ description: 'For people, in a sentence.' }),
+  detail: Type.String({ description: 'What is wrong and what to do, for people.' }),
 });
 export type HealthReason = Static<typeof HealthReason>;
 
 export const Health = Type.Object(
   {
     status: Type.Enum(['ok', 'degraded', 'down']),
-    reasons: Type.Array(HealthReason, { description: 'Why it is not `ok`; empty if it is.' }),
+    reasons: Type.Array(HealthReason, { description: 'Why the status is not `ok`; empty if it is.' }),
     database: Type.Enum(['ok', 'down']),
     worker: Type.Object({
       running: Type.Boolean(),
@@ -33,7 +33,7 @@ export const Health = Type.Object(
       processed_total: Type.Integer(),
       consecutive_errors: Type.Integer(),
       last_error: Nullable(Type.String()),
-      stale_acks: Type.Integer({ description: 'Results that came after their lease was lost; they changed nothing.' }),
+      stale_acks: Type.Integer({ description: 'Outcomes dropped because their lease was lost.' }),
     }),
     outbox: Type.Object({
       pending: Type.Integer(),
@@ -48,11 +48,17 @@ export const Health = Type.Object(
   {
     $id: 'Health',
     description:
-      '`down` (503): cannot serve. `degraded` (200): serves, and somebody should look. The database is looked at once a second at most; while it cannot be read, `outbox` and `topics_without_handler` are as they were.',
+      '`down` (503): the service cannot serve. `degraded` (200): it serves but needs attention. The database is checked at most once a second. While it cannot be read, `outbox` and `topics_without_handler` keep their last values.',
     examples: [
       {
         status: 'degraded',
-        reasons: [{ code: 'NO_HANDLER', detail: 'Messages wait for a handler of forum.integration.chat.' }],
+        reasons: [
+          {
+            code: 'NO_HANDLER',
+            detail:
+              'Topics with messages but no handler: forum.integration.chat. Add their handlers to HANDLERS_DIR and restart, or discard the messages.',
+          },
+        ],
         database: 'ok',
         worker: {
           running: true,

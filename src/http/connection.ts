@@ -1,9 +1,9 @@
 import type { FastifyReply } from 'fastify';
 
-/** Made once: by itself, each abort would make an error with a stack. */
+/** Shared, since every abort without a reason creates an error with a stack. */
 const GONE = new Error('The client has gone.');
 
-/** Aborted when the client goes away, or has been answered. */
+/** A signal, aborted when the client leaves or the answer is sent. */
 export function whileConnected(reply: FastifyReply): AbortSignal {
   const gone = new AbortController();
   if (reply.raw.destroyed) gone.abort(GONE);

@@ -3,19 +3,20 @@ import { Refusal } from '../errors.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Answered while the service drains: probes want to be told. */
+    /** Answered even while the service drains: probes report the drain. */
     whileDraining?: boolean;
   }
 }
 
-/** Whether the service still takes new work. */
+/** The state of the shutdown. */
 export interface Drain {
+  /** Whether new requests are refused. */
   readonly draining: boolean;
 }
 
 /**
- * An orderly end of serving. From the first moment of `app.close()` new requests are refused with 503, those in flight
- * are answered, and connections are closed as they fall idle; after `graceMs` the rest is cut.
+ * Graceful shutdown of HTTP. As soon as `app.close()` is called, new requests are refused with 503, running requests are
+ * answered, and connections are closed as they become idle. After `graceMs` the remaining connections are cut.
  */
 export function useDrain(app: FastifyInstance, graceMs: number): Drain {
   const state = { draining: false };
@@ -23,13 +24,16 @@ export function useDrain(app: FastifyInstance, graceMs: number): Drain {
     if (!state.draining) return;
     reply.header('connection', 'close');
     if (!request.routeOptions.config.whileDraining) {
-      throw new Refusal('SERVICE_UNAVAILABLE', 'The service is shutting down; send the request again to the next one.');
+      throw new Refusal(
+        'SERVICE_UNAVAILABLE',
+        'The service is shutting down; retry on another instance or after its restart.',
+      );
     }
   });
   app.addHook('preClose', async () => {
     state.draining = true;
-    // server.close() closes what is idle at that moment only; a keep-alive connection that falls idle later would hold
-    // it until its timeout (fastify issue 7044).
+    // server.close() closes only connections that are idle at that moment. A keep-alive connection that becomes idle
+    // later would delay it until the keep-alive timeout (fastify issue 7044).
     const sweep = setInterval(() => app.server.closeIdleConnections(), 20);
     const cut = setTimeout(() => app.server.closeAllConnections(), graceMs);
     app.server.once('close', () => {

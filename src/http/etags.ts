@@ -1,17 +1,19 @@
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import { Type } from 'typebox';
 
-/** The header of a read that may be answered with 304. */
+/** The request header of a read that may answer 304. */
 export const IfNoneMatch = Type.Object({
-  'if-none-match': Type.Optional(Type.String({ description: 'The ETag that the caller has; 304 if it is current.' })),
+  'if-none-match': Type.Optional(
+    Type.String({ description: 'The ETag of the copy that the caller has; the answer is 304 if it is current.' }),
+  ),
 });
 
-/** What such a read may answer beside its resource. */
-export const notModified = { 304: Type.Null({ description: 'What the caller has is current.' }) };
+/** The further response of a read with {@link IfNoneMatch}. */
+export const notModified = { 304: Type.Null({ description: 'The copy of the caller is current.' }) };
 
 /**
- * The strong tag of a resource with a version; undefined for anything else. What depends on who looks (`unseen`) is a
- * part of it, since that changes without the version.
+ * The strong ETag of a resource with a version, such as `"3"`; undefined for anything else. `unseen` depends on the
+ * viewer and changes without the version, so it is part of the tag: `"3-unseen"`.
  */
 export function etagOf(resource: unknown): string | undefined {
   const { version, unseen } = (resource ?? {}) as { version?: unknown; unseen?: unknown };
@@ -29,9 +31,8 @@ export function tagResource(reply: FastifyReply, resource: unknown): void {
 }
 
 /**
- * An ETag on everything with a version, and 304 for reads whose If-None-Match names it (RFC 9110, 13.1.2). What has a tag
- * may be kept by its caller alone, who asks each time whether it is current; with no-store a browser would keep nothing
- * and never ask.
+ * Sends an ETag with every resource that has a version, and answers 304 if If-None-Match names it (RFC 9110, 13.1.2).
+ * Such a resource may be cached privately and revalidated; with no-store a browser would never revalidate.
  */
 export function useEtags(app: FastifyInstance): void {
   app.addHook('preSerialization', async (_request, reply, resource) => {
@@ -42,8 +43,8 @@ export function useEtags(app: FastifyInstance): void {
     const tag = reply.getHeader('etag');
     const asked = request.headers['if-none-match'];
     if (request.method !== 'GET' || reply.statusCode !== 200 || tag === undefined || asked === undefined) return body;
-    // The comparison is weak here: W/"3" is the version 3, too.
-    const tags = asked.split(',').map(one => one.trim().replace(/^W\//, ''));
+    // If-None-Match compares weakly: W/"3" equals "3".
+    const tags = asked.split(',').map(entry => entry.trim().replace(/^W\//, ''));
     if (!tags.includes('*') && !tags.includes(String(tag))) return body;
     reply.code(304).removeHeader('content-type').removeHeader('content-length');
     return null;

@@ -2,9 +2,8 @@ import cors from '@fastify/cors';
 import type { FastifyInstance } from 'fastify';
 
 /**
- * On every answer, also on those that no route makes. The service speaks JSON to programs: no answer is to be guessed at,
- * framed, embedded or kept. A resource with an ETag says something else about keeping (see etags.ts), and the pages of
- * /docs bring a Content-Security-Policy of their own.
+ * Headers of every answer, also of errors outside of any route. Answers are JSON for programs: browsers must not sniff,
+ * frame, embed or cache them. etags.ts overrides cache-control; the pages of /docs override the Content-Security-Policy.
  */
 export const SECURITY_HEADERS = {
   'x-content-type-options': 'nosniff',
@@ -31,19 +30,19 @@ const REQUEST_HEADERS = [
   'Last-Event-ID',
 ];
 const RESPONSE_HEADERS = ['Location', 'ETag', 'Retry-After', 'Idempotency-Replayed', 'X-Request-Id'];
-/** How long a browser may remember what a preflight has said. Seconds. */
+/** How long a browser may cache the answer to a preflight. Seconds. */
 const PREFLIGHT_AGE = 600;
 
 /**
- * Lets pages of these origins read the answers (CORS, in the Fetch standard); without any, of none. Registered before all
- * that may refuse a request: a preflight carries no token, and a page wants to read why it was refused.
+ * Lets pages of these origins read the answers (CORS, in the Fetch standard). Registered before any hook that refuses
+ * requests: a preflight carries no token, and a page needs CORS headers to read a refusal.
  */
 export async function useCors(app: FastifyInstance, origins: readonly string[]): Promise<void> {
   if (origins.length === 0) return;
   await app.register(cors, {
-    // For all others the hook does nothing, and a preflight of theirs is answered as any OPTIONS is.
+    // For other origins the hook does nothing, and their preflight gets the answer of any OPTIONS request.
     origin: (origin, done) => done(null, origin !== undefined && origins.includes(origin)),
-    // It would answer in plain text.
+    // A strict preflight would be refused in plain text, not by a problem document.
     strictPreflight: false,
     methods: METHODS,
     allowedHeaders: REQUEST_HEADERS,

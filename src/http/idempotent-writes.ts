@@ -6,7 +6,7 @@ import type { Touched, WriteOptions } from '../db/group-commit.ts';
 import { etagOf } from './etags.ts';
 import { badHeader } from './problems.ts';
 
-/** What a write answers. */
+/** The answer of a write, before it is serialized. */
 interface Answer {
   status: number;
   body: unknown;
@@ -18,7 +18,7 @@ interface Answer {
   reference?: string;
 }
 
-/** An answer in the bytes that leave the service. */
+/** A serialized answer, as it is sent. */
 interface Sent {
   status: number;
   headers: Record<string, string>;
@@ -34,6 +34,7 @@ interface StoredAnswer extends Omit<Sent, 'body'> {
 /** Builds the body of an answer from its reference: the same effect, beside the current state. */
 type Rebuild = (tx: Tx, reference: string) => Promise<unknown>;
 
+/** A request with an idempotency key. `fingerprint` hashes its method, path and body. */
 interface RepeatableRequest {
   caller: string;
   key: string;
@@ -52,7 +53,7 @@ interface Keys {
 
 export type IdempotentWrites = ReturnType<typeof createIdempotentWrites>;
 
-/** A caller can come back; what the worker and the clock write has to be written. */
+/** Only HTTP writes may be shed under load: the caller can retry, the worker cannot. */
 const SHEDDABLE = { sheddable: true } as const;
 
 /** The header of every POST that writes. */
@@ -60,19 +61,19 @@ export const IdempotentHeaders = Type.Object({
   'idempotency-key': Type.Optional(
     Type.String({
       description:
-        'Makes the request safe to repeat for 24 hours: the same key and body are answered as before, without a second effect.',
+        'Makes the request safe to retry for 24 hours: the same key and body get the same answer, without a second effect.',
     }),
   ),
 });
 
 /**
- * How routes write: one transaction per request. With an idempotency key the answer is stored in it, and a repeated
- * request gets that, byte for byte. Of an answer above 16 KiB a reference to its effect is stored, from which a repeated
- * request gets the same effect beside the current state.
+ * Runs the writes of routes, one transaction per request. With an idempotency key the transaction also stores the answer,
+ * and a retry gets it byte for byte. Of an answer above 16 KiB it stores a reference to the effect, from which a retry gets
+ * the same effect beside the current state.
  */
 export function createIdempotentWrites({ db, keys }: { db: Database; keys: Keys }) {
   /**
-   * As `write`; the answer is not sent yet.
+   * As {@link write}, but does not send the answer.
    * @param touches as in `WriteOptions`, without the idempotency key
    */
   async function execute(
@@ -98,7 +99,7 @@ export function createIdempotentWrites({ db, keys }: { db: Database; keys: Keys 
     });
   }
 
-  // A handler may return a reply that it has sent, but Fastify's types want its answer to fit the schemas.
+  // Fastify lets a handler return a reply that it has sent, but its types demand a body that fits the schema.
   function send(reply: FastifyReply, { answer, replayed }: { answer: Sent; replayed: boolean }): undefined {
     if (replayed) reply.header('idempotency-replayed', 'true');
     return reply
@@ -113,7 +114,10 @@ export function createIdempotentWrites({ db, keys }: { db: Database; keys: Keys 
     execute,
     send,
 
-    /** Runs `work` in a transaction and sends its answer. @throws Refusal, and then nothing is stored */
+    /**
+     * Runs `work` in a transaction and sends its answer.
+     * @throws Refusal VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED, and any of `work`; then nothing is stored
+     */
     async write(
       request: FastifyRequest,
       reply: FastifyReply,
@@ -124,8 +128,9 @@ export function createIdempotentWrites({ db, keys }: { db: Database; keys: Keys 
     },
 
     /**
-     * Another answer to a request than the one that was committed; a repeated one gets it from now on. If somebody who
-     * repeats the request has been faster, his answer is everybody's.
+     * Replaces the stored answer of a committed request: later retries get the new one. If a concurrent retry has already
+     * replaced it, the answer of that retry wins.
+     * @returns the answer to send
      */
     async revise(request: FastifyRequest, reply: FastifyReply, committed: Sent, answer: Answer): Promise<Sent> {
       const revised = serialized(reply, answer);
@@ -141,10 +146,10 @@ export function createIdempotentWrites({ db, keys }: { db: Database; keys: Keys 
   };
 }
 
-// In quotes, or bare and then with no quote at either end.
+// In quotes, or bare without a quote at either end.
 const KEY = /^(?:"([\x21-\x7e]{1,255})"|((?!")[\x21-\x7e]{1,255}(?<!")))$/;
 
-/** Serialized by the schema of its status, as Fastify would. */
+/** Serializes an answer with the schema of its status, as Fastify does. */
 function serialized(reply: FastifyReply, { status, body, headers = {}, reference }: Answer): Sent {
   const etag = etagOf(body);
   const all = etag === undefined ? headers : { ...headers, etag };
@@ -163,7 +168,7 @@ async function whole(tx: Tx, reply: FastifyReply, answer: StoredAnswer, rebuild?
   return serialized(reply, { status, headers, body: await rebuild(tx, reference), reference });
 }
 
-/** @throws Refusal VALIDATION_FAILED if the key is no key */
+/** @throws Refusal VALIDATION_FAILED if the idempotency key is malformed */
 function repeatableRequest(request: FastifyRequest): RepeatableRequest | undefined {
   const { 'idempotency-key': header } = request.headers;
   if (header === undefined || request.method !== 'POST') return undefined;
@@ -177,7 +182,7 @@ function repeatableRequest(request: FastifyRequest): RepeatableRequest | undefin
   return { caller: request.caller.id, key, fingerprint: createHash('sha256').update(content).digest('base64url') };
 }
 
-/** JSON with the members of objects in one order: who repeats a request need not repeat their order. */
+/** JSON with sorted members: a retry may send them in another order. */
 function canonical(value: unknown): string {
   return (
     JSON.stringify(value, (_name, part) =>
@@ -188,7 +193,7 @@ function canonical(value: unknown): string {
   );
 }
 
-/** Writes as a part of the request's trace: what the write publishes is stored with it. */
+/** Writes within the request's trace: messages that the write publishes store its traceparent. */
 function writeInTrace<T>(
   db: Database,
   { trace }: FastifyRequest,
@@ -196,6 +201,6 @@ function writeInTrace<T>(
   options: WriteOptions,
 ): Promise<T> {
   if (!trace) return db.write(work, options);
-  // Another request may have begun the transaction that they share; its context is not this one's.
+  // Group commit may run this work in a transaction begun by another request, in the context of that request.
   return db.write(tx => trace.run(() => work(tx)), { ...options, traceparent: trace.traceparent });
 }

@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import type { FastifyInstance } from 'fastify';
 import { Refusal } from '../errors.ts';
 
-/** Bodies are JSON in UTF-8 and nothing else; a byte that is not would be stored as something the caller did not send. */
+/** Accepts only JSON bodies in UTF-8: decoding any other byte would store text that the caller did not send. */
 export function useJson(app: FastifyInstance): void {
   const parse = app.getDefaultJsonParser('error', 'error');
   app.removeAllContentTypeParsers();

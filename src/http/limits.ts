@@ -6,42 +6,42 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Refusal } from '../errors.ts';
 
 /*
- * What one caller can take from the others. Sizes, times and connections are here, and requests per minute; how many
- * streams and waits a caller has is counted in access/long-requests.ts, how many writes wait in db/group-commit.ts.
- * The README has a table of all of them.
+ * Limits that keep one caller from starving the rest: sizes, timeouts, connections, and requests per minute.
+ * Streams and waits are limited in access/long-requests.ts, queued writes in db/group-commit.ts.
+ * docs/limits.md lists all limits.
  */
 
-/** Headers and request line together. Bytes. */
+/** Request line and headers together. Bytes. */
 const HEADERS_SIZE = 16_384;
 const HEADERS_COUNT = 100;
-/** Two names of 200 characters, each of up to four percent-encoded bytes, fit into a path. Characters. */
+/** Characters. A path holds two names of 200 characters, each up to four percent-encoded bytes. */
 const URL_LENGTH = 8192;
 const PARAMETER_LENGTH = 4000;
 const BODY_SIZE = 1_048_576;
 
-/** A head, and a request as a whole, must have arrived by then. Looked after every second. Milliseconds. */
+/** Deadlines for the headers and for the whole request to arrive, and the interval of the check. Milliseconds. */
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 13_000;
-const LOOK_EVERY_MS = 1000;
-/** A kept connection without a request; longer than the 60 s after which common proxies close theirs. Milliseconds. */
+const CHECK_INTERVAL_MS = 1000;
+/** Timeout of idle connections, longer than the usual 60 s of proxies, so that these close first. Milliseconds. */
 const KEEP_ALIVE_MS = 72_000;
-/** An answer of which its client has taken nothing for so long; heartbeats keep streams busy. Milliseconds. */
+/** Timeout of an answer whose client reads nothing; heartbeats keep streams below it. Milliseconds. */
 const STALLED_MS = 60_000;
 
 const CONNECTIONS = 10_000;
 const CONNECTIONS_PER_ADDRESS = 5000;
-/** How often idle connections are closed to make room, at most. Milliseconds. */
-const ROOM_EVERY_MS = 100;
+/** Least time between two evictions of idle connections. Milliseconds. */
+const EVICTION_INTERVAL_MS = 100;
 
 const MINUTE_MS = 60_000;
 const FAILURES_PER_MINUTE = 60;
-/** Callers that are remembered; the one that has been silent for longest is forgotten first. */
-const REMEMBERED = 10_000;
+/** Callers counted at once; the least recently active one is evicted first. */
+const COUNTED_CALLERS = 10_000;
 
 /** Answers of one caller that its clients have not taken yet. Bytes. */
 const ANSWERS_PER_CALLER = 33_554_432;
 
-/** Options of Fastify's. Timeouts are about requests that arrive, not about those that wait or stream. */
+/** Options for Fastify. The timeouts concern arriving requests, not those that wait or stream. */
 export const serverLimits = {
   bodyLimit: BODY_SIZE,
   requestTimeout: REQUEST_TIMEOUT_MS,
@@ -49,27 +49,27 @@ export const serverLimits = {
   routerOptions: { maxParamLength: PARAMETER_LENGTH },
 };
 
-/** Options of Node's server. */
+/** Options for Node's HTTP server. */
 export const httpLimits = {
   maxHeaderSize: HEADERS_SIZE,
   headersTimeout: HEADERS_TIMEOUT_MS,
-  connectionsCheckingInterval: LOOK_EVERY_MS,
+  connectionsCheckingInterval: CHECK_INTERVAL_MS,
 };
 
 interface Settings {
-  /** Of one token; 0 for any number. */
+  /** Per token; 0 sets no limit. */
   requestsPerMinute: number;
-  /** Milliseconds; 0 for any. */
+  /** Milliseconds; 0 sets no limit. */
   maxEventLoopDelay: number;
 }
 
-/** Puts all limits of this file in force, before anything is known about who makes a request. */
+/** Applies all limits of this file that need no authentication; the rate limits it returns are for the access hook. */
 export async function useLimits(
   app: FastifyInstance,
   { requestsPerMinute, maxEventLoopDelay }: Settings,
 ): Promise<RateLimits> {
   limitConnections(app.server);
-  useSizes(app);
+  useSizeLimits(app);
   useStallTimeout(app);
   useAnswerBudget(app);
   if (maxEventLoopDelay > 0) await useLoadShedding(app, maxEventLoopDelay);
@@ -77,34 +77,34 @@ export async function useLimits(
 }
 
 interface ConnectionLimits {
-  all: number;
+  total: number;
   perAddress: number;
 }
 
 /**
- * Caps the connections, in all and of one address; those beyond are closed without an answer. Kept connections on which
- * nothing happens then make room for whoever comes next.
+ * Caps the connections, in total and per address. A connection beyond the cap is closed without an answer, and idle
+ * connections are evicted to make room for the next one.
  */
 export function limitConnections(
   server: Server,
-  { all, perAddress }: ConnectionLimits = { all: CONNECTIONS, perAddress: CONNECTIONS_PER_ADDRESS },
+  { total, perAddress }: ConnectionLimits = { total: CONNECTIONS, perAddress: CONNECTIONS_PER_ADDRESS },
 ): void {
   const counts = new Map<string, number>();
-  let roomMadeAt = 0;
-  const makeRoom = () => {
+  let evictedAt = 0;
+  const evictIdle = () => {
     const now = performance.now();
-    if (now - roomMadeAt < ROOM_EVERY_MS) return;
-    roomMadeAt = now;
+    if (now - evictedAt < EVICTION_INTERVAL_MS) return;
+    evictedAt = now;
     server.closeIdleConnections();
   };
-  server.maxConnections = all;
-  server.on('drop', makeRoom);
+  server.maxConnections = total;
+  server.on('drop', evictIdle);
   server.on('connection', socket => {
     const address = normalizeIP(socket.remoteAddress ?? '');
     const count = counts.get(address) ?? 0;
     if (count >= perAddress) {
       socket.destroy();
-      makeRoom();
+      evictIdle();
       return;
     }
     counts.set(address, count + 1);
@@ -116,24 +116,24 @@ export function limitConnections(
   });
 }
 
-/** Refuses requests whose URL is too long or that have too many headers. @throws Refusal URI_TOO_LONG, HEADERS_TOO_LARGE */
-function useSizes(app: FastifyInstance): void {
+/** Refuses long URLs and too many headers. @throws Refusal URI_TOO_LONG, HEADERS_TOO_LARGE */
+function useSizeLimits(app: FastifyInstance): void {
   app.addHook('onRequest', ({ raw }, _reply, done) => {
     if ((raw.url?.length ?? 0) > URL_LENGTH) {
-      return done(new Refusal('URI_TOO_LONG', `A URL may have ${URL_LENGTH} characters.`));
+      return done(new Refusal('URI_TOO_LONG', `A URL may have at most ${URL_LENGTH} characters.`));
     }
-    // Names and values in turn.
+    // Raw headers alternate between names and values.
     if (raw.rawHeaders.length > 2 * HEADERS_COUNT) {
-      return done(new Refusal('HEADERS_TOO_LARGE', `A request may have ${HEADERS_COUNT} headers.`));
+      return done(new Refusal('HEADERS_TOO_LARGE', `A request may have at most ${HEADERS_COUNT} headers.`));
     }
     done();
   });
 }
 
-/** Cuts off clients that do not take their answers, which the service has to hold for them until then. */
+/** Disconnects clients that do not read their answers, which the service must buffer until then. */
 export function useStallTimeout(app: FastifyInstance, milliseconds = STALLED_MS): void {
   app.addHook('onSend', ({ raw: { socket } }, _reply, _payload, done) => {
-    // Node sets another time when the answer has been sent. What app.inject() puts here is no socket.
+    // Node sets the keep-alive timeout once the answer is sent. app.inject() has no real socket.
     if (socket instanceof Socket) socket.setTimeout(milliseconds);
     done();
   });
@@ -168,70 +168,78 @@ export function useAnswerBudget(app: FastifyInstance, budget = ANSWERS_PER_CALLE
   });
 }
 
-/** Probes and metrics are answered whatever the load: they say how high it is. */
+/** Health and metrics are answered under any load, since they report it. */
 const PROBES = ['getHealth', 'getLiveness', 'getReadiness', 'getMetrics'];
 
 function isProbe({ routeOptions }: FastifyRequest): boolean {
   return PROBES.includes(routeOptions.schema?.operationId ?? '');
 }
 
-// Made once: a stack for each refusal would be work for nothing.
-const OVERLOADED = new Refusal('SERVICE_UNAVAILABLE', 'The service has more to do than it can; try again.');
+// Shared: capturing a stack per refusal would cost time under load.
+const OVERLOADED = new Refusal('SERVICE_UNAVAILABLE', 'The service is overloaded; retry later.');
 
 /**
- * Refuses requests while the event loop is late by more milliseconds than this, on average over the last second.
+ * Sheds load: refuses requests while the average event loop delay of the last second exceeds the limit.
+ * @param maxEventLoopDelay milliseconds
  * @throws Refusal SERVICE_UNAVAILABLE
  */
 async function useLoadShedding(app: FastifyInstance, maxEventLoopDelay: number): Promise<void> {
+  // A loop that does not turn between two samples counts as infinitely late.
+  const sampleInterval = Math.max(1000, maxEventLoopDelay);
+  // The start is slow, too. The first sample after it still measures it, and counts until the second.
+  let measuredFrom = Number.POSITIVE_INFINITY;
+  app.addHook('onReady', done => {
+    measuredFrom = performance.now() + 2 * sampleInterval;
+    done();
+  });
   await app.register(underPressure, {
     maxEventLoopDelay,
-    // A loop that has not turned between two looks counts as endlessly late.
-    sampleInterval: Math.max(1000, maxEventLoopDelay),
+    sampleInterval,
     pressureHandler(request) {
-      if (!isProbe(request)) throw OVERLOADED;
+      if (!isProbe(request) && performance.now() >= measuredFrom) throw OVERLOADED;
     },
   });
 }
 
-/** Counts requests. Both refuse what is too much. @throws Refusal RATE_LIMITED */
+/** Counts requests per minute, and refuses those above the limit. @throws Refusal RATE_LIMITED */
 export interface RateLimits {
-  /** A request whose token is good. */
-  ofToken(request: FastifyRequest, reply: FastifyReply): Promise<void>;
-  /** A request that has failed to show who makes it, by its address. */
-  ofFailures(request: FastifyRequest, reply: FastifyReply): Promise<void>;
+  /** Counts an authenticated request, by its token. */
+  limitToken(request: FastifyRequest, reply: FastifyReply): Promise<void>;
+  /** Counts a request whose authentication failed, by its address. */
+  limitFailures(request: FastifyRequest, reply: FastifyReply): Promise<void>;
 }
 
 /**
- * Requests per minute, in windows that begin with the first one. A request counts for its token only once that has been
- * checked, and as a failure only when it has failed, so whoever checks tokens asks the limiters, not the library's hook.
+ * Rate limits in windows of a minute that begin with the first request. A request counts for a token, or as a failure,
+ * only after authentication, so the access hook calls the limiters instead of the library's own hook.
  */
 async function createRateLimits(app: FastifyInstance, perMinute: number): Promise<RateLimits> {
   await app.register(rateLimit, { global: false });
   const limiter = (max: number, keyGenerator: (request: FastifyRequest) => string) => {
-    // The type leaves `cache` out, but each limiter has a store of its own, whose size this is.
-    const options = { max, keyGenerator, timeWindow: MINUTE_MS, cache: REMEMBERED };
+    // `cache` is missing in the type, but sets the size of this limiter's own store.
+    const options = { max, keyGenerator, timeWindow: MINUTE_MS, cache: COUNTED_CALLERS };
     return app.createRateLimit(options);
   };
   const tokens = limiter(perMinute, request => request.caller.id);
   const failures = limiter(FAILURES_PER_MINUTE, request => normalizeIP(request.ip));
   return {
-    async ofToken(request, reply) {
-      if (perMinute > 0 && !isProbe(request)) refuseBeyond(await tokens(request), reply, 'requests of a token');
+    async limitToken(request, reply) {
+      if (perMinute > 0 && !isProbe(request)) assertWithinLimit(await tokens(request), reply, 'requests per token');
     },
-    async ofFailures(request, reply) {
-      refuseBeyond(await failures(request), reply, 'requests without a valid token from an address');
+    async limitFailures(request, reply) {
+      assertWithinLimit(await failures(request), reply, 'requests without a valid token per address');
     },
   };
 }
 
 type Count = Awaited<ReturnType<ReturnType<FastifyInstance['createRateLimit']>>>;
 
-/** Headers as in draft-ietf-httpapi-ratelimit-headers-06, the last one with three fields. */
-function refuseBeyond(count: Count, reply: FastifyReply, what: string): void {
+/** Sends the headers of draft-ietf-httpapi-ratelimit-headers-06, the last draft with three fields. */
+function assertWithinLimit(count: Count, reply: FastifyReply, counted: string): void {
   if (count.isAllowed) return;
   const { max, remaining, ttlInSeconds, isExceeded } = count;
   reply.headers({ 'ratelimit-limit': max, 'ratelimit-remaining': remaining, 'ratelimit-reset': ttlInSeconds });
   if (!isExceeded) return;
   reply.header('retry-after', ttlInSeconds);
-  throw new Refusal('RATE_LIMITED', `There may be ${max} ${what} a minute; try again in ${ttlInSeconds} s.`);
+  throw new Refusal('RATE_LIMITED', `The limit is ${max} ${counted} per minute; retry in ${ttlInSeconds} s.`);
 }

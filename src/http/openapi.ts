@@ -4,8 +4,8 @@ import type { FastifyInstance } from 'fastify';
 import type { TSchema } from 'typebox';
 
 /**
- * The page brings everything it needs along. Swagger UI sets one inline style; its hash changes with the version.
- * No upgrade-insecure-requests: the service speaks plain HTTP, and by another name than localhost the page would be blank.
+ * The page loads everything from this service. Swagger UI sets one inline style, whose hash changes with its version.
+ * Without upgrade-insecure-requests: the service speaks plain HTTP, and the page would be blank on any host but localhost.
  */
 const DOCS_POLICY = {
   'default-src': "'none'",
@@ -18,7 +18,7 @@ const DOCS_POLICY = {
   'frame-ancestors': "'none'",
 };
 
-/** The OpenAPI 3.1 document, made of the route schemas: at /openapi.json, and to browse at /docs. */
+/** Serves the OpenAPI 3.1 document of the route schemas at /openapi.json, and Swagger UI at /docs. */
 export async function useOpenapi(app: FastifyInstance, components: TSchema[], version: string): Promise<void> {
   for (const component of components) app.addSchema(component);
   await app.register(swagger, {
@@ -30,36 +30,49 @@ export async function useOpenapi(app: FastifyInstance, components: TSchema[], ve
         description: 'The durable control channel between coding agents and the people who run them.',
         license: { name: 'MIT', identifier: 'MIT' },
       },
-      servers: [{ url: '/' }],
+      servers: [{ url: '.' }],
       security: [{}, { bearer: [] }],
       components: {
         securitySchemes: {
-          bearer: { type: 'http', scheme: 'bearer', description: 'A token, where the service has any: `fbt_…`.' },
+          bearer: {
+            type: 'http',
+            scheme: 'bearer',
+            description: 'A token, such as `fbt_…`; needed once any token has been created.',
+          },
         },
       },
       tags: [
-        { name: 'control signals', description: 'What agents send.' },
-        { name: 'questions', description: 'What agents ask and operators answer.' },
-        { name: 'control threads', description: 'Where each agent stands.' },
-        { name: 'threads', description: 'Talk.' },
+        { name: 'control signals', description: 'Signals that agents and operators send.' },
+        { name: 'questions', description: 'Questions of agents, answered by operators.' },
+        { name: 'control threads', description: 'The current state of each agent.' },
+        { name: 'threads', description: 'Conversations with posts and states.' },
         { name: 'events', description: 'The append-only log.' },
-        { name: 'outbox', description: 'Messages on their way to topic handlers.' },
-        { name: 'bus', description: 'The worker and its health.' },
-        { name: 'tokens', description: 'Who may come in.' },
+        { name: 'outbox', description: 'Messages for topic handlers, and their deliveries.' },
+        { name: 'bus', description: 'The worker, its topics and its health.' },
+        { name: 'tokens', description: 'Access tokens and their roles.' },
       ],
     },
+    stripBasePath: false,
     convertConstToEnum: false,
     refResolver: { buildLocalReference: json => String(json.$id) },
     transformObject: document => describeUnions('openapiObject' in document ? document.openapiObject : {}),
   });
-  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: DOCS_POLICY, uiConfig: { validatorUrl: null } });
+  await app.register(swaggerUi, {
+    routePrefix: '/docs',
+    // Nothing names a path from the root, so that the page works behind a proxy that strips a prefix.
+    indexPrefix: '.',
+    transformSpecification: document => ({ ...document, servers: [{ url: '..' }] }),
+    transformSpecificationClone: false,
+    staticCSP: DOCS_POLICY,
+    uiConfig: { validatorUrl: null },
+  });
   app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
 }
 
-/** Keywords of the validator's that say nothing to readers of the document. */
+/** Validation keywords that mean nothing to readers of the document. */
 const OWN_KEYWORDS = ['x-trim', 'x-max-depth', 'x-finite', 'x-instant', 'x-unique-by'];
 
-/** Tagged unions get the mapping that readers of the document need and the validator would not accept; own keywords leave. */
+/** Adds the discriminator mapping of tagged unions, which Ajv rejects, and removes {@link OWN_KEYWORDS}. */
 function describeUnions<T>(node: T): T {
   if (Array.isArray(node)) return node.map(describeUnions) as T;
   if (typeof node !== 'object' || node === null) return node;

@@ -2,19 +2,19 @@ import { Type } from 'typebox';
 import type { Precondition } from '../precondition.ts';
 import { badHeader } from './problems.ts';
 
-/** The headers of a write that may be made to depend on the version of what it changes. */
+/** The request header of a write that may require a version of its resource. */
 export const ConditionalHeaders = Type.Object({
   'if-match': Type.Optional(
-    Type.String({ description: 'The version that is to be changed, in quotes, such as `"3"`; `*` for any.' }),
+    Type.String({ description: 'The expected version in quotes, such as `"3"`; `*` accepts any.' }),
   ),
 });
 
-// One element of a list, which may be empty (RFC 9110, 5.6.1 and 8.8.3); a tag may hold a comma.
+// One element of a list; it may be empty, and a tag may hold a comma (RFC 9110, 5.6.1 and 8.8.3).
 const ELEMENT = /[ \t]*(?:(W\/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*)?(,|$)/y;
 
 /**
- * Reads If-Match (RFC 9110, 13.1.1). Tags that are weak, or no version of ours, match nothing.
- * @throws Refusal VALIDATION_FAILED if it is no list of entity tags
+ * Parses If-Match (RFC 9110, 13.1.1). Weak tags and tags that are not a version match nothing.
+ * @throws Refusal VALIDATION_FAILED if the header is not a list of entity tags
  */
 export function ifMatch({ 'if-match': header }: { 'if-match'?: string }): Precondition {
   if (header === undefined) return undefined;

@@ -1,25 +1,32 @@
-import { STATUS_CODES } from 'node:http';
+import { type IncomingHttpHeaders, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { newUid } from '../clock.ts';
-import { troubleOf } from '../db/errors.ts';
+import { FAILING, troubleOf, UnknownOutcome } from '../db/errors.ts';
 import { type ProblemCode, type ProblemItem, problemTable, Refusal } from '../errors.ts';
 import type { Logger } from '../logging.ts';
 import { SECURITY_HEADERS } from './headers.ts';
 import { Ref } from './schemas.ts';
 import { toItems } from './validation.ts';
 
+declare module 'fastify' {
+  interface FastifyReply {
+    /** The refusal that this reply sends; null for any other answer. */
+    refusal: Refusal | null;
+  }
+}
+
 const CONTENT_TYPE = 'application/problem+json';
 
 export const Problem = Type.Object(
   {
-    type: Type.String({ description: 'A URN made of the code.' }),
+    type: Type.String({ description: 'A URN derived from the code.' }),
     title: Type.String(),
     status: Type.Integer(),
-    detail: Type.String({ description: 'What was wrong with this request, in a sentence.' }),
-    code: Type.String({ description: 'Stable, for programs.' }),
-    request_id: Type.String({ description: 'The same as in the X-Request-Id header and in the logs.' }),
+    detail: Type.String({ description: 'Explains the problem of this request in one sentence.' }),
+    code: Type.String({ description: 'A stable code for programs.' }),
+    request_id: Type.String({ description: 'The id in the X-Request-Id header and in the logs.' }),
     errors: Type.Optional(
       Type.Array(
         Type.Object({
@@ -38,7 +45,7 @@ export const Problem = Type.Object(
     examples: [
       {
         type: 'urn:forumbus:problem:validation-failed',
-        title: 'The request does not fit its schema',
+        title: problemTable.VALIDATION_FAILED.title,
         status: 400,
         detail: 'body/question: is required',
         code: 'VALIDATION_FAILED',
@@ -55,7 +62,7 @@ interface ProblemResponse {
   content: Record<string, { schema: ReturnType<typeof Ref> }>;
 }
 
-/** What anything can be refused with before its route is reached. */
+/** The codes of refusals before a route is reached. */
 const BEFORE_ROUTES = [
   'UNAUTHORIZED',
   'FORBIDDEN',
@@ -66,18 +73,18 @@ const BEFORE_ROUTES = [
   'HEADERS_TOO_LARGE',
 ] as const;
 
-/** With these statuses the same request may succeed later. */
+/** Statuses after which a retry of the same request may succeed. */
 const RETRYABLE: number[] = [429, 503];
-/** For whoever is asked to come back, unless something better is known. Seconds. */
+/** The default of Retry-After. Seconds. */
 const RETRY_AFTER = 1;
 const retryAfter = {
   'Retry-After': {
     type: 'integer',
-    description: 'Seconds after which the request may be sent again (RFC 9110, 10.2.3).',
+    description: 'Seconds to wait before a retry (RFC 9110, 10.2.3).',
   },
 };
 
-/** The responses of an operation that can refuse with these codes, by status; every operation can refuse its parameters and fail. */
+/** The responses, by status, of an operation that refuses with these codes, besides those of every operation. */
 export function problems(...codes: ProblemCode[]): Record<number, ProblemResponse> {
   const byStatus: Record<number, ProblemCode[]> = {};
   for (const code of [
@@ -104,7 +111,7 @@ export function bodyProblems(...codes: ProblemCode[]): Record<number, ProblemRes
   return problems('MALFORMED_JSON', ...codes, 'PAYLOAD_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE');
 }
 
-/** As {@link bodyProblems}, for what an actor does: its token may be that of another one. */
+/** As {@link bodyProblems}, for an operation with an actor, which must be that of the token. */
 export function actProblems(...codes: ProblemCode[]): Record<number, ProblemResponse> {
   return bodyProblems('ACTOR_MISMATCH', ...codes);
 }
@@ -114,23 +121,24 @@ export function writeProblems(...codes: ProblemCode[]): Record<number, ProblemRe
   return actProblems(...codes, 'IDEMPOTENCY_KEY_REUSED');
 }
 
-/** For a header that is not what it should be. */
+/** The refusal of a malformed header. @param detail completes "headers/<name>: …" */
 export function badHeader(name: string, detail: string): Refusal {
   const item: ProblemItem = { in: 'headers', pointer: `/${name}`, code: 'INVALID_FORMAT', detail };
   return new Refusal('VALIDATION_FAILED', `headers/${name}: ${detail}`, { errors: [item] });
 }
 
-/** Told of every problem document that is sent. */
+/** Called with the code of every problem document that is sent. */
 export type Rejected = (code: ProblemCode) => void;
 
-/** A problem document, whatever went wrong and wherever: in a route, before routing, or below HTTP. */
+/** Answers errors of routes and hooks, and unknown paths, with problem documents. */
 export function useProblems(app: FastifyInstance, rejected: Rejected): void {
+  app.decorateReply('refusal', null);
   app.setErrorHandler((error: FastifyError, request, reply) => {
-    const refusal = toRefusal(error);
+    const refusal = error instanceof UnknownOutcome ? unknownOutcome(error, request) : toRefusal(error);
     const { status } = problemTable[refusal.code];
-    // Nobody is there any more to be answered; the service has not failed.
+    // A client that left is no failure of the service.
     if (request.raw.readableAborted) request.log.info('the client went away');
-    // A refusal of ours, also with 503, is what was meant to happen.
+    // A Refusal is expected behavior, even with 503.
     else if (status >= 500 && !(error instanceof Refusal)) request.log.error({ err: error }, 'request failed');
     else request.log.info({ code: refusal.code, detail: refusal.message }, 'request refused');
     rejected(refusal.code);
@@ -143,7 +151,7 @@ export function useProblems(app: FastifyInstance, rejected: Rejected): void {
   });
 }
 
-/** For Fastify's `frameworkErrors`: a URL that could not be decoded never reaches a route. */
+/** The `frameworkErrors` option of Fastify: a URL that cannot be decoded never reaches a route. */
 export function frameworkProblem(
   rejected: Rejected,
 ): (error: FastifyError, request: FastifyRequest, reply: FastifyReply) => void {
@@ -154,10 +162,10 @@ export function frameworkProblem(
   };
 }
 
-/** For Fastify's `clientErrorHandler`: bytes that are no HTTP request get their answer on the bare socket. */
+/** The `clientErrorHandler` option of Fastify: malformed HTTP is answered on the bare socket. */
 export function socketProblem(log: Logger, rejected: Rejected): (error: NodeJS.ErrnoException, socket: Socket) => void {
   return (error, socket) => {
-    // Node keeps the response that is under way here; bytes of ours in the middle of it would be part of it.
+    // Node keeps the running response here; a second answer in the middle would corrupt it.
     const { _httpMessage: response } = socket as Socket & { _httpMessage?: { headersSent: boolean } };
     if (error.code === 'ECONNRESET' || !socket.writable || response?.headersSent) {
       socket.destroy();
@@ -188,11 +196,14 @@ const SOCKET_CODES: Record<string, ProblemCode> = {
 
 function sendProblem(request: FastifyRequest, reply: FastifyReply, refusal: Refusal): FastifyReply {
   const { status } = problemTable[refusal.code];
-  if (RETRYABLE.includes(status) && !reply.hasHeader('retry-after')) reply.header('retry-after', RETRY_AFTER);
+  reply.refusal = refusal;
+  const isRetryable =
+    RETRYABLE.includes(status) && (!refusal.extensions.outcome || isRepeatable(request.method, request.headers));
+  if (isRetryable && !reply.hasHeader('retry-after')) reply.header('retry-after', RETRY_AFTER);
   return (
     reply
       .code(status)
-      // Again here: a URL that could not be decoded has met no hook.
+      // Repeated here, since a URL that cannot be decoded runs no hook.
       .headers(SECURITY_HEADERS)
       .header('x-request-id', request.id)
       .header('content-type', CONTENT_TYPE)
@@ -207,7 +218,7 @@ function problemBody({ code, message, extensions }: Refusal, request_id: string)
   return { type, title, status, detail: message, code, request_id, ...extensions };
 }
 
-/** Fastify's own errors, by their code. */
+/** The problem codes of Fastify's own errors. */
 const FRAMEWORK_CODES: Record<string, ProblemCode> = {
   FST_ERR_BAD_URL: 'MALFORMED_URL',
   FST_ERR_MAX_PARAM_LENGTH: 'URI_TOO_LONG',
@@ -219,7 +230,7 @@ const FRAMEWORK_CODES: Record<string, ProblemCode> = {
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'MALFORMED_REQUEST',
 };
 
-/** What an error is to the caller. What we did not expect stays in the log: a 5xx tells no internals. */
+/** Converts any error to a refusal. An unexpected error becomes INTERNAL_ERROR; its message stays in the log. */
 function toRefusal(error: FastifyError): Refusal {
   if (error instanceof Refusal) return error;
   if (error.validation) {
@@ -229,11 +240,30 @@ function toRefusal(error: FastifyError): Refusal {
   const code = FRAMEWORK_CODES[error.code];
   if (code) return new Refusal(code, frameworkDetail(code, error));
   const trouble = troubleOf(error);
-  if (trouble) return new Refusal('SERVICE_UNAVAILABLE', `${trouble.detail} Send the request again later.`);
+  if (trouble) return new Refusal('SERVICE_UNAVAILABLE', `${trouble.detail} Retry later.`);
   if (error.statusCode === 400) {
     return new Refusal(error instanceof SyntaxError ? 'MALFORMED_JSON' : 'MALFORMED_REQUEST', error.message);
   }
-  return new Refusal('INTERNAL_ERROR', 'Something went wrong; the log has the details under this request_id.');
+  return new Refusal(
+    'INTERNAL_ERROR',
+    'The service failed unexpectedly; its log has the details under this request_id.',
+  );
+}
+
+/**
+ * A write that may have taken effect. `outcome: "unknown"` says so to programs; Retry-After comes only where a repetition
+ * has no second effect.
+ */
+function unknownOutcome(error: UnknownOutcome, { method, headers }: FastifyRequest): Refusal {
+  const happened = `${troubleOf(error)?.detail ?? FAILING.detail} Whether the request took effect is unknown.`;
+  const advice = isRepeatable(method, headers)
+    ? 'Send it again as it is: it has no second effect.'
+    : 'Look whether it did before you send it again. With an Idempotency-Key it could be repeated without a second effect.';
+  return new Refusal('SERVICE_UNAVAILABLE', `${happened} ${advice}`, { outcome: 'unknown' });
+}
+
+function isRepeatable(method: string, headers: IncomingHttpHeaders): boolean {
+  return method !== 'POST' || headers['idempotency-key'] !== undefined;
 }
 
 function frameworkDetail(code: ProblemCode, error: Error): string {

@@ -1,16 +1,16 @@
 import { type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from 'fastify';
-import { passing, readTraceparent, type TracePart, type Tracing, traceIdOf } from '../tracing.ts';
+import { passThrough, readTraceparent, type TracePart, type Tracing, traceIdOf } from '../tracing.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Null if the request belongs to no trace. */
+    /** The place of the request in a trace; null outside of any trace. */
     trace: TracePart | null;
   }
 }
 
 /**
- * Fastify's log lines of requests. Each request's part in a trace begins with the first of them, so that all of them can
- * name the trace.
+ * Writes Fastify's log lines of requests. The first line also begins the request's trace part, so that every line carries
+ * the trace id.
  */
 export class RequestLog extends LogController {
   readonly #tracing: Tracing | undefined;
@@ -23,8 +23,8 @@ export class RequestLog extends LogController {
   override incomingRequest(request: FastifyRequest, reply: FastifyReply): void {
     const { traceparent: header } = request.headers;
     const traceparent = header === undefined ? null : readTraceparent(String(header));
-    if (this.#tracing) request.trace = begun(this.#tracing, request, reply, traceparent);
-    else if (traceparent !== null) request.trace = passing(traceparent);
+    if (this.#tracing) request.trace = beginPart(this.#tracing, request, reply, traceparent);
+    else if (traceparent !== null) request.trace = passThrough(traceparent);
     if (request.trace?.traceparent) {
       request.log = request.log.child({ trace_id: traceIdOf(request.trace.traceparent) });
       reply.log = request.log;
@@ -33,16 +33,21 @@ export class RequestLog extends LogController {
   }
 }
 
-function begun(tracing: Tracing, request: FastifyRequest, reply: FastifyReply, traceparent: string | null): TracePart {
+function beginPart(
+  tracing: Tracing,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  traceparent: string | null,
+): TracePart {
   const { method, protocol: scheme, url, routeOptions } = request;
   const [path = ''] = url.split('?');
   const served = tracing.request({ method, scheme, path, route: routeOptions.url }, traceparent);
-  // It comes once, however the request ends: answered, broken off, or at the end of a stream.
+  // `close` is emitted once per request: after the answer, an abort, or the end of a stream.
   reply.raw.once('close', () => served.end(reply.raw.headersSent ? reply.raw.statusCode : undefined));
   return served;
 }
 
-/** Runs what a request does, from its first hook on, in its span. */
+/** Runs each request in the context of its span, from the first hook on. */
 export function useTracing(app: FastifyInstance, tracing: Tracing | undefined): void {
   app.decorateRequest('trace', null);
   if (!tracing) return;

@@ -8,40 +8,40 @@ import { Strict } from './schemas.ts';
 /** The first instant whose year has five digits. Epoch milliseconds. */
 const YEAR_10000 = Date.UTC(10_000, 0, 1);
 
-/** Errors reported per request; a body of a megabyte can hold a hundred thousand. */
+/** Errors reported per request; a body of one megabyte can cause a hundred thousand. */
 const ERRORS_REPORTED = 20;
 
 /**
- * Two validators over the same components: bodies are taken as they are, strictly; query strings and path parameters
- * are text, so they are coerced.
+ * Uses two validators over the same components. Bodies are validated strictly; query strings, path parameters and headers
+ * are text, so their values are coerced.
  */
 export function useValidation(app: FastifyInstance, components: TSchema[]): void {
   const strict = createAjv(components, false);
   const coercing = createAjv(components, true);
   app.setValidatorCompiler(({ schema, httpPart }) =>
-    compileLater(httpPart === 'body' ? strict : coercing, schema as object),
+    compileLazily(httpPart === 'body' ? strict : coercing, schema as object),
   );
-  // A query parameter that no route knows is a mistake of the caller's, also where none is expected.
+  // Unknown query parameters are refused also by routes without any.
   app.addHook('onRoute', ({ schema }) => {
     if (schema?.operationId && !schema.querystring) schema.querystring = Strict({});
   });
-  // A POST whose body has only optional fields may come without one.
+  // A body with only optional fields may be omitted.
   app.addHook('preValidation', async request => {
     if (request.routeOptions.schema?.body && request.body === undefined) request.body = {};
   });
 }
 
-/** The validator of bodies, for what comes as a message instead of a request. Answers what is wrong; nothing if it fits. */
+/** The validator of bodies, for messages. The validating function returns the errors, none for a valid body. */
 export function bodyValidator(components: TSchema[]): (schema: TSchema) => (body: unknown) => ProblemItem[] {
   const ajv = createAjv(components, false);
   return schema => {
-    const validate = compileLater(ajv, schema);
+    const validate = compileLazily(ajv, schema);
     return body => (validate(body) ? [] : toItems((validate.errors ?? []) as FastifySchemaValidationError[], 'body'));
   };
 }
 
-/** Compiles at the first use: all validators together would take a fifth of the time that a start takes. */
-function compileLater(ajv: Ajv, schema: object) {
+/** Compiles at the first use: compiling all validators takes a fifth of the start time. */
+function compileLazily(ajv: Ajv, schema: object) {
   let compiled: ValidateFunction | undefined;
   const validate = (data: unknown): boolean => {
     compiled ??= ajv.compile(schema);
@@ -57,7 +57,7 @@ function createAjv(components: TSchema[], coerce: boolean): Ajv {
   const ajv = new Ajv({
     allErrors: true,
     coerceTypes: coerce,
-    // Otherwise text that is coerced to Infinity (1e400) would pass every maximum.
+    // With strict numbers, Ajv skips `maximum` for Infinity, which text such as 1e400 is coerced to.
     strictNumbers: !coerce,
     useDefaults: coerce,
     discriminator: true,
@@ -71,7 +71,7 @@ function createAjv(components: TSchema[], coerce: boolean): Ajv {
     keyword: 'x-trim',
     type: 'string',
     schemaType: 'boolean',
-    // Before the length is checked: white space around a name does not count.
+    // Trims before the length is checked.
     before: 'maxLength',
     modifying: true,
     errors: false,
@@ -93,14 +93,14 @@ function createAjv(components: TSchema[], coerce: boolean): Ajv {
   ajv.addKeyword({
     keyword: 'x-finite',
     schemaType: 'boolean',
-    // JSON.parse reads 1e400 as Infinity, and JSON has no word for that.
-    validate: (_finite: boolean, value: unknown) => !someNumber(value, number => !Number.isFinite(number)),
+    // JSON.parse reads 1e400 as Infinity, which JSON cannot express.
+    validate: (_finite: boolean, value: unknown) => !hasNumber(value, number => !Number.isFinite(number)),
   });
   ajv.addKeyword({
     keyword: 'x-instant',
     type: 'string',
     schemaType: 'boolean',
-    // The format allows leap seconds, which Date does not know, and offsets that leave the years of four digits.
+    // The format allows leap seconds, which Date rejects, and offsets that lead beyond the year 9999.
     validate: (_instant: boolean, text: string) => Date.parse(text) >= 0 && Date.parse(text) < YEAR_10000,
   });
   ajv.addKeyword({
@@ -116,29 +116,29 @@ function createAjv(components: TSchema[], coerce: boolean): Ajv {
   return ajv;
 }
 
-/** Level by level, not recursively: what is checked may be deep enough to overflow the stack. */
+/** Walks level by level: recursion could overflow the stack on a deeply nested value. */
 function isDeeperThan(value: unknown, limit: number): boolean {
   let level: unknown[] = [value];
   for (let depth = 0; level.length > 0; depth += 1) {
     if (depth > limit) return true;
-    level = below(level);
+    level = childrenOf(level);
   }
   return false;
 }
 
-/** Whether any number in a JSON value is as asked; level by level, as above. */
-function someNumber(value: unknown, is: (number: number) => boolean): boolean {
-  for (let level: unknown[] = [value]; level.length > 0; level = below(level)) {
-    if (level.some(item => typeof item === 'number' && is(item))) return true;
+/** Whether any number in a JSON value satisfies the predicate. Walks level by level, as above. */
+function hasNumber(value: unknown, predicate: (number: number) => boolean): boolean {
+  for (let level: unknown[] = [value]; level.length > 0; level = childrenOf(level)) {
+    if (level.some(item => typeof item === 'number' && predicate(item))) return true;
   }
   return false;
 }
 
-function below(level: unknown[]): unknown[] {
+function childrenOf(level: unknown[]): unknown[] {
   return level.flatMap(item => (typeof item === 'object' && item !== null ? Object.values(item) : []));
 }
 
-/** Ajv's errors as the `errors` of a problem document: the first one of each place. */
+/** Converts Ajv's errors to the `errors` of a problem document: the first one per pointer. */
 export function toItems(errors: FastifySchemaValidationError[], context: string): ProblemItem[] {
   const where = context === 'querystring' ? 'query' : (context as ProblemItem['in']);
   const items = new Map<string, ProblemItem>();
@@ -187,7 +187,7 @@ function toItem({
       return {
         pointer: instancePath,
         code: 'INVALID_NUMBER',
-        detail: 'must hold no number too large for JSON readers',
+        detail: 'must hold only numbers that fit a double',
       };
     case 'x-instant':
       return {

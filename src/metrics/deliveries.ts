@@ -17,22 +17,22 @@ interface TopicInstruments {
   durations: Map<string, Durations>;
 }
 
-/** Instruments around what the worker claims from and hands deliveries to; the worker knows nothing of them. */
+/** Decorators that measure the worker's store and dispatch, so that the worker itself needs no metrics. */
 export function createDeliveryMetrics(instruments: Instruments, topics: TopicLabels, clock: Clock) {
   const { attempts, dead, dispatchDuration, lastClaim, reclaimed } = instruments;
   const dispatchWait = instruments.dispatchWait.labels();
   const byTopic = new Map<string, TopicInstruments>();
   for (const topic of topics.all) {
     byTopic.set(topic, { attempts: attempts.labels(topic), dead: dead.labels(topic), durations: new Map() });
-    // A series that is there before its first event shows that as an increase.
+    // A series that exists from the start shows its first event as an increase.
     attempts.labels(topic).inc(0);
     dead.labels(topic).inc(0);
   }
-  const ranOut = reclaimed.labels('expired');
+  const expired = reclaimed.labels('expired');
   const ofDeadProcess = reclaimed.labels('dead_process');
-  for (const reason of [ranOut, ofDeadProcess]) reason.inc(0);
+  for (const reason of [expired, ofDeadProcess]) reason.inc(0);
 
-  // In a process that never claims there is no last claim.
+  // A process that never claims must not report a time.
   lastClaim.remove();
 
   const of = (topic: string) => byTopic.get(topics.of(topic)) as TopicInstruments;
@@ -47,20 +47,20 @@ export function createDeliveryMetrics(instruments: Instruments, topics: TopicLab
   }
 
   return {
-    /** The worker was started. */
+    /** Records the start of the worker as its first claim. */
     started: claimed,
 
-    /** Leases were taken back from processes that have died. */
+    /** Counts leases reclaimed from dead processes. */
     reclaimed: (count: number): void => ofDeadProcess.inc(count),
 
-    /** The store, and what is claimed from it and settled in it is counted. */
+    /** Wraps a store: counts claims, expired leases and dead messages. */
     counting<S extends Store>(store: S): S {
       return {
         ...store,
         async claim(limit) {
           const deliveries = await store.claim(limit);
           claimed();
-          for (const delivery of deliveries) if (delivery.reclaimed) ranOut.inc();
+          for (const delivery of deliveries) if (delivery.reclaimed) expired.inc();
           return deliveries;
         },
         async settle(settlements) {
@@ -73,12 +73,12 @@ export function createDeliveryMetrics(instruments: Instruments, topics: TopicLab
       };
     },
 
-    /** The dispatch, with each attempt counted and timed. */
+    /** Wraps a dispatch: counts and times each attempt. */
     timing(dispatch: Dispatch): Dispatch {
       return (delivery, cancellation) => {
         const { topic } = delivery.message;
         of(topic).attempts.inc();
-        // To the millisecond, by the clock that has the time of the claim.
+        // By the clock that recorded the claim, so to the millisecond only.
         dispatchWait.observe(Math.max(0, clock.now() - delivery.claimedAt) / 1000);
         const began = performance.now();
         const dispatched = dispatch(delivery, cancellation);

@@ -4,45 +4,45 @@ import { type ControlType, controlTypes } from '../signals/command.ts';
 import { createInstruments, type Instruments } from './instruments.ts';
 
 /**
- * What the parts of the service tell what they do to. Each label is looked up once, here: what runs for every signal then
- * adds to a number.
+ * Hooks by which the parts of the service report to the metrics. Labels are resolved once, here, so that the hot paths
+ * only add to a number.
  */
 export function createMetrics() {
   const instruments = createInstruments();
   const { rejections, signals, streams } = instruments;
-  const rejected = new Map(Object.keys(problemTable).map(code => [code, counted(rejections, code)]));
+  const rejected = new Map(Object.keys(problemTable).map(code => [code, counterOf(rejections, code)]));
   return {
     instruments,
 
-    /** A signal of the type is stored. */
+    /** Counts a stored signal of each type. */
     stored: Object.fromEntries(
       controlTypes.map(type => {
-        const one = counted(signals, type);
-        return [type, () => one.inc()];
+        const counter = counterOf(signals, type);
+        return [type, () => counter.inc()];
       }),
     ) as Record<ControlType, () => void>,
 
-    /** A problem document is sent. */
+    /** Counts a problem document. */
     rejected: (code: ProblemCode): void => rejected.get(code)?.inc(),
 
-    /** Goes up and down with the readers of the event stream. */
+    /** Gauge of open event streams. */
     streams,
 
     database: databaseTimings(instruments),
   };
 }
 
-/** The counter of one label value. It stands in the scrape from the start, so that its first event shows as an increase. */
-function counted(counter: Instruments['rejections'] | Instruments['signals'], value: string): { inc(): void } {
-  const one = counter.labels(value);
-  one.inc(0);
-  return one;
+/** The counter of one label value. It starts at 0, so that its first event shows as an increase. */
+function counterOf(counter: Instruments['rejections'] | Instruments['signals'], value: string): { inc(): void } {
+  const child = counter.labels(value);
+  child.inc(0);
+  return child;
 }
 
 function databaseTimings({ reads, transaction, works, writeWait }: Instruments): Timings {
   const run = transaction.labels('run');
   const commit = transaction.labels('commit');
-  // Also without labels: a histogram makes a child for each observation, unless it is given one.
+  // Children are kept even without labels: prom-client would create one per observation.
   const [wait, shared, read] = [writeWait.labels(), works.labels(), reads.labels()];
   return {
     waited: milliseconds => wait.observe(milliseconds / 1000),

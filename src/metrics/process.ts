@@ -1,29 +1,31 @@
 import { readdirSync } from 'node:fs';
 import type { Instruments } from './instruments.ts';
 
-/** How often the event loop is looked at. Milliseconds. */
-const LOOK_MS = 50;
-/** Looks that were due while one came too late and that are made up for; a process may have been stopped for hours. */
-const MISSED_LOOKS = 1000;
+/** Sampling interval of the event loop. Milliseconds. */
+const SAMPLE_MS = 50;
+/** Missed samples made up for at most: a process may have been suspended for hours. */
+const MAX_MISSED = 1000;
 
 /**
- * Watches the event loop until the function that it answers is called. prom-client's own watch has no end, and starts its
- * maximum anew at each scrape, so that two scrapers take it from each other.
+ * Samples the delay of the event loop until the returned function is called. prom-client's own metric cannot be
+ * stopped, and it resets its maximum at each scrape, so two scrapers would disturb each other.
  */
 export function watchEventLoop({ loopDelay }: Instruments): () => void {
-  let expected = performance.now() + LOOK_MS;
+  let expected = performance.now() + SAMPLE_MS;
   const timer = setInterval(() => {
     const now = performance.now();
-    // Whatever had come due in between would have been late, too: each look that was missed counts.
+    // Missed samples count as late ones, or a long block would weigh no more than a short one.
     let late = Math.max(0, now - expected);
-    for (let look = 0; late >= 0 && look <= MISSED_LOOKS; look += 1, late -= LOOK_MS) loopDelay.observe(late / 1000);
-    expected = now + LOOK_MS;
-  }, LOOK_MS).unref();
+    for (let missed = 0; late >= 0 && missed <= MAX_MISSED; missed += 1, late -= SAMPLE_MS) {
+      loopDelay.observe(late / 1000);
+    }
+    expected = now + SAMPLE_MS;
+  }, SAMPLE_MS).unref();
   return () => clearInterval(timer);
 }
 
-/** What the system says of the process, now. */
-export function lookAtProcess(instruments: Instruments): void {
+/** Sets the metrics of the process: CPU, memory, open files, Node.js version. */
+export function collectProcessMetrics(instruments: Instruments): void {
   const { user, system } = process.cpuUsage();
   const memory = process.memoryUsage();
   setTotal(instruments.cpuUser, user / 1e6);
@@ -42,7 +44,7 @@ export function lookAtProcess(instruments: Instruments): void {
   }
 }
 
-/** Makes a counter show a total that is kept elsewhere. */
+/** Sets a counter to a total that is kept elsewhere. */
 export function setTotal(counter: { reset(): void; inc(by: number): void }, total: number): void {
   counter.reset();
   counter.inc(total);

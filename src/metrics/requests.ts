@@ -1,15 +1,15 @@
 import type { FastifyInstance, onResponseHookHandler, RouteOptions } from 'fastify';
 import type { Instruments } from './instruments.ts';
 
-/** What the service answers; another method is nobody's. */
+/** Values of the label `method`; any other method is `other`. */
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'];
 
-/** Counts and times every request by its route's `operationId`, `none` for routes without one and for what has no route. */
+/** Counts and times every request by the `operationId` of its route; `none` without a route or without an id. */
 export function useRequestMetrics(app: FastifyInstance, instruments: Instruments): void {
   const { requests, requestDuration } = instruments;
 
-  /** A hook that knows its operation, and has each of its counters ready after their first use. */
-  function answered(operation: string): onResponseHookHandler {
+  /** A hook for one operation, which caches its counters. */
+  function responseHook(operation: string): onResponseHookHandler {
     const duration = requestDuration.labels(operation);
     const byMethod = new Map<string, { inc(): void }[]>();
     return (request, reply, done) => {
@@ -24,10 +24,10 @@ export function useRequestMetrics(app: FastifyInstance, instruments: Instruments
     };
   }
 
-  const unknown = answered('none');
+  const unknown = responseHook('none');
   app.addHook('onRoute', route => {
     const hooks = [route.onResponse ?? []].flat();
-    route.onResponse = [...hooks, answered(operationOf(route))];
+    route.onResponse = [...hooks, responseHook(operationOf(route))];
   });
   app.addHook('onResponse', (request, reply, done) => {
     if (request.is404) unknown.call(app, request, reply, done);

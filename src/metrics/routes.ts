@@ -3,17 +3,17 @@ import { Registry } from 'prom-client';
 import { Type } from 'typebox';
 import { problems } from '../http/problems.ts';
 
-const EXAMPLE = `# HELP forumbus_streams Readers of GET /events/stream.
+const EXAMPLE = `# HELP forumbus_streams Open streams of GET /events/stream.
 # TYPE forumbus_streams gauge
 forumbus_streams 0
 # EOF
 `;
 
-/** What Prometheus and its like ask; served in every role, and until the process ends. */
 interface Dependencies {
   scrape: () => Promise<string>;
 }
 
+/** `GET /metrics` for Prometheus; served in every role, also during a shutdown. */
 export function metricsRoutes({ scrape }: Dependencies): FastifyPluginAsyncTypebox {
   return async app => {
     app.get(
@@ -23,7 +23,7 @@ export function metricsRoutes({ scrape }: Dependencies): FastifyPluginAsyncTypeb
         logLevel: 'warn',
         schema: {
           operationId: 'getMetrics',
-          summary: 'Metrics, in the OpenMetrics text format',
+          summary: 'Read the metrics in the OpenMetrics text format',
           tags: ['bus'],
           response: {
             200: {

@@ -1,15 +1,15 @@
 import type { Clock } from '../clock.ts';
 import type { Database } from '../db/database.ts';
 import type { HealthCheck } from '../health/health.ts';
-import type { Look } from '../health/reasons.ts';
+import type { DatabaseState } from '../health/reasons.ts';
 import type { Drain } from '../http/drain.ts';
 import { BACKLOG } from '../outbox/monitor.ts';
 import type { Worker } from '../worker/worker.ts';
 import type { Instruments } from './instruments.ts';
-import { lookAtProcess, setTotal } from './process.ts';
+import { collectProcessMetrics, setTotal } from './process.ts';
 import type { TopicLabels } from './topics.ts';
 
-interface Waiting {
+interface Sized {
   readonly size: number;
 }
 
@@ -18,24 +18,24 @@ interface Dependencies {
   db: Pick<Database, 'engine'>;
   instruments: Instruments;
   topics: TopicLabels;
-  health: Pick<HealthCheck, 'seen'>;
+  health: Pick<HealthCheck, 'checkReadOnly'>;
   worker: Pick<Worker, 'health'>;
-  questionWaiters: Waiting;
-  runWaiters: Waiting;
+  questionWaiters: Sized;
+  runWaiters: Sized;
   clock: Clock;
   drain: Drain;
 }
 
 /**
- * All metrics as OpenMetrics text. What others have counted is there; what can be looked up is looked up now. Of the
- * database that is the look of the health check, which is at most a second old and takes no writer.
+ * Answers all metrics as OpenMetrics text. Counters were kept by their parts; gauges are set at the scrape. The gauges
+ * of the database use the state of the health check, which is at most a second old and needs no write.
  */
 export function createScrape(dependencies: Dependencies): () => Promise<string> {
   const { instruments, topics, health, worker, questionWaiters, runWaiters, clock, drain } = dependencies;
 
   instruments.build.labels(dependencies.version, dependencies.db.engine).set(1);
   return async () => {
-    const { status, look } = await health.seen();
+    const { status, database } = await health.checkReadOnly();
     for (const each of ['ok', 'degraded', 'down']) instruments.health.labels(each).set(each === status ? 1 : 0);
     instruments.draining.set(drain.draining ? 1 : 0);
     const { running, consecutive_errors, stale_acks } = worker.health;
@@ -44,25 +44,25 @@ export function createScrape(dependencies: Dependencies): () => Promise<string> 
     setTotal(instruments.staleAcks, stale_acks);
     instruments.waiters.labels('question').set(questionWaiters.size);
     instruments.waiters.labels('run').set(runWaiters.size);
-    showLook(look);
-    lookAtProcess(instruments);
+    setOutboxGauges(database);
+    collectProcessMetrics(instruments);
     return canonical(await instruments.registry.metrics());
   };
 
-  /** Without a look nothing is known, and nothing is said. */
-  function showLook(look: Look | undefined): void {
+  /** Sets the gauges of the outbox, or removes their values while the database cannot be read. */
+  function setOutboxGauges(database: DatabaseState | undefined): void {
     const { messages, oldestPending, blockedLanes, pausedTopics, unhandledTopics } = instruments;
     messages.reset();
     oldestPending.reset();
     for (const gauge of [blockedLanes, pausedTopics, unhandledTopics]) gauge.remove();
-    if (!look) return;
+    if (!database) return;
     for (const topic of topics.all) {
       for (const status of BACKLOG) messages.labels(topic, status).set(0);
       oldestPending.labels(topic).set(0);
     }
     let blocked = 0;
     const oldest = new Map<string, number>();
-    for (const { topic, status, count, oldest: since, in_lanes } of look.backlog) {
+    for (const { topic, status, count, oldest: since, in_lanes } of database.backlog) {
       const label = topics.of(topic);
       messages.labels(label, status).inc(count);
       if (status === 'dead') blocked += in_lanes;
@@ -70,14 +70,14 @@ export function createScrape(dependencies: Dependencies): () => Promise<string> 
     }
     for (const [label, since] of oldest) oldestPending.labels(label).set(Math.max(0, clock.now() - since) / 1000);
     blockedLanes.set(blocked);
-    pausedTopics.set(look.pausedTopics.length);
-    unhandledTopics.set(look.topicsWithoutHandler.length);
+    pausedTopics.set(database.pausedTopics.length);
+    unhandledTopics.set(database.topicsWithoutHandler.length);
   }
 }
 
 /**
- * A bucket's bound is text to whoever stores it, so OpenMetrics wants every exposer to write a number alike, `1.0` and not
- * `1` (OpenMetrics 1.0, canonical numbers). Quotes within label values are escaped, so nothing else looks like this.
+ * Writes whole bucket bounds as `1.0` instead of `1` (OpenMetrics 1.0, canonical numbers): bounds are stored as text.
+ * Quotes in label values are escaped, so the pattern matches bounds only.
  */
 function canonical(text: string): string {
   return text.replaceAll(/([{,]le="\d+)"/g, '$1.0"');

@@ -4,22 +4,21 @@ import { memoize } from '../memoize.ts';
 import type { Handler } from '../worker/handler.ts';
 import { topicMatches } from '../worker/registry.ts';
 
-/** The label of topics that nobody here knows. */
+/** The label of topics that neither the code nor a handler names. */
 const OTHER = 'other';
-/** Topics whose labels are remembered. */
+/** Topics whose labels are cached. */
 const TOPICS_REMEMBERED = 1000;
 
 export interface TopicLabels {
-  /** Every label that there can be. */
+  /** Every possible label. */
   readonly all: readonly string[];
   /** The label of a topic. */
   of(topic: string): string;
 }
 
 /**
- * Topics as labels. Callers may invent topics without end, so only those keep their names that the code or a handler
- * names: events, commands, what handlers are registered for. What a handler takes by a pattern has the pattern as its
- * label.
+ * Maps topics to a bounded set of labels, since callers may invent any number of topics. Topics of events, commands and
+ * handlers are labels themselves. A topic that matches a handler's pattern gets the pattern, every other one `other`.
  */
 export function createTopicLabels(handlers: readonly Pick<Handler, 'topics'>[]): TopicLabels {
   const named = handlers.flatMap(({ topics }) => topics);

@@ -1,13 +1,16 @@
 /**
- * The lane of a message. Messages of one key share a lane; so do, apart from them, those of one key that are for one
- * consumer. The first character keeps the two kinds from meeting, whatever the key is.
+ * The lane of a message: `=key` for a published message, `@["consumer","key"]` for a consumer's copy. The first
+ * character keeps the two kinds apart for every key. Null without a key: such messages are unordered.
  */
 export function laneOf(message_key: string | null, consumer: string | null): string | null {
   if (message_key === null) return null;
   return consumer === null ? `=${message_key}` : `@${JSON.stringify([consumer, message_key])}`;
 }
 
-/** What a parked message waits for; neither topics nor the words before them contain a colon. */
+/**
+ * The reason why a message is parked, as stored: `handler:<topic>[:<consumer>]` or `resume:<topic>`. Topics contain no
+ * colon, so the first two parts are unambiguous.
+ */
 export const parking = {
   handler: (topic: string, consumer: string | null) => `handler:${topic}${consumer === null ? '' : `:${consumer}`}`,
   resume: (topic: string) => `resume:${topic}`,

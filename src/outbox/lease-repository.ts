@@ -2,17 +2,17 @@ import { sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 import { laneOf } from './lane.ts';
-import type { Lease, LeasedRow, MessageRow, NewMessageRow } from './leased-delivery.ts';
+import type { EndedRow, Lease, LeasedRow, MessageRow, NewMessageRow } from './leased-delivery.ts';
 import { updateMessage } from './repository.ts';
 
 /*
- * How lanes and leases work in SQL. A message is in the lane of its key until it is terminal; only the head of a lane can
- * be claimed, and has a `claimable_at`.
+ * Lanes and leases in SQL. A message stays in the lane of its key until it ends or dies without blocking. Only the head
+ * of a lane has a `claimable_at`, so only heads are claimed.
  */
 
 /**
- * Puts messages at the end of their lanes. The first message of an empty lane is its head and can be claimed; the others
- * become claimable when they get there.
+ * Appends messages to their lanes. The first message of an empty lane becomes its head and can be claimed; each later
+ * one can be claimed after its predecessors have left.
  */
 export function insertMessages(tx: Tx, rows: NewMessageRow[]): void {
   for (const row of rows) {
@@ -33,7 +33,7 @@ type InsertedMessage = Omit<NewMessageRow, 'available_at'> & {
 };
 
 const insertMessageStatement = statement(({ query, value, values, leaseNow }: StatementBuilder<InsertedMessage>) => {
-  // The cast is for PostgreSQL, which takes a bare parameter inside `coalesce` and `case` for text.
+  // PostgreSQL types a bare parameter inside `coalesce` and `case` as text, hence the cast.
   const at = sql<number>`coalesce(cast(${value('available_at')} as bigint), ${leaseNow})`;
   const laneIsTaken = sql<boolean>`exists (select 1 from outbox as other where other.lane = ${value('lane')})`;
   return query.insertInto('outbox').values({
@@ -48,26 +48,27 @@ const insertMessageStatement = statement(({ query, value, values, leaseNow }: St
   });
 });
 
-/** At the end of the token of a lease whose predecessor ran out. */
+/** Suffix of the token of a lease whose predecessor expired. */
 const RECLAIMED = '+';
 
-/** Whether the lease before the one of this token ran out, so that nobody said what became of the attempt. */
+/** Whether the previous lease of the row expired, so its attempt has no recorded outcome. */
 export function isReclaimed(lease_token: string): boolean {
   return lease_token.endsWith(RECLAIMED);
 }
 
 interface Claim {
   limit: number;
-  /** The tokens of the leases are made of it: see {@link isReclaimed}. */
+  /** Base of the leases' tokens; see {@link isReclaimed}. */
   lease_token: string;
   leased_by: string;
   leaseMs: number;
+  /** Epoch milliseconds. */
   now: number;
 }
 
 /**
- * Leases up to `limit` messages that are due, the longest waiting first. A message whose lease has run out is due again.
- * Only heads of lanes are looked at, in the order of the index, so the cost depends on neither backlog nor history.
+ * Claims up to `limit` due messages, the longest due first. A message whose lease has expired is due again. The claim
+ * reads only lane heads, in index order, so its cost depends on neither backlog nor history.
  */
 export async function claimMessages(tx: Tx, claim: Claim): Promise<LeasedRow[]> {
   const rows = await tx.all(claimStatement, claim);
@@ -88,7 +89,7 @@ const claimStatement = statement(({ query, value, leaseNow }: StatementBuilder<C
     .updateTable('outbox')
     .set(eb => ({
       leased_by: value('leased_by'),
-      // A lease that was ended has left no token. What comes back is the new row only, so the new token has to say it.
+      // A settled lease leaves no token, an expired one does. RETURNING shows only the new row: the new token tells.
       lease_token: sql<string>`cast(${value('lease_token')} as text) ||
         case when lease_token is null then '' else ${sql.lit(RECLAIMED)} end`,
       status: sql.lit('processing' as const),
@@ -100,7 +101,7 @@ const claimStatement = statement(({ query, value, leaseNow }: StatementBuilder<C
     .returningAll(),
 );
 
-/** Prolongs leases that are still held and answers those. */
+/** Renews the leases that are still held, and answers them. */
 export async function renewLeases(tx: Tx, leases: Lease[], leaseMs: number): Promise<Lease[]> {
   if (leases.length === 0) return [];
   const rows = await tx.query
@@ -115,39 +116,46 @@ export async function renewLeases(tx: Tx, leases: Lease[], leaseMs: number): Pro
   return rows as Lease[];
 }
 
-/** Ends a lease and leaves the row like this. False, and nothing changed, if the lease is no longer held. */
-export async function endLease(tx: Tx, lease_token: string, row: MessageRow): Promise<boolean> {
-  return (await tx.run(endLeaseStatement, { ...row, lease_token })) > 0;
+/** Ends a lease and stores the row as given. Answers false, without a change, if the lease is no longer held. */
+export async function endLease(tx: Tx, lease_token: string, row: EndedRow): Promise<boolean> {
+  return (await tx.run(endLeaseStatement, { available_in: null, claimable_in: null, ...row, lease_token })) > 0;
 }
 
-const endLeaseStatement = statement(({ query, value, values }: StatementBuilder<MessageRow>) =>
-  query
+const endLeaseStatement = statement(({ query, value, values, leaseNow }: StatementBuilder<Required<EndedRow>>) => {
+  // On the clock that they will be compared with; null is no delay.
+  const after = (name: 'available_in' | 'claimable_in') =>
+    sql<number | null>`${leaseNow} + cast(${value(name)} as bigint)`;
+  return query
     .updateTable('outbox')
-    .set(values(['status', 'attempts', 'available_at', 'claimable_at', 'lane', 'parked', 'last_error', 'history']))
-    .set({ ...values(['updated_at', 'sent_at']), lease_token: null, leased_by: null })
+    .set(values(['status', 'attempts', 'lane', 'parked', 'last_error', 'history', 'updated_at', 'sent_at']))
+    .set({
+      available_at: sql<number>`coalesce(${after('available_in')}, available_at)`,
+      claimable_at: after('claimable_in'),
+      lease_token: null,
+      leased_by: null,
+    })
     .where('position', '=', value('position'))
-    .where('lease_token', '=', value('lease_token')),
-);
+    .where('lease_token', '=', value('lease_token'));
+});
 
-/** What several deliveries of one claim have in common that were handled alike. */
-interface Handled {
+/** The common parts of several deliveries of one claim that are marked sent together. */
+interface SentGroup {
   lease_token: string;
-  /** JSON. */
+  /** JSON array of numbers. */
   positions: string;
+  /** JSON. */
   history: string;
+  /** Epoch milliseconds. */
   now: number;
 }
 
-/**
- * Ends the leases of messages that were handled, and answers the positions of those that were still held. Nothing has
- * changed at the others.
- */
-export async function markSent(tx: Tx, positions: number[], handled: Omit<Handled, 'positions'>): Promise<number[]> {
-  const rows = await tx.all(markSentStatement, { ...handled, positions: JSON.stringify(positions) });
+/** Marks handled messages sent, and answers the positions whose lease was still held. Other rows are unchanged. */
+export async function markSent(tx: Tx, positions: number[], group: Omit<SentGroup, 'positions'>): Promise<number[]> {
+  const rows = await tx.all(markSentStatement, { ...group, positions: JSON.stringify(positions) });
   return rows.map(row => row.position);
 }
 
-const markSentStatement = statement(({ query, value, integerElements }: StatementBuilder<Handled>) =>
+const markSentStatement = statement(({ query, value, integerElements }: StatementBuilder<SentGroup>) =>
   query
     .updateTable('outbox')
     .set({
@@ -165,8 +173,8 @@ const markSentStatement = statement(({ query, value, integerElements }: Statemen
 );
 
 /**
- * Lets the next message of each of these lanes be claimed, after its head has left. It queues behind the heads of other
- * lanes that are due by now, so that a lane with a long backlog takes its turn like any other.
+ * Makes the next message of each lane claimable after its head has left. It queues behind all heads that are due now,
+ * so a lane with a long backlog does not starve the others.
  */
 export function promoteNext(tx: Tx, lanes: string[]): void {
   if (lanes.length > 0) tx.send(promoteNextStatement, { lanes: JSON.stringify(lanes) });
@@ -185,15 +193,15 @@ const promoteNextStatement = statement(({ query, elements, leaseNow }: Statement
     ),
 );
 
-/** The processes that hold leases. */
+/** Names of the processes that hold leases. */
 export async function leaseHolders(reader: Reader): Promise<string[]> {
   const query = reader.query.selectFrom('outbox').select('leased_by').distinct();
   const rows = await query.where('status', '=', 'processing').where('status', '<>', sql.lit('sent')).execute();
   return rows.map(row => row.leased_by as string);
 }
 
-/** Takes the leases of these processes from them. */
-export async function endLeasesOf(
+/** Reclaims all leases of these processes. */
+export async function reclaimLeasesOf(
   tx: Tx,
   holders: string[],
 ): Promise<Pick<MessageRow, 'attempts' | 'generation' | 'history'>[]> {
@@ -207,7 +215,7 @@ export async function endLeasesOf(
     .execute();
 }
 
-/** Takes a dead message back into its old place in its lane, with all attempts anew. */
+/** Makes a dead message pending again at its old position in its lane: next generation, no attempts used. */
 export async function requeue(tx: Tx, row: MessageRow, now: number): Promise<void> {
   const lane = laneOf(row.message_key, row.consumer);
   await tx.query
@@ -224,11 +232,11 @@ export async function requeue(tx: Tx, row: MessageRow, now: number): Promise<voi
     }))
     .where('position', '=', row.position)
     .execute();
-  if (lane !== null) await putOldestFirst(tx, lane);
+  if (lane !== null) await makeOldestHead(tx, lane);
 }
 
-/** Makes the oldest message of a lane its head, unless its head is being handled or is dead and blocks it. */
-async function putOldestFirst(tx: Tx, lane: string): Promise<void> {
+/** Makes the oldest message of a lane its head, unless the present head is processing, or dead and blocking. */
+async function makeOldestHead(tx: Tx, lane: string): Promise<void> {
   const head = await tx.query
     .selectFrom('outbox')
     .select(['position', 'status'])
@@ -242,7 +250,7 @@ async function putOldestFirst(tx: Tx, lane: string): Promise<void> {
   promoteNext(tx, [lane]);
 }
 
-/** What parked messages wait for. Hops from one value to the next on the index instead of walking all the messages. */
+/** The distinct values of `parked`. A loose index scan: the cost grows with the values, not with the messages. */
 export async function parkedFor(reader: Reader): Promise<string[]> {
   const { rows } = await sql<{ value: string }>`
     with recursive hop(value) as (
@@ -254,7 +262,7 @@ export async function parkedFor(reader: Reader): Promise<string[]> {
   return rows.map(row => row.value);
 }
 
-/** How many messages wait for each thing. */
+/** Counts parked messages by their value of `parked`. */
 export async function countParked(reader: Reader): Promise<{ parked: string; count: number }[]> {
   const rows = await reader.query
     .selectFrom('outbox')
@@ -266,7 +274,7 @@ export async function countParked(reader: Reader): Promise<{ parked: string; cou
   return rows.map(({ parked, count }) => ({ parked: parked as string, count }));
 }
 
-/** How many messages are under leases that ended more than `graceMs` ago. */
+/** Counts leases that expired more than `graceMs` ago and that no worker has reclaimed. */
 export async function overdueLeases(reader: Reader, graceMs: number): Promise<number> {
   return (await reader.first(overdueLeasesStatement, { graceMs }))?.count ?? 0;
 }
@@ -280,24 +288,24 @@ const overdueLeasesStatement = statement(({ query, value, leaseNow }: StatementB
     .where('claimable_at', '<', sql<number>`${leaseNow} - cast(${value('graceMs')} as bigint)`),
 );
 
-/** Lets up to `limit` messages that wait for this be claimed again and answers how many there were. */
+/** Unparks up to `limit` messages with this value of `parked`, and answers how many. */
 export async function unpark(tx: Tx, parked: string, limit: number): Promise<number> {
   const { numUpdatedRows } = await tx.query
     .updateTable('outbox')
     .set(eb => ({ parked: null, claimable_at: eb.ref('available_at') }))
     .where('position', 'in', eb =>
       eb
-        .selectFrom('outbox as held')
-        .select('held.position')
-        .where('held.parked', '=', parked)
-        .orderBy('held.position')
+        .selectFrom('outbox as parked_message')
+        .select('parked_message.position')
+        .where('parked_message.parked', '=', parked)
+        .orderBy('parked_message.position')
         .limit(limit),
     )
     .executeTakeFirst();
   return Number(numUpdatedRows);
 }
 
-/** The consumers that have messages of their own waiting in lanes. */
+/** Names of the consumers whose own copies wait in lanes. */
 export async function consumersInLanes(reader: Reader): Promise<string[]> {
   const query = reader.query.selectFrom('outbox').select('consumer').distinct();
   const rows = await query.where('lane', 'is not', null).where('consumer', 'is not', null).execute();

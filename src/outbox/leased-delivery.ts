@@ -1,13 +1,22 @@
 import type { Row } from '../db/schema.ts';
 import type { Attempt, Message } from './schemas.ts';
 
-/** A message as it is stored. */
+/** A row of the outbox. */
 export type MessageRow = Row<'outbox'>;
 
-/** A message under a lease, as it is stored. */
+/** A row of the outbox under a lease. */
 export type LeasedRow = MessageRow & { lease_token: string };
 
-/** What a message is before it has a place in the outbox. Without `available_at` it is available at once. */
+/**
+ * A message when its lease ends. The delays count from then, on the clock that leases are measured with. Without
+ * `claimable_in` it cannot be claimed; without `available_in` its `available_at` stays.
+ */
+export type EndedRow = Omit<MessageRow, 'claimable_at' | 'available_at'> & {
+  claimable_in?: number | null;
+  available_in?: number | null;
+};
+
+/** A message to be inserted. Without `available_at` (epoch milliseconds) it is due at once. */
 export type NewMessageRow = Pick<
   MessageRow,
   | 'message_id'
@@ -21,37 +30,37 @@ export type NewMessageRow = Pick<
   | 'traceparent'
 > & { available_at?: number | undefined; created_at: number };
 
-/** The messages of one topic that have one status. */
+/** Counts of the messages with one topic and one status. */
 export interface MessageCount {
   topic: string;
   status: MessageRow['status'];
   count: number;
-  /** When the first of them that is due was published. Epoch milliseconds; null if none is due. */
+  /** Publication time of the oldest due one. Epoch milliseconds; null if none is due. */
   oldest: number | null;
-  /** How many of them are in a lane: a dead one that is blocks it. */
+  /** How many of them are in a lane. A dead message in a lane blocks it. */
   in_lanes: number;
 }
 
-/** Which claim a later write belongs to; it changes nothing once the row's token is another one. */
+/** Identifies one claim. Every later write of the claim names it, and changes nothing once the token differs. */
 export interface Lease {
   position: number;
   lease_token: string;
 }
 
-/** A message on its way to its handler, under a lease. */
+/** A claimed message: the worker holds its lease and hands it to a handler. */
 export interface Delivery {
   lease: Lease;
-  /** The lane that waits for it; null for a message without a key. */
+  /** Null for a message without a key. */
   lane: string | null;
   row: MessageRow;
-  /** The message as its handler sees it: as it was published. */
+  /** The message as the handler gets it: a consumer's copy has the `message_id` of the published message. */
   message: Message;
-  /** The one handler that it is for; null if that has not been decided. */
+  /** Name of the one handler it is for; null if it is not routed yet. */
   consumer: string | null;
   /** Epoch milliseconds. */
   claimedAt: number;
-  /** The lease before this one ran out: who held it has died, or could not renew it in time. */
+  /** The previous lease expired: its holder died, or could not renew it in time. */
   reclaimed: boolean;
-  /** The attempts before this one. */
+  /** Earlier attempts, oldest first. */
   history: Attempt[];
 }

@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts';
 import type { CommitNotifier } from '../commit-notifier.ts';
 import type { Database } from '../db/database.ts';
 import { parking } from './lane.ts';
-import { endLeasesOf, leaseHolders, parkedFor, unpark } from './lease-repository.ts';
+import { leaseHolders, parkedFor, reclaimLeasesOf, unpark } from './lease-repository.ts';
 import type { MessageRow } from './leased-delivery.ts';
 import { deleteDone, pausedTopics } from './repository.ts';
 import type { Attempt } from './schemas.ts';
@@ -10,58 +10,59 @@ import type { Attempt } from './schemas.ts';
 interface Dependencies {
   db: Database;
   clock: Clock;
-  /** How long sent and discarded messages are kept; 0 keeps them. */
+  /** How long sent and discarded messages are kept. Milliseconds; 0 keeps them for ever. */
   retentionMs: number;
   commits: CommitNotifier;
 }
 
-/** Messages that one transaction takes out of parking. */
+/** Messages that one transaction unparks at most. */
 export const UNPARK_BATCH = 500;
-/** Messages that one transaction of the retention looks at, and transactions per sweep: a few milliseconds each. */
+/** Messages that one retention transaction reads at most; it takes a few milliseconds. */
 const RETENTION_BATCH = 200;
+/** Retention transactions per run of the job. */
 const RETENTION_BATCHES = 20;
 
-/** Jobs that keep the outbox in order: they reclaim leases of dead processes, unpark messages and delete old ones. */
+/** Maintenance jobs of the outbox: reclaim leases of dead processes, unpark messages, delete old messages. */
 export function createOutboxMaintenance({ db, clock, retentionMs, commits }: Dependencies) {
-  /** Where the retention goes on; a restart begins at the beginning. */
+  /** Position after which the next retention batch begins; in memory only, so a restart begins at 0. */
   let retainedUpTo = 0;
 
   async function unparkAll(parked: string): Promise<void> {
-    let freed: number;
+    let unparked: number;
     do {
-      freed = await db.write(tx => unpark(tx, parked, UNPARK_BATCH));
-      if (freed > 0) commits.notify('claimable');
-    } while (freed === UNPARK_BATCH);
+      unparked = await db.write(tx => unpark(tx, parked, UNPARK_BATCH));
+      if (unparked > 0) commits.notify('claimable');
+    } while (unparked === UNPARK_BATCH);
   }
 
   return {
     /**
-     * Takes back what dead processes had claimed, without waiting for their leases, and answers how much it was, and
-     * whether some of it has been claimed before without a result.
+     * Reclaims the leases of dead processes at once, before they expire.
+     * @returns `count` of reclaimed messages, and `again`: one of them had lost an earlier attempt in the same way
      */
     async reclaim(): Promise<{ count: number; again: boolean }> {
       const dead = await db.presence.deadAmong(await leaseHolders(db.read));
       if (dead.length === 0) return { count: 0, again: false };
-      const taken = await db.write(tx => endLeasesOf(tx, dead));
+      const reclaimed = await db.write(tx => reclaimLeasesOf(tx, dead));
       commits.notify('claimable');
-      return { count: taken.length, again: taken.some(wasLostBefore) };
+      return { count: reclaimed.length, again: reclaimed.some(wasLostBefore) };
     },
 
     /**
-     * Lets messages be claimed again that have what they waited for: a handler that is there now, or a topic that was
-     * resumed by a process that died before it had freed them all.
+     * Unparks messages whose handler exists now or whose topic is no longer paused. The second case remains when a
+     * resumed topic has more than {@link UNPARK_BATCH} parked messages.
      */
     async unparkReady(isHandled: (topic: string, consumer: string | null) => boolean): Promise<void> {
-      const waiting = await parkedFor(db.read);
-      if (waiting.length === 0) return;
+      const reasons = await parkedFor(db.read);
+      if (reasons.length === 0) return;
       const paused = new Set(await pausedTopics(db.read));
-      for (const parked of waiting) {
+      for (const parked of reasons) {
         const { waitsFor, topic, consumer } = parking.parse(parked);
         if (waitsFor === 'handler' ? isHandled(topic, consumer) : !paused.has(topic)) await unparkAll(parked);
       }
     },
 
-    /** Deletes sent and discarded messages that are old enough, a few at a time, so that no write waits for long. */
+    /** Deletes sent and discarded messages past their retention, in small transactions so no other write waits long. */
     async deleteOld(): Promise<void> {
       if (retentionMs === 0) return;
       const before = clock.now() - retentionMs;
@@ -74,12 +75,12 @@ export function createOutboxMaintenance({ db, clock, retentionMs, commits }: Dep
   };
 }
 
-/** Whether an attempt before the one that was just taken back has ended without a result, too, since it was replayed. */
+/** Whether an earlier attempt of the same generation also ended without an outcome. */
 function wasLostBefore({
   attempts,
   generation,
   history,
 }: Pick<MessageRow, 'attempts' | 'generation' | 'history'>): boolean {
-  const results = (JSON.parse(history) as Attempt[]).filter(attempt => attempt.generation === generation);
-  return attempts > results.length + 1;
+  const recorded = (JSON.parse(history) as Attempt[]).filter(attempt => attempt.generation === generation);
+  return attempts > recorded.length + 1;
 }

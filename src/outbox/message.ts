@@ -4,7 +4,7 @@ import type { Events } from '../events/service.ts';
 import type { MessageRow } from './leased-delivery.ts';
 import type { Message } from './schemas.ts';
 
-/** The rows as messages, with one look-up for all events among their payloads. */
+/** Maps rows to messages. One query reads all events that are payloads. */
 export async function toMessages(events: Pick<Events, 'at'>, reader: Reader, rows: MessageRow[]): Promise<Message[]> {
   const sequences = rows.map(row => row.event_sequence).filter(sequence => sequence !== null);
   const found = await events.at(reader, sequences);

@@ -6,9 +6,9 @@ import type { MessageCount } from './leased-delivery.ts';
 import { countMessages, listBlocking, pausedTopics, sentMessages } from './repository.ts';
 import { type MessageStatus, messageStatuses, type OutboxStats } from './schemas.ts';
 
-/** The statuses of what is not done with. */
+/** The statuses of unfinished messages. */
 export const BACKLOG = ['pending', 'processing', 'failed', 'dead'] as const;
-/** Blocked lanes that are listed one by one. */
+/** Blocked lanes listed at most. */
 const LANES_LISTED = 100;
 
 interface Dependencies {
@@ -18,10 +18,10 @@ interface Dependencies {
 
 export type OutboxMonitor = ReturnType<typeof createOutboxMonitor>;
 
-/** How the messages are, for those who only watch. */
+/** Read-only views of the outbox for health, metrics, stats and the doctor. */
 export function createOutboxMonitor({ db, clock }: Dependencies) {
   return {
-    /** What is still on its way, or stuck, by topic and status. Its cost grows with what it counts, not with the history. */
+    /** Counts unfinished messages by topic and status. The cost grows with these messages, not with the history. */
     backlog: (): Promise<MessageCount[]> => countMessages(db.read, BACKLOG, clock.now()),
 
     async stats(): Promise<OutboxStats> {
@@ -56,13 +56,13 @@ export function createOutboxMonitor({ db, clock }: Dependencies) {
 
     pausedTopics: (): Promise<string[]> => pausedTopics(db.read),
 
-    /** The topics that have messages nobody handles. */
+    /** Topics with messages that are parked for want of a handler. */
     async topicsWithoutHandler(): Promise<string[]> {
-      const waiting = (await parkedFor(db.read)).map(parking.parse);
-      return [...new Set(waiting.filter(({ waitsFor }) => waitsFor === 'handler').map(({ topic }) => topic))];
+      const reasons = (await parkedFor(db.read)).map(parking.parse);
+      return [...new Set(reasons.filter(({ waitsFor }) => waitsFor === 'handler').map(({ topic }) => topic))];
     },
 
-    /** How many messages wait for a handler that nobody has, by topic. What is behind them in their lanes is not counted. */
+    /** Counts messages without a handler by topic. Messages behind them in their lanes do not count. */
     async waitingForHandlers(): Promise<{ topic: string; count: number }[]> {
       const byTopic = new Map<string, number>();
       for (const { parked, count } of await countParked(db.read)) {
@@ -72,12 +72,12 @@ export function createOutboxMonitor({ db, clock }: Dependencies) {
       return [...byTopic].map(([topic, count]) => ({ topic, count }));
     },
 
-    /** How many messages are under leases that ended more than `graceMs` ago: workers look for them all the time. */
+    /** Counts leases that expired more than `graceMs` ago. A running worker leaves none: it polls for them. */
     overdueLeases: (graceMs: number): Promise<number> => overdueLeases(db.read, graceMs),
   };
 }
 
-/** When the message that has been due and pending for longest was published. Epoch milliseconds; null if none is. */
+/** Publication time of the oldest message that is pending and due. Epoch milliseconds; null if there is none. */
 export function oldestPending(counts: readonly MessageCount[]): number | null {
   const times = counts.flatMap(({ status, oldest }) => (status === 'pending' && oldest !== null ? oldest : []));
   return times.length > 0 ? Math.min(...times) : null;

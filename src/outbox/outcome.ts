@@ -1,48 +1,52 @@
 import { toTimestamp } from '../clock.ts';
 import { parking } from './lane.ts';
-import type { Delivery, MessageRow } from './leased-delivery.ts';
+import type { Delivery, EndedRow } from './leased-delivery.ts';
 import type { Attempt, MessageStatus } from './schemas.ts';
 
-/** How one attempt to handle a message ended. */
+/** The end of one attempt to handle a message. */
 export type Outcome =
-  /** Handled. `result`: what the handler says that it made (JSON); kept on the message. */
+  /** Handled. `result`: the handler's recorded result (JSON), stored on the message. */
   | { kind: 'sent'; result?: string }
-  /** Several handlers: each gets a message of its own, and this one is done. */
+  /** Several handlers: each gets its own copy, and this message is done. */
   | { kind: 'routed'; consumers: string[] }
-  /** Failed; to be tried again after `delayMs`. */
+  /** Failed; the next attempt is due after `delayMs`. */
   | { kind: 'retry'; delayMs: number; error: string }
-  /** Asked for another time (epoch milliseconds); no attempt is used up. */
+  /** The handler asked for a retry at `until` (epoch milliseconds); no attempt is used. */
   | { kind: 'postponed'; until: number; error: string }
-  /** No more attempts. `blocks`: its lane waits until somebody replays or discards it. */
+  /** No attempts left, or a permanent error. `blocks`: its lane waits until it is replayed or discarded. */
   | { kind: 'dead'; error: string; blocks: boolean }
-  /** Nobody handles the topic; it waits until somebody does, and no attempt is used up. */
+  /** The topic has no handler: the message is parked until it has one; no attempt is used. */
   | { kind: 'unhandled'; error: string }
-  /** The worker stops before the handler has ended; no attempt is used up. */
+  /** The worker stops before the handler has finished; no attempt is used. */
   | { kind: 'released' };
 
-/** A delivery and how it ended. */
+/** A delivery and the outcome of its attempt. */
 export interface Settlement {
   delivery: Delivery;
   outcome: Outcome;
 }
 
-/** Attempts kept per message. */
+/** Latest attempts kept per message. */
 const HISTORY_KEPT = 20;
+/** UTF-16 code units. */
 const ERROR_LENGTH = 2000;
 
-/** The message is done: a handler has handled it, or each of several gets one of its own. */
+/** The outcomes after which a message counts as sent. */
 type Done = Extract<Outcome, { kind: 'sent' | 'routed' }>;
 
 export function isDone(outcome: Outcome): outcome is Done {
   return outcome.kind === 'sent' || outcome.kind === 'routed';
 }
 
-/** Whether the message leaves its lane to the next one. */
+/** Whether the message leaves its lane, so that the next one becomes its head. */
 export function leavesLane(outcome: Outcome): boolean {
   return isDone(outcome) || (outcome.kind === 'dead' && !outcome.blocks);
 }
 
-/** The attempts of a message with the one that has just ended (JSON). */
+/**
+ * The attempt history of a message (JSON) with the attempt that has just ended.
+ * @param now epoch milliseconds
+ */
 export function historyWith(
   { message, claimedAt, history }: Delivery,
   outcome: MessageStatus,
@@ -56,13 +60,16 @@ export function historyWith(
   return JSON.stringify([...history, attempt].slice(-HISTORY_KEPT));
 }
 
-/** What an outcome makes of the row of a message that is not done. */
+/**
+ * The changes of the row that an outcome other than sent or routed makes.
+ * @param now epoch milliseconds
+ */
 export function changesOf(
   delivery: Delivery,
   outcome: Exclude<Outcome, Done>,
   now: number,
   worker: string,
-): Partial<MessageRow> {
+): Partial<EndedRow> {
   const { message, consumer } = delivery;
   const last_error = 'error' in outcome ? storable(outcome.error) : null;
   const failed = { status: 'failed', last_error, updated_at: now } as const;
@@ -71,24 +78,25 @@ export function changesOf(
     case 'dead': {
       const attempts = Math.min(message.attempts, message.max_attempts);
       const history = historyWith(delivery, 'dead', last_error, now, worker);
-      const place = outcome.blocks ? { claimable_at: null } : { claimable_at: null, lane: null };
-      return { ...place, status: 'dead', attempts, last_error, history, updated_at: now };
+      const position = outcome.blocks ? {} : { lane: null };
+      return { ...position, status: 'dead', attempts, last_error, history, updated_at: now };
     }
     case 'retry': {
-      const at = now + outcome.delayMs;
       const history = historyWith(delivery, 'failed', last_error, now, worker);
-      return { ...failed, available_at: at, claimable_at: at, history };
+      return { ...failed, available_in: outcome.delayMs, claimable_in: outcome.delayMs, history };
     }
-    case 'postponed':
-      return { ...failed, available_at: outcome.until, claimable_at: outcome.until, attempts: unused };
+    case 'postponed': {
+      const delayMs = Math.max(0, outcome.until - now);
+      return { ...failed, available_in: delayMs, claimable_in: delayMs, attempts: unused };
+    }
     case 'unhandled':
-      return { ...failed, parked: parking.handler(message.topic, consumer), claimable_at: null, attempts: unused };
+      return { ...failed, parked: parking.handler(message.topic, consumer), attempts: unused };
     case 'released':
-      return { status: 'pending', attempts: unused, claimable_at: now, updated_at: now };
+      return { status: 'pending', attempts: unused, claimable_in: 0, updated_at: now };
   }
 }
 
-/** What a handler throws may hold what cannot be stored: NUL, or half a character. */
+/** Replaces NUL and lone surrogates, which the engines cannot store in a text. */
 function storable(error: string): string {
   return error.slice(0, ERROR_LENGTH).replaceAll('\0', '\uFFFD').toWellFormed();
 }

@@ -4,7 +4,7 @@ import type { Changes } from '../db/schema.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 import type { MessageCount, MessageRow, NewMessageRow } from './leased-delivery.ts';
 
-/** Puts messages down that have nobody to go to. */
+/** Inserts event messages that no handler subscribes to: they are sent from the start and never claimed. */
 export function insertSent(tx: Tx, rows: NewMessageRow[]): void {
   for (const row of rows) tx.send(insertSentStatement, row);
 }
@@ -23,12 +23,12 @@ const insertSentStatement = statement(({ query, value, values }: StatementBuilde
   }),
 );
 
-/** Puts a message that is not under a lease where these changes say. */
+/** Updates a message that is not under a lease. */
 export async function updateMessage(tx: Tx, position: number, changes: Changes<'outbox'>): Promise<void> {
   await tx.query.updateTable('outbox').set(changes).where('position', '=', position).execute();
 }
 
-/** Keeps what a handler says that it made (JSON). */
+/** Stores a handler's result (JSON) on these messages. */
 export function updateResult(tx: Tx, messageIds: string[], result: string): void {
   tx.send(updateResultStatement, { message_ids: JSON.stringify(messageIds), result });
 }
@@ -41,6 +41,7 @@ const updateResultStatement = statement(
       .where('message_id', 'in', sql<string>`(select value from ${elements('message_ids')})`),
 );
 
+/** Adds one to the number of messages ever sent of this topic; the transaction writes each topic once. */
 export function countSent(tx: Tx, topic: string): void {
   tx.count(`sent:${topic}`, 1, (last, sent) => last.send(countSentStatement, { topic, sent }));
 }
@@ -74,7 +75,7 @@ export async function findMessage(reader: Reader, messageId: string): Promise<Me
   return reader.query.selectFrom('outbox').selectAll().where('message_id', '=', messageId).executeTakeFirst();
 }
 
-/** Oldest first. `from` is the position at which the page before ended. */
+/** Lists messages, oldest first, after the position `from`. */
 export async function listMessages(
   reader: Reader,
   filter: {
@@ -90,12 +91,12 @@ export async function listMessages(
   if (topic !== undefined) query = query.where('topic', '=', topic);
   if (message_key !== undefined) query = query.where('message_key', '=', message_key);
   if (status !== undefined) query = query.where('status', '=', status);
-  // Said again in the words of the partial index: SQLite does not conclude it from the line above.
+  // SQLite uses the partial index only if the query repeats its condition.
   if (status !== undefined && status !== 'sent') query = query.where('status', '<>', sql.lit('sent'));
   return query.orderBy('position').limit(limit).execute();
 }
 
-/** The dead messages that their lanes wait for, oldest first. */
+/** The dead messages that block their lanes, oldest first. */
 export async function listBlocking(reader: Reader, limit: number): Promise<MessageRow[]> {
   return reader.query
     .selectFrom('outbox')
@@ -108,7 +109,7 @@ export async function listBlocking(reader: Reader, limit: number): Promise<Messa
     .execute();
 }
 
-/** How many messages there are of each topic and of these statuses. */
+/** Counts the messages with these statuses by topic. `now` is in epoch milliseconds. */
 export async function countMessages(
   reader: Reader,
   statuses: readonly Exclude<MessageRow['status'], 'sent'>[],
@@ -126,14 +127,14 @@ export async function countMessages(
     .execute();
 }
 
-/** How many messages of each topic have ever been sent. */
+/** Counts the messages ever sent by topic, deleted ones included. */
 export async function sentMessages(reader: Reader): Promise<{ topic: string; count: number }[]> {
   return reader.query.selectFrom('topics').select(['topic', 'sent as count']).where('sent', '>', 0).execute();
 }
 
 /**
- * Deletes what is done and older than `before` among the `limit` messages after `from`. Answers where to go on, or null
- * at the end of what is old enough.
+ * Deletes sent and discarded messages last updated before `before` (epoch milliseconds) among the `limit` messages
+ * after the position `from`. Answers the position for the next call, or null when no older messages remain.
  */
 export async function deleteDone(tx: Tx, from: number, before: number, limit: number): Promise<number | null> {
   const rows = await tx.query

@@ -20,6 +20,7 @@ interface Dependencies {
   writes: IdempotentWrites;
 }
 
+/** Routes to publish, list, replay and discard messages. */
 export function outboxRoutes({ outbox, writes }: Dependencies): FastifyPluginAsyncTypebox {
   const { write } = writes;
   const tags = ['outbox'];
@@ -100,7 +101,7 @@ export function outboxRoutes({ outbox, writes }: Dependencies): FastifyPluginAsy
       {
         schema: {
           operationId: 'replayMessages',
-          summary: 'Send all dead messages, or those of one topic, through their handlers again',
+          summary: 'Replay all dead messages, or those of one topic',
           tags,
           headers: IdempotentHeaders,
           body: Ref(Replay),
@@ -119,7 +120,7 @@ export function outboxRoutes({ outbox, writes }: Dependencies): FastifyPluginAsy
       {
         schema: {
           operationId: 'replayMessage',
-          summary: 'Send a dead message through its handler again',
+          summary: 'Replay a dead message',
           tags,
           params: MessageParams,
           headers: IdempotentHeaders,
@@ -143,7 +144,7 @@ export function outboxRoutes({ outbox, writes }: Dependencies): FastifyPluginAsy
       {
         schema: {
           operationId: 'discardMessage',
-          summary: 'Drop a message that is not being handled',
+          summary: 'Discard a message that is not being handled',
           tags,
           params: MessageParams,
           headers: IdempotentHeaders,

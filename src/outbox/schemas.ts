@@ -8,20 +8,20 @@ export const Topic = Type.String({
   minLength: 1,
   maxLength: 200,
   pattern: '^[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*$',
-  description: 'A dotted name that picks the handlers.',
+  description: 'Dotted name; handlers subscribe to topics.',
 });
 
 const MessageKey = Type.String({
   minLength: 1,
   maxLength: 500,
   pattern: '^[^\\u0000\\p{Cs}]*$',
-  description: 'Messages with the same key are handled one after the other, in the order in which they were published.',
+  description: 'Messages with the same key are handled one at a time, in the order of publication.',
 });
 
 const Payload = Type.Unsafe<unknown>({
   'x-max-depth': 64,
   'x-finite': true,
-  description: 'Any JSON value, nested 64 levels deep at most.',
+  description: 'Any JSON value, nested at most 64 levels deep.',
 });
 
 const message = {
@@ -35,7 +35,7 @@ const message = {
   available_at: Timestamp,
   last_error: Nullable(Type.String()),
   generation: Type.Integer({ description: 'Starts at 1 and rises with every replay.' }),
-  consumer: Nullable(Type.String({ description: 'Of a topic with several handlers: the one this message is for.' })),
+  consumer: Nullable(Type.String({ description: 'The handler of this copy, if the topic has several handlers.' })),
   result: Nullable(JsonObject),
   created_at: Timestamp,
   updated_at: Timestamp,
@@ -76,10 +76,10 @@ export const Attempt = Type.Object(
     started_at: Timestamp,
     duration_ms: Type.Integer(),
     worker: Type.String(),
-    outcome: Type.String({ description: 'The status that the attempt led to.' }),
+    outcome: Type.String({ description: 'Status of the message after the attempt.' }),
     error: Nullable(Type.String()),
   },
-  { $id: 'Attempt', description: 'One time that a message was handed to its handler.' },
+  { $id: 'Attempt', description: 'One attempt to handle a message.' },
 );
 export type Attempt = Static<typeof Attempt>;
 
@@ -87,7 +87,7 @@ export const MessageDetail = Type.Object(
   {
     ...message,
     traceparent: Nullable(
-      Type.String({ description: 'The trace that the message belongs to (W3C Trace Context): that of its request.' }),
+      Type.String({ description: 'Trace of the request that published the message (W3C Trace Context).' }),
     ),
     attempt_history: Type.Array(Ref(Attempt), { description: 'The latest attempts, oldest first.' }),
   },
@@ -125,11 +125,15 @@ export const NewMessage = Strict(
         minLength: 1,
         maxLength: 200,
         pattern: '^(?!(stats|replay|\\.{1,2})$)[A-Za-z0-9._:-]+$',
-        description: 'Chosen by the caller, who may then repeat the request; letters, digits and `._:-`.',
+        description: 'Chosen by the caller; makes the request safe to repeat. Letters, digits and `._:-`.',
       }),
     ),
     available_at: Type.Optional(
-      Type.String({ format: 'date-time', 'x-instant': true, description: 'Not handled before this time.' }),
+      Type.String({
+        format: 'date-time',
+        'x-instant': true,
+        description: 'The message is not handled before this time.',
+      }),
     ),
   },
   {
@@ -178,13 +182,13 @@ export const OutboxStats = Type.Object(
         consumer: Nullable(Type.String()),
         message_id: Id,
       }),
-      { description: 'The first 100 keys whose messages wait until a dead one is replayed or discarded.' },
+      { description: 'The first 100 keys blocked by a dead message, until it is replayed or discarded.' },
     ),
   },
   {
     $id: 'OutboxStats',
     description:
-      'Messages by status and topic. `sent` counts every message ever handled, also those no longer kept; of a topic with several handlers, each counts',
+      'Counts of messages by status and topic. `sent` counts all messages ever handled, deleted ones included. A topic with several handlers counts once per handler.',
     examples: [
       {
         by_status: countsExample,

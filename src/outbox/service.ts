@@ -29,15 +29,17 @@ interface Dependencies {
   newUid: NewUid;
   events: Pick<Events, 'at'>;
   maxAttempts: number;
-  /** Whether an event of this topic has to be dispatched: somebody subscribes to it, or may do so in another process. */
+  /**
+   * Whether an event of this topic needs a delivery: a handler subscribes to it, here or perhaps in another process.
+   */
   isSubscribed: (topic: string) => boolean;
   commits: CommitNotifier;
 }
 
-/** Dead messages that are read at once, when many are replayed. */
+/** Dead messages read per query when many are replayed. */
 const REPLAY_BATCH = 100;
 
-/** Messages as those see them who publish, watch and mend. How they are delivered is in deliveries.ts. */
+/** The callers' side of the outbox: publish, list, replay and discard messages. delivery-service.ts delivers them. */
 export function createOutbox(dependencies: Dependencies) {
   const { db, clock, newUid, events, maxAttempts, isSubscribed, commits } = dependencies;
   const published = () => commits.notify('event', 'claimable');
@@ -58,7 +60,10 @@ export function createOutbox(dependencies: Dependencies) {
     tx.afterCommit(published);
   }
 
-  /** A repeated `message_id` with the same content answers the stored message. @throws Refusal RESERVED_TOPIC, MESSAGE_EXISTS */
+  /**
+   * Publishes a message. A repeated `message_id` with the same content answers the stored message.
+   * @throws Refusal RESERVED_TOPIC, MESSAGE_EXISTS
+   */
   async function publish(tx: Tx, body: NewMessage): Promise<{ message: Message; created: boolean }> {
     const { topic, payload, message_id, available_at } = body;
     const message_key = body.message_key ?? null;
@@ -75,14 +80,14 @@ export function createOutbox(dependencies: Dependencies) {
       throw new Refusal('MESSAGE_EXISTS', `The message ${id} exists with other content.`);
     }
     const content = { message_id: id, topic, message_key, payload: JSON.stringify(payload), event_sequence: null };
-    const at = available_at === undefined ? undefined : Date.parse(available_at);
-    insertMessages(tx, [{ ...content, ...unhandled(tx), available_at: at }]);
+    const at = available_at === undefined ? undefined : db.leaseTime(Date.parse(available_at));
+    insertMessages(tx, [{ ...content, ...newMessage(tx), available_at: at }]);
     tx.afterCommit(published);
     return { message: await view(tx, await required(tx, id)), created: true };
   }
 
-  /** What all messages have in common when they are published. */
-  function unhandled({ traceparent }: Tx) {
+  /** The columns that all new messages share. */
+  function newMessage({ traceparent }: Tx) {
     return { consumer: null, origin_id: null, max_attempts: maxAttempts, created_at: clock.now(), traceparent };
   }
 
@@ -97,15 +102,15 @@ export function createOutbox(dependencies: Dependencies) {
     },
 
     /**
-     * Takes events' messages into the transaction of their events. Those that nobody can subscribe to any more are sent
-     * with that, unless their topic is held for somebody to come.
+     * Stores the messages of events in the events' transaction. A message without a possible subscriber is stored as
+     * sent, unless its topic is paused.
      */
     async enqueue(tx: Tx, messages: EventMessage[]): Promise<void> {
-      const common = { payload: null, ...unhandled(tx) };
+      const common = { payload: null, ...newMessage(tx) };
       const rows = messages.map(message => ({ ...message, ...common }));
-      const unwanted = rows.filter(({ topic }) => !isSubscribed(topic));
-      const held = unwanted.length > 0 ? await pausedTopics(tx) : [];
-      const sent = unwanted.filter(({ topic }) => !held.includes(topic));
+      const unsubscribed = rows.filter(({ topic }) => !isSubscribed(topic));
+      const paused = unsubscribed.length > 0 ? await pausedTopics(tx) : [];
+      const sent = unsubscribed.filter(({ topic }) => !paused.includes(topic));
       const claimable = rows.filter(row => !sent.includes(row));
       insertMessages(tx, claimable);
       insertSent(tx, sent);
@@ -133,7 +138,10 @@ export function createOutbox(dependencies: Dependencies) {
       });
     },
 
-    /** Sends a dead message through its handler again: a new generation, all attempts anew, its history kept. @throws Refusal */
+    /**
+     * Replays a dead message: next generation, no attempts used, history kept.
+     * @throws Refusal MESSAGE_NOT_FOUND, MESSAGE_STATUS_CONFLICT
+     */
     async replay(tx: Tx, messageId: string): Promise<Message> {
       const row = await required(tx, messageId);
       if (row.status !== 'dead') throw wrongStatus(row, 'Only a dead message can be replayed');
@@ -141,7 +149,7 @@ export function createOutbox(dependencies: Dependencies) {
       return view(tx, await required(tx, messageId));
     },
 
-    /** Replays all dead messages, or those of one topic, and answers how many there were. */
+    /** Replays all dead messages, or those of one topic, and answers how many. */
     async replayDead(tx: Tx, topic: string | undefined): Promise<number> {
       let replayed = 0;
       let from = 0;
@@ -154,21 +162,24 @@ export function createOutbox(dependencies: Dependencies) {
       }
     },
 
-    /** Drops a message that is not being handled; its lane goes on. Twice is once. @throws Refusal */
+    /**
+     * Discards a message that is not being handled; its lane goes on. Discarding twice has one effect.
+     * @throws Refusal MESSAGE_NOT_FOUND, MESSAGE_STATUS_CONFLICT
+     */
     async discard(tx: Tx, messageId: string): Promise<Message> {
       const row = await required(tx, messageId);
       if (row.status === 'discarded') return view(tx, row);
       if (row.status === 'processing') throw wrongStatus(row, 'A message that is being handled cannot be discarded');
       if (row.status === 'sent') throw wrongStatus(row, 'A message that was sent cannot be discarded');
       const isHead = row.claimable_at !== null || row.parked !== null || row.status === 'dead';
-      const gone = { lane: null, claimable_at: null, parked: null, updated_at: clock.now() };
-      await updateMessage(tx, row.position, { status: 'discarded', ...gone });
+      const unclaimable = { lane: null, claimable_at: null, parked: null, updated_at: clock.now() };
+      await updateMessage(tx, row.position, { status: 'discarded', ...unclaimable });
       if (isHead && row.lane !== null) promoteNext(tx, [row.lane]);
       tx.afterCommit(published);
       return view(tx, await required(tx, messageId));
     },
 
-    /** Holds a topic: what is being handled ends, and no process claims any more of it, until it is resumed. */
+    /** Pauses a topic in all processes: claimed messages finish, and no further ones are claimed until resume. */
     pause: (tx: Tx, topic: string): Promise<void> => setPaused(tx, topic, 1),
   };
 }

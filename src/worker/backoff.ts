@@ -1,10 +1,11 @@
 import type { Policy } from './handler.ts';
 
 /**
- * The delay before the next attempt, in milliseconds: exponential up to a cap, the upper half of it random, so that
- * retries neither come at once nor all together.
- * @param attempt how many attempts there have been (1 or more)
- * @param random from [0, 1)
+ * The delay before the next attempt, in milliseconds: capped exponential backoff with "equal jitter". Its upper half is
+ * random, so that simultaneous failures do not retry together.
+ * @param attempt number of the failed attempt, from 1
+ * @param random answers a number in [0, 1)
+ * @see https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
  */
 export function backoffDelay(
   { backoff_base_ms, backoff_cap_ms }: Pick<Policy, 'backoff_base_ms' | 'backoff_cap_ms'>,
@@ -16,12 +17,12 @@ export function backoffDelay(
   return Math.round(ceiling / 2 + (ceiling / 2) * random());
 }
 
-/** The longest pause of a loop whose database is away, in intervals. */
+/** The longest pause of a loop whose database is unavailable, in intervals. */
 const LONGEST_PAUSE = 8;
 
 /**
- * The pause of a loop that looks every `intervalMs`, in milliseconds: it doubles with each failure in a row after the first,
- * so that a database that is away costs few tries and few lines in the log.
+ * The pause of a polling loop, in milliseconds: `intervalMs`, doubled with each consecutive failure after the first. An
+ * unavailable database thus costs few attempts and few log lines.
  */
 export function loopPause(failures: number, intervalMs: number): number {
   return intervalMs * Math.min(LONGEST_PAUSE, 2 ** Math.max(0, failures - 1));

@@ -1,13 +1,13 @@
 /**
- * Tells a handler to stop. The AbortSignal and the promise are made when somebody asks for them: most handlers have ended
- * before anybody could.
+ * Cancels a handler, once, by an AbortSignal and a rejected promise. Both are created on first use: most handlers
+ * finish without either, and creating them for every message costs throughput.
  */
 export class Cancellation {
   #reason: Error | undefined;
   #controller: AbortController | undefined;
   #cancelled: PromiseWithResolvers<never> | undefined;
 
-  /** The first reason counts. */
+  /** Cancels with `reason`; later calls change nothing. */
   cancel(reason: Error): void {
     if (this.#reason) return;
     this.#reason = reason;
@@ -25,11 +25,11 @@ export class Cancellation {
     return this.#controller.signal;
   }
 
-  /** Rejects with the reason. */
+  /** Never resolves; rejects with the reason of the cancellation. */
   get cancelled(): Promise<never> {
     this.#cancelled ??= Promise.withResolvers<never>();
     if (this.#reason) this.#cancelled.reject(this.#reason);
-    // A promise that nobody races any more must not count as unhandled.
+    // After the race has ended, a rejection must not count as unhandled.
     this.#cancelled.promise.catch(() => {});
     return this.#cancelled.promise;
   }

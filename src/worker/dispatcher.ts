@@ -4,7 +4,7 @@ import { EVENT_TOPICS } from '../events/envelope.ts';
 import type { Logger } from '../logging.ts';
 import type { Delivery } from '../outbox/leased-delivery.ts';
 import type { Outcome } from '../outbox/outcome.ts';
-import { passing, type TracePart, type Tracing, traceIdOf } from '../tracing.ts';
+import { passThrough, type TracePart, type Tracing, traceIdOf } from '../tracing.ts';
 import { backoffDelay } from './backoff.ts';
 import type { Cancellation } from './cancellation.ts';
 import { type Handler, type HandlerContext, PermanentError, RetryAt, Stopping } from './handler.ts';
@@ -16,22 +16,25 @@ interface Dependencies {
   random: () => number;
   log: Logger;
   tracing: Tracing | undefined;
-  /** Runs the effect in the transaction that marks the delivery sent; false if the lease has been lost. */
+  /** Runs the effect in the transaction that marks the delivery sent; answers false if the lease was lost. */
   settleWith: (delivery: Delivery, effect: (tx: Tx) => Promise<Sent>, traceparent: string | null) => Promise<boolean>;
-  /** Handlers with messages of their own that wait in lanes, from a time when their topics had several handlers. */
-  keptApart: ReadonlySet<string>;
+  /** Handlers whose own copies wait in lanes, from a time when their topics had several handlers. */
+  consumersInLanes: ReadonlySet<string>;
 }
 
 type Sent = Outcome & { kind: 'sent' };
 
-/** The outcome still has to be stored, or (`settled`) was stored together with the handler's effect, or could not be. */
+/** An outcome to be stored, or `settled`: stored with the handler's effect (`held`), or dropped with a lost lease. */
 export type Dispatched = Outcome | { kind: 'settled'; held: boolean };
 
-/** Hands a message to its handler and turns what that does into an outcome: at once if the handler is not asynchronous. */
+/**
+ * Runs the handler of a delivery and answers the outcome: directly if the handler is synchronous, else as a promise.
+ */
 export type Dispatch = (delivery: Delivery, cancellation: Cancellation) => Dispatched | Promise<Dispatched>;
 
+/** Finds the handler of a delivery, calls it with its context and time-out, and maps its end to an outcome. */
 export function createDispatcher(dependencies: Dependencies): Dispatch {
-  const { registry, clock, random, log, tracing, settleWith, keptApart } = dependencies;
+  const { registry, clock, random, log, tracing, settleWith, consumersInLanes } = dependencies;
   return (delivery, cancellation) => {
     const { message, consumer } = delivery;
     const { topic } = message;
@@ -41,13 +44,13 @@ export function createDispatcher(dependencies: Dependencies): Dispatch {
       if (topic.startsWith(EVENT_TOPICS) && consumer === null) return { kind: 'sent' };
       return { kind: 'unhandled', error: `no handler${consumer === null ? '' : ` ${consumer}`} for topic ${topic}` };
     }
-    // Attempts are counted at the claim: whoever claimed it before died with it, or lost it, at every one.
+    // Attempts count at the claim, so each one may have ended with its process or its lease, without an outcome.
     if (message.attempts > message.max_attempts) {
       return dead(handler, message.last_error ?? 'Every attempt ended without a result.');
     }
-    // Several handlers fail apart: each gets a message of its own. So does a single one that still has some, or a newer
-    // message of a key would overtake an older one.
-    if (consumer === null && (handlers.length > 1 || keptApart.has(handler.name))) {
+    // Each of several handlers gets its own copy, so that one failure does not repeat the others. A single handler with
+    // older copies in lanes gets a copy as well: otherwise a newer message of a key would overtake them.
+    if (consumer === null && (handlers.length > 1 || consumersInLanes.has(handler.name))) {
       return { kind: 'routed', consumers: handlers.map(({ name }) => name) };
     }
     const attempt = handler.transactional ? runInTransaction : run;
@@ -60,7 +63,7 @@ export function createDispatcher(dependencies: Dependencies): Dispatch {
   };
 
   function traced<T>({ name }: Handler, { message, row }: Delivery, attempt: (trace: TracePart) => T): T {
-    if (!tracing) return attempt(passing(row.traceparent));
+    if (!tracing) return attempt(passThrough(row.traceparent));
     const { message_id, topic } = message;
     return tracing.process({ message_id, topic, handler: name }, row.traceparent, attempt);
   }
@@ -75,7 +78,7 @@ export function createDispatcher(dependencies: Dependencies): Dispatch {
     return { kind: 'settled', held: await settleWith(delivery, effect, trace.traceparent) };
   }
 
-  /** Calls the handler, and waits for it if there is something to wait for. Throws, or rejects, what it throws. */
+  /** Calls the handler and, if it answers a promise, waits for it. Throws, or rejects with, the handler's error. */
   function run(
     handler: Handler,
     delivery: Delivery,
@@ -101,22 +104,26 @@ export function createDispatcher(dependencies: Dependencies): Dispatch {
       permanent: reason => new PermanentError(reason),
       retryAt: time => new RetryAt(time),
       record: result => {
-        // Here, where it is the handler's own failure if there is no JSON for it.
+        // Serialized here, so that a result that is not JSON fails inside the handler.
         sent.result = JSON.stringify(result);
       },
       ...(tx && { tx: tx.query }),
     };
     const handling = trace.run(() => handler.handle(message, context, tx));
-    return isThenable(handling) ? ended(handling, handler, cancellation).then(() => sent) : sent;
+    return isThenable(handling) ? finished(handling, handler, cancellation).then(() => sent) : sent;
   }
 
   /**
-   * Whether the handler heeds its signal or not, nobody waits for it once it is cancelled or late: a transaction is rolled
-   * back, a slot is free for other messages.
+   * Waits for a handler until it finishes, is cancelled or exceeds its time-out. A handler that ignores its signal must
+   * not keep its slot or its transaction.
    */
-  async function ended(handling: PromiseLike<unknown>, { policy }: Handler, cancellation: Cancellation): Promise<void> {
-    const late = () => cancellation.cancel(new Error(`The handler did not end within ${policy.timeout_ms} ms.`));
-    const timer = setTimeout(late, policy.timeout_ms).unref();
+  async function finished(
+    handling: PromiseLike<unknown>,
+    { policy }: Handler,
+    cancellation: Cancellation,
+  ): Promise<void> {
+    const expire = () => cancellation.cancel(new Error(`The handler did not end within ${policy.timeout_ms} ms.`));
+    const timer = setTimeout(expire, policy.timeout_ms).unref();
     try {
       await Promise.race([handling, cancellation.cancelled]);
     } finally {
@@ -125,7 +132,7 @@ export function createDispatcher(dependencies: Dependencies): Dispatch {
   }
 
   function failed(handler: Handler, { message }: Delivery, error: unknown): Outcome {
-    // A lost lease is an attempt like any other: a handler that outlives its lease every time must end dead.
+    // A lost lease uses an attempt: a handler that outlives its lease every time must become dead.
     if (error instanceof Stopping) return { kind: 'released' };
     if (error instanceof RetryAt) {
       return { kind: 'postponed', until: Math.max(error.time, clock.now()), error: error.message };

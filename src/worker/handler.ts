@@ -5,32 +5,37 @@ import type { Schema } from '../db/schema.ts';
 import type { Logger } from '../logging.ts';
 import type { Message } from '../outbox/schemas.ts';
 
-/** What a handler is given beside the message. */
+/** The second argument of a handler: facts of the attempt, and ways to end it. */
 export interface HandlerContext {
-  /** Aborted when the lease is lost or the service stops: whatever the handler does from then on is not counted. */
+  /**
+   * Aborted when the lease is lost, the time-out is over or the service stops. The attempt's result is then ignored.
+   */
   signal: AbortSignal;
   log: Logger;
   /** 1 at the first attempt. */
   attempt: number;
-  /** The same at every attempt, another one after a replay: what a downstream service should deduplicate by. */
+  /** For deduplication in a downstream service: equal in all attempts, different after a replay. */
   idempotency_key: string;
-  /** Makes what the handler calls a part of the message's trace (W3C Trace Context); undefined if it belongs to none. */
+  /** W3C Trace Context for the handler's own requests; undefined if the message has no trace. */
   traceparent: string | undefined;
-  /** `throw context.permanent(reason)`: no retry can help, the message is dead. */
+  /** `throw context.permanent(reason)`: the message becomes dead without a retry. */
   permanent(reason: string): Error;
-  /** `throw context.retryAt(time)`: again then, without using up an attempt. */
+  /**
+   * `throw context.retryAt(time)`: retries then, without using an attempt. Numbers are epoch milliseconds.
+   * @throws TypeError if `time` is not a time
+   */
   retryAt(time: Date | number | string): Error;
-  /** Keeps what the handler has made, ids for instance, on the message, as its `result`. */
+  /** Stores a result on the message, such as the ids that the handler has created. The last call counts. */
   record(result: Record<string, unknown>): void;
   /** For a transactional handler: the transaction that also marks the message sent. */
   tx?: Transaction<Schema>;
 }
 
-/** How the messages of a handler's topics are treated; a module may export any part of it as `policy`. */
+/** Retry and failure rules of a handler. A module may export any part of them as `policy`. */
 export interface Policy {
-  /** A dead message lets the messages behind it pass, or blocks its key until it is replayed or discarded. */
+  /** `pass`: later messages of the key go on after a dead one. `block`: they wait until it is replayed or discarded. */
   dead: 'pass' | 'block';
-  /** How long one attempt may take. Milliseconds. */
+  /** Time-out of one attempt. Milliseconds. */
   timeout_ms: number;
   /** The delay before the first retry; it doubles with each attempt. Milliseconds. */
   backoff_base_ms: number;
@@ -38,10 +43,10 @@ export interface Policy {
   backoff_cap_ms: number;
 }
 
-/** A handler that has not ended by then has failed, or a hanging one would hold its key for ever. */
+/** Without a time-out, a hanging handler would block its key for ever. Milliseconds. */
 const HANDLER_TIMEOUT_MS = 600_000;
 
-/** How a handler's messages are treated if it does not say otherwise. */
+/** The policy of a handler that exports none. */
 export function defaultPolicy(config: Config): Policy {
   return {
     dead: 'pass',
@@ -51,41 +56,42 @@ export function defaultPolicy(config: Config): Policy {
   };
 }
 
-/** What handles the messages of some topics. */
+/** A consumer of the messages of some topics. */
 export interface Handler {
-  /** Names it in logs and errors: the file it comes from. */
+  /** The file name of its module. Identifies it in logs, errors and its copies of messages. */
   name: string;
-  /** Exact topics or patterns: `*` is one segment, a trailing `**` the rest. */
+  /** Exact topics or patterns: `*` matches one segment, a trailing `**` one or more. */
   topics: string[];
-  /** It has database effects only, made through `context.tx`. */
+  /** Its effects are database writes through `context.tx`, committed together with `sent`. */
   transactional: boolean;
   policy: Policy;
-  /** @param tx for the service's own handlers: the whole of what `context.tx` is a part of */
+  /** @param tx for the service's own handlers: the transaction behind `context.tx` */
   handle(message: Message, context: HandlerContext, tx?: Tx): unknown;
 }
 
-/** A handler as it comes: what its policy leaves out, the settings decide. */
+/** A handler before the settings complete its policy. */
 export type HandlerDefinition = Omit<Handler, 'policy'> & { policy?: Partial<Policy> };
 
-/** Why a handler's signal was aborted: the service stops, and the message goes back as if nobody had tried. */
+/** The reason of a cancelled handler at shutdown. The message is released and the attempt does not count. */
 export class Stopping extends Error {
   override readonly name = 'Stopping';
 }
 
-/** Thrown by a handler: no retry can help. */
+/** Thrown by a handler: the message becomes dead without a retry. */
 export class PermanentError extends Error {
   override readonly name = 'PermanentError';
 }
 
-/** Thrown by a handler: not now, again at `time` (epoch milliseconds), without using up an attempt. */
+/** Thrown by a handler: retry at `time` (epoch milliseconds), without using an attempt. */
 export class RetryAt extends Error {
   override readonly name = 'RetryAt';
   readonly time: number;
 
+  /** @throws TypeError if `time` is not a time */
   constructor(time: Date | number | string) {
     const at = new Date(time);
-    if (Number.isNaN(at.getTime())) throw new TypeError(`retryAt was given ${String(time)}, which is no time.`);
-    super(`Again at ${at.toISOString()}.`);
+    if (Number.isNaN(at.getTime())) throw new TypeError(`retryAt needs a time, not ${String(time)}.`);
+    super(`The handler asked for a retry at ${at.toISOString()}.`);
     this.time = at.getTime();
   }
 }

@@ -1,14 +1,17 @@
 import type { Settlement } from '../outbox/outcome.ts';
 
-/** For each: false if the lease has been lost, and with it the right to change anything. */
+/** Stores outcomes. Answers for each whether its lease was held; if not, nothing was changed. */
 export type StoreOutcomes = (settlements: Settlement[]) => Promise<boolean[]>;
 
 interface Waiting extends Settlement {
-  stored: (held: boolean) => void;
-  failed: (error: unknown) => void;
+  resolve: (held: boolean) => void;
+  reject: (error: unknown) => void;
 }
 
-/** Stores outcomes, those of one moment together. */
+/**
+ * Batches outcomes: outcomes of the same tick are stored in one call of `store`. If that call fails, each outcome is
+ * stored alone, so that one bad outcome does not fail the others.
+ */
 export function createOutcomeBatcher(store: StoreOutcomes): (settlement: Settlement) => Promise<boolean> {
   let waiting: Waiting[] = [];
 
@@ -17,21 +20,20 @@ export function createOutcomeBatcher(store: StoreOutcomes): (settlement: Settlem
     waiting = [];
     try {
       const held = await store(all);
-      for (const [index, { stored }] of all.entries()) stored(held[index] as boolean);
+      for (const [index, { resolve }] of all.entries()) resolve(held[index] as boolean);
     } catch (error) {
-      // One of them cannot be stored; others among them can.
       if (all.length > 1) await Promise.all(all.map(storeAlone));
-      else all[0]?.failed(error);
+      else all[0]?.reject(error);
     }
   }
 
-  async function storeAlone({ delivery, outcome, stored, failed }: Waiting): Promise<void> {
-    await store([{ delivery, outcome }]).then(([held]) => stored(held as boolean), failed);
+  async function storeAlone({ delivery, outcome, resolve, reject }: Waiting): Promise<void> {
+    await store([{ delivery, outcome }]).then(([held]) => resolve(held as boolean), reject);
   }
 
   return settlement =>
-    new Promise((stored, failed) => {
-      waiting.push({ ...settlement, stored, failed });
+    new Promise((resolve, reject) => {
+      waiting.push({ ...settlement, resolve, reject });
       if (waiting.length === 1) queueMicrotask(() => void storeAll());
     });
 }

@@ -1,13 +1,13 @@
 import { memoize } from '../memoize.ts';
 import type { Handler } from './handler.ts';
 
-/** Topics whose handlers are remembered. */
+/** Topics whose handlers are cached. */
 const TOPICS_REMEMBERED = 1000;
 
-/** Which handlers a topic has. */
+/** Maps topics to their handlers. */
 export class HandlerRegistry {
   readonly handlers: readonly Handler[];
-  /** The handlers of a topic, in the order in which they were registered. */
+  /** The handlers of a topic, in order of registration. */
   readonly of: (topic: string) => readonly Handler[];
 
   constructor(handlers: readonly Handler[]) {
@@ -18,13 +18,13 @@ export class HandlerRegistry {
   }
 }
 
-/** Whether a message of this topic, or of this one consumer of it, has a handler. */
+/** Whether a topic has a handler; with `consumer`, whether it has the handler of that name. */
 export function isHandled(registry: HandlerRegistry, topic: string, consumer: string | null): boolean {
   const handlers = registry.of(topic);
   return consumer === null ? handlers.length > 0 : handlers.some(handler => handler.name === consumer);
 }
 
-/** `*` stands for exactly one segment, a trailing `**` for one or more. */
+/** Whether a topic matches a pattern: `*` matches exactly one segment, a trailing `**` one or more. */
 export function topicMatches(pattern: string, topic: string): boolean {
   const wanted = pattern.split('.');
   const given = topic.split('.');
@@ -34,7 +34,7 @@ export function topicMatches(pattern: string, topic: string): boolean {
   return wanted.every((segment, index) => segment === '*' || segment === given[index]);
 }
 
-/** Whether a pattern is well formed: segments of a topic, `*`, and `**` only at the end. */
+/** Whether a value is a well-formed pattern, such as `a.b`, `a.*.c` or `a.**`. `**` may only end it. */
 export function isTopicPattern(pattern: unknown): pattern is string {
   return typeof pattern === 'string' && /^([A-Za-z0-9_-]+|\*)(\.([A-Za-z0-9_-]+|\*))*(\.\*\*)?$|^\*\*$/.test(pattern);
 }

@@ -10,7 +10,9 @@ interface Options {
   failed: (name: string, error: unknown) => void;
 }
 
-/** Repeats a task: an interval after each run, later after failures; never twice at once. */
+/**
+ * Repeats a task, one run at a time: the next run starts an interval after the last one, with backoff after failures.
+ */
 export class RepeatingTask {
   readonly #options: Options;
   #timer: NodeJS.Timeout | undefined;

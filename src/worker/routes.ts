@@ -18,6 +18,7 @@ interface Dependencies {
 
 const tags = ['bus'];
 
+/** Routes of topics (list, pause, resume) and of a claim-and-dispatch pass on demand. */
 export function busRoutes(dependencies: Dependencies): FastifyPluginAsyncTypebox {
   const { registry, worker, outbox, deliveries, writes } = dependencies;
   const { write } = writes;
@@ -27,7 +28,7 @@ export function busRoutes(dependencies: Dependencies): FastifyPluginAsyncTypebox
       {
         schema: {
           operationId: 'listTopics',
-          summary: 'What is handled, and by what',
+          summary: 'List handlers, topics without a handler and paused topics',
           tags,
           response: { 200: Ref(Topics), ...problems() },
         },
@@ -48,7 +49,7 @@ export function busRoutes(dependencies: Dependencies): FastifyPluginAsyncTypebox
       {
         schema: {
           operationId: 'pauseTopic',
-          summary: 'Hold a topic, on all processes and over restarts, until it is resumed',
+          summary: 'Pause a topic in all processes, across restarts, until it is resumed',
           tags,
           params: TopicParams,
           headers: IdempotentHeaders,
@@ -68,7 +69,7 @@ export function busRoutes(dependencies: Dependencies): FastifyPluginAsyncTypebox
       {
         schema: {
           operationId: 'resumeTopic',
-          summary: 'Release a topic',
+          summary: 'Resume a paused topic',
           tags,
           params: TopicParams,
           headers: IdempotentHeaders,

@@ -6,13 +6,13 @@ export const Topics = Type.Object(
   {
     handlers: Type.Array(
       Type.Object({
-        handler: Type.String({ description: 'The file it was loaded from.' }),
-        topics: Type.Array(Type.String(), { description: 'Topics, or patterns of topics.' }),
+        handler: Type.String({ description: 'Name of its file.' }),
+        topics: Type.Array(Type.String(), { description: 'Topics or patterns.' }),
         transactional: Type.Boolean(),
       }),
     ),
-    topics_without_handler: Type.Array(Type.String(), { description: 'Topics whose messages wait for a handler.' }),
-    paused: Type.Array(Type.String(), { description: 'Topics that are held.' }),
+    topics_without_handler: Type.Array(Type.String(), { description: 'Topics with messages that wait for a handler.' }),
+    paused: Type.Array(Type.String(), { description: 'Paused topics.' }),
   },
   {
     $id: 'Topics',
@@ -37,7 +37,7 @@ export const TopicState = Type.Object(
 export const ProcessRequest = Strict(
   {
     limit: Type.Optional(
-      Type.Integer({ minimum: 1, maximum: 1000, description: 'Messages to claim; 100 if left out.' }),
+      Type.Integer({ minimum: 1, maximum: 1000, description: 'Messages to claim at most; 100 by default.' }),
     ),
   },
   { $id: 'ProcessRequest', examples: [{ limit: 10 }] },

@@ -1,25 +1,25 @@
-/** How far back `recent` reaches. Milliseconds. */
-const RECENT_MS = 50;
+/** Length of a counting window. Milliseconds. */
+const WINDOW_MS = 50;
 
-/** Counts what has ended lately: in the span that lasts, or in the one before it if that was more. */
+/** Counts finished attempts in fixed windows of {@link WINDOW_MS}. */
 export class Throughput {
-  #ended = 0;
-  #before = 0;
+  #current = 0;
+  #previous = 0;
   #since = performance.now();
 
-  /** Something has ended. */
+  /** Counts one finished attempt. */
   count(): void {
-    this.#ended += 1;
+    this.#current += 1;
   }
 
-  /** How much has. */
+  /** The count of the current window or of the one before it, whichever is larger. */
   get recent(): number {
     const now = performance.now();
-    if (now - this.#since >= RECENT_MS) {
-      this.#before = now - this.#since < 2 * RECENT_MS ? this.#ended : 0;
-      this.#ended = 0;
+    if (now - this.#since >= WINDOW_MS) {
+      this.#previous = now - this.#since < 2 * WINDOW_MS ? this.#current : 0;
+      this.#current = 0;
       this.#since = now;
     }
-    return Math.max(this.#ended, this.#before);
+    return Math.max(this.#current, this.#previous);
   }
 }

@@ -9,7 +9,7 @@ import { Stopping } from './handler.ts';
 import { createOutcomeBatcher, type StoreOutcomes } from './outcome-batcher.ts';
 import { Throughput } from './throughput.ts';
 
-/** Where deliveries come from and where their outcomes go. */
+/** Source of deliveries and sink of their outcomes; see outbox/delivery-service.ts. */
 interface DeliveryStore {
   claim(limit: number): Promise<Delivery[]>;
   renew(leases: Lease[]): Promise<Lease[]>;
@@ -21,13 +21,17 @@ interface Dependencies {
   dispatch: Dispatch;
   clock: Clock;
   log: Logger;
+  /** Asynchronous handlers that run at once. */
   concurrency: number;
+  /** Milliseconds. */
   pollIntervalMs: number;
+  /** Milliseconds. */
   leaseMs: number;
-  /** What is told of an error of the store to those who watch. */
+  /** The public text of an error of the store, for health. */
   explain: (error: unknown) => string;
 }
 
+/** Counts of one pass: `failed` includes postponed and unhandled messages. */
 export interface PassResult {
   claimed: number;
   sent: number;
@@ -35,11 +39,11 @@ export interface PassResult {
   dead: number;
 }
 
-/** A delivery whose lease this worker holds, until its outcome is stored. */
+/** A delivery from its claim until its outcome is stored or its lease is lost. */
 interface Held {
   delivery: Delivery;
   cancellation: Cancellation;
-  /** When the lease was last known to be held, on this process's monotonic clock. */
+  /** Time of the last claim or renewal, on the monotonic clock. Milliseconds. */
   heldAt: number;
   ended: PromiseWithResolvers<Ending>;
 }
@@ -53,23 +57,23 @@ const LOG_LEVELS: Partial<Record<Ending, 'debug' | 'error'>> = {
   dead: 'error',
 };
 
-/** As many deliveries are claimed ahead as handlers have ended lately; so many at most. */
-const AHEAD_MOST = 1000;
+/** Deliveries claimed beyond the concurrency: as many as handlers finished recently, but at most this number. */
+const MAX_PREFETCH = 1000;
 
 /**
- * The loop: claim, run as many handlers at once as there may be, settle while the lease is held; woken by commits, with
- * the poll interval as the net. While handlers are quick, more is claimed than they can begin at once: one transaction
- * serves many. It knows deliveries and outcomes, and nothing of what is in them.
+ * The worker loop: claim deliveries, run up to `concurrency` handlers, settle while the lease is held. Commits wake it;
+ * the poll interval catches a missed wake-up. While handlers are quick it prefetches, so that one claim serves many of
+ * them. The worker is independent of SQL, HTTP and topics.
  */
 export class Worker {
   readonly #deps: Dependencies;
   readonly #store: ReturnType<typeof createOutcomeBatcher>;
-  /** All deliveries under a lease. */
+  /** All claimed deliveries, running or waiting. */
   readonly #held = new Set<Held>();
-  /** Those of them that wait for a free slot. */
+  /** The claimed deliveries that wait for a free slot. */
   readonly #waiting: Held[] = [];
   #running = 0;
-  /** Deliveries that are still to be handled one at a time. */
+  /** Deliveries to be claimed one at a time, from now. */
   #oneAtATime = 0;
   readonly #throughput = new Throughput();
   #loop: Promise<void> | undefined;
@@ -90,22 +94,23 @@ export class Worker {
     this.#store = createOutcomeBatcher(dependencies.store.settle);
   }
 
+  /** Starts the loop. */
   start(): void {
     this.#loop = this.#run();
   }
 
-  /** Something may have become due. Cheap, and safe at any time. */
+  /** Makes the loop claim again soon, because a message may have become due. Cheap, and safe at any time. */
   wake(): void {
     this.#woken = true;
     this.#endSleep();
   }
 
-  /** The next `count` deliveries are handled one at a time: one of them may be what has ended a process before. */
+  /** Handles the next `count` deliveries one at a time, so that a poison message that kills the process dies alone. */
   runOneAtATime(count: number): void {
     this.#oneAtATime = count;
   }
 
-  /** One claim-and-dispatch pass now, whether the loop runs or not; answers when everything it claimed has been settled. */
+  /** Runs one claim-and-dispatch pass now, also without the loop. Resolves when all claimed deliveries have ended. */
   async pass(limit: number): Promise<PassResult> {
     const claimed = await this.#claim(limit);
     const endings = await Promise.all(
@@ -120,26 +125,27 @@ export class Worker {
   }
 
   /**
-   * Claims nothing more and waits for the handlers that run. Those that have not ended after `graceMs` are told to abort
-   * and their leases are given back, so that another worker, or the next start, takes them at once.
+   * Stops claiming and waits up to `graceMs` milliseconds for running handlers. Then it cancels the remaining ones and
+   * releases their leases, so that another worker, or the next start, can claim their messages at once.
    */
   async stop(graceMs: number): Promise<void> {
     this.#stopping = true;
     this.wake();
     const grace = AbortSignal.timeout(graceMs);
-    const over = new Promise(resolve => grace.addEventListener('abort', resolve));
-    await Promise.race([this.#loop, over]);
-    this.#giveBackWaiting();
-    const ended = () => Promise.allSettled([...this.#held].map(held => held.ended.promise));
-    await Promise.race([ended(), over]);
+    const graceOver = new Promise(resolve => grace.addEventListener('abort', resolve));
+    await Promise.race([this.#loop, graceOver]);
+    this.#releaseWaiting();
+    const allEnded = () => Promise.allSettled([...this.#held].map(held => held.ended.promise));
+    await Promise.race([allEnded(), graceOver]);
     const late = [...this.#held];
     if (late.length > 0)
-      this.#deps.log.warn({ count: late.length }, 'giving back the leases of handlers that have not ended');
+      this.#deps.log.warn({ count: late.length }, 'releasing the leases of handlers that have not finished');
     for (const { cancellation } of late) cancellation.cancel(new Stopping('The service is stopping.'));
-    await ended();
+    await allEnded();
     clearInterval(this.#renewal);
   }
 
+  /** The `worker` part of GET /bus/health. */
   get health() {
     return {
       running: this.#loop !== undefined && !this.#stopping,
@@ -156,30 +162,30 @@ export class Worker {
     const { pollIntervalMs, log, clock, explain } = this.#deps;
     while (!this.#stopping) {
       this.#woken = false;
-      const room = this.#room();
+      const limit = this.#claimLimit();
       try {
         this.#lastTickAt = clock.now();
-        const claimed = room > 0 ? await this.#claim(room) : [];
+        const claimed = limit > 0 ? await this.#claim(limit) : [];
         this.#waiting.push(...claimed);
-        if (this.#stopping) this.#giveBackWaiting();
+        if (this.#stopping) this.#releaseWaiting();
         else this.#beginWaiting();
         this.#consecutiveErrors = 0;
-        if (claimed.length > 0 && claimed.length === room) continue;
+        if (claimed.length > 0 && claimed.length === limit) continue;
       } catch (error) {
         this.#consecutiveErrors += 1;
         this.#lastError = explain(error);
-        log.error({ err: error }, 'the worker could not claim');
-        // A wake-up must not turn a broken database into a busy loop.
+        log.error({ err: error }, 'the worker could not claim messages');
+        // A wake-up during the claim must not turn an unavailable database into a busy loop.
         this.#woken = false;
       }
       await this.#sleep(loopPause(this.#consecutiveErrors, pollIntervalMs));
     }
   }
 
-  /** How many deliveries to claim now. */
-  #room(): number {
+  /** The number of deliveries to claim now. */
+  #claimLimit(): number {
     if (this.#oneAtATime > 0) return this.#held.size === 0 ? 1 : 0;
-    return Math.max(0, this.#deps.concurrency + Math.min(AHEAD_MOST, this.#throughput.recent) - this.#held.size);
+    return Math.max(0, this.#deps.concurrency + Math.min(MAX_PREFETCH, this.#throughput.recent) - this.#held.size);
   }
 
   #beginWaiting(): void {
@@ -190,11 +196,11 @@ export class Worker {
     }
   }
 
-  #giveBackWaiting(): void {
+  #releaseWaiting(): void {
     for (const held of this.#waiting.splice(0)) void this.#settle(held, { kind: 'released' });
   }
 
-  /** Until the interval is over or somebody wakes the loop; not at all if that has happened since the last claim began. */
+  /** Sleeps until the time is over or the loop is woken. Returns at once if it was woken since the last claim began. */
   async #sleep(milliseconds: number): Promise<void> {
     if (this.#woken || this.#stopping) return;
     await new Promise<void>(resolve => {
@@ -220,7 +226,7 @@ export class Worker {
   }
 
   #begin(held: Held): void {
-    // Lost while it waited, or stopped since the claim for longer than the lease: by now the message is somebody else's.
+    // The lease was lost while the delivery waited, or it expired while the process was suspended.
     if (held.cancellation.isCancelled || performance.now() - held.heldAt >= this.#deps.leaseMs) {
       this.#end(held, 'stale', false);
       return;
@@ -246,7 +252,7 @@ export class Worker {
     try {
       this.#end(held, outcome.kind, await this.#store({ delivery, outcome }));
     } catch (error) {
-      // The lease runs out and the message comes again: at least once.
+      // The lease expires and the message is claimed again: delivery is at least once.
       this.#lastError = this.#deps.explain(error);
       this.#deps.log.error({ err: error, message_id: delivery.message.message_id }, 'an outcome could not be stored');
       this.#free(held, 'stale');
@@ -273,13 +279,13 @@ export class Worker {
     this.wake();
   }
 
-  /** Every third of a lease, which leaves two more tries before it runs out. */
+  /** Renews all leases. Runs every third of a lease, so two more renewals can be tried before one expires. */
   async #renew(): Promise<void> {
     const all = [...this.#held];
     const now = performance.now();
     for (const { heldAt, cancellation } of all) {
-      // Nobody has said that the lease is lost; by the clock it is.
-      if (now - heldAt >= this.#deps.leaseMs) cancellation.cancel(new Error('The lease ran out.'));
+      // While renewals fail, the clock tells that a lease has expired.
+      if (now - heldAt >= this.#deps.leaseMs) cancellation.cancel(new Error('The lease expired.'));
     }
     if (all.length === 0 || this.#renewing) return;
     this.#renewing = true;

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { fits } from '../../src/access/caller.ts';
+import { matchesPattern } from '../../src/access/caller.ts';
 
-/** The rule in its plainest form: the first piece, or any start of the name for a star, and the rest fits the rest. */
+/** The rule in its plainest form: the first piece, or any start of the name for a star, and the rest matches the rest. */
 function model(pattern: string, name: string): boolean {
   if (pattern === '') return name === '';
   const rest = pattern.slice(1);
@@ -13,10 +13,10 @@ function model(pattern: string, name: string): boolean {
 const text = (characters: string[], maxLength: number) =>
   fc.string({ unit: fc.constantFrom(...characters), maxLength });
 
-it('a name fits a pattern as the plain rule says', () => {
+it('a name matches a pattern as the plain rule says', () => {
   fc.assert(
     fc.property(text(['a', 'b', '.', '*'], 7), text(['a', 'b', '.', '*'], 10), (pattern, name) => {
-      expect(fits(pattern, name)).toBe(model(pattern, name));
+      expect(matchesPattern(pattern, name)).toBe(model(pattern, name));
     }),
     {
       numRuns: 3000,
@@ -31,26 +31,26 @@ it('a name fits a pattern as the plain rule says', () => {
   );
 });
 
-it('a name fits a pattern that was made of it, whatever characters it has', () => {
+it('a name matches a pattern that was made of it, whatever characters it has', () => {
   const pieces = fc.array(fc.record({ text: fc.string({ unit: 'binary' }), kept: fc.boolean() }), { maxLength: 6 });
   fc.assert(
     fc.property(pieces, list => {
       const name = list.map(({ text: piece }) => piece).join('');
       const pattern = list.map(({ text: piece, kept }) => (kept && !piece.includes('*') ? piece : '*')).join('');
-      expect(fits(pattern, name)).toBe(true);
+      expect(matchesPattern(pattern, name)).toBe(true);
       // A pattern without a star is one name.
-      if (!pattern.includes('*')) expect(fits(pattern, `${name}x`)).toBe(false);
+      if (!pattern.includes('*')) expect(matchesPattern(pattern, `${name}x`)).toBe(false);
     }),
   );
 });
 
-it('nothing fits no pattern', () => {
-  expect(fits(null, 'null')).toBe(false);
-  expect(fits(null, '')).toBe(false);
+it('no name matches a missing pattern', () => {
+  expect(matchesPattern(null, 'null')).toBe(false);
+  expect(matchesPattern(null, '')).toBe(false);
 });
 
 it('takes no long time, whatever the pattern', () => {
   const started = performance.now();
-  for (let count = 0; count < 100; count += 1) fits(`${'*a'.repeat(100)}b`, `${'a'.repeat(199)}c`);
+  for (let count = 0; count < 100; count += 1) matchesPattern(`${'*a'.repeat(100)}b`, `${'a'.repeat(199)}c`);
   expect(performance.now() - started).toBeLessThan(1000);
 });

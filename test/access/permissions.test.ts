@@ -38,10 +38,10 @@ describe('the table of permissions', () => {
   it('lets nothing be served that it does not have', async () => {
     const app = fastify();
     const access = { authenticate: () => Promise.reject(new Error('nobody comes')) };
-    const rates = { ofToken: async () => {}, ofFailures: async () => {} };
+    const rates = { limitToken: async () => {}, limitFailures: async () => {} };
     useAccess(app, { access, isOpen: () => false, origins: [], rates });
     const answer = () => 'hello';
-    expect(() => app.get('/a', answer)).toThrow(/Nobody has said who may call GET \/a/);
+    expect(() => app.get('/a', answer)).toThrow(/has no rule for GET \/a/);
     expect(() => app.get('/b', { schema: { summary: 'without an id' } }, answer)).toThrow(/GET \/b/);
     for (const operationId of ['readMinds', 'constructor', '']) {
       expect(() => app.post('/c', { schema: { operationId } as object }, answer)).toThrow(/POST \/c/);

@@ -154,8 +154,8 @@ describe('a backup that cannot be made ends with 1 and one sentence, and leaves 
       refusal([join(path, 'notes.txt')], { DATABASE_URL }),
       refusal([join(path, 'other.db')], { DATABASE_URL }),
     ]);
-    expect(exists).toBe(`The file ${join(path, 'notes.txt')} exists; a backup overwrites nothing.`);
-    expect(taken).toContain('other.db.partial exists: another backup is writing it, or one was cut off');
+    expect(exists).toBe(`The file ${join(path, 'notes.txt')} exists; a backup never overwrites a file.`);
+    expect(taken).toContain('other.db.partial exists: another backup is writing it, or an interrupted one left it');
     expect(await readFile(join(path, 'notes.txt'), 'utf8')).toBe('notes');
     expect((await readdir(path)).toSorted()).toEqual(['notes.txt', 'other.db.partial']);
   });
@@ -198,7 +198,7 @@ describe('a backup that cannot be made ends with 1 and one sentence, and leaves 
     if (!disk) return;
     const DATABASE_URL = await migrated();
     expect(await refusal([join(disk, 'backup.db')], { DATABASE_URL })).toBe(
-      `There is no room for ${join(disk, 'backup.db')}.`,
+      `The disk is full: ${join(disk, 'backup.db')} cannot be written.`,
     );
     expect(await readdir(disk)).toEqual([]);
   });

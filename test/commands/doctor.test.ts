@@ -85,7 +85,7 @@ describe.each(engines)('the doctor beside a service, on %s', engine => {
     await publish('fatal');
     await service.exited;
     expect(await of('leases', { ...env, LEASE_MS: '60000' })).toEqual([found('ok', /No lease/)]);
-    const overdue = found('problem', /^Messages whose lease ended more than 1 seconds ago: 1\.$/);
+    const overdue = found('problem', /^Messages whose lease expired more than 1 seconds ago: 1\.$/);
     await vi.waitFor(async () => expect(await of('leases', env)).toEqual([overdue]), { timeout: 5000, interval: 100 });
     const forPrograms = await runCommand('doctor', ['--json'], env);
     expect(forPrograms.code).toBe(1);
@@ -106,7 +106,7 @@ describe.each(engines)('the doctor beside a service, on %s', engine => {
     await migrate(DATABASE_URL);
     const open = { DATABASE_URL, HOST: '0.0.0.0' };
     expect(await of('tokens', { DATABASE_URL })).toEqual([found('ok', /only this machine/)]);
-    expect(await of('tokens', open)).toEqual([found('problem', /none, and HOST is 0\.0\.0\.0/)]);
+    expect(await of('tokens', open)).toEqual([found('problem', /no tokens and HOST is 0\.0\.0\.0/)]);
     const make = (id: string, expires: number | null, revoked: number | null) =>
       sqlBeside(
         DATABASE_URL,
@@ -115,9 +115,9 @@ describe.each(engines)('the doctor beside a service, on %s', engine => {
       );
     await make('tok_expired', Date.now() - DAY, null);
     await make('tok_revoked', null, Date.now() - DAY);
-    expect(await of('tokens', open)).toEqual([found('problem', /All 2 have expired or been revoked/)]);
+    expect(await of('tokens', open)).toEqual([found('problem', /All 2 tokens have expired or been revoked/)]);
     await make('tok_late', Date.now() + 30 * DAY, null);
-    expect(await of('tokens', open)).toEqual([found('ok', /1 of 3 are valid/)]);
+    expect(await of('tokens', open)).toEqual([found('ok', /1 of 3 tokens are valid/)]);
     await make('tok_soon', Date.now() + 3 * DAY, null);
     expect(await of('tokens', open)).toEqual([found('warning', /tok_soon \(admin\) expires in 3 days/)]);
   });
@@ -127,6 +127,13 @@ describe('the doctor, about what a start would refuse', () => {
   it('names the wrong setting, and the handler that does not load', async () => {
     const DATABASE_URL = await migrated();
     expect(await doctor({ LEASE_MS: '1' })).toEqual([found('problem', /The setting LEASE_MS is wrong/)]);
+    const stray = await handlersFolder({
+      'x.mjs': `export const topic = 'forum.evnts.**'; export function handle() {}`,
+    });
+    expect(await of('handlers', { DATABASE_URL, HANDLERS_DIR: stray })).toEqual([
+      found('ok', /1 loaded/),
+      found('warning', /^No message matches forum\.evnts\.\*\* of x\.mjs\.$/),
+    ]);
     const HANDLERS_DIR = await handlersFolder({ 'bad.mjs': `throw new Error('no\\n token');` });
     expect(await of('handlers', { DATABASE_URL, HANDLERS_DIR })).toEqual([found('problem', /bad\.mjs cannot be used/)]);
     // One that keeps the process alive must not keep the doctor from ending.
@@ -159,7 +166,7 @@ describe('the doctor, about what a start would refuse', () => {
     const damaged = await migrated();
     await damage(fileOf(damaged));
     expect(await doctor({ DATABASE_URL: damaged })).toContainEqual(
-      found('problem', /^The file is damaged|^quick_check says/),
+      found('problem', /^The file is damaged|^quick_check reports/),
     );
   });
 

@@ -156,11 +156,11 @@ describe('a backup that is refused changes nothing', () => {
       ['damaged.db', /^The backup .*damaged\.db is damaged/],
       ['cut.db', /^The (backup|file) .*cut\.db is .*damaged/],
       ['wrong.db', /wrong\.db is damaged: CHECK constraint failed in topics/],
-      ['loose.db', /loose\.db is damaged: 1 rows refer to rows that are missing/],
+      ['loose.db', /loose\.db is damaged: 1 rows refer to missing rows/],
       ['newer.db', /newer than this version of Forumbus \(it has 999-future\)/],
-      ['open.db', /open\.db is no backup but a database in use/],
-      ['notes.txt', /notes\.txt is no backup/],
-      ['other.db', /other\.db is no database of Forumbus/],
+      ['open.db', /open\.db is not a backup but a database in use/],
+      ['notes.txt', /notes\.txt is not a backup/],
+      ['other.db', /other\.db is not a Forumbus database/],
       ['absent.db', /absent\.db cannot be read \(ENOENT\)/],
     ];
     const before = await readFile(file);

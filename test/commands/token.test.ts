@@ -71,14 +71,14 @@ describe.each(engines)('npm run token on %s', engine => {
 
     const [revoked] = await run(DATABASE_URL, 'revoke', idOf(agent));
     expect(revoked).toMatch(
-      new RegExp(`^${idOf(agent)}  agent     agents the 2nd: \\* of runs nightly-\\*  made 2.*Z  revoked 2.*Z$`),
+      new RegExp(`^${idOf(agent)}  agent     agents the 2nd: \\* of runs nightly-\\*  created 2.*Z  revoked 2.*Z$`),
     );
     expect(await status(agent)).toBe(401);
     expect(await status(admin)).toBe(200);
 
     const lines = await run(DATABASE_URL, 'list');
     expect(lines).toEqual([
-      expect.stringMatching(new RegExp(`^${idOf(admin)}  admin     operator:ana  made 2.*Z  expires never$`)),
+      expect.stringMatching(new RegExp(`^${idOf(admin)}  admin     operator:ana  created 2.*Z  expires never$`)),
       revoked,
     ]);
 
@@ -101,7 +101,7 @@ describe('npm run token', () => {
 
   const create = ['create', '--role'];
   it.each<[RegExp, ...string[]]>([
-    [/^Say what to do with tokens: npm run token -- create/, 'constructor'],
+    [/^The command is missing or unknown\. Usage: npm run token -- create/, 'constructor'],
     [/^--actor must be one of agent, operator, human, system/, ...create, 'viewer', '--actor', 'operators'],
     [/^--expires-in must be <= 315360000/, ...ADMIN, '--expires-in', '99999d'],
     [/Unknown option '--role'/, 'list', '--role', 'admin'],
@@ -134,7 +134,7 @@ describe('ADMIN_TOKEN_FILE', () => {
   it('that holds no token stops the start, and is not quoted', async () => {
     const env = { DATABASE_URL: await database('sqlite'), ADMIN_TOKEN_FILE: await file('hunter2') };
     const service = spawnService(env);
-    expect(await sentence(service)).toMatch(/does not hold a token \(`npm run token -- generate`/);
+    expect(await sentence(service)).toMatch(/holds no token \(`npm run token -- generate`/);
     expect(service.output).not.toContain('hunter2');
   });
 
@@ -154,7 +154,7 @@ describe('ADMIN_TOKEN_FILE', () => {
     await service.close();
 
     const refused: [string, RegExp][] = [
-      [await file(`fbt_${id}_${'02'.repeat(32)}`), /holds another secret than the token of its id has/],
+      [await file(`fbt_${id}_${'02'.repeat(32)}`), /holds a known token id with a different secret/],
       [await file(made.token), /holds a token of the role viewer, not admin/],
       [`${path}-none`, /-none that ADMIN_TOKEN_FILE names cannot be read \(ENOENT\)/],
       [dirname(path), /names cannot be read \(EISDIR\)/],

@@ -10,11 +10,11 @@ import type { Engine } from '../../src/db/engine.ts';
 import { latestSequence, listEvents, listPosts } from '../../src/events/repository.ts';
 import {
   claimMessages,
-  endLeasesOf,
   leaseHolders,
   markSent,
   parkedFor,
   promoteNext,
+  reclaimLeasesOf,
   unpark,
 } from '../../src/outbox/lease-repository.ts';
 import { countMessages, listBlocking, listMessages, pausedTopics } from '../../src/outbox/repository.ts';
@@ -22,6 +22,7 @@ import { countOpen, findQuestions, listOverdue, listQuestions } from '../../src/
 import { listRuns } from '../../src/runs/repository.ts';
 import { largestCounts, readCounts } from '../../src/threads/counts-repository.ts';
 import {
+  findNewestThreadBefore,
   findThreadsByNumber,
   findWithdrawing,
   hasThreadBetween,
@@ -73,7 +74,7 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   'the next in a lane': async tx => promoteNext(tx, ['lane']),
   'messages that were handled': tx => markSent(tx, [1, 2], { lease_token: 't', history: '[]', now: 0 }),
   'the holders of leases': leaseHolders,
-  'the leases of a dead process': tx => endLeasesOf(tx, ['w']),
+  'the leases of a dead process': tx => reclaimLeasesOf(tx, ['w']),
   'what parked messages wait for': parkedFor,
   'taking messages out of parking': tx => unpark(tx, 'handler:a.b', 100),
   'the paused topics': pausedTopics,
@@ -120,6 +121,7 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   ),
   'threads by everything': threads(...filters.map(([, filter]) => filter), { priority: 1 }),
   'unanswered threads by run': threads({ unanswered: true, run_id: 'r' }),
+  'the thread to be indexed next': tx => findNewestThreadBefore(tx, 9),
   'found threads': tx => findThreadsByNumber(tx, {}, [1, 2, 3]),
   'found threads that are unanswered': tx => findThreadsByNumber(tx, { unanswered: true }, [1, 2, 3]),
   'the threads that have moved since': tx => listMovedSince(tx, {}, { asOf: 5, after: 0, below: 9, limit: 50 }),

@@ -59,11 +59,29 @@ describe.each(engines)('health on %s', engine => {
       status: 'degraded',
       database: 'ok',
       reasons: [
-        { code: 'WORKER_STOPPED', detail: 'The worker of this process does not run.' },
-        { code: 'BACKLOG', detail: 'The oldest of 1 pending message has waited 75 s.' },
-        { code: 'DEAD_MESSAGES', detail: 'There is 1 dead message.' },
-        { code: 'LANES_BLOCKED', detail: 'Dead messages hold back 1 message key; GET /outbox/stats lists them.' },
-        { code: 'NO_HANDLER', detail: `Messages wait for a handler of ${named} and 2 more topics.` },
+        { code: 'WORKER_STOPPED', detail: 'The worker of this process is not running. Restart the process.' },
+        {
+          code: 'BACKLOG',
+          detail: expect.stringMatching(
+            /^The oldest of 1 pending message has waited 75 s\. Look for .*GET \/outbox\/stats/,
+          ),
+        },
+        {
+          code: 'DEAD_MESSAGES',
+          detail: expect.stringMatching(/^Dead messages: 1\. GET \/outbox\?status=dead .* replay or discard/),
+        },
+        {
+          code: 'LANES_BLOCKED',
+          detail: expect.stringMatching(
+            /^Message keys blocked by a dead message: 1\. Replay or discard .*GET \/outbox\/stats/,
+          ),
+        },
+        {
+          code: 'NO_HANDLER',
+          detail: expect.stringContaining(
+            `Topics with messages but no handler: ${named} and 2 more. Add their handlers`,
+          ),
+        },
       ],
     });
   });
@@ -71,7 +89,7 @@ describe.each(engines)('health on %s', engine => {
   it('is down while the service drains, and its worker need not run then', async () => {
     const drain = { draining: true };
     const { check: health } = createHealth({ ...(await services(engine)), drain, log, dispatches: true });
-    const reasons = [{ code: 'DRAINING', detail: 'The service is shutting down.' }];
+    const reasons = [{ code: 'DRAINING', detail: 'The service is shutting down; a second SIGTERM ends it at once.' }];
     expect(await health()).toMatchObject({ status: 'down', reasons, database: 'ok' });
   });
 
@@ -79,7 +97,7 @@ describe.each(engines)('health on %s', engine => {
     const made = await services(engine);
     await made.db.write(tx => tx.query.deleteFrom('kysely_migration' as 'topics').execute());
     const { check: health } = createHealth({ ...made, drain: { draining: false }, log, dispatches: false });
-    const detail = expect.stringMatching(/^The database lacks 001-spine, .*; run npm run migrate\.$/);
+    const detail = expect.stringMatching(/^The database lacks migrations: 001-spine, .*\. Run npm run migrate\.$/);
     expect(await health()).toMatchObject({
       status: 'down',
       database: 'down',
@@ -96,7 +114,7 @@ describe.each(engines)('health on %s', engine => {
       return made.outbox.backlog();
     };
     const outbox = { ...made.outbox, backlog };
-    const { check: health, seen: look } = createHealth({
+    const { check: health, checkReadOnly } = createHealth({
       ...made,
       outbox,
       drain: { draining: false },
@@ -104,7 +122,7 @@ describe.each(engines)('health on %s', engine => {
       dispatches: false,
     });
     await Promise.all(Array.from({ length: 200 }, () => health()));
-    for (let n = 0; n < 50; n += 1) await look();
+    for (let n = 0; n < 50; n += 1) await checkReadOnly();
     expect(looks).toBe(1);
     clock.advance(999);
     await health();

@@ -17,11 +17,11 @@ describe('connections', () => {
     server.close();
   });
 
-  const listening = async (all: number, perAddress: number) => {
+  const listening = async (total: number, perAddress: number) => {
     server = createServer((_request, response) => response.end('served'));
     // Nothing but the limits closes a connection.
     server.keepAliveTimeout = 60_000;
-    limitConnections(server, { all, perAddress });
+    limitConnections(server, { total, perAddress });
     await once(server.listen(0, '127.0.0.1'), 'listening');
   };
   const open = (localAddress: string): Socket =>

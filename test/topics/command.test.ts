@@ -75,7 +75,7 @@ describe.each(engines)('commands on %s', engine => {
     const { registry, deliveries, outbox } = delivery;
     const { settleWith } = deliveries;
     const random = Math.random;
-    const own = { registry, clock, random, log, tracing: undefined, settleWith, keptApart: new Set<string>() };
+    const own = { registry, clock, random, log, tracing: undefined, settleWith, consumersInLanes: new Set<string>() };
     const dispatch = createDispatcher(own);
     const never = new Cancellation();
     const opened = async () => (await services.forum.events.list({ event_type: 'forum.thread.opened' })).items.length;

@@ -162,7 +162,7 @@ describe('with an SDK', () => {
       random: () => 0,
       log,
       settleWith,
-      keptApart: new Set(),
+      consumersInLanes: new Set(),
     });
     await services.db.write(tx => services.delivery.outbox.publish(tx, { topic: CHAT, payload: null }));
     const [delivery] = await services.delivery.deliveries.claim(1);

@@ -64,7 +64,7 @@ const acts: Record<string, [act: Handle, becomes: object]> = {
     (_message, { retryAt }) => {
       throw retryAt('soon');
     },
-    { status: 'failed', attempts: 1, last_error: 'retryAt was given soon, which is no time.' },
+    { status: 'failed', attempts: 1, last_error: 'retryAt needs a time, not soon.' },
   ],
 };
 

@@ -148,7 +148,7 @@ describe.each(engines)('a worker that claims ahead on %s', engine => {
     await held.reach(CONCURRENCY);
     await app.close();
     expect(lines.filter(({ level }) => level > 30)).toMatchObject([
-      { msg: 'giving back the leases of handlers that have not ended', count: CONCURRENCY },
+      { msg: 'releasing the leases of handlers that have not finished', count: CONCURRENCY },
     ]);
     const rows = await sqlBeside(database.url, `select attempts from outbox where status = 'pending'`);
     expect(rows.map(row => Number(row.attempts))).toEqual(Array(MESSAGES - HELD_FROM).fill(0));
