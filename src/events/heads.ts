@@ -3,7 +3,7 @@ import type { Event } from './schemas.ts';
 /** The length of an embedded text. Characters. */
 const HEAD_CHARACTERS = 500;
 /** The most list members that a head has, such as pieces of evidence. */
-export const HEAD_ITEMS = 10;
+const HEAD_ITEMS = 10;
 
 type Json = Record<string, unknown>;
 

@@ -153,7 +153,7 @@ export function useAnswerBudget(app: FastifyInstance, budget = ANSWERS_PER_CALLE
     const size = Buffer.byteLength(answer);
     const pending = bytesOf.get(key) ?? 0;
     if (pending > 0 && pending + size > budget) {
-      reply.removeHeader('etag');
+      reply.removeHeader('etag').header('cache-control', 'no-store');
       return done(
         new Refusal('RATE_LIMITED', `The caller has not taken ${pending} bytes of answers; take them first.`),
       );
