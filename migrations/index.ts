@@ -6,6 +6,7 @@ import { access } from './005-access.ts';
 import { search } from './006-search.ts';
 import { delivery } from './007-delivery.ts';
 import { surroundings } from './008-surroundings.ts';
+import { budgets } from './009-budgets.ts';
 import { trust } from './010-trust.ts';
 import type { Migration } from './migration.ts';
 
@@ -17,7 +18,8 @@ export const migrations: Record<string, Migration> = {
   '004-lean': lean,
   '005-access': access,
   '006-search': search,
-  '008-surroundings': surroundings,
   '007-delivery': delivery,
+  '008-surroundings': surroundings,
+  '009-budgets': budgets,
   '010-trust': trust,
 };

@@ -34,6 +34,18 @@ const ConfigSchema = Type.Object({
     default: 'allow',
     description: 'Whether an agent may validate its own work.',
   }),
+  OPEN_QUESTIONS_PER_AGENT: Type.Integer({
+    default: 100,
+    minimum: 1,
+    maximum: 10_000,
+    description: 'Questions that an agent may have open at once.',
+  }),
+  MIN_DEFAULT_SECONDS: Type.Integer({
+    default: 60,
+    minimum: 1,
+    maximum: 31_536_000,
+    description: 'Shortest `expires_in_seconds` of a question with a default.',
+  }),
   STREAMS_PER_CALLER: Type.Integer({
     default: 100,
     minimum: 1,

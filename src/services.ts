@@ -91,7 +91,11 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const threadLists = createThreadLists({ db, events, seen, search });
     const indexing = createIndexing({ db, events, search, log });
     const control = createControl({ db, clock, events, threads });
-    const questions: Questions = createQuestions({ db, clock, events, control });
+    const questions: Questions = createQuestions({
+      ...{ db, clock, events, control, threads },
+      openPerAgent: config.OPEN_QUESTIONS_PER_AGENT,
+      minDefaultSeconds: config.MIN_DEFAULT_SECONDS,
+    });
     const selfValidation = config.SELF_VALIDATION === 'allow';
     const signals = createSignals({ db, events, control, questions, selfValidation, stored: metrics.stored });
     const keys = createIdempotencyKeys({ db, clock });
@@ -176,6 +180,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         const count = await maintenance.mendLanes();
         if (count > 0) log.warn({ count }, 'gave a head to lanes whose messages nothing would have let go');
       },
+      withdraw_questions: () => questions.withdrawLeft(),
       unpark_messages: () => maintenance.unparkReady((topic, consumer) => isHandled(registry, topic, consumer)),
       delete_old_messages: () => maintenance.deleteOld(),
       delete_old_keys: () => keys.deleteOld(),

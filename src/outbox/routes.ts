@@ -42,12 +42,17 @@ export function outboxRoutes({ outbox, writes }: Dependencies): FastifyPluginAsy
         },
       },
       (request, reply) =>
-        write(request, reply, async tx => {
-          if (request.body.topic.startsWith('forum.commands.')) request.caller.assertAdmin('publish commands');
-          const { message, created } = await outbox.publish(tx, request.body);
-          const location = `/outbox/${encodeURIComponent(message.message_id)}`;
-          return { status: created ? 201 : 200, body: message, headers: { location } };
-        }),
+        write(
+          request,
+          reply,
+          async tx => {
+            if (request.body.topic.startsWith('forum.commands.')) request.caller.assertAdmin('publish commands');
+            const { message, created } = await outbox.publish(tx, request.body);
+            const location = `/outbox/${encodeURIComponent(message.message_id)}`;
+            return { status: created ? 201 : 200, body: message, headers: { location }, reference: message.message_id };
+          },
+          outbox.current,
+        ),
     );
 
     app.get(
@@ -125,7 +130,15 @@ export function outboxRoutes({ outbox, writes }: Dependencies): FastifyPluginAsy
         },
       },
       (request, reply) =>
-        write(request, reply, async tx => ({ status: 200, body: await outbox.replay(tx, request.params.message_id) })),
+        write(
+          request,
+          reply,
+          async tx => {
+            const { message_id } = request.params;
+            return { status: 200, body: await outbox.replay(tx, message_id), reference: message_id };
+          },
+          outbox.current,
+        ),
     );
 
     app.post(
@@ -141,7 +154,15 @@ export function outboxRoutes({ outbox, writes }: Dependencies): FastifyPluginAsy
         },
       },
       (request, reply) =>
-        write(request, reply, async tx => ({ status: 200, body: await outbox.discard(tx, request.params.message_id) })),
+        write(
+          request,
+          reply,
+          async tx => {
+            const { message_id } = request.params;
+            return { status: 200, body: await outbox.discard(tx, message_id), reference: message_id };
+          },
+          outbox.current,
+        ),
     );
   };
 }

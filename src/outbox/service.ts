@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock, NewUid } from '../clock.ts';
 import type { CommitNotifier } from '../commit-notifier.ts';
-import { decodeCursor, type Page, toPage } from '../db/cursors.ts';
+import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import { EVENT_TOPICS } from '../events/envelope.ts';
@@ -122,6 +122,11 @@ export function createOutbox(dependencies: Dependencies) {
 
     publish,
 
+    /** The message as it is now. @throws Refusal MESSAGE_NOT_FOUND */
+    async current(reader: Reader, messageId: string): Promise<Message> {
+      return view(reader, await required(reader, messageId));
+    },
+
     /**
      * Stores the messages of events in the events' transaction. A message without a possible subscriber is stored as
      * sent, unless its topic is paused.
@@ -148,10 +153,15 @@ export function createOutbox(dependencies: Dependencies) {
 
     /** Oldest first. @throws Refusal INVALID_CURSOR */
     async list({ limit = 50, cursor, ...filter }: MessageQuery): Promise<Page<Message>> {
-      const [from = 0] = decodeCursor('outbox', cursor, [0] as const) ?? [];
-      const rows = await listMessages(db.read, { ...filter, from }, limit + 1);
-      const page = toPage('outbox', rows, limit, row => [row.position]);
-      return { items: await toMessages(events, db.read, page.items), next_cursor: page.next_cursor };
+      return readPage({
+        list: 'outbox',
+        cursor,
+        shape: [0],
+        limit,
+        read: (from, count) => listMessages(db.read, { ...filter, from: from?.[0] ?? 0 }, count),
+        keyOf: row => [row.position],
+        views: rows => toMessages(events, db.read, rows),
+      });
     },
 
     /**
