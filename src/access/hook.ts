@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Refusal } from '../errors.ts';
-import type { RateLimits } from '../http/limits.ts';
+import type { Limits } from '../http/limits.ts';
 import { anonymous, type Caller } from './caller.ts';
 import { permissions } from './permissions.ts';
 import type { Access } from './service.ts';
@@ -18,7 +18,7 @@ interface Options {
   isOpen: () => boolean;
   /** Foreign origins whose pages may call the service. */
   origins: readonly string[];
-  rates: RateLimits;
+  rates: Limits;
 }
 
 /** The header of every 401 (RFC 6750, 3). */
@@ -41,6 +41,7 @@ export function useAccess(app: FastifyInstance, { access, isOpen, origins, rates
     try {
       if (isOpen()) {
         assertLocal(request, origins);
+        rates.trust(request);
         return done();
       }
     } catch (error) {
@@ -49,11 +50,27 @@ export function useAccess(app: FastifyInstance, { access, isOpen, origins, rates
     authorize(request, reply).then(() => done(), done);
   });
 
+  /** Whether a request that needs no token has a valid one; it then counts as the token's. */
+  async function hasToken(request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
+    if (request.headers.authorization === undefined) return false;
+    try {
+      request.caller = await access.authenticate(request.headers.authorization);
+    } catch {
+      return false;
+    }
+    await rates.limitToken(request, reply);
+    return true;
+  }
+
   /** @throws Refusal UNAUTHORIZED, FORBIDDEN, RATE_LIMITED */
   async function authorize(request: FastifyRequest, reply: FastifyReply): Promise<void> {
     const { operationId = '' } = request.routeOptions.schema ?? {};
     const rule = permissions[operationId] ?? 'anybody';
-    if (rule === 'anybody') return;
+    if (rule === 'anybody') {
+      if (request.routeOptions.schema?.hide && !(await hasToken(request, reply)))
+        await rates.limitDocuments(request, reply);
+      return;
+    }
     // Authentication comes before counting: neither failures from the same address nor guesses with the same token id
     // use up the limit of a valid token.
     try {
@@ -65,6 +82,7 @@ export function useAccess(app: FastifyInstance, { access, isOpen, origins, rates
       }
       throw error;
     }
+    rates.trust(request);
     await rates.limitToken(request, reply);
     if (!request.caller.may(rule)) {
       throw new Refusal('FORBIDDEN', `The role ${request.caller.grant?.role} may not do this.`);

@@ -20,7 +20,7 @@ interface StoredAnswer {
   body: string;
 }
 
-/** A request with an idempotency key. `fingerprint` hashes its method, path and body. */
+/** A request with an idempotency key. `fingerprint` hashes its method, its path, and its body as sent. */
 interface RepeatableRequest {
   caller: string;
   key: string;
@@ -147,19 +147,12 @@ function repeatableRequest(request: FastifyRequest): RepeatableRequest | undefin
     throw badHeader('idempotency-key', 'must be 1 to 255 visible ASCII characters, in quotes or bare');
   }
   const [path] = request.url.split('?');
-  const content = `${request.method} ${path}\n${canonical(request.body)}`;
-  return { caller: request.caller.id, key, fingerprint: createHash('sha256').update(content).digest('base64url') };
-}
-
-/** JSON with sorted members: a retry may send them in another order. */
-function canonical(value: unknown): string {
-  return (
-    JSON.stringify(value, (_name, part) =>
-      typeof part === 'object' && part !== null && !Array.isArray(part)
-        ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
-        : part,
-    ) ?? ''
-  );
+  const content = `${request.method} ${path}\n${request.bodyDigest}`;
+  return {
+    caller: request.caller.keyOwner,
+    key,
+    fingerprint: createHash('sha256').update(content).digest('base64url'),
+  };
 }
 
 /** Writes within the request's trace: messages that the write publishes store its traceparent. */

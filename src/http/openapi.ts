@@ -1,6 +1,7 @@
+import { createHash } from 'node:crypto';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, RouteHandlerMethod } from 'fastify';
 import type { TSchema } from 'typebox';
 
 /**
@@ -56,12 +57,31 @@ export async function useOpenapi(app: FastifyInstance, components: TSchema[], ve
     refResolver: { buildLocalReference: json => String(json.$id) },
     transformObject: document => describeUnions('openapiObject' in document ? document.openapiObject : {}),
   });
+  const json = sendingOnce('application/json; charset=utf-8', () => JSON.stringify(app.swagger()));
+  const yaml = sendingOnce('application/yaml; charset=utf-8', () => app.swagger({ yaml: true }));
+  app.addHook('onRoute', route => {
+    // Swagger UI's own handlers serialize the document for each request.
+    if (route.url === '/docs/json') route.handler = json;
+    if (route.url === '/docs/yaml') route.handler = yaml;
+  });
   await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: DOCS_POLICY, uiConfig: { validatorUrl: null } });
-  app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
+  app.get('/openapi.json', { schema: { hide: true } }, json);
+}
+
+/** Answers with a text that is made once, at the first request, and never changes while the process runs. */
+function sendingOnce(type: string, make: () => string): RouteHandlerMethod {
+  let made: { text: string; etag: string } | undefined;
+  return async (_request, reply) => {
+    if (!made) {
+      const text = make();
+      made = { text, etag: `"${createHash('sha256').update(text).digest('base64url')}"` };
+    }
+    return reply.type(type).headers({ etag: made.etag, 'cache-control': 'no-cache' }).send(made.text);
+  };
 }
 
 /** Validation keywords that mean nothing to readers of the document. */
-const OWN_KEYWORDS = ['x-trim', 'x-max-depth', 'x-finite', 'x-instant', 'x-unique-by'];
+const OWN_KEYWORDS = ['x-trim', 'x-normal', 'x-name', 'x-visible', 'x-instant', 'x-unique-by'];
 
 /** Adds the discriminator mapping of tagged unions, which Ajv rejects, and removes {@link OWN_KEYWORDS}. */
 function describeUnions<T>(node: T): T {
