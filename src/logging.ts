@@ -1,6 +1,7 @@
 import type { FastifyReply } from 'fastify';
-import { type Logger, type LoggerOptions, pino } from 'pino';
-import pretty from 'pino-pretty';
+import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
+import { prettyFactory } from 'pino-pretty';
+import { lineWriter } from './stdout.ts';
 import { cut } from './text.ts';
 
 export type { Logger };
@@ -17,7 +18,9 @@ export function createLogger(level: string): Logger {
     redact: ['req.headers.authorization', 'req.headers.cookie', 'req.headers["idempotency-key"]', '*.password'],
     hooks: { streamWrite: (line: string) => line.replace(TOKENS, 'fbt_$1_***') },
   };
-  return process.stdout.isTTY ? terminalLogger(options) : pino(options);
+  const stdout = lineWriter(dropped => log.warn({ dropped }, 'log lines were dropped: nobody read stdout'));
+  const log = process.stdout.isTTY ? terminalLogger(options, stdout) : pino(options, stdout);
+  return log;
 }
 
 /** Logs Node's own warnings, instead of plain text on stderr. */
@@ -47,7 +50,13 @@ interface Line {
   err?: { message?: string; stack?: string } | string | number | boolean | null;
 }
 
-function terminalLogger(options: LoggerOptions): Logger {
+function terminalLogger(options: LoggerOptions, stdout: DestinationStream): Logger {
+  const prettify = prettyFactory({
+    singleLine: true,
+    ignore: HIDDEN_FIELDS.join(','),
+    messageFormat: line => messageOf(line as unknown as Line),
+    customPrettifiers: { err: (_err, _name, line) => stackOf(line as unknown as Line) as string },
+  });
   return pino(
     {
       ...options,
@@ -62,13 +71,7 @@ function terminalLogger(options: LoggerOptions): Logger {
         },
       },
     },
-    pretty({
-      sync: true,
-      singleLine: true,
-      ignore: HIDDEN_FIELDS.join(','),
-      messageFormat: line => messageOf(line as unknown as Line),
-      customPrettifiers: { err: (_err, _name, line) => stackOf(line as unknown as Line) as string },
-    }),
+    { write: line => stdout.write(prettify(line)) },
   );
 }
 

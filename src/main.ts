@@ -1,39 +1,73 @@
 import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
 import { buildApp } from './app.ts';
+import { answerHelp, readArguments } from './commands/command.ts';
 import { type Config, maskedConfig, readConfig } from './config.ts';
 import { troubleOf } from './db/errors.ts';
 import { StartError } from './errors.ts';
 import { createLogger, type Logger, logWarnings } from './logging.ts';
+import { stdoutWritten } from './stdout.ts';
 
 /** Time to close the database after the grace for requests and handlers is used up. Milliseconds. */
 const CLOSE_MARGIN_MS = 2000;
 
-let log = createLogger('info');
+/**
+ * A terminal sends Ctrl-C to npm and to the service, and npm passes it on: within this time, both count as one signal.
+ * Milliseconds.
+ */
+const SAME_SIGNAL_MS = process.env.npm_lifecycle_event === 'start' ? 1000 : 0;
+/** Signals that would end the process by default. Node forgets that `nohup` ignores SIGHUP. */
+const IGNORED = ['SIGHUP', 'SIGQUIT', 'SIGUSR2', 'SIGALRM', 'SIGVTALRM', 'SIGIO', 'SIGPWR', 'SIGSTKFLT'] as const;
+/** What close-with-grace would end the process for, beside errors that nobody caught. A start that failed has its own exit code. */
+const SKIPPED: closeWithGrace.AllEvents[] = [
+  ...(['SIGHUP', 'SIGQUIT', 'SIGUSR2', 'SIGTERM', 'SIGINT'] as const),
+  ...(['SIGILL', 'SIGTRAP', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGSEGV'] as const),
+  'beforeExit',
+];
+
+const USAGE = 'npm start';
+
+await answerHelp(USAGE, 'Runs the service. Settings are environment variables: see docs/configuration.md.');
+for (const signal of IGNORED) process.on(signal, () => {});
+const log = createLogger('info');
 try {
+  readArguments(USAGE, 0, {});
   const config = readConfig(process.env);
-  log = createLogger(config.LOG_LEVEL);
+  log.level = config.LOG_LEVEL;
   logWarnings(log);
   await serve(config, log);
 } catch (error) {
   const trouble = troubleOf(error);
   if (error instanceof StartError) log.fatal(error.message);
   else log.fatal({ err: error }, trouble ? `Forumbus could not start: ${trouble.detail}` : 'Forumbus could not start.');
-  process.exitCode = 1;
+  // Not at the end of the event loop, which a stalled stdout would keep alive.
+  await stdoutWritten();
+  process.exit(1);
 }
 
 async function serve(config: Config, log: Logger): Promise<void> {
   log.info({ config: maskedConfig(config) }, 'starting');
   let app: FastifyInstance | undefined;
-  // A second signal, or the end of the delay, ends the process at once. `beforeExit` is skipped, so that a failed start
-  // keeps its own exit code.
+  // A second signal, or the end of the delay, ends the process at once.
   const delay = config.SHUTDOWN_GRACE_MS + CLOSE_MARGIN_MS;
-  closeWithGrace({ delay, logger: false, skip: ['beforeExit'] }, async ({ signal, err }) => {
+  let stoppingSince: number | undefined;
+  const { close } = closeWithGrace({ delay, logger: false, skip: SKIPPED }, async ({ err }) => {
+    stoppingSince ??= performance.now();
     if (err) log.fatal({ err }, 'stopping after an uncaught error');
-    else log.info({ signal }, 'stopping');
     await app?.close();
     log.info('stopped');
+    await stdoutWritten();
   });
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (stoppingSince !== undefined) {
+      if (performance.now() - stoppingSince >= SAME_SIGNAL_MS) process.exit(1);
+      return;
+    }
+    stoppingSince = performance.now();
+    log.info({ signal }, 'stopping');
+    close();
+  };
+  process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
   app = await buildApp(config, log);
   try {
     // For `localhost` Fastify opens a second server on [::1], without the limits and error answers of the first.

@@ -31,10 +31,12 @@ import { createSignals } from './signals/service.ts';
 import { v1 } from './signals/v1.ts';
 import { type SignalVersion, SignalVersions } from './signals/versions.ts';
 import { createCounts } from './threads/counts.ts';
+import { createIndexing } from './threads/indexing.ts';
 import { createThreadLists } from './threads/lists.ts';
 import { createSeen } from './threads/seen.ts';
 import { createThreads } from './threads/service.ts';
 import { createTopics } from './topics/index.ts';
+import { strayPatterns } from './topics/stray-patterns.ts';
 import { createTracing } from './tracing.ts';
 import { createDispatcher } from './worker/dispatcher.ts';
 import { defaultPolicy, type HandlerDefinition } from './worker/handler.ts';
@@ -94,6 +96,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const withdrawQuestions: Questions['withdraw'] = (...withdrawal) => questions.withdraw(...withdrawal);
     const threads = createThreads({ db, clock, newUid: uid, events, counts, search, seen, withdrawQuestions });
     const threadLists = createThreadLists({ db, events, seen, search });
+    const indexing = createIndexing({ db, events, search, log });
     const control = createControl({ db, clock, events, threads });
     const questions: Questions = createQuestions({ db, clock, events, control });
     const selfValidation = config.SELF_VALIDATION === 'allow';
@@ -119,6 +122,13 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       ...loaded,
       ...given.map(handler => ({ ...handler, policy: { ...policy, ...handler.policy } })),
     ]);
+
+    for (const stray of strayPatterns(registry.handlers)) {
+      log.warn(
+        stray,
+        `the handler gets no message: ${stray.pattern} matches no topic; the nearest is ${stray.nearest}`,
+      );
+    }
 
     // Process ids repeat (in containers at every start); worker names must not.
     const workerName = `${hostname()}-${process.pid}-${uid().slice(-8)}`;
@@ -159,6 +169,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       unpark_messages: () => maintenance.unparkReady((topic, consumer) => isHandled(registry, topic, consumer)),
       delete_old_messages: () => maintenance.deleteOld(),
       delete_old_keys: () => keys.deleteOld(),
+      index_stored_texts: () => indexing.run(),
     };
     const failed = (name: string, err: unknown) => log.error({ job: name, err }, 'a maintenance job failed');
     const tasks = Object.entries(jobs).map(
@@ -179,7 +190,19 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       metrics,
       tracing,
       access: { tokens: access, longRequests },
-      forum: { events, counts, threads, threadLists, control, questions, signals, signalVersions, runs, keys },
+      forum: {
+        events,
+        counts,
+        threads,
+        threadLists,
+        indexing,
+        control,
+        questions,
+        signals,
+        signalVersions,
+        runs,
+        keys,
+      },
       waits: {
         feed,
         questionWaiters,

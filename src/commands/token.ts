@@ -9,7 +9,7 @@ import type { Database } from '../db/database.ts';
 import { openAlongside } from '../db/open.ts';
 import { type ProblemItem, Refusal, StartError } from '../errors.ts';
 import { bodyValidator } from '../http/validation.ts';
-import { type CommandContext, readArguments, runCommand, withResource } from './command.ts';
+import { answerHelp, type CommandContext, readArguments, runCommand, withResource } from './command.ts';
 
 /*
  * `npm run token`: creates, lists and revokes tokens, also while the service runs. A created token is the only output
@@ -32,6 +32,7 @@ const SECONDS = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
 const [name = ''] = process.argv.slice(2);
 const commands = new Map(Object.entries({ create, list, revoke, generate }));
 
+await answerHelp(USAGE, 'Makes, lists and revokes tokens, also while the service runs.');
 await runCommand('The command failed.', async context => {
   const command = commands.get(name);
   if (!command) throw new StartError(`The command is missing or unknown. Usage: ${USAGE}`);

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Refusal } from '../errors.ts';
-import { isRefusedCommit, isUnavailable } from './errors.ts';
+import { isCertainlyNotStored, isRefusedCommit, isUnavailable, UnknownOutcome } from './errors.ts';
 
 /*
  * Group commit: works that wait at the same time share one transaction and one flush to disk.
@@ -96,7 +96,8 @@ class GroupRollback extends Error {}
  *
  * A work that fails before it has written anything (every refusal does) fails alone; its group commits without it.
  * A work that fails later, or a refused commit, rolls back the group: each work retries alone, once.
- * An unavailable database (full disk, lost server) fails the whole group without a retry.
+ * An unavailable database (full disk, lost server) fails the whole group without a retry; if it is lost during the commit,
+ * with UnknownOutcome.
  */
 export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTimings) {
   const queue: QueuedWork<W>[] = [];
@@ -161,7 +162,8 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
       // A refused commit has certainly stored nothing; a commit whose connection broke may have stored everything.
       const retry = group.length > 1 && (error instanceof GroupRollback || isRefusedCommit(error));
       if (!retry) {
-        reject(group, error);
+        const isUnknown = ranAt > 0 && !isCertainlyNotStored(error);
+        reject(group, isUnknown ? new UnknownOutcome(error) : error);
         // An error of the works themselves does not count: the database was there to roll them back.
         const unavailable = error !== failure?.error && isUnavailable(error);
         if (unavailable && performance.now() - requestedAt > SLOW_FAILURE_MS) reject(queue.splice(0), error);

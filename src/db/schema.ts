@@ -91,6 +91,18 @@ interface SearchTable {
   words: string;
 }
 
+interface SearchThreadsTable {
+  number: Generated<number>;
+  opened_sequence: number;
+}
+
+interface SearchProgressTable {
+  last_sequence: number;
+  opened_sequence: number;
+  cursor: string | null;
+  indexed: number;
+}
+
 interface QuestionsTable {
   question_id: string;
   thread_id: string;
@@ -182,6 +194,8 @@ export interface Schema {
   search_titles: SearchTable;
   search_openings: SearchTable;
   search_replies: SearchTable;
+  search_threads: SearchThreadsTable;
+  search_progress: SearchProgressTable;
   control_threads: ControlThreadsTable;
   runs: RunsTable;
   questions: QuestionsTable;

@@ -3,8 +3,9 @@ import { createHash } from 'node:crypto';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { TSchema } from 'typebox';
 import { Refusal } from '../errors.ts';
+import { cut } from '../text.ts';
 import { type JsonFault, scanJson } from './json-scan.ts';
-import { componentName } from './schemas.ts';
+import { componentName, POINTER_LENGTH } from './schemas.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -68,7 +69,9 @@ function hasBody({ headers }: FastifyRequest): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 }
 
-function refusalOf({ code, pointer, detail }: JsonFault): Refusal {
+function refusalOf({ code, pointer: whole, detail }: JsonFault): Refusal {
+  // A name may be as long as the body.
+  const pointer = cut(whole, POINTER_LENGTH);
   const problem = code === 'NUMBER_NOT_EXACT' ? code : 'VALIDATION_FAILED';
   return new Refusal(problem, `body${pointer}: ${detail}`, { errors: [{ in: 'body', pointer, code, detail }] });
 }

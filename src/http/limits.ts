@@ -145,21 +145,31 @@ const OVERLOADED = new Refusal('SERVICE_UNAVAILABLE', 'The service is overloaded
  * @throws Refusal SERVICE_UNAVAILABLE
  */
 function useLoadShedding(app: FastifyInstance, maxEventLoopDelay: number): void {
+  // Unlike process.memoryUsage(), which libraries sample too, this opens no file, so it works when none is left.
   const delays = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+  const interval = Math.max(1000, maxEventLoopDelay);
   let late = 0;
+  let timer: NodeJS.Timeout | undefined;
   // A loop that does not turn between two samples counts as infinitely late.
   const sample = () => {
     late = delays.count === 0 ? Number.POSITIVE_INFINITY : delays.mean / 1e6 - RESOLUTION_MS;
     delays.reset();
   };
-  delays.enable();
-  const timer = setInterval(sample, Math.max(1000, maxEventLoopDelay)).unref();
+  app.addHook('onReady', done => {
+    delays.enable();
+    // The start is slow, too: what the first interval measures does not count.
+    timer = setTimeout(() => {
+      delays.reset();
+      timer = setInterval(sample, interval).unref();
+    }, interval).unref();
+    done();
+  });
   app.addHook('onRequest', (request, _reply, done) => {
     if (late > maxEventLoopDelay && !isProbe(request)) return done(OVERLOADED);
     done();
   });
   app.addHook('onClose', async () => {
-    clearInterval(timer);
+    clearTimeout(timer);
     delays.disable();
   });
 }

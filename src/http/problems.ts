@@ -1,9 +1,9 @@
-import { STATUS_CODES } from 'node:http';
+import { type IncomingHttpHeaders, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { newUid } from '../clock.ts';
-import { troubleOf } from '../db/errors.ts';
+import { FAILING, troubleOf, UnknownOutcome } from '../db/errors.ts';
 import { type ProblemCode, type ProblemItem, problemTable, Refusal } from '../errors.ts';
 import type { Logger } from '../logging.ts';
 import { SECURITY_HEADERS } from './headers.ts';
@@ -136,7 +136,7 @@ export type Rejected = (code: ProblemCode) => void;
 export function useProblems(app: FastifyInstance, requestLog: RequestLog, rejected: Rejected): void {
   app.decorateReply('refusal', null);
   app.setErrorHandler((error: FastifyError, request, reply) => {
-    const refusal = toRefusal(error);
+    const refusal = error instanceof UnknownOutcome ? unknownOutcome(error, request) : toRefusal(error);
     const { status } = problemTable[refusal.code];
     // A client that left is no failure of the service.
     if (request.raw.readableAborted) request.log.info('the client went away');
@@ -211,7 +211,9 @@ const SOCKET_CODES: Record<string, ProblemCode> = {
 function sendProblem(request: FastifyRequest, reply: FastifyReply, refusal: Refusal): FastifyReply {
   const { status } = problemTable[refusal.code];
   reply.refusal = refusal;
-  if (RETRYABLE.includes(status) && !reply.hasHeader('retry-after')) reply.header('retry-after', RETRY_AFTER);
+  const isRetryable =
+    RETRYABLE.includes(status) && (!refusal.extensions.outcome || isRepeatable(request.method, request.headers));
+  if (isRetryable && !reply.hasHeader('retry-after')) reply.header('retry-after', RETRY_AFTER);
   return (
     reply
       .code(status)
@@ -260,6 +262,22 @@ function toRefusal(error: FastifyError): Refusal {
     'INTERNAL_ERROR',
     'The service failed unexpectedly; its log has the details under this request_id.',
   );
+}
+
+/**
+ * A write that may have taken effect. `outcome: "unknown"` says so to programs; Retry-After comes only where a repetition
+ * has no second effect.
+ */
+function unknownOutcome(error: UnknownOutcome, { method, headers }: FastifyRequest): Refusal {
+  const happened = `${troubleOf(error)?.detail ?? FAILING.detail} Whether the request took effect is unknown.`;
+  const advice = isRepeatable(method, headers)
+    ? 'Send it again as it is: it has no second effect.'
+    : 'Look whether it did before you send it again. With an Idempotency-Key it could be repeated without a second effect.';
+  return new Refusal('SERVICE_UNAVAILABLE', `${happened} ${advice}`, { outcome: 'unknown' });
+}
+
+function isRepeatable(method: string, headers: IncomingHttpHeaders): boolean {
+  return method !== 'POST' || headers['idempotency-key'] !== undefined;
 }
 
 function frameworkDetail(code: ProblemCode, error: Error): string {

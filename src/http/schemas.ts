@@ -30,6 +30,9 @@ export function Text(maxLength: number) {
   });
 }
 
+/** The longest pointer in a problem document. Characters. */
+export const POINTER_LENGTH = 300;
+
 /** The lengths of texts. Characters. */
 export const LENGTHS = { title: 500, reference: 2048, description: 2048, text: 16_384, body: 65_536 } as const;
 

@@ -4,7 +4,7 @@ import type { FastifyInstance, FastifySchemaValidationError } from 'fastify';
 import type { TSchema } from 'typebox';
 import type { ProblemItem } from '../errors.ts';
 import { cut, isName, isVisible, NAME_RULE, normalName, trim } from '../text.ts';
-import { Strict } from './schemas.ts';
+import { POINTER_LENGTH, Strict } from './schemas.ts';
 
 /** The first instant whose year has five digits. Epoch milliseconds. */
 const YEAR_10000 = Date.UTC(10_000, 0, 1);
@@ -13,8 +13,6 @@ const YEAR_10000 = Date.UTC(10_000, 0, 1);
 const ERRORS_REPORTED = 20;
 /** Values in a request, above which only its first error is looked for. A brief names 1000 agents. */
 const FULLY_CHECKED = 2000;
-/** A field's name may be as long as the body. Characters. */
-const POINTER_LENGTH = 300;
 
 /**
  * Uses two validators over the same components. Bodies are validated strictly; query strings, path parameters and headers
@@ -173,6 +171,7 @@ export function toItems(errors: FastifySchemaValidationError[], context: string)
   const items = new Map<string, ProblemItem>();
   for (const error of errors) {
     const item = { in: where, ...toItem(error as ErrorObject) };
+    // A name may be as long as the body.
     item.pointer = cut(item.pointer, POINTER_LENGTH);
     if (!items.has(item.pointer)) items.set(item.pointer, item);
     if (items.size === ERRORS_REPORTED) break;

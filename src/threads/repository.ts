@@ -169,6 +169,20 @@ export async function findThreadsByNumber(
     .execute();
 }
 
+/** The newest thread of those that were opened before a sequence. */
+export async function findNewestThreadBefore(reader: Reader, sequence: number): Promise<ThreadRow | undefined> {
+  return reader.first(findNewestThreadBeforeStatement, { sequence });
+}
+
+const findNewestThreadBeforeStatement = statement(({ query, value }: StatementBuilder<{ sequence: number }>) =>
+  query
+    .selectFrom('threads')
+    .selectAll()
+    .where('opened_sequence', '<', value('sequence'))
+    .orderBy('opened_sequence', 'desc')
+    .limit(1),
+);
+
 /** The columns with an index, most selective first. */
 const indexedColumns = ['run_id', 'ticket', 'assignee', 'agent_name', 'kind'] as const;
 

@@ -205,7 +205,8 @@ export const ThreadQuery = Strict({
       description:
         'Search words. All must occur in the title, or in one post and the title together. ' +
         'Replies in control threads match without the title. ' +
-        'A word of four or more characters also matches longer words that begin with it.',
+        'A word of four or more characters also matches longer words that begin with it. ' +
+        'Case and accents do not count. In scripts without spaces adjacent characters match in order.',
     }),
   ),
   queue: Type.Optional(

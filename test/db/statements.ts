@@ -17,6 +17,7 @@ import { countOpen, findQuestions, listOverdue, listQuestions } from '../../src/
 import { listRuns } from '../../src/runs/repository.ts';
 import { largestCounts, readCounts } from '../../src/threads/counts-repository.ts';
 import {
+  findNewestThreadBefore,
   findThreadsByNumber,
   hasThreadBetween,
   listMovedSince,
@@ -90,6 +91,7 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   ),
   'threads by everything': threads(...filters.map(([, filter]) => filter), { priority: 1 }),
   'unanswered threads by run': threads({ unanswered: true, run_id: 'r' }),
+  'the thread to be indexed next': tx => findNewestThreadBefore(tx, 9),
   'found threads': tx => findThreadsByNumber(tx, {}, [1, 2, 3]),
   'found threads that are unanswered': tx => findThreadsByNumber(tx, { unanswered: true }, [1, 2, 3]),
   'the threads that have moved since': tx => listMovedSince(tx, {}, 5),

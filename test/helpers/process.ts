@@ -73,6 +73,11 @@ export class ServiceProcess {
     return this.#child.pid as number;
   }
 
+  /** Leaves stdout, as a reader does that has read enough. */
+  closeStdout(): void {
+    this.#child.stdout.destroy();
+  }
+
   kill(signal: NodeJS.Signals): void {
     this.#child.kill(signal);
   }

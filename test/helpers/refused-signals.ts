@@ -201,8 +201,8 @@ const others = schemaRows('POST', URL, [
   ['evidence with a blank note', signal('completion', evidence({ note: ' ' })), '/evidence/0/note'],
   ['evidence with an extra key', signal('validation', evidence({ url: 'x' })), '/evidence/0/url'],
   [
-    'evidence with a ref of 4001 characters',
-    signal('completion', evidence({ ref: 'x'.repeat(4001) })),
+    'evidence with a ref of 2049 characters',
+    signal('completion', evidence({ ref: 'x'.repeat(2049) })),
     '/evidence/0/ref',
   ],
   ['an unknown validation status', signal('validation', { status: 'ok' }), '/status'],

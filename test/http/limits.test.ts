@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import openapi from '../../openapi/openapi.json' with { type: 'json' };
 import { type Answer, startApp, type TestApp } from '../helpers/app.ts';
@@ -206,6 +207,23 @@ describe('requests per minute', () => {
 });
 
 describe('an event loop that is late', () => {
+  it('does not count while the service starts: the first requests after it are answered', async () => {
+    let starting = true;
+    const hold = () => {
+      const until = performance.now() + 50;
+      while (performance.now() < until);
+      if (starting) setImmediate(hold);
+    };
+    hold();
+    const service = await started({ MAX_EVENT_LOOP_DELAY_MS: '20' });
+    starting = false;
+    const began = performance.now();
+    while (performance.now() - began < 1500) {
+      expect((await service.send('GET', '/stats')).status).toBe(200);
+      await delay(20);
+    }
+  });
+
   it('refuses requests until it has caught up, and never probes', async () => {
     const service = await started({ MAX_EVENT_LOOP_DELAY_MS: '20' });
     let late = true;
