@@ -6,7 +6,7 @@ import { isExact } from './numbers.ts';
  */
 
 /** Nesting of a payload, in levels of arrays and objects; the body around it is one more. */
-export const PAYLOAD_DEPTH = 64;
+const PAYLOAD_DEPTH = 64;
 /** JSON.parse and validation of so many values and names stay far below 100 ms, whatever their shapes. */
 const VALUES = 100_000;
 const NAMES = 16_384;
