@@ -64,6 +64,12 @@ const ConfigSchema = Type.Object({
     maximum: 10_000_000,
     description: 'Requests allowed per token and minute; `0` sets no limit.',
   }),
+  MAX_PAYLOAD_BYTES: Type.Integer({
+    default: 1_048_576,
+    minimum: 1024,
+    maximum: 16_777_216,
+    description: 'Largest body of `POST /outbox`; every other body may have 262,144 bytes.',
+  }),
   MAX_EVENT_LOOP_DELAY_MS: Type.Integer({
     default: 1000,
     minimum: 0,

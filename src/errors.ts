@@ -7,6 +7,7 @@ export const problemTable = {
   MALFORMED_URL: { status: 400, title: 'The URL is malformed' },
   MALFORMED_REQUEST: { status: 400, title: 'The HTTP request is malformed' },
   MALFORMED_JSON: { status: 400, title: 'The body is not valid JSON' },
+  NUMBER_NOT_EXACT: { status: 400, title: 'A number would change when stored' },
   VALIDATION_FAILED: { status: 400, title: 'The request does not fit its schema' },
   INVALID_CURSOR: { status: 400, title: 'The cursor does not belong to this list' },
   UNAUTHORIZED: { status: 401, title: 'The request needs a valid token' },

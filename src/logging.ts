@@ -3,6 +3,7 @@ import { type DestinationStream, type Logger, type LoggerOptions, pino, stdSeria
 import { prettyFactory } from 'pino-pretty';
 import { textOf } from './error-text.ts';
 import { lineWriter } from './stdout.ts';
+import { cut } from './text.ts';
 
 export type { Logger };
 
@@ -68,6 +69,8 @@ const FOR_PROGRAMS = new Set<unknown>(['incoming request', 'request refused', 'l
 const HIDDEN_FIELDS = ['hostname', 'config', 'request_id', 'res', 'responseTime'];
 
 const ERROR_LEVEL = 50;
+/** Paths and problems may repeat what a caller has sent. Characters. */
+const SHOWN_LENGTH = 300;
 
 interface Line {
   level: number;
@@ -107,9 +110,9 @@ function terminalLogger(options: LoggerOptions, stdout: DestinationStream): Logg
 
 /** Without a request where Fastify logs a bare status. */
 function describeReply({ statusCode, request, refusal }: Pick<FastifyReply, 'statusCode'> & Partial<FastifyReply>) {
-  const [path] = request?.url.split('?') ?? [];
-  const problem = refusal ? `${refusal.code}: ${refusal.message}` : undefined;
-  return { statusCode, method: request?.method, path, problem };
+  const [path = ''] = request?.url.split('?') ?? [];
+  const problem = refusal ? cut(`${refusal.code}: ${refusal.message}`, SHOWN_LENGTH) : undefined;
+  return { statusCode, method: request?.method, path: cut(path, SHOWN_LENGTH), problem };
 }
 
 /** Example: `GET /runs 400 3 ms 019a… VALIDATION_FAILED: query/x: is not a known field`. */

@@ -2,6 +2,7 @@ import { type Static, Type } from 'typebox';
 import { Actor } from '../actor.ts';
 import {
   Id,
+  LENGTHS,
   Name,
   Nullable,
   PageOf,
@@ -27,8 +28,8 @@ export type ControlStatus = (typeof controlStatuses)[number];
 export const Evidence = Strict(
   {
     kind: Type.String({ ...Name, description: 'Kind of evidence, such as `test_report` or `commit`.' }),
-    ref: Type.String({ ...Text, maxLength: 4000, description: 'Reference: a path, a URL or a hash.' }),
-    note: Type.Optional(Text),
+    ref: Type.String({ ...Text(LENGTHS.reference), description: 'Reference: a path, a URL or a hash.' }),
+    note: Type.Optional(Text(LENGTHS.text)),
   },
   { $id: 'Evidence', examples: [{ kind: 'test_report', ref: 'reports/unit.xml' }] },
 );

@@ -70,6 +70,7 @@ const TROUBLES: [code: RegExp, trouble: Trouble][] = [
   ],
   [/^(SQLITE_BUSY|55P03$)/, notWritable('Another program has kept the database locked for too long.')],
   [/^(SQLITE_IOERR|SQLITE_CANTOPEN)/, unreachable('The database file cannot be read.')],
+  [/^(EMFILE|ENFILE)$/, unreachable('The process can open no more files or connections.')],
   [/^(28|3D000$)/, unreachable('The database server refuses the login.')],
   [/^53/, unreachable('The database server has run out of connections or memory.')],
   [/^57P/, unreachable('The database server is starting or shutting down.')],

@@ -34,7 +34,7 @@ interface StoredAnswer extends Omit<Sent, 'body'> {
 /** Builds the body of an answer from its reference: the same effect, beside the current state. */
 type Rebuild = (tx: Tx, reference: string) => Promise<unknown>;
 
-/** A request with an idempotency key. `fingerprint` hashes its method, path and body. */
+/** A request with an idempotency key. `fingerprint` hashes its method, its path, and its body as sent. */
 interface RepeatableRequest {
   caller: string;
   key: string;
@@ -178,19 +178,12 @@ function repeatableRequest(request: FastifyRequest): RepeatableRequest | undefin
     throw badHeader('idempotency-key', 'must be 1 to 255 visible ASCII characters, in quotes or bare');
   }
   const [path] = request.url.split('?');
-  const content = `${request.method} ${path}\n${canonical(request.body)}`;
-  return { caller: request.caller.id, key, fingerprint: createHash('sha256').update(content).digest('base64url') };
-}
-
-/** JSON with sorted members: a retry may send them in another order. */
-function canonical(value: unknown): string {
-  return (
-    JSON.stringify(value, (_name, part) =>
-      typeof part === 'object' && part !== null && !Array.isArray(part)
-        ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
-        : part,
-    ) ?? ''
-  );
+  const content = `${request.method} ${path}\n${request.bodyDigest}`;
+  return {
+    caller: request.caller.keyOwner,
+    key,
+    fingerprint: createHash('sha256').update(content).digest('base64url'),
+  };
 }
 
 /** Writes for the request: events and messages are stored with its token, messages with its trace as well. */

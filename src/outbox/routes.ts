@@ -18,16 +18,19 @@ import type { Outbox } from './service.ts';
 interface Dependencies {
   outbox: Outbox;
   writes: IdempotentWrites;
+  /** Bytes. */
+  maxPayload: number;
 }
 
 /** Routes to publish, list, replay and discard messages. */
-export function outboxRoutes({ outbox, writes }: Dependencies): FastifyPluginAsyncTypebox {
+export function outboxRoutes({ outbox, writes, maxPayload }: Dependencies): FastifyPluginAsyncTypebox {
   const { execute, send, write } = writes;
   const tags = ['outbox'];
   return async app => {
     app.post(
       '/outbox',
       {
+        bodyLimit: maxPayload,
         schema: {
           operationId: 'publishMessage',
           summary: 'Publish a message',

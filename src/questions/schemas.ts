@@ -3,6 +3,7 @@ import { Actor } from '../actor.ts';
 import { Truncated } from '../control/schemas.ts';
 import {
   Id,
+  LENGTHS,
   Name,
   Nullable,
   PageOf,
@@ -20,7 +21,7 @@ export const questionStates = ['open', 'answered', 'expired', 'cancelled', 'supe
 export type QuestionState = (typeof questionStates)[number];
 
 export const Option = Strict(
-  { label: Name, description: Type.Optional(Text) },
+  { label: Name, description: Type.Optional(Text(LENGTHS.description)) },
   { $id: 'Option', examples: [{ label: 'eu-west-1', description: 'Where staging runs.' }] },
 );
 
@@ -120,7 +121,7 @@ export type QuestionQuery = Static<typeof QuestionQuery>;
 
 export const Answer = Strict(
   {
-    answer: Text,
+    answer: Text(LENGTHS.text),
     selected: Type.Optional(Type.Array(Name, { maxItems: 10 })),
     actor: Type.Optional(Ref(Actor)),
   },

@@ -3,6 +3,7 @@ import { Actor } from '../actor.ts';
 import { ControlState } from '../control/schemas.ts';
 import {
   Id,
+  LENGTHS,
   Name,
   Nullable,
   PageOf,
@@ -11,6 +12,7 @@ import {
   Strict,
   Text,
   Timestamp,
+  Title,
   Version,
   versionQuery,
 } from '../http/schemas.ts';
@@ -28,8 +30,6 @@ export const gateCodes = [
   'DONE_CRITERIA_MISMATCH',
 ] as const;
 
-const Title = Type.String({ ...Text, 'x-trim': true, maxLength: 500 });
-
 export const Brief = Type.Object(
   {
     ticket: Nullable(Name),
@@ -46,7 +46,7 @@ export const NewBrief = Strict(
     title: Type.Optional(Title),
     done_criteria: Type.Optional(
       Type.String({
-        ...Text,
+        ...Text(LENGTHS.text),
         description: 'Every validation must name these criteria. Surrounding white space is ignored.',
       }),
     ),
