@@ -25,4 +25,4 @@ HEALTHCHECK --interval=10s --timeout=8s --start-period=30s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT || 4010}/bus/health`).then(answer => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
 
 # Not a shell and not npm: the signal of `docker stop` must reach the service itself. The options are those of `npm start`.
-CMD ["node", "--max-semi-space-size=16", "--heap-growing-percent=30", "src/main.ts"]
+CMD ["node", "--require", "./src/node-floor.cjs", "--max-semi-space-size=16", "--heap-growing-percent=30", "src/main.ts"]

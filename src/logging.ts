@@ -1,11 +1,35 @@
 import type { FastifyReply } from 'fastify';
-import { type Logger, type LoggerOptions, pino, stdSerializers } from 'pino';
-import pretty from 'pino-pretty';
+import { type DestinationStream, type Logger, type LoggerOptions, pino, stdSerializers } from 'pino';
+import { prettyFactory } from 'pino-pretty';
 import { textOf } from './error-text.ts';
+import { lineWriter } from './stdout.ts';
+import { cut } from './text.ts';
 
 export type { Logger };
 
-const TOKENS = /fbt_([0-9a-f]{16})_[0-9a-f]{64}/g;
+/** A character of a token as such, or percent-encoded any number of times (RFC 3986, 2.1). */
+const encoded = (plain: string, hex: string) => `(?:${plain}|%(?:25)*${hex})`;
+const DIGIT = encoded('[0-9a-f]', '(?:3\\d|[46][1-6])');
+const UNDERSCORE = encoded('_', '5f');
+const PREFIX = [encoded('f', '[46]6'), encoded('b', '[46]2'), encoded('t', '[57]4'), UNDERSCORE].join('');
+/** A whole token, or its beginning up to a part of the secret. */
+const TOKENS = new RegExp(`${PREFIX}((?:${DIGIT}){16})${UNDERSCORE}(?:${DIGIT})+`, 'gi');
+
+/** Cuts the tokens in a text to their ids, also where they are percent-encoded in whole or in part. */
+export function maskTokens(text: string): string {
+  return text.replace(TOKENS, 'fbt_$1_***');
+}
+
+/** Characters that change how a terminal shows a text: controls, bidirectional controls and line separators. */
+const STEERING = String.raw`[\p{Cc}\p{Bidi_Control}\u2028\u2029]`;
+const steering = new RegExp(STEERING, 'gu');
+const steeringRuns = new RegExp(`${STEERING}+`, 'gu');
+const steeringInLines = new RegExp(`(?!\\n)${STEERING}`, 'gu');
+
+/** A text for one line of a terminal: characters that would steer it are shown as `\\u{…}`. */
+export function printable(text: string): string {
+  return text.replace(steering, character => `\\u{${character.codePointAt(0)?.toString(16)}}`);
+}
 
 /**
  * Logs to stdout: JSON lines, or one readable line each on a terminal.
@@ -16,9 +40,11 @@ export function createLogger(level: string): Logger {
     level,
     redact: ['req.headers.authorization', 'req.headers.cookie', 'req.headers["idempotency-key"]', '*.password'],
     serializers: { err: serializedError },
-    hooks: { streamWrite: (line: string) => line.replace(TOKENS, 'fbt_$1_***') },
+    hooks: { streamWrite: maskTokens },
   };
-  return process.stdout.isTTY ? terminalLogger(options) : pino(options);
+  const stdout = lineWriter(dropped => log.warn({ dropped }, 'log lines were dropped: nobody read stdout'));
+  const log = process.stdout.isTTY ? terminalLogger(options, stdout) : pino(options, stdout);
+  return log;
 }
 
 /** Serializes any thrown value; one that cannot be read must not fail the log line. */
@@ -43,6 +69,8 @@ const FOR_PROGRAMS = new Set<unknown>(['incoming request', 'request refused', 'l
 const HIDDEN_FIELDS = ['hostname', 'config', 'request_id', 'res', 'responseTime'];
 
 const ERROR_LEVEL = 50;
+/** Paths and problems may repeat what a caller has sent. Characters. */
+const SHOWN_LENGTH = 300;
 
 interface Line {
   level: number;
@@ -55,7 +83,13 @@ interface Line {
   err?: { message?: string; stack?: string } | string | number | boolean | null;
 }
 
-function terminalLogger(options: LoggerOptions): Logger {
+function terminalLogger(options: LoggerOptions, stdout: DestinationStream): Logger {
+  const prettify = prettyFactory({
+    singleLine: true,
+    ignore: HIDDEN_FIELDS.join(','),
+    messageFormat: line => messageOf(line as unknown as Line),
+    customPrettifiers: { err: (_err, _name, line) => stackOf(line as unknown as Line) as string },
+  });
   return pino(
     {
       ...options,
@@ -70,21 +104,15 @@ function terminalLogger(options: LoggerOptions): Logger {
         },
       },
     },
-    pretty({
-      sync: true,
-      singleLine: true,
-      ignore: HIDDEN_FIELDS.join(','),
-      messageFormat: line => messageOf(line as unknown as Line),
-      customPrettifiers: { err: (_err, _name, line) => stackOf(line as unknown as Line) as string },
-    }),
+    { write: line => stdout.write(prettify(line)) },
   );
 }
 
 /** Without a request where Fastify logs a bare status. */
 function describeReply({ statusCode, request, refusal }: Pick<FastifyReply, 'statusCode'> & Partial<FastifyReply>) {
-  const [path] = request?.url.split('?') ?? [];
-  const problem = refusal ? `${refusal.code}: ${refusal.message}` : undefined;
-  return { statusCode, method: request?.method, path, problem };
+  const [path = ''] = request?.url.split('?') ?? [];
+  const problem = refusal ? cut(`${refusal.code}: ${refusal.message}`, SHOWN_LENGTH) : undefined;
+  return { statusCode, method: request?.method, path: cut(path, SHOWN_LENGTH), problem };
 }
 
 /** Example: `GET /runs 400 3 ms 019a… VALIDATION_FAILED: query/x: is not a known field`. */
@@ -98,11 +126,11 @@ function messageOf(line: Line): string {
   const ending = error === undefined || stackOf(line) ? '' : `: ${error}`;
   const text = parts.filter(part => part !== undefined).join(' ') + ending;
   // A path or a message from outside must neither break the line nor steer the terminal.
-  return text.replace(/\p{Cc}+/gu, ' ');
+  return text.replace(steeringRuns, ' ');
 }
 
 /** The lines of an error's stack, if the line reports a failure: any other line names its error in its message. */
 function stackOf({ level, err }: Line): string | undefined {
   if (level < ERROR_LEVEL || typeof err !== 'object') return undefined;
-  return err?.stack?.replace(/(?!\n)\p{Cc}/gu, '');
+  return err?.stack?.replace(steeringInLines, '');
 }

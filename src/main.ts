@@ -1,59 +1,92 @@
 import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
 import { buildApp } from './app.ts';
-import { type Config, maskedConfig, readConfig } from './config.ts';
+import { answerHelp, readArguments } from './commands/command.ts';
+import { type Config, maskedConfig, misspelt, readConfig } from './config.ts';
 import { troubleOf } from './db/errors.ts';
 import { textOf } from './error-text.ts';
 import { StartError } from './errors.ts';
 import { createLogger, type Logger, logWarnings } from './logging.ts';
+import { stdoutWritten } from './stdout.ts';
 import { failOrigin } from './worker/origin.ts';
 
 /** Time to close the database after the grace for requests and handlers is used up. Milliseconds. */
 const CLOSE_MARGIN_MS = 2000;
 
-let log = createLogger('info');
+/**
+ * A terminal sends Ctrl-C to npm and to the service, and npm passes it on: within this time, both count as one signal.
+ * Milliseconds.
+ */
+const SAME_SIGNAL_MS = process.env.npm_lifecycle_event === 'start' ? 1000 : 0;
+/** Signals that would end the process by default. Node forgets that `nohup` ignores SIGHUP. */
+const IGNORED = ['SIGHUP', 'SIGQUIT', 'SIGUSR2', 'SIGALRM', 'SIGVTALRM', 'SIGIO', 'SIGPWR', 'SIGSTKFLT'] as const;
+/** What close-with-grace would end the process for, beside errors that nobody caught. A start that failed has its own exit code. */
+const SKIPPED: closeWithGrace.AllEvents[] = [
+  ...(['SIGHUP', 'SIGQUIT', 'SIGUSR2', 'SIGTERM', 'SIGINT'] as const),
+  ...(['SIGILL', 'SIGTRAP', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGSEGV'] as const),
+  'beforeExit',
+  'uncaughtException',
+  'unhandledRejection',
+];
+
+const USAGE = 'npm start';
+
+await answerHelp(USAGE, 'Runs the service. Settings are environment variables: see docs/configuration.md.');
+for (const signal of IGNORED) process.on(signal, () => {});
+const log = createLogger('info');
 try {
+  readArguments(USAGE, 0, {});
   const config = readConfig(process.env);
-  log = createLogger(config.LOG_LEVEL);
+  log.level = config.LOG_LEVEL;
   logWarnings(log);
+  for (const sentence of misspelt(process.env)) log.warn(sentence);
   await serve(config, log);
 } catch (error) {
   const trouble = troubleOf(error);
   if (error instanceof StartError) log.fatal(error.message);
   else log.fatal({ err: error }, trouble ? `Forumbus could not start: ${trouble.detail}` : 'Forumbus could not start.');
-  process.exitCode = 1;
+  // Not at the end of the event loop, which a stalled stdout would keep alive.
+  await stdoutWritten();
+  process.exit(1);
 }
 
 async function serve(config: Config, log: Logger): Promise<void> {
   log.info({ config: maskedConfig(config) }, 'starting');
   let app: FastifyInstance | undefined;
-  // A second signal, or the end of the delay, ends the process at once. `beforeExit` is skipped, so that a failed start
-  // keeps its own exit code.
+  // A second signal, or the end of the delay, ends the process at once.
   const delay = config.SHUTDOWN_GRACE_MS + CLOSE_MARGIN_MS;
+  let stoppingSince: number | undefined;
   let fault: { error: unknown } | undefined;
-  let closing = false;
-  const skip = ['beforeExit', 'uncaughtException', 'unhandledRejection'] as const;
-  const grace = closeWithGrace({ delay, logger: false, skip: [...skip] }, async ({ signal }) => {
-    closing = true;
+  const { close } = closeWithGrace({ delay, logger: false, skip: SKIPPED }, async () => {
+    stoppingSince ??= performance.now();
     if (fault) log.fatal({ err: fault.error }, 'stopping after an uncaught error');
-    else log.info({ signal }, 'stopping');
     await app?.close();
     log.info('stopped');
+    await stdoutWritten();
     if (fault) process.exit(1);
   });
-  const uncaught = (error: unknown) => {
+  const onSignal = (signal: NodeJS.Signals) => {
+    if (stoppingSince !== undefined) {
+      if (performance.now() - stoppingSince >= SAME_SIGNAL_MS) process.exit(1);
+      return;
+    }
+    stoppingSince = performance.now();
+    log.info({ signal }, 'stopping');
+    close();
+  };
+  const onUncaught = (error: unknown) => {
     const origin = failOrigin(error);
     if (origin) {
       const { handler, message_id } = origin;
       log.error({ handler, message_id, error: textOf(error) }, 'uncaught error of a handler');
-    } else if (closing) process.exit(1);
+    } else if (stoppingSince !== undefined) process.exit(1);
     else {
       fault = { error };
-      grace.close();
+      close();
     }
   };
-  process.on('uncaughtException', uncaught);
-  process.on('unhandledRejection', uncaught);
+  process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
+  process.on('uncaughtException', onUncaught).on('unhandledRejection', onUncaught);
   app = await buildApp(config, log);
   try {
     // For `localhost` Fastify opens a second server on [::1], without the limits and error answers of the first.

@@ -21,10 +21,10 @@ const arrows: Record<string, string[]> = {
   runs: ['access', 'db', 'http', 'events', 'threads', 'control', 'questions'],
   worker: ['db', 'http', 'events', 'outbox'],
   health: ['db', 'http', 'outbox', 'worker'],
-  topics: ['db', 'http', 'threads', 'signals', 'worker'],
+  topics: ['db', 'http', 'events', 'threads', 'signals', 'worker'],
   backup: ['db', 'events'],
-  doctor: ['db', 'outbox', 'worker'],
-  commands: ['db', 'http', 'access', 'backup', 'doctor'],
+  doctor: ['db', 'outbox', 'topics', 'worker'],
+  commands: ['db', 'http', 'access', 'events', 'outbox', 'backup', 'doctor'],
   metrics: ['db', 'http', 'events', 'signals', 'outbox', 'worker', 'health'],
 };
 

@@ -125,7 +125,7 @@ it('installs and starts from what the image contains, answers its health check a
 
 it('starts as npm start does', () => {
   const [, args] = command(only('CMD'));
-  expect(['node', ...args].join(' ')).toBe(packageJson.scripts.start);
+  expect(['exec node', ...args].join(' ')).toBe(packageJson.scripts.start);
 });
 
 it('runs on the Node that package.json asks for, and not as root', () => {

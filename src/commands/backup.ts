@@ -1,13 +1,16 @@
 import { resolve } from 'node:path';
 import { backUp } from '../backup/backup.ts';
-import { sqliteFile } from '../db/open.ts';
+import { sqliteFile } from '../db/url.ts';
 import { StartError } from '../errors.ts';
-import { readArguments, runCommand } from './command.ts';
+import { answerHelp, readArguments, runCommand } from './command.ts';
 
 /* `npm run backup`: copies the SQLite database, also while the service runs, and verifies the copy. */
 
+const USAGE = 'npm run backup -- <file>';
+
+await answerHelp(USAGE, 'Copies the SQLite database to a file and verifies the copy, also while the service runs.');
 await runCommand('The backup failed.', async ({ config, log }) => {
-  const { positionals } = readArguments('npm run backup -- <file>', 1, {});
+  const { positionals } = readArguments(USAGE, 1, {});
   const database = sqliteFile(config.DATABASE_URL);
   if (database === undefined) {
     throw new StartError(

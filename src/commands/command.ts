@@ -1,4 +1,5 @@
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util';
+import packageJson from '../../package.json' with { type: 'json' };
 import { type Config, readConfig } from '../config.ts';
 import { StartError } from '../errors.ts';
 import { createLogger, type Logger, logWarnings } from '../logging.ts';
@@ -7,6 +8,16 @@ import { createLogger, type Logger, logWarnings } from '../logging.ts';
 export interface CommandContext {
   config: Config;
   log: Logger;
+}
+
+/** Prints help at `--help`, the version at `--version`, and ends the process with 0. Without either, does nothing. */
+export async function answerHelp(usage: string, purpose: string): Promise<void> {
+  const asked = (option: string) => process.argv.slice(2).includes(option);
+  const help = asked('--help') || asked('-h');
+  if (!help && !asked('--version')) return;
+  const text = help ? `Usage: ${usage}\n\n${purpose}\n` : `${packageJson.version}\n`;
+  // Nothing goes on meanwhile: the promise stays open.
+  await new Promise(() => process.stdout.write(text, () => process.exit(0)));
 }
 
 /**

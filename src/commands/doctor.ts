@@ -1,14 +1,20 @@
 import { diagnose } from '../doctor/diagnose.ts';
 import type { Finding } from '../doctor/finding.ts';
 import { StartError } from '../errors.ts';
-import { createLogger, logWarnings } from '../logging.ts';
-import { readArguments } from './command.ts';
+import { createLogger, logWarnings, printable } from '../logging.ts';
+import { answerHelp, readArguments } from './command.ts';
 
 /*
  * `npm run doctor`: prints the findings on stdout, one line each, or as JSON with --json. It needs no running service.
  * The exit code is 1 if there is a problem. The command calls process.exit, since a loaded handler may hold a timer
  * open.
  */
+
+const USAGE = 'npm run doctor [-- --json]';
+await answerHelp(
+  USAGE,
+  'Checks settings, handlers, database and messages, also while the service runs. 1 if there is a problem.',
+);
 
 const log = createLogger('silent');
 logWarnings(log);
@@ -17,8 +23,8 @@ function toLines(findings: Finding[]): string {
   return findings
     .map(({ level, check, finding, advice }) => {
       const text = `${level.padEnd(7)}  ${check.padEnd(9)}  ${finding}${advice ? ` ${advice}` : ''}`;
-      // A handler's error may contain line breaks.
-      return `${text.replaceAll(/\s*\n\s*/g, ' ')}\n`;
+      // Topics, keys and a handler's error may contain line breaks and escapes.
+      return `${printable(text.replaceAll(/\s*\n\s*/g, ' '))}\n`;
     })
     .join('');
 }
@@ -28,7 +34,7 @@ function end(stream: NodeJS.WriteStream, text: string, code: number): void {
 }
 
 try {
-  const { values } = readArguments('npm run doctor [-- --json]', 0, { json: { type: 'boolean', default: false } });
+  const { values } = readArguments(USAGE, 0, { json: { type: 'boolean', default: false } });
   const findings = await diagnose(process.env, log);
   const code = findings.some(({ level }) => level === 'problem') ? 1 : 0;
   end(process.stdout, values.json ? `${JSON.stringify({ findings })}\n` : toLines(findings), code);

@@ -1,13 +1,16 @@
 import { resolve } from 'node:path';
 import { restore } from '../backup/restore.ts';
-import { sqliteFile } from '../db/open.ts';
+import { sqliteFile } from '../db/url.ts';
 import { StartError } from '../errors.ts';
-import { readArguments, runCommand } from './command.ts';
+import { answerHelp, readArguments, runCommand } from './command.ts';
 
 /* `npm run restore`: replaces the SQLite database by a backup while no service runs. */
 
+const USAGE = 'npm run restore -- <backup> [--replace]';
+
+await answerHelp(USAGE, 'Puts a backup in the place of the SQLite database. The service must be stopped.');
 await runCommand('The restore failed.', async ({ config, log }) => {
-  const { positionals, values } = readArguments('npm run restore -- <backup> [--replace]', 1, {
+  const { positionals, values } = readArguments(USAGE, 1, {
     replace: { type: 'boolean', default: false },
   });
   const path = sqliteFile(config.DATABASE_URL);

@@ -16,6 +16,25 @@ export function isRefusedCommit(error: unknown): boolean {
   );
 }
 
+/**
+ * Whether nothing was stored for certain, though a commit failed: the engine refused it, or had no room for it. A commit
+ * whose connection broke, or whose flush to disk failed, may be stored.
+ */
+export function isCertainlyNotStored(error: unknown): boolean {
+  return isRefusedCommit(error) || /^(SQLITE_(FULL|BUSY|READONLY)|40|53)/.test(errorCode(error) ?? '');
+}
+
+/** A commit failed, and whether its transaction is stored is unknown. It has the message and the code of its `cause`. */
+export class UnknownOutcome extends Error {
+  override readonly name = 'UnknownOutcome';
+  readonly code: string | undefined;
+
+  constructor(cause: unknown) {
+    super(cause instanceof Error ? cause.message : String(cause), { cause });
+    this.code = errorCode(cause);
+  }
+}
+
 /** Whether SQLite found that a file is corrupt or not a database. */
 export function isDamaged(error: unknown): boolean {
   return /^SQLITE_(CORRUPT|NOTADB)/.test(errorCode(error) ?? '');
@@ -51,6 +70,7 @@ const TROUBLES: [code: RegExp, trouble: Trouble][] = [
   ],
   [/^(SQLITE_BUSY|55P03$)/, notWritable('Another program has kept the database locked for too long.')],
   [/^(SQLITE_IOERR|SQLITE_CANTOPEN)/, unreachable('The database file cannot be read.')],
+  [/^(EMFILE|ENFILE)$/, unreachable('The process can open no more files or connections.')],
   [/^(28|3D000$)/, unreachable('The database server refuses the login.')],
   [/^53/, unreachable('The database server has run out of connections or memory.')],
   [/^57P/, unreachable('The database server is starting or shutting down.')],

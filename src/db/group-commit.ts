@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { textOf } from '../error-text.ts';
 import { Refusal } from '../errors.ts';
-import { errorCode, isRefusedCommit, isUnavailable } from './errors.ts';
+import { errorCode, isCertainlyNotStored, isRefusedCommit, isUnavailable, UnknownOutcome } from './errors.ts';
 
 /*
  * Group commit: works that wait at the same time share one transaction and one flush to disk.
@@ -107,7 +107,8 @@ class GroupRollback extends Error {
  *
  * A work that fails before it has written anything (every refusal does) fails alone; its group commits without it.
  * A work that fails later, or a refused commit, rolls back the group: each work retries alone, once.
- * An unavailable database (full disk, lost server) fails the whole group without a retry.
+ * An unavailable database (full disk, lost server) fails the whole group without a retry; if it is lost during the commit,
+ * with UnknownOutcome.
  */
 export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTimings) {
   const queue: QueuedWork<W>[] = [];
@@ -173,7 +174,9 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
       // connection broke may have stored everything.
       const retry = group.length > 1 && (failed ? !isUnavailable(failed.error) : isRefusedCommit(error));
       if (!retry) {
-        reject(group, failed ? failed.error : error);
+        const reason = failed ? failed.error : error;
+        const isUnknown = !failed && ranAt > 0 && !isCertainlyNotStored(error);
+        reject(group, isUnknown ? new UnknownOutcome(error) : reason);
         // An error of the works themselves does not count: the database was there to roll them back.
         const unavailable = !failed && isUnavailable(error);
         if (unavailable && performance.now() - requestedAt > SLOW_FAILURE_MS) reject(queue.splice(0), error);

@@ -1,15 +1,17 @@
 import { systemClock } from '../clock.ts';
-import { type Config, maskedUrl, readConfig } from '../config.ts';
+import { type Config, maskedUrl, misspelt, readConfig } from '../config.ts';
 import type { ReadOnlyDatabase } from '../db/database.ts';
-import { openReadOnly, sqliteFile } from '../db/open.ts';
+import { openReadOnly } from '../db/open.ts';
+import { sqliteFile } from '../db/url.ts';
 import { textOf } from '../error-text.ts';
 import { StartError } from '../errors.ts';
 import type { Logger } from '../logging.ts';
 import { createOutboxMonitor } from '../outbox/monitor.ts';
+import { strayPatterns } from '../topics/stray-patterns.ts';
 import { defaultPolicy } from '../worker/handler.ts';
 import { loadHandlers } from '../worker/load-handlers.ts';
 import { checkDatabaseFile, checkServer, checkSqlite } from './engine.ts';
-import { type Finding, ok, problem } from './finding.ts';
+import { type Finding, ok, problem, warning } from './finding.ts';
 import { checkMessages } from './messages.ts';
 import { checkTokens } from './tokens.ts';
 
@@ -26,18 +28,26 @@ export async function diagnose(environment: Record<string, string | undefined>, 
     return [failed('settings', error, 'Correct it; docs/configuration.md lists all settings.')];
   }
   const settings = ok('settings', `DATABASE_URL is ${maskedUrl(config.DATABASE_URL)}, ROLE is ${config.ROLE}.`);
-  return [settings, await checkHandlers(config), ...(await checkDatabase(config, log))];
+  const names = misspelt(environment).map(sentence => warning('settings', sentence, 'Correct its name, or unset it.'));
+  return [settings, ...names, ...(await checkHandlers(config)), ...(await checkDatabase(config, log))];
 }
 
-async function checkHandlers(config: Config): Promise<Finding> {
+async function checkHandlers(config: Config): Promise<Finding[]> {
   if (!config.HANDLERS_DIR)
-    return ok('handlers', 'HANDLERS_DIR is not set: the service has only its built-in handlers.');
+    return [ok('handlers', 'HANDLERS_DIR is not set: the service has only its built-in handlers.')];
   try {
     const handlers = await loadHandlers(config.HANDLERS_DIR, defaultPolicy(config));
     const names = handlers.length > 0 ? ` (${handlers.map(({ name }) => name).join(', ')})` : '';
-    return ok('handlers', `${handlers.length} loaded from ${config.HANDLERS_DIR}${names}.`);
+    const strays = strayPatterns(handlers).map(({ handler, pattern, nearest }) =>
+      warning(
+        'handlers',
+        `No message matches ${pattern} of ${handler}.`,
+        `Correct it: the nearest topic is ${nearest}.`,
+      ),
+    );
+    return [ok('handlers', `${handlers.length} loaded from ${config.HANDLERS_DIR}${names}.`), ...strays];
   } catch (error) {
-    return failed('handlers', error, 'Correct it: until then the service does not start.');
+    return [failed('handlers', error, 'Correct it: until then the service does not start.')];
   }
 }
 

@@ -18,6 +18,13 @@ interface Dependencies {
   readers: StreamGauge;
 }
 
+/** Proxies pass on each event as it comes: no-transform forbids to compress it, and nginx takes X-Accel-Buffering. */
+const STREAM_HEADERS = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-cache, no-transform',
+  'x-accel-buffering': 'no',
+};
+
 const EXAMPLE =
   'id: 2\nevent: forum.control.signal\ndata: {"event_id":"evt_019a3f6e2b7c7d0f8a4c1f2e3d4c5b6a","sequence":2}\n\n';
 
@@ -54,7 +61,7 @@ export function eventStreamRoutes({
         const from = lastEventId(request.headers['last-event-id']) ?? after;
         const signal = AbortSignal.any([longRequests.enter('stream', request, reply), ending]);
         const frames = eventStream({ feed, events, readers, filter, after: from, signal });
-        reply.header('content-type', 'text/event-stream; charset=utf-8').header('cache-control', 'no-store');
+        reply.headers(STREAM_HEADERS);
         void (reply as FastifyReply).send(Readable.from(frames, { highWaterMark: 1 }));
         return reply;
       },

@@ -37,6 +37,9 @@ const UNKNOWN: DatabaseState = {
   topicsWithoutHandler: [],
 };
 
+/** Health without what its caller's access decides. */
+export type Checked = Omit<Health, 'access'>;
+
 export type HealthCheck = ReturnType<typeof createHealth>;
 
 /** Health of the service. It reads and probes the database at most once a second, and callers never wait long. */
@@ -85,7 +88,7 @@ export function createHealth({ db, outbox, worker, tasks, clock, drain, log, dis
       .map(({ name, failures, error }) => ({ name, failures, error: publicMessage(error) }));
   }
 
-  function toHealth(state: DatabaseState): Health {
+  function toHealth(state: DatabaseState): Checked {
     const { draining } = drain;
     const oldest = oldestPending(state.backlog);
     const age = oldest === null ? null : Math.max(0, (clock.now() - oldest) / 1000);
@@ -114,7 +117,7 @@ export function createHealth({ db, outbox, worker, tasks, clock, drain, log, dis
 
   return {
     /** Checks everything, including a write to the database. */
-    async check(): Promise<Health> {
+    async check(): Promise<Checked> {
       const [state] = await Promise.all([currentState(), writes.refresh()]);
       return toHealth(withProbe(state));
     },

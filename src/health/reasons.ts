@@ -120,6 +120,17 @@ function outboxReasons(
   return reasons;
 }
 
+/** Sentences in place of those that name topics or repeat errors. */
+const PUBLIC_DETAILS: Partial<Record<HealthReason['code'], string>> = {
+  WORKER_ERRORS: 'The worker or a maintenance job keeps failing. With a token this answer shows the last error.',
+  NO_HANDLER: 'Some topics have messages but no handler. With a token this answer names them.',
+};
+
+/** The reasons for callers without a token. */
+export function publicReasons(reasons: readonly HealthReason[]): HealthReason[] {
+  return reasons.map(({ code, detail }) => ({ code, detail: PUBLIC_DETAILS[code] ?? detail }));
+}
+
 /** Counts the messages of all topics with one status. */
 export function countOf(backlog: readonly MessageCount[], wanted: MessageCount['status']): number {
   return backlog.reduce((sum, { status, count }) => sum + (status === wanted ? count : 0), 0);

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance } from 'fastify';
@@ -30,7 +31,7 @@ export async function useOpenapi(app: FastifyInstance, components: TSchema[], ve
         description: 'The durable control channel between coding agents and the people who run them.',
         license: { name: 'MIT', identifier: 'MIT' },
       },
-      servers: [{ url: '/' }],
+      servers: [{ url: '.' }],
       security: [{}, { bearer: [] }],
       components: {
         securitySchemes: {
@@ -52,16 +53,46 @@ export async function useOpenapi(app: FastifyInstance, components: TSchema[], ve
         { name: 'tokens', description: 'Access tokens and their roles.' },
       ],
     },
+    stripBasePath: false,
     convertConstToEnum: false,
     refResolver: { buildLocalReference: json => String(json.$id) },
     transformObject: document => describeUnions('openapiObject' in document ? document.openapiObject : {}),
   });
-  await app.register(swaggerUi, { routePrefix: '/docs', staticCSP: DOCS_POLICY, uiConfig: { validatorUrl: null } });
+  serializeOnce(app, ['/openapi.json', '/docs/json', '/docs/yaml']);
+  await app.register(swaggerUi, {
+    routePrefix: '/docs',
+    // Nothing names a path from the root, so that the page works behind a proxy that strips a prefix.
+    indexPrefix: '.',
+    transformSpecification: document => ({ ...document, servers: [{ url: '..' }] }),
+    transformSpecificationClone: false,
+    staticCSP: DOCS_POLICY,
+    uiConfig: { validatorUrl: null },
+  });
   app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
 }
 
+/** Keeps the first answer of these routes for the life of the process, and sends it with an ETag. */
+function serializeOnce(app: FastifyInstance, urls: string[]): void {
+  app.addHook('onRoute', route => {
+    if (!urls.includes(route.url)) return;
+    const { handler } = route;
+    let kept: { text: string; headers: Record<string, string> } | undefined;
+    route.handler = function (request, reply) {
+      return kept ? reply.headers(kept.headers).send(kept.text) : handler.call(this, request, reply);
+    };
+    route.onSend = async (_request, reply, payload) => {
+      if (kept || reply.statusCode !== 200 || typeof payload !== 'string') return payload;
+      const etag = `"${createHash('sha256').update(payload).digest('base64url')}"`;
+      const type = String(reply.getHeader('content-type'));
+      kept = { text: payload, headers: { 'content-type': type, etag, 'cache-control': 'no-cache' } };
+      reply.headers(kept.headers);
+      return payload;
+    };
+  });
+}
+
 /** Validation keywords that mean nothing to readers of the document. */
-const OWN_KEYWORDS = ['x-trim', 'x-max-depth', 'x-finite', 'x-instant', 'x-unique-by'];
+const OWN_KEYWORDS = ['x-trim', 'x-normal', 'x-name', 'x-visible', 'x-instant', 'x-unique-by'];
 
 /** Adds the discriminator mapping of tagged unions, which Ajv rejects, and removes {@link OWN_KEYWORDS}. */
 function describeUnions<T>(node: T): T {

@@ -1,4 +1,5 @@
-import { type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { maskTokens } from '../logging.ts';
 import { passThrough, readTraceparent, type TracePart, type Tracing, traceIdOf } from '../tracing.ts';
 
 declare module 'fastify' {
@@ -8,29 +9,15 @@ declare module 'fastify' {
   }
 }
 
-/**
- * Writes Fastify's log lines of requests. The first line also begins the request's trace part, so that every line carries
- * the trace id.
- */
-export class RequestLog extends LogController {
-  readonly #tracing: Tracing | undefined;
-
-  constructor(tracing: Tracing | undefined) {
-    super({ requestIdLogLabel: 'request_id' });
-    this.#tracing = tracing;
-  }
-
-  override incomingRequest(request: FastifyRequest, reply: FastifyReply): void {
-    const { traceparent: header } = request.headers;
-    const traceparent = header === undefined ? null : readTraceparent(String(header));
-    if (this.#tracing) request.trace = beginPart(this.#tracing, request, reply, traceparent);
-    else if (traceparent !== null) request.trace = passThrough(traceparent);
-    if (request.trace?.traceparent) {
-      request.log = request.log.child({ trace_id: traceIdOf(request.trace.traceparent) });
-      reply.log = request.log;
-    }
-    super.incomingRequest(request, reply);
-  }
+/** Begins the trace part of a request, and adds the trace id to its log lines. */
+export function beginTrace(tracing: Tracing | undefined, request: FastifyRequest, reply: FastifyReply): void {
+  const { traceparent: header } = request.headers;
+  const traceparent = header === undefined ? null : readTraceparent(String(header));
+  if (tracing) request.trace = beginPart(tracing, request, reply, traceparent);
+  else if (traceparent !== null) request.trace = passThrough(traceparent);
+  if (!request.trace?.traceparent) return;
+  request.log = request.log.child({ trace_id: traceIdOf(request.trace.traceparent) });
+  reply.log = request.log;
 }
 
 function beginPart(
@@ -40,7 +27,7 @@ function beginPart(
   traceparent: string | null,
 ): TracePart {
   const { method, protocol: scheme, url, routeOptions } = request;
-  const [path = ''] = url.split('?');
+  const path = maskTokens(url.split('?')[0] ?? '');
   const served = tracing.request({ method, scheme, path, route: routeOptions.url }, traceparent);
   // `close` is emitted once per request: after the answer, an abort, or the end of a stream.
   reply.raw.once('close', () => served.end(reply.raw.headersSent ? reply.raw.statusCode : undefined));

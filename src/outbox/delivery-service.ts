@@ -17,7 +17,7 @@ import {
   renewLeases,
   unpark,
 } from './lease-repository.ts';
-import type { Delivery, Lease, LeasedRow, MessageRow } from './leased-delivery.ts';
+import type { Delivery, EndedRow, Lease, LeasedRow, MessageRow } from './leased-delivery.ts';
 import { UNPARK_BATCH } from './maintenance.ts';
 import { toMessages } from './message.ts';
 import { changesOf, historyWith, isDone, leavesLane, type Outcome, type Settlement } from './outcome.ts';
@@ -94,7 +94,7 @@ export function createDeliveryService(dependencies: Dependencies) {
     return new Set((await Promise.all(endings)).flat());
   }
 
-  async function end(tx: Tx, delivery: Delivery, changes: Partial<MessageRow>): Promise<Delivery[]> {
+  async function end(tx: Tx, delivery: Delivery, changes: Partial<EndedRow>): Promise<Delivery[]> {
     const { lease, row } = delivery;
     return (await endLease(tx, lease.lease_token, { ...row, ...changes })) ? [delivery] : [];
   }
@@ -116,8 +116,9 @@ export function createDeliveryService(dependencies: Dependencies) {
   /** A copy of a message for one of its several consumers. */
   function copyFor({ message, row }: Delivery, consumer: string) {
     const { message_id, topic, message_key, max_attempts } = message;
-    const { payload, event_sequence, traceparent } = row;
-    const content = { topic, message_key, payload, event_sequence, traceparent, max_attempts, created_at: clock.now() };
+    const { payload, event_sequence, traceparent, token_id } = row;
+    const cause = { traceparent, token_id };
+    const content = { topic, message_key, payload, event_sequence, ...cause, max_attempts, created_at: clock.now() };
     return { message_id: `${message_id}~${consumer}`, origin_id: message_id, consumer, ...content };
   }
 
@@ -140,7 +141,7 @@ export function createDeliveryService(dependencies: Dependencies) {
       const paused = new Set(first.length > 0 ? await pausedTopics(tx) : []);
       claimed.push(...first.filter(row => !paused.has(row.topic)));
       const toPark = first.filter(row => paused.has(row.topic));
-      for (const row of toPark) await unclaim(tx, row, { parked: parking.resume(row.topic), claimable_at: null });
+      for (const row of toPark) await unclaim(tx, row, { parked: parking.resume(row.topic) });
       // Other due messages may follow the parked and released ones.
       if (toPark.length + overtakers.length === 0) break;
       if (round === CLAIM_ROUNDS - 1) tx.afterCommit(claimable);
@@ -149,14 +150,14 @@ export function createDeliveryService(dependencies: Dependencies) {
   }
 
   /** Undoes a claim: no attempt is used. */
-  async function unclaim(tx: Tx, row: LeasedRow, place: Pick<MessageRow, 'parked' | 'claimable_at'>): Promise<void> {
+  async function unclaim(tx: Tx, row: LeasedRow, place: Pick<EndedRow, 'parked' | 'claimable_in'>): Promise<void> {
     const status = row.last_error === null ? 'pending' : 'failed';
     await endLease(tx, row.lease_token, { ...row, status, ...place, attempts: row.attempts - 1 });
   }
 
   /** Undoes claims of messages that are due again at once. */
   async function release(tx: Tx, rows: LeasedRow[]): Promise<void> {
-    for (const row of rows) await unclaim(tx, row, { parked: null, claimable_at: row.available_at });
+    for (const row of rows) await unclaim(tx, row, { parked: null, claimable_in: 0 });
     putOldestFirst(
       tx,
       rows.map(row => row.lane).filter(lane => lane !== null),
@@ -224,7 +225,7 @@ export function createDeliveryService(dependencies: Dependencies) {
         return true;
       };
       // Alone: another write's failure must not roll back a handler's effect, nor the reverse.
-      return db.write(work, { alone: true, traceparent });
+      return db.write(work, { alone: true, traceparent, tokenId: delivery.row.token_id });
     },
 
     /** Resumes a paused topic and unparks a first batch of its messages; the maintenance job unparks the rest. */

@@ -2,7 +2,7 @@ import { type Expression, type RawBuilder, sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 import { laneOf } from './lane.ts';
-import type { Lease, LeasedRow, MessageRow, NewMessageRow } from './leased-delivery.ts';
+import type { EndedRow, Lease, LeasedRow, MessageRow, NewMessageRow } from './leased-delivery.ts';
 
 /*
  * Lanes and leases in SQL. A message stays in the lane of its key until it ends or dies without blocking. Only the head
@@ -39,7 +39,7 @@ const insertMessageStatement = statement(({ query, value, values, leaseNow }: St
   const laneIsTaken = sql<boolean>`exists (select 1 from outbox as other where other.lane = ${value('lane')})`;
   return query.insertInto('outbox').values({
     ...values(['message_id', 'topic', 'message_key', 'payload', 'event_sequence', 'max_attempts', 'consumer']),
-    ...values(['origin_id', 'traceparent', 'lane', 'created_at', 'updated_at']),
+    ...values(['origin_id', 'traceparent', 'token_id', 'lane', 'created_at', 'updated_at']),
     status: sql.lit('pending'),
     attempts: sql.lit(0),
     generation: sql.lit(1),
@@ -118,18 +118,26 @@ export async function renewLeases(tx: Tx, leases: Lease[], leaseMs: number): Pro
 }
 
 /** Ends a lease and stores the row as given. Answers false, without a change, if the lease is no longer held. */
-export async function endLease(tx: Tx, lease_token: string, row: MessageRow): Promise<boolean> {
-  return (await tx.run(endLeaseStatement, { ...row, lease_token })) > 0;
+export async function endLease(tx: Tx, lease_token: string, row: EndedRow): Promise<boolean> {
+  return (await tx.run(endLeaseStatement, { available_in: null, claimable_in: null, ...row, lease_token })) > 0;
 }
 
-const endLeaseStatement = statement(({ query, value, values }: StatementBuilder<MessageRow>) =>
-  query
+const endLeaseStatement = statement(({ query, value, values, leaseNow }: StatementBuilder<Required<EndedRow>>) => {
+  // On the clock that they will be compared with; null is no delay.
+  const after = (name: 'available_in' | 'claimable_in') =>
+    sql<number | null>`${leaseNow} + cast(${value(name)} as bigint)`;
+  return query
     .updateTable('outbox')
-    .set(values(['status', 'attempts', 'available_at', 'claimable_at', 'lane', 'parked', 'last_error', 'history']))
-    .set({ ...values(['updated_at', 'sent_at']), lease_token: null, leased_by: null })
+    .set(values(['status', 'attempts', 'lane', 'parked', 'last_error', 'history', 'updated_at', 'sent_at']))
+    .set({
+      available_at: sql<number>`coalesce(${after('available_in')}, available_at)`,
+      claimable_at: after('claimable_in'),
+      lease_token: null,
+      leased_by: null,
+    })
     .where('position', '=', value('position'))
-    .where('lease_token', '=', value('lease_token')),
-);
+    .where('lease_token', '=', value('lease_token'));
+});
 
 /** The common parts of several deliveries of one claim that are marked sent together. */
 interface SentGroup {

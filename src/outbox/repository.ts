@@ -12,7 +12,7 @@ export function insertSent(tx: Tx, rows: NewMessageRow[]): void {
 const insertSentStatement = statement(({ query, value, values }: StatementBuilder<NewMessageRow>) =>
   query.insertInto('outbox').values({
     ...values(['message_id', 'topic', 'message_key', 'payload', 'event_sequence', 'max_attempts', 'consumer']),
-    ...values(['origin_id', 'traceparent', 'created_at']),
+    ...values(['origin_id', 'traceparent', 'token_id', 'created_at']),
     status: sql.lit('sent'),
     attempts: sql.lit(0),
     generation: sql.lit(1),

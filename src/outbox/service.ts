@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock, NewUid } from '../clock.ts';
 import type { CommitNotifier } from '../commit-notifier.ts';
-import { decodeCursor, type Page, toPage } from '../db/cursors.ts';
+import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import { EVENT_TOPICS } from '../events/envelope.ts';
@@ -105,21 +105,27 @@ export function createOutbox(dependencies: Dependencies) {
       throw new Refusal('MESSAGE_EXISTS', detail);
     }
     const content = { message_id: id, topic, message_key, payload: JSON.stringify(payload), event_sequence: null };
-    const at = available_at === undefined ? undefined : Date.parse(available_at);
+    const at = available_at === undefined ? undefined : db.leaseTime(Date.parse(available_at));
     insertMessages(tx, [{ ...content, ...newMessage(tx), available_at: at }]);
     tx.afterCommit(published);
     return { message: await view(tx, await required(tx, id)), created: true };
   }
 
   /** The columns that all new messages share. */
-  function newMessage({ traceparent }: Tx) {
-    return { consumer: null, origin_id: null, max_attempts: maxAttempts, created_at: clock.now(), traceparent };
+  function newMessage({ traceparent, tokenId }: Tx) {
+    const cause = { traceparent, token_id: tokenId };
+    return { consumer: null, origin_id: null, max_attempts: maxAttempts, created_at: clock.now(), ...cause };
   }
 
   return {
     ...createOutboxMonitor({ db, clock }),
 
     publish,
+
+    /** The message as it is now. @throws Refusal MESSAGE_NOT_FOUND */
+    async current(reader: Reader, messageId: string): Promise<Message> {
+      return view(reader, await required(reader, messageId));
+    },
 
     /**
      * Stores the messages of events in the events' transaction. A message without a possible subscriber is stored as
@@ -147,10 +153,15 @@ export function createOutbox(dependencies: Dependencies) {
 
     /** Oldest first. @throws Refusal INVALID_CURSOR */
     async list({ limit = 50, cursor, ...filter }: MessageQuery): Promise<Page<Message>> {
-      const [from = 0] = decodeCursor('outbox', cursor, [0] as const) ?? [];
-      const rows = await listMessages(db.read, { ...filter, from }, limit + 1);
-      const page = toPage('outbox', rows, limit, row => [row.position]);
-      return { items: await toMessages(events, db.read, page.items), next_cursor: page.next_cursor };
+      return readPage({
+        list: 'outbox',
+        cursor,
+        shape: [0],
+        limit,
+        read: (from, count) => listMessages(db.read, { ...filter, from: from?.[0] ?? 0 }, count),
+        keyOf: row => [row.position],
+        views: rows => toMessages(events, db.read, rows),
+      });
     },
 
     /**

@@ -1,53 +1,73 @@
-import { type Expression, type SqlBool, sql } from 'kysely';
+import { type Expression, type Selectable, type SqlBool, sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
 import type { Engine } from '../db/engine.ts';
+import type { Schema } from '../db/schema.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
+import type { Term } from './words.ts';
 
-/** Query words of at least this length also match longer words that begin with them. Characters. */
-const SHORTEST_PREFIX = 4;
+/** The row id of a reply is the number of its thread, shifted by this, plus the number of the post. Bits. */
+const POST_BITS = 22;
+/** Posts from this number on are not indexed. */
+export const POSTS_PER_THREAD = 2 ** POST_BITS;
 
 /** The tables of indexed words, one per field, strongest field first. */
 export const searchTables = ['search_titles', 'search_openings', 'search_replies'] as const;
 export type SearchTable = (typeof searchTables)[number];
 
-/** The full-text index of an engine. Words have letters and digits only, so they cannot contain query syntax. */
+/** The full-text index of an engine. Words have letters, digits and emoji only, so they cannot contain query syntax. */
 interface WordIndex {
   /** The words as one text value. */
   text(words: string[]): string;
   /** Converts the text to the type of the column. */
   column(text: Expression<string>): Expression<string>;
-  /** The condition for rows that match all words. */
-  matches(reader: Reader, table: SearchTable, words: string[]): Promise<Expression<SqlBool>>;
+  /** The condition for rows that match all terms. */
+  matches(reader: Reader, table: SearchTable, terms: Term[]): Promise<Expression<SqlBool>>;
 }
 
 const wordIndexes: Record<Engine, WordIndex> = {
   sqlite: {
     text: words => words.join(' '),
     column: text => text,
-    async matches(reader, table, words) {
-      const terms = await Promise.all(words.map(word => termOf(reader, table, word)));
-      return sql<SqlBool>`${sql.ref(table)} match ${terms.join(' AND ')}`;
+    async matches(reader, table, terms) {
+      const texts = await Promise.all(terms.map(term => fts5Term(reader, table, term)));
+      return sql<SqlBool>`${sql.ref(table)} match ${texts.join(' AND ')}`;
     },
   },
   postgres: {
     text: words => words.map(word => `'${word}'`).join(' '),
-    column: text => sql<string>`${text}::tsvector`,
-    async matches(_reader, _table, words) {
-      const terms = words.map(word => `'${word}'${isPrefix(word) ? ':*' : ''}`);
-      return sql<SqlBool>`words @@ ${terms.join(' & ')}::tsquery`;
+    column: text => sql<string>`cast(${text} as tsvector)`,
+    async matches(_reader, _table, terms) {
+      const texts = terms.map(({ word, prefix }) => `'${word}'${prefix ? ':*' : ''}`);
+      return sql<SqlBool>`words @@ ${texts.join(' & ')}::tsquery`;
     },
   },
 };
 
+interface OpeningWords {
+  opened_sequence: number;
+  text: string;
+}
+
+interface ReplyWords extends OpeningWords {
+  post: number;
+}
+
 function insertWordsStatements(engine: Engine) {
+  const { column } = wordIndexes[engine];
   const into = (table: SearchTable) =>
-    statement(({ query, value }: StatementBuilder<{ rowid: number; text: string }>) =>
-      query.insertInto(table).values({ rowid: value('rowid'), words: wordIndexes[engine].column(value('text')) }),
+    statement(({ query, value }: StatementBuilder<OpeningWords>) =>
+      query.insertInto(table).values({ rowid: value('opened_sequence'), words: column(value('text')) }),
     );
   return {
     search_titles: into('search_titles'),
     search_openings: into('search_openings'),
-    search_replies: into('search_replies'),
+    search_replies: statement(({ query, value }: StatementBuilder<ReplyWords>) =>
+      query.insertInto('search_replies').values({
+        rowid: sql`(select (number << ${sql.lit(POST_BITS)}) + cast(${value('post')} as bigint) from search_threads
+          where opened_sequence = ${value('opened_sequence')})`,
+        words: column(value('text')),
+      }),
+    ),
   };
 }
 
@@ -56,41 +76,103 @@ const insertWordsStatement: Record<Engine, ReturnType<typeof insertWordsStatemen
   postgres: insertWordsStatements('postgres'),
 };
 
-/** Indexes the words of a text under a row id. */
-export function insertWords(tx: Tx, engine: Engine, table: SearchTable, rowid: number, words: string[]): void {
-  tx.send(insertWordsStatement[engine][table], { rowid, text: wordIndexes[engine].text(words) });
+/** Indexes the words of a title or of a first post. */
+export function insertOpening(
+  tx: Tx,
+  engine: Engine,
+  table: 'search_titles' | 'search_openings',
+  opened_sequence: number,
+  words: string[],
+): void {
+  tx.send(insertWordsStatement[engine][table], { opened_sequence, text: wordIndexes[engine].text(words) });
+}
+
+/** Indexes the words of a reply. Its thread must have a number. */
+export function insertReply(tx: Tx, engine: Engine, opened_sequence: number, post: number, words: string[]): void {
+  const text = wordIndexes[engine].text(words);
+  tx.send(insertWordsStatement[engine].search_replies, { opened_sequence, post, text });
+}
+
+/** Gives a thread the next number, unless it has one. */
+export function numberThread(tx: Tx, opened_sequence: number): void {
+  tx.send(numberThreadStatement, { opened_sequence });
+}
+
+const numberThreadStatement = statement(({ query, value }: StatementBuilder<{ opened_sequence: number }>) =>
+  query
+    .insertInto('search_threads')
+    .values({ opened_sequence: value('opened_sequence') })
+    .onConflict(conflict => conflict.column('opened_sequence').doNothing()),
+);
+
+interface Range {
+  /** Exclusive bounds of the thread's `opened_sequence`. */
+  above: number;
+  below: number;
+  /** Matching texts. */
+  limit: number;
 }
 
 /**
- * The texts that match all words, newest first.
- * @returns their row ids, with above < rowid < below
+ * The texts that match all terms, newest thread first.
+ * @returns the `opened_sequence` of their threads, once per text
  */
 export async function findTexts(
   reader: Reader,
   engine: Engine,
   table: SearchTable,
-  words: string[],
-  { above, below, limit }: { above: number; below: number; limit: number },
+  terms: Term[],
+  { above, below, limit }: Range,
 ): Promise<number[]> {
-  const matches = await wordIndexes[engine].matches(reader, table, words);
-  const { rows } = await sql<{ rowid: number }>`
-    select rowid from ${sql.table(table)}
-    where ${matches} and rowid > ${above} and rowid < ${below}
+  const matches = await wordIndexes[engine].matches(reader, table, terms);
+  const numbered = table === 'search_replies';
+  const bits = sql.lit(numbered ? POST_BITS : 0);
+  const [first, end] = numbered
+    ? [(await lastNumber(reader, above)) + 1, (await lastNumber(reader, below - 1)) + 1]
+    : [above + 1, below];
+  const { rows } = await sql<{ thread: number }>`
+    select rowid >> ${bits} as thread from ${sql.table(table)}
+    where ${matches} and rowid >= cast(${first} as bigint) << ${bits} and rowid < cast(${end} as bigint) << ${bits}
     order by rowid desc limit ${limit}`.execute(reader.query);
-  return rows.map(row => row.rowid);
+  const found = rows.map(row => row.thread);
+  return numbered ? sequencesOf(reader, found) : found;
+}
+
+/** The number of the newest thread with at most this `opened_sequence`; 0 if there is none. */
+async function lastNumber(reader: Reader, sequence: number): Promise<number> {
+  if (sequence <= 0) return 0;
+  const row = await reader.query
+    .selectFrom('search_threads')
+    .select('number')
+    .where('opened_sequence', '<=', sequence)
+    .orderBy('opened_sequence', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  return row?.number ?? 0;
+}
+
+async function sequencesOf(reader: Reader, numbers: number[]): Promise<number[]> {
+  if (numbers.length === 0) return [];
+  const rows = await reader.query
+    .selectFrom('search_threads')
+    .selectAll()
+    .where('number', 'in', [...new Set(numbers)])
+    .execute();
+  const sequences = new Map(rows.map(row => [row.number, row.opened_sequence]));
+  return numbers.map(number => sequences.get(number) as number);
 }
 
 /** A prefix with fewer indexed words than this is expanded to these words. */
 const MAX_EXPANSIONS = 100;
 
 /**
- * The FTS5 term for a word. For a prefix, FTS5 merges the complete lists of all words with the prefix, even for a small
- * limit. The list of a whole word it reads only as far as the limit needs. So a prefix is expanded to its words: `migr`
- * becomes `("migr" OR "migrate" OR "migration")`. A prefix with very many words stays a prefix, since each is rare.
+ * The FTS5 term. For a prefix, FTS5 merges the complete lists of all words with the prefix, even for a small limit. The
+ * list of a whole word it reads only as far as the limit needs. So a prefix is expanded to its words: `migr` becomes
+ * `("migr" OR "migrate" OR "migration")`. A prefix with very many words stays a prefix, since each is rare.
  * The range starts at `word0` because no character of a word sorts before `0`.
  */
-async function termOf(reader: Reader, table: SearchTable, word: string): Promise<string> {
-  if (!isPrefix(word)) return `"${word}"`;
+async function fts5Term(reader: Reader, table: SearchTable, { word, prefix }: Term): Promise<string> {
+  if (!prefix) return `"${word}"`;
   const { rows } = await sql<{ term: string }>`
     select term from ${sql.table(`${table}_words`)}
     where term >= ${`${word}0`} and term <= ${`${word}\u{10ffff}`} limit ${MAX_EXPANSIONS}`.execute(reader.query);
@@ -98,7 +180,17 @@ async function termOf(reader: Reader, table: SearchTable, word: string): Promise
   return `(${[word, ...rows.map(row => row.term)].map(term => `"${term}"`).join(' OR ')})`;
 }
 
-/** Short words are not prefixes: too many words begin with them. */
-function isPrefix(word: string): boolean {
-  return word.length >= SHORTEST_PREFIX;
+/** The progress of a reindex (see migration 006). */
+export type Progress = Selectable<Schema['search_progress']>;
+
+export function findProgress(reader: Reader): Promise<Progress | undefined> {
+  return reader.query.selectFrom('search_progress').selectAll().executeTakeFirst();
+}
+
+export async function saveProgress(tx: Tx, { opened_sequence, cursor, indexed }: Progress): Promise<void> {
+  await tx.query.updateTable('search_progress').set({ opened_sequence, cursor, indexed }).execute();
+}
+
+export async function deleteProgress(tx: Tx): Promise<void> {
+  await tx.query.deleteFrom('search_progress').execute();
 }

@@ -1,16 +1,26 @@
 import type { Database, Reader, Tx } from '../db/database.ts';
-import { findTexts, insertWords, searchTables } from './repository.ts';
-import { wordsOf } from './words.ts';
+import {
+  deleteProgress,
+  findProgress,
+  findTexts,
+  insertOpening,
+  insertReply,
+  numberThread,
+  POSTS_PER_THREAD,
+  type Progress,
+  saveProgress,
+  searchTables,
+} from './repository.ts';
+import { termsOf, wordsOf } from './words.ts';
 
-/** A text's row id is the thread's number times this, plus the post's number in the thread. */
-const POSTS_PER_THREAD = 2 ** 22;
-/** Further words of a query are ignored. */
-const QUERY_WORDS = 32;
+/** Further terms of a query are ignored. */
+const QUERY_TERMS = 32;
 /** The texts per batch. Later batches of a request are larger, since each starts a new index scan. */
 const batchSize = (batch: number) => Math.min(500 * 4 ** batch, 8000);
 /** The matches of the stronger field that one batch reads at most, to exclude their threads. */
 const MAX_STRONGER_MATCHES = 8000;
 
+export type { Progress };
 export type Search = ReturnType<typeof createSearch>;
 
 /** The position of a walk through the results: the field, and the thread within the field. */
@@ -46,17 +56,19 @@ export function createSearch({ db: { engine } }: { db: Pick<Database, 'engine'> 
      */
     index(tx: Tx, thread: IndexedThread, post: { number: number; body: string }) {
       if (post.number >= POSTS_PER_THREAD) return;
-      const rowid = thread.number * POSTS_PER_THREAD + post.number;
+      const { number, title, kind } = thread;
       const isFirst = post.number === 1;
-      const title = isFirst ? wordsOf(thread.title) : [];
-      const alone = !isFirst && thread.kind === 'control';
-      const words = wordsOf(alone ? post.body : `${thread.title}\n${post.body}`);
+      const titleWords = isFirst ? wordsOf(title) : [];
+      const words = wordsOf(!isFirst && kind === 'control' ? post.body : `${title}\n${post.body}`);
+      // Negative, so that all threads of the transaction are numbered before the first insert of words, in their order.
+      if (isFirst) tx.beforeCommit(number - Number.MAX_SAFE_INTEGER, commitTx => numberThread(commitTx, number));
       // FTS5 buffers inserts. It flushes the buffer before a row id that does not grow, and before a savepoint.
       // Inserts at the end of the transaction, ordered by row id, need one flush instead of one per text.
-      tx.beforeCommit(rowid, commitTx => {
-        if (title.length > 0) insertWords(commitTx, engine, 'search_titles', rowid, title);
-        if (words.length > 0)
-          insertWords(commitTx, engine, isFirst ? 'search_openings' : 'search_replies', rowid, words);
+      tx.beforeCommit(number, commitTx => {
+        if (titleWords.length > 0) insertOpening(commitTx, engine, 'search_titles', number, titleWords);
+        if (words.length === 0) return;
+        if (isFirst) insertOpening(commitTx, engine, 'search_openings', number, words);
+        else insertReply(commitTx, engine, number, post.number, words);
       });
     },
 
@@ -71,13 +83,12 @@ export function createSearch({ db: { engine } }: { db: Pick<Database, 'engine'> 
       { rank, below }: SearchPosition,
       batch: number,
     ): Promise<{ threads: number[]; nextPosition: SearchPosition | null }> {
-      const words = wordsOf(query).slice(0, QUERY_WORDS);
+      const terms = termsOf(query).slice(0, QUERY_TERMS);
       const table = searchTables[rank];
-      if (words.length === 0 || table === undefined) return { threads: [], nextPosition: null };
+      if (terms.length === 0 || table === undefined) return { threads: [], nextPosition: null };
       const limit = batchSize(batch);
-      const range = { above: 0, below: bounded(below * POSTS_PER_THREAD), limit };
-      const texts = await findTexts(reader, engine, table, words, range);
-      const threads = [...new Set(texts.map(threadOf))];
+      const texts = await findTexts(reader, engine, table, terms, { above: 0, below: bounded(below), limit });
+      const threads = [...new Set(texts)];
       const last = threads.at(-1);
       if (last === undefined) return { threads, nextPosition: rankAfter(rank) };
       const nextPosition = texts.length < limit ? rankAfter(rank) : { rank, below: last };
@@ -85,25 +96,28 @@ export function createSearch({ db: { engine } }: { db: Pick<Database, 'engine'> 
       if (!stronger) return { threads, nextPosition };
       // Threads that match in the stronger field have come at its rank already, so they are excluded here.
       // If that field has too many matches for one read, this batch ends at the last thread read.
-      const span = { above: last * POSTS_PER_THREAD, below: ((threads[0] as number) + 1) * POSTS_PER_THREAD };
-      const matches = await findTexts(reader, engine, stronger, words, { ...span, limit: MAX_STRONGER_MATCHES });
-      const end = matches.length < MAX_STRONGER_MATCHES ? last : threadOf(matches.at(-1) as number);
-      const excluded = new Set(matches.map(threadOf));
+      const span = { above: last - 1, below: (threads[0] as number) + 1, limit: MAX_STRONGER_MATCHES };
+      const matches = await findTexts(reader, engine, stronger, terms, span);
+      const end = matches.length < MAX_STRONGER_MATCHES ? last : (matches.at(-1) as number);
+      const excluded = new Set(matches);
       return {
         threads: threads.filter(thread => thread >= end && !excluded.has(thread)),
         nextPosition: end === last ? nextPosition : { rank, below: end },
       };
     },
+
+    /** The progress of a reindex; undefined if none is due. */
+    reindexProgress: (reader: Reader): Promise<Progress | undefined> => findProgress(reader),
+
+    /** Stores the progress of the reindex; undefined ends it. */
+    saveReindexProgress: (tx: Tx, progress: Progress | undefined) =>
+      progress ? saveProgress(tx, progress) : deleteProgress(tx),
   };
 }
 
-/** Keeps a row id within the range of both engines, since a forged cursor may hold any number. */
-function bounded(rowid: number): number {
-  return Math.min(Math.max(rowid, 0), Number.MAX_SAFE_INTEGER);
-}
-
-function threadOf(rowid: number): number {
-  return Math.floor(rowid / POSTS_PER_THREAD);
+/** Keeps a sequence within the range of both engines, since a forged cursor may hold any number. */
+function bounded(sequence: number): number {
+  return Math.min(Math.max(sequence, 0), Number.MAX_SAFE_INTEGER);
 }
 
 function rankAfter(rank: number): SearchPosition | null {

@@ -2,6 +2,7 @@ import { type Static, Type } from 'typebox';
 import { Actor } from '../actor.ts';
 import {
   Id,
+  LENGTHS,
   Name,
   Nullable,
   PageOf,
@@ -11,12 +12,11 @@ import {
   Strict,
   Text,
   Timestamp,
+  Title,
   Version,
 } from '../http/schemas.ts';
 import { priorities } from '../priority.ts';
 import { threadStates } from './states.ts';
-
-const Title = Type.String({ ...Text, 'x-trim': true, maxLength: 500 });
 
 export const State = Type.Enum([...threadStates]);
 export const ThreadPriority = Type.Enum([...priorities]);
@@ -127,7 +127,7 @@ export type PostAndThread = Static<typeof PostAndThread>;
 export const NewThread = Strict(
   {
     title: Title,
-    body: Text,
+    body: Text(LENGTHS.body),
     actor,
     ticket: Type.Optional(Name),
     run_id: Type.Optional(Name),
@@ -138,7 +138,7 @@ export const NewThread = Strict(
         minLength: 1,
         maxLength: 200,
         pattern: '^(?!\\.{1,2}$)[A-Za-z0-9._~-]+$',
-        description: 'An id chosen by the caller. It must not begin with `fctrl-`.',
+        description: 'An id chosen by the caller. It must not begin with `fctrl-`, in any case.',
       }),
     ),
   },
@@ -150,7 +150,7 @@ export const NewThread = Strict(
 export type NewThread = Static<typeof NewThread>;
 
 export const NewPost = Strict(
-  { body: Text, actor, state: Type.Optional(Type.Enum([...threadStates])) },
+  { body: Text(LENGTHS.body), actor, state: Type.Optional(Type.Enum([...threadStates])) },
   {
     $id: 'NewPost',
     examples: [{ body: 'Use eu-west-1.', actor: { type: 'operator', name: 'ana' }, state: 'answered' }],
@@ -205,7 +205,8 @@ export const ThreadQuery = Strict({
       description:
         'Search words. All must occur in the title, or in one post and the title together. ' +
         'Replies in control threads match without the title. ' +
-        'A word of four or more characters also matches longer words that begin with it.',
+        'A word of four or more characters also matches longer words that begin with it. ' +
+        'Case and accents do not count. In scripts without spaces adjacent characters match in order.',
     }),
   ),
   queue: Type.Optional(

@@ -7,14 +7,26 @@ import type { Handler } from '../worker/handler.ts';
 /** Compiles a check for payloads, with the rules for request bodies. */
 export type Validator = (schema: TSchema) => (payload: unknown) => ProblemItem[];
 
+/** The topics of commands are `forum.commands.` and one of these. */
+export const commandNames = [
+  'control_signal',
+  'open_thread',
+  'add_post',
+  'assign_thread',
+  'change_state',
+  'set_priority',
+  'close_thread',
+] as const;
+
 interface Command<T extends TSchema> {
-  /** The topic is `forum.commands.<name>`. */
-  name: string;
+  name: (typeof commandNames)[number];
   /** The payload: body and path parameters of the HTTP call. A function picks the schema by the payload. */
   schema: T | ((payload: unknown) => T);
   /** Runs in the transaction that marks the message sent. Its result is stored on the message. */
   run: (tx: Tx, payload: Static<T>) => Promise<Record<string, unknown>>;
 }
+
+export const commandTopic = (name: (typeof commandNames)[number]) => `forum.commands.${name}`;
 
 /** A topic and its handler. */
 export type CommandHandler = Pick<Handler, 'handle'> & { topic: string };
@@ -29,9 +41,11 @@ const SCHEMAS_CACHED = 100;
 export function command<T extends TSchema>(validator: Validator, { name, schema, run }: Command<T>): CommandHandler {
   const validators = memoize(validator, SCHEMAS_CACHED);
   return {
-    topic: `forum.commands.${name}`,
-    async handle({ payload }, context, tx) {
+    topic: commandTopic(name),
+    async handle(message, context, tx) {
       try {
+        // A copy, since validation normalizes names.
+        const payload: unknown = structuredClone(message.payload);
         const faults = validators(typeof schema === 'function' ? schema(payload) : schema)(payload);
         if (faults.length > 0) throw new Refusal('VALIDATION_FAILED', describe(faults));
         context.record(await run(tx as Tx, payload as Static<T>));

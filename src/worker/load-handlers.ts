@@ -1,6 +1,7 @@
+import { execFile } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { textOf } from '../error-text.ts';
 import { StartError } from '../errors.ts';
 import type { Handler, Policy } from './handler.ts';
@@ -15,7 +16,8 @@ interface HandlerModule {
 }
 
 /**
- * Loads every `.ts`, `.js` and `.mjs` file of a folder as a handler, in alphabetical order.
+ * Loads every `.ts`, `.js` and `.mjs` file of a folder as a handler, in alphabetical order. Hidden files,
+ * whose names begin with a dot, are left out.
  * @param defaults the policy of a handler that exports none
  * @throws StartError with the file name and the reason if a module does not load or is not a handler
  */
@@ -28,18 +30,21 @@ export async function loadHandlers(directory: string, defaults: Policy): Promise
       `The folder HANDLERS_DIR=${directory} cannot be read (${(error as NodeJS.ErrnoException).code}).`,
     );
   }
-  const files = names.filter(name => /\.(ts|js|mjs)$/.test(name) && !name.endsWith('.d.ts')).sort();
+  const files = names.filter(name => /^[^.].*\.(ts|js|mjs)$/.test(name) && !name.endsWith('.d.ts')).sort();
   return Promise.all(files.map(name => loadHandler(directory, name, defaults)));
 }
 
 async function loadHandler(directory: string, name: string, defaults: Policy): Promise<Handler> {
+  const { href } = pathToFileURL(resolve(directory, name));
   const refuse = (reason: string) => new StartError(`The handler ${join(directory, name)} cannot be used: ${reason}.`);
   let module: HandlerModule;
   try {
-    // What its module starts (a timer, a connection) is the handler's, too.
-    module = await runAs({ handler: name }, () => import(pathToFileURL(resolve(directory, name)).href));
+    // Whatever its module starts (a timer, a connection) belongs to the handler, too.
+    module = await runAs({ handler: name }, () => import(href));
   } catch (error) {
-    throw refuse(textOf(error));
+    const place = await placeOf(error, href);
+    const reason = textOf(error);
+    throw refuse(place ? `${place}: ${reason}` : reason);
   }
   const topics = [module.topic].flat();
   if (module.topic === undefined || typeof module.handle !== 'function')
@@ -57,6 +62,49 @@ async function loadHandler(directory: string, name: string, defaults: Policy): P
     policy,
     handle: module.handle as Handler['handle'],
   };
+}
+
+/** The longest that a second Node may take to print a syntax error. Milliseconds. */
+const SYNTAX_CHECK_MS = 10_000;
+
+/** Where a module, or one that it imports, could not be loaded, as `file:line:column`; undefined if nothing says it. */
+async function placeOf(error: unknown, href: string): Promise<string | undefined> {
+  const stack = error instanceof Error ? (error.stack ?? '') : '';
+  const known = excerptPlace(stack) ?? framePlace(stack);
+  if (known !== undefined || !(error instanceof SyntaxError)) return known;
+  // Of a syntax error in JavaScript, Node gives the place to nobody: it only prints it when the error ends a process.
+  // No module is run there, as none was here: they are parsed first.
+  const program = `await import(${JSON.stringify(href)})`;
+  return new Promise(resolve => {
+    const args = ['--input-type=module', '--eval', program];
+    execFile(process.execPath, args, { timeout: SYNTAX_CHECK_MS }, (_error, _stdout, stderr) =>
+      resolve(excerptPlace(stderr)),
+    );
+  });
+}
+
+/**
+ * Of what Node prints above the stack of a syntax error: `file:line`, some lines of the file, and `^` below the fault.
+ * Nothing stands below it at the end of the file.
+ */
+function excerptPlace(text: string): string | undefined {
+  const [, file, line, excerpt = ''] =
+    /^((?:file:\/\/)?\/.+):(\d+)\n([\s\S]*?)\n(?:[ \t]*\n|\w*Error)/m.exec(text) ?? [];
+  if (file === undefined) return undefined;
+  const last = excerpt.split('\n').at(-1) ?? '';
+  const caret = /^\s*\^/.test(last) ? last.indexOf('^') : last.length;
+  return `${pathOf(file)}:${line}:${caret + 1}`;
+}
+
+/** Of the first frame in a file that is not this one. */
+function framePlace(stack: string): string | undefined {
+  const frames = stack.matchAll(/^ {4}at (?:.*\()?(?:async )?((?:file:\/\/)?\/[^\s()]+):(\d+):(\d+)\)?$/gm);
+  const [, file = '', line, column] = [...frames].find(([, file]) => file !== import.meta.url) ?? [];
+  return line === undefined ? undefined : `${pathOf(file)}:${line}:${column}`;
+}
+
+function pathOf(file: string): string {
+  return file.startsWith('file:') ? fileURLToPath(file) : file;
 }
 
 function policyFault(policy: Policy, known: Policy): string | undefined {

@@ -1,7 +1,5 @@
 import BetterSqlite from 'better-sqlite3';
 
-/** How far apart the row ids of two threads in a row are in the search (see src/search/service.ts). */
-const POSTS_PER_THREAD = 2 ** 22;
 /** Copies that share a transaction. */
 const AT_ONCE = 50;
 
@@ -11,11 +9,13 @@ const numbers = /^(sequence|position|\w+_sequence|last_agent_post|last_human_pos
 const ids =
   /^(\w*(thread|run|event|message|question|correlation|causation|origin|signal)_id|message_key|lane|supersedes|ticket|first_ticket)$/;
 /** Tables that do not hold history. */
-const kept = /^(sqlite_|kysely_|search_|counts$|topics$)/;
+const kept = /^(sqlite_|kysely_|search_(?!threads$)|counts$|topics$)/;
 
-interface Words {
+/** The words of a text; `post` is the number of a reply. */
+export interface Words {
   table: string;
-  rowid: number;
+  opened_sequence: number;
+  post?: number;
   words: string;
 }
 
@@ -32,8 +32,9 @@ export function multiply(db: BetterSqlite.Database, copies: number, words: Words
   const indexes = new Map([...new Set(words.map(({ table }) => table))].map(table => [table, insertWords(db, table)]));
   const copyOnce = (copy: number) => {
     for (const statement of statements) statement.run({ copy });
-    for (const { table, rowid, words: text } of words) {
-      indexes.get(table)?.run(rowid + copy * distance * POSTS_PER_THREAD, text);
+    for (const { table, opened_sequence, post, words: text } of words) {
+      const thread = opened_sequence + copy * distance;
+      indexes.get(table)?.run(...(post === undefined ? [thread] : [post, thread]), text);
     }
   };
   for (let from = 1; from <= copies; from += AT_ONCE) {
@@ -61,13 +62,18 @@ function copyStatement(db: BetterSqlite.Database, table: string, distance: numbe
   const values = columns.map(column => {
     if (numbers.test(column)) return `iif(${column} > 0, ${column} + :copy * ${distance}, ${column})`;
     if (ids.test(column)) return `${column} || '-' || cast(:copy as integer)`;
+    // Given by the table.
+    if (column === 'number') return 'null';
     return column === 'place' ? `place - :copy * ${distance}` : column;
   });
   return db.prepare(`insert into ${table} (${columns}) select ${values} from ${first} where :copy > 0`);
 }
 
 function insertWords(db: BetterSqlite.Database, table: string): BetterSqlite.Statement {
-  return db.prepare(`insert into ${table} (rowid, words) values (?, ?)`);
+  // As src/search/repository.ts makes the row ids of replies.
+  const rowid =
+    table === 'search_replies' ? '(select (number << 22) + ? from search_threads where opened_sequence = ?)' : '?';
+  return db.prepare(`insert into ${table} (rowid, words) values (${rowid}, ?)`);
 }
 
 /** What is counted as things change, and not read from them. */

@@ -6,7 +6,7 @@ import { pino } from 'pino';
 import { buildApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config.ts';
 import type { OutboxStats } from '../../src/outbox/schemas.ts';
-import { copiesOf, multiply } from './copies.ts';
+import { copiesOf, multiply, type Words } from './copies.ts';
 import { newLoad } from './load.ts';
 import { type Ran, recordStatements } from './recording.ts';
 import { say } from './report.ts';
@@ -99,13 +99,12 @@ async function dispatched(app: FastifyInstance): Promise<void> {
 }
 
 /** The words of each post: they can be written to the index but not be read from it. */
-function wordsOf(ran: Ran[]): { table: string; rowid: number; words: string }[] {
+function wordsOf(ran: Ran[]): Words[] {
   return ran.flatMap(({ text, parameters }) => {
-    const [, table] = /^\s*insert into "?(search_\w+?)"? /i.exec(text) ?? [];
+    const [, table] = /^\s*insert into "?(search_(?:titles|openings|replies))"? /i.exec(text) ?? [];
     if (table === undefined) return [];
-    // One row after the other: its id and its words.
-    return parameters.flatMap((words, index) =>
-      index % 2 === 1 ? [{ table, rowid: Number(parameters[index - 1]), words: String(words) }] : [],
-    );
+    const words = String(parameters.at(-1));
+    const [opened_sequence, post] = parameters.slice(0, -1).map(Number).toReversed() as [number, number | undefined];
+    return [{ table, opened_sequence, ...(post !== undefined && { post }), words }];
   });
 }

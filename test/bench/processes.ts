@@ -17,8 +17,8 @@ const LOG_SHOWN = 2000;
 
 const here = (file: string) => fileURLToPath(new URL(file, import.meta.url));
 const MAIN = here('../../src/main.ts');
-/** What `npm start` tells Node: "node <options> src/main.ts". */
-const options = packageJson.scripts.start.split(' ').slice(1, -1);
+/** What `npm start` tells Node: "exec node --require <file> <options> src/main.ts". */
+const options = packageJson.scripts.start.split(' ').filter(word => /^--.*=/.test(word));
 
 /** The module that handles the messages of a service. */
 export type HandlerName = 'none' | 'empty' | 'counting' | 'noting';

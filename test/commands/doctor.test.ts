@@ -127,6 +127,13 @@ describe('the doctor, about what a start would refuse', () => {
   it('names the wrong setting, and the handler that does not load', async () => {
     const DATABASE_URL = await migrated();
     expect(await doctor({ LEASE_MS: '1' })).toEqual([found('problem', /The setting LEASE_MS is wrong/)]);
+    const stray = await handlersFolder({
+      'x.mjs': `export const topic = 'forum.evnts.**'; export function handle() {}`,
+    });
+    expect(await of('handlers', { DATABASE_URL, HANDLERS_DIR: stray })).toEqual([
+      found('ok', /1 loaded/),
+      found('warning', /^No message matches forum\.evnts\.\*\* of x\.mjs\.$/),
+    ]);
     const HANDLERS_DIR = await handlersFolder({ 'bad.mjs': `throw new Error('no\\n token');` });
     expect(await of('handlers', { DATABASE_URL, HANDLERS_DIR })).toEqual([found('problem', /bad\.mjs cannot be used/)]);
     // One that keeps the process alive must not keep the doctor from ending.

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { untimed } from '../../src/db/database.ts';
+import { UnknownOutcome } from '../../src/db/errors.ts';
 import { createGroupCommit, type WorkShare } from '../../src/db/group-commit.ts';
 import { openDatabase } from '../../src/db/open.ts';
 import { smallDisk } from '../helpers/disks.ts';
@@ -39,6 +40,31 @@ describe('works that share a transaction which cannot be had', () => {
     );
     expect(transactions).toBe(1);
     expect(runs).toBe(where === 'in one of them' ? 50 : 100);
+  });
+
+  it.each([
+    ['SQLITE_FULL', 'certain'],
+    ['SQLITE_BUSY', 'certain'],
+    ['SQLITE_READONLY_DBMOVED', 'certain'],
+    ['SQLITE_CONSTRAINT_FOREIGNKEY', 'certain'],
+    ['40001', 'certain'],
+    ['40P01', 'certain'],
+    ['53100', 'certain'],
+    ['SQLITE_IOERR_FSYNC', 'unknown'],
+    ['ECONNRESET', 'unknown'],
+    ['08006', 'unknown'],
+    ['57P01', 'unknown'],
+    [undefined, 'unknown'],
+  ])('know what came of a commit that failed with %s: it is %s', async (code, outcome) => {
+    const failure = Object.assign(new Error('the commit failed'), { code });
+    const write = createGroupCommit<object>(async body => {
+      await body(share);
+      throw failure;
+    }, untimed);
+    const [reason] = await reasons([write(async () => {})]);
+    if (outcome === 'certain') return expect(reason).toBe(failure);
+    expect(reason).toBeInstanceOf(UnknownOutcome);
+    expect(reason).toMatchObject({ message: failure.message, code, cause: failure });
   });
 
   it('speak for those who have waited behind them, if it took long', async () => {

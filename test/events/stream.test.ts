@@ -35,7 +35,8 @@ describe.each(engines)('the event stream on %s', engine => {
     const stream = await openStream(origin);
     expect(stream.response.statusCode).toBe(200);
     expect(stream.response.headers['content-type']).toBe('text/event-stream; charset=utf-8');
-    expect(stream.response.headers['cache-control']).toBe('no-store');
+    expect(stream.response.headers['cache-control']).toBe('no-cache, no-transform');
+    expect(stream.response.headers['x-accel-buffering']).toBe('no');
     expect(await stream.frame()).toEqual({ retry: expect.stringMatching(/^\d+$/) });
     const events = await logged();
     expect(events.length).toBeGreaterThan(3);

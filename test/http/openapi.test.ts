@@ -185,6 +185,21 @@ describe('the documentation pages', () => {
     }
   });
 
+  it.each(['/docs', '/docs/'])('work behind a proxy that strips a prefix, at %s', async url => {
+    const base = new URL(`http://forumbus.test/team/bus${url}`);
+    const page = (await get(url)).body;
+    const links = [...page.matchAll(/(?:src|href)="([^"]+)"/g)].map(match => new URL(match[1] as string, base));
+    expect(links.length).toBeGreaterThan(3);
+    for (const { pathname } of links) {
+      expect(pathname).toMatch(/^\/team\/bus\/docs\/static\//);
+      expect((await get(pathname.slice('/team/bus'.length))).statusCode, pathname).toBe(200);
+    }
+    for (const document of ['/openapi.json', '/docs/json']) {
+      const [server] = (await get(document)).json().servers;
+      expect(new URL(server.url, `http://forumbus.test/team/bus${document}`).pathname).toBe('/team/bus/');
+    }
+  });
+
   it('have no script within the page', async () => {
     const { body } = await get('/docs/');
     for (const [, attributes, text] of body.matchAll(/<script([^>]*)>([\s\S]*?)<\/script>/g)) {
@@ -207,6 +222,6 @@ describe('the documentation pages', () => {
   });
 
   it('show the document that is served', async () => {
-    expect((await service.send('GET', '/docs/json')).body).toEqual(committed);
+    expect((await service.send('GET', '/docs/json')).body).toEqual({ ...committed, servers: [{ url: '..' }] });
   });
 });

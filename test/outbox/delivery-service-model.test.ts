@@ -44,10 +44,15 @@ async function loadOn(breakage: Breakage): Promise<Makers> {
 
 const breakages: Record<string, Breakage> = {
   'ending a lease without asking for its token': () => ({
-    async endLease(tx, _token, { position, ...changes }) {
+    async endLease(tx, _token, { position, available_in = null, claimable_in = null, ...changes }) {
+      const after = (delay: number | null) => sql<number | null>`${tx.leaseNow} + cast(${delay} as bigint)`;
+      const times = {
+        available_at: sql<number>`coalesce(${after(available_in)}, available_at)`,
+        claimable_at: after(claimable_in),
+      };
       const { numUpdatedRows } = await tx.query
         .updateTable('outbox')
-        .set({ ...changes, lease_token: null, leased_by: null })
+        .set({ ...changes, ...times, lease_token: null, leased_by: null })
         .where('position', '=', position)
         .executeTakeFirst();
       return numUpdatedRows > 0n;

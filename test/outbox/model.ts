@@ -48,6 +48,8 @@ export class OutboxModel {
   readonly dead = new Set<string>();
   /** How many were marked sent, without those that were split up among consumers. */
   sent = 0;
+  /** How far the wall clock of the workers is ahead. Milliseconds. */
+  skew = 0;
   readonly #now: () => number;
 
   constructor(now: () => number, names: string[]) {
@@ -149,8 +151,8 @@ export class OutboxModel {
       case 'postponed':
         message.status = 'failed';
         message.attempts -= 1;
-        message.availableAt = outcome.until;
-        message.dueAt = outcome.until;
+        message.availableAt = outcome.until - this.skew;
+        message.dueAt = message.availableAt;
         break;
       case 'unhandled':
         message.status = 'failed';

@@ -26,9 +26,9 @@ describe.each(engines)('a search through very many texts on %s', engine => {
     await db.write(async tx => {
       for (let number = 1; number <= THREADS; number += 1) {
         const thread = { number, title: hasTitle(number) ? 'Larches' : '☞', kind: 'discussion' as const };
-        if (hasOpening(number)) await search.index(tx, thread, { number: 1, body: 'A larch' });
+        search.index(tx, thread, { number: 1, body: hasOpening(number) ? 'A larch' : 'Trees' });
         for (let reply = 1; reply <= replies(number); reply += 1) {
-          await search.index(tx, thread, { number: 1 + reply, body: 'Larch!' });
+          search.index(tx, thread, { number: 1 + reply, body: 'Larch!' });
         }
       }
     });

@@ -70,14 +70,15 @@ export class Fleet {
   readonly past: Service[] = [];
   /** Processes that ended though nobody had asked them to. */
   readonly unexpected: string[] = [];
-  readonly #env: Record<string, string>;
+  readonly #env: (started: number) => Record<string, string>;
   readonly #log: WriteStream;
   readonly #cancelled: AbortSignal;
   #running: Service[] = [];
   #closing = false;
   #change = Promise.withResolvers<void>();
 
-  constructor(folder: string, env: Record<string, string>, cancelled: AbortSignal) {
+  /** @param env of a process; `started` counts those before it */
+  constructor(folder: string, env: (started: number) => Record<string, string>, cancelled: AbortSignal) {
     this.#env = env;
     this.#cancelled = cancelled;
     cancelled.addEventListener('abort', () => this.changed());
@@ -92,7 +93,7 @@ export class Fleet {
 
   /** Starts one process and answers when it listens. */
   async start(): Promise<Service> {
-    const service: Service = new Service(this.#env, this.#log, reason => {
+    const service: Service = new Service(this.#env(this.past.length), this.#log, reason => {
       this.unexpected.push(reason);
       this.#running = this.#running.filter(other => other !== service);
       if (this.unexpected.length < ENDS_BORNE && !this.#closing && !this.#cancelled.aborted) void this.start();

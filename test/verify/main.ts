@@ -30,7 +30,7 @@ let store: Store | undefined;
 let holds = false;
 try {
   endOrderly();
-  store = await openStore(engine, folder);
+  store = await openStore(engine, folder, options.hostile);
   holds = await verify(store);
 } catch (error) {
   const reason = error instanceof Error && !interrupted.signal.aborted ? error.stack : error;

@@ -10,6 +10,8 @@ export interface Options {
   clients: number;
   seed: number;
   leaseMs: number;
+  /** Handlers misbehave, the database has other defaults, and clocks are an hour apart. */
+  hostile: boolean;
 }
 
 export const usage = `npm run verify -- [options]
@@ -21,6 +23,7 @@ export const usage = `npm run verify -- [options]
   --clients C      clients that send at the same time (8)
   --lease-ms M     how long a claim holds (1000)
   --seed S         draws the same mix of signals and moments again (random)
+  --hostile        handlers throw what cannot be printed, the database has unusual defaults, clocks are an hour apart
 `;
 
 /** @throws Error with a sentence for the caller */
@@ -37,9 +40,10 @@ export function readOptions(args: string[]): Options {
       clients: text,
       seed: text,
       'lease-ms': text,
+      hostile: { type: 'boolean' },
     },
   });
-  const whole = (name: keyof typeof values, fallback: number, least: number): number => {
+  const whole = (name: Exclude<keyof typeof values, 'hostile'>, fallback: number, least: number): number => {
     const value = Number(values[name] ?? fallback);
     if (!Number.isSafeInteger(value) || value < least) throw new Error(`--${name} takes a whole number from ${least}.`);
     return value;
@@ -61,5 +65,6 @@ export function readOptions(args: string[]): Options {
     clients: Math.min(whole('clients', 8, 1), lanes),
     seed: whole('seed', Math.floor(Math.random() * 2 ** 32), 0),
     leaseMs: whole('lease-ms', 1000, 300),
+    hostile: values.hostile ?? false,
   };
 }

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Clients } from './clients.ts';
+import { wrongClocks } from './clocks.ts';
 import { type Done, disrupt } from './disruption.ts';
 import { Fleet } from './fleet.ts';
 import { Notes } from './notes.ts';
@@ -29,7 +30,7 @@ export async function run(
   progress: Progress,
   interrupted: AbortSignal,
 ): Promise<Run> {
-  const { signals, kills, processes, leaseMs, seed } = options;
+  const { signals, kills, processes, leaseMs, seed, hostile } = options;
   // Generous for a slow machine, and an end for a run that is stuck.
   const deadline = AbortSignal.timeout(60_000 + signals * 60 + kills * (leaseMs * 3 + 10_000));
   const failure = new AbortController();
@@ -38,11 +39,11 @@ export async function run(
   const path = join(folder, 'notes.jsonl');
   const notes = new Notes(path);
   const settings = { PORT: '0', LEASE_MS: String(leaseMs), BACKOFF_BASE_MS: '100', BACKOFF_CAP_MS: '1000' };
-  const fleet = new Fleet(
-    folder,
-    { ...settings, DATABASE_URL: store.url, HANDLERS_DIR, VERIFY_NOTES: path },
-    cancelled,
-  );
+  const clocks = hostile ? wrongClocks() : undefined;
+  if (hostile && !clocks) progress.say('libfaketime is not installed, so all clocks are right');
+  const env = { ...settings, DATABASE_URL: store.url, HANDLERS_DIR, VERIFY_NOTES: path };
+  const misbehaving = hostile ? { VERIFY_HOSTILE: '1' } : {};
+  const fleet = new Fleet(folder, started => ({ ...env, ...misbehaving, ...clocks?.(started) }), cancelled);
   const load = new Clients(options, fleet, seeded(seed));
   const share = () => (load.acknowledged.length + notes.handled.size) / (2 * signals);
   const show = () => {

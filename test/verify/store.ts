@@ -22,10 +22,21 @@ export interface Store {
 const effectsTable = (position: string) => `create table if not exists verify_effects
   (position ${position}, signal_id text not null, thread_id text not null, sequence bigint not null)`;
 
-export async function openStore(engine: Engine, folder: string): Promise<Store> {
+/** Defaults of a database that the service must not depend on. */
+const UNUSUAL = [
+  `alter database postgres set default_transaction_isolation = 'repeatable read'`,
+  `alter database postgres set default_transaction_read_only = on`,
+  `alter database postgres set timezone = 'Asia/Kathmandu'`,
+  `alter database postgres set datestyle = 'German'`,
+  `alter database postgres set lock_timeout = '1ms'`,
+  `alter database postgres set search_path = 'pg_catalog'`,
+];
+
+export async function openStore(engine: Engine, folder: string, hostile: boolean): Promise<Store> {
   const store = engine === 'sqlite' ? sqliteStore(folder) : await postgresStore();
   const position = { sqlite: 'integer primary key', postgres: 'bigint generated always as identity primary key' };
   await store.query(effectsTable(position[engine]));
+  if (hostile && engine === 'postgres') for (const statement of UNUSUAL) await store.query(statement);
   return store;
 }
 
@@ -56,6 +67,8 @@ async function postgresStore(): Promise<Store> {
     const client = new pg.Client({ connectionString: server.url });
     await client.connect();
     try {
+      // The defaults of the database are for the service, not for the proofs.
+      await client.query('set default_transaction_read_only = off; set search_path = public');
       return (await client.query(statement)).rows;
     } finally {
       await client.end();
