@@ -20,7 +20,7 @@ interface StoredAnswer {
   body: string;
 }
 
-/** A request with an idempotency key. `fingerprint` hashes its method, its path, and its body as sent. */
+/** A request with an idempotency key. `fingerprint` hashes its method, its path, and its body with normalized names. */
 interface RepeatableRequest {
   caller: string;
   key: string;
@@ -147,12 +147,21 @@ function repeatableRequest(request: FastifyRequest): RepeatableRequest | undefin
     throw badHeader('idempotency-key', 'must be 1 to 255 visible ASCII characters, in quotes or bare');
   }
   const [path] = request.url.split('?');
-  const content = `${request.method} ${path}\n${request.bodyDigest}`;
+  const content = `${request.method} ${path}\n${request.body === undefined ? '' : canonical(request.body)}`;
   return {
     caller: request.caller.keyOwner,
     key,
     fingerprint: createHash('sha256').update(content).digest('base64url'),
   };
+}
+
+/** JSON with sorted members: a retry may send them in another order. Unlike JSON.stringify, it keeps the sign of zero. */
+function canonical(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return Object.is(value, -0) ? '-0' : JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
+  const members = value as Record<string, unknown>;
+  const names = Object.keys(members).sort();
+  return `{${names.map(name => `${JSON.stringify(name)}:${canonical(members[name])}`).join()}}`;
 }
 
 /** Writes within the request's trace: messages that the write publishes store its traceparent. */
