@@ -62,6 +62,12 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
         '`npm run token -- create --role admin --actor operator:<your name>`, or listen on 127.0.0.1.',
     );
   }
+  if (access.longRequests.isOpen) {
+    log.warn(
+      'The service has no tokens: every program on this machine may do everything. ' +
+        '`npm run token -- create --role admin --actor operator:<your name>` makes the first.',
+    );
+  }
   const { version } = packageJson;
   const refusals = new RefusalLimit(log);
   const requestLog = new RequestLog(services.tracing, refusals);
@@ -101,18 +107,19 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
     requestsPerMinute: config.RATE_LIMIT_PER_MINUTE,
     maxEventLoopDelay: config.MAX_EVENT_LOOP_DELAY_MS,
   });
-  useAccess(app, { access: access.tokens, isOpen: () => access.longRequests.isOpen, origins, rates });
+  const { tokens, longRequests } = access;
+  const { identified } = requestLog;
+  useAccess(app, { access: tokens, opening: longRequests, origins, rates, identified });
   await useOpenapi(app, components, version);
 
   const writes = createIdempotentWrites({ db: services.db, keys: forum.keys });
   if (config.ROLE !== 'worker') {
-    const { tokens, longRequests } = access;
     const maxPayload = config.MAX_PAYLOAD_BYTES;
     const dependencies = { ...forum, ...waits, ...delivery, access: tokens, longRequests, maxPayload };
     for (const routes of apiRoutes) await app.register(routes({ ...dependencies, writes, readers: metrics.streams }));
   }
   const health = createHealth({ ...services, ...delivery, drain, log, dispatches: config.ROLE !== 'http' });
-  await app.register(healthRoutes({ health, drain }));
+  await app.register(healthRoutes({ health, drain, access: tokens, opening: longRequests }));
   const scrape = createScrape({ ...services, ...metrics, ...delivery, ...waits, version, health, drain });
   await app.register(metricsRoutes({ scrape }));
 

@@ -1,5 +1,6 @@
 import { envSchema } from 'env-schema';
 import { type Static, Type } from 'typebox';
+import { sqliteFile } from './db/url.ts';
 import { StartError } from './errors.ts';
 
 const ConfigSchema = Type.Object({
@@ -32,6 +33,18 @@ const ConfigSchema = Type.Object({
   SELF_VALIDATION: Type.Enum(['allow', 'forbid'], {
     default: 'allow',
     description: 'Whether an agent may validate its own work.',
+  }),
+  OPEN_QUESTIONS_PER_AGENT: Type.Integer({
+    default: 100,
+    minimum: 1,
+    maximum: 10_000,
+    description: 'Questions that an agent may have open at once.',
+  }),
+  MIN_DEFAULT_SECONDS: Type.Integer({
+    default: 60,
+    minimum: 1,
+    maximum: 31_536_000,
+    description: 'Shortest `expires_in_seconds` of a question with a default.',
   }),
   STREAMS_PER_CALLER: Type.Integer({
     default: 100,
@@ -140,12 +153,53 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     settings.flatMap(({ name }) => (environment[name] ? [[name, environment[name]]] : [])),
   );
   try {
-    return Object.freeze(envSchema<Static<typeof ConfigSchema>>({ schema: ConfigSchema, data: known, env: false }));
+    const read = envSchema<Static<typeof ConfigSchema>>({ schema: ConfigSchema, data: known, env: false });
+    sqliteFile(read.DATABASE_URL);
+    return Object.freeze(read);
   } catch (error) {
+    if (error instanceof StartError) throw error;
     const { instancePath = '', message = String(error), params } = (error as { errors?: EnvError[] }).errors?.[0] ?? {};
     const allowed = params?.allowedValues ? ` (${params.allowedValues.join(', ')})` : '';
     throw new StartError(`The setting ${instancePath.slice(1)} is wrong: it ${message}${allowed}.`);
   }
+}
+
+/** What the command line and clients read; the service does not. */
+const CLIENT_SETTINGS = ['FORUMBUS_URL', 'FORUMBUS_TOKEN', 'FORUMBUS_TOKEN_FILE', 'FORUMBUS_RUN', 'FORUMBUS_AGENT'];
+/** Names of variables up to this length resemble each other by chance; only their letters' case and order count. */
+const SHORT_NAME = 6;
+
+/** A sentence for each variable that looks like a setting and is none: a misspelt one would be ignored in silence. */
+export function misspelt(environment: Record<string, string | undefined>): string[] {
+  const names = settings.map(({ name }) => name);
+  const unknown = Object.keys(environment).filter(name => !names.includes(name) && !CLIENT_SETTINGS.includes(name));
+  return unknown.flatMap(name => {
+    const bare = name.toUpperCase().replace(/^FORUMBUS_/, '');
+    const meant = names.find(known => isNearMiss(bare, known));
+    if (meant) return [`The variable ${name} is no setting; ${meant} is.`];
+    return name.startsWith('FORUMBUS_') ? [`The variable ${name} is no setting.`] : [];
+  });
+}
+
+function isNearMiss(name: string, known: string): boolean {
+  if (known.length > SHORT_NAME) return editDistance(name, known) <= 2;
+  return name === known || (editDistance(name, known) === 1 && [...name].sort().join() === [...known].sort().join());
+}
+
+/** Letters to put in, leave out, replace, or exchange with their neighbour (optimal string alignment). */
+function editDistance(a: string, b: string): number {
+  const rows = [Array.from({ length: b.length + 1 }, (_, index) => index)];
+  for (let i = 1; i <= a.length; i += 1) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j += 1) {
+      const at = (up: number, left: number) => (up === 0 ? row : (rows[i - up] as number[]))[j - left] as number;
+      const replaced = at(1, 1) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      const isExchange = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      row.push(Math.min(at(1, 0) + 1, at(0, 1) + 1, replaced, isExchange ? at(2, 2) + 1 : Infinity));
+    }
+    rows.push(row);
+  }
+  return rows[a.length]?.[b.length] as number;
 }
 
 interface EnvError {

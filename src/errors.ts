@@ -34,6 +34,7 @@ export const problemTable = {
   NO_OPEN_QUESTION: { status: 409, title: 'The agent has no open question' },
   AMBIGUOUS_ANSWER: { status: 409, title: 'The agent has several open questions' },
   ALREADY_ANSWERED: { status: 409, title: 'The question already has a different answer' },
+  TOO_MANY_OPEN_QUESTIONS: { status: 409, title: 'The agent has too many open questions' },
   QUESTION_OPEN: { status: 409, title: 'The question has no answer yet' },
   QUESTION_CLOSED: { status: 409, title: 'The question is closed' },
   MESSAGE_EXISTS: { status: 409, title: 'The message exists with different content' },

@@ -1,12 +1,35 @@
 import type { FastifyReply } from 'fastify';
-import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
+import { type DestinationStream, type Logger, type LoggerOptions, pino, stdSerializers } from 'pino';
 import { prettyFactory } from 'pino-pretty';
+import { textOf } from './error-text.ts';
 import { lineWriter } from './stdout.ts';
 import { cut } from './text.ts';
 
 export type { Logger };
 
-const TOKENS = /fbt_([0-9a-f]{16})_[0-9a-f]{64}/g;
+/** A character of a token as such, or percent-encoded any number of times (RFC 3986, 2.1). */
+const encoded = (plain: string, hex: string) => `(?:${plain}|%(?:25)*${hex})`;
+const DIGIT = encoded('[0-9a-f]', '(?:3\\d|[46][1-6])');
+const UNDERSCORE = encoded('_', '5f');
+const PREFIX = [encoded('f', '[46]6'), encoded('b', '[46]2'), encoded('t', '[57]4'), UNDERSCORE].join('');
+/** A whole token, or its beginning up to a part of the secret. */
+const TOKENS = new RegExp(`${PREFIX}((?:${DIGIT}){16})${UNDERSCORE}(?:${DIGIT})+`, 'gi');
+
+/** Cuts the tokens in a text to their ids, also where they are percent-encoded in whole or in part. */
+export function maskTokens(text: string): string {
+  return text.replace(TOKENS, 'fbt_$1_***');
+}
+
+/** Characters that change how a terminal shows a text: controls, bidirectional controls and line separators. */
+const STEERING = String.raw`[\p{Cc}\p{Bidi_Control}\u2028\u2029]`;
+const steering = new RegExp(STEERING, 'gu');
+const steeringRuns = new RegExp(`${STEERING}+`, 'gu');
+const steeringInLines = new RegExp(`(?!\\n)${STEERING}`, 'gu');
+
+/** A text for one line of a terminal: characters that would steer it are shown as `\\u{…}`. */
+export function printable(text: string): string {
+  return text.replace(steering, character => `\\u{${character.codePointAt(0)?.toString(16)}}`);
+}
 
 /**
  * Logs to stdout: JSON lines, or one readable line each on a terminal.
@@ -16,11 +39,21 @@ export function createLogger(level: string): Logger {
   const options = {
     level,
     redact: ['req.headers.authorization', 'req.headers.cookie', 'req.headers["idempotency-key"]', '*.password'],
-    hooks: { streamWrite: (line: string) => line.replace(TOKENS, 'fbt_$1_***') },
+    serializers: { err: serializedError },
+    hooks: { streamWrite: maskTokens },
   };
   const stdout = lineWriter(dropped => log.warn({ dropped }, 'log lines were dropped: nobody read stdout'));
   const log = process.stdout.isTTY ? terminalLogger(options, stdout) : pino(options, stdout);
   return log;
+}
+
+/** Serializes any thrown value; one that cannot be read must not fail the log line. */
+function serializedError(error: unknown): unknown {
+  try {
+    return stdSerializers.err(error as Error);
+  } catch {
+    return textOf(error);
+  }
 }
 
 /** Logs Node's own warnings, instead of plain text on stderr. */
@@ -60,7 +93,7 @@ function terminalLogger(options: LoggerOptions, stdout: DestinationStream): Logg
   return pino(
     {
       ...options,
-      serializers: { res: describeReply },
+      serializers: { ...options.serializers, res: describeReply },
       hooks: {
         ...options.hooks,
         logMethod(args, log) {
@@ -93,11 +126,11 @@ function messageOf(line: Line): string {
   const ending = error === undefined || stackOf(line) ? '' : `: ${error}`;
   const text = parts.filter(part => part !== undefined).join(' ') + ending;
   // A path or a message from outside must neither break the line nor steer the terminal.
-  return text.replace(/\p{Cc}+/gu, ' ');
+  return text.replace(steeringRuns, ' ');
 }
 
 /** The lines of an error's stack, if the line reports a failure: any other line names its error in its message. */
 function stackOf({ level, err }: Line): string | undefined {
   if (level < ERROR_LEVEL || typeof err !== 'object') return undefined;
-  return err?.stack?.replace(/(?!\n)\p{Cc}/gu, '');
+  return err?.stack?.replace(steeringInLines, '');
 }

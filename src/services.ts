@@ -1,7 +1,8 @@
-import { readFile } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { LongRequests } from './access/long-requests.ts';
 import { createAccess } from './access/service.ts';
+import { TokenUses } from './access/token-uses.ts';
 import { type Clock, type NewUid, newUid, systemClock } from './clock.ts';
 import { CommitNotifier } from './commit-notifier.ts';
 import type { Config } from './config.ts';
@@ -11,6 +12,7 @@ import { openDatabase } from './db/open.ts';
 import { StartError } from './errors.ts';
 import { EventFeed } from './events/feed.ts';
 import { createEvents } from './events/service.ts';
+import { tokenEvents } from './events/token-events.ts';
 import { bodyValidator } from './http/validation.ts';
 import { createIdempotencyKeys } from './idempotency/service.ts';
 import type { Logger } from './logging.ts';
@@ -38,6 +40,7 @@ import { createThreads } from './threads/service.ts';
 import { createTopics } from './topics/index.ts';
 import { strayPatterns } from './topics/stray-patterns.ts';
 import { createTracing } from './tracing.ts';
+import { backoffDelay } from './worker/backoff.ts';
 import { createDispatcher } from './worker/dispatcher.ts';
 import { defaultPolicy, type HandlerDefinition } from './worker/handler.ts';
 import { loadHandlers } from './worker/load-handlers.ts';
@@ -73,16 +76,6 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const commits = new CommitNotifier();
     commits.on('event', () => void db.announceCommit());
 
-    const access = createAccess({ db, clock, commits });
-    const limits = { stream: config.STREAMS_PER_CALLER, wait: config.WAITS_PER_CALLER };
-    const longRequests = new LongRequests({ access, limits, pollIntervalMs: config.POLL_INTERVAL_MS, log });
-    commits.on('token', () => longRequests.tokensChanged());
-    if (config.ADMIN_TOKEN_FILE) {
-      const token = await adminToken(config.ADMIN_TOKEN_FILE);
-      await db.write(tx => access.adopt(tx, token));
-    }
-    await longRequests.start();
-
     // A circle: the log publishes every event to the outbox, whose messages carry events.
     const events = createEvents({ db, clock, newUid: uid, publish: (tx, messages) => outbox.enqueue(tx, messages) });
     /** Only a process that dispatches alone knows all subscribers. */
@@ -98,7 +91,11 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const threadLists = createThreadLists({ db, events, seen, search });
     const indexing = createIndexing({ db, events, search, log });
     const control = createControl({ db, clock, events, threads });
-    const questions: Questions = createQuestions({ db, clock, events, control });
+    const questions: Questions = createQuestions({
+      ...{ db, clock, events, control, threads },
+      openPerAgent: config.OPEN_QUESTIONS_PER_AGENT,
+      minDefaultSeconds: config.MIN_DEFAULT_SECONDS,
+    });
     const selfValidation = config.SELF_VALIDATION === 'allow';
     const signals = createSignals({ db, events, control, questions, selfValidation, stored: metrics.stored });
     const keys = createIdempotencyKeys({ db, clock });
@@ -130,6 +127,18 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       );
     }
 
+    const uses = new TokenUses({ db, clock, log });
+    const used: TokenUses['note'] = row => uses.note(row);
+    const access = createAccess({ db, clock, commits, used, record: tokenEvents(events) });
+    const limits = { stream: config.STREAMS_PER_CALLER, wait: config.WAITS_PER_CALLER };
+    const longRequests = new LongRequests({ access, limits, pollIntervalMs: config.POLL_INTERVAL_MS, log });
+    commits.on('token', () => longRequests.tokensChanged());
+    if (config.ADMIN_TOKEN_FILE) {
+      const token = await adminToken(config.ADMIN_TOKEN_FILE, log);
+      await db.write(tx => access.adopt(tx, token));
+    }
+    await longRequests.start();
+
     // Process ids repeat (in containers at every start); worker names must not.
     const workerName = `${hostname()}-${process.pid}-${uid().slice(-8)}`;
     const leaseMs = config.LEASE_MS;
@@ -152,6 +161,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       pollIntervalMs: config.POLL_INTERVAL_MS,
       leaseMs,
       explain: publicMessage,
+      retryDelay: attempt => backoffDelay(policy, attempt, random),
     });
     commits.on('claimable', () => worker.wake());
 
@@ -166,6 +176,11 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const jobs = {
       reclaim_leases: reclaim,
       expire_questions: () => questions.expireOverdue(),
+      mend_lanes: async () => {
+        const count = await maintenance.mendLanes();
+        if (count > 0) log.warn({ count }, 'gave a head to lanes whose messages nothing would have let go');
+      },
+      withdraw_questions: () => questions.withdrawLeft(),
       unpark_messages: () => maintenance.unparkReady((topic, consumer) => isHandled(registry, topic, consumer)),
       delete_old_messages: () => maintenance.deleteOld(),
       delete_old_keys: () => keys.deleteOld(),
@@ -237,6 +252,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       async close(): Promise<void> {
         ending.abort();
         longRequests.stop();
+        uses.stop();
         unwatch();
         await Promise.all([stop(), feed.close()]);
         await db.close();
@@ -248,11 +264,23 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
   }
 }
 
-/** @throws StartError if the file cannot be read */
-async function adminToken(file: string): Promise<string> {
+/** @throws StartError if the file cannot be read, or if others than its owner can write it: they could make admins */
+async function adminToken(file: string, log: Logger): Promise<string> {
   try {
-    return (await readFile(file, 'utf8')).trim();
+    const handle = await open(file);
+    try {
+      // Windows has no such modes.
+      const mode = process.platform === 'win32' ? 0 : (await handle.stat()).mode;
+      if (mode & 0o022) {
+        throw new StartError(`The file ${file} that ADMIN_TOKEN_FILE names can be written by others: chmod 600 it.`);
+      }
+      if (mode & 0o044) log.warn({ file }, 'others can read the file that ADMIN_TOKEN_FILE names: chmod 600 it');
+      return (await handle.readFile('utf8')).trim();
+    } finally {
+      await handle.close();
+    }
   } catch (error) {
+    if (error instanceof StartError) throw error;
     throw new StartError(`The file ${file} that ADMIN_TOKEN_FILE names cannot be read (${errorCode(error)}).`);
   }
 }

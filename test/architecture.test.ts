@@ -24,7 +24,7 @@ const arrows: Record<string, string[]> = {
   topics: ['db', 'http', 'events', 'threads', 'signals', 'worker'],
   backup: ['db', 'events'],
   doctor: ['db', 'outbox', 'topics', 'worker'],
-  commands: ['db', 'http', 'access', 'backup', 'doctor'],
+  commands: ['db', 'http', 'access', 'events', 'outbox', 'backup', 'doctor'],
   metrics: ['db', 'http', 'events', 'signals', 'outbox', 'worker', 'health'],
 };
 

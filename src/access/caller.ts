@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type Actor, parseActor } from '../actor.ts';
 import { Refusal } from '../errors.ts';
+import { exactName, matchesPattern } from './pattern.ts';
 import { permits, type Role, type Rule } from './permissions.ts';
 
 /** The rights of a token: patterns of run ids and agent names for the role `agent`, an actor for any other role. */
@@ -10,6 +11,8 @@ export interface Grant {
   actor: Actor | null;
   runs: string | null;
   agents: string | null;
+  /** The pattern of further agents, whose work it may validate. */
+  validates: string | null;
 }
 
 /**
@@ -32,6 +35,11 @@ export class Caller {
   /** Scopes limits: the token's id, or `anonymous`. */
   get id(): string {
     return this.grant?.token_id ?? 'anonymous';
+  }
+
+  /** The token's id; null without a token. */
+  get tokenId(): string | null {
+    return this.grant?.token_id ?? null;
   }
 
   /**
@@ -68,10 +76,9 @@ export class Caller {
       if (given && (given.type !== actor.type || given.name !== actor.name)) throw mismatch(given, actor);
       return actor;
     }
-    const only = agents?.includes('*') ? undefined : agents;
-    const name = given?.name ?? agentName ?? only;
+    const name = given?.name ?? agentName ?? exactName(agents);
     if (given && given.type !== 'agent') throw mismatch(given, { type: 'agent', name: agents ?? '' });
-    if (typeof name !== 'string') return undefined;
+    if (name === undefined) return undefined;
     if (!matchesPattern(agents, name)) throw mismatch({ type: 'agent', name }, { type: 'agent', name: agents ?? '' });
     return { type: 'agent', name };
   }
@@ -106,11 +113,29 @@ export class Caller {
     throw new Refusal('FORBIDDEN', detail);
   }
 
-  /** @throws Refusal FORBIDDEN if the token is not for this agent in this run */
-  assertActsFor(runId: string, agentName: string): void {
+  /** Whether the token is bound to this agent, among others perhaps; always, for other roles. */
+  isBoundTo(agentName: string): boolean {
+    return !this.isAgent || matchesPattern(this.grant?.agents ?? null, agentName);
+  }
+
+  /** @throws Refusal FORBIDDEN if the token is not for this agent in this run; null: outside of any run */
+  assertActsFor(runId: string | null, agentName: string): void {
     this.assertRun(runId);
-    if (this.isAgent && !matchesPattern(this.grant?.agents ?? null, agentName)) {
-      throw new Refusal('FORBIDDEN', `The token is not for the agent ${agentName}.`);
+    if (!this.isBoundTo(agentName)) throw new Refusal('FORBIDDEN', `The token is not for the agent ${agentName}.`);
+  }
+
+  /**
+   * Lets an agent's token validate the agents that its `validates` names, and its own if `selfValidation` is allowed. The
+   * token's binding decides, since a token for several agents may act as any of them.
+   * @throws Refusal FORBIDDEN, SELF_VALIDATION
+   */
+  assertValidates(runId: string, agentName: string, selfValidation: boolean): void {
+    this.assertRun(runId);
+    if (!this.isAgent) return;
+    if (this.isBoundTo(agentName)) {
+      if (!selfValidation) throw selfValidationRefused(agentName);
+    } else if (!matchesPattern(this.grant?.validates ?? null, agentName)) {
+      throw new Refusal('FORBIDDEN', `The token may not validate the work of ${agentName}.`);
     }
   }
 
@@ -131,12 +156,19 @@ export class Caller {
   inRun<F extends { run_id?: string | undefined }>(filter: F): F {
     if (!this.isAgent) return filter;
     const runs = this.grant?.runs ?? '';
-    const run_id = filter.run_id ?? (runs.includes('*') ? undefined : runs);
+    const run_id = filter.run_id ?? exactName(runs);
     if (run_id === undefined)
       throw new Refusal('FORBIDDEN', `The token is for several runs (${runs}); name one in run_id.`);
     this.assertRun(run_id);
     return { ...filter, run_id };
   }
+}
+
+export function selfValidationRefused(agentName: string): Refusal {
+  return new Refusal(
+    'SELF_VALIDATION',
+    `An agent may not validate its own work; somebody else must validate ${agentName}.`,
+  );
 }
 
 /** The caller of any request while the service has no tokens. */
@@ -147,21 +179,4 @@ function mismatch(given: Actor, own: Actor): Refusal {
     'ACTOR_MISMATCH',
     `The request names the actor ${given.type}:${given.name}, but its token belongs to ${own.type}:${own.name}.`,
   );
-}
-
-/** Whether a name matches a pattern, in which `*` stands for zero or more characters. Linear in the name's length. */
-export function matchesPattern(pattern: string | null, name: string): boolean {
-  if (pattern === null) return false;
-  const [first = '', ...rest] = pattern.split('*');
-  const last = rest.pop();
-  if (last === undefined) return name === pattern;
-  if (name.length < first.length + last.length || !name.startsWith(first) || !name.endsWith(last)) return false;
-  let at = first.length;
-  const end = name.length - last.length;
-  for (const part of rest) {
-    const found = name.indexOf(part, at);
-    if (found === -1 || found + part.length > end) return false;
-    at = found + part.length;
-  }
-  return true;
 }

@@ -1,8 +1,9 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Refusal } from '../errors.ts';
-import type { Limits } from '../http/limits.ts';
+import { isProbe, type Limits } from '../http/limits.ts';
 import { anonymous, type Caller } from './caller.ts';
-import { permissions } from './permissions.ts';
+import type { LongRequests } from './long-requests.ts';
+import { permissions, type Rule } from './permissions.ts';
 import type { Access } from './service.ts';
 
 declare module 'fastify' {
@@ -14,11 +15,13 @@ declare module 'fastify' {
 
 interface Options {
   access: Pick<Access, 'authenticate'>;
-  /** Whether the service has no tokens, so that requests need none. */
-  isOpen: () => boolean;
+  /** Knows whether the service is open, that is, has no tokens, so that requests need none. */
+  opening: Pick<LongRequests, 'isOpen' | 'checkOpen'>;
   /** Foreign origins whose pages may call the service. */
   origins: readonly string[];
   rates: Limits;
+  /** Called once the caller of a request is known. */
+  identified: (request: FastifyRequest, reply: FastifyReply) => void;
 }
 
 /** The header of every 401 (RFC 6750, 3). */
@@ -30,7 +33,8 @@ const LOOPBACK_HOST = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/
  * Authenticates and authorizes each request. While the service has no tokens, every local program may do everything;
  * web pages are refused, since a browser can be led here (DNS rebinding). With tokens, each operation needs one.
  */
-export function useAccess(app: FastifyInstance, { access, isOpen, origins, rates }: Options): void {
+export function useAccess(app: FastifyInstance, options: Options): void {
+  const { access, opening, origins, rates, identified } = options;
   app.decorateRequest('caller', null as never);
   app.addHook('onRoute', ({ schema, method, url }) => {
     const known = schema?.hide || Object.hasOwn(permissions, schema?.operationId ?? '');
@@ -38,19 +42,28 @@ export function useAccess(app: FastifyInstance, { access, isOpen, origins, rates
   });
   app.addHook('onRequest', (request, reply, done) => {
     request.caller = anonymous;
-    try {
-      if (isOpen()) {
-        assertLocal(request, origins);
-        rates.trust(request);
-        return done();
-      }
-    } catch (error) {
-      return done(error as Error);
-    }
-    authorize(request, reply).then(() => done(), done);
+    admit(request, reply).then(() => done(), done);
   });
 
-  /** Whether a request that needs no token has a valid one; it then counts as the token's. */
+  /** @throws Refusal HOST_NOT_ALLOWED, ORIGIN_NOT_ALLOWED, UNAUTHORIZED, FORBIDDEN, RATE_LIMITED */
+  async function admit(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+    const { operationId = '', hide } = request.routeOptions.schema ?? {};
+    const rule = permissions[operationId] ?? 'anybody';
+    // Probes must be answered without a database, so they go by what was known last.
+    const isOpen = rule === 'anybody' || isProbe(request) ? opening.isOpen : await opening.checkOpen();
+    if (isOpen) {
+      identified(request, reply);
+      assertLocal(request, origins);
+      rates.trust(request);
+    } else if (rule !== 'anybody') {
+      await authorize(request, reply, rule);
+    } else {
+      if (hide && !(await hasToken(request, reply))) await rates.limitDocuments(request, reply);
+      identified(request, reply);
+    }
+  }
+
+  /** Whether a request that needs no token has a valid one; it then counts as the token's. @throws Refusal RATE_LIMITED */
   async function hasToken(request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
     if (request.headers.authorization === undefined) return false;
     try {
@@ -63,14 +76,7 @@ export function useAccess(app: FastifyInstance, { access, isOpen, origins, rates
   }
 
   /** @throws Refusal UNAUTHORIZED, FORBIDDEN, RATE_LIMITED */
-  async function authorize(request: FastifyRequest, reply: FastifyReply): Promise<void> {
-    const { operationId = '' } = request.routeOptions.schema ?? {};
-    const rule = permissions[operationId] ?? 'anybody';
-    if (rule === 'anybody') {
-      if (request.routeOptions.schema?.hide && !(await hasToken(request, reply)))
-        await rates.limitDocuments(request, reply);
-      return;
-    }
+  async function authorize(request: FastifyRequest, reply: FastifyReply, rule: Rule): Promise<void> {
     // Authentication comes before counting: neither failures from the same address nor guesses with the same token id
     // use up the limit of a valid token.
     try {
@@ -83,6 +89,7 @@ export function useAccess(app: FastifyInstance, { access, isOpen, origins, rates
       throw error;
     }
     rates.trust(request);
+    identified(request, reply);
     await rates.limitToken(request, reply);
     if (!request.caller.may(rule)) {
       throw new Refusal('FORBIDDEN', `The role ${request.caller.grant?.role} may not do this.`);

@@ -6,13 +6,16 @@ import type { Logger } from '../logging.ts';
 import { CHALLENGE } from './hook.ts';
 import type { Access } from './service.ts';
 
+/** Tokens are checked at least this often, however seldom the process polls. Milliseconds. */
+const CHECK_MS = 500;
+
 type Kind = 'stream' | 'wait';
 
 interface Options {
   access: Pick<Access, 'ended' | 'isOpen'>;
   /** Concurrent long requests allowed per caller and kind. */
   limits: Record<Kind, number>;
-  /** How often tokens are checked for revocation and expiry. Milliseconds. */
+  /** How often tokens are checked for revocation and expiry, up to {@link CHECK_MS}. Milliseconds. */
   pollIntervalMs: number;
   log: Logger;
 }
@@ -46,10 +49,19 @@ export class LongRequests {
     return this.#open;
   }
 
+  /**
+   * As {@link isOpen}, but asks the database until there is a token, so that the first one counts at once, whichever
+   * process creates it.
+   */
+  async checkOpen(): Promise<boolean> {
+    if (this.#open && !(await this.#options.access.isOpen())) this.tokensChanged();
+    return this.#open;
+  }
+
   /** Reads whether the service is open, and begins to poll the tokens. */
   async start(): Promise<void> {
     this.#open = await this.#options.access.isOpen();
-    this.#timer = setInterval(() => void this.check(), this.#options.pollIntervalMs).unref();
+    this.#timer = setInterval(() => void this.check(), Math.min(this.#options.pollIntervalMs, CHECK_MS)).unref();
   }
 
   stop(): void {

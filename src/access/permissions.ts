@@ -33,6 +33,7 @@ export const permissions: Record<string, Rule | typeof anybody> = {
   listControlThreads: reads('its runs'),
   getControlThread: reads('its runs'),
   startAttempt: writes('no'),
+  withdrawAgent: writes('no'),
   openThread: writes('its runs'),
   listThreads: reads('its runs'),
   getThread: reads('its runs'),

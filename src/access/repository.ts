@@ -31,6 +31,23 @@ export async function setRevoked(tx: Tx, tokenId: string, at: number): Promise<v
   await tx.query.updateTable('tokens').set({ revoked_at: at }).where('token_id', '=', tokenId).execute();
 }
 
+/**
+ * Stores a use of a token, unless another process has stored one within `renewMs` before it.
+ * @param at epoch milliseconds
+ */
+export function setUsed(tx: Tx, tokenId: string, at: number, renewMs: number): void {
+  tx.send(setUsedStatement, { token_id: tokenId, at, before: at - renewMs });
+}
+
+const setUsedStatement = statement(
+  ({ query, value }: StatementBuilder<{ token_id: string; at: number; before: number }>) =>
+    query
+      .updateTable('tokens')
+      .set({ last_used_at: value('at') })
+      .where('token_id', '=', value('token_id'))
+      .where(eb => eb.or([eb('last_used_at', 'is', null), eb('last_used_at', '<=', value('before'))])),
+);
+
 /** A page of tokens, oldest first. `from` is the cursor of the page before. */
 export async function listTokens(
   reader: Reader,

@@ -1,9 +1,11 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Refusal } from '../errors.ts';
 import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-writes.ts';
 import { badHeader, bodyProblems, problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
+import type { Caller } from './caller.ts';
 import { IssuedToken, NewToken, Token, TokenPage, TokenParams, TokenQuery } from './schemas.ts';
-import type { Access } from './service.ts';
+import type { Access, TokenAdmin } from './service.ts';
 
 interface Dependencies {
   access: Access;
@@ -29,10 +31,11 @@ export function tokenRoutes({ access, writes }: Dependencies): FastifyPluginAsyn
         if (request.headers['idempotency-key'] !== undefined) {
           throw badHeader('idempotency-key', 'is not accepted here: the answer holds a secret that is stored nowhere');
         }
+        if (!request.caller.grant) throw firstByCommand();
         reply.header('cache-control', 'no-store');
         return write(request, reply, async tx => ({
           status: 201,
-          body: await access.issue(tx, request.body, request.caller.id),
+          body: await access.issue(tx, request.body, adminOf(request.caller)),
         }));
       },
     );
@@ -64,7 +67,22 @@ export function tokenRoutes({ access, writes }: Dependencies): FastifyPluginAsyn
         },
       },
       (request, reply) =>
-        write(request, reply, async tx => ({ status: 200, body: await access.revoke(tx, request.params.token_id) })),
+        write(request, reply, async tx => ({
+          status: 200,
+          body: await access.revoke(tx, request.params.token_id, adminOf(request.caller)),
+        })),
     );
   };
+}
+
+function adminOf(caller: Caller): TokenAdmin {
+  return { id: caller.id, actor: caller.actor(undefined) ?? { type: 'operator', name: 'operator' } };
+}
+
+/** On an open service, any program on the machine could otherwise make itself the only admin. */
+function firstByCommand(): Refusal {
+  return new Refusal(
+    'FORBIDDEN',
+    'The first token is made by the command `npm run token -- create --role admin --actor operator:<your name>`.',
+  );
 }

@@ -5,7 +5,7 @@ import { roles } from './permissions.ts';
 
 const Pattern = Type.String({
   ...Name,
-  description: 'A name, or a pattern in which `*` stands for zero or more characters.',
+  description: 'A name, or a pattern in which `*` stands for zero or more characters; `\\*` is an asterisk.',
 });
 
 const shared = {
@@ -13,15 +13,17 @@ const shared = {
   actor: Nullable(Ref(Actor)),
   runs: Nullable(Pattern),
   agents: Nullable(Pattern),
+  validates: Nullable(Pattern),
 };
 
 const stored = {
   token_id: Id,
   ...shared,
   created_at: Timestamp,
-  created_by: Type.String({ description: 'The id of the creating token, or `anonymous`, `command` or `file`.' }),
+  created_by: Type.String({ description: 'The id of the creating token, or `command` or `file`.' }),
   expires_at: Nullable(Timestamp),
   revoked_at: Nullable(Timestamp),
+  last_used_at: Nullable({ ...Timestamp, description: 'The latest use, stored about once a minute.' }),
 };
 
 const example = {
@@ -30,10 +32,12 @@ const example = {
   actor: null,
   runs: 'run-7',
   agents: 'builder',
+  validates: null,
   created_at: '2026-11-23T08:00:00.000Z',
   created_by: 'command',
   expires_at: '2026-12-23T08:00:00.000Z',
   revoked_at: null,
+  last_used_at: '2026-11-23T08:05:00.000Z',
 };
 
 export const Token = Type.Object(stored, {
@@ -66,6 +70,11 @@ export const NewToken = Strict(
     agents: Type.Optional({
       ...Pattern,
       description: 'The agent, or a pattern of agents; required for the role `agent`.',
+    }),
+    validates: Type.Optional({
+      ...Pattern,
+      description:
+        'Further agents, or a pattern of them, whose work the agent may validate; for the role `agent` only.',
     }),
     expires_in_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 315_360_000 })),
   },

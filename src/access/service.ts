@@ -1,7 +1,7 @@
-import { actorText, parseActor } from '../actor.ts';
+import { type Actor, actorText, parseActor } from '../actor.ts';
 import { type Clock, toTimestamp, toTimestampOrNull } from '../clock.ts';
 import type { CommitNotifier } from '../commit-notifier.ts';
-import { decodeCursor, type Page, toPage } from '../db/cursors.ts';
+import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Tx } from '../db/database.ts';
 import { Refusal, StartError } from '../errors.ts';
 import { Caller } from './caller.ts';
@@ -15,14 +15,40 @@ interface Dependencies {
   db: Database;
   clock: Clock;
   commits: CommitNotifier;
+  /** Called with each authenticated token. */
+  used: (row: TokenRow) => void;
+  /** Appends an event about a token to the log. */
+  record: (tx: Tx, event: TokenEvent) => Promise<void>;
 }
 
+/** An event about a token. */
+export interface TokenEvent {
+  event_type: 'forum.token.created' | 'forum.token.revoked';
+  actor: Actor;
+  payload: Record<string, unknown>;
+}
+
+/** Who creates or revokes a token: a token, the `command` or, at the start, the `file`. */
+export interface TokenAdmin {
+  /** Stored as `created_by`. */
+  id: string;
+  actor: Actor;
+}
+
+/** Admins beside those with tokens. */
+export const ownAdmin = (id: 'command' | 'file'): TokenAdmin => ({ id, actor: { type: 'system', name: id } });
+
 /** Issues, authenticates, lists and revokes tokens. */
-export function createAccess({ db, clock, commits }: Dependencies) {
-  async function store(tx: Tx, { token_id, secret_hash }: TokenParts, wanted: NewToken, by: string): Promise<TokenRow> {
+export function createAccess({ db, clock, commits, used, record }: Dependencies) {
+  async function store(
+    tx: Tx,
+    { token_id, secret_hash }: TokenParts,
+    wanted: NewToken,
+    by: TokenAdmin,
+  ): Promise<TokenRow> {
     assertComplete(wanted);
     const created_at = clock.now();
-    const { role, actor, runs = null, agents = null, expires_in_seconds } = wanted;
+    const { role, actor, runs = null, agents = null, validates = null, expires_in_seconds } = wanted;
     const row: TokenRow = {
       token_id,
       secret_hash,
@@ -30,14 +56,24 @@ export function createAccess({ db, clock, commits }: Dependencies) {
       actor: actor ? actorText(actor) : null,
       runs,
       agents,
+      validates,
       created_at,
-      created_by: by,
+      created_by: by.id,
       expires_at: expires_in_seconds === undefined ? null : created_at + expires_in_seconds * 1000,
       revoked_at: null,
+      last_used_at: null,
     };
     await insertToken(tx, row);
+    await announce(tx, 'forum.token.created', row, by);
     tx.afterCommit(() => commits.notify('token'));
     return row;
+  }
+
+  /** Records an event with what the token allows, and without its secret. */
+  function announce(tx: Tx, event_type: TokenEvent['event_type'], row: TokenRow, by: TokenAdmin): Promise<void> {
+    const { token_id, role, actor, runs, agents, validates, expires_at } = toToken(row);
+    const payload = { token_id, role, actor, runs, agents, validates, expires_at };
+    return record(tx, { event_type, actor: by.actor, payload });
   }
 
   return {
@@ -63,8 +99,9 @@ export function createAccess({ db, clock, commits }: Dependencies) {
       if (row.expires_at !== null && row.expires_at <= clock.now()) {
         throw new Refusal('UNAUTHORIZED', `The token ${row.token_id} has expired.`);
       }
-      const { token_id, role, actor, runs, agents } = row;
-      return new Caller({ token_id, role, actor: actor === null ? null : parseActor(actor), runs, agents });
+      used(row);
+      const { token_id, role, actor, runs, agents, validates } = row;
+      return new Caller({ token_id, role, actor: actor === null ? null : parseActor(actor), runs, agents, validates });
     },
 
     /** The ids of revoked or expired tokens among these. */
@@ -72,10 +109,9 @@ export function createAccess({ db, clock, commits }: Dependencies) {
 
     /**
      * Creates a token.
-     * @param by stored as `created_by`
      * @throws Refusal VALIDATION_FAILED if a field that the role needs is missing, or one that it does not use is present
      */
-    async issue(tx: Tx, wanted: NewToken, by: string): Promise<IssuedToken> {
+    async issue(tx: Tx, wanted: NewToken, by: TokenAdmin): Promise<IssuedToken> {
       const { token, ...parts } = newToken();
       return { ...toToken(await store(tx, parts, wanted, by)), token };
     },
@@ -92,7 +128,7 @@ export function createAccess({ db, clock, commits }: Dependencies) {
         );
       const known = await findToken(tx, parts.token_id);
       if (!known) {
-        await store(tx, parts, { role: 'admin', actor: { type: 'operator', name: 'admin' } }, 'file');
+        await store(tx, parts, { role: 'admin', actor: { type: 'operator', name: 'admin' } }, ownAdmin('file'));
       } else if (!isSameHash(known.secret_hash, parts.secret_hash)) {
         throw new StartError('The file named by ADMIN_TOKEN_FILE holds a known token id with a different secret.');
       } else if (known.role !== 'admin') {
@@ -102,43 +138,50 @@ export function createAccess({ db, clock, commits }: Dependencies) {
 
     /** A page of tokens, oldest first. @throws Refusal INVALID_CURSOR */
     async list({ limit = 50, cursor }: TokenQuery): Promise<Page<Token>> {
-      const from = decodeCursor('tokens', cursor, [0, ''] as const);
-      const rows = await listTokens(db.read, from, limit + 1);
-      const page = toPage('tokens', rows, limit, row => [row.created_at, row.token_id]);
-      return { ...page, items: page.items.map(toToken) };
+      return readPage({
+        list: 'tokens',
+        cursor,
+        shape: [0, ''],
+        limit,
+        read: (from, count) => listTokens(db.read, from, count),
+        keyOf: row => [row.created_at, row.token_id],
+        views: rows => rows.map(toToken),
+      });
     },
 
     /**
      * Revokes a token: from the commit on every process refuses it. Revoking it again changes nothing.
      * @throws Refusal TOKEN_NOT_FOUND
      */
-    async revoke(tx: Tx, tokenId: string): Promise<Token> {
+    async revoke(tx: Tx, tokenId: string, by: TokenAdmin): Promise<Token> {
       const row = await findToken(tx, tokenId);
       // The sentence does not repeat the id: a caller may send the whole token, whose secret must not reach the log.
       if (!row) throw new Refusal('TOKEN_NOT_FOUND', 'No token has this id (the 16 characters after fbt_).');
       if (row.revoked_at !== null) return toToken(row);
       const revoked_at = clock.now();
       await setRevoked(tx, tokenId, revoked_at);
+      await announce(tx, 'forum.token.revoked', row, by);
       tx.afterCommit(() => commits.notify('token'));
       return toToken({ ...row, revoked_at });
     },
   };
 }
 
-function toToken({ secret_hash: _hash, actor, created_at, expires_at, revoked_at, ...row }: TokenRow): Token {
+function toToken({ secret_hash: _hash, actor, created_at, ...row }: TokenRow): Token {
   return {
     ...row,
     actor: actor === null ? null : parseActor(actor),
     created_at: toTimestamp(created_at),
-    expires_at: toTimestampOrNull(expires_at),
-    revoked_at: toTimestampOrNull(revoked_at),
+    expires_at: toTimestampOrNull(row.expires_at),
+    revoked_at: toTimestampOrNull(row.revoked_at),
+    last_used_at: toTimestampOrNull(row.last_used_at),
   };
 }
 
 /** Checks that the role `agent` comes with runs and agents, any other role with an actor. */
 function assertComplete({ role, ...given }: NewToken): void {
   const required = role === 'agent' ? (['runs', 'agents'] as const) : (['actor'] as const);
-  const unused = role === 'agent' ? (['actor'] as const) : (['runs', 'agents'] as const);
+  const unused = role === 'agent' ? (['actor'] as const) : (['runs', 'agents', 'validates'] as const);
   const errors = [
     ...required
       .filter(name => given[name] === undefined)

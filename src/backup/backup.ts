@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { errorCode, isDamaged } from '../db/errors.ts';
 import { openSqliteReadOnly } from '../db/sqlite/database.ts';
 import { copySqlite } from '../db/sqlite/file.ts';
+import { OWN_FILE } from '../db/sqlite/permissions.ts';
 import { StartError } from '../errors.ts';
 import { flush, removeDatabase, writeError } from './files.ts';
 import { type Verified, verify } from './verify.ts';
@@ -17,7 +18,7 @@ export async function backUp(database: string, target: string): Promise<Verified
   await openSqliteReadOnly(database).close();
   refuseToOverwrite(target);
   const partial = `${target}.partial`;
-  createPartial(partial, statSync(database).mode);
+  createPartial(partial);
   try {
     copySqlite(database, partial);
     const verified = await verify(partial, target);
@@ -38,10 +39,10 @@ function refuseToOverwrite(target: string): void {
   if (existsSync(target)) throw new StartError(`The file ${target} exists; a backup never overwrites a file.`);
 }
 
-/** Creates the empty file with the mode of the database. It fails if another backup has created it. */
-function createPartial(partial: string, mode: number): void {
+/** Creates the empty file, for its owner only. It fails if another backup has created it. */
+function createPartial(partial: string): void {
   try {
-    closeSync(openSync(partial, 'wx', mode & 0o777));
+    closeSync(openSync(partial, 'wx', OWN_FILE));
   } catch (error) {
     if (errorCode(error) !== 'EEXIST') throw writeError(partial, error);
     throw new StartError(

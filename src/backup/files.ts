@@ -1,6 +1,6 @@
 import { closeSync, fsyncSync, openSync, rmSync } from 'node:fs';
 import { errorCode } from '../db/errors.ts';
-import { COMPANIONS } from '../db/sqlite/file.ts';
+import { COMPANIONS } from '../db/sqlite/permissions.ts';
 import { StartError } from '../errors.ts';
 
 /** Flushes a file, or the entries of a folder, to disk (fsync), so that they survive a power cut. */

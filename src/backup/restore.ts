@@ -1,18 +1,9 @@
-import {
-  accessSync,
-  constants,
-  copyFileSync,
-  existsSync,
-  linkSync,
-  mkdirSync,
-  renameSync,
-  rmSync,
-  statSync,
-} from 'node:fs';
+import { accessSync, constants, copyFileSync, existsSync, linkSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { toTimestamp } from '../clock.ts';
 import { errorCode, isDamaged } from '../db/errors.ts';
-import { COMPANIONS, lockSqlite, mergeCompanions, sqliteError } from '../db/sqlite/file.ts';
+import { lockSqlite, mergeCompanions, sqliteError } from '../db/sqlite/file.ts';
+import { COMPANIONS, makeOwnFile, makeOwnFolder, tighten } from '../db/sqlite/permissions.ts';
 import { StartError } from '../errors.ts';
 import { flush, removeDatabase, writeError } from './files.ts';
 import { type Verified, verify } from './verify.ts';
@@ -45,7 +36,7 @@ export async function restore(
     if (exists && !replace) {
       throw new StartError(`There is a database at ${database}; add --replace to set it aside and restore.`);
     }
-    copyFileSync(backup, staged);
+    copyOwn(backup, staged);
     flush(staged);
     const verified = await verify(staged, backup);
     // A backup made by another program may be in WAL mode; then verifying it leaves empty companion files.
@@ -60,6 +51,14 @@ export async function restore(
     removeDatabase(staged);
     unlock();
   }
+}
+
+/** Copies a backup for its owner only: the copy would otherwise have the mode of the original. */
+function copyOwn(backup: string, staged: string): void {
+  rmSync(staged, { force: true });
+  makeOwnFile(staged);
+  copyFileSync(backup, staged);
+  tighten(staged);
 }
 
 /** @throws StartError if the backup cannot be read, or is a database in use, which is incomplete without its log */
@@ -80,7 +79,7 @@ function assertComplete(backup: string): void {
 /** @throws StartError if a service uses the database */
 function lock(database: string): () => void {
   try {
-    mkdirSync(dirname(database), { recursive: true });
+    makeOwnFolder(dirname(database));
     return lockSqlite(database);
   } catch (error) {
     throw sqliteError(database, 'writing', error);
@@ -105,7 +104,9 @@ function setAside(database: string, now: number): string {
   }
   const aside = `${database}.${toTimestamp(now).replaceAll(/[-:.]/g, '')}.replaced`;
   for (const suffix of ['', ...COMPANIONS]) {
-    if (existsSync(database + suffix)) linkSync(database + suffix, aside + suffix);
+    if (!existsSync(database + suffix)) continue;
+    tighten(database + suffix);
+    linkSync(database + suffix, aside + suffix);
   }
   flush(dirname(database));
   for (const suffix of COMPANIONS) rmSync(database + suffix, { force: true });

@@ -1,7 +1,7 @@
 import { diagnose } from '../doctor/diagnose.ts';
 import type { Finding } from '../doctor/finding.ts';
 import { StartError } from '../errors.ts';
-import { createLogger, logWarnings } from '../logging.ts';
+import { createLogger, logWarnings, printable } from '../logging.ts';
 import { answerHelp, readArguments } from './command.ts';
 
 /*
@@ -23,8 +23,8 @@ function toLines(findings: Finding[]): string {
   return findings
     .map(({ level, check, finding, advice }) => {
       const text = `${level.padEnd(7)}  ${check.padEnd(9)}  ${finding}${advice ? ` ${advice}` : ''}`;
-      // A handler's error may contain line breaks.
-      return `${text.replaceAll(/\s*\n\s*/g, ' ')}\n`;
+      // Topics, keys and a handler's error may contain line breaks and escapes.
+      return `${printable(text.replaceAll(/\s*\n\s*/g, ' '))}\n`;
     })
     .join('');
 }

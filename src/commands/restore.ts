@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { restore } from '../backup/restore.ts';
-import { sqliteFile } from '../db/open.ts';
+import { sqliteFile } from '../db/url.ts';
 import { StartError } from '../errors.ts';
 import { answerHelp, readArguments, runCommand } from './command.ts';
 

@@ -1,14 +1,19 @@
 import type { ParseArgsOptionsConfig } from 'node:util';
 import { NewToken, type Token } from '../access/schemas.ts';
 import { newToken } from '../access/secret.ts';
-import { type Access, createAccess } from '../access/service.ts';
+import { type Access, createAccess, ownAdmin } from '../access/service.ts';
 import { Actor, parseActor } from '../actor.ts';
-import { systemClock } from '../clock.ts';
+import { newUid, systemClock } from '../clock.ts';
 import { CommitNotifier } from '../commit-notifier.ts';
+import type { Config } from '../config.ts';
 import type { Database } from '../db/database.ts';
 import { openAlongside } from '../db/open.ts';
 import { type ProblemItem, Refusal, StartError } from '../errors.ts';
+import { createEvents } from '../events/service.ts';
+import { tokenEvents } from '../events/token-events.ts';
 import { bodyValidator } from '../http/validation.ts';
+import { printable } from '../logging.ts';
+import { createOutbox, type Outbox } from '../outbox/service.ts';
 import { answerHelp, type CommandContext, readArguments, runCommand, withResource } from './command.ts';
 
 /*
@@ -17,13 +22,15 @@ import { answerHelp, type CommandContext, readArguments, runCommand, withResourc
  */
 
 const USAGE = `npm run token -- create --role agent|viewer|operator|admin [--actor operator:<name>]
-  [--runs <run or pattern>] [--agents <agent or pattern>] [--expires-in 12h|30d], list, revoke <id>, or generate`;
+  [--runs <run or pattern>] [--agents <agent or pattern>] [--validates <agent or pattern>]
+  [--expires-in 12h|30d], list, revoke <id>, or generate`;
 
 const options = {
   role: { type: 'string' },
   actor: { type: 'string' },
   runs: { type: 'string' },
   agents: { type: 'string' },
+  validates: { type: 'string' },
   'expires-in': { type: 'string' },
 } satisfies ParseArgsOptionsConfig;
 
@@ -41,18 +48,19 @@ await runCommand('The command failed.', async context => {
 
 async function create(context: CommandContext): Promise<void> {
   const { values } = readArguments(USAGE, 1, options);
-  const { role, actor, runs, agents, 'expires-in': expires } = values;
+  const { role, actor, runs, agents, validates, 'expires-in': expires } = values;
   const wanted = {
     role,
     ...(actor !== undefined && { actor: parseActor(actor) }),
     ...(runs !== undefined && { runs }),
     ...(agents !== undefined && { agents }),
+    ...(validates !== undefined && { validates }),
     ...(expires !== undefined && { expires_in_seconds: secondsOf(expires) }),
   };
   const [fault] = bodyValidator([Actor])(NewToken)(wanted);
   if (fault) throw new StartError(sentence(fault));
   await withTokens(context, async (access, db) => {
-    const { token } = await db.write(tx => access.issue(tx, wanted as NewToken, 'command'));
+    const { token } = await db.write(tx => access.issue(tx, wanted as NewToken, ownAdmin('command')));
     print(token);
   });
 }
@@ -72,7 +80,7 @@ async function list(context: CommandContext): Promise<void> {
 async function revoke(context: CommandContext): Promise<void> {
   const { positionals } = readArguments(USAGE, 2, {});
   await withTokens(context, async (access, db) => {
-    const token = await db.write(tx => access.revoke(tx, positionals[1] as string));
+    const token = await db.write(tx => access.revoke(tx, positionals[1] as string, ownAdmin('command')));
     print(lineOf(token));
   });
 }
@@ -89,13 +97,24 @@ async function withTokens(
 ): Promise<void> {
   await withResource(openAlongside(config.DATABASE_URL, log), async db => {
     try {
-      await work(createAccess({ db, clock: systemClock, commits: new CommitNotifier() }), db);
+      await work(accessOf(db, config), db);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       const [fault] = (error.extensions.errors ?? []) as ProblemItem[];
       throw new StartError(fault ? sentence(fault) : error.message);
     }
   });
+}
+
+/** Access as the service has it. Tokens are not used here, only created and revoked, which appends events to the log. */
+function accessOf(db: Database, { MAX_ATTEMPTS: maxAttempts }: Config): Access {
+  const clock = systemClock;
+  const commits = new CommitNotifier();
+  const events = createEvents({ db, clock, newUid, publish: (tx, messages) => outbox.enqueue(tx, messages) });
+  // Only the service knows the handlers.
+  const isSubscribed = () => true;
+  const outbox: Outbox = createOutbox({ db, clock, newUid, events, maxAttempts, isSubscribed, commits });
+  return createAccess({ db, clock, commits, used: () => {}, record: tokenEvents(events) });
 }
 
 /** The error of an option, and the usage line. */
@@ -112,10 +131,13 @@ function secondsOf(text: string): number {
   return Number(count) * SECONDS[unit as keyof typeof SECONDS];
 }
 
-function lineOf({ token_id, role, actor, runs, agents, created_at, expires_at, revoked_at }: Token): string {
-  const whose = actor ? `${actor.type}:${actor.name}` : `agents ${agents} of runs ${runs}`;
+function lineOf({ token_id, role, created_at, expires_at, revoked_at, last_used_at, ...token }: Token): string {
+  const { actor, runs, agents, validates } = token;
+  const bound = `agents ${agents} of runs ${runs}${validates === null ? '' : ` validates ${validates}`}`;
+  const whose = printable(actor ? `${actor.type}:${actor.name}` : bound);
+  const used = last_used_at === null ? 'never used' : `used ${last_used_at}`;
   const ended = revoked_at ? `revoked ${revoked_at}` : `expires ${expires_at ?? 'never'}`;
-  return `${token_id}  ${role.padEnd(8)}  ${whose}  created ${created_at}  ${ended}`;
+  return `${token_id}  ${role.padEnd(8)}  ${whose}  created ${created_at}  ${used}  ${ended}`;
 }
 
 function print(line: string): void {

@@ -3,7 +3,14 @@ import { IfNoneMatch, notModified } from '../http/etags.ts';
 import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-writes.ts';
 import { problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
-import { ControlState, ControlStatePage, ControlThreadParams, ControlThreadQuery, NewAttempt } from './schemas.ts';
+import {
+  ControlState,
+  ControlStatePage,
+  ControlThreadParams,
+  ControlThreadQuery,
+  NewAttempt,
+  Withdrawal,
+} from './schemas.ts';
 import type { Control } from './service.ts';
 
 interface Dependencies {
@@ -64,12 +71,41 @@ export function controlRoutes({ control, writes }: Dependencies): FastifyPluginA
         },
       },
       (request, reply) =>
+        write(
+          request,
+          reply,
+          async tx => {
+            const { run_id, agent_name } = request.params;
+            const actor = request.caller.actor(request.body.actor) ?? { type: 'operator', name: 'operator' };
+            const body = await control.nextAttempt(tx, run_id, agent_name, actor);
+            const location = `/control-threads/${encodeURIComponent(run_id)}/${encodeURIComponent(agent_name)}`;
+            return { status: 201, body, headers: { location }, reference: body.thread_id };
+          },
+          async tx => {
+            const { run_id, agent_name } = request.params;
+            return control.view(tx, await control.required(tx, run_id, agent_name));
+          },
+        ),
+    );
+
+    app.post(
+      '/control-threads/:run_id/:agent_name/withdraw',
+      {
+        schema: {
+          operationId: 'withdrawAgent',
+          summary: 'Withdraw an agent from its run: its control thread closes and the gate no longer counts it',
+          tags,
+          params: ControlThreadParams,
+          headers: IdempotentHeaders,
+          body: Ref(Withdrawal),
+          response: { 200: Ref(ControlState), ...writeProblems('CONTROL_THREAD_NOT_FOUND', 'RUN_CLOSED') },
+        },
+      },
+      (request, reply) =>
         write(request, reply, async tx => {
           const { run_id, agent_name } = request.params;
           const actor = request.caller.actor(request.body.actor) ?? { type: 'operator', name: 'operator' };
-          const body = await control.nextAttempt(tx, run_id, agent_name, actor);
-          const location = `/control-threads/${encodeURIComponent(run_id)}/${encodeURIComponent(agent_name)}`;
-          return { status: 201, body, headers: { location } };
+          return { status: 200, body: await control.withdraw(tx, run_id, agent_name, actor) };
         }),
     );
   };

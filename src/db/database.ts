@@ -15,6 +15,9 @@ export interface Reader {
   first<V, R>(statement: Statement<V, R>, values: V): Promise<R | undefined>;
 }
 
+/** What caused a write. */
+export type WriteOrigin = Pick<Tx, 'traceparent' | 'tokenId'>;
+
 /** The handle for writes inside a transaction. Only `Database.write` makes one, for one work. */
 export interface Tx extends Reader {
   readonly query: Transaction<Schema>;
@@ -22,6 +25,8 @@ export interface Tx extends Reader {
   readonly leaseNow: Expression<number>;
   /** The `traceparent` (W3C Trace Context) that the work's messages are stored with; null without a trace. */
   readonly traceparent: string | null;
+  /** The token whose request caused the work; null without one. Events and messages are stored with it. */
+  readonly tokenId: string | null;
   /** Runs a statement; resolves with the number of changed rows. */
   run<V>(statement: Statement<V, unknown>, values: V): Promise<number>;
   /** Inserts one row; resolves with its generated key. */
@@ -56,13 +61,15 @@ export interface Database {
   /**
    * Runs `work` in a transaction, possibly shared with other works (see group-commit.ts). Resolves once it is durable.
    * A work may run twice, so it must act only through its `tx`, unless it is `alone`.
-   * @param options `traceparent` becomes that of the work's `tx`
+   * @param options `traceparent` and `tokenId` become those of the work's `tx`
    * @throws Refusal SERVICE_UNAVAILABLE if the work is sheddable and too many works wait
    * @throws Error inside another write, which would wait for itself
    */
-  write<T>(work: (tx: Tx) => Promise<T>, options?: WriteOptions & { traceparent?: string | null }): Promise<T>;
+  write<T>(work: (tx: Tx) => Promise<T>, options?: WriteOptions & Partial<WriteOrigin>): Promise<T>;
   /** Commits a write that leaves no trace, before all waiting works. Rejects if the database cannot be written now. */
   probe(): Promise<void>;
+  /** A time of the wall clock (epoch milliseconds) on the clock that leases are measured with. */
+  leaseTime(at: number): number;
   /** Tells which of the processes on this database are alive. */
   readonly presence: Presence;
   /** Notifies the other processes of a commit, soon and without waiting. */

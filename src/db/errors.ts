@@ -1,15 +1,19 @@
 import { isAbortedTransactionError } from 'kysely';
+import { isA, memberText, textOf } from '../error-text.ts';
 
 /** The error code of SQLite, PostgreSQL or the system, such as `SQLITE_BUSY`, `23505` or `ECONNREFUSED`. */
 export function errorCode(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  return isA(error, Error) ? memberText(error, 'code') : undefined;
 }
 
 /**
  * Whether the database refused a commit (violated constraint, failed statement), so that it certainly stored nothing.
  */
 export function isRefusedCommit(error: unknown): boolean {
-  return isAbortedTransactionError(error) || /^(SQLITE_CONSTRAINT|23|25P02)/.test(errorCode(error) ?? '');
+  return (
+    isA(error, Error) &&
+    (isAbortedTransactionError(error) || /^(SQLITE_CONSTRAINT|23|25P02)/.test(errorCode(error) ?? ''))
+  );
 }
 
 /**
@@ -81,11 +85,12 @@ const TIMED_OUT = /Query read timeout/;
 
 /** The reason in an error why the database is unavailable; undefined for all other errors. */
 export function troubleOf(error: unknown): Trouble | undefined {
-  if (!(error instanceof Error)) return undefined;
+  if (!isA(error, Error)) return undefined;
   const code = errorCode(error);
   if (code !== undefined) return TROUBLES.find(([pattern]) => pattern.test(code))?.[1];
-  if (TIMED_OUT.test(error.message)) return UNANSWERED;
-  return CONNECTION_LOST.test(error.message) ? unreachable('The database cannot be reached.') : undefined;
+  const text = memberText(error, 'message') ?? '';
+  if (TIMED_OUT.test(text)) return UNANSWERED;
+  return CONNECTION_LOST.test(text) ? unreachable('The database cannot be reached.') : undefined;
 }
 
 /** Whether the database cannot be reached or written now, so that a retry may succeed later. */
@@ -95,6 +100,5 @@ export function isUnavailable(error: unknown): boolean {
 
 /** The text of an error for health pages: without hosts, users or files of the database, and with URLs masked. */
 export function publicMessage(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error);
-  return troubleOf(error)?.detail ?? text.replace(/\b([a-z][a-z0-9+.-]*:\/\/)\S+/gi, '$1***');
+  return troubleOf(error)?.detail ?? textOf(error).replace(/\b([a-z][a-z0-9+.-]*:\/\/)\S+/gi, '$1***');
 }

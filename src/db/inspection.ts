@@ -1,3 +1,5 @@
+import { statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { sql } from 'kysely';
 import type { Reader } from './database.ts';
 
@@ -28,4 +30,15 @@ export async function journalMode(read: Reader): Promise<string | undefined> {
 export async function serverVersion(read: Reader): Promise<string | undefined> {
   const { rows } = await sql<{ server_version: string }>`show server_version`.execute(read.query);
   return rows[0]?.server_version;
+}
+
+/** The path of what others than the owner may read, or put something else in the place of; undefined if they may not. */
+export function openToOthers(path: string): string | undefined {
+  // Windows has no such modes.
+  if (process.platform === 'win32') return undefined;
+  const folder = dirname(path);
+  if ((statSync(path).mode & 0o077) !== 0) return path;
+  const { mode } = statSync(folder);
+  // In a folder like /tmp everybody may make files, and nobody touch those of others.
+  return (mode & 0o022) !== 0 && (mode & 0o1000) === 0 ? folder : undefined;
 }

@@ -1,14 +1,15 @@
-import { resolve } from 'node:path';
-import { type Clock, systemClock } from '../clock.ts';
+import type { Clock } from '../clock.ts';
 import type { Logger } from '../logging.ts';
 import { type Database, type ReadOnlyDatabase, type Timings, untimed } from './database.ts';
+import { openToOthers } from './inspection.ts';
 import { openPostgres, openPostgresReadOnly } from './postgres/database.ts';
 import { openSqlite, openSqliteReadOnly } from './sqlite/database.ts';
 import { DatabaseInUse } from './sqlite/file.ts';
+import { sqliteFile } from './url.ts';
 
 /**
  * Opens the database at `url`: `sqlite:<file>` or `postgres://…`.
- * @param leaseClock measures leases; defaults to the system's clock on SQLite and the server's on PostgreSQL
+ * @param leaseClock measures leases; defaults to a monotonic clock on SQLite and the server's on PostgreSQL
  * @param timings receives the durations of reads and writes
  * @throws StartError with one sentence for the operator
  */
@@ -20,7 +21,11 @@ export async function openDatabase(
 ): Promise<Database> {
   const file = sqliteFile(url);
   if (file === undefined) return openPostgres(url, log, leaseClock, timings);
-  return openSqlite(file, leaseClock ?? systemClock, timings);
+  const database = openSqlite(file, leaseClock, timings);
+  const open = openToOthers(file);
+  if (open)
+    log.warn({ path: open }, 'others than the owner of the database can read or replace it: take that from them');
+  return database;
 }
 
 /**
@@ -36,7 +41,7 @@ export async function openAlongside(url: string, log: Logger): Promise<Database>
   } catch (error) {
     const file = sqliteFile(url);
     if (!(error instanceof DatabaseInUse) || file === undefined) throw error;
-    return openSqlite(file, systemClock, untimed, { lock: false });
+    return openSqlite(file, undefined, untimed, { lock: false });
   }
 }
 
@@ -47,9 +52,4 @@ export async function openAlongside(url: string, log: Logger): Promise<Database>
 export async function openReadOnly(url: string, log: Logger): Promise<ReadOnlyDatabase> {
   const file = sqliteFile(url);
   return file === undefined ? openPostgresReadOnly(url, log) : openSqliteReadOnly(file);
-}
-
-/** The absolute path of the file of a `sqlite:` URL; undefined for PostgreSQL. */
-export function sqliteFile(url: string): string | undefined {
-  return url.startsWith('sqlite:') ? resolve(url.slice('sqlite:'.length)) : undefined;
 }

@@ -28,6 +28,7 @@ interface ThreadsTable {
   opened_sequence: number;
   place: number;
   open_questions: number;
+  awaits_person: number;
   version: number;
 }
 
@@ -36,7 +37,7 @@ interface ControlThreadsTable {
   agent_name: string;
   thread_id: string;
   attempt: number;
-  open_questions: string;
+  open_questions_count: number;
   completion_sequence: number | null;
   validation_sequence: number | null;
   validation_status: 'passed' | 'failed' | null;
@@ -44,6 +45,7 @@ interface ControlThreadsTable {
   criteria_met: number;
   unread: number;
   version: number;
+  withdrawn_at: number | null;
 }
 
 interface RunsTable {
@@ -70,6 +72,7 @@ interface IdempotencyKeysTable {
   status: number;
   headers: string;
   body: string;
+  reference: string | null;
   created_at: number;
 }
 
@@ -113,6 +116,7 @@ interface QuestionsTable {
   asked_sequence: number;
   asked_at: number;
   expires_at: number | null;
+  has_default: number;
   supersedes: string | null;
   answer_sequence: number | null;
   answer: string | null;
@@ -138,6 +142,7 @@ interface EventsTable {
   correlation_id: string;
   causation_id: string | null;
   payload: string;
+  token_id: string | null;
 }
 
 interface OutboxTable {
@@ -166,6 +171,7 @@ interface OutboxTable {
   updated_at: number;
   sent_at: number | null;
   traceparent: Generated<string | null>;
+  token_id: Generated<string | null>;
 }
 
 interface TokensTable {
@@ -175,10 +181,12 @@ interface TokensTable {
   actor: string | null;
   runs: string | null;
   agents: string | null;
+  validates: string | null;
   created_at: number;
   created_by: string;
   expires_at: number | null;
   revoked_at: number | null;
+  last_used_at: number | null;
 }
 
 interface TopicsTable {

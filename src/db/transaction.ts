@@ -27,10 +27,11 @@ export function createWrite(
   const transactInShares = (body: (newShare: () => WorkTx) => Promise<void>) =>
     transact(transaction => body(() => new WorkTx(transaction)));
   const groupCommit = createGroupCommit<WorkTx>(transactInShares, timings);
-  return (work, { traceparent = null, ...options } = {}) => {
+  return (work, { traceparent = null, tokenId = null, ...options } = {}) => {
     if (insideWrite.getStore()) throw new Error('A write inside a write would wait for itself.');
     return groupCommit(tx => {
       tx.traceparent = traceparent;
+      tx.tokenId = tokenId;
       return insideWrite.run(true, work, tx);
     }, options);
   };
@@ -40,6 +41,7 @@ export function createWrite(
 class WorkTx implements Tx, WorkShare<WorkTx> {
   readonly tx = this;
   traceparent: string | null = null;
+  tokenId: string | null = null;
   readonly hooks: (() => void)[] = [];
   readonly deferred: WorkShare<WorkTx>['deferred'] = [];
   readonly increments: WorkShare<WorkTx>['increments'] = [];

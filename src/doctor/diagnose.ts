@@ -1,7 +1,9 @@
 import { systemClock } from '../clock.ts';
-import { type Config, maskedUrl, readConfig } from '../config.ts';
+import { type Config, maskedUrl, misspelt, readConfig } from '../config.ts';
 import type { ReadOnlyDatabase } from '../db/database.ts';
-import { openReadOnly, sqliteFile } from '../db/open.ts';
+import { openReadOnly } from '../db/open.ts';
+import { sqliteFile } from '../db/url.ts';
+import { textOf } from '../error-text.ts';
 import { StartError } from '../errors.ts';
 import type { Logger } from '../logging.ts';
 import { createOutboxMonitor } from '../outbox/monitor.ts';
@@ -26,7 +28,8 @@ export async function diagnose(environment: Record<string, string | undefined>, 
     return [failed('settings', error, 'Correct it; docs/configuration.md lists all settings.')];
   }
   const settings = ok('settings', `DATABASE_URL is ${maskedUrl(config.DATABASE_URL)}, ROLE is ${config.ROLE}.`);
-  return [settings, ...(await checkHandlers(config)), ...(await checkDatabase(config, log))];
+  const names = misspelt(environment).map(sentence => warning('settings', sentence, 'Correct its name, or unset it.'));
+  return [settings, ...names, ...(await checkHandlers(config)), ...(await checkDatabase(config, log))];
 }
 
 async function checkHandlers(config: Config): Promise<Finding[]> {
@@ -99,5 +102,5 @@ async function checkSchema(db: ReadOnlyDatabase): Promise<Finding> {
 
 function failed(check: string, error: unknown, advice: string): Finding {
   if (error instanceof StartError) return problem(check, error.message, advice);
-  return problem(check, `${error instanceof Error ? error.message : String(error)}.`, advice);
+  return problem(check, `${textOf(error)}.`, advice);
 }

@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs
 import { dirname } from 'node:path';
 import type { ReadOnlyDatabase } from '../db/database.ts';
 import { errorCode, isDamaged } from '../db/errors.ts';
-import { journalMode, serverVersion, sqliteFaults } from '../db/inspection.ts';
+import { journalMode, openToOthers, serverVersion, sqliteFaults } from '../db/inspection.ts';
 import { type Finding, inBytes, ok, problem, warning } from './finding.ts';
 
 /** Five times the size at which the service checkpoints the write-ahead log. Bytes. */
@@ -35,9 +35,14 @@ export async function checkSqlite(db: ReadOnlyDatabase, file: string): Promise<F
   const { size } = statSync(file);
   const database = ok('database', `${file} (${inBytes(size)}) can be read and written.`);
   const integrity = await checkIntegrity(db);
+  const open = openToOthers(file);
+  const advice = 'Take that right away with chmod; the next start does it for the files of its own user.';
+  const others = open
+    ? [warning('permissions', `Other users than the owner can read or replace ${open}.`, advice)]
+    : [];
   // A damaged file may not even answer its journal mode.
   const log = integrity.level === 'ok' ? [checkLog(file, await journalMode(db.read))] : [];
-  return [database, integrity, ...log, checkDisk(file)];
+  return [database, ...others, integrity, ...log, checkDisk(file)];
 }
 
 async function checkIntegrity(db: ReadOnlyDatabase): Promise<Finding> {
@@ -59,7 +64,7 @@ function checkLog(file: string, mode: string | undefined): Finding {
   const size = statSync(`${file}-wal`, { throwIfNoEntry: false })?.size ?? 0;
   const finding = `The write-ahead log takes ${inBytes(size)}.`;
   if (size <= LARGE_LOG_BYTES) return ok('log', finding);
-  return warning('log', finding, 'End the program that keeps a read transaction open, then restart the service.');
+  return warning('log', finding, 'End the program that keeps a read transaction open; then the log shrinks.');
 }
 
 function checkDisk(file: string): Finding {

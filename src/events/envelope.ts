@@ -29,6 +29,7 @@ export function toEvent(row: EventRow, payload: Event['payload'] = JSON.parse(ro
     actor: parseActor(row.actor),
     correlation_id: row.correlation_id,
     causation_id: row.causation_id,
+    token_id: row.token_id,
     payload,
   };
 }

@@ -27,6 +27,7 @@ export const Event = Type.Object(
     actor: Ref(Actor),
     correlation_id: Id,
     causation_id: Nullable(Id),
+    token_id: Nullable({ ...Id, description: 'The token of the request that caused the event; null without one.' }),
     payload: JsonObject,
   },
   {
@@ -46,6 +47,7 @@ export const Event = Type.Object(
         actor: { type: 'agent', name: 'builder' },
         correlation_id: 'sig_019a3f6e2b7c7d0f8a4c1f2e3d4c5b6a',
         causation_id: null,
+        token_id: '5f0c1d2e3b4a5968',
         payload: {
           signal_id: 'sig_019a3f6e2b7c7d0f8a4c1f2e3d4c5b6a',
           schema_version: 1,

@@ -16,7 +16,7 @@ const PROBE_REUSED_MS = 60_000;
 
 interface Dependencies {
   db: Database;
-  outbox: Pick<Outbox, 'backlog' | 'pausedTopics' | 'topicsWithoutHandler'>;
+  outbox: Pick<Outbox, 'backlog' | 'blockedLanes' | 'pausedTopics' | 'topicsWithoutHandler'>;
   worker: Pick<Worker, 'health'>;
   /** The maintenance jobs of this process. */
   tasks: readonly Pick<RepeatingTask, 'health'>[];
@@ -32,9 +32,13 @@ const UNKNOWN: DatabaseState = {
   trouble: UNANSWERED,
   missingMigrations: [],
   backlog: [],
+  blockedLanes: 0,
   pausedTopics: [],
   topicsWithoutHandler: [],
 };
+
+/** Health without what its caller's access decides. */
+export type Checked = Omit<Health, 'access'>;
 
 export type HealthCheck = ReturnType<typeof createHealth>;
 
@@ -51,12 +55,13 @@ export function createHealth({ db, outbox, worker, tasks, clock, drain, log, dis
   async function read(): Promise<DatabaseState> {
     const missingMigrations = await db.missingMigrations();
     if (missingMigrations.length > 0) return { ...lastRead(), trouble: undefined, missingMigrations };
-    const [backlog, pausedTopics, topicsWithoutHandler] = await Promise.all([
+    const [backlog, blockedLanes, pausedTopics, topicsWithoutHandler] = await Promise.all([
       outbox.backlog(),
+      outbox.blockedLanes(),
       outbox.pausedTopics(),
       outbox.topicsWithoutHandler(),
     ]);
-    return { trouble: undefined, missingMigrations, backlog, pausedTopics, topicsWithoutHandler };
+    return { trouble: undefined, missingMigrations, backlog, blockedLanes, pausedTopics, topicsWithoutHandler };
   }
 
   function toTrouble(error: unknown): Trouble {
@@ -83,7 +88,7 @@ export function createHealth({ db, outbox, worker, tasks, clock, drain, log, dis
       .map(({ name, failures, error }) => ({ name, failures, error: publicMessage(error) }));
   }
 
-  function toHealth(state: DatabaseState): Health {
+  function toHealth(state: DatabaseState): Checked {
     const { draining } = drain;
     const oldest = oldestPending(state.backlog);
     const age = oldest === null ? null : Math.max(0, (clock.now() - oldest) / 1000);
@@ -112,7 +117,7 @@ export function createHealth({ db, outbox, worker, tasks, clock, drain, log, dis
 
   return {
     /** Checks everything, including a write to the database. */
-    async check(): Promise<Health> {
+    async check(): Promise<Checked> {
       const [state] = await Promise.all([currentState(), writes.refresh()]);
       return toHealth(withProbe(state));
     },

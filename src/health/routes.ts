@@ -3,7 +3,8 @@ import { Refusal } from '../errors.ts';
 import type { Drain } from '../http/drain.ts';
 import { problems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
-import type { HealthCheck } from './health.ts';
+import type { Checked, HealthCheck } from './health.ts';
+import { publicReasons } from './reasons.ts';
 import { Health, Probe } from './schemas.ts';
 
 const tags = ['bus'];
@@ -11,11 +12,26 @@ const tags = ['bus'];
 interface Dependencies {
   health: HealthCheck;
   drain: Drain;
+  access: { authenticate(authorization: string | undefined): Promise<unknown> };
+  opening: { readonly isOpen: boolean; checkOpen(): Promise<boolean> };
 }
 
 /** Routes for probes: served in every role, also during a shutdown. */
-export function healthRoutes({ health, drain }: Dependencies): FastifyPluginAsyncTypebox {
+export function healthRoutes({ health, drain, access, opening }: Dependencies): FastifyPluginAsyncTypebox {
   const config = { whileDraining: true };
+
+  async function isOpenNow(): Promise<boolean> {
+    return opening.checkOpen().catch(() => opening.isOpen);
+  }
+
+  /** Whether the header holds a valid token. Probes work without one, so another is no error. */
+  async function isKnown(authorization: string | undefined): Promise<boolean> {
+    return access.authenticate(authorization).then(
+      () => true,
+      () => false,
+    );
+  }
+
   return async app => {
     app.get(
       '/bus/health',
@@ -29,8 +45,13 @@ export function healthRoutes({ health, drain }: Dependencies): FastifyPluginAsyn
           response: { 200: Ref(Health), ...problems(), 503: Ref(Health) },
         },
       },
-      async (_request, reply) => {
-        const answer = await health.check();
+      async ({ headers }, reply) => {
+        const checked = await health.check();
+        // Without its database the service recognises no token, and must not wait for it.
+        const readable = checked.database === 'ok';
+        const open = readable ? await isOpenNow() : opening.isOpen;
+        const known = open || (readable && (await isKnown(headers.authorization)));
+        const answer: Health = { ...(known ? checked : withoutDetails(checked)), access: open ? 'open' : 'tokens' };
         return reply.code(answer.status === 'down' ? 503 : 200).send(answer);
       },
     );
@@ -71,4 +92,10 @@ export function healthRoutes({ health, drain }: Dependencies): FastifyPluginAsyn
       },
     );
   };
+}
+
+/** Health for everybody: without names of topics and texts of errors. */
+function withoutDetails(checked: Checked): Checked {
+  const worker = { ...checked.worker, last_error: null };
+  return { ...checked, worker, reasons: publicReasons(checked.reasons), topics_without_handler: null };
 }

@@ -25,6 +25,9 @@ export const Health = Type.Object(
   {
     status: Type.Enum(['ok', 'degraded', 'down']),
     reasons: Type.Array(HealthReason, { description: 'Why the status is not `ok`; empty if it is.' }),
+    access: Type.Enum(['open', 'tokens'], {
+      description: '`open`: no token has ever been created, and every program on the machine may do everything.',
+    }),
     database: Type.Enum(['ok', 'down']),
     worker: Type.Object({
       running: Type.Boolean(),
@@ -32,7 +35,7 @@ export const Health = Type.Object(
       last_processed_at: Nullable(Timestamp),
       processed_total: Type.Integer(),
       consecutive_errors: Type.Integer(),
-      last_error: Nullable(Type.String()),
+      last_error: Nullable(Type.String({ description: 'Shown to callers with a token only.' })),
       stale_acks: Type.Integer({ description: 'Outcomes dropped because their lease was lost.' }),
     }),
     outbox: Type.Object({
@@ -43,12 +46,12 @@ export const Health = Type.Object(
       oldest_pending_at: Nullable(Timestamp),
       oldest_pending_age_seconds: Nullable(Type.Number()),
     }),
-    topics_without_handler: Type.Array(Type.String()),
+    topics_without_handler: Nullable(Type.Array(Type.String())),
   },
   {
     $id: 'Health',
     description:
-      '`down` (503): the service cannot serve. `degraded` (200): it serves but needs attention. The database is checked at most once a second. While it cannot be read, `outbox` and `topics_without_handler` keep their last values.',
+      '`down` (503): the service cannot serve. `degraded` (200): it serves but needs attention. The database is checked at most once a second. While it cannot be read, `outbox` and `topics_without_handler` keep their last values. Names of topics and texts of errors are shown only with a token, or by a service without tokens: otherwise `topics_without_handler` and `last_error` are null.',
     examples: [
       {
         status: 'degraded',
@@ -59,6 +62,7 @@ export const Health = Type.Object(
               'Topics with messages but no handler: forum.integration.chat. Add their handlers to HANDLERS_DIR and restart, or discard the messages.',
           },
         ],
+        access: 'tokens',
         database: 'ok',
         worker: {
           running: true,

@@ -36,6 +36,9 @@ const DOCUMENTS_PER_MINUTE = 120;
 /** Callers counted at once; the least recently active one is evicted first. */
 const COUNTED_CALLERS = 10_000;
 
+/** Answers of one caller that its clients have not taken yet. Bytes. */
+const ANSWERS_PER_CALLER = 33_554_432;
+
 /** Options for Fastify. The timeouts concern arriving requests, not those that wait or stream. */
 export const serverLimits = {
   bodyLimit: BODY_SIZE,
@@ -67,6 +70,7 @@ export async function useLimits(
   useSizeLimits(app);
   useUnreadBodies(app);
   useStallTimeout(app);
+  useAnswerBudget(app);
   if (maxEventLoopDelay > 0) useLoadShedding(app, maxEventLoopDelay);
   return { ...(await createRateLimits(app, requestsPerMinute)), trust: ({ raw }) => trust(raw.socket) };
 }
@@ -126,10 +130,39 @@ export function useStallTimeout(app: FastifyInstance, milliseconds = STALLED_MS)
   });
 }
 
+/**
+ * Caps the bytes of the answers to reads that a caller has not taken yet: each of them holds memory.
+ * @throws Refusal RATE_LIMITED in the place of the answer beyond
+ */
+export function useAnswerBudget(app: FastifyInstance, budget = ANSWERS_PER_CALLER): void {
+  const bytesOf = new Map<string, number>();
+  app.addHook('onSend', (request, reply, answer, done) => {
+    const isAnswer = typeof answer === 'string' || Buffer.isBuffer(answer);
+    if (!isAnswer || request.method !== 'GET' || reply.statusCode !== 200 || isProbe(request)) return done();
+    const { caller, ip } = request;
+    const key = caller?.grant ? caller.id : normalizeIP(ip);
+    const size = Buffer.byteLength(answer);
+    const pending = bytesOf.get(key) ?? 0;
+    if (pending > 0 && pending + size > budget) {
+      reply.removeHeader('etag').header('cache-control', 'no-store');
+      return done(
+        new Refusal('RATE_LIMITED', `The caller has not taken ${pending} bytes of answers; take them first.`),
+      );
+    }
+    bytesOf.set(key, pending + size);
+    reply.raw.once('close', () => {
+      const left = (bytesOf.get(key) ?? size) - size;
+      if (left > 0) bytesOf.set(key, left);
+      else bytesOf.delete(key);
+    });
+    done();
+  });
+}
+
 /** Health and metrics are answered under any load, since they report it. */
 const PROBES = ['getHealth', 'getLiveness', 'getReadiness', 'getMetrics'];
 
-function isProbe({ routeOptions }: FastifyRequest): boolean {
+export function isProbe({ routeOptions }: FastifyRequest): boolean {
   return PROBES.includes(routeOptions.schema?.operationId ?? '');
 }
 

@@ -5,7 +5,7 @@ import { Type } from 'typebox';
 import { newUid } from '../clock.ts';
 import { FAILING, troubleOf, UnknownOutcome } from '../db/errors.ts';
 import { type ProblemCode, type ProblemItem, problemTable, Refusal } from '../errors.ts';
-import type { Logger } from '../logging.ts';
+import { type Logger, maskTokens } from '../logging.ts';
 import { SECURITY_HEADERS } from './headers.ts';
 import { isEndless } from './limits.ts';
 import type { RefusalLimit, RequestLog } from './request-log.ts';
@@ -190,7 +190,7 @@ export function socketProblem(
     const err = { code: error.code, message: error.message };
     if (limit.admits()) log.info({ request_id: requestId, code, err }, 'request refused');
     rejected(code);
-    const body = JSON.stringify(problemBody(new Refusal(code, `${title}.`), requestId));
+    const body = textOf(problemBody(new Refusal(code, `${title}.`), requestId));
     const head = [
       `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
       `Content-Type: ${CONTENT_TYPE}`,
@@ -221,9 +221,14 @@ function sendProblem(request: FastifyRequest, reply: FastifyReply, refusal: Refu
       .headers(SECURITY_HEADERS)
       .header('x-request-id', request.id)
       .header('content-type', CONTENT_TYPE)
-      .serializer(JSON.stringify)
+      .serializer(textOf)
       .send(problemBody(refusal, request.id))
   );
+}
+
+/** A problem document as text. Details may repeat a URL, and a URL may hold a token by mistake. */
+function textOf(body: object): string {
+  return maskTokens(JSON.stringify(body));
 }
 
 function problemBody({ code, message, extensions }: Refusal, request_id: string) {

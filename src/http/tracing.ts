@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { maskTokens } from '../logging.ts';
 import { passThrough, readTraceparent, type TracePart, type Tracing, traceIdOf } from '../tracing.ts';
 
 declare module 'fastify' {
@@ -14,8 +15,12 @@ export function beginTrace(tracing: Tracing | undefined, request: FastifyRequest
   const traceparent = header === undefined ? null : readTraceparent(String(header));
   if (tracing) request.trace = beginPart(tracing, request, reply, traceparent);
   else if (traceparent !== null) request.trace = passThrough(traceparent);
-  if (!request.trace?.traceparent) return;
-  request.log = request.log.child({ trace_id: traceIdOf(request.trace.traceparent) });
+  if (request.trace?.traceparent) addToLog(request, reply, { trace_id: traceIdOf(request.trace.traceparent) });
+}
+
+/** Adds fields to all further log lines of a request. */
+export function addToLog(request: FastifyRequest, reply: FastifyReply, fields: object): void {
+  request.log = request.log.child(fields);
   reply.log = request.log;
 }
 
@@ -26,7 +31,7 @@ function beginPart(
   traceparent: string | null,
 ): TracePart {
   const { method, protocol: scheme, url, routeOptions } = request;
-  const [path = ''] = url.split('?');
+  const path = maskTokens(url.split('?')[0] ?? '');
   const served = tracing.request({ method, scheme, path, route: routeOptions.url }, traceparent);
   // `close` is emitted once per request: after the answer, an abort, or the end of a stream.
   reply.raw.once('close', () => served.end(reply.raw.headersSent ? reply.raw.statusCode : undefined));

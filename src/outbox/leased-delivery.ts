@@ -7,6 +7,15 @@ export type MessageRow = Row<'outbox'>;
 /** A row of the outbox under a lease. */
 export type LeasedRow = MessageRow & { lease_token: string };
 
+/**
+ * A message when its lease ends. The delays count from then, on the clock that leases are measured with. Without
+ * `claimable_in` it cannot be claimed; without `available_in` its `available_at` stays.
+ */
+export type EndedRow = Omit<MessageRow, 'claimable_at' | 'available_at'> & {
+  claimable_in?: number | null;
+  available_in?: number | null;
+};
+
 /** A message to be inserted. Without `available_at` (epoch milliseconds) it is due at once. */
 export type NewMessageRow = Pick<
   MessageRow,
@@ -19,6 +28,7 @@ export type NewMessageRow = Pick<
   | 'consumer'
   | 'origin_id'
   | 'traceparent'
+  | 'token_id'
 > & { available_at?: number | undefined; created_at: number };
 
 /** Counts of the messages with one topic and one status. */
@@ -28,8 +38,6 @@ export interface MessageCount {
   count: number;
   /** Publication time of the oldest due one. Epoch milliseconds; null if none is due. */
   oldest: number | null;
-  /** How many of them are in a lane. A dead message in a lane blocks it. */
-  in_lanes: number;
 }
 
 /** Identifies one claim. Every later write of the claim names it, and changes nothing once the token differs. */

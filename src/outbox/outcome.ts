@@ -1,6 +1,6 @@
 import { toTimestamp } from '../clock.ts';
 import { parking } from './lane.ts';
-import type { Delivery, MessageRow } from './leased-delivery.ts';
+import type { Delivery, EndedRow } from './leased-delivery.ts';
 import type { Attempt, MessageStatus } from './schemas.ts';
 
 /** The end of one attempt to handle a message. */
@@ -69,7 +69,7 @@ export function changesOf(
   outcome: Exclude<Outcome, Done>,
   now: number,
   worker: string,
-): Partial<MessageRow> {
+): Partial<EndedRow> {
   const { message, consumer } = delivery;
   const last_error = 'error' in outcome ? storable(outcome.error) : null;
   const failed = { status: 'failed', last_error, updated_at: now } as const;
@@ -78,20 +78,21 @@ export function changesOf(
     case 'dead': {
       const attempts = Math.min(message.attempts, message.max_attempts);
       const history = historyWith(delivery, 'dead', last_error, now, worker);
-      const position = outcome.blocks ? { claimable_at: null } : { claimable_at: null, lane: null };
+      const position = outcome.blocks ? {} : { lane: null };
       return { ...position, status: 'dead', attempts, last_error, history, updated_at: now };
     }
     case 'retry': {
-      const at = now + outcome.delayMs;
       const history = historyWith(delivery, 'failed', last_error, now, worker);
-      return { ...failed, available_at: at, claimable_at: at, history };
+      return { ...failed, available_in: outcome.delayMs, claimable_in: outcome.delayMs, history };
     }
-    case 'postponed':
-      return { ...failed, available_at: outcome.until, claimable_at: outcome.until, attempts: unused };
+    case 'postponed': {
+      const delayMs = Math.max(0, outcome.until - now);
+      return { ...failed, available_in: delayMs, claimable_in: delayMs, attempts: unused };
+    }
     case 'unhandled':
-      return { ...failed, parked: parking.handler(message.topic, consumer), claimable_at: null, attempts: unused };
+      return { ...failed, parked: parking.handler(message.topic, consumer), attempts: unused };
     case 'released':
-      return { status: 'pending', attempts: unused, claimable_at: now, updated_at: now };
+      return { status: 'pending', attempts: unused, claimable_in: 0, updated_at: now };
   }
 }
 

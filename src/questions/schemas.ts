@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { Actor } from '../actor.ts';
+import { Truncated } from '../control/schemas.ts';
 import {
   Id,
   LENGTHS,
@@ -40,8 +41,9 @@ export const Question = Type.Object(
     asked_at: Timestamp,
     expires_at: Nullable(Timestamp),
     default_answer: Nullable(Type.String()),
+    default_selected: Type.Array(Name, { description: 'The labels that the default selects.' }),
     default_applied: Type.Boolean({
-      description: 'True if the question expired and `default_answer` replaces an answer.',
+      description: 'True if the question expired and its default replaces an answer.',
     }),
     answer: Nullable(Type.String()),
     selected: Type.Array(Type.String()),
@@ -69,6 +71,7 @@ export const Question = Type.Object(
         asked_at: '2026-11-22T09:30:00.000Z',
         expires_at: null,
         default_answer: null,
+        default_selected: [],
         default_applied: false,
         answer: 'Europe.',
         selected: ['eu-west-1'],
@@ -81,6 +84,26 @@ export const Question = Type.Object(
   },
 );
 export type Question = Static<typeof Question>;
+
+const { description: _option, ...option } = Option.properties;
+
+export const QuestionHead = Type.Object(
+  {
+    ...Question.properties,
+    options: Type.Array(
+      Type.Object({ ...option, description: Type.Optional(Type.String()), description_truncated: Truncated }),
+    ),
+    question_truncated: Truncated,
+    context_truncated: Truncated,
+    default_answer_truncated: Truncated,
+  },
+  {
+    $id: 'QuestionHead',
+    description: 'An open question, its texts cut to 500 characters.',
+    examples: (Question as { examples?: unknown[] }).examples ?? [],
+  },
+);
+export type QuestionHead = Static<typeof QuestionHead>;
 
 export const QuestionPage = PageOf(Question);
 

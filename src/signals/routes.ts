@@ -1,12 +1,10 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import type { Caller } from '../access/caller.ts';
 import type { LongRequests } from '../access/long-requests.ts';
 import type { Tx } from '../db/database.ts';
 import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-writes.ts';
 import { problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import type { QuestionWaiters } from '../questions/waiting.ts';
-import type { SignalCommand } from './command.ts';
 import { SendQuery, Signal, SignalParams, SignalResult } from './schemas.ts';
 import { type Signals, signalNotFound } from './service.ts';
 import type { SignalVersions } from './versions.ts';
@@ -53,6 +51,7 @@ export function signalRoutes(dependencies: Dependencies): FastifyPluginAsyncType
               'NO_OPEN_QUESTION',
               'RUN_CLOSED',
               'AMBIGUOUS_ANSWER',
+              'TOO_MANY_OPEN_QUESTIONS',
               'ALREADY_ANSWERED',
               'QUESTION_CLOSED',
               'UNSUPPORTED_SCHEMA_VERSION',
@@ -64,12 +63,12 @@ export function signalRoutes(dependencies: Dependencies): FastifyPluginAsyncType
       },
       async (request, reply) => {
         const { body } = request;
-        const command = signedBy(request.caller, signalVersions.of(body).toCommand(body));
+        const command = signals.signedBy(signalVersions.of(body).toCommand(body), request.caller);
         const append = async (tx: Tx) => {
           const { created, ...body } = await signals.append(tx, command);
           return answer(created ? 201 : 200, body);
         };
-        const executed = await execute(request, reply, append, signals.touches(command));
+        const executed = await execute(request, reply, append, signals.touches(command), signals.result);
         const { wait = 0 } = request.query;
         if (wait === 0) return send(reply, executed);
         // A repeated request waits, too: for the question of the first one.
@@ -116,13 +115,6 @@ export function signalRoutes(dependencies: Dependencies): FastifyPluginAsyncType
 }
 
 function answer(status: number, body: SignalResult) {
-  return { status, body, headers: { location: `/control-signals/${body.signal.signal_id}` } };
-}
-
-/** The command with the actor that its caller acts as. @throws Refusal FORBIDDEN, ACTOR_MISMATCH */
-function signedBy(caller: Caller, command: SignalCommand): SignalCommand {
-  caller.assertActsFor(command.run_id, command.agent_name);
-  if (command.control_type === 'guidance_answer') caller.assertNoAgent('answer questions');
-  const actor = caller.actor(command.actor, command.agent_name);
-  return actor ? { ...command, actor } : command;
+  const { signal_id } = body.signal;
+  return { status, body, headers: { location: `/control-signals/${signal_id}` }, reference: signal_id };
 }

@@ -1,3 +1,4 @@
+import { anonymous, type Caller, selfValidationRefused } from '../access/caller.ts';
 import type { Actor } from '../actor.ts';
 import { toTimestamp } from '../clock.ts';
 import type { ControlChange } from '../control/agent-state.ts';
@@ -8,6 +9,7 @@ import type { Touched } from '../db/group-commit.ts';
 import { Refusal } from '../errors.ts';
 import type { Event } from '../events/schemas.ts';
 import type { EventDraft, Events } from '../events/service.ts';
+import { foldName } from '../fold-name.ts';
 import { assertPrecondition, type Precondition } from '../precondition.ts';
 import { isStoredAnswer, type QuestionRow } from '../questions/question.ts';
 import type { Answer, Question } from '../questions/schemas.ts';
@@ -64,7 +66,6 @@ export function createSignals({ db, events, control, questions, selfValidation, 
       case 'completion':
         return report(tx, agent, actor, command, { completed: true });
       case 'validation': {
-        if (!selfValidation) assertByAnother(actor, command);
         const criteriaMet = meetsCriteria(briefOf(agent.run), command.done_criteria);
         return report(tx, agent, actor, command, { validated: command.status, criteriaMet });
       }
@@ -141,8 +142,40 @@ export function createSignals({ db, events, control, questions, selfValidation, 
     };
   }
 
+  /** The event of a signal. @throws Refusal SIGNAL_NOT_FOUND */
+  async function required(reader: Reader, signalId: string): Promise<Event> {
+    const event = signalId.startsWith('sig_') ? await events.find(reader, signalId.replace('sig_', 'evt_')) : undefined;
+    if (event?.event_type !== 'forum.control.signal') throw signalNotFound(signalId);
+    return event;
+  }
+
+  async function result(reader: Reader, signalId: string): Promise<SignalResult> {
+    const signal = toSignal(await required(reader, signalId));
+    const agent = await control.required(reader, signal.run_id, signal.agent_name);
+    const question = signal.question_id ? await questions.required(reader, signal.question_id) : undefined;
+    return { signal, ...(await consequences(reader, agent, question)) };
+  }
+
   return {
     append,
+
+    /**
+     * The command with the actor that its caller acts as; without a caller (a message), as the actor that it names.
+     * @throws Refusal FORBIDDEN, ACTOR_MISMATCH, SELF_VALIDATION, VALIDATION_FAILED
+     */
+    signedBy(command: SignalCommand, caller: Caller = anonymous): SignalCommand {
+      const { run_id, agent_name, control_type } = command;
+      if (control_type === 'validation') caller.assertValidates(run_id, agent_name, selfValidation);
+      else caller.assertActsFor(run_id, agent_name);
+      if (control_type === 'guidance_answer') caller.assertNoAgent('answer questions');
+      const actor = caller.isBoundTo(agent_name)
+        ? caller.actor(command.actor, agent_name)
+        : caller.requiredActor(command.actor);
+      const signed = actor ? { ...command, actor } : command;
+      // An agent's token is judged by its binding, above.
+      if (control_type === 'validation' && !selfValidation && !caller.isAgent) assertByAnother(signed);
+      return signed;
+    },
 
     /** What `append` reads and changes: its own run only. */
     touches: ({ run_id }: SignalCommand): Touched[] => [`run ${run_id}`],
@@ -164,20 +197,16 @@ export function createSignals({ db, events, control, questions, selfValidation, 
       return question as Question;
     },
 
-    /** The result of a stored signal with the current state. */
-    async refreshed({ signal }: SignalResult): Promise<SignalResult> {
-      return db.snapshot(async reader => {
-        const agent = await control.required(reader, signal.run_id, signal.agent_name);
-        const question = signal.question_id ? await questions.required(reader, signal.question_id) : undefined;
-        return { signal, ...(await consequences(reader, agent, question)) };
-      });
-    },
+    /** A stored signal with the current state. @throws Refusal SIGNAL_NOT_FOUND */
+    result,
+
+    /** As `result`, outside a write. */
+    refreshed: ({ signal }: SignalResult): Promise<SignalResult> =>
+      db.snapshot(reader => result(reader, signal.signal_id)),
 
     /** @throws Refusal SIGNAL_NOT_FOUND */
     async get(signalId: string): Promise<Signal> {
-      const event = signalId.startsWith('sig_') ? await events.find(signalId.replace('sig_', 'evt_')) : undefined;
-      if (event?.event_type !== 'forum.control.signal') throw signalNotFound(signalId);
-      return toSignal(event);
+      return toSignal(await required(db.read, signalId));
     },
   };
 }
@@ -198,16 +227,15 @@ function assertAccepts(agent: Agent, { attempt }: SignalCommand): void {
   });
 }
 
-/** @throws Refusal SELF_VALIDATION */
-function assertByAnother(actor: Actor, { agent_name }: ValidateCommand): void {
-  if (actor.type !== 'agent' || actor.name !== agent_name) return;
-  throw new Refusal(
-    'SELF_VALIDATION',
-    `An agent may not validate its own work; somebody else must validate ${agent_name}.`,
-  );
+/** Where no token tells who validates, the name of the actor does. @throws Refusal SELF_VALIDATION */
+function assertByAnother(command: SignalCommand): void {
+  const { type, name } = command.actor ?? defaultActor(command);
+  if (type === 'agent' && foldName(name) === foldName(command.agent_name)) {
+    throw selfValidationRefused(command.agent_name);
+  }
 }
 
-type SignalEvent = Omit<Event, 'event_id' | 'event_type' | 'event_version'>;
+type SignalEvent = Omit<Event, 'event_id' | 'event_type' | 'event_version' | 'token_id'>;
 
 /** A signal is an event: the payload holds the command's own fields, the envelope the others. */
 function toSignal(event: SignalEvent): Signal {

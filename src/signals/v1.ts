@@ -32,6 +32,7 @@ export const GuidanceRequest = variant(
     priority: Type.Optional(Type.Enum([...priorities])),
     expires_in_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 31_536_000 })),
     default_answer: Type.Optional(Text(LENGTHS.text)),
+    default_selected: Type.Optional(Type.Array(Name, { minItems: 1, maxItems: 10 })),
     supersedes: Type.Optional(Id),
   },
   { $id: 'GuidanceRequest', examples: [{ ...example, control_type: 'guidance_request', question: 'Which region?' }] },

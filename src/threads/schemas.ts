@@ -138,7 +138,7 @@ export const NewThread = Strict(
         minLength: 1,
         maxLength: 200,
         pattern: '^(?!\\.{1,2}$)[A-Za-z0-9._~-]+$',
-        description: 'An id chosen by the caller. It must not begin with `fctrl-`.',
+        description: 'An id chosen by the caller. It must not begin with `fctrl-`, in any case.',
       }),
     ),
   },

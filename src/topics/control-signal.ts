@@ -8,7 +8,7 @@ export function controlSignal(validator: Validator, signals: Signals, versions: 
     name: 'control_signal',
     schema: payload => versions.of(payload).schema,
     async run(tx, payload) {
-      const { signal, question } = await signals.append(tx, versions.of(payload).toCommand(payload));
+      const { signal, question } = await signals.append(tx, signals.signedBy(versions.of(payload).toCommand(payload)));
       const { signal_id, thread_id } = signal;
       return { signal_id, thread_id, ...(question && { question_id: question.question_id }) };
     },

@@ -65,10 +65,10 @@ describe.each(engines)('who acts on %s', engine => {
     return (await latest(after)) as { actor: object }[];
   };
 
-  it('is said in the bodies of ten operations', () => {
-    expect(signed).toHaveLength(10);
+  it('is said in the bodies of eleven operations', () => {
+    expect(signed).toHaveLength(11);
     expect(signed).toEqual(
-      expect.arrayContaining([...agents, 'changeThread', 'fileBrief', 'closeRun', 'startAttempt']),
+      expect.arrayContaining([...agents, 'changeThread', 'fileBrief', 'closeRun', 'startAttempt', 'withdrawAgent']),
     );
   });
 
@@ -161,10 +161,15 @@ describe.each(engines)('who acts on %s', engine => {
     const own = { actor: { type: 'agent', name: 'builder' } };
     expectProblem(await builder('POST', '/control-signals', validation(own)), 'SELF_VALIDATION');
     expect((await operator('POST', '/control-signals', validation())).status).toBe(201);
+    // A token for all agents may act as any of them, so whom it names makes no difference.
     const fleet = await tokens.asAgent('run-1', '*');
-    expectProblem(await fleet('POST', '/control-signals', validation()), 'SELF_VALIDATION');
-    const byTester = validation({ actor: { type: 'agent', name: 'tester' } });
-    expect((await fleet('POST', '/control-signals', byTester)).status).toBe(201);
+    await withoutTrace(service.url, async () => {
+      for (const name of ['builder', 'tester', 'nobody', 'Builder', 'build\u200ber', 'ｂｕｉｌｄｅｒ']) {
+        const given = validation({ actor: { type: 'agent', name } });
+        expectProblem(await fleet('POST', '/control-signals', given), 'SELF_VALIDATION');
+      }
+      expectProblem(await fleet('POST', '/control-signals', validation()), 'SELF_VALIDATION');
+    });
 
     const bus = commands(tokens.admin);
     const ids = [
@@ -180,6 +185,60 @@ describe.each(engines)('who acts on %s', engine => {
     expect(third.status).toBe('sent');
   });
 
+  it('validates only whom its token names beyond its own agents', async () => {
+    const reviewing = async (agents: string, validates?: string, runs = 'run-1') => {
+      const send = tokens.as(
+        (await tokens.issue({ role: 'agent', runs, agents, ...(validates && { validates }) })).token,
+      );
+      return (fields: object = {}) => send('POST', '/control-signals', signal('validation', fields));
+    };
+    const reviewer = await reviewing('reviewer', 'builder*');
+    const accepted = await reviewer({ status: 'failed' });
+    expect(accepted.status).toBe(201);
+    expect(accepted.body.signal.actor).toEqual({ type: 'agent', name: 'reviewer' });
+    expect(accepted.body.control.validation.actor).toEqual({ type: 'agent', name: 'reviewer' });
+    expect((await reviewer({ agent_name: 'builder-2' })).status).toBe(201);
+    const team = await reviewing('review-*', 'builder');
+    expect((await team({ actor: { type: 'agent', name: 'review-1' } })).status).toBe(201);
+    const all = await reviewing('build*', '*');
+    expect((await all({ agent_name: 'tester', actor: { type: 'agent', name: 'builder' } })).status).toBe(201);
+
+    await withoutTrace(service.url, async () => {
+      expectProblem(await reviewer({ agent_name: 'tester' }), 'FORBIDDEN');
+      expectProblem(await reviewer({ agent_name: 'Builder' }), 'FORBIDDEN');
+      expectProblem(await reviewer({ agent_name: 'reviewer' }), 'SELF_VALIDATION');
+      expectProblem(await reviewer({ run_id: 'run-2' }), 'FORBIDDEN');
+      expectProblem(await reviewer({ actor: { type: 'agent', name: 'builder' } }), 'ACTOR_MISMATCH');
+      expectProblem(await (await reviewing('reviewer'))(), 'FORBIDDEN');
+      expectProblem(await team(), 'VALIDATION_FAILED');
+      for (const agent_name of ['builder', 'builder-2']) {
+        for (const name of ['builder', 'builder-2']) {
+          expectProblem(await all({ agent_name, actor: { type: 'agent', name } }), 'SELF_VALIDATION');
+        }
+      }
+    });
+    // To validate is all that it may do for them.
+    const send = tokens.as((await tokens.issue({ role: 'agent', runs: 'run-1', agents: 'r', validates: '*' })).token);
+    for (const type of ['completion', 'guidance_request', 'guidance_answer']) {
+      expectProblem(await send('POST', '/control-signals', signal(type)), 'FORBIDDEN');
+    }
+  });
+
+  it('opens threads for itself and for nobody, but not in the name of another agent', async () => {
+    const talk = { title: 'Region', body: 'Which one?', run_id: 'run-1' };
+    expect((await builder('POST', '/threads', { ...talk, agent_name: 'builder' })).status).toBe(201);
+    expect((await operator('POST', '/threads', { ...talk, agent_name: 'tester' })).status).toBe(201);
+    await withoutTrace(service.url, async () => {
+      for (const agent_name of ['tester', 'Builder', 'builder2']) {
+        expectProblem(await builder('POST', '/threads', { ...talk, agent_name }), 'FORBIDDEN');
+      }
+      expectProblem(
+        await builder('POST', '/threads', { ...talk, run_id: 'run-2', agent_name: 'builder' }),
+        'FORBIDDEN',
+      );
+    });
+  });
+
   it('is an admin, where a message says itself who acts', async () => {
     const command = (name: string) => ({ topic: `forum.commands.${name}`, payload: {} });
     await withoutTrace(service.url, async () => {
@@ -193,6 +252,26 @@ describe.each(engines)('who acts on %s', engine => {
 });
 
 describe('without a token', () => {
+  it('whoever validates is told by the actor alone, however it is spelled', async () => {
+    const service = await startApp('sqlite', { config: { SELF_VALIDATION: 'forbid' } });
+    const validation = (agent_name: string, actor?: object) =>
+      service.send('POST', '/control-signals', signal('validation', { agent_name, ...(actor && { actor }) }));
+    await withoutTrace(service.url, async () => {
+      for (const name of ['builder', 'Builder', 'BUİLDER'.replace('İ', 'I'), 'buil\u200bder', 'ｂuilder', 'buil der']) {
+        expectProblem(await validation('builder', { type: 'agent', name }), 'SELF_VALIDATION');
+      }
+      expectProblem(await validation('caf\u00e9', { type: 'agent', name: 'cafe\u0301' }), 'SELF_VALIDATION');
+      expectProblem(await validation('builder'), 'SELF_VALIDATION');
+    });
+    for (const actor of [
+      { type: 'agent', name: 'reviewer' },
+      { type: 'human', name: 'builder' },
+    ]) {
+      expect((await validation('builder', actor)).status).toBe(201);
+    }
+    await service.close();
+  });
+
   it('whoever opens, posts or changes says who acts', async () => {
     const service = await startApp('sqlite');
     const examples = exampleRequests(

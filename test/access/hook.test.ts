@@ -7,7 +7,7 @@ import { runCommand } from '../helpers/process.ts';
 import { signal } from '../helpers/signals.ts';
 import { exchange, listen } from '../helpers/socket.ts';
 import { openStream } from '../helpers/stream.ts';
-import { bearer, people } from '../helpers/tokens.ts';
+import { bearer, firstToken, people } from '../helpers/tokens.ts';
 import { settled } from '../helpers/waits.ts';
 
 const ALLOWED = 'https://board.example';
@@ -145,11 +145,29 @@ describe.each(engines)('the first token on %s', engine => {
     return { service, ended };
   }
 
-  it('shuts everybody else out at once when it is made over HTTP', async () => {
+  it('is not made over HTTP, where anybody could make it', async () => {
+    const { service } = await started('60000');
+    await withoutTrace(service.url, async () => {
+      for (const wanted of [
+        { role: 'admin', actor: people.admin },
+        { role: 'agent', runs: '*', agents: '*' },
+      ]) {
+        const refused = await service.send('POST', '/tokens', wanted, { authorization: 'Bearer fbt_1_2' });
+        expectProblem(refused, 'FORBIDDEN');
+        expect(refused.body.detail).toContain('npm run token -- create --role admin');
+      }
+    });
+    expect((await service.send('GET', '/stats')).status).toBe(200);
+    expect((await service.send('GET', '/tokens')).body.items).toEqual([]);
+    expectProblem(await service.send('POST', '/tokens/0123456789abcdef/revoke'), 'TOKEN_NOT_FOUND');
+  });
+
+  it('shuts everybody else out at once, however seldom the service polls', async () => {
     const { service, ended } = await started('60000');
-    const made = await service.send('POST', '/tokens', { role: 'admin', actor: people.admin });
-    expect(made).toMatchObject({ status: 201, body: { created_by: 'anonymous' } });
+    expect((await service.send('GET', '/bus/health')).body.access).toBe('open');
+    const made = { body: await firstToken(service.url) };
     expectProblem(await service.send('GET', '/stats'), 'UNAUTHORIZED');
+    expect((await service.send('GET', '/bus/health')).body.access).toBe('tokens');
     expectProblem(await service.send('POST', '/tokens', { role: 'admin', actor: people.admin }), 'UNAUTHORIZED');
     await ended();
     for (const headers of [{}, { host: 'forum.example' }, { origin: 'http://evil.example' }]) {
@@ -165,8 +183,8 @@ describe.each(engines)('the first token on %s', engine => {
     expectProblem(await service.send('GET', '/stats'), 'UNAUTHORIZED');
   });
 
-  it('shuts everybody else out soon when the command makes it', async () => {
-    const { service, ended } = await started('50');
+  it('ends what is under way, also if nobody asks for anything else', async () => {
+    const { service, ended } = await started('60000');
     const args = ['create', '--role', 'viewer', '--actor', 'human:vera'];
     const command = await runCommand('token', args, { DATABASE_URL: service.url });
     expect(command.code, command.output).toBe(0);

@@ -8,6 +8,7 @@ import { send } from '../helpers/process.ts';
 import { signal } from '../helpers/signals.ts';
 import { listen } from '../helpers/socket.ts';
 import { openStream } from '../helpers/stream.ts';
+import { firstToken } from '../helpers/tokens.ts';
 
 /** For a cap to fall after a client has gone. */
 const PATIENCE = { timeout: 10_000, interval: 20 };
@@ -120,9 +121,7 @@ describe('caps per caller', () => {
     const at = `http://127.0.0.1:${await listen(closed.app)}`;
     const tokens: string[] = [];
     for (const name of ['ana', 'bo']) {
-      const by = tokens[0] === undefined ? {} : { authorization: `Bearer ${tokens[0]}` };
-      const body = { role: 'admin', actor: { type: 'operator', name } };
-      tokens.push((await closed.send('POST', '/tokens', body, by)).body.token);
+      tokens.push((await firstToken(closed.url, { role: 'admin', actor: { type: 'operator', name } })).token);
     }
     const open = async (token = '') => {
       const leaving = new AbortController();

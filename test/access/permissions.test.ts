@@ -38,13 +38,10 @@ describe('the table of permissions', () => {
   it('lets nothing be served that it does not have', async () => {
     const app = fastify();
     const access = { authenticate: () => Promise.reject(new Error('nobody comes')) };
-    const rates = {
-      limitToken: async () => {},
-      limitFailures: async () => {},
-      limitDocuments: async () => {},
-      trust() {},
-    };
-    useAccess(app, { access, isOpen: () => false, origins: [], rates });
+    const nothing = async () => {};
+    const rates = { limitToken: nothing, limitFailures: nothing, limitDocuments: nothing, trust() {} };
+    const opening = { isOpen: false, checkOpen: async () => false };
+    useAccess(app, { access, opening, origins: [], rates, identified: () => {} });
     const answer = () => 'hello';
     expect(() => app.get('/a', answer)).toThrow(/has no rule for GET \/a/);
     expect(() => app.get('/b', { schema: { summary: 'without an id' } }, answer)).toThrow(/GET \/b/);
@@ -143,7 +140,7 @@ describe('a valid request', () => {
       { method: 'POST', url: '/livez', headers: { 'x-http-method-override': 'GET' } },
       { method: 'GET', url: '/livez/../tokens' },
     ] as const) {
-      const { statusCode, body } = await service.app.inject(options);
+      const { statusCode, body } = await service.app.inject({ ...options, remoteAddress: '127.0.0.2' });
       expect([401, 404], options.url).toContain(statusCode);
       expect(body).not.toContain('token_id');
     }

@@ -41,14 +41,16 @@ describe.each(engines)('tokens on %s', engine => {
       actor: null,
       runs: 'nightly-*',
       agents: 'builder',
+      validates: null,
       created_at: new Date(clock.now()).toISOString(),
       created_by: tokens.first.token_id,
       expires_at: new Date(clock.now() + 60_000).toISOString(),
       revoked_at: null,
+      last_used_at: null,
     });
     const { items } = (await tokens.admin('GET', '/tokens?limit=200')).body;
     expect(items.find((item: { token_id: string }) => item.token_id === shown.token_id)).toEqual(shown);
-    expect(tokens.first.created_by).toBe('anonymous');
+    expect(tokens.first.created_by).toBe('command');
     expect(JSON.stringify(items)).not.toContain('secret');
   });
 
@@ -80,6 +82,7 @@ describe.each(engines)('tokens on %s', engine => {
     ['no actor', { role: 'viewer' }, '/actor'],
     ['an agent as its actor', { role: 'operator', actor: { type: 'agent', name: 'x' } }, '/actor/type'],
     ['an actor, for an agent', { role: 'agent', runs: 'a', agents: 'b', actor: people.operator }, '/actor'],
+    ['somebody to validate, for a viewer', { role: 'viewer', actor: people.viewer, validates: 'a' }, '/validates'],
     ['runs, for an operator', { role: 'operator', actor: people.operator, runs: 'a' }, '/runs'],
     ['neither runs nor agents', { role: 'agent' }, '/runs', '/agents'],
     ['blank runs', { role: 'agent', runs: ' ', agents: 'b' }, '/runs'],

@@ -67,7 +67,8 @@ const signals = {
   append: async (_tx: Tx, signal: SignalCommand) => accepted(signal),
   touches: () => [],
 } as unknown as Signals;
-useAccess(app, { access: {} as Access, isOpen: () => true, origins: [], rates });
+const opening = { isOpen: true, checkOpen: async () => true };
+useAccess(app, { access: {} as Access, opening, origins: [], rates, identified: () => {} });
 await app.register(
   signalRoutes({
     signals,
@@ -102,7 +103,12 @@ function accepted(signal: SignalCommand): Accepted {
       attempt: 1,
       status: 'completed',
       open_questions: [],
-      completion: signal.control_type === 'completion' ? { ...made, actor, summary: null, evidence: [] } : null,
+      open_questions_count: 0,
+      open_questions_url: `/questions?state=open&run_id=${run_id}&agent_name=${agent_name}`,
+      completion:
+        signal.control_type === 'completion'
+          ? { ...made, actor, summary: null, evidence: [], evidence_count: 0 }
+          : null,
       validation: null,
       version: 7,
     },
@@ -157,6 +163,7 @@ function question(question_id: string, thread_id: string, signal: SignalCommand,
     asked_at: at,
     expires_at: null,
     default_answer: null,
+    default_selected: [],
     default_applied: false,
     answer: null,
     selected: [],

@@ -64,21 +64,27 @@ describe.each(engines)('npm run token on %s', engine => {
       actor: null,
       runs: 'nightly-*',
       agents: 'the 2nd: *',
+      validates: null,
       created_by: 'command',
       expires_at: new Date(Date.parse(created_at) + 30 * 86_400_000).toISOString(),
       revoked_at: null,
+      last_used_at: null,
     });
 
     const [revoked] = await run(DATABASE_URL, 'revoke', idOf(agent));
     expect(revoked).toMatch(
-      new RegExp(`^${idOf(agent)}  agent     agents the 2nd: \\* of runs nightly-\\*  created 2.*Z  revoked 2.*Z$`),
+      new RegExp(
+        `^${idOf(agent)}  agent     agents the 2nd: \\* of runs nightly-\\*  created 2.*Z  never used  revoked 2.*Z$`,
+      ),
     );
     expect(await status(agent)).toBe(401);
     expect(await status(admin)).toBe(200);
 
     const lines = await run(DATABASE_URL, 'list');
     expect(lines).toEqual([
-      expect.stringMatching(new RegExp(`^${idOf(admin)}  admin     operator:ana  created 2.*Z  expires never$`)),
+      expect.stringMatching(
+        new RegExp(`^${idOf(admin)}  admin     operator:ana  created 2.*Z  (never used|used 2.*Z)  expires never$`),
+      ),
       revoked,
     ]);
 

@@ -3,6 +3,7 @@ import { pino } from 'pino';
 import type { Engine } from '../../src/db/engine.ts';
 import { openReadOnly } from '../../src/db/open.ts';
 import { startApp } from '../helpers/app.ts';
+import { firstToken } from '../helpers/tokens.ts';
 import type { Target } from './fuzz.ts';
 
 /** What each write changes, in sums and counts. */
@@ -27,15 +28,15 @@ export async function startTarget(
   { open }: { open: boolean },
 ): Promise<Target & { close(): Promise<void> }> {
   const service = await startApp(engine, { config: { RATE_LIMIT_PER_MINUTE: '0' } as object });
-  const issue = async (body: object, admin = '') => {
-    const headers: Record<string, string> = admin ? { authorization: `Bearer ${admin}` } : {};
+  const issue = async (body: object, admin: string) => {
+    const headers = { authorization: `Bearer ${admin}` };
     return (await service.send('POST', '/tokens', body, headers)).body.token as string;
   };
   const tokens: Record<string, string> = { nobody: '' };
   if (open) delete tokens.nobody;
   if (open) tokens.anybody = '';
   else {
-    const admin = await issue({ role: 'admin', actor: { type: 'operator', name: 'root' } });
+    const admin = (await firstToken(service.url)).token;
     tokens.admin = admin;
     tokens.operator = await issue({ role: 'operator', actor: { type: 'operator', name: 'ana' } }, admin);
     tokens.viewer = await issue({ role: 'viewer', actor: { type: 'human', name: 'eve' } }, admin);

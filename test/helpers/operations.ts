@@ -74,6 +74,11 @@ export function exampleRequests(send: Send, viewer: string) {
       await signalled('completion');
       return post('/control-threads/run-1/builder/attempts', {});
     },
+    withdrawAgent: async () => {
+      const agent_name = fresh();
+      await signalled('completion', { agent_name });
+      return post(`/control-threads/run-1/${agent_name}/withdraw`, {});
+    },
     openThread: async () => post('/threads', { ...talk, run_id: 'run-1' }),
     listThreads: async () => get('/threads?run_id=run-1'),
     getThread: async () => get(`/threads/${await thread()}`),

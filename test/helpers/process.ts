@@ -29,6 +29,8 @@ interface Setup {
   file?: string;
   args?: string[];
   cwd?: string;
+  /** The user that it runs as; only root can choose. */
+  uid?: number;
 }
 
 /** A real `node src/main.ts`, seen from outside: its log, its port, its end. */
@@ -43,9 +45,10 @@ export class ServiceProcess {
   readonly #news = new EventEmitter();
   #over = false;
 
-  constructor(env: Record<string, string>, { file = 'main.ts', args = [], cwd }: Setup) {
+  constructor(env: Record<string, string>, { file = 'main.ts', args = [], cwd, uid }: Setup) {
     this.#child = spawn(process.execPath, [source(file), ...args], {
       cwd,
+      ...(uid !== undefined && { uid, gid: uid }),
       // Nothing of the test run's own environment may decide what the service does.
       // On a machine that is busy with other tests a process is late without having too much to do.
       env: { PATH: process.env.PATH, NODE_COMPILE_CACHE, PORT: '0', MAX_EVENT_LOOP_DELAY_MS: '0', ...env },

@@ -1,6 +1,11 @@
+import { pino } from 'pino';
 import { expect } from 'vitest';
 import type { IssuedToken, NewToken } from '../../src/access/schemas.ts';
+import { createAccess, ownAdmin } from '../../src/access/service.ts';
+import { CommitNotifier } from '../../src/commit-notifier.ts';
+import { openAlongside } from '../../src/db/open.ts';
 import type { TestApp } from './app.ts';
+import { ManualClock } from './clock.ts';
 
 export const bearer = (token: string): { authorization: string } => ({ authorization: `Bearer ${token}` });
 
@@ -11,14 +16,29 @@ export const people = {
   admin: { type: 'operator', name: 'root' },
 } as const;
 
+/** Makes a token in the database beside the service, as the command does, but without an event. */
+export async function firstToken(
+  url: string,
+  wanted: NewToken = { role: 'admin', actor: people.admin },
+): Promise<IssuedToken> {
+  const db = await openAlongside(url, pino({ level: 'silent' }));
+  const commits = new CommitNotifier();
+  const access = createAccess({ db, clock: new ManualClock(), commits, used: () => {}, record: async () => {} });
+  try {
+    return await db.write(tx => access.issue(tx, wanted, ownAdmin('command')));
+  } finally {
+    await db.close();
+  }
+}
+
 /** Makes tokens of a service that has none yet, and sends with them. */
-export async function withTokens(service: Pick<TestApp, 'send'>) {
+export async function withTokens(service: Pick<TestApp, 'send' | 'url'>) {
   const make = async (wanted: NewToken, headers: Record<string, string>): Promise<IssuedToken> => {
     const { status, body } = await service.send('POST', '/tokens', wanted, headers);
     expect(status, JSON.stringify(body)).toBe(201);
     return body;
   };
-  const first = await make({ role: 'admin', actor: people.admin }, {});
+  const first = await firstToken(service.url);
   const issue = (wanted: NewToken) => make(wanted, bearer(first.token));
   /** Sends as the bearer of a token. */
   const as =

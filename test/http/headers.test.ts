@@ -4,6 +4,7 @@ import { expectProblem } from '../helpers/problems.ts';
 import { signal } from '../helpers/signals.ts';
 import { exchange, listen } from '../helpers/socket.ts';
 import { openStream } from '../helpers/stream.ts';
+import { firstToken } from '../helpers/tokens.ts';
 
 const ALWAYS = {
   'x-content-type-options': 'nosniff',
@@ -73,8 +74,7 @@ async function desk({ token = false, origins = PAGE } = {}): Promise<{ service: 
   const service = await startApp('sqlite', { config: { CORS_ORIGINS: origins } });
   onTestFinished(() => service.close());
   if (!token) return { service, token: '' };
-  const body = { role: 'admin', actor: { type: 'operator', name: 'ana' } };
-  return { service, token: (await service.send('POST', '/tokens', body)).body.token };
+  return { service, token: (await firstToken(service.url)).token };
 }
 
 function preflight({ app }: TestApp, origin: string, url = '/questions/q_1/answer') {

@@ -44,10 +44,15 @@ async function loadOn(breakage: Breakage): Promise<Makers> {
 
 const breakages: Record<string, Breakage> = {
   'ending a lease without asking for its token': () => ({
-    async endLease(tx, _token, { position, ...changes }) {
+    async endLease(tx, _token, { position, available_in = null, claimable_in = null, ...changes }) {
+      const after = (delay: number | null) => sql<number | null>`${tx.leaseNow} + cast(${delay} as bigint)`;
+      const times = {
+        available_at: sql<number>`coalesce(${after(available_in)}, available_at)`,
+        claimable_at: after(claimable_in),
+      };
       const { numUpdatedRows } = await tx.query
         .updateTable('outbox')
-        .set({ ...changes, lease_token: null, leased_by: null })
+        .set({ ...changes, ...times, lease_token: null, leased_by: null })
         .where('position', '=', position)
         .executeTakeFirst();
       return numUpdatedRows > 0n;
@@ -114,12 +119,15 @@ const breakages: Record<string, Breakage> = {
     },
   }),
   'replaying without asking whether the lane is taken': sound => ({
-    async requeue(tx, row, now) {
-      await sound.requeue(tx, row, now);
+    async requeue(tx, rows, now) {
+      sound.requeue(tx, rows, now);
       const due = { claimable_at: tx.leaseNow };
-      await tx.query.updateTable('outbox').set(due).where('position', '=', row.position).execute();
+      const positions = rows.map(row => row.position);
+      await tx.query.updateTable('outbox').set(due).where('position', 'in', positions).execute();
     },
   }),
+  'letting a message go on before an older one that has come back': () => ({ putOldestFirst() {} }),
+  'claiming a message again before an older one that has come back': () => ({ overtaking: async () => new Set() }),
 };
 
 /** The claim with a condition more, or in another order. */

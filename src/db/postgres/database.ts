@@ -3,6 +3,7 @@ import pg from 'pg';
 import type { Clock } from '../../clock.ts';
 import { coalesce } from '../../coalesce.ts';
 import { maskedUrl } from '../../config.ts';
+import { textOf } from '../../error-text.ts';
 import { StartError } from '../../errors.ts';
 import type { Logger } from '../../logging.ts';
 import { type Database, type ReadOnlyDatabase, type Timings, untimed } from '../database.ts';
@@ -15,26 +16,14 @@ import { assertOutsideWrite, createWrite, readGuard } from '../transaction.ts';
 import { postgresDialect } from './dialect.ts';
 import { advisoryPresence, holdPresence } from './presence.ts';
 import { createStandingConnection } from './session.ts';
+import { applySettings, assertUsable, type SessionOptions, TIMEOUT_MS } from './settings.ts';
 
-/**
- * Timeouts, because a server that hangs keeps its connections open without answering. Each exceeds the one before,
- * since
- * it may wait for it: a statement waits for a lock, a lock for an idle transaction. Milliseconds.
- */
-const TIMEOUT_MS = { idleInTransaction: 5000, lock: 6000, statement: 7000 };
 const CONNECT_MS = 5000;
 /** The advisory lock that serialises the writes of all processes on one database ("forumbus" as eight ASCII bytes). */
 const WRITE_LOCK = 'select pg_advisory_xact_lock(7381244162955441523)';
 /** The NOTIFY channel on which processes announce their commits. */
 const CHANNEL = 'forumbus';
 const POOL_SIZE = 10;
-/**
- * Planner settings. The server caches the plan of a prepared statement, perhaps one with a sequential scan from when
- * the tables were empty. All statements have an index, so sequential scans are off. JIT is off because servers before
- * 18 give a disabled scan a huge cost, which would trigger a compilation that never pays.
- */
-const PLANNER_OPTIONS = '-c enable_seqscan=off -c jit=off';
-
 /**
  * Connects to PostgreSQL.
  * @param leaseClock measures leases; defaults to the server's clock
@@ -46,11 +35,18 @@ export async function openPostgres(
   leaseClock: Clock | undefined,
   timings: Timings,
 ): Promise<Database> {
-  const settings = settingsOf(url, PLANNER_OPTIONS);
-  const pool = await connect(url, settings, log);
   const own: { name?: string } = {};
+  const { pool, schema } = await connect(url, log);
+  // Each connection proves that this process is alive before it does anything else for it.
+  const present = new WeakSet<pg.PoolClient>();
+  pool.on('acquire', client => {
+    if (!own.name || present.has(client)) return;
+    present.add(client);
+    holdPresence(client, own.name).catch(() => present.delete(client));
+  });
   const remote = { listener: () => {} };
   const connection = createStandingConnection(url, log, async client => {
+    await applySettings(client, {}, schema);
     client.on('notification', ({ payload }) => {
       if (payload !== own.name) remote.listener();
     });
@@ -60,12 +56,14 @@ export async function openPostgres(
     remote.listener();
   });
   const database = postgresDatabase(pool, leaseClock, timings);
-  // No timeouts: creating an index on a large table takes long, and so does waiting for a process that creates it.
-  const migrating = { ...settings, max: 1, lock_timeout: 0, query_timeout: 0 };
   return {
     ...database,
     async migrate() {
-      const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool: openPool(migrating, log) }) });
+      // No timeouts: creating an index on a large table takes long, and so does waiting for a process that creates it.
+      const pool = openPool({ ...configOf(url), max: 1, query_timeout: 0 }, log, client =>
+        applySettings(client, { unhurried: true }, schema),
+      );
+      const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
       return migrateToLatest(db, 'postgres').finally(() => db.destroy());
     },
     presence: advisoryPresence(pool, connection, own),
@@ -88,48 +86,51 @@ export async function openPostgres(
  * @throws StartError if the server cannot be reached or refuses the login
  */
 export async function openPostgresReadOnly(url: string, log: Logger): Promise<ReadOnlyDatabase> {
-  const settings = settingsOf(url, `${PLANNER_OPTIONS} -c default_transaction_read_only=on`);
-  const { engine, read, missingMigrations, close } = postgresDatabase(
-    await connect(url, settings, log),
-    undefined,
-    untimed,
-  );
+  const { pool } = await connect(url, log, { readOnly: true });
+  const { engine, read, missingMigrations, close } = postgresDatabase(pool, undefined, untimed);
   return { engine, read, missingMigrations, close, unknownMigrations: () => unknownMigrations(read.query) };
 }
 
-/** @param options settings that the server applies to each connection, as `-c name=value` */
-function settingsOf(url: string, options: string): pg.PoolConfig {
+function configOf(url: string): pg.PoolConfig {
   return {
     connectionString: url,
     max: POOL_SIZE,
+    // One connection stays open while the process is idle: it proves that the process is alive.
+    min: 1,
     // Sends statements without waiting for the results of earlier ones.
     pipeline: true,
     keepAlive: true,
     connectionTimeoutMillis: CONNECT_MS,
     application_name: 'forumbus',
-    options,
-    // A process that is suspended inside a write would otherwise hold the write lock forever.
-    idle_in_transaction_session_timeout: TIMEOUT_MS.idleInTransaction,
-    lock_timeout: TIMEOUT_MS.lock,
     query_timeout: TIMEOUT_MS.statement,
     types: { getTypeParser },
   };
 }
 
-async function connect(url: string, settings: pg.PoolConfig, log: Logger): Promise<pg.Pool> {
-  const pool = openPool(settings, log);
+/** A pool whose connections depend on no default, and the schema of the tables. */
+async function connect(
+  url: string,
+  log: Logger,
+  options: SessionOptions = {},
+): Promise<{ pool: pg.Pool; schema: string }> {
+  let schema: string | undefined;
+  const pool = openPool(configOf(url), log, async client => {
+    schema = await applySettings(client, options, schema);
+  });
   try {
-    await pool.query('select 1');
+    await assertUsable(pool);
+    return { pool, schema: schema as unknown as string };
   } catch (error) {
     await pool.end();
-    const reason = errorCode(error) ?? (error instanceof Error ? error.message : String(error));
+    if (error instanceof StartError) throw error;
+    const reason = errorCode(error) ?? textOf(error);
     throw new StartError(`The database ${maskedUrl(url)} cannot be reached (${reason}).`);
   }
-  return pool;
 }
 
-function openPool(settings: pg.PoolConfig, log: Logger): pg.Pool {
-  const pool = new pg.Pool(settings);
+/** @param onConnect prepares a new connection */
+function openPool(config: pg.PoolConfig, log: Logger, onConnect: (client: pg.ClientBase) => Promise<unknown>): pg.Pool {
+  const pool = new pg.Pool({ ...config, onConnect } as pg.PoolConfig);
   // A broken connection emits 'error': on the pool while it is idle, on itself while it is in use. Without listeners on
   // both, the event would end the process. The next query fails or gets another connection.
   pool.on('error', error => log.debug({ err: error }, 'an idle database connection broke'));
@@ -155,10 +156,14 @@ function postgresDatabase(
   const write = createWrite(
     body =>
       onOneConnection(pool, (client, query) =>
-        query.transaction().execute(async transaction => {
-          await client.query(WRITE_LOCK);
-          await body({ query: transaction, executor: executorOn(client, compile), leaseNow });
-        }),
+        query
+          .transaction()
+          .setIsolationLevel('read committed')
+          .setAccessMode('read write')
+          .execute(async transaction => {
+            await client.query(WRITE_LOCK);
+            await body({ query: transaction, executor: executorOn(client, compile), leaseNow });
+          }),
       ),
     timings,
   );
@@ -180,6 +185,7 @@ function postgresDatabase(
           ),
       ),
     write,
+    leaseTime: at => at,
     probe: createProbe(write),
     missingMigrations: () => missingMigrations(read, 'postgres'),
     close: () => pool.end(),

@@ -1,10 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Presence } from '../presence.ts';
-import type { StandingConnection } from './session.ts';
+import { RECONNECT_MS, type StandingConnection } from './session.ts';
 
-/** A process counts as dead if its lock is missing in two checks this far apart. Milliseconds. */
-const RECHECK_MS = 250;
+/**
+ * A process counts as dead if its lock is missing in two checks this far apart. A process that has just started cannot
+ * know of an outage that hit everybody; it waits longer than others pause before a reconnect. Milliseconds.
+ */
+const RECHECK_MS = { usual: 250, young: RECONNECT_MS.longest + 500 };
 /**
  * After this process reconnects, no process counts as dead for so long. A server that restarts or hangs breaks all
  * connections, and each process looks dead until it reconnects, some seconds later. Milliseconds.
@@ -12,9 +15,10 @@ const RECHECK_MS = 250;
 const RECONNECT_GRACE_MS = 10_000;
 
 /**
- * Presence on PostgreSQL: each process holds an advisory lock on its standing connection, and the server drops the lock
- * with the connection. A live process whose connection broke reconnects before the second check.
- * @param own receives the name of this process; the set-up of the connection takes the lock under it
+ * Presence on PostgreSQL: each connection of a process holds an advisory lock on the process's name, shared with its
+ * other connections; the server drops the lock with the connection. So a process is alive while it has any connection,
+ * and it needs one to renew its leases. A live process that lost all of them reconnects before the second check.
+ * @param own receives the name of this process; the set-up of a connection takes the lock under it
  */
 export function advisoryPresence(pool: pg.Pool, connection: StandingConnection, own: { name?: string }): Presence {
   async function missingAmong(names: string[]): Promise<string[]> {
@@ -30,20 +34,22 @@ export function advisoryPresence(pool: pg.Pool, connection: StandingConnection, 
     },
 
     async deadAmong(names) {
-      const { reconnectedAt } = connection;
-      if (reconnectedAt === undefined || performance.now() - reconnectedAt < RECONNECT_GRACE_MS) return [];
+      const { connectedAt, isFirst } = connection;
+      if (connectedAt === undefined) return [];
+      const isYoung = performance.now() - connectedAt < RECONNECT_GRACE_MS;
+      if (isYoung && !isFirst) return [];
       const others = names.filter(name => name !== own.name);
       const suspects = await missingAmong(others);
       if (suspects.length === 0) return [];
-      await delay(RECHECK_MS);
+      await delay(isYoung ? RECHECK_MS.young : RECHECK_MS.usual);
       return missingAmong(suspects);
     },
   };
 }
 
-/** Takes the lock of the process `name` on a new connection. */
-export async function holdPresence(client: pg.Client, name: string): Promise<void> {
-  await client.query('select pg_advisory_lock(hashtextextended($1, 0))', [name]);
+/** Takes the lock of the process `name` on a connection. */
+export async function holdPresence(client: pg.ClientBase, name: string): Promise<void> {
+  await client.query('select pg_advisory_lock_shared(hashtextextended($1, 0))', [name]);
 }
 
 /** pg_locks shows a 64-bit advisory lock as two halves. */

@@ -3,7 +3,7 @@ import pg from 'pg';
 import type { Logger } from '../../logging.ts';
 
 /** The first and the longest pause before a reconnect (exponential backoff). Milliseconds. */
-const RECONNECT_MS = { first: 100, longest: 2000 };
+export const RECONNECT_MS = { first: 50, longest: 400 };
 /** The interval between heartbeats, and the longest wait for the server's answer. Milliseconds. */
 const HEARTBEAT_MS = 5000;
 /** The longest wait for the server when the connection is closed. Milliseconds. */
@@ -14,11 +14,10 @@ export interface StandingConnection {
   open(): Promise<void>;
   /** Does nothing while the connection is down. */
   query(text: string, values: unknown[]): Promise<void>;
-  /**
-   * The time of the last reconnect on the monotonic clock (milliseconds): -Infinity for the first connection, undefined
-   * while the connection is down.
-   */
-  readonly reconnectedAt: number | undefined;
+  /** The time of the last connect on the monotonic clock (milliseconds); undefined while the connection is down. */
+  readonly connectedAt: number | undefined;
+  /** Whether the connection has never broken. */
+  readonly isFirst: boolean;
   close(): Promise<void>;
 }
 
@@ -37,7 +36,7 @@ export function createStandingConnection(
   let heartbeat: NodeJS.Timeout | undefined;
   let pause = RECONNECT_MS.first;
   let isFirst = true;
-  let reconnectedAt: number | undefined;
+  let connectedAt: number | undefined;
 
   async function connect(): Promise<void> {
     const next = new pg.Client({
@@ -57,9 +56,7 @@ export function createStandingConnection(
       throw error;
     }
     client = next;
-    // The first connection replaces none.
-    reconnectedAt = isFirst ? Number.NEGATIVE_INFINITY : performance.now();
-    isFirst = false;
+    connectedAt = performance.now();
     pause = RECONNECT_MS.first;
     heartbeat = setInterval(() => {
       next.query('select 1').catch(() => lost(next));
@@ -69,7 +66,8 @@ export function createStandingConnection(
   function lost(broken: pg.Client): void {
     if (client !== broken) return;
     client = undefined;
-    reconnectedAt = undefined;
+    connectedAt = undefined;
+    isFirst = false;
     clearInterval(heartbeat);
     // Not awaited: the server may be gone.
     broken.end().catch(() => {});
@@ -88,8 +86,12 @@ export function createStandingConnection(
       await client?.query(text, values);
     },
 
-    get reconnectedAt() {
-      return reconnectedAt;
+    get connectedAt() {
+      return connectedAt;
+    },
+
+    get isFirst() {
+      return isFirst;
     },
 
     async close() {

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import BetterSqlite from 'better-sqlite3';
 import { Kysely, SqliteDialect, sql, Transaction } from 'kysely';
@@ -14,6 +14,8 @@ import { sqliteDialect } from './dialect.ts';
 import { createDiskCheck } from './disk.ts';
 import { WriterDialect, WriterDriver } from './driver.ts';
 import { lockSqlite, sqliteError } from './file.ts';
+import { LeaseClock } from './lease-clock.ts';
+import { prepareFile, tightenDatabase } from './permissions.ts';
 import { soleProcess } from './presence.ts';
 
 const STATEMENT_CACHE_SIZE = 500;
@@ -21,10 +23,16 @@ const READER = { readonly: true, timeout: 5000 };
 
 /**
  * Opens the SQLite file, after creating missing folders and the file, and takes its lock.
+ * @param given measures leases; defaults to a {@link LeaseClock}
  * @param options.lock false to open the file without the lock, alongside the process that holds it
  * @throws StartError if another process holds the lock, or the file is not a database or cannot be written
  */
-export function openSqlite(file: string, leaseClock: Clock, timings: Timings, { lock } = { lock: true }): Database {
+export function openSqlite(
+  file: string,
+  given: Clock | undefined,
+  timings: Timings,
+  { lock } = { lock: true },
+): Database {
   const path = resolve(file);
   const opened: { close(): unknown }[] = [];
   const open = (name: string, options: BetterSqlite.Options): BetterSqlite.Database => {
@@ -33,10 +41,11 @@ export function openSqlite(file: string, leaseClock: Clock, timings: Timings, { 
     return connection;
   };
   try {
-    mkdirSync(dirname(path), { recursive: true });
+    prepareFile(path);
     if (lock) opened.push({ close: lockSqlite(path) });
     const writer = open(path, { timeout: 5000 });
     writer.pragma('journal_mode = WAL');
+    tightenDatabase(path);
     // With better-sqlite3's default for WAL (NORMAL), a power failure could lose a write that was answered 201.
     writer.pragma('synchronous = FULL');
     writer.pragma('foreign_keys = ON');
@@ -44,12 +53,15 @@ export function openSqlite(file: string, leaseClock: Clock, timings: Timings, { 
     writer.pragma('temp_store = MEMORY');
     // A checkpoint every 10000 pages (40 MB of log) instead of 1000 copies hot pages to the file less often.
     writer.pragma('wal_autocheckpoint = 10000');
+    // A long read lets the log grow beyond that; the first checkpoint after it cuts the log back to this size.
+    writer.pragma('journal_size_limit = 50000000');
     writer.pragma('cache_size = -16000');
     // The busy wait of better-sqlite3 would block the event loop; WriterDriver waits instead.
     writer.pragma('busy_timeout = 0');
     const [reader, snapshots] = [open(path, READER), open(path, READER)];
     // A connection opens the log by its path at its first read. Read now, while the file cannot have been moved yet.
     for (const connection of [reader, snapshots]) connection.pragma('schema_version');
+    const leaseClock = given ?? new LeaseClock(writer);
     return sqliteDatabase({ writer, reader, snapshots }, path, leaseClock, timings, () => {
       for (const connection of opened.reverse()) connection.close();
     });
@@ -85,10 +97,12 @@ function sqliteDatabase(
   const leaseNow = () => sql.val(leaseClock.now());
   const disk = createDiskCheck(dirname(path));
   const transaction = new Transaction<Schema>({ config: { dialect }, dialect, driver, executor: root.getExecutor() });
+  const ownClock = leaseClock instanceof LeaseClock ? leaseClock : undefined;
   /** Replaces Kysely's `transaction().execute()`, whose overhead exceeded the statements of a lone write. */
   const transact: Parameters<typeof createWrite>[0] = async body => {
     try {
       await driver.beginTransaction();
+      ownClock?.begun();
       await body({
         get query() {
           return transaction.withPlugin(transactionGuard);
@@ -96,6 +110,7 @@ function sqliteDatabase(
         executor,
         leaseNow,
       });
+      ownClock?.ending();
       await driver.commitTransaction();
     } catch (error) {
       disk.recordFailure(error);
@@ -119,7 +134,12 @@ function sqliteDatabase(
       await probe();
       await disk.assertRoom();
     },
-    migrate: () => migrateToLatest(root, 'sqlite'),
+    leaseTime: at => ownClock?.ofWall(at) ?? at,
+    async migrate() {
+      const applied = await migrateToLatest(root, 'sqlite');
+      ownClock?.resume();
+      return applied;
+    },
     missingMigrations: () => missingMigrations(read, 'sqlite'),
     async close() {
       await Promise.all([root, read, snapshot].map(kysely => kysely.destroy()));

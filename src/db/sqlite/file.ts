@@ -1,17 +1,12 @@
 import BetterSqlite from 'better-sqlite3';
 import { StartError } from '../../errors.ts';
 import { errorCode, isDamaged, troubleOf } from '../errors.ts';
+import { makeOwnFile } from './permissions.ts';
 
 /* A SQLite database as a file: its lock, its copy while others write, its companion files. */
 
 /** How long an operation waits for another program's transaction. Milliseconds. */
 const BUSY_TIMEOUT_MS = 5000;
-
-/**
- * Suffixes of the files that SQLite keeps beside a database while it is open, and after a crash. They may hold
- * committed data that the database file lacks.
- */
-export const COMPANIONS = ['-wal', '-shm', '-journal'] as const;
 
 /** Another Forumbus process holds the lock of the database. */
 export class DatabaseInUse extends StartError {}
@@ -23,6 +18,7 @@ export class DatabaseInUse extends StartError {}
  * @throws DatabaseInUse if another process holds it
  */
 export function lockSqlite(path: string): () => void {
+  makeOwnFile(`${path}.lock`);
   const lock = new BetterSqlite(`${path}.lock`, { timeout: 0 });
   try {
     lock.exec('begin exclusive');
@@ -85,6 +81,7 @@ export function sqliteError(path: string, purpose: 'reading' | 'writing', error:
     case 'EACCES':
     case 'EROFS':
     case 'EEXIST':
+    case 'EISDIR':
     case 'ENOTDIR':
     case 'EPERM':
       return new StartError(`The database file ${path} cannot be opened for ${purpose} (${errorCode(error)}).`);

@@ -1,0 +1,52 @@
+import { accessSync, chmodSync, closeSync, constants, existsSync, mkdirSync, openSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
+
+/* Who may read and write a SQLite database: its owner, whatever the umask says. */
+
+/**
+ * Suffixes of the files that SQLite keeps beside a database while it is open, and after a crash. They may hold
+ * committed data that the database file lacks.
+ */
+export const COMPANIONS = ['-wal', '-shm', '-journal'] as const;
+
+/** Of files and of folders. */
+export const OWN_FILE = 0o600;
+const OWN_FOLDER = 0o700;
+/** What others than the owner may do with a file. */
+const OTHERS = 0o077;
+
+/** Makes an empty file for its owner only, unless there is one. SQLite takes that mode over for what it puts beside it. */
+export function makeOwnFile(path: string): void {
+  closeSync(openSync(path, 'a', OWN_FILE));
+}
+
+/** Makes a folder, and those above it, for their owner only. */
+export function makeOwnFolder(path: string): void {
+  mkdirSync(path, { recursive: true, mode: OWN_FOLDER });
+}
+
+/**
+ * Makes a database's file and folder, or sees that what is there can be written: SQLite would open a file that it may not
+ * write, and fail at the first write.
+ * @throws SystemError if it cannot be written
+ */
+export function prepareFile(path: string): void {
+  makeOwnFolder(dirname(path));
+  makeOwnFile(path);
+  for (const suffix of ['', ...COMPANIONS, '.lock']) {
+    const file = path + suffix;
+    if (existsSync(file)) accessSync(file, constants.R_OK | constants.W_OK);
+  }
+}
+
+/** Takes from others what they may do with a database, as {@link tighten}. Only for what certainly is one. */
+export function tightenDatabase(path: string): void {
+  for (const suffix of ['', ...COMPANIONS, '.lock']) if (existsSync(path + suffix)) tighten(path + suffix);
+}
+
+/** Takes from others what they may do with a file, if it is ours. */
+export function tighten(file: string): void {
+  const { mode, uid } = statSync(file);
+  const isOurs = process.getuid?.() === 0 || process.getuid?.() === uid;
+  if (isOurs && (mode & OTHERS) !== 0) chmodSync(file, mode & ~OTHERS & 0o777);
+}

@@ -1,0 +1,49 @@
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import { misspelt, settings } from '../src/config.ts';
+
+const names = settings.map(({ name }) => name);
+
+it.each([
+  ['DATABSE_URL', 'DATABASE_URL'],
+  ['DATABASE_URI', 'DATABASE_URL'],
+  ['database_url', 'DATABASE_URL'],
+  ['FORUMBUS_DATABASE_URL', 'DATABASE_URL'],
+  ['FORUMBUS_PORT', 'PORT'],
+  ['LOGLEVEL', 'LOG_LEVEL'],
+  ['HANDLER_DIR', 'HANDLERS_DIR'],
+  ['PROT', 'PORT'],
+  ['port', 'PORT'],
+])('%s is taken for a misspelt %s', (name, meant) => {
+  expect(misspelt({ [name]: 'x' })).toEqual([`The variable ${name} is no setting; ${meant} is.`]);
+});
+
+it('names what begins with FORUMBUS_ and resembles nothing', () => {
+  expect(misspelt({ FORUMBUS_COLOUR: 'red' })).toEqual(['The variable FORUMBUS_COLOUR is no setting.']);
+});
+
+it.each([...names, 'FORUMBUS_URL', 'FORUMBUS_TOKEN', 'PATH', 'HOME', 'HOSTNAME', 'POST', 'SHELL', 'PGHOST', 'TZ'])(
+  'says nothing about %s',
+  name => {
+    expect(misspelt({ [name]: 'x' })).toEqual([]);
+  },
+);
+
+it('finds any longer name with a letter too many, too few, another or exchanged', () => {
+  const long = names.filter(name => name.length > 6);
+  const slip = fc.constantFrom('leave out', 'put in', 'replace', 'exchange');
+  fc.assert(
+    fc.property(fc.constantFrom(...long), fc.nat(), slip, (name, position, kind) => {
+      const at = position % (name.length - 1);
+      const [before, here = '', next = '', after] = [name.slice(0, at), name[at], name[at + 1], name.slice(at + 2)];
+      const written = {
+        'leave out': before + next + after,
+        'put in': `${before}${here}X${next}${after}`,
+        replace: `${before}Y${next}${after}`,
+        exchange: before + next + here + after,
+      }[kind];
+      fc.pre(!names.includes(written));
+      expect(misspelt({ [written]: 'x' })).toHaveLength(1);
+    }),
+  );
+});

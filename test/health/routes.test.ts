@@ -1,0 +1,31 @@
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { startApp } from '../helpers/app.ts';
+import { engines } from '../helpers/engines.ts';
+import { bearer, firstToken } from '../helpers/tokens.ts';
+
+describe.each(engines)('GET /bus/health on %s', engine => {
+  it('shows names of topics to callers with a token only', async () => {
+    const service = await startApp(engine);
+    onTestFinished(() => service.close());
+    const topic = 'forum.integration.secret-project';
+    await service.send('POST', '/outbox', { topic, payload: {} });
+    while ((await service.send('POST', '/bus/process', { limit: 100 })).body.claimed > 0);
+    const health = (headers: Record<string, string> = {}) => service.send('GET', '/bus/health', undefined, headers);
+    const open = (await health()).body;
+    expect(open).toMatchObject({ access: 'open', status: 'degraded', topics_without_handler: [topic] });
+
+    const { token } = await firstToken(service.url, { role: 'viewer', actor: { type: 'human', name: 'vera' } });
+    for (const headers of [{}, bearer('fbt_1_2'), bearer(`${token.slice(0, -1)}x`), { authorization: 'Basic eDp5' }]) {
+      const { status, body } = await health(headers);
+      expect(status).toBe(200);
+      expect(body).toMatchObject({ access: 'tokens', status: 'degraded', topics_without_handler: null });
+      expect(body.reasons.map(({ code }: { code: string }) => code)).toEqual(
+        open.reasons.map(({ code }: { code: string }) => code),
+      );
+      expect(JSON.stringify(body)).not.toContain('secret-project');
+    }
+    const known = (await health(bearer(token))).body;
+    expect(known).toMatchObject({ access: 'tokens', topics_without_handler: [topic] });
+    expect(JSON.stringify(known.reasons)).toContain(topic);
+  });
+});
