@@ -48,8 +48,8 @@ export class Caller {
    */
   get keyOwner(): string {
     if (!this.grant) return 'anonymous';
-    const { role, actor, runs, agents, validates } = this.grant;
-    const owner = JSON.stringify([role, runs, agents, validates, actor?.type, actor?.name]);
+    const { role, actor, runs, agents } = this.grant;
+    const owner = JSON.stringify([role, runs, agents, actor?.type, actor?.name]);
     return createHash('sha256').update(owner).digest('base64url');
   }
 

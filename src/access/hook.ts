@@ -55,13 +55,15 @@ export function useAccess(app: FastifyInstance, options: Options): void {
       identified(request, reply);
       assertLocal(request, origins);
       rates.trust(request);
-    } else if (rule === 'anybody') {
+    } else if (rule !== 'anybody') {
+      await authorize(request, reply, rule);
+    } else {
       if (hide && !(await hasToken(request, reply))) await rates.limitDocuments(request, reply);
       identified(request, reply);
-    } else await authorize(request, reply, rule);
+    }
   }
 
-  /** Whether a request that needs no token has a valid one; it then counts as the token's. */
+  /** Whether a request that needs no token has a valid one; it then counts as the token's. @throws Refusal RATE_LIMITED */
   async function hasToken(request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
     if (request.headers.authorization === undefined) return false;
     try {
@@ -86,8 +88,8 @@ export function useAccess(app: FastifyInstance, options: Options): void {
       }
       throw error;
     }
-    identified(request, reply);
     rates.trust(request);
+    identified(request, reply);
     await rates.limitToken(request, reply);
     if (!request.caller.may(rule)) {
       throw new Refusal('FORBIDDEN', `The role ${request.caller.grant?.role} may not do this.`);

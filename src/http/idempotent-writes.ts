@@ -34,7 +34,7 @@ interface StoredAnswer extends Omit<Sent, 'body'> {
 /** Builds the body of an answer from its reference: the same effect, beside the current state. */
 type Rebuild = (tx: Tx, reference: string) => Promise<unknown>;
 
-/** A request with an idempotency key. `fingerprint` hashes its method, its path, and its body as sent. */
+/** A request with an idempotency key. `fingerprint` hashes its method, its path, and its body with normalized names. */
 interface RepeatableRequest {
   caller: string;
   key: string;
@@ -178,12 +178,21 @@ function repeatableRequest(request: FastifyRequest): RepeatableRequest | undefin
     throw badHeader('idempotency-key', 'must be 1 to 255 visible ASCII characters, in quotes or bare');
   }
   const [path] = request.url.split('?');
-  const content = `${request.method} ${path}\n${request.bodyDigest}`;
+  const content = `${request.method} ${path}\n${request.body === undefined ? '' : canonical(request.body)}`;
   return {
     caller: request.caller.keyOwner,
     key,
     fingerprint: createHash('sha256').update(content).digest('base64url'),
   };
+}
+
+/** JSON with sorted members: a retry may send them in another order. Unlike JSON.stringify, it keeps the sign of zero. */
+function canonical(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return Object.is(value, -0) ? '-0' : JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
+  const members = value as Record<string, unknown>;
+  const names = Object.keys(members).sort();
+  return `{${names.map(name => `${JSON.stringify(name)}:${canonical(members[name])}`).join()}}`;
 }
 
 /** Writes for the request: events and messages are stored with its token, messages with its trace as well. */

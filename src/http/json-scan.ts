@@ -16,6 +16,7 @@ const SAFE_LENGTH = 60;
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
+const SPACE = 0x20;
 const MINUS = 0x2d;
 const ZERO = 0x30;
 const NINE = 0x39;
@@ -48,6 +49,10 @@ export function scanJson(text: Buffer, { unique } = { unique: false }): Scan {
   });
   for (let at = 0; at < length; at += 1) {
     const byte = text[at] as number;
+    // The innermost array or object may be empty.
+    if (place.depth > PAYLOAD_DEPTH + 1 && byte > SPACE && byte !== 0x5d && byte !== 0x7d) {
+      return fault('TOO_DEEP', `must not be nested deeper than ${PAYLOAD_DEPTH} levels`, 1);
+    }
     if (values > VALUES) return fault('TOO_MANY', `must not make the body hold more than ${VALUES} values`, 1);
     switch (byte) {
       case QUOTE:
@@ -66,8 +71,6 @@ export function scanJson(text: Buffer, { unique } = { unique: false }): Scan {
         break;
       case 0x7b: // {
       case 0x5b: // [
-        if (place.depth > PAYLOAD_DEPTH)
-          return fault('TOO_DEEP', `must not be nested deeper than ${PAYLOAD_DEPTH} levels`, 1);
         values += 1;
         isName = byte === 0x7b;
         place.enter(isName);
@@ -100,9 +103,9 @@ class Place {
   readonly #text: Buffer;
   depth = 0;
   /** By depth: the index of the element, or -1 in an object. */
-  readonly #index = new Int32Array(PAYLOAD_DEPTH + 2);
+  readonly #index = new Int32Array(PAYLOAD_DEPTH + 3);
   /** By depth: the offset of the latest name. */
-  readonly #name = new Int32Array(PAYLOAD_DEPTH + 2);
+  readonly #name = new Int32Array(PAYLOAD_DEPTH + 3);
   readonly #seen: Set<string>[] = [];
 
   constructor(text: Buffer) {

@@ -1,18 +1,10 @@
 import { isUtf8 } from 'node:buffer';
-import { createHash } from 'node:crypto';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { TSchema } from 'typebox';
 import { Refusal } from '../errors.ts';
 import { cut } from '../text.ts';
 import { type JsonFault, scanJson } from './json-scan.ts';
 import { componentName, POINTER_LENGTH } from './schemas.ts';
-
-declare module 'fastify' {
-  interface FastifyRequest {
-    /** SHA-256 of the JSON body as sent, in base64url; '' without a body, or without an idempotency key. */
-    bodyDigest: string;
-  }
-}
 
 /** Above this size, reading a body yields to other requests between its steps. Bytes. */
 const LARGE = 65_536;
@@ -25,7 +17,6 @@ export function useJson(app: FastifyInstance, components: TSchema[]): void {
   const byName = new Map(components.map(component => [`${componentName(component)}#`, component]));
   const parse = app.getDefaultJsonParser('error', 'error');
   app.removeAllContentTypeParsers();
-  app.decorateRequest('bodyDigest', '');
   app.addHook('preParsing', (request, reply, _payload, done) => {
     const { 'content-encoding': encoding = '' } = request.headers;
     if (!encoding || !hasBody(request) || /^(identity[ \t,]*)+$/i.test(encoding)) return done();
@@ -45,9 +36,6 @@ export function useJson(app: FastifyInstance, components: TSchema[]): void {
         if (namesIn(value) !== names) {
           const { fault } = scanJson(body, { unique: true });
           if (fault) return done(refusalOf(fault), undefined);
-        }
-        if (request.headers['idempotency-key'] !== undefined) {
-          request.bodyDigest = createHash('sha256').update(canonical(value)).digest('base64url');
         }
         done(null, value);
       };
@@ -81,13 +69,4 @@ function namesIn(value: unknown): number {
   if (typeof value !== 'object' || value === null) return 0;
   const members = Object.values(value);
   return members.reduce<number>((sum, member) => sum + namesIn(member), Array.isArray(value) ? 0 : members.length);
-}
-
-/** JSON with sorted members: a retry may send them in another order. */
-function canonical(value: unknown): string {
-  if (typeof value !== 'object' || value === null) return Object.is(value, -0) ? '-0' : JSON.stringify(value);
-  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
-  const members = value as Record<string, unknown>;
-  const names = Object.keys(members).sort();
-  return `{${names.map(name => `${JSON.stringify(name)}:${canonical(members[name])}`).join()}}`;
 }

@@ -2,7 +2,7 @@ import { type FastifyBaseLogger, type FastifyReply, type FastifyRequest, LogCont
 import type { Refusal } from '../errors.ts';
 import { cut } from '../text.ts';
 import type { Tracing } from '../tracing.ts';
-import { beginTrace } from './tracing.ts';
+import { addToLog, beginTrace } from './tracing.ts';
 
 /** Refusals of callers without a valid token that are logged each second; the others are counted. */
 const LOGGED_PER_SECOND = 20;
@@ -32,12 +32,12 @@ export class RequestLog extends LogController {
     beginTrace(this.#tracing, request, reply);
   }
 
-  /** The caller is known: every further line carries the id of its token. */
+  /** The caller of the request is known; with a token, the lines name it. */
   readonly identified = (request: FastifyRequest, reply: FastifyReply): void => {
     const token_id = request.caller?.tokenId;
     if (!token_id) return;
-    request.log = request.log.child({ token_id });
-    reply.log = request.log;
+    addToLog(request, reply, { token_id });
+    this.accepted(request);
   };
 
   /** The request is accepted. */

@@ -15,8 +15,12 @@ export function beginTrace(tracing: Tracing | undefined, request: FastifyRequest
   const traceparent = header === undefined ? null : readTraceparent(String(header));
   if (tracing) request.trace = beginPart(tracing, request, reply, traceparent);
   else if (traceparent !== null) request.trace = passThrough(traceparent);
-  if (!request.trace?.traceparent) return;
-  request.log = request.log.child({ trace_id: traceIdOf(request.trace.traceparent) });
+  if (request.trace?.traceparent) addToLog(request, reply, { trace_id: traceIdOf(request.trace.traceparent) });
+}
+
+/** Adds fields to all further log lines of a request. */
+export function addToLog(request: FastifyRequest, reply: FastifyReply, fields: object): void {
+  request.log = request.log.child(fields);
   reply.log = request.log;
 }
 

@@ -40,6 +40,7 @@ describe('a scan of a JSON text', () => {
     fc.assert(
       fc.property(fc.double({ noNaN: true, noDefaultInfinity: true }), fc.nat({ max: 9 }), (number, digit) => {
         expect(scan(JSON.stringify(number))).toBeUndefined();
+        fc.pre(number !== 0);
         const [mantissa = '', exponent = '0'] = number.toExponential(20).split('e');
         const longer = `${mantissa}${digit || 1}e${exponent}`;
         const value = (text: string) => {
@@ -78,7 +79,7 @@ describe('a scan of a JSON text', () => {
   });
 
   it.each([
-    ['levels', `{"a":${'['.repeat(65)}${']'.repeat(65)}}`, `{"a":${'['.repeat(64)}${']'.repeat(64)}}`, 'TOO_DEEP'],
+    ['levels', `{"a":${'['.repeat(65)}1${']'.repeat(65)}}`, `{"a":${'['.repeat(65)} ${']'.repeat(65)}}`, 'TOO_DEEP'],
     ['values', `{"a":[${'1,'.repeat(100_000)}1]}`, `{"a":[${'1,'.repeat(99_000)}1]}`, 'TOO_MANY'],
     ['names', `{"a":[${'{"b":1},'.repeat(16_384)}1]}`, `{"a":[${'{"b":1},'.repeat(16_383)}1]}`, 'TOO_MANY'],
   ])('refuses too many %s', (_, tooMuch, enough, code) => {

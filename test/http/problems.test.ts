@@ -182,7 +182,7 @@ describe.each(engines)('lists on %s', engine => {
   });
 
   it('walk over the longest names there are', async () => {
-    const longest = ['😀', '😁', '\u0001'].map(character => character.repeat(200));
+    const longest = ['😀', '😁', '!'].map(character => character.repeat(200));
     for (const name of longest) {
       await service.send('POST', '/control-signals', signal('completion', { run_id: name, agent_name: name }));
     }
