@@ -4,7 +4,7 @@ import type { Logger } from '../logging.ts';
 import { setUsed, type TokenRow } from './repository.ts';
 
 /** A stored `last_used_at` is renewed after this time. Milliseconds. */
-export const RENEW_MS = 60_000;
+const RENEW_MS = 60_000;
 /** Uses are gathered for this long, so that one write stores those of all tokens. Milliseconds. */
 const GATHER_MS = 1000;
 

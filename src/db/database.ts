@@ -16,7 +16,7 @@ export interface Reader {
 }
 
 /** What caused a write. */
-export type WriteOrigin = Pick<Tx, 'traceparent' | 'tokenId'>;
+type WriteOrigin = Pick<Tx, 'traceparent' | 'tokenId'>;
 
 /** The handle for writes inside a transaction. Only `Database.write` makes one, for one work. */
 export interface Tx extends Reader {
