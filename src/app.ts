@@ -18,8 +18,9 @@ import { useJson } from './http/json.ts';
 import { httpLimits, serverLimits, useLimits } from './http/limits.ts';
 import { useOpenapi } from './http/openapi.ts';
 import { frameworkProblem, socketProblem, useProblems } from './http/problems.ts';
+import { RefusalLimit, RequestLog } from './http/request-log.ts';
 import { useSerialization } from './http/serialization.ts';
-import { RequestLog, useTracing } from './http/tracing.ts';
+import { useTracing } from './http/tracing.ts';
 import { useValidation } from './http/validation.ts';
 import type { Logger } from './logging.ts';
 import { useRequestMetrics } from './metrics/requests.ts';
@@ -68,15 +69,16 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
     );
   }
   const { version } = packageJson;
-  const requestLog = new RequestLog(services.tracing);
+  const refusals = new RefusalLimit(log);
+  const requestLog = new RequestLog(services.tracing, refusals);
   const app = fastify({
     loggerInstance: log as FastifyBaseLogger,
     genReqId: request => callersId(request.headers['x-request-id']) ?? newUid(),
     logController: requestLog,
     ...serverLimits,
     return503OnClosing: false,
-    frameworkErrors: frameworkProblem(metrics.rejected),
-    clientErrorHandler: socketProblem(log, metrics.rejected),
+    frameworkErrors: frameworkProblem(requestLog, metrics.rejected),
+    clientErrorHandler: socketProblem(log, refusals, metrics.rejected),
     // Node's own answer to a request without a Host header has no body.
     http: { ...httpLimits, requireHostHeader: false },
   });
@@ -91,12 +93,13 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
     }
   });
 
-  useProblems(app, metrics.rejected);
+  useProblems(app, requestLog, metrics.rejected);
   useRequestMetrics(app, metrics.instruments);
-  useJson(app);
+  useJson(app, components);
   useValidation(app, components);
   useSerialization(app, components);
   useEtags(app);
+  app.addHook('preHandler', async request => requestLog.accepted(request));
   const drain = useDrain(app, config.SHUTDOWN_GRACE_MS);
   const origins = config.CORS_ORIGINS === '' ? [] : config.CORS_ORIGINS.split(',');
   await useCors(app, origins);
@@ -111,7 +114,8 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
 
   const writes = createIdempotentWrites({ db: services.db, keys: forum.keys });
   if (config.ROLE !== 'worker') {
-    const dependencies = { ...forum, ...waits, ...delivery, access: tokens, longRequests };
+    const maxPayload = config.MAX_PAYLOAD_BYTES;
+    const dependencies = { ...forum, ...waits, ...delivery, access: tokens, longRequests, maxPayload };
     for (const routes of apiRoutes) await app.register(routes({ ...dependencies, writes, readers: metrics.streams }));
   }
   const health = createHealth({ ...services, ...delivery, drain, log, dispatches: config.ROLE !== 'http' });

@@ -34,6 +34,18 @@ const ConfigSchema = Type.Object({
     default: 'allow',
     description: 'Whether an agent may validate its own work.',
   }),
+  OPEN_QUESTIONS_PER_AGENT: Type.Integer({
+    default: 100,
+    minimum: 1,
+    maximum: 10_000,
+    description: 'Questions that an agent may have open at once.',
+  }),
+  MIN_DEFAULT_SECONDS: Type.Integer({
+    default: 60,
+    minimum: 1,
+    maximum: 31_536_000,
+    description: 'Shortest `expires_in_seconds` of a question with a default.',
+  }),
   STREAMS_PER_CALLER: Type.Integer({
     default: 100,
     minimum: 1,
@@ -51,6 +63,12 @@ const ConfigSchema = Type.Object({
     minimum: 0,
     maximum: 10_000_000,
     description: 'Requests allowed per token and minute; `0` sets no limit.',
+  }),
+  MAX_PAYLOAD_BYTES: Type.Integer({
+    default: 1_048_576,
+    minimum: 1024,
+    maximum: 16_777_216,
+    description: 'Largest body of `POST /outbox`; every other body may have 262,144 bytes.',
   }),
   MAX_EVENT_LOOP_DELAY_MS: Type.Integer({
     default: 1000,

@@ -1,7 +1,9 @@
 import type { FastifyReply } from 'fastify';
-import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
+import { type DestinationStream, type Logger, type LoggerOptions, pino, stdSerializers } from 'pino';
 import { prettyFactory } from 'pino-pretty';
+import { textOf } from './error-text.ts';
 import { lineWriter } from './stdout.ts';
+import { cut } from './text.ts';
 
 export type { Logger };
 
@@ -37,11 +39,21 @@ export function createLogger(level: string): Logger {
   const options = {
     level,
     redact: ['req.headers.authorization', 'req.headers.cookie', 'req.headers["idempotency-key"]', '*.password'],
+    serializers: { err: serializedError },
     hooks: { streamWrite: maskTokens },
   };
   const stdout = lineWriter(dropped => log.warn({ dropped }, 'log lines were dropped: nobody read stdout'));
   const log = process.stdout.isTTY ? terminalLogger(options, stdout) : pino(options, stdout);
   return log;
+}
+
+/** Serializes any thrown value; one that cannot be read must not fail the log line. */
+function serializedError(error: unknown): unknown {
+  try {
+    return stdSerializers.err(error as Error);
+  } catch {
+    return textOf(error);
+  }
 }
 
 /** Logs Node's own warnings, instead of plain text on stderr. */
@@ -57,6 +69,8 @@ const FOR_PROGRAMS = new Set<unknown>(['incoming request', 'request refused', 'l
 const HIDDEN_FIELDS = ['hostname', 'config', 'request_id', 'res', 'responseTime'];
 
 const ERROR_LEVEL = 50;
+/** Paths and problems may repeat what a caller has sent. Characters. */
+const SHOWN_LENGTH = 300;
 
 interface Line {
   level: number;
@@ -79,7 +93,7 @@ function terminalLogger(options: LoggerOptions, stdout: DestinationStream): Logg
   return pino(
     {
       ...options,
-      serializers: { res: describeReply },
+      serializers: { ...options.serializers, res: describeReply },
       hooks: {
         ...options.hooks,
         logMethod(args, log) {
@@ -96,9 +110,9 @@ function terminalLogger(options: LoggerOptions, stdout: DestinationStream): Logg
 
 /** Without a request where Fastify logs a bare status. */
 function describeReply({ statusCode, request, refusal }: Pick<FastifyReply, 'statusCode'> & Partial<FastifyReply>) {
-  const [path] = request?.url.split('?') ?? [];
-  const problem = refusal ? `${refusal.code}: ${refusal.message}` : undefined;
-  return { statusCode, method: request?.method, path, problem };
+  const [path = ''] = request?.url.split('?') ?? [];
+  const problem = refusal ? cut(`${refusal.code}: ${refusal.message}`, SHOWN_LENGTH) : undefined;
+  return { statusCode, method: request?.method, path: cut(path, SHOWN_LENGTH), problem };
 }
 
 /** Example: `GET /runs 400 3 ms 019a… VALIDATION_FAILED: query/x: is not a known field`. */

@@ -4,9 +4,11 @@ import { buildApp } from './app.ts';
 import { answerHelp, readArguments } from './commands/command.ts';
 import { type Config, maskedConfig, misspelt, readConfig } from './config.ts';
 import { troubleOf } from './db/errors.ts';
+import { textOf } from './error-text.ts';
 import { StartError } from './errors.ts';
 import { createLogger, type Logger, logWarnings } from './logging.ts';
 import { stdoutWritten } from './stdout.ts';
+import { failOrigin } from './worker/origin.ts';
 
 /** Time to close the database after the grace for requests and handlers is used up. Milliseconds. */
 const CLOSE_MARGIN_MS = 2000;
@@ -23,6 +25,8 @@ const SKIPPED: closeWithGrace.AllEvents[] = [
   ...(['SIGHUP', 'SIGQUIT', 'SIGUSR2', 'SIGTERM', 'SIGINT'] as const),
   ...(['SIGILL', 'SIGTRAP', 'SIGABRT', 'SIGBUS', 'SIGFPE', 'SIGSEGV'] as const),
   'beforeExit',
+  'uncaughtException',
+  'unhandledRejection',
 ];
 
 const USAGE = 'npm start';
@@ -52,12 +56,14 @@ async function serve(config: Config, log: Logger): Promise<void> {
   // A second signal, or the end of the delay, ends the process at once.
   const delay = config.SHUTDOWN_GRACE_MS + CLOSE_MARGIN_MS;
   let stoppingSince: number | undefined;
-  const { close } = closeWithGrace({ delay, logger: false, skip: SKIPPED }, async ({ err }) => {
+  let fault: { error: unknown } | undefined;
+  const { close } = closeWithGrace({ delay, logger: false, skip: SKIPPED }, async () => {
     stoppingSince ??= performance.now();
-    if (err) log.fatal({ err }, 'stopping after an uncaught error');
+    if (fault) log.fatal({ err: fault.error }, 'stopping after an uncaught error');
     await app?.close();
     log.info('stopped');
     await stdoutWritten();
+    if (fault) process.exit(1);
   });
   const onSignal = (signal: NodeJS.Signals) => {
     if (stoppingSince !== undefined) {
@@ -68,7 +74,19 @@ async function serve(config: Config, log: Logger): Promise<void> {
     log.info({ signal }, 'stopping');
     close();
   };
+  const onUncaught = (error: unknown) => {
+    const origin = failOrigin(error);
+    if (origin) {
+      const { handler, message_id } = origin;
+      log.error({ handler, message_id, error: textOf(error) }, 'uncaught error of a handler');
+    } else if (stoppingSince !== undefined) process.exit(1);
+    else {
+      fault = { error };
+      close();
+    }
+  };
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
+  process.on('uncaughtException', onUncaught).on('unhandledRejection', onUncaught);
   app = await buildApp(config, log);
   try {
     // For `localhost` Fastify opens a second server on [::1], without the limits and error answers of the first.

@@ -40,6 +40,7 @@ import { createThreads } from './threads/service.ts';
 import { createTopics } from './topics/index.ts';
 import { strayPatterns } from './topics/stray-patterns.ts';
 import { createTracing } from './tracing.ts';
+import { backoffDelay } from './worker/backoff.ts';
 import { createDispatcher } from './worker/dispatcher.ts';
 import { defaultPolicy, type HandlerDefinition } from './worker/handler.ts';
 import { loadHandlers } from './worker/load-handlers.ts';
@@ -90,7 +91,11 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const threadLists = createThreadLists({ db, events, seen, search });
     const indexing = createIndexing({ db, events, search, log });
     const control = createControl({ db, clock, events, threads });
-    const questions: Questions = createQuestions({ db, clock, events, control });
+    const questions: Questions = createQuestions({
+      ...{ db, clock, events, control, threads },
+      openPerAgent: config.OPEN_QUESTIONS_PER_AGENT,
+      minDefaultSeconds: config.MIN_DEFAULT_SECONDS,
+    });
     const selfValidation = config.SELF_VALIDATION === 'allow';
     const signals = createSignals({ db, events, control, questions, selfValidation, stored: metrics.stored });
     const keys = createIdempotencyKeys({ db, clock });
@@ -156,6 +161,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       pollIntervalMs: config.POLL_INTERVAL_MS,
       leaseMs,
       explain: publicMessage,
+      retryDelay: attempt => backoffDelay(policy, attempt, random),
     });
     commits.on('claimable', () => worker.wake());
 
@@ -170,6 +176,11 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const jobs = {
       reclaim_leases: reclaim,
       expire_questions: () => questions.expireOverdue(),
+      mend_lanes: async () => {
+        const count = await maintenance.mendLanes();
+        if (count > 0) log.warn({ count }, 'gave a head to lanes whose messages nothing would have let go');
+      },
+      withdraw_questions: () => questions.withdrawLeft(),
       unpark_messages: () => maintenance.unparkReady((topic, consumer) => isHandled(registry, topic, consumer)),
       delete_old_messages: () => maintenance.deleteOld(),
       delete_old_keys: () => keys.deleteOld(),

@@ -11,6 +11,7 @@ import {
   type Tracer,
   trace,
 } from '@opentelemetry/api';
+import { errorName, textOf } from './error-text.ts';
 
 /** The place of a request, or of one attempt of a handler, in a trace. */
 export interface TracePart {
@@ -110,7 +111,8 @@ function createRecorder(tracer: Tracer): Tracing {
         parent,
       );
       const failed = (error: unknown): never => {
-        const { name, message } = error instanceof Error ? error : { name: '_OTHER', message: String(error) };
+        const name = errorName(error) ?? '_OTHER';
+        const message = textOf(error);
         span.recordException({ name, message });
         span.setAttribute('error.type', name).setStatus({ code: SpanStatusCode.ERROR, message });
         span.end();

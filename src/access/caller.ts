@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { type Actor, parseActor } from '../actor.ts';
 import { Refusal } from '../errors.ts';
 import { exactName, matchesPattern } from './pattern.ts';
@@ -22,10 +23,16 @@ export class Caller {
   readonly grant: Grant | undefined;
 
   constructor(grant?: Grant) {
-    this.grant = grant;
+    this.grant = grant && {
+      ...grant,
+      // The names in requests are in this form; those of old tokens may not be.
+      actor: grant.actor && { ...grant.actor, name: grant.actor.name.normalize('NFC') },
+      runs: grant.runs?.normalize('NFC') ?? null,
+      agents: grant.agents?.normalize('NFC') ?? null,
+    };
   }
 
-  /** Scopes idempotency keys and limits: the token's id, or `anonymous`. */
+  /** Scopes limits: the token's id, or `anonymous`. */
   get id(): string {
     return this.grant?.token_id ?? 'anonymous';
   }
@@ -33,6 +40,17 @@ export class Caller {
   /** The token's id; null without a token. */
   get tokenId(): string | null {
     return this.grant?.token_id ?? null;
+  }
+
+  /**
+   * Scopes idempotency keys: a hash of the rights and the actor that the token stands for, or `anonymous`. So a retry
+   * gets the stored answer also with a new token of the same actor.
+   */
+  get keyOwner(): string {
+    if (!this.grant) return 'anonymous';
+    const { role, actor, runs, agents } = this.grant;
+    const owner = JSON.stringify([role, runs, agents, actor?.type, actor?.name]);
+    return createHash('sha256').update(owner).digest('base64url');
   }
 
   may(rule: Rule): boolean {

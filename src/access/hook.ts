@@ -1,6 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Refusal } from '../errors.ts';
-import { isProbe, type RateLimits } from '../http/limits.ts';
+import { isProbe, type Limits } from '../http/limits.ts';
 import { anonymous, type Caller } from './caller.ts';
 import type { LongRequests } from './long-requests.ts';
 import { permissions, type Rule } from './permissions.ts';
@@ -19,7 +19,7 @@ interface Options {
   opening: Pick<LongRequests, 'isOpen' | 'checkOpen'>;
   /** Foreign origins whose pages may call the service. */
   origins: readonly string[];
-  rates: RateLimits;
+  rates: Limits;
   /** Called once the caller of a request is known. */
   identified: (request: FastifyRequest, reply: FastifyReply) => void;
 }
@@ -47,14 +47,32 @@ export function useAccess(app: FastifyInstance, options: Options): void {
 
   /** @throws Refusal HOST_NOT_ALLOWED, ORIGIN_NOT_ALLOWED, UNAUTHORIZED, FORBIDDEN, RATE_LIMITED */
   async function admit(request: FastifyRequest, reply: FastifyReply): Promise<void> {
-    const { operationId = '' } = request.routeOptions.schema ?? {};
+    const { operationId = '', hide } = request.routeOptions.schema ?? {};
     const rule = permissions[operationId] ?? 'anybody';
     // Probes must be answered without a database, so they go by what was known last.
     const isOpen = rule === 'anybody' || isProbe(request) ? opening.isOpen : await opening.checkOpen();
-    if (isOpen || rule === 'anybody') {
+    if (isOpen) {
       identified(request, reply);
-      if (isOpen) assertLocal(request, origins);
-    } else await authorize(request, reply, rule);
+      assertLocal(request, origins);
+      rates.trust(request);
+    } else if (rule !== 'anybody') {
+      await authorize(request, reply, rule);
+    } else {
+      if (hide && !(await hasToken(request, reply))) await rates.limitDocuments(request, reply);
+      identified(request, reply);
+    }
+  }
+
+  /** Whether a request that needs no token has a valid one; it then counts as the token's. @throws Refusal RATE_LIMITED */
+  async function hasToken(request: FastifyRequest, reply: FastifyReply): Promise<boolean> {
+    if (request.headers.authorization === undefined) return false;
+    try {
+      request.caller = await access.authenticate(request.headers.authorization);
+    } catch {
+      return false;
+    }
+    await rates.limitToken(request, reply);
+    return true;
   }
 
   /** @throws Refusal UNAUTHORIZED, FORBIDDEN, RATE_LIMITED */
@@ -70,6 +88,7 @@ export function useAccess(app: FastifyInstance, options: Options): void {
       }
       throw error;
     }
+    rates.trust(request);
     identified(request, reply);
     await rates.limitToken(request, reply);
     if (!request.caller.may(rule)) {

@@ -1,7 +1,7 @@
 import { type Actor, actorText, parseActor } from '../actor.ts';
 import { type Clock, toTimestamp, toTimestampOrNull } from '../clock.ts';
 import type { CommitNotifier } from '../commit-notifier.ts';
-import { decodeCursor, type Page, toPage } from '../db/cursors.ts';
+import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Tx } from '../db/database.ts';
 import { Refusal, StartError } from '../errors.ts';
 import { Caller } from './caller.ts';
@@ -138,10 +138,15 @@ export function createAccess({ db, clock, commits, used, record }: Dependencies)
 
     /** A page of tokens, oldest first. @throws Refusal INVALID_CURSOR */
     async list({ limit = 50, cursor }: TokenQuery): Promise<Page<Token>> {
-      const from = decodeCursor('tokens', cursor, [0, ''] as const);
-      const rows = await listTokens(db.read, from, limit + 1);
-      const page = toPage('tokens', rows, limit, row => [row.created_at, row.token_id]);
-      return { ...page, items: page.items.map(toToken) };
+      return readPage({
+        list: 'tokens',
+        cursor,
+        shape: [0, ''],
+        limit,
+        read: (from, count) => listTokens(db.read, from, count),
+        keyOf: row => [row.created_at, row.token_id],
+        views: rows => rows.map(toToken),
+      });
     },
 
     /**

@@ -1,3 +1,4 @@
+import { sql } from 'kysely';
 import { after } from '../db/cursors.ts';
 import type { Reader, Tx } from '../db/database.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
@@ -8,7 +9,7 @@ type Pair = Pick<ControlRow, 'run_id' | 'agent_name'>;
 /** Columns that can change. */
 const changing = [
   'attempt',
-  'open_questions',
+  'open_questions_count',
   'completion_sequence',
   'validation_sequence',
   'validation_status',
@@ -69,6 +70,50 @@ export async function listControlThreads(
   else if (status !== undefined) query = query.where('status', '=', status).where('withdrawn_at', 'is', null);
   if (from) query = query.where(eb => after(eb, ['run_id', 'agent_name'], from));
   return query.orderBy('run_id').orderBy('agent_name').limit(limit).execute();
+}
+
+/** The ids of an agent's open questions, oldest first. */
+export async function listOpenQuestions(
+  reader: Reader,
+  { run_id, agent_name }: Pair,
+  limit: number,
+): Promise<string[]> {
+  const rows = await reader.all(listOpenQuestionsStatement, { run_id, agent_name, limit });
+  return rows.map(row => row.question_id);
+}
+
+const listOpenQuestionsStatement = statement(({ query, value }: StatementBuilder<Pair & { limit: number }>) =>
+  query
+    .selectFrom('questions')
+    .select('question_id')
+    .where('run_id', '=', value('run_id'))
+    .where('agent_name', '=', value('agent_name'))
+    .where('state', '=', sql.lit('open'))
+    .orderBy('asked_sequence')
+    .limit(value('limit')),
+);
+
+/** The agents of a run that keep its gate closed, by name. */
+export async function listBlocking(reader: Reader, runId: string, limit: number): Promise<ControlRow[]> {
+  return (
+    reader.query
+      .selectFrom('control_threads')
+      .selectAll()
+      .where('run_id', '=', runId)
+      .where('withdrawn_at', 'is', null)
+      // Repeats the condition of the partial index, or the planner would not use it.
+      .where(eb => eb.or([eb('status', '<>', sql.lit('validated')), eb('criteria_met', '=', sql.lit(0))]))
+      .orderBy('agent_name')
+      .limit(limit)
+      .execute()
+  );
+}
+
+/** Which of these agents have sent a signal in the run. */
+export async function listSeen(reader: Reader, runId: string, agentNames: string[]): Promise<string[]> {
+  if (agentNames.length === 0) return [];
+  const query = reader.query.selectFrom('control_threads').select('agent_name').where('run_id', '=', runId);
+  return (await query.where('agent_name', 'in', agentNames).execute()).map(row => row.agent_name);
 }
 
 /** All agents of a run, by name. */

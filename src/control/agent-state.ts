@@ -8,10 +8,10 @@ export type ControlRow = Row<'control_threads'>;
 
 /** The change that one act makes to a control state. */
 export interface ControlChange {
-  /** Id of the question that the act opens. */
-  opened?: string;
-  /** Ids of the questions that it closes. */
-  closed?: string[];
+  /** How many questions the act opens. */
+  opened?: number;
+  /** How many open questions it closes. */
+  closed?: number;
   /** How many of these are news for the agent: answered, expired or cancelled. */
   ended?: number;
   /** How many such outcomes the agent acknowledges. */
@@ -34,7 +34,7 @@ export function blankControl(run_id: string, agent_name: string): ControlRow {
     agent_name,
     thread_id: controlThreadId(run_id, agent_name),
     attempt: 1,
-    open_questions: '[]',
+    open_questions_count: 0,
     completion_sequence: null,
     validation_sequence: null,
     validation_status: null,
@@ -51,8 +51,7 @@ export function blankControl(run_id: string, agent_name: string): ControlRow {
  * order; the latest of each counts.
  */
 export function changed(row: ControlRow, change: ControlChange, sequence: number): ControlRow {
-  const open = openQuestions(row, change);
-  const next = { ...row, open_questions: JSON.stringify(open), version: row.version + 1 };
+  const next = { ...row, open_questions_count: openAfter(row, change), version: row.version + 1 };
   next.unread += (change.ended ?? 0) - (change.received ?? 0);
   if (change.completed) next.completion_sequence = sequence;
   if (change.validated) {
@@ -65,20 +64,19 @@ export function changed(row: ControlRow, change: ControlChange, sequence: number
     next.completion_sequence = next.validation_sequence = next.validation_status = null;
   }
   if (change.withdrawnAt !== undefined) next.withdrawn_at = change.withdrawnAt;
-  return { ...next, status: statusOf(next, open) };
+  return { ...next, status: statusOf(next) };
 }
 
-function statusOf(row: ControlRow, open: string[]): ControlStatus {
-  if (open.length > 0) return 'awaiting_guidance';
+function statusOf(row: ControlRow): ControlStatus {
+  if (row.open_questions_count > 0) return 'awaiting_guidance';
   if (row.validation_status === 'failed') return 'validation_failed';
   if (row.completion_sequence === null) return 'working';
   return row.validation_status === 'passed' ? 'validated' : 'completed';
 }
 
-/** Ids of the agent's open questions, oldest first, after `change` if given. */
-export function openQuestions(row: ControlRow, { opened, closed }: ControlChange = {}): string[] {
-  const open: string[] = JSON.parse(row.open_questions);
-  return [...open.filter(id => !closed?.includes(id)), ...(opened ? [opened] : [])];
+/** How many questions of the agent are open after a change. */
+export function openAfter(row: ControlRow, { opened = 0, closed = 0 }: ControlChange): number {
+  return row.open_questions_count + opened - closed;
 }
 
 /**

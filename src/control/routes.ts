@@ -71,13 +71,21 @@ export function controlRoutes({ control, writes }: Dependencies): FastifyPluginA
         },
       },
       (request, reply) =>
-        write(request, reply, async tx => {
-          const { run_id, agent_name } = request.params;
-          const actor = request.caller.actor(request.body.actor) ?? { type: 'operator', name: 'operator' };
-          const body = await control.nextAttempt(tx, run_id, agent_name, actor);
-          const location = `/control-threads/${encodeURIComponent(run_id)}/${encodeURIComponent(agent_name)}`;
-          return { status: 201, body, headers: { location } };
-        }),
+        write(
+          request,
+          reply,
+          async tx => {
+            const { run_id, agent_name } = request.params;
+            const actor = request.caller.actor(request.body.actor) ?? { type: 'operator', name: 'operator' };
+            const body = await control.nextAttempt(tx, run_id, agent_name, actor);
+            const location = `/control-threads/${encodeURIComponent(run_id)}/${encodeURIComponent(agent_name)}`;
+            return { status: 201, body, headers: { location }, reference: body.thread_id };
+          },
+          async tx => {
+            const { run_id, agent_name } = request.params;
+            return control.view(tx, await control.required(tx, run_id, agent_name));
+          },
+        ),
     );
 
     app.post(

@@ -1,5 +1,5 @@
 import type { Row } from '../db/schema.ts';
-import { type ControlRow, openQuestions } from './agent-state.ts';
+import type { ControlRow } from './agent-state.ts';
 
 /** A run as stored. */
 export type RunRow = Row<'runs'>;
@@ -41,7 +41,15 @@ export function briefOf(run: RunRow): Brief | null {
 /** Whether a validation against `doneCriteria` satisfies the brief. */
 export function meetsCriteria(brief: Brief | null, doneCriteria: string): boolean {
   const wanted = brief?.done_criteria ?? null;
-  return wanted === null || wanted.trim() === doneCriteria.trim();
+  return wanted === null || folded(wanted) === folded(doneCriteria);
+}
+
+/** The text with each run of white space (line ends included) as one space, in Unicode's composed form (NFC). */
+function folded(text: string): string {
+  return text
+    .normalize('NFC')
+    .replaceAll(/[\s\u0085]+/gu, ' ')
+    .trim();
 }
 
 /** Whether the agent takes part in the run: it has sent a signal and is not withdrawn. */
@@ -70,7 +78,7 @@ export function withAgentChanged(
   const next = { ...run };
   next.agents_count += Number(isCounted(after)) - Number(isCounted(before));
   next.absent_count -= isNew && briefOf(run)?.agents.includes(after.agent_name) ? 1 : 0;
-  next.open_questions_count += openQuestions(after).length - openQuestions(before).length;
+  next.open_questions_count += after.open_questions_count - before.open_questions_count;
   next.clear_count += Number(isClear(after)) - Number(isClear(before));
   next.first_ticket ??= act.ticket;
   return withDerived(next, act);

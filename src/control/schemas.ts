@@ -2,6 +2,7 @@ import { type Static, Type } from 'typebox';
 import { Actor } from '../actor.ts';
 import {
   Id,
+  LENGTHS,
   Name,
   Nullable,
   PageOf,
@@ -27,19 +28,41 @@ export type ControlStatus = (typeof controlStatuses)[number];
 export const Evidence = Strict(
   {
     kind: Type.String({ ...Name, description: 'Kind of evidence, such as `test_report` or `commit`.' }),
-    ref: Type.String({ ...Text, maxLength: 4000, description: 'Reference: a path, a URL or a hash.' }),
-    note: Type.Optional(Text),
+    ref: Type.String({ ...Text(LENGTHS.reference), description: 'Reference: a path, a URL or a hash.' }),
+    note: Type.Optional(Text(LENGTHS.text)),
   },
   { $id: 'Evidence', examples: [{ kind: 'test_report', ref: 'reports/unit.xml' }] },
 );
 
 export type Evidence = Static<typeof Evidence>;
 
+/** Stands beside a text of which only the first 500 characters are embedded. */
+export const Truncated = Type.Optional(Type.Literal(true, { description: 'The text is longer; this is its head.' }));
+
+export const EvidenceHead = Type.Object(
+  { ...Evidence.properties, ref_truncated: Truncated, note_truncated: Truncated },
+  {
+    $id: 'EvidenceHead',
+    description: 'A piece of evidence, its texts cut to 500 characters.',
+    examples: [{ kind: 'test_report', ref: 'reports/unit.xml' }],
+  },
+);
+
+const evidenceHeads = {
+  evidence: Type.Array(Ref(EvidenceHead), { description: 'The first 10 pieces.' }),
+  evidence_count: Type.Integer({ minimum: 0, description: 'The number of all pieces.' }),
+};
+
 const stated = { signal_id: Id, sequence: Sequence, occurred_at: Timestamp, actor: Ref(Actor) };
 
 export const Completion = Type.Object(
-  { ...stated, summary: Nullable(Type.String()), evidence: Type.Array(Ref(Evidence)) },
-  { $id: 'Completion', description: 'The latest completion of the current attempt.' },
+  {
+    ...stated,
+    summary: Nullable(Type.String({ description: 'At most its first 500 characters.' })),
+    summary_truncated: Truncated,
+    ...evidenceHeads,
+  },
+  { $id: 'Completion', description: 'The head of the latest completion of the current attempt; its signal has all.' },
 );
 export type Completion = Static<typeof Completion>;
 
@@ -47,10 +70,11 @@ export const Validation = Type.Object(
   {
     ...stated,
     status: Type.Enum(['passed', 'failed']),
-    done_criteria: Type.String(),
-    evidence: Type.Array(Ref(Evidence)),
+    done_criteria: Type.String({ description: 'At most their first 500 characters.' }),
+    done_criteria_truncated: Truncated,
+    ...evidenceHeads,
   },
-  { $id: 'Validation', description: 'The latest validation of the current attempt.' },
+  { $id: 'Validation', description: 'The head of the latest validation of the current attempt; its signal has all.' },
 );
 export type Validation = Static<typeof Validation>;
 
@@ -61,7 +85,9 @@ export const ControlState = Type.Object(
     thread_id: Id,
     attempt: Type.Integer({ minimum: 1 }),
     status: Type.Enum([...controlStatuses]),
-    open_questions: Type.Array(Id, { description: 'Ids of open questions, oldest first.' }),
+    open_questions: Type.Array(Id, { description: 'Ids of open questions, oldest first; at most 100.' }),
+    open_questions_count: Type.Integer({ minimum: 0, description: 'The number of all open questions.' }),
+    open_questions_url: Type.String({ description: 'The list of all open questions.' }),
     completion: Nullable(Ref(Completion)),
     validation: Nullable(Ref(Validation)),
     version: Version,
@@ -77,6 +103,8 @@ export const ControlState = Type.Object(
         attempt: 1,
         status: 'awaiting_guidance',
         open_questions: ['q_019a3f6e2b7c7d0f8a4c1f2e3d4c5b6a'],
+        open_questions_count: 1,
+        open_questions_url: '/questions?state=open&run_id=run-7&agent_name=builder',
         completion: null,
         validation: null,
         version: 1,

@@ -1,21 +1,24 @@
 import type { Actor } from '../actor.ts';
 import type { Clock } from '../clock.ts';
-import { decodeCursor, type Page, toPage } from '../db/cursors.ts';
+import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import type { Event } from '../events/schemas.ts';
 import type { EventDraft, Events } from '../events/service.ts';
 import { priorityRank } from '../priority.ts';
 import type { Threads } from '../threads/service.ts';
-import { blankThread, isClosed, type ThreadRow } from '../threads/thread.ts';
+import { awaitsPerson, blankThread, isClosed, type ThreadRow } from '../threads/thread.ts';
 import {
   findControlThread,
   insertControlThread,
   listAgents,
+  listBlocking,
   listControlThreads,
+  listOpenQuestions,
+  listSeen,
   updateControlThread,
 } from './agent-repository.ts';
-import { blankControl, type ControlChange, type ControlRow, changed, openQuestions } from './agent-state.ts';
+import { blankControl, type ControlChange, type ControlRow, changed, openAfter } from './agent-state.ts';
 import { findRun, insertRun, updateRun } from './run-repository.ts';
 import { blankRun, type RunRow, withAgentChanged } from './run-state.ts';
 import type { Completion, ControlState, ControlStatus, ControlThreadQuery, Validation } from './schemas.ts';
@@ -26,6 +29,9 @@ export interface Agent {
   thread: ThreadRow;
   run: RunRow;
 }
+
+/** The most heads that a snapshot embeds; a paged list has all. */
+export const EMBEDDED = 100;
 
 export type Control = ReturnType<typeof createControl>;
 
@@ -82,7 +88,8 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
 
   /**
    * Appends the events of one act of an agent, and stores its thread, control state and run after them. A new thread is
-   * opened first. The thread is `waiting_operator` while a question is open, and `answered` when the last one closes.
+   * opened first. The thread is `waiting_operator` while a question is open, and `answered` when the last one closes,
+   * unless a question expired that no person has attended to.
    * @param drafts the act's own event first, then its consequences
    * @returns the agent after the act, and the sequence of the act's own event
    */
@@ -93,11 +100,12 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
     change: ControlChange,
   ): Promise<{ agent: Agent; sequence: number }> {
     const [cause] = drafts;
-    const before = openQuestions(agent.control).length;
-    const after = openQuestions(agent.control, change).length;
+    const before = agent.control.open_questions_count;
+    const after = openAfter(agent.control, change);
     const state = after > 0 ? 'waiting_operator' : 'answered';
+    const stays = after === before || isClosed(agent.thread) || (after === 0 && awaitsPerson(agent.thread, drafts));
     const opened = agent.thread.version === 0 ? [threadOpened(agent.thread, cause)] : [];
-    const moved = after === before ? [] : threads.move(agent.thread, state, cause, after);
+    const moved = stays ? [] : threads.move(agent.thread, state, cause, after);
     const { thread, sequences } = await threads.record(tx, agent.thread, [...opened, ...drafts, ...moved]);
     const sequence = sequences[opened.length] as number;
     const control = changed(agent.control, change, sequence);
@@ -114,11 +122,19 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
     return events.follow(cause, 'forum.thread.opened', { kind, title, priority: 'normal' });
   }
 
-  /** The wire form of these control states, with one look-up for all their completions and validations. */
+  /** The wire form of these control states, with one look-up for all heads of completions and validations. */
   async function views(reader: Reader, rows: ControlRow[]): Promise<ControlState[]> {
     const sequences = rows.flatMap(row => [row.completion_sequence, row.validation_sequence]).filter(at => at !== null);
-    const stated = await events.at(reader, sequences);
-    return rows.map(row => toControlState(row, stated));
+    const [stated, open] = await Promise.all([
+      events.heads(reader, sequences),
+      Promise.all(rows.map(row => openQuestions(reader, row))),
+    ]);
+    return rows.map((row, index) => toControlState(row, stated, open[index] ?? []));
+  }
+
+  /** The ids of the agent's open questions, oldest first. */
+  async function openQuestions(reader: Reader, row: ControlRow, limit = EMBEDDED): Promise<string[]> {
+    return row.open_questions_count === 0 ? [] : listOpenQuestions(reader, row, limit);
   }
 
   async function view(reader: Reader, row: ControlRow): Promise<ControlState> {
@@ -127,6 +143,7 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
   }
 
   return {
+    openQuestions,
     find,
     load,
     required,
@@ -137,6 +154,20 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
 
     /** All agents of a run, by name. */
     agents: (reader: Reader, runId: string): Promise<ControlRow[]> => listAgents(reader, runId),
+
+    /** The first agents of a run, by name. */
+    async someAgents(reader: Reader, runId: string): Promise<ControlState[]> {
+      return views(reader, await listControlThreads(reader, { run_id: runId }, EMBEDDED));
+    },
+
+    /** The first agents that keep the gate of a run closed, by name. */
+    blocking: (reader: Reader, runId: string): Promise<ControlRow[]> => listBlocking(reader, runId, EMBEDDED),
+
+    /** Those of these agents that have sent no signal in the run. */
+    async unseen(reader: Reader, runId: string, agentNames: string[]): Promise<string[]> {
+      const seen = new Set(await listSeen(reader, runId, agentNames));
+      return agentNames.filter(name => !seen.has(name));
+    },
 
     /** Stores an agent after its validation was measured by another brief. */
     remeasure: (tx: Tx, row: ControlRow): void => updateControlThread(tx, row),
@@ -154,10 +185,15 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
 
     /** By run, then agent. @throws Refusal INVALID_CURSOR */
     async list({ limit = 50, cursor, ...filter }: ControlThreadQuery): Promise<Page<ControlState>> {
-      const from = decodeCursor('control-threads', cursor, ['', ''] as const);
-      const rows = await listControlThreads(db.read, { ...filter, from }, limit + 1);
-      const page = toPage('control-threads', rows, limit, row => [row.run_id, row.agent_name]);
-      return { items: await views(db.read, page.items), next_cursor: page.next_cursor };
+      return readPage({
+        list: 'control-threads',
+        cursor,
+        shape: ['', ''],
+        limit,
+        read: (from, count) => listControlThreads(db.read, { ...filter, from }, count),
+        keyOf: row => [row.run_id, row.agent_name],
+        views: rows => views(db.read, rows),
+      });
     },
 
     /** Starts the next attempt. It resets completion and validation; open questions stay. @throws Refusal CONTROL_THREAD_NOT_FOUND, THREAD_CLOSED */
@@ -167,7 +203,7 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
       const payload = { attempt: known.control.attempt + 1 };
       const started = events.draft(known.thread, actor, 'forum.attempt.started', payload);
       const { agent } = await record(tx, known, [started], { nextAttempt: true });
-      return toControlState(agent.control, new Map());
+      return toControlState(agent.control, new Map(), await openQuestions(tx, agent.control));
     },
 
     /**
@@ -197,7 +233,7 @@ export function assertOpen({ thread }: Agent): void {
   if (isClosed(thread)) throw new Refusal('THREAD_CLOSED', `The control thread ${thread.thread_id} is closed.`);
 }
 
-function toControlState(row: ControlRow, stated: Map<number, Event>): ControlState {
+function toControlState(row: ControlRow, stated: Map<number, Event>, open_questions: string[]): ControlState {
   const completion = stated.get(row.completion_sequence ?? 0);
   const validation = stated.get(row.validation_sequence ?? 0);
   return {
@@ -206,19 +242,28 @@ function toControlState(row: ControlRow, stated: Map<number, Event>): ControlSta
     thread_id: row.thread_id,
     attempt: row.attempt,
     status: row.withdrawn_at === null ? (row.status as ControlStatus) : 'withdrawn',
-    open_questions: openQuestions(row),
+    open_questions,
+    open_questions_count: row.open_questions_count,
+    open_questions_url: `/questions?${new URLSearchParams({ state: 'open', run_id: row.run_id, agent_name: row.agent_name })}`,
     completion: completion ? toCompletion(completion) : null,
     validation: validation ? toValidation(validation) : null,
     version: row.version,
   };
 }
 
+type Signed = Pick<Completion, 'signal_id'>;
+type Validated = Pick<Validation, 'signal_id' | 'status' | 'done_criteria'>;
+
 function toCompletion({ payload, sequence, occurred_at, actor }: Event): Completion {
-  const { signal_id, summary = null, evidence = [] } = payload as Partial<Completion> & { signal_id: string };
-  return { signal_id, sequence, occurred_at, actor, summary, evidence };
+  const { summary = null, evidence = [], evidence_count = 0, ...rest } = payload as Partial<Completion> & Signed;
+  const { signal_id, summary_truncated } = rest;
+  const cut = summary_truncated && { summary_truncated };
+  return { signal_id, sequence, occurred_at, actor, summary, ...cut, evidence, evidence_count };
 }
 
 function toValidation({ payload, sequence, occurred_at, actor }: Event): Validation {
-  const { signal_id, status, done_criteria, evidence = [] } = payload as Omit<Validation, 'sequence'>;
-  return { signal_id, sequence, occurred_at, actor, status, done_criteria, evidence };
+  const { evidence = [], evidence_count = 0, ...rest } = payload as Partial<Validation> & Validated;
+  const { signal_id, status, done_criteria, done_criteria_truncated } = rest;
+  const cut = done_criteria_truncated && { done_criteria_truncated };
+  return { signal_id, sequence, occurred_at, actor, status, done_criteria, ...cut, evidence, evidence_count };
 }

@@ -1,15 +1,19 @@
 import { isAbortedTransactionError } from 'kysely';
+import { isA, memberText, textOf } from '../error-text.ts';
 
 /** The error code of SQLite, PostgreSQL or the system, such as `SQLITE_BUSY`, `23505` or `ECONNREFUSED`. */
 export function errorCode(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  return isA(error, Error) ? memberText(error, 'code') : undefined;
 }
 
 /**
  * Whether the database refused a commit (violated constraint, failed statement), so that it certainly stored nothing.
  */
 export function isRefusedCommit(error: unknown): boolean {
-  return isAbortedTransactionError(error) || /^(SQLITE_CONSTRAINT|23|25P02)/.test(errorCode(error) ?? '');
+  return (
+    isA(error, Error) &&
+    (isAbortedTransactionError(error) || /^(SQLITE_CONSTRAINT|23|25P02)/.test(errorCode(error) ?? ''))
+  );
 }
 
 /**
@@ -66,6 +70,7 @@ const TROUBLES: [code: RegExp, trouble: Trouble][] = [
   ],
   [/^(SQLITE_BUSY|55P03$)/, notWritable('Another program has kept the database locked for too long.')],
   [/^(SQLITE_IOERR|SQLITE_CANTOPEN)/, unreachable('The database file cannot be read.')],
+  [/^(EMFILE|ENFILE)$/, unreachable('The process can open no more files or connections.')],
   [/^(28|3D000$)/, unreachable('The database server refuses the login.')],
   [/^53/, unreachable('The database server has run out of connections or memory.')],
   [/^57P/, unreachable('The database server is starting or shutting down.')],
@@ -80,11 +85,12 @@ const TIMED_OUT = /Query read timeout/;
 
 /** The reason in an error why the database is unavailable; undefined for all other errors. */
 export function troubleOf(error: unknown): Trouble | undefined {
-  if (!(error instanceof Error)) return undefined;
+  if (!isA(error, Error)) return undefined;
   const code = errorCode(error);
   if (code !== undefined) return TROUBLES.find(([pattern]) => pattern.test(code))?.[1];
-  if (TIMED_OUT.test(error.message)) return UNANSWERED;
-  return CONNECTION_LOST.test(error.message) ? unreachable('The database cannot be reached.') : undefined;
+  const text = memberText(error, 'message') ?? '';
+  if (TIMED_OUT.test(text)) return UNANSWERED;
+  return CONNECTION_LOST.test(text) ? unreachable('The database cannot be reached.') : undefined;
 }
 
 /** Whether the database cannot be reached or written now, so that a retry may succeed later. */
@@ -94,6 +100,5 @@ export function isUnavailable(error: unknown): boolean {
 
 /** The text of an error for health pages: without hosts, users or files of the database, and with URLs masked. */
 export function publicMessage(error: unknown): string {
-  const text = error instanceof Error ? error.message : String(error);
-  return troubleOf(error)?.detail ?? text.replace(/\b([a-z][a-z0-9+.-]*:\/\/)\S+/gi, '$1***');
+  return troubleOf(error)?.detail ?? textOf(error).replace(/\b([a-z][a-z0-9+.-]*:\/\/)\S+/gi, '$1***');
 }

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { textOf } from '../error-text.ts';
 import { Refusal } from '../errors.ts';
-import { isCertainlyNotStored, isRefusedCommit, isUnavailable, UnknownOutcome } from './errors.ts';
+import { errorCode, isCertainlyNotStored, isRefusedCommit, isUnavailable, UnknownOutcome } from './errors.ts';
 
 /*
  * Group commit: works that wait at the same time share one transaction and one flush to disk.
@@ -87,8 +88,18 @@ interface QueuedWork<W> {
   settle(result: WorkResult, hooks: (() => void)[]): void;
 }
 
-/** Rolls back a group because one work failed after it had written; its works retry alone. */
-class GroupRollback extends Error {}
+/**
+ * Rolls back a group because one work failed after it had written; its works retry alone. It stands for the error of the
+ * work, which may be anything: a driver inspects errors before it rolls back.
+ */
+class GroupRollback extends Error {
+  readonly code: string | undefined;
+
+  constructor(error: unknown) {
+    super('A work of the group failed.');
+    this.code = errorCode(error);
+  }
+}
 
 /**
  * Queues works and commits them in groups. The works of a group start in order; those that touch different things run
@@ -124,9 +135,8 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
     /** Why the transaction rolls back. Boxed, because a handler may throw undefined. */
     let failure: { error: unknown } | undefined;
     const fail = (error: unknown) => {
-      // An unavailable database would fail a retry too.
-      failure ??= { error: group.length === 1 || isUnavailable(error) ? error : new GroupRollback() };
-      return failure;
+      failure ??= { error };
+      return new GroupRollback(failure.error);
     };
     const requestedAt = performance.now();
     let [beganAt, ranAt] = [0, 0];
@@ -141,7 +151,7 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
           if ('error' in result && (share.hasWritten || group.length === 1)) fail(result.error);
           else finished.push({ queued, share, result });
         });
-        if (failure) throw failure.error;
+        if (failure) throw new GroupRollback(failure.error);
         const last = newShare();
         try {
           runDeferred(
@@ -151,7 +161,7 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
           for (const { share } of finished) await share.sendsFinished();
           await last.sendsFinished();
         } catch (error) {
-          throw fail(error).error;
+          throw fail(error);
         } finally {
           last.end();
         }
@@ -159,13 +169,16 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
       });
       timings.committed(group.length, ranAt - beganAt, performance.now() - ranAt);
     } catch (error) {
-      // A refused commit has certainly stored nothing; a commit whose connection broke may have stored everything.
-      const retry = group.length > 1 && (error instanceof GroupRollback || isRefusedCommit(error));
+      const failed = error instanceof GroupRollback ? failure : undefined;
+      // An unavailable database would fail a retry too. A refused commit has certainly stored nothing; a commit whose
+      // connection broke may have stored everything.
+      const retry = group.length > 1 && (failed ? !isUnavailable(failed.error) : isRefusedCommit(error));
       if (!retry) {
-        const isUnknown = ranAt > 0 && !isCertainlyNotStored(error);
-        reject(group, isUnknown ? new UnknownOutcome(error) : error);
+        const reason = failed ? failed.error : error;
+        const isUnknown = !failed && ranAt > 0 && !isCertainlyNotStored(error);
+        reject(group, isUnknown ? new UnknownOutcome(error) : reason);
         // An error of the works themselves does not count: the database was there to roll them back.
-        const unavailable = error !== failure?.error && isUnavailable(error);
+        const unavailable = !failed && isUnavailable(error);
         if (unavailable && performance.now() - requestedAt > SLOW_FAILURE_MS) reject(queue.splice(0), error);
         return;
       }
@@ -237,7 +250,7 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
       if (sheddable && queue.length >= QUEUE_SIZE) return refuse(QUEUE_FULL);
       const settle = (result: WorkResult, hooks: (() => void)[]) => {
         if ('error' in result) return refuse(result.error);
-        for (const hook of hooks) hook();
+        for (const hook of hooks) runHook(hook);
         resolve(result.value as T);
       };
       const queued = { work, alone, touches, queuedAt: performance.now(), settle };
@@ -245,4 +258,13 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
       else queue.push(queued);
       if (!running) void drain();
     });
+}
+
+/** What is committed stays so, and the works behind it have their turn: a hook that fails is told, as Node tells a warning. */
+function runHook(hook: () => void): void {
+  try {
+    hook();
+  } catch (error) {
+    process.emitWarning(`What was to be done after a commit has failed: ${textOf(error)}`, 'AfterCommitWarning');
+  }
 }

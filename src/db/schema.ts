@@ -28,6 +28,7 @@ interface ThreadsTable {
   opened_sequence: number;
   place: number;
   open_questions: number;
+  awaits_person: number;
   version: number;
 }
 
@@ -36,7 +37,7 @@ interface ControlThreadsTable {
   agent_name: string;
   thread_id: string;
   attempt: number;
-  open_questions: string;
+  open_questions_count: number;
   completion_sequence: number | null;
   validation_sequence: number | null;
   validation_status: 'passed' | 'failed' | null;
@@ -71,6 +72,7 @@ interface IdempotencyKeysTable {
   status: number;
   headers: string;
   body: string;
+  reference: string | null;
   created_at: number;
 }
 
@@ -114,6 +116,7 @@ interface QuestionsTable {
   asked_sequence: number;
   asked_at: number;
   expires_at: number | null;
+  has_default: number;
   supersedes: string | null;
   answer_sequence: number | null;
   answer: string | null;

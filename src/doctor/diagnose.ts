@@ -3,6 +3,7 @@ import { type Config, maskedUrl, misspelt, readConfig } from '../config.ts';
 import type { ReadOnlyDatabase } from '../db/database.ts';
 import { openReadOnly } from '../db/open.ts';
 import { sqliteFile } from '../db/url.ts';
+import { textOf } from '../error-text.ts';
 import { StartError } from '../errors.ts';
 import type { Logger } from '../logging.ts';
 import { createOutboxMonitor } from '../outbox/monitor.ts';
@@ -101,5 +102,5 @@ async function checkSchema(db: ReadOnlyDatabase): Promise<Finding> {
 
 function failed(check: string, error: unknown, advice: string): Finding {
   if (error instanceof StartError) return problem(check, error.message, advice);
-  return problem(check, `${error instanceof Error ? error.message : String(error)}.`, advice);
+  return problem(check, `${textOf(error)}.`, advice);
 }

@@ -25,6 +25,12 @@ export async function checkMessages(monitor: OutboxMonitor, config: Config): Pro
       level: problem,
       advice: 'Replay or discard that message: until then no later message of its key is handled.',
     }),
+    listFinding('heads', await monitor.headlessLanes(), {
+      none: 'Every message key with waiting messages has a next one.',
+      some: 'Message keys whose waiting messages have no next one',
+      level: problem,
+      advice: 'A running worker repairs them within minutes: start the service, or a process with ROLE=worker.',
+    }),
     listFinding('unhandled', counted(await monitor.waitingForHandlers()), {
       none: 'No message lacks a handler.',
       some: 'Messages without a handler',

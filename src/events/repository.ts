@@ -1,3 +1,4 @@
+import { sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
 import type { Row } from '../db/schema.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
@@ -62,24 +63,47 @@ const latestSequenceStatement = statement(({ query }: StatementBuilder<object>) 
   query.selectFrom('events').select('sequence').orderBy('sequence', 'desc').limit(1),
 );
 
-/** The events that match a filter, oldest first. */
+/**
+ * The events that match a filter, oldest first. Each combination of columns has an index that ends in `sequence`, so a
+ * page reads only what it returns. All events of a thread have its run and agent; they only decide whether it matches.
+ */
 export async function listEvents(reader: Reader, filter: EventFilter, limit: number): Promise<EventRow[]> {
-  let query = reader.query.selectFrom('events').selectAll().where('sequence', '>', filter.after);
-  for (const column of ['thread_id', 'run_id', 'agent_name', 'event_type'] as const) {
-    const value = filter[column];
-    if (value !== undefined) query = query.where(column, '=', value);
+  const { after, thread_id, run_id, agent_name, event_type } = filter;
+  let query = reader.query.selectFrom('events').selectAll().where('sequence', '>', after);
+  if (event_type !== undefined) query = query.where('event_type', '=', event_type);
+  if (thread_id === undefined) {
+    if (run_id !== undefined) query = query.where('run_id', '=', run_id);
+    if (agent_name !== undefined) query = query.where('agent_name', '=', agent_name);
+  } else if (run_id === undefined && agent_name === undefined) {
+    query = query.where('thread_id', '=', thread_id);
+  } else {
+    query = query.where('thread_id', '=', eb => {
+      let thread = eb.selectFrom('threads').select('threads.thread_id').where('threads.thread_id', '=', thread_id);
+      if (run_id !== undefined) thread = thread.where(sql`threads.run_id || ''`, '=', run_id);
+      if (agent_name !== undefined) thread = thread.where(sql`threads.agent_name || ''`, '=', agent_name);
+      return thread;
+    });
   }
   return query.orderBy('sequence').limit(limit).execute();
 }
 
 /** The events of a thread that are posts, oldest first. */
 export async function listPosts(reader: Reader, threadId: string, after: number, limit: number): Promise<EventRow[]> {
+  const ofType = (type: 'forum.post.added' | 'forum.control.signal') =>
+    reader.query
+      .selectFrom('events')
+      .selectAll()
+      .where('thread_id', '=', threadId)
+      .where('event_type', '=', type)
+      .where('sequence', '>', after)
+      .orderBy('sequence')
+      .limit(limit)
+      .as('branch');
+  // Each branch reads its index in order. One query for both types would read all events of the thread.
   return reader.query
-    .selectFrom('events')
+    .selectFrom(ofType('forum.post.added'))
     .selectAll()
-    .where('thread_id', '=', threadId)
-    .where('sequence', '>', after)
-    .where('event_type', 'in', ['forum.post.added', 'forum.control.signal'])
+    .unionAll(reader.query.selectFrom(ofType('forum.control.signal')).selectAll())
     .orderBy('sequence')
     .limit(limit)
     .execute();

@@ -1,8 +1,10 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Actor, actorText } from '../actor.ts';
 import type { Clock, NewUid } from '../clock.ts';
-import { decodeCursor, type Page, type PageRequest, toPage } from '../db/cursors.ts';
+import { type Page, type PageRequest, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { eventTopic, toEvent } from './envelope.ts';
+import { HeadCache, headOf } from './heads.ts';
 import {
   type EventFilter,
   findEvent,
@@ -73,10 +75,14 @@ interface Dependencies {
   publish: Publish;
 }
 
+/** The number of events that are read at once for their heads; each may be large. */
+const HEADS_PER_READ = 8;
+
 /** Creates the append-only event log. Each event commits together with its message. */
 export function createEvents({ db, clock, newUid, publish }: Dependencies) {
   /** The events that a transaction has appended or read. Events never change, and a write mostly reads its own. */
   const caches = new WeakMap<Reader, Map<number, Event>>();
+  const headCache = new HeadCache();
 
   function cacheOf(reader: Reader): Map<number, Event> {
     const cache = caches.get(reader) ?? new Map<number, Event>();
@@ -125,8 +131,8 @@ export function createEvents({ db, clock, newUid, publish }: Dependencies) {
     },
 
     /** The event with this id, if it exists. */
-    async find(eventId: string): Promise<Event | undefined> {
-      const row = await findEvent(db.read, eventId);
+    async find(reader: Reader, eventId: string): Promise<Event | undefined> {
+      const row = await findEvent(reader, eventId);
       return row && toEvent(row);
     },
 
@@ -139,6 +145,37 @@ export function createEvents({ db, clock, newUid, publish }: Dependencies) {
       );
       for (const row of rows) events.set(row.sequence, toEvent(row));
       return events;
+    },
+
+    /**
+     * The heads of the events at these sequences (see `headOf`), by sequence: what an answer embeds costs as little to
+     * read as to send, however large the events are.
+     */
+    async heads(reader: Reader, sequences: number[]): Promise<Map<number, Event>> {
+      const own = cacheOf(reader);
+      const heads = new Map<number, Event>();
+      const missing: number[] = [];
+      for (const sequence of sequences) {
+        const event = own.get(sequence);
+        const head = event ? { ...event, payload: headOf(event.payload) } : headCache.get(sequence);
+        if (head) heads.set(sequence, head);
+        else missing.push(sequence);
+      }
+      for (let start = 0; start < missing.length; start += HEADS_PER_READ) {
+        // Reading large events takes long; other requests run in between.
+        if (start > 0) await nextTurn();
+        const read: Event[] = [];
+        for (const row of await findEventsAt(reader, missing.slice(start, start + HEADS_PER_READ))) {
+          const event = toEvent(row);
+          read.push({ ...event, payload: headOf(event.payload) });
+        }
+        for (const head of read) heads.set(head.sequence, head);
+        const keep = () => read.forEach(head => void headCache.set(head));
+        // A transaction may read events of another work in its group, which are not committed yet.
+        if (isTx(reader)) reader.afterCommit(keep);
+        else keep();
+      }
+      return heads;
     },
 
     /** The sequence of the newest event; 0 before the first. */
@@ -161,21 +198,34 @@ export function createEvents({ db, clock, newUid, publish }: Dependencies) {
 
     /** A page of events, oldest first. `after` sets the start of the first page. @throws Refusal INVALID_CURSOR */
     async list({ limit = 50, cursor, after = 0, ...filter }: EventQuery): Promise<Page<Event>> {
-      const [from = after] = decodeCursor('events', cursor, [0] as const) ?? [];
-      const rows = await listEvents(db.read, { ...filter, after: Math.max(after, from) }, limit + 1);
-      const page = toPage('events', rows, limit, row => [row.sequence]);
-      return { ...page, items: page.items.map(row => toEvent(row)) };
+      return readPage({
+        list: 'events',
+        cursor,
+        shape: [0],
+        limit,
+        read: (from, count) => listEvents(db.read, { ...filter, after: Math.max(after, from?.[0] ?? 0) }, count),
+        keyOf: row => [row.sequence],
+        views: rows => rows.map(row => toEvent(row)),
+      });
     },
 
     /** A page of a thread's events that are posts, oldest first. @throws Refusal INVALID_CURSOR */
     async posts(reader: Reader, threadId: string, { limit = 50, cursor }: Partial<PageRequest>): Promise<Page<Event>> {
-      const list = `posts of ${threadId}`;
-      const [from = 0] = decodeCursor(list, cursor, [0] as const) ?? [];
-      const rows = await listPosts(reader, threadId, from, limit + 1);
-      const page = toPage(list, rows, limit, row => [row.sequence]);
-      return { ...page, items: page.items.map(row => toEvent(row)) };
+      return readPage({
+        list: `posts of ${threadId}`,
+        cursor,
+        shape: [0],
+        limit,
+        read: (from, count) => listPosts(reader, threadId, from?.[0] ?? 0, count),
+        keyOf: row => [row.sequence],
+        views: rows => rows.map(row => toEvent(row)),
+      });
     },
   };
+}
+
+function isTx(reader: Reader): reader is Tx {
+  return 'afterCommit' in reader;
 }
 
 /** The key of an event's message. Thread ids have no colon, so no other key equals that of a thread. */

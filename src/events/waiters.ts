@@ -6,6 +6,7 @@ interface Dependencies<T> {
   feed: EventFeed;
   /** Reads the current resource. */
   read: (id: string) => Promise<T>;
+  versionOf: (resource: T) => number;
   /** The id of the resource that an event changes, if any. */
   concerns: (event: Event) => string | undefined;
   /** Aborted when the service stops. Each wait then ends with the current resource. */
@@ -31,6 +32,10 @@ interface Waiter<T> {
 /** All waiters of one resource; they share each read of it. */
 interface Group<T> {
   waiters: Set<Waiter<T>>;
+  /** Reads the resource. Equal versions are one object, so that one serialised text serves all waiters. */
+  read: () => Promise<T>;
+  /** Joins a read that has begun, or begins one. */
+  joinRead: () => Promise<T>;
   /** Reads the resource once and passes it to all waiters. */
   refresh: () => Promise<void>;
 }
@@ -61,7 +66,7 @@ export class Waiters<T> {
    * On timeout, disconnect or service stop it resolves with the resource as it is then.
    */
   async wait(id: string, { isNews, timeoutMs, signal }: Wait<T>): Promise<T> {
-    const { feed, read, ending } = this.#deps;
+    const { feed, ending } = this.#deps;
     const group = this.#join(id);
     const { promise, resolve, reject } = Promise.withResolvers<T | undefined>();
     // It may reject before the `await` below, and would then count as an unhandled rejection.
@@ -79,9 +84,9 @@ export class Waiters<T> {
       this.#subscription ??= feed.subscribe(events => this.#refreshChanged(events));
       await this.#subscription;
       // This read sees all commits before the subscription; the feed reports all later ones.
-      receive(await read(id));
+      receive(await group.read());
       if (signal.aborted || ending.aborted) expire();
-      return (await promise) ?? (await read(id));
+      return (await promise) ?? (await group.joinRead());
     } finally {
       clearTimeout(timer);
       signal.removeEventListener('abort', expire);
@@ -93,12 +98,26 @@ export class Waiters<T> {
   #join(id: string): Group<T> {
     const known = this.#groups.get(id);
     if (known) return known;
+    const { versionOf } = this.#deps;
     const waiters = new Set<Waiter<T>>();
+    let latest: T | undefined;
+    let reading: Promise<T> | undefined;
+    const read = async () => {
+      const found = await this.#deps.read(id);
+      if (latest === undefined || versionOf(latest) !== versionOf(found)) latest = found;
+      return latest;
+    };
+    const joinRead = () => {
+      reading ??= read().finally(() => {
+        reading = undefined;
+      });
+      return reading;
+    };
     const refresh = coalesce(async () => {
-      const found = await this.#deps.read(id).catch((error: Error) => error);
+      const found = await read().catch((error: Error) => error);
       for (const waiter of [...waiters]) waiter.receive(found);
     });
-    const group = { waiters, refresh };
+    const group = { waiters, read, joinRead, refresh };
     this.#groups.set(id, group);
     return group;
   }

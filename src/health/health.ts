@@ -16,7 +16,7 @@ const PROBE_REUSED_MS = 60_000;
 
 interface Dependencies {
   db: Database;
-  outbox: Pick<Outbox, 'backlog' | 'pausedTopics' | 'topicsWithoutHandler'>;
+  outbox: Pick<Outbox, 'backlog' | 'blockedLanes' | 'pausedTopics' | 'topicsWithoutHandler'>;
   worker: Pick<Worker, 'health'>;
   /** The maintenance jobs of this process. */
   tasks: readonly Pick<RepeatingTask, 'health'>[];
@@ -32,6 +32,7 @@ const UNKNOWN: DatabaseState = {
   trouble: UNANSWERED,
   missingMigrations: [],
   backlog: [],
+  blockedLanes: 0,
   pausedTopics: [],
   topicsWithoutHandler: [],
 };
@@ -54,12 +55,13 @@ export function createHealth({ db, outbox, worker, tasks, clock, drain, log, dis
   async function read(): Promise<DatabaseState> {
     const missingMigrations = await db.missingMigrations();
     if (missingMigrations.length > 0) return { ...lastRead(), trouble: undefined, missingMigrations };
-    const [backlog, pausedTopics, topicsWithoutHandler] = await Promise.all([
+    const [backlog, blockedLanes, pausedTopics, topicsWithoutHandler] = await Promise.all([
       outbox.backlog(),
+      outbox.blockedLanes(),
       outbox.pausedTopics(),
       outbox.topicsWithoutHandler(),
     ]);
-    return { trouble: undefined, missingMigrations, backlog, pausedTopics, topicsWithoutHandler };
+    return { trouble: undefined, missingMigrations, backlog, blockedLanes, pausedTopics, topicsWithoutHandler };
   }
 
   function toTrouble(error: unknown): Trouble {

@@ -16,6 +16,8 @@ export interface DatabaseState {
   missingMigrations: string[];
   /** Unfinished messages, counted by topic and status. */
   backlog: MessageCount[];
+  /** How many dead messages hold back what is behind them in their keys. */
+  blockedLanes: number;
   pausedTopics: string[];
   topicsWithoutHandler: string[];
 }
@@ -86,10 +88,12 @@ export function reasonsOf({
   return reasons;
 }
 
-function outboxReasons({ backlog, topicsWithoutHandler }: DatabaseState, age: number | null): HealthReason[] {
+function outboxReasons(
+  { backlog, blockedLanes, topicsWithoutHandler }: DatabaseState,
+  age: number | null,
+): HealthReason[] {
   const pending = countOf(backlog, 'pending');
   const dead = countOf(backlog, 'dead');
-  const blocked = backlog.reduce((sum, { status, in_lanes }) => sum + (status === 'dead' ? in_lanes : 0), 0);
   const reasons: HealthReason[] = [];
   if (age !== null && age > BACKLOG_SECONDS) {
     const waited = `The oldest of ${count(pending, 'pending message')} has waited ${Math.floor(age)} s.`;
@@ -100,10 +104,13 @@ function outboxReasons({ backlog, topicsWithoutHandler }: DatabaseState, age: nu
     const advice = 'GET /outbox?status=dead shows the errors. Fix the cause, then replay or discard them.';
     reasons.push({ code: 'DEAD_MESSAGES', detail: `Dead messages: ${dead}. ${advice}` });
   }
-  if (blocked > 0) {
+  if (blockedLanes > 0) {
     // Without the keys: they may be confidential, and health needs no token.
     const advice = 'Replay or discard the dead message of each key: GET /outbox/stats lists the keys.';
-    reasons.push({ code: 'LANES_BLOCKED', detail: `Message keys blocked by a dead message: ${blocked}. ${advice}` });
+    reasons.push({
+      code: 'LANES_BLOCKED',
+      detail: `Message keys blocked by a dead message: ${blockedLanes}. ${advice}`,
+    });
   }
   if (topicsWithoutHandler.length > 0) {
     const topics = `Topics with messages but no handler: ${listed(topicsWithoutHandler)}.`;

@@ -1,4 +1,4 @@
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply } from 'fastify';
 import { Type } from 'typebox';
 
 /** The request header of a read that may answer 304. */
@@ -21,16 +21,22 @@ export function etagOf(resource: unknown): string | undefined {
   return `"${version}${unseen === undefined ? '' : unseen ? '-unseen' : '-seen'}"`;
 }
 
+/** Puts the tag of a resource with a version on the answer that holds it. */
+export function tagResource(reply: FastifyReply, resource: unknown): void {
+  const tag = etagOf(resource);
+  if (tag === undefined) return;
+  reply.header('etag', tag);
+  const { method } = reply.request;
+  if (method === 'GET' || method === 'HEAD') reply.header('cache-control', 'private, no-cache');
+}
+
 /**
  * Sends an ETag with every resource that has a version, and answers 304 if If-None-Match names it (RFC 9110, 13.1.2).
  * Such a resource may be cached privately and revalidated; with no-store a browser would never revalidate.
  */
 export function useEtags(app: FastifyInstance): void {
-  app.addHook('preSerialization', async ({ method }, reply, resource) => {
-    const tag = etagOf(resource);
-    if (tag === undefined) return resource;
-    reply.header('etag', tag);
-    if (method === 'GET' || method === 'HEAD') reply.header('cache-control', 'private, no-cache');
+  app.addHook('preSerialization', async (_request, reply, resource) => {
+    tagResource(reply, resource);
     return resource;
   });
   app.addHook('onSend', async (request, reply, body) => {

@@ -11,16 +11,30 @@ interface Answer {
   status: number;
   body: unknown;
   headers?: Record<string, string>;
+  /**
+   * Identifies the effect of the write. An answer that is too large to store is built again from it (see `Rebuild`).
+   * Routes whose answers may be large set it.
+   */
+  reference?: string;
 }
 
-/** A serialized answer, as it is stored and sent. */
-interface StoredAnswer {
+/** A serialized answer, as it is sent. */
+interface Sent {
   status: number;
   headers: Record<string, string>;
   body: string;
+  reference?: string | undefined;
 }
 
-/** A request with an idempotency key. `fingerprint` hashes its method, path and body. */
+/** An answer as stored. The body of a large one is null; its reference stands for it. */
+interface StoredAnswer extends Omit<Sent, 'body'> {
+  body: string | null;
+}
+
+/** Builds the body of an answer from its reference: the same effect, beside the current state. */
+type Rebuild = (tx: Tx, reference: string) => Promise<unknown>;
+
+/** A request with an idempotency key. `fingerprint` hashes its method, its path, and its body with normalized names. */
 interface RepeatableRequest {
   caller: string;
   key: string;
@@ -32,9 +46,9 @@ interface Keys {
   once(
     tx: Tx,
     request: RepeatableRequest,
-    work: () => Promise<StoredAnswer>,
-  ): Promise<{ answer: StoredAnswer; replayed: boolean }>;
-  put(tx: Tx, request: RepeatableRequest, answer: StoredAnswer): void;
+    work: () => Promise<Sent>,
+  ): Promise<{ replayed: true; answer: StoredAnswer } | { replayed: false; answer: Sent }>;
+  put(tx: Tx, request: RepeatableRequest, answer: Sent): void;
 }
 
 export type IdempotentWrites = ReturnType<typeof createIdempotentWrites>;
@@ -54,7 +68,8 @@ export const IdempotentHeaders = Type.Object({
 
 /**
  * Runs the writes of routes, one transaction per request. With an idempotency key the transaction also stores the answer,
- * and a retry gets it byte for byte.
+ * and a retry gets it byte for byte. Of an answer above 16 KiB it stores a reference to the effect, from which a retry gets
+ * the same effect beside the current state.
  */
 export function createIdempotentWrites({ db, keys }: { db: Database; keys: Keys }) {
   /**
@@ -66,13 +81,17 @@ export function createIdempotentWrites({ db, keys }: { db: Database; keys: Keys 
     reply: FastifyReply,
     work: (tx: Tx) => Promise<Answer>,
     touches?: readonly Touched[],
-  ) {
+    rebuild?: Rebuild,
+  ): Promise<{ answer: Sent; replayed: boolean }> {
     const repeatable = repeatableRequest(request);
     if (!repeatable) {
       const answer = await writeFor(db, request, work, { ...SHEDDABLE, touches });
       return { answer: serialized(reply, answer), replayed: false };
     }
-    const once = (tx: Tx) => keys.once(tx, repeatable, async () => serialized(reply, await work(tx)));
+    const once = async (tx: Tx) => {
+      const { answer, replayed } = await keys.once(tx, repeatable, async () => serialized(reply, await work(tx)));
+      return { answer: await whole(tx, reply, answer, rebuild), replayed };
+    };
     const { caller, key } = repeatable;
     return writeFor(db, request, once, {
       ...SHEDDABLE,
@@ -81,7 +100,7 @@ export function createIdempotentWrites({ db, keys }: { db: Database; keys: Keys 
   }
 
   // Fastify lets a handler return a reply that it has sent, but its types demand a body that fits the schema.
-  function send(reply: FastifyReply, { answer, replayed }: { answer: StoredAnswer; replayed: boolean }): undefined {
+  function send(reply: FastifyReply, { answer, replayed }: { answer: Sent; replayed: boolean }): undefined {
     if (replayed) reply.header('idempotency-replayed', 'true');
     return reply
       .code(answer.status)
@@ -99,8 +118,13 @@ export function createIdempotentWrites({ db, keys }: { db: Database; keys: Keys 
      * Runs `work` in a transaction and sends its answer.
      * @throws Refusal VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED, and any of `work`; then nothing is stored
      */
-    async write(request: FastifyRequest, reply: FastifyReply, work: (tx: Tx) => Promise<Answer>): Promise<undefined> {
-      return send(reply, await execute(request, reply, work));
+    async write(
+      request: FastifyRequest,
+      reply: FastifyReply,
+      work: (tx: Tx) => Promise<Answer>,
+      rebuild?: Rebuild,
+    ): Promise<undefined> {
+      return send(reply, await execute(request, reply, work, undefined, rebuild));
     },
 
     /**
@@ -108,18 +132,13 @@ export function createIdempotentWrites({ db, keys }: { db: Database; keys: Keys 
      * replaced it, the answer of that retry wins.
      * @returns the answer to send
      */
-    async revise(
-      request: FastifyRequest,
-      reply: FastifyReply,
-      committed: StoredAnswer,
-      answer: Answer,
-    ): Promise<StoredAnswer> {
+    async revise(request: FastifyRequest, reply: FastifyReply, committed: Sent, answer: Answer): Promise<Sent> {
       const revised = serialized(reply, answer);
       const repeatable = repeatableRequest(request);
       if (!repeatable) return revised;
       return db.write(async tx => {
         const stored = await keys.find(tx, repeatable);
-        if (stored && stored.body !== committed.body) return stored;
+        if (stored && isWhole(stored) && stored.body !== committed.body) return stored;
         keys.put(tx, repeatable, revised);
         return revised;
       });
@@ -131,10 +150,22 @@ export function createIdempotentWrites({ db, keys }: { db: Database; keys: Keys 
 const KEY = /^(?:"([\x21-\x7e]{1,255})"|((?!")[\x21-\x7e]{1,255}(?<!")))$/;
 
 /** Serializes an answer with the schema of its status, as Fastify does. */
-function serialized(reply: FastifyReply, { status, body, headers = {} }: Answer): StoredAnswer {
+function serialized(reply: FastifyReply, { status, body, headers = {}, reference }: Answer): Sent {
   const etag = etagOf(body);
   const all = etag === undefined ? headers : { ...headers, etag };
-  return { status, headers: all, body: String(reply.code(status).serialize(body)) };
+  return { status, headers: all, body: String(reply.code(status).serialize(body)), reference };
+}
+
+function isWhole(answer: StoredAnswer): answer is Sent {
+  return answer.body !== null;
+}
+
+/** The answer with its body, built again if only a reference is stored. */
+async function whole(tx: Tx, reply: FastifyReply, answer: StoredAnswer, rebuild?: Rebuild): Promise<Sent> {
+  if (isWhole(answer)) return answer;
+  const { status, headers, reference = '' } = answer;
+  if (!rebuild) throw new Error(`The answer of ${reference} cannot be built again.`);
+  return serialized(reply, { status, headers, body: await rebuild(tx, reference), reference });
 }
 
 /** @throws Refusal VALIDATION_FAILED if the idempotency key is malformed */
@@ -147,19 +178,21 @@ function repeatableRequest(request: FastifyRequest): RepeatableRequest | undefin
     throw badHeader('idempotency-key', 'must be 1 to 255 visible ASCII characters, in quotes or bare');
   }
   const [path] = request.url.split('?');
-  const content = `${request.method} ${path}\n${canonical(request.body)}`;
-  return { caller: request.caller.id, key, fingerprint: createHash('sha256').update(content).digest('base64url') };
+  const content = `${request.method} ${path}\n${request.body === undefined ? '' : canonical(request.body)}`;
+  return {
+    caller: request.caller.keyOwner,
+    key,
+    fingerprint: createHash('sha256').update(content).digest('base64url'),
+  };
 }
 
-/** JSON with sorted members: a retry may send them in another order. */
+/** JSON with sorted members: a retry may send them in another order. Unlike JSON.stringify, it keeps the sign of zero. */
 function canonical(value: unknown): string {
-  return (
-    JSON.stringify(value, (_name, part) =>
-      typeof part === 'object' && part !== null && !Array.isArray(part)
-        ? Object.fromEntries(Object.entries(part).sort(([a], [b]) => (a < b ? -1 : 1)))
-        : part,
-    ) ?? ''
-  );
+  if (typeof value !== 'object' || value === null) return Object.is(value, -0) ? '-0' : JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
+  const members = value as Record<string, unknown>;
+  const names = Object.keys(members).sort();
+  return `{${names.map(name => `${JSON.stringify(name)}:${canonical(members[name])}`).join()}}`;
 }
 
 /** Writes for the request: events and messages are stored with its token, messages with its trace as well. */

@@ -1,13 +1,14 @@
-import type { Server } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import rateLimit, { normalizeIP } from '@fastify/rate-limit';
-import underPressure from '@fastify/under-pressure';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Refusal } from '../errors.ts';
+import { limitConnections } from './connections.ts';
 
 /*
  * Limits that keep one caller from starving the rest: sizes, timeouts, connections, and requests per minute.
- * Streams and waits are limited in access/long-requests.ts, queued writes in db/group-commit.ts.
+ * Connections are limited in connections.ts, streams and waits in access/long-requests.ts, queued writes in db/group-commit.ts.
  * docs/limits.md lists all limits.
  */
 
@@ -17,7 +18,8 @@ const HEADERS_COUNT = 100;
 /** Characters. A path holds two names of 200 characters, each up to four percent-encoded bytes. */
 const URL_LENGTH = 8192;
 const PARAMETER_LENGTH = 4000;
-const BODY_SIZE = 1_048_576;
+/** Bytes. `POST /outbox` has a limit of its own (`MAX_PAYLOAD_BYTES`). */
+const BODY_SIZE = 262_144;
 
 /** Deadlines for the headers and for the whole request to arrive, and the interval of the check. Milliseconds. */
 const HEADERS_TIMEOUT_MS = 10_000;
@@ -28,15 +30,14 @@ const KEEP_ALIVE_MS = 72_000;
 /** Timeout of an answer whose client reads nothing; heartbeats keep streams below it. Milliseconds. */
 const STALLED_MS = 60_000;
 
-const CONNECTIONS = 10_000;
-const CONNECTIONS_PER_ADDRESS = 5000;
-/** Least time between two evictions of idle connections. Milliseconds. */
-const EVICTION_INTERVAL_MS = 100;
-
 const MINUTE_MS = 60_000;
 const FAILURES_PER_MINUTE = 60;
+const DOCUMENTS_PER_MINUTE = 120;
 /** Callers counted at once; the least recently active one is evicted first. */
 const COUNTED_CALLERS = 10_000;
+
+/** Answers of one caller that its clients have not taken yet. Bytes. */
+const ANSWERS_PER_CALLER = 33_554_432;
 
 /** Options for Fastify. The timeouts concern arriving requests, not those that wait or stream. */
 export const serverLimits = {
@@ -64,59 +65,27 @@ interface Settings {
 export async function useLimits(
   app: FastifyInstance,
   { requestsPerMinute, maxEventLoopDelay }: Settings,
-): Promise<RateLimits> {
-  limitConnections(app.server);
+): Promise<Limits> {
+  const trust = limitConnections(app.server, app.log);
   useSizeLimits(app);
+  useUnreadBodies(app);
   useStallTimeout(app);
-  if (maxEventLoopDelay > 0) await useLoadShedding(app, maxEventLoopDelay);
-  return createRateLimits(app, requestsPerMinute);
-}
-
-interface ConnectionLimits {
-  total: number;
-  perAddress: number;
+  useAnswerBudget(app);
+  if (maxEventLoopDelay > 0) useLoadShedding(app, maxEventLoopDelay);
+  return { ...(await createRateLimits(app, requestsPerMinute)), trust: ({ raw }) => trust(raw.socket) };
 }
 
 /**
- * Caps the connections, in total and per address. A connection beyond the cap is closed without an answer, and idle
- * connections are evicted to make room for the next one.
+ * Refuses long URLs, query strings whose percent-encoding is malformed or not UTF-8 (the router refuses such paths), and
+ * too many headers. @throws Refusal URI_TOO_LONG, MALFORMED_URL, HEADERS_TOO_LARGE
  */
-export function limitConnections(
-  server: Server,
-  { total, perAddress }: ConnectionLimits = { total: CONNECTIONS, perAddress: CONNECTIONS_PER_ADDRESS },
-): void {
-  const counts = new Map<string, number>();
-  let evictedAt = 0;
-  const evictIdle = () => {
-    const now = performance.now();
-    if (now - evictedAt < EVICTION_INTERVAL_MS) return;
-    evictedAt = now;
-    server.closeIdleConnections();
-  };
-  server.maxConnections = total;
-  server.on('drop', evictIdle);
-  server.on('connection', socket => {
-    const address = normalizeIP(socket.remoteAddress ?? '');
-    const count = counts.get(address) ?? 0;
-    if (count >= perAddress) {
-      socket.destroy();
-      evictIdle();
-      return;
-    }
-    counts.set(address, count + 1);
-    socket.once('close', () => {
-      const left = (counts.get(address) ?? 1) - 1;
-      if (left === 0) counts.delete(address);
-      else counts.set(address, left);
-    });
-  });
-}
-
-/** Refuses long URLs and too many headers. @throws Refusal URI_TOO_LONG, HEADERS_TOO_LARGE */
 function useSizeLimits(app: FastifyInstance): void {
   app.addHook('onRequest', ({ raw }, _reply, done) => {
     if ((raw.url?.length ?? 0) > URL_LENGTH) {
       return done(new Refusal('URI_TOO_LONG', `A URL may have at most ${URL_LENGTH} characters.`));
+    }
+    if (!isDecodable(raw.url ?? '')) {
+      return done(new Refusal('MALFORMED_URL', 'The percent-encoding of the query string is malformed or not UTF-8.'));
     }
     // Raw headers alternate between names and values.
     if (raw.rawHeaders.length > 2 * HEADERS_COUNT) {
@@ -124,6 +93,32 @@ function useSizeLimits(app: FastifyInstance): void {
     }
     done();
   });
+}
+
+function isDecodable(url: string): boolean {
+  try {
+    decodeURIComponent(url.slice(url.indexOf('?') + 1));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Closes the connection after an answer that came before the whole body, unless what is left of the body is short: Node
+ * would read and discard it all.
+ */
+function useUnreadBodies(app: FastifyInstance): void {
+  app.addHook('onSend', (request, reply, _payload, done) => {
+    if (isEndless(request.raw)) reply.header('connection', 'close');
+    done();
+  });
+}
+
+/** Whether the rest of a request's body is of unknown length, or too long to discard. */
+export function isEndless({ complete, headers }: IncomingMessage): boolean {
+  if (complete) return false;
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > BODY_SIZE;
 }
 
 /** Disconnects clients that do not read their answers, which the service must buffer until then. */
@@ -135,12 +130,44 @@ export function useStallTimeout(app: FastifyInstance, milliseconds = STALLED_MS)
   });
 }
 
+/**
+ * Caps the bytes of the answers to reads that a caller has not taken yet: each of them holds memory.
+ * @throws Refusal RATE_LIMITED in the place of the answer beyond
+ */
+export function useAnswerBudget(app: FastifyInstance, budget = ANSWERS_PER_CALLER): void {
+  const bytesOf = new Map<string, number>();
+  app.addHook('onSend', (request, reply, answer, done) => {
+    const isAnswer = typeof answer === 'string' || Buffer.isBuffer(answer);
+    if (!isAnswer || request.method !== 'GET' || reply.statusCode !== 200 || isProbe(request)) return done();
+    const { caller, ip } = request;
+    const key = caller?.grant ? caller.id : normalizeIP(ip);
+    const size = Buffer.byteLength(answer);
+    const pending = bytesOf.get(key) ?? 0;
+    if (pending > 0 && pending + size > budget) {
+      reply.removeHeader('etag').header('cache-control', 'no-store');
+      return done(
+        new Refusal('RATE_LIMITED', `The caller has not taken ${pending} bytes of answers; take them first.`),
+      );
+    }
+    bytesOf.set(key, pending + size);
+    reply.raw.once('close', () => {
+      const left = (bytesOf.get(key) ?? size) - size;
+      if (left > 0) bytesOf.set(key, left);
+      else bytesOf.delete(key);
+    });
+    done();
+  });
+}
+
 /** Health and metrics are answered under any load, since they report it. */
 const PROBES = ['getHealth', 'getLiveness', 'getReadiness', 'getMetrics'];
 
 export function isProbe({ routeOptions }: FastifyRequest): boolean {
   return PROBES.includes(routeOptions.schema?.operationId ?? '');
 }
+
+/** Of the event loop's delay. Milliseconds. */
+const RESOLUTION_MS = 10;
 
 // Shared: capturing a stack per refusal would cost time under load.
 const OVERLOADED = new Refusal('SERVICE_UNAVAILABLE', 'The service is overloaded; retry later.');
@@ -150,30 +177,50 @@ const OVERLOADED = new Refusal('SERVICE_UNAVAILABLE', 'The service is overloaded
  * @param maxEventLoopDelay milliseconds
  * @throws Refusal SERVICE_UNAVAILABLE
  */
-async function useLoadShedding(app: FastifyInstance, maxEventLoopDelay: number): Promise<void> {
+function useLoadShedding(app: FastifyInstance, maxEventLoopDelay: number): void {
+  // Unlike process.memoryUsage(), which libraries sample too, this opens no file, so it works when none is left.
+  const delays = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+  const interval = Math.max(1000, maxEventLoopDelay);
+  let late = 0;
+  let timer: NodeJS.Timeout | undefined;
   // A loop that does not turn between two samples counts as infinitely late.
-  const sampleInterval = Math.max(1000, maxEventLoopDelay);
-  // The start is slow, too. The first sample after it still measures it, and counts until the second.
-  let measuredFrom = Number.POSITIVE_INFINITY;
+  const sample = () => {
+    late = delays.count === 0 ? Number.POSITIVE_INFINITY : delays.mean / 1e6 - RESOLUTION_MS;
+    delays.reset();
+  };
   app.addHook('onReady', done => {
-    measuredFrom = performance.now() + 2 * sampleInterval;
+    delays.enable();
+    // The start is slow, too: what the first interval measures does not count.
+    timer = setTimeout(() => {
+      delays.reset();
+      timer = setInterval(sample, interval).unref();
+    }, interval).unref();
     done();
   });
-  await app.register(underPressure, {
-    maxEventLoopDelay,
-    sampleInterval,
-    pressureHandler(request) {
-      if (!isProbe(request) && performance.now() >= measuredFrom) throw OVERLOADED;
-    },
+  app.addHook('onRequest', (request, _reply, done) => {
+    if (late > maxEventLoopDelay && !isProbe(request)) return done(OVERLOADED);
+    done();
+  });
+  app.addHook('onClose', async () => {
+    clearTimeout(timer);
+    delays.disable();
   });
 }
 
 /** Counts requests per minute, and refuses those above the limit. @throws Refusal RATE_LIMITED */
-export interface RateLimits {
+interface RateLimits {
   /** Counts an authenticated request, by its token. */
   limitToken(request: FastifyRequest, reply: FastifyReply): Promise<void>;
   /** Counts a request whose authentication failed, by its address. */
   limitFailures(request: FastifyRequest, reply: FastifyReply): Promise<void>;
+  /** Counts a request for the API's description without a token, by its address. */
+  limitDocuments(request: FastifyRequest, reply: FastifyReply): Promise<void>;
+}
+
+/** The limits that the access hook applies. */
+export interface Limits extends RateLimits {
+  /** Keeps the connection of a caller that may do something when others must make room. */
+  trust(request: FastifyRequest): void;
 }
 
 /**
@@ -189,12 +236,16 @@ async function createRateLimits(app: FastifyInstance, perMinute: number): Promis
   };
   const tokens = limiter(perMinute, request => request.caller.id);
   const failures = limiter(FAILURES_PER_MINUTE, request => normalizeIP(request.ip));
+  const documents = limiter(DOCUMENTS_PER_MINUTE, request => normalizeIP(request.ip));
   return {
     async limitToken(request, reply) {
       if (perMinute > 0 && !isProbe(request)) assertWithinLimit(await tokens(request), reply, 'requests per token');
     },
     async limitFailures(request, reply) {
       assertWithinLimit(await failures(request), reply, 'requests without a valid token per address');
+    },
+    async limitDocuments(request, reply) {
+      assertWithinLimit(await documents(request), reply, 'requests for documents without a token per address');
     },
   };
 }

@@ -1,6 +1,7 @@
+import { createHash } from 'node:crypto';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, RouteHandlerMethod } from 'fastify';
 import type { TSchema } from 'typebox';
 
 /**
@@ -57,11 +58,12 @@ export async function useOpenapi(app: FastifyInstance, components: TSchema[], ve
     refResolver: { buildLocalReference: json => String(json.$id) },
     transformObject: document => describeUnions('openapiObject' in document ? document.openapiObject : {}),
   });
+  serializeOnce(app, ['/openapi.json', '/docs/json', '/docs/yaml']);
   await app.register(swaggerUi, {
     routePrefix: '/docs',
     // Nothing names a path from the root, so that the page works behind a proxy that strips a prefix.
     indexPrefix: '.',
-    transformSpecification: document => ({ ...document, servers: [{ url: '..' }] }),
+    transformSpecification: inDocs,
     transformSpecificationClone: false,
     staticCSP: DOCS_POLICY,
     uiConfig: { validatorUrl: null },
@@ -69,8 +71,36 @@ export async function useOpenapi(app: FastifyInstance, components: TSchema[], ve
   app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
 }
 
+/** The document as the pages of /docs see it. */
+function inDocs<T extends object>(document: T): T {
+  return { ...document, servers: [{ url: '..' }] };
+}
+
+/** Keeps the first answer of these routes for the life of the process, and sends it with an ETag. */
+function serializeOnce(app: FastifyInstance, urls: string[]): void {
+  app.addHook('onRoute', route => {
+    if (!urls.includes(route.url)) return;
+    // JSON is YAML (YAML 1.2, 1.3). Writing the document in blocks would hold the event loop for 100 ms.
+    const asYaml: RouteHandlerMethod = (_request, reply) =>
+      reply.type('application/yaml; charset=utf-8').send(JSON.stringify(inDocs(app.swagger()), null, 2));
+    const handler = route.url === '/docs/yaml' ? asYaml : route.handler;
+    let kept: { text: string; headers: Record<string, string> } | undefined;
+    route.handler = function (request, reply) {
+      return kept ? reply.headers(kept.headers).send(kept.text) : handler.call(this, request, reply);
+    };
+    route.onSend = async (_request, reply, payload) => {
+      if (kept || reply.statusCode !== 200 || typeof payload !== 'string') return payload;
+      const etag = `"${createHash('sha256').update(payload).digest('base64url')}"`;
+      const type = String(reply.getHeader('content-type'));
+      kept = { text: payload, headers: { 'content-type': type, etag } };
+      reply.headers(kept.headers);
+      return payload;
+    };
+  });
+}
+
 /** Validation keywords that mean nothing to readers of the document. */
-const OWN_KEYWORDS = ['x-trim', 'x-max-depth', 'x-finite', 'x-instant', 'x-unique-by'];
+const OWN_KEYWORDS = ['x-trim', 'x-normal', 'x-name', 'x-visible', 'x-instant', 'x-unique-by'];
 
 /** Adds the discriminator mapping of tagged unions, which Ajv rejects, and removes {@link OWN_KEYWORDS}. */
 function describeUnions<T>(node: T): T {

@@ -10,10 +10,14 @@ export const ConditionalHeaders = Type.Object({
 });
 
 // One element of a list; it may be empty, and a tag may hold a comma (RFC 9110, 5.6.1 and 8.8.3).
-const ELEMENT = /[ \t]*(?:(W\/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*)?(,|$)/y;
+const ELEMENT = /[ \t]*(?:(?:W\/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*)?(,|$)/y;
+
+// As etagOf makes it: what the viewer has seen does not concern a write.
+const VERSION = /^([1-9]\d{0,14})(?:-(?:un)?seen)?$/;
 
 /**
- * Parses If-Match (RFC 9110, 13.1.1). Weak tags and tags that are not a version match nothing.
+ * Parses If-Match (RFC 9110, 13.1.1). A weak tag counts as its version, since proxies that compress weaken tags. A tag
+ * that is not a version matches nothing.
  * @throws Refusal VALIDATION_FAILED if the header is not a list of entity tags
  */
 export function ifMatch({ 'if-match': header }: { 'if-match'?: string }): Precondition {
@@ -24,13 +28,14 @@ export function ifMatch({ 'if-match': header }: { 'if-match'?: string }): Precon
   ELEMENT.lastIndex = 0;
   for (let ended = false; !ended; ) {
     const element = ELEMENT.exec(header);
-    const isEnd = element?.[3] === '';
-    if (element?.[2] !== undefined) tags += 1;
+    const isEnd = element?.[2] === '';
+    if (element?.[1] !== undefined) tags += 1;
     if (element === null || (isEnd && tags === 0)) {
       throw badHeader('if-match', 'must be entity tags or *');
     }
-    const [, weak, tag = ''] = element;
-    if (weak === undefined && /^[1-9]\d{0,14}$/.test(tag)) versions.push(Number(tag));
+    const [, tag = ''] = element;
+    const [, version] = VERSION.exec(tag) ?? [];
+    if (version !== undefined) versions.push(Number(version));
     ended = isEnd;
   }
   return versions;

@@ -7,6 +7,8 @@ import { FAILING, troubleOf, UnknownOutcome } from '../db/errors.ts';
 import { type ProblemCode, type ProblemItem, problemTable, Refusal } from '../errors.ts';
 import { type Logger, maskTokens } from '../logging.ts';
 import { SECURITY_HEADERS } from './headers.ts';
+import { isEndless } from './limits.ts';
+import type { RefusalLimit, RequestLog } from './request-log.ts';
 import { Ref } from './schemas.ts';
 import { toItems } from './validation.ts';
 
@@ -108,7 +110,7 @@ export function problems(...codes: ProblemCode[]): Record<number, ProblemRespons
 
 /** As {@link problems}, for an operation that takes a body. */
 export function bodyProblems(...codes: ProblemCode[]): Record<number, ProblemResponse> {
-  return problems('MALFORMED_JSON', ...codes, 'PAYLOAD_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE');
+  return problems('MALFORMED_JSON', 'NUMBER_NOT_EXACT', ...codes, 'PAYLOAD_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE');
 }
 
 /** As {@link bodyProblems}, for an operation with an actor, which must be that of the token. */
@@ -131,7 +133,7 @@ export function badHeader(name: string, detail: string): Refusal {
 export type Rejected = (code: ProblemCode) => void;
 
 /** Answers errors of routes and hooks, and unknown paths, with problem documents. */
-export function useProblems(app: FastifyInstance, rejected: Rejected): void {
+export function useProblems(app: FastifyInstance, requestLog: RequestLog, rejected: Rejected): void {
   app.decorateReply('refusal', null);
   app.setErrorHandler((error: FastifyError, request, reply) => {
     const refusal = error instanceof UnknownOutcome ? unknownOutcome(error, request) : toRefusal(error);
@@ -140,30 +142,40 @@ export function useProblems(app: FastifyInstance, rejected: Rejected): void {
     if (request.raw.readableAborted) request.log.info('the client went away');
     // A Refusal is expected behavior, even with 503.
     else if (status >= 500 && !(error instanceof Refusal)) request.log.error({ err: error }, 'request failed');
-    else request.log.info({ code: refusal.code, detail: refusal.message }, 'request refused');
+    else requestLog.refused(request, refusal);
     rejected(refusal.code);
     return sendProblem(request, reply, refusal);
   });
   app.setNotFoundHandler((request, reply) => {
     rejected('NOT_FOUND');
     const detail = `There is no ${request.method} ${request.url.split('?')[0]}.`;
-    return sendProblem(request, reply, new Refusal('NOT_FOUND', detail));
+    const refusal = new Refusal('NOT_FOUND', detail);
+    requestLog.refused(request, refusal);
+    return sendProblem(request, reply, refusal);
   });
 }
 
 /** The `frameworkErrors` option of Fastify: a URL that cannot be decoded never reaches a route. */
 export function frameworkProblem(
+  requestLog: RequestLog,
   rejected: Rejected,
 ): (error: FastifyError, request: FastifyRequest, reply: FastifyReply) => void {
   return (error, request, reply) => {
     const refusal = toRefusal(error);
+    requestLog.refused(request, refusal);
     rejected(refusal.code);
+    // No hook has run.
+    if (isEndless(request.raw)) reply.header('connection', 'close');
     sendProblem(request, reply, refusal);
   };
 }
 
 /** The `clientErrorHandler` option of Fastify: malformed HTTP is answered on the bare socket. */
-export function socketProblem(log: Logger, rejected: Rejected): (error: NodeJS.ErrnoException, socket: Socket) => void {
+export function socketProblem(
+  log: Logger,
+  limit: RefusalLimit,
+  rejected: Rejected,
+): (error: NodeJS.ErrnoException, socket: Socket) => void {
   return (error, socket) => {
     // Node keeps the running response here; a second answer in the middle would corrupt it.
     const { _httpMessage: response } = socket as Socket & { _httpMessage?: { headersSent: boolean } };
@@ -174,7 +186,9 @@ export function socketProblem(log: Logger, rejected: Rejected): (error: NodeJS.E
     const code = SOCKET_CODES[error.code ?? ''] ?? 'MALFORMED_REQUEST';
     const { status, title } = problemTable[code];
     const requestId = newUid();
-    log.info({ request_id: requestId, code, err: error }, 'request refused');
+    // Only these parts of the error: it also has the bytes that were received.
+    const err = { code: error.code, message: error.message };
+    if (limit.admits()) log.info({ request_id: requestId, code, err }, 'request refused');
     rejected(code);
     const body = textOf(problemBody(new Refusal(code, `${title}.`), requestId));
     const head = [

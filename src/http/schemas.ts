@@ -1,26 +1,43 @@
 import { type Static, type TObject, type TSchema, Type } from 'typebox';
+import { NAME_RULE } from '../text.ts';
 
 /*
  * The building blocks of every schemas.ts.
  * They refuse NUL and unpaired surrogates, which SQLite or PostgreSQL cannot store unchanged.
  */
 
-/** A short name. The keyword `x-trim` trims white space before the other keywords are checked. */
+/**
+ * A short name. The keyword `x-normal` trims and normalizes it before the other keywords are checked; `x-name` is the
+ * whole rule, of which `pattern` is the part that a regular expression of any language can say.
+ */
 export const Name = Type.String({
-  'x-trim': true,
+  'x-normal': true,
+  'x-name': true,
   minLength: 1,
   maxLength: 200,
-  pattern: '^[^\\u0000\\p{Cs}]*$',
-  description: '1 to 200 characters, not blank, no NUL or unpaired surrogate; surrounding white space is trimmed.',
+  pattern: '^[^\\p{Cc}\\p{Cs}]*$',
+  description: `1 to 200 characters: ${NAME_RULE}. Stored in Unicode's form NFC, without surrounding white space.`,
 });
 
-/** Text for people, stored unchanged. */
-export const Text = Type.String({
-  minLength: 1,
-  // The lookahead runs once, so a long blank text costs one pass instead of quadratic backtracking.
-  pattern: '^(?=[\\s\\S]*\\S)[^\\u0000\\p{Cs}]*$',
-  description: 'Text with at least one character that is not white space, no NUL or unpaired surrogate.',
-});
+/** Text for people, stored unchanged. @param maxLength characters */
+export function Text(maxLength: number) {
+  return Type.String({
+    'x-visible': true,
+    minLength: 1,
+    maxLength,
+    // The lookahead runs once, so a long blank text costs one pass instead of quadratic backtracking.
+    pattern: '^(?=[\\s\\S]*\\S)[^\\u0000\\p{Cs}]*$',
+    description: 'Text with at least one visible character, no NUL or unpaired surrogate.',
+  });
+}
+
+/** The longest pointer in a problem document. Characters. */
+export const POINTER_LENGTH = 300;
+
+/** The lengths of texts. Characters. */
+export const LENGTHS = { title: 500, reference: 2048, description: 2048, text: 16_384, body: 65_536 } as const;
+
+export const Title = Type.String({ ...Text(LENGTHS.title), 'x-trim': true });
 
 export const Id = Type.String({
   minLength: 1,

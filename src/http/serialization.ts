@@ -1,6 +1,7 @@
 import fastJson from 'fast-json-stringify';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { TSchema } from 'typebox';
+import { tagResource } from './etags.ts';
 import { Problem } from './problems.ts';
 import { componentName, Ref } from './schemas.ts';
 
@@ -23,4 +24,19 @@ export function useSerialization(app: FastifyInstance, components: TSchema[]): v
     compiled.set(key, serializer);
     return serializer;
   });
+}
+
+/** The bytes of resources that several requests are answered with. */
+const texts = new WeakMap<object, Buffer>();
+
+/**
+ * Sends a resource that other requests are answered with, too: it is serialised once, and the answers share its bytes.
+ * Fastify's types want the resource itself, so the result has its type.
+ */
+export function sendShared<T extends object>(reply: FastifyReply, resource: T): T {
+  const text = texts.get(resource) ?? Buffer.from(String(reply.code(200).serialize(resource)));
+  texts.set(resource, text);
+  tagResource(reply, resource);
+  void reply.code(200).type('application/json; charset=utf-8').send(text);
+  return reply as unknown as T;
 }

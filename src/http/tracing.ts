@@ -1,4 +1,4 @@
-import { type FastifyInstance, type FastifyReply, type FastifyRequest, LogController } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { maskTokens } from '../logging.ts';
 import { passThrough, readTraceparent, type TracePart, type Tracing, traceIdOf } from '../tracing.ts';
 
@@ -9,43 +9,17 @@ declare module 'fastify' {
   }
 }
 
-/**
- * Writes Fastify's log lines of requests. Each carries the trace id and, if the request has a token, its id. So the first
- * line waits until the caller is known.
- */
-export class RequestLog extends LogController {
-  readonly #tracing: Tracing | undefined;
-  readonly #waiting = new WeakSet<FastifyRequest>();
-
-  constructor(tracing: Tracing | undefined) {
-    super({ requestIdLogLabel: 'request_id' });
-    this.#tracing = tracing;
-  }
-
-  override incomingRequest(request: FastifyRequest, reply: FastifyReply): void {
-    const { traceparent: header } = request.headers;
-    const traceparent = header === undefined ? null : readTraceparent(String(header));
-    if (this.#tracing) request.trace = beginPart(this.#tracing, request, reply, traceparent);
-    else if (traceparent !== null) request.trace = passThrough(traceparent);
-    if (request.trace?.traceparent) addToLog(request, reply, { trace_id: traceIdOf(request.trace.traceparent) });
-    this.#waiting.add(request);
-  }
-
-  /** Writes the first line of a request, whose caller is known now. */
-  readonly identified = (request: FastifyRequest, reply: FastifyReply): void => {
-    const token_id = request.caller?.tokenId;
-    if (token_id) addToLog(request, reply, { token_id });
-    if (this.#waiting.delete(request)) super.incomingRequest(request, reply);
-  };
-
-  override requestCompleted(error: Error | null | undefined, request: FastifyRequest, reply: FastifyReply): void {
-    // A request that was refused before it was looked at has no first line yet.
-    if (this.#waiting.delete(request)) super.incomingRequest(request, reply);
-    super.requestCompleted(error, request, reply);
-  }
+/** Begins the trace part of a request, and adds the trace id to its log lines. */
+export function beginTrace(tracing: Tracing | undefined, request: FastifyRequest, reply: FastifyReply): void {
+  const { traceparent: header } = request.headers;
+  const traceparent = header === undefined ? null : readTraceparent(String(header));
+  if (tracing) request.trace = beginPart(tracing, request, reply, traceparent);
+  else if (traceparent !== null) request.trace = passThrough(traceparent);
+  if (request.trace?.traceparent) addToLog(request, reply, { trace_id: traceIdOf(request.trace.traceparent) });
 }
 
-function addToLog(request: FastifyRequest, reply: FastifyReply, fields: object): void {
+/** Adds fields to all further log lines of a request. */
+export function addToLog(request: FastifyRequest, reply: FastifyReply, fields: object): void {
   request.log = request.log.child(fields);
   reply.log = request.log;
 }

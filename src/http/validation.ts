@@ -3,21 +3,24 @@ import addFormats from 'ajv-formats';
 import type { FastifyInstance, FastifySchemaValidationError } from 'fastify';
 import type { TSchema } from 'typebox';
 import type { ProblemItem } from '../errors.ts';
-import { Strict } from './schemas.ts';
+import { cut, isName, isVisible, NAME_RULE, normalName, trim } from '../text.ts';
+import { POINTER_LENGTH, Strict } from './schemas.ts';
 
 /** The first instant whose year has five digits. Epoch milliseconds. */
 const YEAR_10000 = Date.UTC(10_000, 0, 1);
 
-/** Errors reported per request; a body of one megabyte can cause a hundred thousand. */
+/** Errors reported per request. */
 const ERRORS_REPORTED = 20;
+/** Values in a request, above which only its first error is looked for. A brief names 1000 agents. */
+const FULLY_CHECKED = 2000;
 
 /**
  * Uses two validators over the same components. Bodies are validated strictly; query strings, path parameters and headers
  * are text, so their values are coerced.
  */
 export function useValidation(app: FastifyInstance, components: TSchema[]): void {
-  const strict = createAjv(components, false);
-  const coercing = createAjv(components, true);
+  const strict = createValidators(components, false);
+  const coercing = createValidators(components, true);
   app.setValidatorCompiler(({ schema, httpPart }) =>
     compileLazily(httpPart === 'body' ? strict : coercing, schema as object),
   );
@@ -33,29 +36,71 @@ export function useValidation(app: FastifyInstance, components: TSchema[]): void
 
 /** The validator of bodies, for messages. The validating function returns the errors, none for a valid body. */
 export function bodyValidator(components: TSchema[]): (schema: TSchema) => (body: unknown) => ProblemItem[] {
-  const ajv = createAjv(components, false);
+  const validators = createValidators(components, false);
   return schema => {
-    const validate = compileLazily(ajv, schema);
+    const validate = compileLazily(validators, schema);
     return body => (validate(body) ? [] : toItems((validate.errors ?? []) as FastifySchemaValidationError[], 'body'));
   };
 }
 
-/** Compiles at the first use: compiling all validators takes a fifth of the start time. */
-function compileLazily(ajv: Ajv, schema: object) {
-  let compiled: ValidateFunction | undefined;
+/**
+ * Compiles at the first use: compiling all validators takes a fifth of the start time. A valid value, and a large one,
+ * is checked up to its first error only: a body of a megabyte could cause a million errors.
+ */
+function compileLazily({ quick, full }: Validators, schema: object) {
+  let first: ValidateFunction | undefined;
+  let all: ValidateFunction | undefined;
   const validate = (data: unknown): boolean => {
-    compiled ??= ajv.compile(schema);
-    const fits = compiled(data) as boolean;
-    validate.errors = compiled.errors ?? null;
+    first ??= quick.compile(schema);
+    const fits = first(data) as boolean;
+    validate.errors = first.errors ?? null;
+    if (!fits && isSmall(data)) {
+      all ??= full().compile(schema);
+      all(data);
+      validate.errors = all.errors ?? validate.errors;
+    }
     return fits;
   };
   validate.errors = null as ErrorObject[] | null;
   return validate;
 }
 
-function createAjv(components: TSchema[], coerce: boolean): Ajv {
+/** Whether a value holds at most {@link FULLY_CHECKED} values. */
+function isSmall(value: unknown): boolean {
+  const values = [value];
+  for (let at = 0; at < values.length; at += 1) {
+    if (values.length > FULLY_CHECKED) return false;
+    const item = values[at];
+    if (typeof item !== 'object' || item === null) continue;
+    // Not spread: a call takes a limited number of arguments.
+    for (const name in item) {
+      values.push((item as Record<string, unknown>)[name]);
+      if (values.length > FULLY_CHECKED) return false;
+    }
+  }
+  return true;
+}
+
+/** Two validators of one kind: up to the first error, and for all errors. */
+interface Validators {
+  quick: Ajv;
+  full: () => Ajv;
+}
+
+function createValidators(components: TSchema[], coerce: boolean): Validators {
+  let full: Ajv | undefined;
+  return {
+    quick: createAjv(components, { coerce, allErrors: false }),
+    full() {
+      full ??= createAjv(components, { coerce, allErrors: true });
+      return full;
+    },
+  };
+}
+
+function createAjv(components: TSchema[], { coerce, allErrors }: { coerce: boolean; allErrors: boolean }): Ajv {
   const ajv = new Ajv({
-    allErrors: true,
+    allErrors,
     coerceTypes: coerce,
     // With strict numbers, Ajv skips `maximum` for Infinity, which text such as 1e400 is coerced to.
     strictNumbers: !coerce,
@@ -67,34 +112,38 @@ function createAjv(components: TSchema[], coerce: boolean): Ajv {
   });
   addFormats.default(ajv, ['date-time']);
   ajv.addKeyword({ keyword: 'x-tags', schemaType: 'object' });
-  ajv.addKeyword({
-    keyword: 'x-trim',
+  const normal =
+    (normalize: (text: string) => string) =>
+    (
+      _is: boolean,
+      text: string,
+      _schema?: unknown,
+      place?: { parentData: object; parentDataProperty: string | number },
+    ) => {
+      if (place) Object.assign(place.parentData, { [place.parentDataProperty]: normalize(text) });
+      return true;
+    };
+  // Before the length is checked.
+  const modifying = {
     type: 'string',
     schemaType: 'boolean',
-    // Trims before the length is checked.
     before: 'maxLength',
     modifying: true,
     errors: false,
-    validate: (
-      _trim: boolean,
-      text: string,
-      _schema?: unknown,
-      place?: { parentData: Record<string, unknown>; parentDataProperty: string | number },
-    ) => {
-      if (place) place.parentData[place.parentDataProperty] = text.trim();
-      return true;
-    },
-  });
+  } as const;
+  ajv.addKeyword({ keyword: 'x-trim', ...modifying, validate: normal(trim) });
+  ajv.addKeyword({ keyword: 'x-normal', ...modifying, validate: normal(normalName) });
   ajv.addKeyword({
-    keyword: 'x-max-depth',
-    schemaType: 'number',
-    validate: (limit: number, value: unknown) => !isDeeperThan(value, limit),
-  });
-  ajv.addKeyword({
-    keyword: 'x-finite',
+    keyword: 'x-name',
+    type: 'string',
     schemaType: 'boolean',
-    // JSON.parse reads 1e400 as Infinity, which JSON cannot express.
-    validate: (_finite: boolean, value: unknown) => !hasNumber(value, number => !Number.isFinite(number)),
+    validate: (_isName: boolean, text: string) => isName(text),
+  });
+  ajv.addKeyword({
+    keyword: 'x-visible',
+    type: 'string',
+    schemaType: 'boolean',
+    validate: (_isVisible: boolean, text: string) => isVisible(text),
   });
   ajv.addKeyword({
     keyword: 'x-instant',
@@ -116,34 +165,14 @@ function createAjv(components: TSchema[], coerce: boolean): Ajv {
   return ajv;
 }
 
-/** Walks level by level: recursion could overflow the stack on a deeply nested value. */
-function isDeeperThan(value: unknown, limit: number): boolean {
-  let level: unknown[] = [value];
-  for (let depth = 0; level.length > 0; depth += 1) {
-    if (depth > limit) return true;
-    level = childrenOf(level);
-  }
-  return false;
-}
-
-/** Whether any number in a JSON value satisfies the predicate. Walks level by level, as above. */
-function hasNumber(value: unknown, predicate: (number: number) => boolean): boolean {
-  for (let level: unknown[] = [value]; level.length > 0; level = childrenOf(level)) {
-    if (level.some(item => typeof item === 'number' && predicate(item))) return true;
-  }
-  return false;
-}
-
-function childrenOf(level: unknown[]): unknown[] {
-  return level.flatMap(item => (typeof item === 'object' && item !== null ? Object.values(item) : []));
-}
-
 /** Converts Ajv's errors to the `errors` of a problem document: the first one per pointer. */
 export function toItems(errors: FastifySchemaValidationError[], context: string): ProblemItem[] {
   const where = context === 'querystring' ? 'query' : (context as ProblemItem['in']);
   const items = new Map<string, ProblemItem>();
   for (const error of errors) {
     const item = { in: where, ...toItem(error as ErrorObject) };
+    // A name may be as long as the body.
+    item.pointer = cut(item.pointer, POINTER_LENGTH);
     if (!items.has(item.pointer)) items.set(item.pointer, item);
     if (items.size === ERRORS_REPORTED) break;
   }
@@ -183,12 +212,10 @@ function toItem({
       };
     case 'const':
       return { pointer: instancePath, code: 'UNKNOWN_VALUE', detail: `must be ${JSON.stringify(params.allowedValue)}` };
-    case 'x-finite':
-      return {
-        pointer: instancePath,
-        code: 'INVALID_NUMBER',
-        detail: 'must hold only numbers that fit a double',
-      };
+    case 'x-name':
+      return { pointer: instancePath, code: 'INVALID_FORMAT', detail: `must be: ${NAME_RULE}` };
+    case 'x-visible':
+      return { pointer: instancePath, code: 'INVALID_FORMAT', detail: 'must have a visible character' };
     case 'x-instant':
       return {
         pointer: instancePath,
@@ -200,12 +227,6 @@ function toItem({
         pointer: instancePath,
         code: 'NOT_UNIQUE',
         detail: `must not have the same ${parentSchema?.['x-unique-by']} twice`,
-      };
-    case 'x-max-depth':
-      return {
-        pointer: instancePath,
-        code: 'TOO_DEEP',
-        detail: `must not be nested deeper than ${parentSchema?.['x-max-depth']} levels`,
       };
     default:
       return { pointer: instancePath, code: ITEM_CODES[keyword] ?? 'INVALID', detail: message };

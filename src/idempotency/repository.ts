@@ -4,7 +4,7 @@ import { type StatementBuilder, statement } from '../db/statement.ts';
 
 export type KeyRow = Row<'idempotency_keys'>;
 
-const answerColumns = ['fingerprint', 'status', 'headers', 'body', 'created_at'] as const;
+const answerColumns = ['fingerprint', 'status', 'headers', 'body', 'reference', 'created_at'] as const;
 
 export async function findKey(reader: Reader, caller: string, key: string): Promise<KeyRow | undefined> {
   return reader.first(findKeyStatement, { caller, idempotency_key: key });

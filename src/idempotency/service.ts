@@ -16,14 +16,24 @@ export interface RepeatableRequest {
   fingerprint: string;
 }
 
+/** The largest body that is stored. Bytes. */
+const STORED_BYTES = 16_384;
+
 /** The answer that the service sent. */
-export interface StoredAnswer {
+export interface Sent {
   status: number;
   headers: Record<string, string>;
   body: string;
+  /** Identifies the effect of the request, from which the route can build the body again. */
+  reference?: string | undefined;
 }
 
-/** Stores the answers to requests with an idempotency key, so a repeated request has no second effect. */
+/** An answer as stored. The body of a large one is null; its reference stands for it. */
+export interface StoredAnswer extends Omit<Sent, 'body'> {
+  body: string | null;
+}
+
+/** Stores the answers to requests with an idempotency key, or references to their effects, so a repeated request has no second effect. */
 export function createIdempotencyKeys({ db, clock }: { db: Database; clock: Clock }) {
   /** The answer in a row, unless it has expired. @throws Refusal IDEMPOTENCY_KEY_REUSED */
   function answerIn(row: KeyRow | undefined, { key, fingerprint }: RepeatableRequest): StoredAnswer | undefined {
@@ -31,17 +41,22 @@ export function createIdempotencyKeys({ db, clock }: { db: Database; clock: Cloc
     if (row.fingerprint !== fingerprint) {
       throw new Refusal('IDEMPOTENCY_KEY_REUSED', `The idempotency key ${key} belongs to another request.`);
     }
-    return { status: row.status, headers: JSON.parse(row.headers), body: row.body };
+    const { status, reference } = row;
+    const headers = JSON.parse(row.headers);
+    return reference === null ? { status, headers, body: row.body } : { status, headers, body: null, reference };
   }
 
   async function find(tx: Tx, request: RepeatableRequest): Promise<StoredAnswer | undefined> {
     return answerIn(await findKey(tx, request.caller, request.key), request);
   }
 
-  function put(tx: Tx, request: RepeatableRequest, answer: StoredAnswer): void {
+  function put(tx: Tx, request: RepeatableRequest, answer: Sent): void {
     const { caller, key: idempotency_key, fingerprint } = request;
-    const { status, headers, body } = answer;
-    const row = { caller, idempotency_key, fingerprint, status, headers: JSON.stringify(headers), body };
+    const { status, headers, body, reference } = answer;
+    // What a key costs must not depend on what else the answer shows.
+    const isLarge = reference !== undefined && Buffer.byteLength(body) > STORED_BYTES;
+    const stored = isLarge ? { body: '', reference } : { body, reference: null };
+    const row = { caller, idempotency_key, fingerprint, status, headers: JSON.stringify(headers), ...stored };
     putKey(tx, { ...row, created_at: clock.now() });
   }
 
@@ -60,13 +75,13 @@ export function createIdempotencyKeys({ db, clock }: { db: Database; clock: Cloc
     async once(
       tx: Tx,
       request: RepeatableRequest,
-      work: () => Promise<StoredAnswer>,
-    ): Promise<{ answer: StoredAnswer; replayed: boolean }> {
+      work: () => Promise<Sent>,
+    ): Promise<{ replayed: true; answer: StoredAnswer } | { replayed: false; answer: Sent }> {
       const known = await find(tx, request);
-      if (known) return { answer: known, replayed: true };
+      if (known) return { replayed: true, answer: known };
       const answer = await work();
       put(tx, request, answer);
-      return { answer, replayed: false };
+      return { replayed: false, answer };
     },
 
     /** Deletes expired keys, in batches. */

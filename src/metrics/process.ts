@@ -27,17 +27,18 @@ export function watchEventLoop({ loopDelay }: Instruments): () => void {
 /** Sets the metrics of the process: CPU, memory, open files, Node.js version. */
 export function collectProcessMetrics(instruments: Instruments): void {
   const { user, system } = process.cpuUsage();
-  const memory = process.memoryUsage();
   setTotal(instruments.cpuUser, user / 1e6);
   setTotal(instruments.cpuSystem, system / 1e6);
   setTotal(instruments.cpu, (user + system) / 1e6);
   instruments.startTime.set(performance.timeOrigin / 1000);
-  instruments.residentMemory.set(memory.rss);
-  instruments.heapTotal.set(memory.heapTotal);
-  instruments.heapUsed.set(memory.heapUsed);
-  instruments.externalMemory.set(memory.external);
   instruments.nodeVersion.labels(process.version).set(1);
+  // Both read files, and fail while none can be opened.
   try {
+    const memory = process.memoryUsage();
+    instruments.residentMemory.set(memory.rss);
+    instruments.heapTotal.set(memory.heapTotal);
+    instruments.heapUsed.set(memory.heapUsed);
+    instruments.externalMemory.set(memory.external);
     instruments.openFiles.set(readdirSync('/proc/self/fd').length);
   } catch {
     instruments.openFiles.remove();

@@ -60,16 +60,14 @@ export function createScrape(dependencies: Dependencies): () => Promise<string> 
       for (const status of BACKLOG) messages.labels(topic, status).set(0);
       oldestPending.labels(topic).set(0);
     }
-    let blocked = 0;
     const oldest = new Map<string, number>();
-    for (const { topic, status, count, oldest: since, in_lanes } of database.backlog) {
+    for (const { topic, status, count, oldest: since } of database.backlog) {
       const label = topics.of(topic);
       messages.labels(label, status).inc(count);
-      if (status === 'dead') blocked += in_lanes;
       if (status === 'pending' && since !== null) oldest.set(label, Math.min(since, oldest.get(label) ?? since));
     }
     for (const [label, since] of oldest) oldestPending.labels(label).set(Math.max(0, clock.now() - since) / 1000);
-    blockedLanes.set(blocked);
+    blockedLanes.set(database.blockedLanes);
     pausedTopics.set(database.pausedTopics.length);
     unhandledTopics.set(database.topicsWithoutHandler.length);
   }

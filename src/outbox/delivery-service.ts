@@ -9,8 +9,11 @@ import {
   endLease,
   insertMessages,
   isReclaimed,
+  leasesOf,
   markSent,
+  overtaking,
   promoteNext,
+  putOldestFirst,
   renewLeases,
   unpark,
 } from './lease-repository.ts';
@@ -48,14 +51,21 @@ const CLAIM_ROUNDS = 50;
 export function createDeliveryService(dependencies: Dependencies) {
   const { db, clock, newUid, events, workerName, leaseMs, commits } = dependencies;
   const claimable = () => commits.notify('claimable');
+  /** Lease tokens of claims whose commit failed with an unknown outcome. */
+  const uncertain = new Set<string>();
 
   /** Settles deliveries in `tx`. Answers for each whether its lease was held; if not, its row is unchanged. */
   async function settleIn(tx: Tx, settlements: Settlement[]): Promise<boolean[]> {
     const held = await endLeases(tx, settlements);
     const settled = settlements.filter(({ delivery }) => held.has(delivery));
-    const left = settled.filter(({ outcome }) => leavesLane(outcome)).map(({ delivery }) => delivery.lane);
-    const lanes = left.filter(lane => lane !== null);
-    promoteNext(tx, lanes);
+    const lanes = (leaving: boolean) =>
+      settled
+        .filter(({ outcome }) => leavesLane(outcome) === leaving)
+        .map(({ delivery }) => delivery.lane)
+        .filter(lane => lane !== null);
+    promoteNext(tx, lanes(true));
+    // An older message may have been replayed meanwhile.
+    putOldestFirst(tx, lanes(false));
     for (const { delivery, outcome } of settled) {
       if (outcome.kind === 'sent') {
         countSent(tx, delivery.message.topic);
@@ -112,27 +122,51 @@ export function createDeliveryService(dependencies: Dependencies) {
     return { message_id: `${message_id}~${consumer}`, origin_id: message_id, consumer, ...content };
   }
 
-  /** Claims in `tx`. Messages of paused topics are parked instead, until their topic is resumed. */
+  /**
+   * Claims in `tx`. Messages of paused topics are parked instead, until their topic is resumed. A message whose lease
+   * expired is released if an older message of its lane was replayed meanwhile.
+   */
   async function claimIn(tx: Tx, limit: number, lease_token: string, now: number): Promise<LeasedRow[]> {
     const claimed: LeasedRow[] = [];
     for (let round = 0; round < CLAIM_ROUNDS && claimed.length < limit; round += 1) {
       const claim = { limit: limit - claimed.length, lease_token, leased_by: workerName, leaseMs, now };
       const rows = await claimMessages(tx, claim);
-      const paused = new Set(rows.length > 0 ? await pausedTopics(tx) : []);
-      claimed.push(...rows.filter(row => !paused.has(row.topic)));
-      const toPark = rows.filter(row => paused.has(row.topic));
-      for (const row of toPark) await park(tx, row);
-      // Other due messages may follow the parked ones.
-      if (toPark.length === 0) break;
+      const late = await overtaking(
+        tx,
+        rows.filter(isLate).map(row => row.position),
+      );
+      const overtakers = rows.filter(row => late.has(row.position));
+      await release(tx, overtakers);
+      const first = rows.filter(row => !late.has(row.position));
+      const paused = new Set(first.length > 0 ? await pausedTopics(tx) : []);
+      claimed.push(...first.filter(row => !paused.has(row.topic)));
+      const toPark = first.filter(row => paused.has(row.topic));
+      for (const row of toPark) await unclaim(tx, row, { parked: parking.resume(row.topic) });
+      // Other due messages may follow the parked and released ones.
+      if (toPark.length + overtakers.length === 0) break;
       if (round === CLAIM_ROUNDS - 1) tx.afterCommit(claimable);
     }
     return claimed.sort((a, b) => a.position - b.position);
   }
 
-  async function park(tx: Tx, row: LeasedRow): Promise<void> {
+  /** Undoes a claim: no attempt is used. */
+  async function unclaim(tx: Tx, row: LeasedRow, place: Pick<EndedRow, 'parked' | 'claimable_in'>): Promise<void> {
     const status = row.last_error === null ? 'pending' : 'failed';
-    const parked = { parked: parking.resume(row.topic), attempts: row.attempts - 1 };
-    await endLease(tx, row.lease_token, { ...row, status, ...parked });
+    await endLease(tx, row.lease_token, { ...row, status, ...place, attempts: row.attempts - 1 });
+  }
+
+  /** Undoes claims of messages that are due again at once. */
+  async function release(tx: Tx, rows: LeasedRow[]): Promise<void> {
+    for (const row of rows) await unclaim(tx, row, { parked: null, claimable_in: 0 });
+    putOldestFirst(
+      tx,
+      rows.map(row => row.lane).filter(lane => lane !== null),
+    );
+  }
+
+  /** Releases the leases of claims whose commit may or may not have succeeded: no worker holds them. */
+  async function releaseUncertain(tx: Tx, tokens: string[]): Promise<void> {
+    if (tokens.length > 0) await release(tx, await leasesOf(tx, workerName, tokens));
   }
 
   return {
@@ -140,16 +174,24 @@ export function createDeliveryService(dependencies: Dependencies) {
     async claim(limit: number): Promise<Delivery[]> {
       const token = newUid();
       const now = clock.now();
+      const before = [...uncertain];
       // Payloads are read in the claim's transaction: a read that failed later would leave leases without a worker.
-      const { rows, messages } = await db.write(async tx => {
+      const claiming = db.write(async tx => {
+        await releaseUncertain(tx, before);
         const claimed = await claimIn(tx, limit, token, now);
         return { rows: claimed, messages: await toMessages(events, tx, claimed) };
       });
+      const { rows, messages } = await claiming.catch(error => {
+        uncertain.add(token);
+        throw error;
+      });
+      for (const known of before) uncertain.delete(known);
+      const contents = new Set<unknown>();
       return rows.map((row, index) => ({
         lease: { position: row.position, lease_token: row.lease_token },
         lane: row.lane,
         row,
-        message: { ...(messages[index] as Message), message_id: row.origin_id ?? row.message_id },
+        message: { ...ownContent(messages[index] as Message, contents), message_id: row.origin_id ?? row.message_id },
         consumer: row.consumer,
         claimedAt: now,
         reclaimed: isReclaimed(row.lease_token),
@@ -196,4 +238,18 @@ export function createDeliveryService(dependencies: Dependencies) {
     /** Names of the consumers whose own copies wait in lanes. */
     consumersInLanes: (): Promise<string[]> => consumersInLanes(db.read),
   };
+}
+
+/** It has a lane, and its lease ran out before this claim. */
+function isLate({ lane, lease_token }: LeasedRow): boolean {
+  return lane !== null && isReclaimed(lease_token);
+}
+
+/** Copies for several consumers carry one event; each gets it for itself, since a handler may change what it is given. */
+function ownContent(message: Message, taken: Set<unknown>): Message {
+  const { payload } = message;
+  if (typeof payload !== 'object' || payload === null) return message;
+  if (taken.has(payload)) return { ...message, payload: structuredClone(payload) };
+  taken.add(payload);
+  return message;
 }

@@ -7,6 +7,11 @@ export function laneOf(message_key: string | null, consumer: string | null): str
   return consumer === null ? `=${message_key}` : `@${JSON.stringify([consumer, message_key])}`;
 }
 
+/** The message key of a lane. */
+export function keyOf(lane: string): string {
+  return lane.startsWith('=') ? lane.slice(1) : JSON.parse(lane.slice(1))[1];
+}
+
 /**
  * The reason why a message is parked, as stored: `handler:<topic>[:<consumer>]` or `resume:<topic>`. Topics contain no
  * colon, so the first two parts are unambiguous.

@@ -1,13 +1,14 @@
-import { sql } from 'kysely';
+import { type Expression, type RawBuilder, sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 import { laneOf } from './lane.ts';
 import type { EndedRow, Lease, LeasedRow, MessageRow, NewMessageRow } from './leased-delivery.ts';
-import { updateMessage } from './repository.ts';
 
 /*
  * Lanes and leases in SQL. A message stays in the lane of its key until it ends or dies without blocking. Only the head
  * of a lane has a `claimable_at`, so only heads are claimed.
+ * The head is the oldest message of its lane. A message that is replayed while a younger one is processing becomes the
+ * head when that attempt ends.
  */
 
 /**
@@ -190,8 +191,117 @@ const promoteNextStatement = statement(({ query, elements, leaseNow }: Statement
       sql<number>`(select (
         select next.position from outbox as next where next.lane = value order by next.position limit 1
       ) from ${elements('lanes')})`,
+    )
+    // It may be a dead one that blocks the lane.
+    .where('status', 'in', [sql.lit('pending' as const), sql.lit('failed' as const)])
+    .where('claimable_at', 'is', null)
+    .where('parked', 'is', null),
+);
+
+/**
+ * Makes the oldest message of each of these lanes its head, unless one is being handled. The one that was the head waits
+ * from then on. Lanes whose head is the oldest stay as they are.
+ */
+export function putOldestFirst(tx: Tx, lanes: string[]): void {
+  if (lanes.length > 0) tx.send(putOldestFirstStatement, { lanes: JSON.stringify([...new Set(lanes)]) });
+}
+
+const putOldestFirstStatement = statement(({ query, elements, leaseNow }: StatementBuilder<{ lanes: string }>) => {
+  const first = (condition: RawBuilder<unknown>) => sql`(
+    select one.position from outbox as one where one.lane = value ${condition} order by one.position limit 1)`;
+  const isHead = sql`and (one.claimable_at is not null or one.parked is not null or one.status = 'dead')`;
+  return query
+    .with('ends', ends =>
+      ends
+        .selectFrom(
+          sql<{ oldest: number; head: number | null }>`(
+          select ${first(sql``)} as oldest, ${first(isHead)} as head from ${elements('lanes')})`.as('lane'),
+        )
+        .select(['oldest', 'head']),
+    )
+    .with('wrong', wrong =>
+      wrong
+        .selectFrom('ends')
+        .leftJoin('outbox', 'outbox.position', 'ends.head')
+        .select(['oldest', 'head'])
+        .where('oldest', 'is not', null)
+        .where(sql<boolean>`(head is null or (head <> oldest and outbox.status <> 'processing'))`),
+    )
+    .updateTable('outbox')
+    .set({
+      parked: null,
+      claimable_at: sql<number>`case
+        when outbox.position not in (select oldest from wrong) then null
+        when available_at > ${leaseNow} then available_at
+        else ${leaseNow} end`,
+    })
+    .where('position', 'in', sql<number>`(select oldest from wrong union all select head from wrong)`)
+    .where('status', 'in', [sql.lit('pending' as const), sql.lit('failed' as const)]);
+});
+
+/** Which of these messages have an older one waiting in their lanes. */
+export async function overtaking(tx: Tx, positions: number[]): Promise<Set<number>> {
+  if (positions.length === 0) return new Set();
+  const rows = await tx.all(overtakingStatement, { positions: JSON.stringify(positions) });
+  return new Set(rows.map(row => row.position));
+}
+
+const overtakingStatement = statement(({ query, integerElements }: StatementBuilder<{ positions: string }>) =>
+  query
+    .selectFrom('outbox')
+    .select('position')
+    .where('position', 'in', integerElements('positions'))
+    .where(
+      sql<boolean>`exists (select 1 from outbox as older where older.lane = outbox.lane and older.position < outbox.position)`,
     ),
 );
+
+/** A lane, and whether it is headless: messages wait in it and none is claimable, parked, processing or blocking. */
+export interface LaneState {
+  lane: string;
+  headless: boolean;
+}
+
+/** The next `limit` lanes after `after`, sorted. Hops from lane to lane on the index. */
+export async function listLanes(reader: Reader, after: string, limit: number): Promise<LaneState[]> {
+  const rows = await reader.all(listLanesStatement, { after, limit });
+  return rows.map(({ lane, headless }) => ({ lane, headless: headless === 1 }));
+}
+
+const listLanesStatement = statement(({ query, value }: StatementBuilder<{ after: string; limit: number }>) => {
+  const next = (after: Expression<unknown>) =>
+    sql`(select min(lane) from outbox where lane is not null and lane > ${after})`;
+  const headless = sql<number>`case when
+    (select one.status from outbox as one where one.lane = hop.lane order by one.position limit 1) <> 'dead'
+    and (select one.position from outbox as one where one.lane = hop.lane
+      and (one.claimable_at is not null or one.parked is not null) order by one.position limit 1) is null then 1 else 0 end`;
+  return query
+    .selectFrom(
+      sql<{ lane: string }>`(with recursive hop(lane, number) as (
+        select ${next(value('after'))}, 1
+        union all
+        select ${next(sql`hop.lane`)}, number + 1 from hop where hop.lane is not null and number < ${value('limit')}
+      ) select lane from hop where lane is not null)`.as('hop'),
+    )
+    .select(['hop.lane', headless.as('headless')]);
+});
+
+/** The leases of this process that were claimed with these tokens. */
+export async function leasesOf(tx: Tx, leased_by: string, tokens: string[]): Promise<LeasedRow[]> {
+  const rows = await tx.query
+    .selectFrom('outbox')
+    .selectAll()
+    .where('status', '=', 'processing')
+    .where('status', '<>', sql.lit('sent'))
+    .where('leased_by', '=', leased_by)
+    .where(
+      'lease_token',
+      'in',
+      tokens.flatMap(token => [token, token + RECLAIMED]),
+    )
+    .execute();
+  return rows as LeasedRow[];
+}
 
 /** Names of the processes that hold leases. */
 export async function leaseHolders(reader: Reader): Promise<string[]> {
@@ -204,51 +314,45 @@ export async function leaseHolders(reader: Reader): Promise<string[]> {
 export async function reclaimLeasesOf(
   tx: Tx,
   holders: string[],
-): Promise<Pick<MessageRow, 'attempts' | 'generation' | 'history'>[]> {
+): Promise<Pick<MessageRow, 'attempts' | 'generation' | 'history' | 'lane'>[]> {
   return tx.query
     .updateTable('outbox')
     .set(eb => ({ status: 'pending', lease_token: null, leased_by: null, claimable_at: eb.ref('available_at') }))
     .where('status', '=', 'processing')
     .where('status', '<>', sql.lit('sent'))
     .where('leased_by', 'in', holders)
-    .returning(['attempts', 'generation', 'history'])
+    .returning(['attempts', 'generation', 'history', 'lane'])
     .execute();
 }
 
-/** Makes a dead message pending again at its old position in its lane: next generation, no attempts used. */
-export async function requeue(tx: Tx, row: MessageRow, now: number): Promise<void> {
-  const lane = laneOf(row.message_key, row.consumer);
-  await tx.query
-    .updateTable('outbox')
-    .set(eb => ({
-      status: 'pending' as const,
-      generation: eb('generation', '+', 1),
-      attempts: 0,
-      last_error: null,
-      available_at: tx.leaseNow,
-      claimable_at: lane === null ? tx.leaseNow : null,
-      lane,
-      updated_at: now,
-    }))
-    .where('position', '=', row.position)
-    .execute();
-  if (lane !== null) await makeOldestHead(tx, lane);
+/** Makes dead messages pending again at their old positions in their lanes: next generation, no attempts used. */
+export function requeue(tx: Tx, rows: Pick<MessageRow, 'position' | 'message_key' | 'consumer'>[], now: number): void {
+  const lanes = rows.map(({ message_key, consumer }) => laneOf(message_key, consumer));
+  for (const [index, { position }] of rows.entries()) {
+    tx.send(requeueStatement, { position, lane: lanes[index] as string | null, now });
+  }
+  putOldestFirst(
+    tx,
+    lanes.filter(lane => lane !== null),
+  );
 }
 
-/** Makes the oldest message of a lane its head, unless the present head is processing, or dead and blocking. */
-async function makeOldestHead(tx: Tx, lane: string): Promise<void> {
-  const head = await tx.query
-    .selectFrom('outbox')
-    .select(['position', 'status'])
-    .where('lane', '=', lane)
-    .where(eb => eb.or([eb('claimable_at', 'is not', null), eb('parked', 'is not', null), eb('status', '=', 'dead')]))
-    .orderBy('position')
-    .limit(1)
-    .executeTakeFirst();
-  if (head?.status === 'processing' || head?.status === 'dead') return;
-  if (head) await updateMessage(tx, head.position, { claimable_at: null, parked: null });
-  promoteNext(tx, [lane]);
-}
+const requeueStatement = statement(
+  ({ query, value, leaseNow }: StatementBuilder<{ position: number; lane: string | null; now: number }>) =>
+    query
+      .updateTable('outbox')
+      .set(eb => ({
+        status: sql.lit('pending'),
+        generation: eb('generation', '+', 1),
+        attempts: sql.lit(0),
+        last_error: null,
+        available_at: leaseNow,
+        claimable_at: sql<number>`case when cast(${value('lane')} as text) is null then ${leaseNow} end`,
+        lane: value('lane'),
+        updated_at: value('now'),
+      }))
+      .where('position', '=', value('position')),
+);
 
 /** The distinct values of `parked`. A loose index scan: the cost grows with the values, not with the messages. */
 export async function parkedFor(reader: Reader): Promise<string[]> {

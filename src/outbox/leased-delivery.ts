@@ -38,8 +38,6 @@ export interface MessageCount {
   count: number;
   /** Publication time of the oldest due one. Epoch milliseconds; null if none is due. */
   oldest: number | null;
-  /** How many of them are in a lane. A dead message in a lane blocks it. */
-  in_lanes: number;
 }
 
 /** Identifies one claim. Every later write of the claim names it, and changes nothing once the token differs. */

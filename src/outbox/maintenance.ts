@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts';
 import type { CommitNotifier } from '../commit-notifier.ts';
 import type { Database } from '../db/database.ts';
 import { parking } from './lane.ts';
-import { leaseHolders, parkedFor, reclaimLeasesOf, unpark } from './lease-repository.ts';
+import { leaseHolders, listLanes, parkedFor, putOldestFirst, reclaimLeasesOf, unpark } from './lease-repository.ts';
 import type { MessageRow } from './leased-delivery.ts';
 import { deleteDone, pausedTopics } from './repository.ts';
 import type { Attempt } from './schemas.ts';
@@ -17,6 +17,8 @@ interface Dependencies {
 
 /** Messages that one transaction unparks at most. */
 export const UNPARK_BATCH = 500;
+/** Lanes checked per run. */
+const LANES_BATCH = 500;
 /** Messages that one retention transaction reads at most; it takes a few milliseconds. */
 const RETENTION_BATCH = 200;
 /** Retention transactions per run of the job. */
@@ -26,6 +28,8 @@ const RETENTION_BATCHES = 20;
 export function createOutboxMaintenance({ db, clock, retentionMs, commits }: Dependencies) {
   /** Position after which the next retention batch begins; in memory only, so a restart begins at 0. */
   let retainedUpTo = 0;
+  /** The last lane that was checked. */
+  let lanesUpTo = '';
 
   async function unparkAll(parked: string): Promise<void> {
     let unparked: number;
@@ -43,7 +47,14 @@ export function createOutboxMaintenance({ db, clock, retentionMs, commits }: Dep
     async reclaim(): Promise<{ count: number; again: boolean }> {
       const dead = await db.presence.deadAmong(await leaseHolders(db.read));
       if (dead.length === 0) return { count: 0, again: false };
-      const reclaimed = await db.write(tx => reclaimLeasesOf(tx, dead));
+      const reclaimed = await db.write(async tx => {
+        const ended = await reclaimLeasesOf(tx, dead);
+        putOldestFirst(
+          tx,
+          ended.map(({ lane }) => lane).filter(lane => lane !== null),
+        );
+        return ended;
+      });
       commits.notify('claimable');
       return { count: reclaimed.length, again: reclaimed.some(wasLostBefore) };
     },
@@ -60,6 +71,20 @@ export function createOutboxMaintenance({ db, clock, retentionMs, commits }: Dep
         const { waitsFor, topic, consumer } = parking.parse(parked);
         if (waitsFor === 'handler' ? isHandled(topic, consumer) : !paused.has(topic)) await unparkAll(parked);
       }
+    },
+
+    /**
+     * Checks the next lanes and gives headless ones a head. Answers how many were headless. The service leaves none, but
+     * other programs may write to its database.
+     */
+    async mendLanes(): Promise<number> {
+      const seen = await listLanes(db.read, lanesUpTo, LANES_BATCH);
+      lanesUpTo = seen.length < LANES_BATCH ? '' : (seen.at(-1)?.lane ?? '');
+      const headless = seen.filter(lane => lane.headless).map(({ lane }) => lane);
+      if (headless.length === 0) return 0;
+      await db.write(async tx => putOldestFirst(tx, headless));
+      commits.notify('claimable');
+      return headless.length;
     },
 
     /** Deletes sent and discarded messages past their retention, in small transactions so no other write waits long. */

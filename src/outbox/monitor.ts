@@ -1,13 +1,16 @@
 import { type Clock, toTimestampOrNull } from '../clock.ts';
 import type { Database } from '../db/database.ts';
-import { parking } from './lane.ts';
-import { countParked, overdueLeases, parkedFor } from './lease-repository.ts';
+import { createBacklogCount } from './backlog.ts';
+import { keyOf, parking } from './lane.ts';
+import { countParked, listLanes, overdueLeases, parkedFor } from './lease-repository.ts';
 import type { MessageCount } from './leased-delivery.ts';
-import { countMessages, listBlocking, pausedTopics, sentMessages } from './repository.ts';
+import { countBlocked, listBlocking, pausedTopics, sentMessages } from './repository.ts';
 import { type MessageStatus, messageStatuses, type OutboxStats } from './schemas.ts';
 
 /** The statuses of unfinished messages. */
 export const BACKLOG = ['pending', 'processing', 'failed', 'dead'] as const;
+/** Lanes read per query. */
+const LANES_BATCH = 500;
 /** Blocked lanes listed at most. */
 const LANES_LISTED = 100;
 
@@ -20,16 +23,21 @@ export type OutboxMonitor = ReturnType<typeof createOutboxMonitor>;
 
 /** Read-only views of the outbox for health, metrics, stats and the doctor. */
 export function createOutboxMonitor({ db, clock }: Dependencies) {
+  const count = createBacklogCount({ reader: () => db.read, clock });
+
   return {
-    /** Counts unfinished messages by topic and status. The cost grows with these messages, not with the history. */
-    backlog: (): Promise<MessageCount[]> => countMessages(db.read, BACKLOG, clock.now()),
+    /** Counts unfinished messages by topic and status. */
+    backlog: async (): Promise<MessageCount[]> => (await count()).filter(({ status }) => status !== 'discarded'),
+
+    /** Counts the lanes that dead messages block. */
+    blockedLanes: (): Promise<number> => countBlocked(db.read),
 
     async stats(): Promise<OutboxStats> {
       const none = () =>
         Object.fromEntries(messageStatuses.map(status => [status, 0])) as Record<MessageStatus, number>;
       const by_status = none();
       const by_topic: Record<string, Record<MessageStatus, number>> = {};
-      const unsent = await countMessages(db.read, [...BACKLOG, 'discarded'], clock.now());
+      const unsent = await count();
       const sent = (await sentMessages(db.read)).map(row => ({ ...row, status: 'sent' as const }));
       for (const { topic, status, count } of [...unsent, ...sent]) {
         by_status[status] += count;
@@ -70,6 +78,17 @@ export function createOutboxMonitor({ db, clock }: Dependencies) {
         if (waitsFor === 'handler') byTopic.set(topic, (byTopic.get(topic) ?? 0) + count);
       }
       return [...byTopic].map(([topic, count]) => ({ topic, count }));
+    },
+
+    /** The message keys of headless lanes: messages wait there and none is claimable, parked, processing or blocking. */
+    async headlessLanes(): Promise<string[]> {
+      const keys: string[] = [];
+      for (let after = ''; ; ) {
+        const lanes = await listLanes(db.read, after, LANES_BATCH);
+        keys.push(...lanes.filter(({ headless }) => headless).map(({ lane }) => keyOf(lane)));
+        if (lanes.length < LANES_BATCH) return keys;
+        after = lanes.at(-1)?.lane as string;
+      }
     },
 
     /** Counts leases that expired more than `graceMs` ago. A running worker leaves none: it polls for them. */

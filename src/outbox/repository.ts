@@ -75,6 +75,44 @@ export async function findMessage(reader: Reader, messageId: string): Promise<Me
   return reader.query.selectFrom('outbox').selectAll().where('message_id', '=', messageId).executeTakeFirst();
 }
 
+/** A copy of this message for one of several consumers, which may outlive the original. */
+export async function findCopy(reader: Reader, messageId: string): Promise<MessageRow | undefined> {
+  return (
+    reader.query
+      .selectFrom('outbox')
+      .selectAll()
+      .where('message_id', '>=', `${messageId}~`)
+      // U+007F follows the tilde, which no message id of a caller contains.
+      .where('message_id', '<', `${messageId}\u007f`)
+      .limit(1)
+      .executeTakeFirst()
+  );
+}
+
+/** Lists dead messages after position `from` up to position `upTo`, oldest first. */
+export async function listDead(
+  reader: Reader,
+  { from, upTo }: { from: number; upTo: number },
+  limit: number,
+): Promise<Pick<MessageRow, 'position' | 'topic' | 'message_key' | 'consumer'>[]> {
+  return reader.query
+    .selectFrom('outbox')
+    .select(['position', 'topic', 'message_key', 'consumer'])
+    .where('status', '=', 'dead')
+    .where('status', '<>', sql.lit('sent'))
+    .where('position', '>', from)
+    .where('position', '<=', upTo)
+    .orderBy('position')
+    .limit(limit)
+    .execute();
+}
+
+/** The position of the newest message; 0 before the first. */
+export async function lastPosition(reader: Reader): Promise<number> {
+  const newest = reader.query.selectFrom('outbox').select('position').orderBy('position', 'desc').limit(1);
+  return (await newest.executeTakeFirst())?.position ?? 0;
+}
+
 /** Lists messages, oldest first, after the position `from`. */
 export async function listMessages(
   reader: Reader,
@@ -96,36 +134,60 @@ export async function listMessages(
   return query.orderBy('position').limit(limit).execute();
 }
 
-/** The dead messages that block their lanes, oldest first. */
+/** Lists the dead messages that block their lanes, by lane. */
 export async function listBlocking(reader: Reader, limit: number): Promise<MessageRow[]> {
   return reader.query
     .selectFrom('outbox')
     .selectAll()
-    .where('status', '=', 'dead')
-    .where('status', '<>', sql.lit('sent'))
+    .where('status', '=', sql.lit('dead'))
     .where('lane', 'is not', null)
-    .orderBy('position')
+    .orderBy('lane')
     .limit(limit)
     .execute();
 }
 
-/** Counts the messages with these statuses by topic. `now` is in epoch milliseconds. */
-export async function countMessages(
-  reader: Reader,
-  statuses: readonly Exclude<MessageRow['status'], 'sent'>[],
-  now: number,
-): Promise<MessageCount[]> {
-  return reader.query
-    .selectFrom('outbox')
-    .select(['topic', 'status'])
-    .select(({ fn }) => fn.countAll<number>().as('count'))
-    .select(sql<number | null>`min(case when available_at <= ${now} then created_at end)`.as('oldest'))
-    .select(({ fn }) => fn.count<number>('lane').as('in_lanes'))
-    .where('status', 'in', statuses)
-    .where('status', '<>', sql.lit('sent'))
-    .groupBy(['topic', 'status'])
-    .execute();
+/** Counts the lanes that dead messages block. */
+export async function countBlocked(reader: Reader): Promise<number> {
+  return (await reader.first(countBlockedStatement, {}))?.count ?? 0;
 }
+
+const countBlockedStatement = statement(({ query }: StatementBuilder<object>) =>
+  query
+    .selectFrom('outbox')
+    .select(eb => eb.fn.count<number>('lane').distinct().as('count'))
+    .where('status', '=', sql.lit('dead'))
+    .where('lane', 'is not', null),
+);
+
+/** All statuses but `sent`. */
+export const UNSENT = ['pending', 'processing', 'failed', 'dead', 'discarded'] as const;
+export type Unsent = (typeof UNSENT)[number];
+
+/** Per status the position after which to count; `limit` is per status, `now` in epoch milliseconds. */
+export type CountRange = Record<Unsent, number> & { limit: number; now: number };
+
+/** Counts the next messages of each status by topic. `last` is the position of the last one counted. */
+export async function countNext(reader: Reader, range: CountRange): Promise<(MessageCount & { last: number })[]> {
+  return (await reader.all(countNextStatement, range)) as (MessageCount & { last: number })[];
+}
+
+// Reads only columns of the index outbox_unsent.
+const countNextStatement = statement(({ query, value }: StatementBuilder<CountRange>) => {
+  const branches = UNSENT.map(
+    status => sql`select * from (
+      select status, topic, position, created_at, available_at from outbox
+      where status = ${sql.lit(status)} and status <> 'sent' and position > ${value(status)}
+      order by position limit ${value('limit')}) as branch`,
+  );
+  return query
+    .selectFrom(
+      sql<{ status: Unsent; topic: string; position: number }>`(${sql.join(branches, sql` union all `)})`.as('branch'),
+    )
+    .select(['status', 'topic', eb => eb.fn.countAll<number>().as('count')])
+    .select(eb => eb.fn.max<number>('position').as('last'))
+    .select(sql<number | null>`min(case when available_at <= ${value('now')} then created_at end)`.as('oldest'))
+    .groupBy(['status', 'topic']);
+});
 
 /** Counts the messages ever sent by topic, deleted ones included. */
 export async function sentMessages(reader: Reader): Promise<{ topic: string; count: number }[]> {

@@ -18,16 +18,19 @@ import type { Outbox } from './service.ts';
 interface Dependencies {
   outbox: Outbox;
   writes: IdempotentWrites;
+  /** Bytes. */
+  maxPayload: number;
 }
 
 /** Routes to publish, list, replay and discard messages. */
-export function outboxRoutes({ outbox, writes }: Dependencies): FastifyPluginAsyncTypebox {
-  const { write } = writes;
+export function outboxRoutes({ outbox, writes, maxPayload }: Dependencies): FastifyPluginAsyncTypebox {
+  const { execute, send, write } = writes;
   const tags = ['outbox'];
   return async app => {
     app.post(
       '/outbox',
       {
+        bodyLimit: maxPayload,
         schema: {
           operationId: 'publishMessage',
           summary: 'Publish a message',
@@ -42,12 +45,17 @@ export function outboxRoutes({ outbox, writes }: Dependencies): FastifyPluginAsy
         },
       },
       (request, reply) =>
-        write(request, reply, async tx => {
-          if (request.body.topic.startsWith('forum.commands.')) request.caller.assertAdmin('publish commands');
-          const { message, created } = await outbox.publish(tx, request.body);
-          const location = `/outbox/${encodeURIComponent(message.message_id)}`;
-          return { status: created ? 201 : 200, body: message, headers: { location } };
-        }),
+        write(
+          request,
+          reply,
+          async tx => {
+            if (request.body.topic.startsWith('forum.commands.')) request.caller.assertAdmin('publish commands');
+            const { message, created } = await outbox.publish(tx, request.body);
+            const location = `/outbox/${encodeURIComponent(message.message_id)}`;
+            return { status: created ? 201 : 200, body: message, headers: { location }, reference: message.message_id };
+          },
+          outbox.current,
+        ),
     );
 
     app.get(
@@ -103,11 +111,13 @@ export function outboxRoutes({ outbox, writes }: Dependencies): FastifyPluginAsy
           response: { 200: Ref(Replayed), ...writeProblems() },
         },
       },
-      (request, reply) =>
-        write(request, reply, async tx => {
-          const replayed = await outbox.replayDead(tx, request.body.topic);
-          return { status: 200, body: { replayed } };
-        }),
+      async (request, reply) =>
+        send(
+          reply,
+          await outbox.replayDead(request.body.topic, work =>
+            execute(request, reply, async tx => ({ status: 200, body: { replayed: await work(tx) } })),
+          ),
+        ),
     );
 
     app.post(
@@ -123,7 +133,15 @@ export function outboxRoutes({ outbox, writes }: Dependencies): FastifyPluginAsy
         },
       },
       (request, reply) =>
-        write(request, reply, async tx => ({ status: 200, body: await outbox.replay(tx, request.params.message_id) })),
+        write(
+          request,
+          reply,
+          async tx => {
+            const { message_id } = request.params;
+            return { status: 200, body: await outbox.replay(tx, message_id), reference: message_id };
+          },
+          outbox.current,
+        ),
     );
 
     app.post(
@@ -139,7 +157,15 @@ export function outboxRoutes({ outbox, writes }: Dependencies): FastifyPluginAsy
         },
       },
       (request, reply) =>
-        write(request, reply, async tx => ({ status: 200, body: await outbox.discard(tx, request.params.message_id) })),
+        write(
+          request,
+          reply,
+          async tx => {
+            const { message_id } = request.params;
+            return { status: 200, body: await outbox.discard(tx, message_id), reference: message_id };
+          },
+          outbox.current,
+        ),
     );
   };
 }

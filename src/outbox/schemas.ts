@@ -19,9 +19,8 @@ const MessageKey = Type.String({
 });
 
 const Payload = Type.Unsafe<unknown>({
-  'x-max-depth': 64,
-  'x-finite': true,
-  description: 'Any JSON value, nested at most 64 levels deep.',
+  description:
+    'Any JSON value, nested at most 64 levels deep, of at most 100,000 values and 16,384 names. A number that does not fit a double is sent as a string.',
 });
 
 const message = {

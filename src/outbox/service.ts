@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock, NewUid } from '../clock.ts';
 import type { CommitNotifier } from '../commit-notifier.ts';
-import { decodeCursor, type Page, toPage } from '../db/cursors.ts';
+import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import { EVENT_TOPICS } from '../events/envelope.ts';
@@ -12,8 +12,11 @@ import { toMessages } from './message.ts';
 import { createOutboxMonitor } from './monitor.ts';
 import {
   countSent,
+  findCopy,
   findMessage,
   insertSent,
+  lastPosition,
+  listDead,
   listMessages,
   pausedTopics,
   setPaused,
@@ -36,8 +39,10 @@ interface Dependencies {
   commits: CommitNotifier;
 }
 
-/** Dead messages read per query when many are replayed. */
+/** Dead messages that one replay transaction reads at most, and how long it may replay them. */
 const REPLAY_BATCH = 100;
+const REPLAY_MS = 20;
+const MORE = new Error('There is more to replay.');
 
 /** The callers' side of the outbox: publish, list, replay and discard messages. delivery-service.ts delivers them. */
 export function createOutbox(dependencies: Dependencies) {
@@ -55,9 +60,24 @@ export function createOutbox(dependencies: Dependencies) {
     return row;
   }
 
-  async function replayRow(tx: Tx, row: MessageRow): Promise<void> {
-    await requeue(tx, row, clock.now());
-    tx.afterCommit(published);
+  /** Replays the next dead messages of a topic (undefined: of any) and answers how many, and up to where it has looked. */
+  async function replaySome(
+    tx: Tx,
+    topic: string | undefined,
+    range: { from: number; upTo: number },
+  ): Promise<{ count: number; from: number }> {
+    const began = performance.now();
+    let count = 0;
+    let { from } = range;
+    for (const row of await listDead(tx, range, REPLAY_BATCH)) {
+      if (performance.now() - began > REPLAY_MS && count > 0) break;
+      from = row.position;
+      if (topic !== undefined && row.topic !== topic) continue;
+      requeue(tx, [row], clock.now());
+      count += 1;
+    }
+    if (count > 0) tx.afterCommit(published);
+    return { count, from };
   }
 
   /**
@@ -79,6 +99,11 @@ export function createOutbox(dependencies: Dependencies) {
         return { message, created: false };
       throw new Refusal('MESSAGE_EXISTS', `The message ${id} exists with other content.`);
     }
+    const copy = message_id ? await findCopy(tx, id) : undefined;
+    if (copy) {
+      const detail = `The message ${id} was published before, and its copy for ${copy.consumer} is still kept.`;
+      throw new Refusal('MESSAGE_EXISTS', detail);
+    }
     const content = { message_id: id, topic, message_key, payload: JSON.stringify(payload), event_sequence: null };
     const at = available_at === undefined ? undefined : db.leaseTime(Date.parse(available_at));
     insertMessages(tx, [{ ...content, ...newMessage(tx), available_at: at }]);
@@ -96,6 +121,11 @@ export function createOutbox(dependencies: Dependencies) {
     ...createOutboxMonitor({ db, clock }),
 
     publish,
+
+    /** The message as it is now. @throws Refusal MESSAGE_NOT_FOUND */
+    async current(reader: Reader, messageId: string): Promise<Message> {
+      return view(reader, await required(reader, messageId));
+    },
 
     /**
      * Stores the messages of events in the events' transaction. A message without a possible subscriber is stored as
@@ -123,10 +153,15 @@ export function createOutbox(dependencies: Dependencies) {
 
     /** Oldest first. @throws Refusal INVALID_CURSOR */
     async list({ limit = 50, cursor, ...filter }: MessageQuery): Promise<Page<Message>> {
-      const [from = 0] = decodeCursor('outbox', cursor, [0] as const) ?? [];
-      const rows = await listMessages(db.read, { ...filter, from }, limit + 1);
-      const page = toPage('outbox', rows, limit, row => [row.position]);
-      return { items: await toMessages(events, db.read, page.items), next_cursor: page.next_cursor };
+      return readPage({
+        list: 'outbox',
+        cursor,
+        shape: [0],
+        limit,
+        read: (from, count) => listMessages(db.read, { ...filter, from: from?.[0] ?? 0 }, count),
+        keyOf: row => [row.position],
+        views: rows => toMessages(events, db.read, rows),
+      });
     },
 
     /**
@@ -136,20 +171,36 @@ export function createOutbox(dependencies: Dependencies) {
     async replay(tx: Tx, messageId: string): Promise<Message> {
       const row = await required(tx, messageId);
       if (row.status !== 'dead') throw wrongStatus(row, 'Only a dead message can be replayed');
-      await replayRow(tx, row);
+      requeue(tx, [row], clock.now());
+      tx.afterCommit(published);
       return view(tx, await required(tx, messageId));
     },
 
-    /** Replays all dead messages, or those of one topic, and answers how many. */
-    async replayDead(tx: Tx, topic: string | undefined): Promise<number> {
-      let replayed = 0;
+    /**
+     * Replays all messages that are dead at the call, or those of one topic, in small transactions. A message that dies
+     * again meanwhile stays dead.
+     * @param last runs the last transaction, whose work answers the number of replayed messages
+     */
+    async replayDead<T>(
+      topic: string | undefined,
+      last: (work: (tx: Tx) => Promise<number>) => Promise<T>,
+    ): Promise<T> {
+      const upTo = await lastPosition(db.read);
       let from = 0;
+      let replayed = 0;
+      const finish = async (tx: Tx): Promise<number> => {
+        if ((await listDead(tx, { from, upTo }, 1)).length > 0) throw MORE;
+        return replayed;
+      };
       for (;;) {
-        const batch = await listMessages(tx, { status: 'dead', topic, from }, REPLAY_BATCH);
-        for (const row of batch) await replayRow(tx, row);
-        replayed += batch.length;
-        from = batch.at(-1)?.position ?? from;
-        if (batch.length < REPLAY_BATCH) return replayed;
+        try {
+          return await last(finish);
+        } catch (error) {
+          if (error !== MORE) throw error;
+        }
+        const done = await db.write(tx => replaySome(tx, topic, { from, upTo }));
+        replayed += done.count;
+        from = done.from;
       }
     },
 

@@ -4,7 +4,7 @@ import type { Row } from '../db/schema.ts';
 import { Refusal } from '../errors.ts';
 import type { Event } from '../events/schemas.ts';
 import { priorityAt } from '../priority.ts';
-import type { Question, QuestionState } from './schemas.ts';
+import type { Question, QuestionHead, QuestionState } from './schemas.ts';
 
 /** A question as stored. */
 export type QuestionRow = Row<'questions'>;
@@ -16,7 +16,11 @@ interface Asked {
   options?: { label: string; description?: string }[];
   multi_select?: boolean;
   default_answer?: string;
+  default_selected?: string[];
 }
+
+/** The fields of a guidance request that its default has to fit. */
+export type Defaulted = Partial<Pick<Asked, 'options' | 'multi_select' | 'default_answer' | 'default_selected'>>;
 
 export interface GivenAnswer {
   answer: string;
@@ -26,7 +30,7 @@ export interface GivenAnswer {
 export function openQuestion(
   row: Pick<
     QuestionRow,
-    'question_id' | 'thread_id' | 'run_id' | 'agent_name' | 'priority' | 'asked_at' | 'expires_at'
+    'question_id' | 'thread_id' | 'run_id' | 'agent_name' | 'priority' | 'asked_at' | 'expires_at' | 'has_default'
   >,
   supersedes: string | null,
   asked_sequence: number,
@@ -68,9 +72,9 @@ export function closedAs(row: QuestionRow, state: Exclude<QuestionState, 'open'>
   return { ...row, state, version: row.version + 1 };
 }
 
-/** The question after its expiry. A default answer may stand in; it is no answer by anybody. */
-export function expired(row: QuestionRow, defaultApplied: boolean): QuestionRow {
-  return { ...closedAs(row, 'expired'), default_applied: defaultApplied ? 1 : 0 };
+/** The question after its expiry. A default may stand in; it is no answer by anybody. */
+export function expired(row: QuestionRow): QuestionRow {
+  return { ...closedAs(row, 'expired'), default_applied: row.has_default };
 }
 
 /** Whether this end is news for the agent. A superseded question is not: the agent replaced it itself. */
@@ -106,6 +110,26 @@ export function assertSelection(
   }
 }
 
+/**
+ * Checks the default of a question against its options. With options, the default answer is one of their labels.
+ * @throws Refusal INVALID_SELECTION
+ */
+export function assertDefault({
+  options = [],
+  multi_select = false,
+  default_answer,
+  default_selected,
+}: Defaulted): void {
+  if (default_selected) assertSelection({ options, multi_select }, { answer: '', selected: default_selected });
+  if (default_answer === undefined || options.length === 0) return;
+  const labels = default_selected ?? options.map(option => option.label);
+  if (labels.includes(default_answer.normalize('NFC').trim())) return;
+  const choice = `${default_selected ? 'default_selected' : 'its options'}: ${labels.join(', ')}`;
+  throw new Refusal('INVALID_SELECTION', `The default answer of a question with options is one of ${choice}.`, {
+    options: options.map(option => option.label),
+  });
+}
+
 /** @throws Refusal ALREADY_ANSWERED with the winner, or QUESTION_CLOSED with the state, unless the question is open */
 export function assertOpenQuestion(row: QuestionRow): void {
   if (row.state === 'answered') {
@@ -135,7 +159,7 @@ function winner(row: QuestionRow) {
 
 /** The wire form of a question. @param asked the payload of its guidance request's event */
 export function toQuestion(row: QuestionRow, asked: Event['payload']): Question {
-  const { question, context, options, multi_select, default_answer } = asked as unknown as Asked;
+  const { question, context, options, multi_select, default_answer, default_selected } = asked as unknown as Asked;
   return {
     question_id: row.question_id,
     run_id: row.run_id,
@@ -151,11 +175,21 @@ export function toQuestion(row: QuestionRow, asked: Event['payload']): Question 
     asked_at: toTimestamp(row.asked_at),
     expires_at: toTimestampOrNull(row.expires_at),
     default_answer: default_answer ?? null,
+    default_selected: default_selected ?? [],
     default_applied: row.default_applied === 1,
     ...winner(row),
     acknowledged_at: toTimestampOrNull(row.acknowledged_at),
     supersedes: row.supersedes,
   };
+}
+
+/**
+ * The head of a question, for answers that embed it among others.
+ * @param asked the head of the payload of its guidance request's event
+ */
+export function toQuestionHead(row: QuestionRow, asked: Event['payload']): QuestionHead {
+  const cut = Object.fromEntries(Object.entries(asked).filter(([name]) => name.endsWith('_truncated')));
+  return { ...toQuestion(row, asked), ...cut };
 }
 
 export function questionNotFound(questionId: string): Refusal {

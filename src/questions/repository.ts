@@ -14,6 +14,7 @@ const asked = [
   'asked_sequence',
   'asked_at',
   'expires_at',
+  'has_default',
   'supersedes',
 ] as const;
 

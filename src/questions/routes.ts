@@ -8,6 +8,7 @@ import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-wri
 import { ConditionalHeaders, ifMatch } from '../http/preconditions.ts';
 import { actProblems, problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
+import { sendShared } from '../http/serialization.ts';
 import type { Precondition } from '../precondition.ts';
 import { questionNotFound } from './question.ts';
 import {
@@ -87,13 +88,14 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
           if (!request.caller.sees(question.run_id)) throw questionNotFound(question_id);
           if (wait === 0) return question;
         }
-        return longRequests.wait(request, reply, signal =>
+        const question = await longRequests.wait(request, reply, signal =>
           questionWaiters.wait(question_id, {
             isNews: ({ version }) => version > after_version,
             timeoutMs: wait * 1000,
             signal,
           }),
         );
+        return sendShared(reply, question);
       },
     );
 
@@ -147,12 +149,17 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
         },
       },
       (request, reply) =>
-        write(request, reply, async tx => {
-          const { question_id } = request.params;
-          const actor = await ownerOf(request, tx, question_id);
-          const body = await questions.cancel(tx, question_id, actor ?? { type: 'operator', name: 'operator' });
-          return { status: 200, body };
-        }),
+        write(
+          request,
+          reply,
+          async tx => {
+            const { question_id } = request.params;
+            const actor = await ownerOf(request, tx, question_id);
+            const body = await questions.cancel(tx, question_id, actor ?? { type: 'operator', name: 'operator' });
+            return { status: 200, body, reference: question_id };
+          },
+          questions.current,
+        ),
     );
 
     app.post(
@@ -169,11 +176,17 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
         },
       },
       (request, reply) =>
-        write(request, reply, async tx => {
-          const { question_id } = request.params;
-          const actor = await ownerOf(request, tx, question_id);
-          return { status: 200, body: await questions.acknowledge(tx, question_id, actor) };
-        }),
+        write(
+          request,
+          reply,
+          async tx => {
+            const { question_id } = request.params;
+            const actor = await ownerOf(request, tx, question_id);
+            const body = await questions.acknowledge(tx, question_id, actor);
+            return { status: 200, body, reference: question_id };
+          },
+          questions.current,
+        ),
     );
   };
 }

@@ -1,7 +1,9 @@
 import { type Static, Type } from 'typebox';
 import { Actor } from '../actor.ts';
+import { Truncated } from '../control/schemas.ts';
 import {
   Id,
+  LENGTHS,
   Name,
   Nullable,
   PageOf,
@@ -19,7 +21,7 @@ export const questionStates = ['open', 'answered', 'expired', 'cancelled', 'supe
 export type QuestionState = (typeof questionStates)[number];
 
 export const Option = Strict(
-  { label: Name, description: Type.Optional(Text) },
+  { label: Name, description: Type.Optional(Text(LENGTHS.description)) },
   { $id: 'Option', examples: [{ label: 'eu-west-1', description: 'Where staging runs.' }] },
 );
 
@@ -39,8 +41,9 @@ export const Question = Type.Object(
     asked_at: Timestamp,
     expires_at: Nullable(Timestamp),
     default_answer: Nullable(Type.String()),
+    default_selected: Type.Array(Name, { description: 'The labels that the default selects.' }),
     default_applied: Type.Boolean({
-      description: 'True if the question expired and `default_answer` replaces an answer.',
+      description: 'True if the question expired and its default replaces an answer.',
     }),
     answer: Nullable(Type.String()),
     selected: Type.Array(Type.String()),
@@ -68,6 +71,7 @@ export const Question = Type.Object(
         asked_at: '2026-11-22T09:30:00.000Z',
         expires_at: null,
         default_answer: null,
+        default_selected: [],
         default_applied: false,
         answer: 'Europe.',
         selected: ['eu-west-1'],
@@ -80,6 +84,26 @@ export const Question = Type.Object(
   },
 );
 export type Question = Static<typeof Question>;
+
+const { description: _option, ...option } = Option.properties;
+
+export const QuestionHead = Type.Object(
+  {
+    ...Question.properties,
+    options: Type.Array(
+      Type.Object({ ...option, description: Type.Optional(Type.String()), description_truncated: Truncated }),
+    ),
+    question_truncated: Truncated,
+    context_truncated: Truncated,
+    default_answer_truncated: Truncated,
+  },
+  {
+    $id: 'QuestionHead',
+    description: 'An open question, its texts cut to 500 characters.',
+    examples: (Question as { examples?: unknown[] }).examples ?? [],
+  },
+);
+export type QuestionHead = Static<typeof QuestionHead>;
 
 export const QuestionPage = PageOf(Question);
 
@@ -97,7 +121,7 @@ export type QuestionQuery = Static<typeof QuestionQuery>;
 
 export const Answer = Strict(
   {
-    answer: Text,
+    answer: Text(LENGTHS.text),
     selected: Type.Optional(Type.Array(Name, { maxItems: 10 })),
     actor: Type.Optional(Ref(Actor)),
   },

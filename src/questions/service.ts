@@ -1,18 +1,20 @@
-import type { Actor } from '../actor.ts';
+import { type Actor, parseActor } from '../actor.ts';
 import { type Clock, toTimestampOrNull } from '../clock.ts';
-import { openQuestions } from '../control/agent-state.ts';
-import { type Agent, assertOpen, type Control } from '../control/service.ts';
-import { decodeCursor, type Page, toPage } from '../db/cursors.ts';
+import { type Agent, assertOpen, type Control, EMBEDDED } from '../control/service.ts';
+import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import type { EventDraft, Events } from '../events/service.ts';
 import { type Priority, priorityRank } from '../priority.ts';
+import type { Threads } from '../threads/service.ts';
 import type { ThreadRow } from '../threads/thread.ts';
 import {
   answered,
+  assertDefault,
   assertOpenQuestion,
   assertSelection,
   closedAs,
+  type Defaulted,
   expired,
   type GivenAnswer,
   isForAgent,
@@ -20,6 +22,7 @@ import {
   type QuestionRow,
   questionNotFound,
   toQuestion,
+  toQuestionHead,
 } from './question.ts';
 import {
   countOpen,
@@ -30,7 +33,7 @@ import {
   listQuestions,
   updateQuestion,
 } from './repository.ts';
-import type { Question, QuestionQuery } from './schemas.ts';
+import type { Question, QuestionHead, QuestionQuery } from './schemas.ts';
 
 export type Questions = ReturnType<typeof createQuestions>;
 
@@ -39,16 +42,23 @@ interface Dependencies {
   clock: Clock;
   events: Events;
   control: Control;
+  threads: Threads;
+  /** The most open questions of an agent. */
+  openPerAgent: number;
+  /** The shortest time after which a default may stand in. Seconds. */
+  minDefaultSeconds: number;
 }
 
-/** Questions expired per transaction. */
-const EXPIRY_BATCH = 50;
+/** The most questions that one transaction expires or cancels. */
+const CLOSE_BATCH = 100;
+/** After this time a transaction expires no further questions; the next one does. Milliseconds. */
+const EXPIRY_MS = 20;
 
 /** The actor of expiry events. */
 const timekeeper: Actor = { type: 'system', name: 'forumbus' };
 
 /** The fields of a guidance request that its question needs. */
-interface Ask {
+interface Ask extends Defaulted {
   priority?: Priority;
   expires_in_seconds?: number;
   /** The id of the open question that this one replaces. */
@@ -64,7 +74,9 @@ interface Acted {
 }
 
 /** The life of questions: asked, answered, superseded, cancelled, expired, acknowledged. */
-export function createQuestions({ db, clock, events, control }: Dependencies) {
+export function createQuestions(dependencies: Dependencies) {
+  const { db, clock, events, control, threads, openPerAgent, minDefaultSeconds } = dependencies;
+
   async function required(reader: Reader, questionId: string): Promise<QuestionRow> {
     const row = await findQuestion(reader, questionId);
     if (!row) throw questionNotFound(questionId);
@@ -95,47 +107,87 @@ export function createQuestions({ db, clock, events, control }: Dependencies) {
     return row;
   }
 
-  /** Closes an open question without an answer. */
+  /** Closes open questions of one agent without an answer, in one act. */
   async function close(
     tx: Tx,
-    row: QuestionRow,
+    agent: Agent,
+    rows: QuestionRow[],
     actor: Actor,
-    type: 'forum.question.cancelled' | 'forum.question.expired',
-    next: QuestionRow,
-  ): Promise<QuestionRow> {
-    const { question_id, run_id, agent_name } = row;
-    const agent = await control.required(tx, run_id, agent_name);
-    const details = next.state === 'expired' ? { default_applied: next.default_applied === 1 } : {};
-    const closed = events.draft(agent.thread, actor, type, { question_id, ...details });
-    await control.record(tx, agent, [closed], { closed: [question_id], ended: 1 });
-    updateQuestion(tx, next);
-    return next;
+    state: 'cancelled' | 'expired',
+  ): Promise<QuestionRow[]> {
+    const closed = rows.map(row => (state === 'expired' ? expired(row) : closedAs(row, state)));
+    const drafts = closed.map(({ question_id, default_applied }) => {
+      const details = state === 'expired' ? { default_applied: default_applied === 1 } : {};
+      return events.draft(agent.thread, actor, `forum.question.${state}`, { question_id, ...details });
+    });
+    const [cause, ...others] = drafts;
+    if (!cause) return [];
+    await control.record(tx, agent, [cause, ...others], { closed: rows.length, ended: rows.length });
+    for (const row of closed) updateQuestion(tx, row);
+    return closed;
   }
 
-  /** Expires a question unless it has ended meanwhile. */
-  async function expire(tx: Tx, questionId: string): Promise<void> {
-    const row = await required(tx, questionId);
-    if (row.state !== 'open') return;
-    const { default_answer } = await view(tx, row);
-    await close(tx, row, timekeeper, 'forum.question.expired', expired(row, default_answer !== null));
+  /** Cancels the oldest open questions of a control thread. */
+  async function withdraw(tx: Tx, { run_id, agent_name }: ThreadRow, actor: Actor): Promise<void> {
+    const agent = await control.required(tx, run_id as string, agent_name as string);
+    const open = await findQuestions(tx, await control.openQuestions(tx, agent.control, CLOSE_BATCH));
+    await close(tx, agent, open, actor, 'cancelled');
+  }
+
+  /** Expires these questions, agent by agent, unless they have ended meanwhile. It may leave some to the next call. */
+  async function expire(tx: Tx, questionIds: string[]): Promise<void> {
+    const until = performance.now() + EXPIRY_MS;
+    const open = (await findQuestions(tx, questionIds)).filter(row => row.state === 'open');
+    for (const rows of Map.groupBy(open, ({ thread_id }) => thread_id).values()) {
+      const [{ run_id, agent_name }] = rows as [QuestionRow];
+      const inOrder = rows.sort((a, b) => a.asked_sequence - b.asked_sequence);
+      await close(tx, await control.required(tx, run_id, agent_name), inOrder, timekeeper, 'expired');
+      if (performance.now() > until) return;
+    }
+  }
+
+  /** @throws Refusal TOO_MANY_OPEN_QUESTIONS */
+  function assertRoom({ control: { open_questions_count, agent_name } }: Agent, superseded: number): void {
+    if (open_questions_count - superseded < openPerAgent) return;
+    throw new Refusal(
+      'TOO_MANY_OPEN_QUESTIONS',
+      `The agent ${agent_name} has ${open_questions_count} open questions; it may have ${openPerAgent}.`,
+      { open_questions_count, limit: openPerAgent },
+    );
+  }
+
+  /** @throws Refusal VALIDATION_FAILED if a default could stand in before a person can have seen the question */
+  function assertTimeToAnswer({ default_answer, default_selected, expires_in_seconds = 0 }: Ask): void {
+    if ((default_answer ?? default_selected) === undefined || expires_in_seconds >= minDefaultSeconds) return;
+    const detail = `must be at least ${minDefaultSeconds} with a default`;
+    throw new Refusal('VALIDATION_FAILED', `body/expires_in_seconds: ${detail}`, {
+      errors: [{ in: 'body', pointer: '/expires_in_seconds', code: 'TOO_SMALL', detail }],
+    });
+  }
+
+  async function current(reader: Reader, questionId: string): Promise<Question> {
+    return view(reader, await required(reader, questionId));
   }
 
   return {
     required,
     view,
 
+    /** The question as it is now. @throws Refusal QUESTION_NOT_FOUND */
+    current,
+
     /**
      * Opens the question of a guidance request, and supersedes the one that it replaces.
      * @param cause the event of the request; its payload gets the `question_id`
-     * @throws Refusal QUESTION_NOT_FOUND, QUESTION_MISMATCH, ALREADY_ANSWERED or QUESTION_CLOSED about the replaced question
+     * @throws Refusal QUESTION_NOT_FOUND, QUESTION_MISMATCH, ALREADY_ANSWERED or QUESTION_CLOSED about the replaced
+     *   question; VALIDATION_FAILED or INVALID_SELECTION about the default; TOO_MANY_OPEN_QUESTIONS
      */
-    async ask(
-      tx: Tx,
-      agent: Agent,
-      cause: EventDraft,
-      { priority, expires_in_seconds, supersedes }: Ask,
-    ): Promise<Acted> {
+    async ask(tx: Tx, agent: Agent, cause: EventDraft, request: Ask): Promise<Acted> {
+      const { priority, expires_in_seconds, supersedes } = request;
+      assertTimeToAnswer(request);
+      assertDefault(request);
       const superseded = supersedes ? await supersededBy(tx, agent, supersedes) : undefined;
+      assertRoom(agent, superseded ? 1 : 0);
       const question_id = `q_${cause.uid}`;
       cause.payload.question_id = question_id;
       const effects = [events.follow(cause, 'forum.question.opened', { question_id })];
@@ -143,7 +195,7 @@ export function createQuestions({ db, clock, events, control }: Dependencies) {
         const payload = { question_id: superseded.question_id, superseded_by: question_id };
         effects.push(events.follow(cause, 'forum.question.superseded', payload));
       }
-      const change = { opened: question_id, closed: superseded ? [superseded.question_id] : [] };
+      const change = { opened: 1, closed: superseded ? 1 : 0 };
       const recorded = await control.record(tx, agent, [cause, ...effects], change);
       const asked_at = cause.occurred_at;
       const asked = {
@@ -154,6 +206,7 @@ export function createQuestions({ db, clock, events, control }: Dependencies) {
         priority: priorityRank(priority ?? 'normal'),
         asked_at,
         expires_at: expires_in_seconds ? asked_at + expires_in_seconds * 1000 : null,
+        has_default: (request.default_answer ?? request.default_selected) === undefined ? 0 : 1,
       };
       const question = openQuestion(asked, superseded?.question_id ?? null, recorded.sequence);
       insertQuestion(tx, question);
@@ -171,7 +224,7 @@ export function createQuestions({ db, clock, events, control }: Dependencies) {
         assertOwn(agent, row);
         return row;
       }
-      const open = openQuestions(agent.control);
+      const open = await control.openQuestions(tx, agent.control);
       const [only] = open;
       if (only === undefined) {
         assertOpen(agent);
@@ -200,24 +253,27 @@ export function createQuestions({ db, clock, events, control }: Dependencies) {
       cause.payload.question_id = question_id;
       const { answer, selected = [] } = given;
       const closed = events.follow(cause, 'forum.question.answered', { question_id, answer, selected });
-      const recorded = await control.record(tx, agent, [cause, closed], { closed: [question_id], ended: 1 });
+      const recorded = await control.record(tx, agent, [cause, closed], { closed: 1, ended: 1 });
       const row = answered(question, given, cause.actor, cause.occurred_at, recorded.sequence);
       updateQuestion(tx, row);
       return { ...recorded, question: row };
     },
 
     /** @throws Refusal QUESTION_NOT_FOUND */
-    async get(questionId: string): Promise<Question> {
-      return view(db.read, await required(db.read, questionId));
-    },
+    get: (questionId: string): Promise<Question> => current(db.read, questionId),
 
     /** Most urgent first, then oldest first. @throws Refusal INVALID_CURSOR */
     async list({ limit = 50, cursor, priority, ...filter }: QuestionQuery): Promise<Page<Question>> {
-      const from = decodeCursor('questions', cursor, [0, 0] as const);
       const rank = priority && priorityRank(priority);
-      const rows = await listQuestions(db.read, { ...filter, priority: rank, from }, limit + 1);
-      const page = toPage('questions', rows, limit, row => [row.priority, row.asked_sequence]);
-      return { items: await views(db.read, page.items), next_cursor: page.next_cursor };
+      return readPage({
+        list: 'questions',
+        cursor,
+        shape: [0, 0],
+        limit,
+        read: (from, count) => listQuestions(db.read, { ...filter, priority: rank, from }, count),
+        keyOf: row => [row.priority, row.asked_sequence],
+        views: rows => views(db.read, rows),
+      });
     },
 
     /** Cancels an open question; a cancelled one stays as it is. @throws Refusal QUESTION_NOT_FOUND, ALREADY_ANSWERED, QUESTION_CLOSED, THREAD_CLOSED */
@@ -225,7 +281,9 @@ export function createQuestions({ db, clock, events, control }: Dependencies) {
       const row = await required(tx, questionId);
       if (row.state === 'cancelled') return view(tx, row);
       assertOpenQuestion(row);
-      return view(tx, await close(tx, row, actor, 'forum.question.cancelled', closedAs(row, 'cancelled')));
+      const agent = await control.required(tx, row.run_id, row.agent_name);
+      const [cancelled = row] = await close(tx, agent, [row], actor, 'cancelled');
+      return view(tx, cancelled);
     },
 
     /**
@@ -250,29 +308,37 @@ export function createQuestions({ db, clock, events, control }: Dependencies) {
       return view(tx, next);
     },
 
-    /** Cancels all open questions of a control thread. */
-    async withdraw(tx: Tx, { run_id, agent_name }: ThreadRow, actor: Actor): Promise<void> {
-      const { control: state } = await control.required(tx, run_id as string, agent_name as string);
-      for (const row of await findQuestions(tx, openQuestions(state))) {
-        await close(tx, row, actor, 'forum.question.cancelled', closedAs(row, 'cancelled'));
+    /**
+     * Cancels open questions of a control thread that is about to close. An agent can have more than one transaction should
+     * cancel, if they were asked under a greater limit; `withdrawLeft` cancels the others.
+     */
+    withdraw,
+
+    /** Cancels the questions of closed threads that are still open. */
+    async withdrawLeft(): Promise<void> {
+      for (let left = await threads.withdrawing(db.read); left; left = await threads.withdrawing(db.read)) {
+        const { thread_id, last_actor } = left;
+        await db.write(async tx => withdraw(tx, await threads.row(tx, thread_id), parseActor(last_actor)));
       }
     },
 
     /** Expires overdue questions. An answer stored earlier wins; a later one is refused. */
     async expireOverdue(): Promise<void> {
       for (;;) {
-        const overdue = await listOverdue(db.read, clock.now(), EXPIRY_BATCH);
+        const overdue = await listOverdue(db.read, clock.now(), CLOSE_BATCH);
         if (overdue.length === 0) return;
-        await db.write(async tx => {
-          for (const questionId of overdue) await expire(tx, questionId);
-        });
-        if (overdue.length < EXPIRY_BATCH) return;
+        await db.write(tx => expire(tx, overdue));
       }
     },
 
-    /** These questions, most urgent first, then oldest first. */
-    async byId(reader: Reader, questionIds: string[]): Promise<Question[]> {
-      return views(reader, await findQuestions(reader, questionIds));
+    /** The heads of the most urgent open questions of a run; of equals the oldest. */
+    async openHeads(reader: Reader, runId: string): Promise<QuestionHead[]> {
+      const rows = await listQuestions(reader, { state: 'open', run_id: runId }, EMBEDDED);
+      const asked = await events.heads(
+        reader,
+        rows.map(row => row.asked_sequence),
+      );
+      return rows.map(row => toQuestionHead(row, asked.get(row.asked_sequence)?.payload ?? {}));
     },
 
     /** How many questions are open, and how long the oldest has waited (seconds). */

@@ -11,6 +11,7 @@ export function createQuestionWaiters(feed: EventFeed, questions: Questions, end
     feed,
     ending,
     read: questionId => questions.get(questionId),
+    versionOf: ({ version }) => version,
     concerns: ({ event_type, payload }) =>
       event_type.startsWith('forum.question.') ? String(payload.question_id) : undefined,
   });

@@ -1,16 +1,31 @@
-import { type Brief, meetsCriteria } from '../control/run-state.ts';
-import type { ControlState } from '../control/schemas.ts';
-import type { GateReason } from './schemas.ts';
+import type { ControlRow } from '../control/agent-state.ts';
+import type { RunRow } from '../control/run-state.ts';
+import type { Run } from './schemas.ts';
 
-/** All reasons that block the close of a run, agent by agent; empty if the run may close. */
-export function gateReasons(brief: Brief | null, agents: ControlState[]): GateReason[] {
-  const seen = new Set(agents.map(agent => agent.agent_name));
-  const absent = (brief?.agents ?? []).filter(name => !seen.has(name));
-  const counted = agents.filter(({ status }) => status !== 'withdrawn');
-  if (counted.length === 0 && absent.length === 0) {
-    return [{ code: 'NO_AGENTS', detail: 'No agent takes part: none has sent a signal, or all are withdrawn.' }];
+type Gate = Run['gate'];
+type GateReason = Gate['reasons'][number];
+
+/** An agent that keeps the gate closed, with the ids of its open questions. */
+export interface Blocking {
+  control: ControlRow;
+  openQuestions: string[];
+}
+
+/** The most reasons that the gate names. */
+const REASONS = 100;
+
+/**
+ * The gate of a run: open (`ready`), or the first reasons that block the close, agent by agent.
+ * @param absent agents of the brief that have sent no signal
+ * @param blocking agents that keep the gate closed, at least as many as there are reasons to name
+ */
+export function gateOf(run: RunRow, absent: string[], blocking: Blocking[]): Gate {
+  const blocking_count = run.agents_count - run.clear_count + run.absent_count;
+  if (run.agents_count === 0 && run.absent_count === 0) {
+    const detail = 'No agent takes part: none has sent a signal, or all are withdrawn.';
+    return { ready: false, reasons: [{ code: 'NO_AGENTS', detail }], blocking_count };
   }
-  return [
+  const reasons = [
     ...absent.map(
       (agent_name): GateReason => ({
         code: 'AGENT_NOT_SEEN',
@@ -18,30 +33,31 @@ export function gateReasons(brief: Brief | null, agents: ControlState[]): GateRe
         detail: `${agent_name} has sent no signal yet.`,
       }),
     ),
-    ...counted.flatMap(agent => agentReasons(brief, agent)),
+    ...blocking.flatMap(agentReasons),
   ];
+  return { ready: blocking_count === 0, reasons: reasons.slice(0, REASONS), blocking_count };
 }
 
-function agentReasons(brief: Brief | null, agent: ControlState): GateReason[] {
-  const { agent_name, open_questions, completion, validation } = agent;
-  const reasons: GateReason[] = open_questions.map(question_id => ({
+function agentReasons({ control, openQuestions }: Blocking): GateReason[] {
+  const { agent_name, completion_sequence, validation_sequence, validation_status, criteria_met } = control;
+  const reasons: GateReason[] = openQuestions.map(question_id => ({
     code: 'OPEN_QUESTION',
     agent_name,
     question_id,
     detail: `${agent_name} waits for an answer to ${question_id}.`,
   }));
-  if (!completion) {
+  if (completion_sequence === null) {
     reasons.push({ code: 'MISSING_COMPLETION', agent_name, detail: `${agent_name} has not reported completion.` });
   }
-  if (!validation) {
+  if (validation_sequence === null) {
     reasons.push({
       code: 'MISSING_VALIDATION',
       agent_name,
       detail: `The work of ${agent_name} has not been validated.`,
     });
-  } else if (validation.status === 'failed') {
+  } else if (validation_status === 'failed') {
     reasons.push({ code: 'VALIDATION_FAILED', agent_name, detail: `The work of ${agent_name} failed its validation.` });
-  } else if (!meetsCriteria(brief, validation.done_criteria)) {
+  } else if (criteria_met === 0) {
     const detail = `The work of ${agent_name} was validated against other criteria than those of the brief.`;
     reasons.push({ code: 'DONE_CRITERIA_MISMATCH', agent_name, detail });
   }

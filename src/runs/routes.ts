@@ -6,6 +6,7 @@ import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-wri
 import { ConditionalHeaders, ifMatch } from '../http/preconditions.ts';
 import { actProblems, problems, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
+import { sendShared } from '../http/serialization.ts';
 import { NewBrief, Run, RunClosing, RunParams, RunQuery, RunSummaryPage, WaitingRunQuery } from './schemas.ts';
 import type { Runs } from './service.ts';
 import type { RunWaiters } from './waiting.ts';
@@ -73,12 +74,12 @@ export function runRoutes({ runs, runWaiters, longRequests, writes }: Dependenci
           response: { 200: Ref(Run), ...notModified, ...problems('RUN_NOT_FOUND') },
         },
       },
-      (request, reply) => {
+      async (request, reply) => {
         const { run_id } = request.params;
         request.caller.assertRun(run_id);
         const { wait = 0, after_version } = request.query;
         if (wait === 0) return runs.get(run_id);
-        return longRequests.wait(request, reply, signal =>
+        const run = await longRequests.wait(request, reply, signal =>
           runWaiters.wait(run_id, {
             // Without `after_version` the wait is for the gate.
             isNews: ({ version, gate }) => (after_version === undefined ? gate.ready : version > after_version),
@@ -86,6 +87,7 @@ export function runRoutes({ runs, runWaiters, longRequests, writes }: Dependenci
             signal,
           }),
         );
+        return sendShared(reply, run);
       },
     );
 
@@ -103,11 +105,17 @@ export function runRoutes({ runs, runWaiters, longRequests, writes }: Dependenci
         },
       },
       (request, reply) =>
-        write(request, reply, async tx => {
-          const { params, body, headers, caller } = request;
-          const actor = caller.actor(body.actor) ?? operator;
-          return { status: 200, body: await runs.close(tx, params.run_id, actor, ifMatch(headers)) };
-        }),
+        write(
+          request,
+          reply,
+          async tx => {
+            const { params, body, headers, caller } = request;
+            const actor = caller.actor(body.actor) ?? operator;
+            const run = await runs.close(tx, params.run_id, actor, ifMatch(headers));
+            return { status: 200, body: run, reference: params.run_id };
+          },
+          runs.current,
+        ),
     );
   };
 }

@@ -3,6 +3,7 @@ import { Actor } from '../actor.ts';
 import { ControlState } from '../control/schemas.ts';
 import {
   Id,
+  LENGTHS,
   Name,
   Nullable,
   PageOf,
@@ -11,10 +12,11 @@ import {
   Strict,
   Text,
   Timestamp,
+  Title,
   Version,
   versionQuery,
 } from '../http/schemas.ts';
-import { Question } from '../questions/schemas.ts';
+import { QuestionHead } from '../questions/schemas.ts';
 
 export const runStatuses = ['closed', 'awaiting_guidance', 'completed', 'running'] as const;
 
@@ -27,8 +29,6 @@ export const gateCodes = [
   'VALIDATION_FAILED',
   'DONE_CRITERIA_MISMATCH',
 ] as const;
-
-const Title = Type.String({ ...Text, 'x-trim': true, maxLength: 500 });
 
 export const Brief = Type.Object(
   {
@@ -46,7 +46,7 @@ export const NewBrief = Strict(
     title: Type.Optional(Title),
     done_criteria: Type.Optional(
       Type.String({
-        ...Text,
+        ...Text(LENGTHS.text),
         description: 'Every validation must name these criteria. Surrounding white space is ignored.',
       }),
     ),
@@ -81,11 +81,25 @@ export const Run = Type.Object(
     status: Type.Enum([...runStatuses]),
     ticket: Nullable(Name),
     brief: Nullable(Ref(Brief)),
-    agents: Type.Array(Ref(ControlState), { description: 'The agents that have sent a signal, by name.' }),
-    open_questions: Type.Array(Ref(Question), { description: 'Most urgent first, then oldest first.' }),
+    agents: Type.Array(Ref(ControlState), {
+      description: 'The agents that have sent a signal, by name; at most 100.',
+    }),
+    agents_count: Type.Integer({ minimum: 0, description: 'The number of all agents that have sent a signal.' }),
+    agents_url: Type.String({ description: 'The list of all agents.' }),
+    open_questions: Type.Array(Ref(QuestionHead), {
+      description: 'Most urgent first, then oldest first; at most 100.',
+    }),
+    open_questions_count: Type.Integer({ minimum: 0, description: 'The number of all open questions.' }),
+    open_questions_url: Type.String({ description: 'The list of all open questions.' }),
     gate: Type.Object({
       ready: Type.Boolean({ description: 'Whether the run may be closed.' }),
-      reasons: Type.Array(Ref(GateReason), { description: 'The reasons that block the close; empty if `ready`.' }),
+      reasons: Type.Array(Ref(GateReason), {
+        description: 'The first 100 reasons that block the close; empty if `ready`.',
+      }),
+      blocking_count: Type.Integer({
+        minimum: 0,
+        description: 'The number of agents that block the close, those without a signal included.',
+      }),
     }),
     version: Version,
   },
@@ -99,10 +113,15 @@ export const Run = Type.Object(
         ticket: 'TCK-1',
         brief: { ticket: 'TCK-1', title: 'Move to Europe', done_criteria: null, agents: ['builder'] },
         agents: [],
+        agents_count: 0,
+        agents_url: '/control-threads?run_id=run-7',
         open_questions: [],
+        open_questions_count: 0,
+        open_questions_url: '/questions?state=open&run_id=run-7',
         gate: {
           ready: false,
           reasons: [{ code: 'AGENT_NOT_SEEN', agent_name: 'builder', detail: 'builder has sent no signal yet.' }],
+          blocking_count: 1,
         },
         version: 1,
       },

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Actor } from '../actor.ts';
 import { toTimestamp } from '../clock.ts';
-import { type ControlRow, openQuestions } from '../control/agent-state.ts';
+import type { ControlRow } from '../control/agent-state.ts';
 import {
   type Brief,
   briefOf,
@@ -12,14 +12,14 @@ import {
   withBrief,
 } from '../control/run-state.ts';
 import { type Control, runClosed } from '../control/service.ts';
-import { decodeCursor, type Page, toPage } from '../db/cursors.ts';
+import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import type { EventDraft, Events } from '../events/service.ts';
 import { assertPrecondition, type Precondition } from '../precondition.ts';
 import type { Questions } from '../questions/service.ts';
 import type { Threads } from '../threads/service.ts';
-import { gateReasons } from './gate.ts';
+import { type Blocking, gateOf } from './gate.ts';
 import { listRuns } from './repository.ts';
 import type { NewBrief, Run, RunQuery, RunSummary } from './schemas.ts';
 
@@ -43,23 +43,37 @@ export function createRuns({ db, events, threads, control, questions }: Dependen
   }
 
   async function view(reader: Reader, run: RunRow): Promise<Run> {
-    const agents = await control.agents(reader, run.run_id);
-    const states = await control.views(reader, agents);
+    const { run_id } = run;
+    const query = new URLSearchParams({ run_id });
     const brief = briefOf(run);
-    const reasons = gateReasons(brief, states);
     return {
-      run_id: run.run_id,
+      run_id,
       status: run.status,
       ticket: run.ticket,
       brief,
-      agents: states,
-      open_questions: await questions.byId(
-        reader,
-        agents.flatMap(agent => openQuestions(agent)),
-      ),
-      gate: { ready: reasons.length === 0, reasons },
+      agents: within(await control.someAgents(reader, run_id)),
+      agents_count: run.agents_count,
+      agents_url: `/control-threads?${query}`,
+      open_questions: within(run.open_questions_count === 0 ? [] : await questions.openHeads(reader, run_id)),
+      open_questions_count: run.open_questions_count,
+      open_questions_url: `/questions?state=open&${query}`,
+      gate: await gate(reader, run, brief?.agents ?? []),
       version: run.version,
     };
+  }
+
+  async function current(reader: Reader, runId: string): Promise<Run> {
+    return view(reader, await required(reader, runId));
+  }
+
+  async function gate(reader: Reader, run: RunRow, expected: string[]): Promise<Run['gate']> {
+    const absent = run.absent_count === 0 ? [] : await control.unseen(reader, run.run_id, expected);
+    const rows = run.agents_count === run.clear_count ? [] : await control.blocking(reader, run.run_id);
+    const blocking: Blocking[] = [];
+    for (const row of rows) {
+      blocking.push({ control: row, openQuestions: await control.openQuestions(reader, row) });
+    }
+    return gateOf(run, absent, blocking);
   }
 
   /** Drafts an event of the run itself, which belongs to no thread. */
@@ -124,16 +138,17 @@ export function createRuns({ db, events, threads, control, questions }: Dependen
     async close(tx: Tx, runId: string, actor: Actor, expected: Precondition): Promise<Run> {
       const run = await required(tx, runId);
       assertPrecondition(expected, run.version);
-      const { agents, gate, ...rest } = await view(tx, run);
-      if (run.closed_at !== null) return { agents, gate, ...rest };
-      if (!gate.ready) {
-        throw new Refusal('GATE_BLOCKED', `The run ${runId} cannot be closed yet: ${gate.reasons[0]?.detail}`, {
-          reasons: gate.reasons,
+      if (run.closed_at !== null) return view(tx, run);
+      if (!isReady(run)) {
+        const { reasons, blocking_count } = await gate(tx, run, briefOf(run)?.agents ?? []);
+        throw new Refusal('GATE_BLOCKED', `The run ${runId} cannot be closed yet: ${reasons[0]?.detail}`, {
+          reasons,
+          blocking_count,
         });
       }
       const closed = draft(run, actor, 'forum.run.closed', {});
       const [sequence = 0] = await events.append(tx, [closed]);
-      for (const { thread_id } of agents) {
+      for (const { thread_id } of await control.agents(tx, runId)) {
         const thread = await threads.row(tx, thread_id);
         const moved = threads.move(thread, 'closed', { ...closed, thread });
         if (moved.length > 0) await threads.record(tx, thread, moved);
@@ -143,17 +158,38 @@ export function createRuns({ db, events, threads, control, questions }: Dependen
       return view(tx, next);
     },
 
+    /** The run as it is now. @throws Refusal RUN_NOT_FOUND */
+    current,
+
     /** @throws Refusal RUN_NOT_FOUND */
-    get: (runId: string): Promise<Run> => db.snapshot(async reader => view(reader, await required(reader, runId))),
+    get: (runId: string): Promise<Run> => db.snapshot(reader => current(reader, runId)),
 
     /** A page of runs, newest first. @throws Refusal INVALID_CURSOR */
     async list({ limit = 50, cursor, ...filter }: RunQuery): Promise<Page<RunSummary>> {
-      const [before = Number.MAX_SAFE_INTEGER] = decodeCursor('runs', cursor, [0] as const) ?? [];
-      const rows = await listRuns(db.read, { ...filter, before }, limit + 1);
-      const page = toPage('runs', rows, limit, row => [row.opened_sequence]);
-      return { ...page, items: page.items.map(toSummary) };
+      return readPage({
+        list: 'runs',
+        cursor,
+        shape: [0],
+        limit,
+        read: (from, count) => listRuns(db.read, { ...filter, before: from?.[0] ?? Number.MAX_SAFE_INTEGER }, count),
+        keyOf: row => [row.opened_sequence],
+        views: rows => rows.map(toSummary),
+      });
     },
   };
+}
+
+/** The size of a list that a run embeds. Bytes of JSON. */
+const LIST_BYTES = 262_144;
+
+/** The first of these heads that fit into the size of a list. */
+function within<T>(heads: T[]): T[] {
+  let bytes = 0;
+  const end = heads.findIndex(head => {
+    bytes += Buffer.byteLength(JSON.stringify(head));
+    return bytes > LIST_BYTES;
+  });
+  return end === -1 ? heads : heads.slice(0, end);
 }
 
 function toSummary(run: RunRow): RunSummary {

@@ -7,5 +7,11 @@ export type RunWaiters = Waiters<Run>;
 
 /** The long polls on runs. Any event of a run triggers one read of it. */
 export function createRunWaiters(feed: EventFeed, runs: Runs, ending: AbortSignal): RunWaiters {
-  return new Waiters({ feed, ending, read: runId => runs.get(runId), concerns: ({ run_id }) => run_id ?? undefined });
+  return new Waiters({
+    feed,
+    ending,
+    read: runId => runs.get(runId),
+    versionOf: ({ version }) => version,
+    concerns: ({ run_id }) => run_id ?? undefined,
+  });
 }

@@ -27,6 +27,8 @@ export interface AskCommand extends Envelope {
   priority?: Priority;
   expires_in_seconds?: number;
   default_answer?: string;
+  /** The labels that the default selects. */
+  default_selected?: string[];
   /** The id of the open question that this one replaces. */
   supersedes?: string;
 }

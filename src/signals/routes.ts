@@ -51,6 +51,7 @@ export function signalRoutes(dependencies: Dependencies): FastifyPluginAsyncType
               'NO_OPEN_QUESTION',
               'RUN_CLOSED',
               'AMBIGUOUS_ANSWER',
+              'TOO_MANY_OPEN_QUESTIONS',
               'ALREADY_ANSWERED',
               'QUESTION_CLOSED',
               'UNSUPPORTED_SCHEMA_VERSION',
@@ -67,7 +68,7 @@ export function signalRoutes(dependencies: Dependencies): FastifyPluginAsyncType
           const { created, ...body } = await signals.append(tx, command);
           return answer(created ? 201 : 200, body);
         };
-        const executed = await execute(request, reply, append, signals.touches(command));
+        const executed = await execute(request, reply, append, signals.touches(command), signals.result);
         const { wait = 0 } = request.query;
         if (wait === 0) return send(reply, executed);
         // A repeated request waits, too: for the question of the first one.
@@ -114,5 +115,6 @@ export function signalRoutes(dependencies: Dependencies): FastifyPluginAsyncType
 }
 
 function answer(status: number, body: SignalResult) {
-  return { status, body, headers: { location: `/control-signals/${body.signal.signal_id}` } };
+  const { signal_id } = body.signal;
+  return { status, body, headers: { location: `/control-signals/${signal_id}` }, reference: signal_id };
 }

@@ -142,6 +142,20 @@ export function createSignals({ db, events, control, questions, selfValidation, 
     };
   }
 
+  /** The event of a signal. @throws Refusal SIGNAL_NOT_FOUND */
+  async function required(reader: Reader, signalId: string): Promise<Event> {
+    const event = signalId.startsWith('sig_') ? await events.find(reader, signalId.replace('sig_', 'evt_')) : undefined;
+    if (event?.event_type !== 'forum.control.signal') throw signalNotFound(signalId);
+    return event;
+  }
+
+  async function result(reader: Reader, signalId: string): Promise<SignalResult> {
+    const signal = toSignal(await required(reader, signalId));
+    const agent = await control.required(reader, signal.run_id, signal.agent_name);
+    const question = signal.question_id ? await questions.required(reader, signal.question_id) : undefined;
+    return { signal, ...(await consequences(reader, agent, question)) };
+  }
+
   return {
     append,
 
@@ -183,20 +197,16 @@ export function createSignals({ db, events, control, questions, selfValidation, 
       return question as Question;
     },
 
-    /** The result of a stored signal with the current state. */
-    async refreshed({ signal }: SignalResult): Promise<SignalResult> {
-      return db.snapshot(async reader => {
-        const agent = await control.required(reader, signal.run_id, signal.agent_name);
-        const question = signal.question_id ? await questions.required(reader, signal.question_id) : undefined;
-        return { signal, ...(await consequences(reader, agent, question)) };
-      });
-    },
+    /** A stored signal with the current state. @throws Refusal SIGNAL_NOT_FOUND */
+    result,
+
+    /** As `result`, outside a write. */
+    refreshed: ({ signal }: SignalResult): Promise<SignalResult> =>
+      db.snapshot(reader => result(reader, signal.signal_id)),
 
     /** @throws Refusal SIGNAL_NOT_FOUND */
     async get(signalId: string): Promise<Signal> {
-      const event = signalId.startsWith('sig_') ? await events.find(signalId.replace('sig_', 'evt_')) : undefined;
-      if (event?.event_type !== 'forum.control.signal') throw signalNotFound(signalId);
-      return toSignal(event);
+      return toSignal(await required(db.read, signalId));
     },
   };
 }

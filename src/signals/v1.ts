@@ -1,7 +1,7 @@
 import { type Static, type TProperties, Type } from 'typebox';
 import { Actor } from '../actor.ts';
 import { Evidence } from '../control/schemas.ts';
-import { componentName, Id, Name, Ref, Strict, Text } from '../http/schemas.ts';
+import { componentName, Id, LENGTHS, Name, Ref, Strict, Text } from '../http/schemas.ts';
 import { priorities } from '../priority.ts';
 import { Option } from '../questions/schemas.ts';
 import type { SignalVersion } from './versions.ts';
@@ -19,19 +19,20 @@ const envelope = {
   attempt: Type.Optional(Type.Integer({ minimum: 1, description: 'Refused unless it is the current attempt.' })),
 };
 
-const evidence = Type.Optional(Type.Array(Ref(Evidence), { maxItems: 100 }));
+const evidence = Type.Optional(Type.Array(Ref(Evidence), { maxItems: 50 }));
 const example = { schema_version: 1, run_id: 'run-7', agent_name: 'builder' };
 
 export const GuidanceRequest = variant(
   'guidance_request',
   {
-    question: Text,
-    context: Type.Optional(Text),
+    question: Text(LENGTHS.text),
+    context: Type.Optional(Text(LENGTHS.body)),
     options: Type.Optional(Type.Array(Ref(Option), { minItems: 2, maxItems: 10, 'x-unique-by': 'label' })),
     multi_select: Type.Optional(Type.Boolean()),
     priority: Type.Optional(Type.Enum([...priorities])),
     expires_in_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 31_536_000 })),
-    default_answer: Type.Optional(Text),
+    default_answer: Type.Optional(Text(LENGTHS.text)),
+    default_selected: Type.Optional(Type.Array(Name, { minItems: 1, maxItems: 10 })),
     supersedes: Type.Optional(Id),
   },
   { $id: 'GuidanceRequest', examples: [{ ...example, control_type: 'guidance_request', question: 'Which region?' }] },
@@ -41,7 +42,7 @@ export type GuidanceRequest = Static<typeof GuidanceRequest>;
 export const GuidanceAnswer = variant(
   'guidance_answer',
   {
-    answer: Text,
+    answer: Text(LENGTHS.text),
     in_reply_to: Type.Optional(Id),
     selected: Type.Optional(Type.Array(Name, { maxItems: 10 })),
   },
@@ -51,14 +52,14 @@ export type GuidanceAnswer = Static<typeof GuidanceAnswer>;
 
 export const CompletionSignal = variant(
   'completion',
-  { summary: Type.Optional(Text), evidence },
+  { summary: Type.Optional(Text(LENGTHS.text)), evidence },
   { $id: 'CompletionSignal', examples: [{ ...example, control_type: 'completion', summary: 'All tests pass.' }] },
 );
 export type CompletionSignal = Static<typeof CompletionSignal>;
 
 export const ValidationSignal = variant(
   'validation',
-  { status: Type.Enum(['passed', 'failed']), done_criteria: Text, evidence },
+  { status: Type.Enum(['passed', 'failed']), done_criteria: Text(LENGTHS.text), evidence },
   {
     $id: 'ValidationSignal',
     examples: [{ ...example, control_type: 'validation', status: 'passed', done_criteria: 'Tests are green.' }],

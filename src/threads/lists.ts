@@ -8,7 +8,7 @@ import { SEARCH_START, type Search, type SearchPosition } from '../search/servic
 import { findThreadsByNumber, listMovedSince, listThreads, type MovedThread, type ThreadFilter } from './repository.ts';
 import type { Thread, ThreadQuery } from './schemas.ts';
 import type { Seen } from './seen.ts';
-import { placeOf, type ThreadRow, toThread } from './thread.ts';
+import { placeOf, rangesSince, type ThreadRow, toThread } from './thread.ts';
 
 export type ThreadLists = ReturnType<typeof createThreadLists>;
 
@@ -21,6 +21,9 @@ interface Dependencies {
 
 /** The number of threads that one query reads at most. */
 const MAX_QUERY_ROWS = 1000;
+
+/** The number of moved threads that one query reads at most. */
+const MOVED_PER_QUERY = 250;
 
 /** A thread in a list. */
 interface Listed {
@@ -73,8 +76,14 @@ export function createThreadLists({ db, events, seen, search }: Dependencies) {
       const unmoved = await listUnmoved(reader, selection, asOf, after);
       const moved = asOf === newest ? [] : await listMoved(reader, selection, asOf, after);
       const listed = [...unmoved, ...moved].sort((a, b) => a.place - b.place);
-      const page = toPage('threads', listed, selection.limit - 1, ({ place }) => [asOf, place]);
-      return { ...page, items: page.items.map(item => toView(item, selection.viewer)) };
+      const { viewer, limit } = selection;
+      return toPage(
+        'threads',
+        listed,
+        limit - 1,
+        ({ place }) => [asOf, place],
+        item => toView(item, viewer),
+      );
     });
   }
 
@@ -96,13 +105,25 @@ export function createThreadLists({ db, events, seen, search }: Dependencies) {
     }
   }
 
-  /** The threads with events since `asOf` whose place was greater than `after` then. */
+  /** The first threads with events since `asOf` whose place was greater than `after` then. */
   async function listMoved(reader: Reader, selection: Selection, asOf: number, after: number): Promise<Listed[]> {
-    const rows = await listMovedSince(reader, selection.filter, asOf);
-    const listed = await withSeen(reader, selection, rows);
-    return listed
-      .map((item, index) => ({ ...item, place: placeAsOf(rows[index] as MovedThread) }))
-      .filter(item => item.place > after && isSelected(item, selection));
+    let found: Listed[] = [];
+    for (const { above, below } of rangesSince(asOf)) {
+      for (let from = above; ; ) {
+        const range = { asOf, after: from, below, limit: MOVED_PER_QUERY };
+        const rows = await listMovedSince(reader, selection.filter, range);
+        const listed = await withSeen(reader, selection, rows);
+        const moved = listed
+          .map((item, index) => ({ ...item, place: placeAsOf(rows[index] as MovedThread) }))
+          .filter(item => item.place > after && isSelected(item, selection));
+        found = [...found, ...moved].sort((a, b) => a.place - b.place).slice(0, selection.limit);
+        if (rows.length < MOVED_PER_QUERY) break;
+        from = rows.at(-1)?.place ?? below;
+        // After an old cursor this loop is long; other requests run in between.
+        await nextTurn();
+      }
+    }
+    return found;
   }
 
   /** A page of search results. Their order never changes (see `createSearch`), so the cursor needs no `asOf`. */
@@ -119,11 +140,9 @@ export function createThreadLists({ db, events, seen, search }: Dependencies) {
       // With a filter that few results match, this loop is long; other requests run in between.
       await nextTurn();
     }
-    const page = toPage('threads found', found, selection.limit - 1, ({ item, rank }) => [
-      rank,
-      item.row.opened_sequence,
-    ]);
-    return { ...page, items: page.items.map(({ item }) => toView(item, selection.viewer)) };
+    const { viewer, limit } = selection;
+    const keyOf = ({ item, rank }: (typeof found)[number]) => [rank, item.row.opened_sequence];
+    return toPage('threads found', found, limit - 1, keyOf, ({ item }) => toView(item, viewer));
   }
 
   /** Adds the viewer's seen ranges to the rows. */

@@ -3,7 +3,7 @@ import type { Reader, Tx } from '../db/database.ts';
 import type { Schema } from '../db/schema.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 import { threadStates } from './states.ts';
-import { rangeOfPriority, rangesSince, type ThreadRow } from './thread.ts';
+import { rangeOfPriority, type ThreadRow } from './thread.ts';
 
 export interface ThreadFilter {
   run_id?: string | undefined;
@@ -45,6 +45,7 @@ const mutableColumns = [
   'opened_sequence',
   'place',
   'open_questions',
+  'awaits_person',
   'version',
 ] as const;
 
@@ -94,6 +95,12 @@ const updateThreadStatement = statement(({ query, value, values }: StatementBuil
   query.updateTable('threads').set(values(mutableColumns)).where('thread_id', '=', value('thread_id')),
 );
 
+/** A closed thread whose open questions have not all been cancelled yet, if there is one. */
+export async function findWithdrawing(reader: Reader): Promise<ThreadRow | undefined> {
+  const query = reader.query.selectFrom('threads').selectAll().where('state', '=', sql.lit('closed'));
+  return query.where('open_questions', '>', sql.lit(0)).orderBy('thread_id').limit(1).executeTakeFirst();
+}
+
 /** Whether a thread has a place p with after < p < before. */
 export async function hasThreadBetween(reader: Reader, after: number, before: number): Promise<boolean> {
   const between = reader.query.selectFrom('threads').select('place').where('place', '>', after);
@@ -127,31 +134,51 @@ export async function listThreads(
     .execute();
 }
 
-/** The threads that existed at `asOf` (a sequence) and have had events since, in no particular order. */
-export async function listMovedSince(reader: Reader, filter: ThreadFilter, asOf: number): Promise<MovedThread[]> {
-  const by = indexedColumns.find(column => column !== 'kind' && filter[column] !== undefined);
-  return matching(reader.query.selectFrom('threads'), { ...filter, by })
+/**
+ * The next threads after a place that existed at `asOf` (a sequence) and have had events since, by place.
+ * @param below ends the range of places, all of one priority
+ */
+export async function listMovedSince(
+  reader: Reader,
+  filter: ThreadFilter,
+  { asOf, after, below, limit }: { asOf: number; after: number; below: number; limit: number },
+): Promise<MovedThread[]> {
+  const branches = branchesOf(filter).map(branch =>
+    matching(reader.query.selectFrom('threads'), branch)
+      .selectAll()
+      .where('place', '>', after)
+      .where('place', '<', below)
+      .where(sql<number>`opened_sequence + 0`, '<=', asOf)
+      .orderBy('place')
+      .limit(limit),
+  );
+  const [first, ...others] = branches.map(branch => reader.query.selectFrom(branch.as('branch')).selectAll());
+  if (!first) return [];
+  const moved = others
+    .reduce((all, branch) => all.unionAll(branch), first)
+    .orderBy('place')
+    .limit(limit);
+  return reader.query
+    .selectFrom(moved.as('moved'))
     .selectAll()
     .select(eb => [
       eb
         .selectFrom('events')
         .select(events => events.fn.max('sequence').as('sequence'))
-        .whereRef('events.thread_id', '=', 'threads.thread_id')
+        .whereRef('events.thread_id', '=', 'moved.thread_id')
         .where('events.sequence', '<=', asOf)
         .as('sequence_then'),
       eb
         .selectFrom('events')
         .select('payload')
-        .whereRef('events.thread_id', '=', 'threads.thread_id')
+        .whereRef('events.thread_id', '=', 'moved.thread_id')
+        .where('events.event_type', '=', 'forum.priority.changed')
         .where('events.sequence', '>', asOf)
-        // The expression keeps the planner on the index of thread_id.
-        .where(sql`event_type || ''`, '=', 'forum.priority.changed')
-        .orderBy('sequence')
+        .orderBy('events.sequence')
         .limit(1)
         .as('priority_change'),
     ])
-    .where('opened_sequence', '<=', asOf)
-    .where(eb => eb.or(rangesSince(asOf).map(({ above, below }) => eb.between('place', above + 1, below - 1))))
+    .orderBy('place')
     .execute() as Promise<unknown[]> as Promise<MovedThread[]>;
 }
 

@@ -193,14 +193,20 @@ export function threadRoutes({ threads, threadLists, writes }: Dependencies): Fa
         },
       },
       (request, reply) =>
-        write(request, reply, async tx => {
-          const { params, body: given, caller } = request;
-          await assertVisible(caller, tx, params.thread_id);
-          if (given.state !== undefined) caller.assertNoAgent('set the state of a thread');
-          const post = { ...given, actor: caller.requiredActor(given.actor) };
-          const body = await threads.addPost(tx, params.thread_id, post);
-          return { status: 201, body, headers: { location: `/threads/${body.thread.thread_id}/posts` } };
-        }),
+        write(
+          request,
+          reply,
+          async tx => {
+            const { params, body: given, caller } = request;
+            await assertVisible(caller, tx, params.thread_id);
+            if (given.state !== undefined) caller.assertNoAgent('set the state of a thread');
+            const post = { ...given, actor: caller.requiredActor(given.actor) };
+            const body = await threads.addPost(tx, params.thread_id, post);
+            const location = `/threads/${body.thread.thread_id}/posts`;
+            return { status: 201, body, headers: { location }, reference: body.post.post_id };
+          },
+          threads.postAndThread,
+        ),
     );
   };
 }

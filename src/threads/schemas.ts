@@ -2,6 +2,7 @@ import { type Static, Type } from 'typebox';
 import { Actor } from '../actor.ts';
 import {
   Id,
+  LENGTHS,
   Name,
   Nullable,
   PageOf,
@@ -11,12 +12,11 @@ import {
   Strict,
   Text,
   Timestamp,
+  Title,
   Version,
 } from '../http/schemas.ts';
 import { priorities } from '../priority.ts';
 import { threadStates } from './states.ts';
-
-const Title = Type.String({ ...Text, 'x-trim': true, maxLength: 500 });
 
 export const State = Type.Enum([...threadStates]);
 export const ThreadPriority = Type.Enum([...priorities]);
@@ -127,7 +127,7 @@ export type PostAndThread = Static<typeof PostAndThread>;
 export const NewThread = Strict(
   {
     title: Title,
-    body: Text,
+    body: Text(LENGTHS.body),
     actor,
     ticket: Type.Optional(Name),
     run_id: Type.Optional(Name),
@@ -150,7 +150,7 @@ export const NewThread = Strict(
 export type NewThread = Static<typeof NewThread>;
 
 export const NewPost = Strict(
-  { body: Text, actor, state: Type.Optional(Type.Enum([...threadStates])) },
+  { body: Text(LENGTHS.body), actor, state: Type.Optional(Type.Enum([...threadStates])) },
   {
     $id: 'NewPost',
     examples: [{ body: 'Use eu-west-1.', actor: { type: 'operator', name: 'ana' }, state: 'answered' }],

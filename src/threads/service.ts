@@ -10,7 +10,14 @@ import { priorityAt, priorityRank } from '../priority.ts';
 import type { Search } from '../search/service.ts';
 import type { CountedChange, Counts } from './counts.ts';
 import { bodyOf, isPost, toPost } from './post.ts';
-import { findThread, findThreadOfAgent, hasThreadBetween, insertThread, updateThread } from './repository.ts';
+import {
+  findThread,
+  findThreadOfAgent,
+  findWithdrawing,
+  hasThreadBetween,
+  insertThread,
+  updateThread,
+} from './repository.ts';
 import type { ActOf, NewPost, NewThread, Post, PostAndThread, Thread, ThreadChange } from './schemas.ts';
 import type { Seen } from './seen.ts';
 import type { ThreadState } from './states.ts';
@@ -37,7 +44,7 @@ interface Dependencies {
   counts: Counts;
   search: Search;
   seen: Seen;
-  /** Cancels the open questions of a control thread before it closes. */
+  /** Cancels open questions of a control thread before it closes. */
   withdrawQuestions: (tx: Tx, thread: ThreadRow, actor: Actor) => Promise<void>;
 }
 
@@ -176,7 +183,7 @@ export function createThreads(dependencies: Dependencies) {
     return drafts;
   }
 
-  /** Cancels the open questions of a thread that is about to close, since they could get no answer any more. */
+  /** Cancels open questions of a thread that is about to close, since they could get no answer any more. */
   async function prepareMove(tx: Tx, row: ThreadRow, state: string | undefined, actor: Actor): Promise<ThreadRow> {
     if (state !== 'closed' || row.open_questions === 0) return row;
     await withdrawQuestions(tx, row, actor);
@@ -188,6 +195,18 @@ export function createThreads(dependencies: Dependencies) {
     move,
     open,
     addPost,
+
+    /** A post, and its thread as it is now. */
+    async postAndThread(reader: Reader, postId: string): Promise<PostAndThread> {
+      const event = await events.find(reader, postId.replace('post_', 'evt_'));
+      if (!event?.thread_id) throw new Error(`The post ${postId} is missing.`);
+      const { thread_id } = event;
+      return {
+        post: toPost({ ...event, thread_id }),
+        thread: toThread(required(await findThread(reader, thread_id), thread_id)),
+      };
+    },
+
     change,
 
     /**
@@ -224,6 +243,9 @@ export function createThreads(dependencies: Dependencies) {
     /** The control thread of an agent in a run; undefined before the agent's first signal. */
     ofAgent: (reader: Reader, runId: string, agentName: string): Promise<ThreadRow | undefined> =>
       findThreadOfAgent(reader, runId, agentName),
+
+    /** A closed thread that still has open questions, if there is one. */
+    withdrawing: (reader: Reader): Promise<ThreadRow | undefined> => findWithdrawing(reader),
 
     /** The stored row, for services whose tables refer to threads. @throws Refusal THREAD_NOT_FOUND */
     async row(reader: Reader, threadId: string): Promise<ThreadRow> {

@@ -70,6 +70,7 @@ export function blankThread({ actor, now, ...seed }: ThreadSeed): ThreadRow {
     opened_sequence: 0,
     place: 0,
     open_questions: 0,
+    awaits_person: 0,
     version: 0,
   };
 }
@@ -86,7 +87,25 @@ export function project(thread: ThreadRow, drafts: readonly EventDraft[], sequen
     next.ticket ??= draft.thread.ticket;
     apply(next, draft, sequence);
   });
+  next.awaits_person = awaitsPerson(thread, drafts) ? 1 : 0;
   return { ...next, place: placeOf(next.priority, next.last_sequence) };
+}
+
+/**
+ * Whether the thread waits for a person after these events, because a question expired: nobody has answered it. A
+ * person's post or change of the state ends that.
+ */
+export function awaitsPerson(thread: Pick<ThreadRow, 'awaits_person'>, drafts: readonly EventDraft[]): boolean {
+  return drafts.reduce((awaits, { event_type, actor }) => {
+    if (event_type === 'forum.question.expired') return true;
+    return awaits && !(isPerson(actor) && ATTENDING.includes(event_type));
+  }, thread.awaits_person === 1);
+}
+
+const ATTENDING: readonly EventType[] = ['forum.post.added', 'forum.control.signal', 'forum.state.changed'];
+
+function isPerson({ type }: Actor): boolean {
+  return type === 'operator' || type === 'human';
 }
 
 /** Changes `next` as one event demands. */
@@ -96,7 +115,7 @@ function apply(next: ThreadRow, { event_type, actor, payload, occurred_at }: Eve
     case 'forum.control.signal':
       next.posts_count += 1;
       if (actor.type === 'agent') next.last_agent_post = sequence;
-      if (actor.type === 'operator' || actor.type === 'human') next.last_human_post = sequence;
+      if (isPerson(actor)) next.last_human_post = sequence;
       break;
     case 'forum.state.changed':
       next.state = payload.to as ThreadState;

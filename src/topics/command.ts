@@ -42,8 +42,10 @@ export function command<T extends TSchema>(validator: Validator, { name, schema,
   const validators = memoize(validator, SCHEMAS_CACHED);
   return {
     topic: commandTopic(name),
-    async handle({ payload }, context, tx) {
+    async handle(message, context, tx) {
       try {
+        // A copy, since validation normalizes names.
+        const payload: unknown = structuredClone(message.payload);
         const faults = validators(typeof schema === 'function' ? schema(payload) : schema)(payload);
         if (faults.length > 0) throw new Refusal('VALIDATION_FAILED', describe(faults));
         context.record(await run(tx as Tx, payload as Static<T>));

@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts';
 import type { Tx } from '../db/database.ts';
+import { isA, textOf } from '../error-text.ts';
 import { EVENT_TOPICS } from '../events/envelope.ts';
 import type { Logger } from '../logging.ts';
 import type { Delivery } from '../outbox/leased-delivery.ts';
@@ -7,7 +8,15 @@ import type { Outcome } from '../outbox/outcome.ts';
 import { passThrough, type TracePart, type Tracing, traceIdOf } from '../tracing.ts';
 import { backoffDelay } from './backoff.ts';
 import type { Cancellation } from './cancellation.ts';
-import { type Handler, type HandlerContext, PermanentError, RetryAt, Stopping } from './handler.ts';
+import {
+  type Handler,
+  type HandlerContext,
+  PermanentError,
+  RetryAt,
+  Stopping,
+  TRANSACTION_TIMEOUT_MS,
+} from './handler.ts';
+import { runAs } from './origin.ts';
 import type { HandlerRegistry } from './registry.ts';
 
 interface Dependencies {
@@ -24,6 +33,9 @@ interface Dependencies {
 
 type Sent = Outcome & { kind: 'sent' };
 
+/** The longest JSON of a result. Characters. */
+const RESULT_LENGTH = 65_536;
+
 /** An outcome to be stored, or `settled`: stored with the handler's effect (`held`), or dropped with a lost lease. */
 export type Dispatched = Outcome | { kind: 'settled'; held: boolean };
 
@@ -35,6 +47,9 @@ export type Dispatch = (delivery: Delivery, cancellation: Cancellation) => Dispa
 /** Finds the handler of a delivery, calls it with its context and time-out, and maps its end to an outcome. */
 export function createDispatcher(dependencies: Dependencies): Dispatch {
   const { registry, clock, random, log, tracing, settleWith, consumersInLanes } = dependencies;
+  /** The latest transactional attempt. */
+  let before: Promise<unknown> = Promise.resolve();
+
   return (delivery, cancellation) => {
     const { message, consumer } = delivery;
     const { topic } = message;
@@ -68,6 +83,7 @@ export function createDispatcher(dependencies: Dependencies): Dispatch {
     return tracing.process({ message_id, topic, handler: name }, row.traceparent, attempt);
   }
 
+  /** Such attempts take turns, so that between two of them the writes of others have theirs. */
   async function runInTransaction(
     handler: Handler,
     delivery: Delivery,
@@ -75,7 +91,9 @@ export function createDispatcher(dependencies: Dependencies): Dispatch {
     trace: TracePart,
   ): Promise<Dispatched> {
     const effect = async (tx: Tx) => run(handler, delivery, cancellation, trace, tx);
-    return { kind: 'settled', held: await settleWith(delivery, effect, trace.traceparent) };
+    const held = before.then(() => settleWith(delivery, effect, trace.traceparent));
+    before = held.catch(() => {});
+    return { kind: 'settled', held: await held };
   }
 
   /** Calls the handler and, if it answers a promise, waits for it. Throws, or rejects with, the handler's error. */
@@ -105,11 +123,13 @@ export function createDispatcher(dependencies: Dependencies): Dispatch {
       retryAt: time => new RetryAt(time),
       record: result => {
         // Serialized here, so that a result that is not JSON fails inside the handler.
-        sent.result = JSON.stringify(result);
+        sent.result = resultText(result);
       },
       ...(tx && { tx: tx.query }),
     };
-    const handling = trace.run(() => handler.handle(message, context, tx));
+    const origin = { handler: handler.name, message_id, fail: (error: unknown) => cancellation.cancel(error) };
+    // A copy: changes by the handler must not reach the delivery.
+    const handling = trace.run(() => runAs(origin, () => handler.handle({ ...message }, context, tx)));
     return isThenable(handling) ? finished(handling, handler, cancellation).then(() => sent) : sent;
   }
 
@@ -119,11 +139,14 @@ export function createDispatcher(dependencies: Dependencies): Dispatch {
    */
   async function finished(
     handling: PromiseLike<unknown>,
-    { policy }: Handler,
+    { policy, transactional }: Handler,
     cancellation: Cancellation,
   ): Promise<void> {
-    const expire = () => cancellation.cancel(new Error(`The handler did not end within ${policy.timeout_ms} ms.`));
-    const timer = setTimeout(expire, policy.timeout_ms).unref();
+    const { timeout_ms } = policy;
+    const most = transactional ? Math.min(timeout_ms, TRANSACTION_TIMEOUT_MS) : timeout_ms;
+    const why = most < timeout_ms ? ', the time-out of transactional handlers' : '';
+    const expire = () => cancellation.cancel(new Error(`The handler did not end within ${most} ms${why}.`));
+    const timer = setTimeout(expire, most).unref();
     try {
       await Promise.race([handling, cancellation.cancelled]);
     } finally {
@@ -133,18 +156,27 @@ export function createDispatcher(dependencies: Dependencies): Dispatch {
 
   function failed(handler: Handler, { message }: Delivery, error: unknown): Outcome {
     // A lost lease uses an attempt: a handler that outlives its lease every time must become dead.
-    if (error instanceof Stopping) return { kind: 'released' };
-    if (error instanceof RetryAt) {
-      return { kind: 'postponed', until: Math.max(error.time, clock.now()), error: error.message };
-    }
-    const text = error instanceof Error ? error.message : String(error);
-    if (error instanceof PermanentError || message.attempts >= message.max_attempts) return dead(handler, text);
+    if (isA(error, Stopping)) return { kind: 'released' };
+    const text = textOf(error);
+    const time = RetryAt.timeOf(error);
+    if (time !== undefined) return { kind: 'postponed', until: Math.max(time, clock.now()), error: text };
+    if (isA(error, PermanentError) || message.attempts >= message.max_attempts) return dead(handler, text);
     return { kind: 'retry', delayMs: backoffDelay(handler.policy, message.attempts, random), error: text };
   }
 }
 
 function dead({ policy }: Handler, error: string): Outcome {
   return { kind: 'dead', error, blocks: policy.dead === 'block' };
+}
+
+/** @throws TypeError */
+function resultText(result: Record<string, unknown>): string {
+  const text: string | undefined = JSON.stringify(result);
+  if (!text?.startsWith('{')) throw new TypeError('record was given something that is no JSON object.');
+  if (text.length > RESULT_LENGTH) {
+    throw new TypeError(`record was given ${text.length} characters of JSON; ${RESULT_LENGTH} are the most.`);
+  }
+  return text;
 }
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {

@@ -2,6 +2,7 @@ import type { Transaction } from 'kysely';
 import type { Config } from '../config.ts';
 import type { Tx } from '../db/database.ts';
 import type { Schema } from '../db/schema.ts';
+import { textOf } from '../error-text.ts';
 import type { Logger } from '../logging.ts';
 import type { Message } from '../outbox/schemas.ts';
 
@@ -18,14 +19,17 @@ export interface HandlerContext {
   idempotency_key: string;
   /** W3C Trace Context for the handler's own requests; undefined if the message has no trace. */
   traceparent: string | undefined;
-  /** `throw context.permanent(reason)`: the message becomes dead without a retry. */
-  permanent(reason: string): Error;
+  /** `throw context.permanent(reason)`: the message becomes dead without a retry. The reason may be an error. */
+  permanent(reason: unknown): Error;
   /**
    * `throw context.retryAt(time)`: retries then, without using an attempt. Numbers are epoch milliseconds.
    * @throws TypeError if `time` is not a time
    */
   retryAt(time: Date | number | string): Error;
-  /** Stores a result on the message, such as the ids that the handler has created. The last call counts. */
+  /**
+   * Stores a result on the message, such as the ids that the handler has created. The last call counts.
+   * @throws TypeError if it is not an object with at most 65,536 characters of JSON
+   */
   record(result: Record<string, unknown>): void;
   /** For a transactional handler: the transaction that also marks the message sent. */
   tx?: Transaction<Schema>;
@@ -35,7 +39,7 @@ export interface HandlerContext {
 export interface Policy {
   /** `pass`: later messages of the key go on after a dead one. `block`: they wait until it is replayed or discarded. */
   dead: 'pass' | 'block';
-  /** Time-out of one attempt. Milliseconds. */
+  /** Time-out of one attempt; of a transactional handler at most {@link TRANSACTION_TIMEOUT_MS}. Milliseconds. */
   timeout_ms: number;
   /** The delay before the first retry; it doubles with each attempt. Milliseconds. */
   backoff_base_ms: number;
@@ -45,6 +49,9 @@ export interface Policy {
 
 /** Without a time-out, a hanging handler would block its key for ever. Milliseconds. */
 const HANDLER_TIMEOUT_MS = 600_000;
+
+/** The longest time-out of a transactional handler, which holds the only write transaction. */
+export const TRANSACTION_TIMEOUT_MS = 3000;
 
 /** The policy of a handler that exports none. */
 export function defaultPolicy(config: Config): Policy {
@@ -80,18 +87,27 @@ export class Stopping extends Error {
 /** Thrown by a handler: the message becomes dead without a retry. */
 export class PermanentError extends Error {
   override readonly name = 'PermanentError';
+
+  constructor(reason: unknown) {
+    super(textOf(reason));
+  }
 }
 
 /** Thrown by a handler: retry at `time` (epoch milliseconds), without using an attempt. */
 export class RetryAt extends Error {
   override readonly name = 'RetryAt';
-  readonly time: number;
+  readonly #time: number;
 
   /** @throws TypeError if `time` is not a time */
   constructor(time: Date | number | string) {
     const at = new Date(time);
-    if (Number.isNaN(at.getTime())) throw new TypeError(`retryAt needs a time, not ${String(time)}.`);
+    if (Number.isNaN(at.getTime())) throw new TypeError(`retryAt needs a time, not ${textOf(time)}.`);
     super(`The handler asked for a retry at ${at.toISOString()}.`);
-    this.time = at.getTime();
+    this.#time = at.getTime();
+  }
+
+  /** The time of a thrown RetryAt in epoch milliseconds; undefined for other values. */
+  static timeOf(thrown: unknown): number | undefined {
+    return typeof thrown === 'object' && thrown !== null && #time in thrown ? thrown.#time : undefined;
   }
 }

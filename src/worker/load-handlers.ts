@@ -2,8 +2,10 @@ import { execFile } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { textOf } from '../error-text.ts';
 import { StartError } from '../errors.ts';
 import type { Handler, Policy } from './handler.ts';
+import { runAs } from './origin.ts';
 import { isTopicPattern } from './registry.ts';
 
 interface HandlerModule {
@@ -37,10 +39,11 @@ async function loadHandler(directory: string, name: string, defaults: Policy): P
   const refuse = (reason: string) => new StartError(`The handler ${join(directory, name)} cannot be used: ${reason}.`);
   let module: HandlerModule;
   try {
-    module = await import(href);
+    // Whatever its module starts (a timer, a connection) belongs to the handler, too.
+    module = await runAs({ handler: name }, () => import(href));
   } catch (error) {
     const place = await placeOf(error, href);
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = textOf(error);
     throw refuse(place ? `${place}: ${reason}` : reason);
   }
   const topics = [module.topic].flat();

@@ -29,6 +29,8 @@ interface Dependencies {
   leaseMs: number;
   /** The public text of an error of the store, for health. */
   explain: (error: unknown) => string;
+  /** When a message is tried again whose outcome could not be stored; given how many attempts there have been. Milliseconds. */
+  retryDelay: (attempt: number) => number;
 }
 
 /** Counts of one pass: `failed` includes postponed and unhandled messages. */
@@ -105,9 +107,9 @@ export class Worker {
     this.#endSleep();
   }
 
-  /** Handles the next `count` deliveries one at a time, so that a poison message that kills the process dies alone. */
+  /** Handles `count` more deliveries one at a time, so that a poison message that kills the process dies alone. */
   runOneAtATime(count: number): void {
-    this.#oneAtATime = count;
+    this.#oneAtATime += count;
   }
 
   /** Runs one claim-and-dispatch pass now, also without the loop. Resolves when all claimed deliveries have ended. */
@@ -252,9 +254,23 @@ export class Worker {
     try {
       this.#end(held, outcome.kind, await this.#store({ delivery, outcome }));
     } catch (error) {
+      await this.#settleUnstorable(held, error);
+    }
+  }
+
+  /** Replaces an outcome that could not be stored by a retry with that reason. */
+  async #settleUnstorable(held: Held, error: unknown): Promise<void> {
+    const { delivery } = held;
+    const { explain, log, retryDelay } = this.#deps;
+    const { message_id, attempts } = delivery.message;
+    this.#lastError = explain(error);
+    log.error({ err: error, message_id }, 'an outcome could not be stored');
+    const reason = `The outcome of the attempt could not be stored: ${this.#lastError}`;
+    const outcome = { kind: 'retry', delayMs: retryDelay(attempts), error: reason } as const;
+    try {
+      this.#end(held, outcome.kind, await this.#store({ delivery, outcome }));
+    } catch {
       // The lease expires and the message is claimed again: delivery is at least once.
-      this.#lastError = this.#deps.explain(error);
-      this.#deps.log.error({ err: error, message_id: delivery.message.message_id }, 'an outcome could not be stored');
       this.#free(held, 'stale');
     }
   }

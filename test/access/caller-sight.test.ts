@@ -124,4 +124,16 @@ describe.each(engines)('what an agent sees on %s', engine => {
     expect(same.body.thread_id).not.toBe(first.body.thread_id);
     expect((await theirs('POST', '/threads', talk, key)).headers['idempotency-replayed']).toBe('true');
   });
+
+  it('keeps its idempotency keys when it gets a new token', async () => {
+    const key = { 'idempotency-key': fresh() };
+    const talk = { title: 'Rotation', body: 'Which answer?', run_id: 'run-2' };
+    const first = await (await tokens.asAgent('run-2', 'builder'))('POST', '/threads', talk, key);
+    expect(first.status).toBe(201);
+    const again = await (await tokens.asAgent('run-2', 'builder'))('POST', '/threads', talk, key);
+    expect(again).toMatchObject({ status: 201, body: first.body });
+    expect(again.headers['idempotency-replayed']).toBe('true');
+    const wider = await (await tokens.asAgent('run-2', 'build*'))('POST', '/threads', talk, key);
+    expect(wider.headers['idempotency-replayed']).toBeUndefined();
+  });
 });

@@ -38,7 +38,8 @@ describe('the table of permissions', () => {
   it('lets nothing be served that it does not have', async () => {
     const app = fastify();
     const access = { authenticate: () => Promise.reject(new Error('nobody comes')) };
-    const rates = { limitToken: async () => {}, limitFailures: async () => {} };
+    const nothing = async () => {};
+    const rates = { limitToken: nothing, limitFailures: nothing, limitDocuments: nothing, trust() {} };
     const opening = { isOpen: false, checkOpen: async () => false };
     useAccess(app, { access, opening, origins: [], rates, identified: () => {} });
     const answer = () => 'hello';

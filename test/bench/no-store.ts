@@ -1,4 +1,4 @@
-import { type FastifyBaseLogger, fastify, LogController } from 'fastify';
+import { type FastifyBaseLogger, fastify } from 'fastify';
 import { useAccess } from '../../src/access/hook.ts';
 import type { LongRequests } from '../../src/access/long-requests.ts';
 import type { Access } from '../../src/access/service.ts';
@@ -11,6 +11,7 @@ import { createIdempotentWrites } from '../../src/http/idempotent-writes.ts';
 import { useJson } from '../../src/http/json.ts';
 import { httpLimits, serverLimits, useLimits } from '../../src/http/limits.ts';
 import { frameworkProblem, socketProblem, useProblems } from '../../src/http/problems.ts';
+import { RefusalLimit, RequestLog } from '../../src/http/request-log.ts';
 import { useSerialization } from '../../src/http/serialization.ts';
 import { useValidation } from '../../src/http/validation.ts';
 import { createLogger } from '../../src/logging.ts';
@@ -33,26 +34,29 @@ import { endWithParent } from './child.ts';
 
 const log = createLogger(process.env.LOG_LEVEL ?? 'warn');
 const { rejected, instruments } = createMetrics();
+const refusals = new RefusalLimit(log);
+const requestLog = new RequestLog(undefined, refusals);
 const app = fastify({
   loggerInstance: log as FastifyBaseLogger,
   genReqId: request => String(request.headers['x-request-id'] ?? newUid()),
-  logController: new LogController({ requestIdLogLabel: 'request_id' }),
+  logController: requestLog,
   ...serverLimits,
   return503OnClosing: false,
-  frameworkErrors: frameworkProblem(rejected),
-  clientErrorHandler: socketProblem(log, rejected),
+  frameworkErrors: frameworkProblem(requestLog, rejected),
+  clientErrorHandler: socketProblem(log, refusals, rejected),
   http: { ...httpLimits, requireHostHeader: false },
 });
 useSecurityHeaders(app);
 app.addHook('onRequest', async (request, reply) => {
   reply.header('x-request-id', request.id);
 });
-useProblems(app, rejected);
+useProblems(app, requestLog, rejected);
 useRequestMetrics(app, instruments);
-useJson(app);
+useJson(app, components);
 useValidation(app, components);
 useSerialization(app, components);
 useEtags(app);
+app.addHook('preHandler', async request => requestLog.accepted(request));
 useDrain(app, 0);
 const rates = await useLimits(app, { requestsPerMinute: 6000, maxEventLoopDelay: 1000 });
 
@@ -99,7 +103,12 @@ function accepted(signal: SignalCommand): Accepted {
       attempt: 1,
       status: 'completed',
       open_questions: [],
-      completion: signal.control_type === 'completion' ? { ...made, actor, summary: null, evidence: [] } : null,
+      open_questions_count: 0,
+      open_questions_url: `/questions?state=open&run_id=${run_id}&agent_name=${agent_name}`,
+      completion:
+        signal.control_type === 'completion'
+          ? { ...made, actor, summary: null, evidence: [], evidence_count: 0 }
+          : null,
       validation: null,
       version: 7,
     },
@@ -154,6 +163,7 @@ function question(question_id: string, thread_id: string, signal: SignalCommand,
     asked_at: at,
     expires_at: null,
     default_answer: null,
+    default_selected: [],
     default_applied: false,
     answer: null,
     selected: [],

@@ -119,13 +119,12 @@ describe('a restore', () => {
   it('of a backup of an older schema is brought up to date by the next start', async () => {
     const { backup, DATABASE_URL } = await oldAndNew();
     const older = `sqlite:${backup}`;
-    await sqlBeside(older, `delete from kysely_migration where name = '005-access'`);
-    await sqlBeside(older, 'drop table tokens');
-    await sqlBeside(older, 'alter table outbox drop column traceparent');
+    await sqlBeside(older, `delete from kysely_migration where name = '008-surroundings'`);
+    await sqlBeside(older, 'drop table lease_clock');
     const command = await runCommand('restore', [backup, '--replace'], { DATABASE_URL });
-    expect(command.logs[0]).toMatchObject({ msg: 'restored', missing_migrations: ['005-access'] });
+    expect(command.logs[0]).toMatchObject({ msg: 'restored', missing_migrations: ['008-surroundings'] });
     const service = await startService({ DATABASE_URL });
-    expect(await service.line('database migrated')).toMatchObject({ migrations: ['005-access'] });
+    expect(await service.line('database migrated')).toMatchObject({ migrations: ['008-surroundings'] });
   });
 });
 

@@ -45,6 +45,42 @@ describe.each(engines)('a write by itself on %s', engine => {
     expect(await beside.keys('lone')).toContain(`beside ${thrown}`);
   });
 
+  it('leaves nothing behind if what its work throws cannot even be looked at', async () => {
+    const { db, beside } = opened;
+    const { proxy, revoke } = Proxy.revocable({}, {});
+    revoke();
+    const failing = db.write(
+      async tx => {
+        await store('revoked')(tx);
+        throw proxy;
+      },
+      { alone: true },
+    );
+    const [answer] = await Promise.allSettled([failing]);
+    expect(answer.status === 'rejected' && answer.reason === proxy).toBe(true);
+    await db.write(store('after it'));
+    expect(await beside.keys('lone')).not.toContain('revoked');
+    expect(await beside.keys('lone')).toContain('after it');
+  });
+
+  it('is answered, and so are those behind it, if what is to be done after it fails', async () => {
+    const { db } = opened;
+    const warned = new Promise<Error>(resolve => process.once('warning', resolve));
+    const done: string[] = [];
+    const hooked = (hook: () => void) =>
+      db.write(async tx => {
+        tx.afterCommit(hook);
+        tx.afterCommit(() => done.push('the next hook'));
+      });
+    const failing = () => {
+      throw Object.create(null);
+    };
+    await Promise.all([hooked(failing), hooked(() => done.push('its company'))]);
+    await hooked(() => done.push('later'));
+    expect(done).toEqual(['the next hook', 'its company', 'the next hook', 'later', 'the next hook']);
+    expect((await warned).name).toBe('AfterCommitWarning');
+  });
+
   it('takes nothing more once its work has ended, not even before the transaction has', async () => {
     const { db, beside } = opened;
     const kept: Tx[] = [];

@@ -14,11 +14,11 @@ import { engines } from '../helpers/engines.ts';
 import { fromTheEnd, grouped, indexes, merged, statements } from './statements.ts';
 
 /**
- * A table read whole, or rows sorted after they were read, would grow with history. `due`, `hop`, `branch` and `asked`
- * are sub-queries, `json_each` is what the caller has given.
+ * A table read whole, or rows sorted after they were read, would grow with history. `due`, `hop`, `branch`, `moved` and
+ * `asked` are sub-queries, `json_each` is what the caller has given.
  */
 const growing =
-  /Seq Scan on (?!due|hop)|SCAN (?!due|hop|branch|asked|json_each|\d+ CONSTANT|CONSTANT|.*USING)|TEMP B-TREE FOR ORDER BY|(^|-> {2})(Incremental )?Sort$/;
+  /Seq Scan on (?!due|hop)|SCAN (?!due|hop|branch|moved|asked|json_each|\d+ CONSTANT|CONSTANT|.*USING)|TEMP B-TREE FOR ORDER BY|(^|-> {2})(Incremental )?Sort$/;
 
 /** With tables this small the planner would rather read them whole and sort; here it must show what it can do. */
 const settings = '-c enable_seqscan=off -c enable_sort=off -c enable_bitmapscan=off';

@@ -1,4 +1,9 @@
-import { listAgents, listControlThreads } from '../../src/control/agent-repository.ts';
+import {
+  listAgents,
+  listBlocking as listBlockingAgents,
+  listControlThreads,
+  listOpenQuestions,
+} from '../../src/control/agent-repository.ts';
 import { findRun } from '../../src/control/run-repository.ts';
 import type { Tx } from '../../src/db/database.ts';
 import type { Engine } from '../../src/db/engine.ts';
@@ -6,19 +11,32 @@ import { latestSequence, listEvents, listPosts } from '../../src/events/reposito
 import {
   claimMessages,
   leaseHolders,
+  leasesOf,
+  listLanes,
   markSent,
+  overtaking,
   parkedFor,
   promoteNext,
+  putOldestFirst,
   reclaimLeasesOf,
   unpark,
 } from '../../src/outbox/lease-repository.ts';
-import { countMessages, listBlocking, listMessages, pausedTopics } from '../../src/outbox/repository.ts';
+import {
+  countBlocked,
+  countNext,
+  findCopy,
+  listBlocking,
+  listDead,
+  listMessages,
+  pausedTopics,
+} from '../../src/outbox/repository.ts';
 import { countOpen, findQuestions, listOverdue, listQuestions } from '../../src/questions/repository.ts';
 import { listRuns } from '../../src/runs/repository.ts';
 import { largestCounts, readCounts } from '../../src/threads/counts-repository.ts';
 import {
   findNewestThreadBefore,
   findThreadsByNumber,
+  findWithdrawing,
   hasThreadBetween,
   listMovedSince,
   listThreads,
@@ -40,6 +58,28 @@ const threads =
   (tx: Tx) =>
     listThreads(tx, Object.assign({}, ...given), walk);
 
+/** Each combination of the filters of the log, by the index that serves it. */
+const eventIndexes: [columns: string[], index: RegExp][] = [
+  [[], /events_pkey|PRIMARY KEY/],
+  [['run_id'], /events_by_run\b/],
+  [['agent_name'], /events_by_agent\b/],
+  [['event_type'], /events_by_type\b/],
+  [['run_id', 'event_type'], /events_by_run_and_type\b/],
+  [['agent_name', 'event_type'], /events_by_agent_and_type\b/],
+  [['run_id', 'agent_name'], /events_by_run_and_agent\b/],
+  [['run_id', 'agent_name', 'event_type'], /events_by_run_agent_and_type\b/],
+  ...[[], ['run_id'], ['agent_name'], ['run_id', 'agent_name']].flatMap((others): [string[], RegExp][] => [
+    [['thread_id', ...others], /events_by_thread\b|threads_pkey|sqlite_autoindex_threads_1/],
+    [['thread_id', ...others, 'event_type'], /events_by_thread_and_type\b|threads_pkey|sqlite_autoindex_threads_1/],
+  ]),
+];
+const eventFilters = eventIndexes.map(
+  ([columns]) => [eventsBy(columns), Object.fromEntries(columns.map(column => [column, 'x']))] as const,
+);
+function eventsBy(columns: string[]): string {
+  return columns.length === 0 ? 'events' : `events by ${columns.join(' and ')}`;
+}
+
 /** The statements of the repositories that must not slow down as tables grow. */
 export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   'the claim': tx => claimMessages(tx, { limit: 16, lease_token: 't', leased_by: 'w', leaseMs: 1000, now: 0 }),
@@ -51,22 +91,32 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   'taking messages out of parking': tx => unpark(tx, 'handler:a.b', 100),
   'the paused topics': pausedTopics,
   'the blocked lanes': tx => listBlocking(tx, 100),
-  'the count of messages': tx => countMessages(tx, ['pending', 'processing', 'failed', 'dead', 'discarded'], 0),
+  'the count of blocked lanes': countBlocked,
+  'the count of messages': tx =>
+    countNext(tx, { pending: 0, processing: 0, failed: 0, dead: 0, discarded: 0, limit: 5000, now: 0 }),
+  'dead messages': tx => listDead(tx, { from: 0, upTo: 9 }, 100),
+  'a copy of a message': tx => findCopy(tx, 'm'),
+  'the next lanes': tx => listLanes(tx, '', 500),
+  'the head of a lane': async tx => putOldestFirst(tx, ['lane']),
+  'messages with an older one in their lanes': tx => overtaking(tx, [1, 2]),
+  'leases of a claim': tx => leasesOf(tx, 'w', ['t']),
 
   messages: tx => listMessages(tx, { from: 0 }, 50),
   'messages by status': tx => listMessages(tx, { from: 0, status: 'dead' }, 50),
   'messages by topic': tx => listMessages(tx, { from: 0, topic: 'a.b' }, 50),
   'messages by key': tx => listMessages(tx, { from: 0, message_key: 'k' }, 50),
-  events: tx => listEvents(tx, { after: 0 }, 50),
-  'events by run': tx => listEvents(tx, { after: 0, run_id: 'r' }, 50),
-  'events by thread': tx => listEvents(tx, { after: 0, thread_id: 't' }, 50),
-  'events by agent': tx => listEvents(tx, { after: 0, agent_name: 'a' }, 50),
-  'events by type': tx => listEvents(tx, { after: 0, event_type: 'x' }, 50),
+  ...Object.fromEntries(
+    eventFilters.map(([name, filter]) => [name, (tx: Tx) => listEvents(tx, { after: 0, ...filter }, 50)]),
+  ),
   posts: tx => listPosts(tx, 't', 0, 50),
   questions: tx => listQuestions(tx, { from: [1, 1] }, 50),
   'open questions': tx => listQuestions(tx, { state: 'open' }, 50),
   'questions by run': tx => listQuestions(tx, { run_id: 'r' }, 50),
   'questions by agent': tx => listQuestions(tx, { agent_name: 'a' }, 50),
+  'ended questions of a run': tx => listQuestions(tx, { state: 'expired', run_id: 'r' }, 50),
+  "an agent's open questions": tx => listOpenQuestions(tx, { run_id: 'r', agent_name: 'a' }, 50),
+  'the agents that block a run': tx => listBlockingAgents(tx, 'r', 50),
+  'a closed thread with open questions': findWithdrawing,
   'open questions of one agent': tx => listQuestions(tx, { state: 'open', run_id: 'r', agent_name: 'a' }, 50),
   'control threads': tx => listControlThreads(tx, { from: ['a', 'b'] }, 50),
   'control threads by run': tx => listControlThreads(tx, { run_id: 'r' }, 50),
@@ -94,7 +144,9 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   'the thread to be indexed next': tx => findNewestThreadBefore(tx, 9),
   'found threads': tx => findThreadsByNumber(tx, {}, [1, 2, 3]),
   'found threads that are unanswered': tx => findThreadsByNumber(tx, { unanswered: true }, [1, 2, 3]),
-  'the threads that have moved since': tx => listMovedSince(tx, {}, 5),
+  'the threads that have moved since': tx => listMovedSince(tx, {}, { asOf: 5, after: 0, below: 9, limit: 50 }),
+  'the threads of a run that have moved since': tx =>
+    listMovedSince(tx, { run_id: 'r' }, { asOf: 5, after: 0, below: 9, limit: 50 }),
   'whether any thread stands between': tx => hasThreadBetween(tx, 1, 2),
   'the newest sequence': latestSequence,
   runs: tx => listRuns(tx, { before: 9 }, 50),
@@ -142,8 +194,14 @@ export const indexes: Record<string, RegExp> = {
   'unanswered threads by priority': /threads_unanswered/,
   'unanswered threads by state': /threads_unanswered/,
   'unanswered threads by kind': /threads_unanswered/,
+  ...Object.fromEntries(eventIndexes.map(([columns, index]) => [eventsBy(columns), index])),
+  "an agent's open questions": /questions_open_by_agent/,
+  'the agents that block a run': /control_threads_blocking/,
+  'a closed thread with open questions': /threads_withdrawing/,
+  'ended questions of a run': /questions_closed_by_run/,
   // Each thread's own events: the changes of all threads, once per thread, would be a square.
-  'the threads that have moved since': /^(?!.*events_by_type)/,
+  'the threads that have moved since': /threads_by_place|events_by_thread/,
+  'the threads of a run that have moved since': /threads_by_run_id|events_by_thread/,
   'runs by ticket': /runs_by_ticket/,
   'runs by status': /runs_by_status/,
   'open questions of a run': /questions_open_by_run|questions_by_agent/,
@@ -167,6 +225,8 @@ export const merged = [
   'threads by state',
   'threads by priority and state',
   'unanswered threads by run',
+  'the threads of a run that have moved since',
+  'posts',
 ];
 
 /** SQLite calls it a scan when it takes one row from the end of a table. */

@@ -1,7 +1,8 @@
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { scratchDatabase } from '../helpers/engines.ts';
 import { allItems } from '../helpers/pages.ts';
 import { forThisTest, type ServiceProcess, send, startService } from '../helpers/process.ts';
@@ -202,5 +203,72 @@ describe('far more signals than the service can take', () => {
     );
     const again = await service.send('POST', '/control-signals', signal('completion'));
     expect(again.status).toBe(201);
+  });
+});
+
+describe('requests without a valid token', () => {
+  it('cost few and short log lines, and the sum of the others', async () => {
+    const { service, port } = await started();
+    const origin = `http://127.0.0.1:${port}`;
+    const admin = { role: 'admin', actor: { type: 'operator', name: 'ana' } };
+    const { token } = (await send(origin, 'POST', '/tokens', admin)).body;
+    const before = service.logs.length;
+    const long = 'x'.repeat(7000);
+    const flood = [
+      `GET /threads?q=${long} HTTP/1.1\r\nHost: ${long}\r\nAuthorization: Bearer ${long.slice(8000)}\r\n\r\n`,
+      `GET /${long} HTTP/1.1\r\nHost: localhost\r\n\r\n`,
+      `GET /livez?${long} HTTP/1.1\r\nHost: localhost\r\n\r\n`,
+      `GET /%zz${long} HTTP/1.1\r\nHost: localhost\r\n\r\n`,
+    ];
+    const socket = opened(port, '');
+    socket.resume();
+    for (let round = 0; round < 100; round += 1) socket.write(flood.join(''));
+    socket.end('hello\r\n\r\n');
+    await once(socket, 'close');
+    const sum = await service.line('more requests refused');
+    expect(sum.count).toBeGreaterThan(0);
+    const lines = service.logs.slice(before);
+    for (const line of lines) expect(JSON.stringify(line).length).toBeLessThan(1500);
+    const refusals = lines.filter(({ msg }) => msg === 'request refused').length;
+    const sums = () => service.logs.filter(({ msg }) => msg === 'more requests refused');
+    expect(refusals).toBeLessThan(200);
+    await vi.waitFor(() => {
+      const counted = sums().reduce((total, { count }) => total + Number(count), 0);
+      const logged = service.logs.slice(before).filter(({ msg }) => msg === 'request refused').length;
+      // The last ones may be cut off by the answer to what is no request.
+      expect(counted + logged).toBeGreaterThan(350);
+      expect(counted + logged).toBeLessThanOrEqual(401);
+    });
+    // Those of a caller with a token are all there.
+    const authorization = `Bearer ${token}`;
+    for (let count = 0; count < 40; count += 1) {
+      await send(origin, 'GET', '/threads/nowhere', undefined, { authorization, 'x-request-id': `own-${count}` });
+    }
+    await vi.waitFor(() => {
+      const own = service.logs.filter(line => String(line.request_id).startsWith('own-'));
+      expect(own.filter(({ msg }) => msg === 'request refused')).toHaveLength(40);
+    });
+  });
+});
+
+describe('a process that can open no more files', () => {
+  it('refuses connections, and serves again when some are closed', async ctx => {
+    const { DATABASE_URL } = await forThisTest(scratchDatabase('sqlite')).then(({ url }) => ({ DATABASE_URL: url }));
+    const service = await startService({ DATABASE_URL, MAX_EVENT_LOOP_DELAY_MS: '60000' });
+    const origin = await service.listening();
+    const port = Number(new URL(origin).port);
+    try {
+      execFileSync('prlimit', ['--pid', String(service.pid), '--nofile=80:80']);
+    } catch (error) {
+      ctx.skip(`needs \`prlimit\` (util-linux): ${error}`);
+    }
+    const sockets = Array.from({ length: 150 }, () => opened(port, LIVEZ));
+    // Longer than the intervals of everything that looks at the process.
+    await delay(2500);
+    for (const socket of sockets) socket.destroy();
+    const sent = await vi.waitFor(() => send(origin, 'POST', '/control-signals', signal('completion')), 5000);
+    expect(sent.status).toBe(201);
+    expect((await fetch(`${origin}/metrics`)).status).toBe(200);
+    expect(service.logs.filter(({ level }) => level >= 50)).toEqual([]);
   });
 });

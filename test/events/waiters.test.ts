@@ -19,7 +19,13 @@ function waitersOn(read: () => Promise<number>) {
   });
   onTestFinished(() => feed.close());
   const ending = new AbortController();
-  const waiters = new Waiters({ feed, read, concerns: () => 'it', ending: ending.signal });
+  const waiters = new Waiters({
+    feed,
+    read,
+    versionOf: (version: number) => version,
+    concerns: () => 'it',
+    ending: ending.signal,
+  });
   return {
     waiters,
     feed,
@@ -97,7 +103,13 @@ describe('somebody who waits', () => {
     });
     onTestFinished(() => feed.close());
     const ending = new AbortController();
-    const waiters = new Waiters({ feed, read: async () => 2, concerns: () => 'it', ending: ending.signal });
+    const waiters = new Waiters({
+      feed,
+      read: async () => 2,
+      versionOf: (version: number) => version,
+      concerns: () => 'it',
+      ending: ending.signal,
+    });
     const wait = () => waiters.wait('it', { ...longWait, signal: new AbortController().signal });
     await Promise.all([expect(wait()).rejects.toThrow(), expect(wait()).rejects.toThrow()]);
     broken = false;
@@ -121,7 +133,13 @@ describe('somebody who waits', () => {
     onTestFinished(() => feed.close());
     const { signal } = new AbortController();
     const ending = signal;
-    const waiters = new Waiters({ feed, read: async () => version, concerns: () => 'it', ending });
+    const waiters = new Waiters({
+      feed,
+      read: async () => version,
+      versionOf: (read: number) => read,
+      concerns: () => 'it',
+      ending,
+    });
     const waiting = waiters.wait('it', { ...longWait, signal });
     await asked.passed;
     version = 2;

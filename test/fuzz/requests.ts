@@ -1,4 +1,5 @@
 import * as fc from 'fast-check';
+import { isName, isVisible, normalName } from '../../src/text.ts';
 import { type Operation, operations, type Parameter, resolved, type Schema } from './document.ts';
 
 /** Stands for an id that the service has given out by the time when the request is sent. */
@@ -46,7 +47,20 @@ const nasty = [
   '1e400',
   'a'.repeat(201),
   'x'.repeat(5000),
+  'x'.repeat(16_384),
+  'x'.repeat(16_385),
+  'x'.repeat(65_537),
+  '\u0301'.repeat(300),
+  'a\u200bb',
+  '\u3164',
 ];
+
+/** A character of each Unicode category, and of those that hide. */
+const CATEGORIES = [
+  ...'aA\u01c5\u02b0\u00aa\u0301\u0903\u20dd1\u2160\u00b2_-([\u00ab\u00bb!+$^\u00a6 \u2028\u2029\u0007\u00ad\ue000\u0378\u2066\u200d',
+];
+/** JSON numbers that a double cannot hold. */
+const INEXACT = ['9007199254740993', '-1e400', '1e-400', '0.1000000000000000055'];
 
 /** Values of some names that have a meaning beyond their schema. */
 const byName: Record<string, fc.Arbitrary<unknown>> = {
@@ -109,10 +123,12 @@ function text({ format, pattern, minLength = 0, maxLength = 300 }: Schema): fc.A
   const free = fc.oneof(
     fc.string({ maxLength: 30 }),
     fc.string({ unit: 'grapheme', maxLength: 30 }),
+    fc.string({ unit: fc.constantFrom(...CATEGORIES), maxLength: 10 }),
     fc.constantFrom(...nasty),
   );
   const fits = (value: string) =>
-    value.trim() !== '' &&
+    // Only the pattern of names speaks of control characters.
+    (pattern?.includes('Cc') ? isName(normalName(value)) : isVisible(value)) &&
     value.length >= minLength &&
     value.length <= maxLength &&
     (!pattern || new RegExp(pattern, 'u').test(value));
@@ -180,6 +196,13 @@ const breaks: Record<string, Break> = {
     const name = names[pick % (names.length || 1)];
     return name === undefined ? undefined : { ...request, body: { ...request.body, [name]: [[{}]] } };
   },
+  'a number that does not fit': (request, _value, pick) =>
+    request.operation.body ? { ...request, body: `{"any":[${INEXACT[pick % INEXACT.length]}]}` } : undefined,
+  'a name twice': request => (request.operation.body ? { ...request, body: '{"any":1,"any":2}' } : undefined),
+  'too many values': request =>
+    request.operation.body ? { ...request, body: `{"any":[${'1,'.repeat(100_000)}1]}` } : undefined,
+  'too large a body': request =>
+    request.operation.body ? { ...request, body: `{"any":"${'x'.repeat(1_048_576)}"}` } : undefined,
   'no JSON': request => (request.operation.body ? { ...request, body: '{"a":' } : undefined),
   'no UTF-8': request => (request.operation.body ? { ...request, body: Buffer.from([0x22, 0xff, 0x22]) } : undefined),
   'an array': request => (request.operation.body ? { ...request, body: [] } : undefined),

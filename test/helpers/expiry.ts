@@ -40,7 +40,7 @@ export async function startTimed(
 ): Promise<TestApp> {
   return startApp(engine, {
     ...(database && { database }),
-    config: { ROLE: role, POLL_INTERVAL_MS: '20' },
+    config: { ROLE: role, POLL_INTERVAL_MS: '20', MIN_DEFAULT_SECONDS: '1' },
     overrides: { clock, handlers: [expiries.handler] },
   });
 }

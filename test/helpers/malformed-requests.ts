@@ -4,7 +4,8 @@ import { signal } from './signals.ts';
 
 /* Requests that are refused before a route sees them, or because there is nothing at their path. */
 
-export const BODY_LIMIT = 1024 * 1024;
+/** Of every call but `POST /outbox`. Bytes. */
+export const BODY_LIMIT = 256 * 1024;
 const JSON_TYPE = { 'content-type': 'application/json' };
 
 /** A control signal with exactly this body. */

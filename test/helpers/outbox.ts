@@ -8,7 +8,7 @@ export function inOwnWrites(db: Pick<Database, 'write'>, outbox: Outbox) {
     ...outbox,
     publish: (message: NewMessage) => db.write(tx => outbox.publish(tx, message)),
     replay: (messageId: string) => db.write(tx => outbox.replay(tx, messageId)),
-    replayDead: (topic: string | undefined) => db.write(tx => outbox.replayDead(tx, topic)),
+    replayDead: (topic: string | undefined) => outbox.replayDead(topic, work => db.write(work)),
     discard: (messageId: string) => db.write(tx => outbox.discard(tx, messageId)),
     pause: (topic: string) => db.write(tx => outbox.pause(tx, topic)),
   };

@@ -21,6 +21,9 @@ async function migrate(db: Kysely<unknown>, version: number, engine: Engine): Pr
   expect(error).toBeUndefined();
 }
 
+/** What columns that later versions dropped had at least. */
+const gone: Record<string, string> = { open_questions: '[]' };
+
 /**
  * A database as the first version left it: its schema, and of the rows of another database what that schema has. What
  * both have in common is written today as it was then.
@@ -36,7 +39,7 @@ export async function copyToFirstVersion(engine: Engine, from: string, to: strin
       const columns = tables.find(({ name }) => name === table)?.columns.map(({ name }) => name) ?? [];
       for (const row of copied[table]?.map(json => JSON.parse(json)) ?? []) {
         await sql`insert into ${sql.table(table)} (${sql.join(columns.map(column => sql.ref(column)))}) ${override}
-          values (${sql.join(columns.map(column => row[column]))})`.execute(tx);
+          values (${sql.join(columns.map(column => row[column] ?? gone[column] ?? null))})`.execute(tx);
       }
     }
     if (engine === 'postgres') {

@@ -13,7 +13,7 @@ import { scratchDatabase } from './engines.ts';
 export type KeyRow = Row<'idempotency_keys'>;
 
 export function keyRow(caller: string, idempotency_key: string, body = ''): KeyRow {
-  return { caller, idempotency_key, body, fingerprint: '', status: 200, headers: '{}', created_at: 0 };
+  return { caller, idempotency_key, body, reference: null, fingerprint: '', status: 200, headers: '{}', created_at: 0 };
 }
 
 const columns = ['caller', 'idempotency_key', 'fingerprint', 'status', 'headers', 'body', 'created_at'] as const;

@@ -45,7 +45,7 @@ describe('security headers', () => {
 
   it('are on a stream', async () => {
     const { response } = await openStream(`http://127.0.0.1:${port}`);
-    expect(response.headers).toMatchObject({ ...ALWAYS, 'cache-control': 'no-store' });
+    expect(response.headers).toMatchObject({ ...ALWAYS, 'cache-control': 'no-cache, no-transform' });
   });
 
   it('let the caller keep what has an ETag, to ask each time whether it is current', async () => {

@@ -47,8 +47,7 @@ describe('a problem document', () => {
 
   it('accepts JSON with a charset, and a body just below the limit', async () => {
     const headers = { 'content-type': 'Application/JSON; charset=UTF-8' };
-    const around = JSON.stringify(signal('completion', { summary: '' })).length;
-    const body = JSON.stringify(signal('completion', { summary: 'x'.repeat(BODY_LIMIT - around) }));
+    const body = JSON.stringify(signal('completion')).padEnd(BODY_LIMIT);
     expect((await service.app.inject(post(body, headers))).statusCode).toBe(201);
   });
 
@@ -183,7 +182,7 @@ describe.each(engines)('lists on %s', engine => {
   });
 
   it('walk over the longest names there are', async () => {
-    const longest = ['😀', '😁', '\u0001'].map(character => character.repeat(200));
+    const longest = ['😀', '😁', '!'].map(character => character.repeat(200));
     for (const name of longest) {
       await service.send('POST', '/control-signals', signal('completion', { run_id: name, agent_name: name }));
     }

@@ -110,7 +110,7 @@ describe.each(engines)('bodies on %s', engine => {
     });
 
     it('a body with very many errors answers a few of them', async () => {
-      const fields = Object.fromEntries(Array.from({ length: 50_000 }, (_, index) => [`field_${index}`, 1]));
+      const fields = Object.fromEntries(Array.from({ length: 10_000 }, (_, index) => [`field_${index}`, 1]));
       const answer = await post('/control-signals', signal('completion', fields));
       expect(answer.status).toBe(400);
       expect(answer.body.errors.length).toBeLessThanOrEqual(100);

@@ -119,12 +119,15 @@ const breakages: Record<string, Breakage> = {
     },
   }),
   'replaying without asking whether the lane is taken': sound => ({
-    async requeue(tx, row, now) {
-      await sound.requeue(tx, row, now);
+    async requeue(tx, rows, now) {
+      sound.requeue(tx, rows, now);
       const due = { claimable_at: tx.leaseNow };
-      await tx.query.updateTable('outbox').set(due).where('position', '=', row.position).execute();
+      const positions = rows.map(row => row.position);
+      await tx.query.updateTable('outbox').set(due).where('position', 'in', positions).execute();
     },
   }),
+  'letting a message go on before an older one that has come back': () => ({ putOldestFirst() {} }),
+  'claiming a message again before an older one that has come back': () => ({ overtaking: async () => new Set() }),
 };
 
 /** The claim with a condition more, or in another order. */

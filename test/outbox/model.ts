@@ -88,6 +88,13 @@ export class OutboxModel {
     const deliveries: ModelDelivery[] = [];
     for (let due = this.due(); deliveries.length < limit && due.length > 0; due = this.due()) {
       for (const message of due.slice(0, limit - deliveries.length)) {
+        if (this.#isOvertaking(message)) {
+          message.status = message.lastError === null ? 'pending' : 'failed';
+          message.heldBy = null;
+          message.dueAt = message.availableAt;
+          this.#putOldestFirst(message);
+          continue;
+        }
         if (this.paused.has(message.topic)) {
           message.status = message.lastError === null ? 'pending' : 'failed';
           message.heldBy = null;
@@ -158,6 +165,7 @@ export class OutboxModel {
         message.dueAt = this.#now();
         break;
     }
+    this.#putOldestFirst(message);
     return true;
   }
 
@@ -183,7 +191,11 @@ export class OutboxModel {
     message.lastError = null;
     message.availableAt = this.#now();
     if (message.key === null) message.dueAt = this.#now();
-    else this.#putOldestFirst(message);
+    else {
+      message.place = 'waiting';
+      message.dueAt = null;
+      this.#putOldestFirst(message);
+    }
     return true;
   }
 
@@ -214,26 +226,35 @@ export class OutboxModel {
       message.status = 'pending';
       message.heldBy = null;
       message.dueAt = message.availableAt;
+      this.#putOldestFirst(message);
     }
     return held.length;
+  }
+
+  /** Its lease ran out, and meanwhile an older message of its lane has come back. */
+  #isOvertaking(message: ModelMessage): boolean {
+    if (message.status !== 'processing' || message.key === null) return false;
+    const [oldest] = this.#lane(message, 'waiting');
+    return oldest !== undefined && this.messages.indexOf(oldest) < this.messages.indexOf(message);
   }
 
   #lane({ key, consumer }: ModelMessage, place: ModelMessage['place']): ModelMessage[] {
     return this.messages.filter(other => other.key === key && other.consumer === consumer && other.place === place);
   }
 
-  /** A message comes back: the oldest one is the head, unless the head is being handled or blocks its lane. */
-  #putOldestFirst(message: ModelMessage): void {
-    message.place = 'waiting';
-    message.dueAt = null;
-    const [head] = this.#lane(message, 'head');
-    if (head?.status === 'processing' || head?.status === 'dead') return;
-    if (head) {
-      head.place = 'waiting';
-      head.dueAt = null;
-      head.parkedFor = null;
+  /** The oldest message of a lane is its head, unless one is being handled. */
+  #putOldestFirst({ key, consumer }: ModelMessage): void {
+    const inLane = this.messages.filter(
+      other => other.key === key && other.consumer === consumer && other.place !== 'nowhere',
+    );
+    const [oldest] = inLane;
+    if (!oldest || oldest.place === 'head' || inLane.some(({ status }) => status === 'processing')) return;
+    for (const message of inLane.filter(({ place }) => place === 'head')) {
+      message.place = 'waiting';
+      message.dueAt = null;
+      message.parkedFor = null;
     }
-    this.#promote(message);
+    this.#makeHead(oldest);
   }
 
   #enter(message: ModelMessage): void {
@@ -252,9 +273,13 @@ export class OutboxModel {
 
   #promote(message: ModelMessage): void {
     const [next] = this.#lane(message, 'waiting');
-    if (!next) return;
-    next.place = 'head';
-    next.dueAt = Math.max(next.availableAt, this.#now());
+    if (next) this.#makeHead(next);
+  }
+
+  #makeHead(message: ModelMessage): void {
+    message.place = 'head';
+    // A dead one blocks its lane again.
+    message.dueAt = message.status === 'dead' ? null : Math.max(message.availableAt, this.#now());
   }
 
   #split({ id, topic, key }: ModelMessage, consumer: string): void {

@@ -140,7 +140,7 @@ describe.each(engines)('the gate of a run on %s', engine => {
     await run.finish('builder');
     await run.finish('tester', '  Tests are green.\t');
     expect(await gateOf(run)).toEqual([]);
-    await run.brief({ done_criteria: '\nTests are green. ' });
+    await run.brief({ done_criteria: '\nTests\u0085 are\r\n\tgreen. ' });
     expect(await gateOf(run)).toEqual([]);
     await run.brief({ done_criteria: 'tests are green.' });
     const mismatch = (agent_name: string) => ({ code: 'DONE_CRITERIA_MISMATCH', agent_name });

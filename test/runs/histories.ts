@@ -116,7 +116,13 @@ export async function live(service: TestApp, clock: ManualClock, run_id: string,
       last = { version: rest.version, updated_at: new Date(clock.now()).toISOString() };
     }
     const { status, ticket, brief } = model;
-    expect(rest).toEqual({ run_id, status, ticket, brief, version: last.version });
+    expect(rest).toEqual({
+      ...{ run_id, status, ticket, brief, version: last.version },
+      agents_count: model.agents.length,
+      agents_url: `/control-threads?${new URLSearchParams({ run_id })}`,
+      open_questions_count: model.inbox.length,
+      open_questions_url: `/questions?${new URLSearchParams({ state: 'open', run_id })}`,
+    });
     expect(reasons(gate)).toEqual(model.reasons);
     expect(gate.ready).toBe(model.reasons.length === 0);
     expect(open_questions.map((question: { question_id: string }) => question.question_id)).toEqual(model.inbox);

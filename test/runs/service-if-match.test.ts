@@ -6,9 +6,9 @@ import { expectProblem } from '../helpers/problems.ts';
 import { aRun } from '../helpers/runs.ts';
 
 /** Entity tags that are not those of version 2, though some look like it. */
-const others = ['"1"', '"3"', '"02"', '"2.0"', '"+2"', '""', 'W/"2"', '"1", "3"', '"999999999999999999"'];
+const others = ['"1"', '"3"', '"02"', '"2.0"', '"+2"', '""', 'W/"1"', '"1", "3"', '"999999999999999999"'];
 /** Headers that name version 2, or any. */
-const fitting = ['"2"', ' "2" ', '"1", "2"', '"2",W/"1"', '*', ' * '];
+const fitting = ['"2"', ' "2" ', '"1", "2"', '"2",W/"1"', 'W/"2"', '*', ' * '];
 /** Headers that are no list of entity tags. */
 const bad = ['2', '"2', '"2 "', '" 2"', '"1" "2"', '"1", *', ','];
 

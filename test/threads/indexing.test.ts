@@ -93,7 +93,7 @@ describe.each(engines)('a database whose words are those of an older version, on
 
   it('starts at once, with nothing found, and takes in what is written', async () => {
     expect(await found('krakow')).toEqual([]);
-    const fields = { title: 'New', body: 'A sextant', actor: operator };
+    const fields = { thread_id: 'new', title: 'New', body: 'A sextant', actor: operator };
     const { open } = conversation((...request) => source.send(...request));
     await open(fields);
     await services.db.write(tx => services.forum.threads.open(tx, fields));
@@ -109,6 +109,8 @@ describe.each(engines)('a database whose words are those of an older version, on
       await services.forum.indexing.run(0);
       if (transactions === 2) await say('Talk', 'Another lynx');
       for (const [title, ...rest] of texts.toReversed()) {
+        // What is written meanwhile is found at once, with the title.
+        if (title === 'Talk' || title.startsWith('Café')) continue;
         const query = title.length > 4 ? title : String(rest.at(-1));
         if (!seen.includes(title) && (await found(query)).includes(title)) seen.push(title);
       }

@@ -38,7 +38,7 @@ const story: [command: string, payload: Payload][] = [
   ['control_signal', signal('validation', { status: 'failed', evidence })],
   ['control_signal', signal('validation', { actor: bo, attempt: 1 })],
   ['control_signal', signal('guidance_request', { expires_in_seconds: 60, default_answer: 'eu' })],
-  ['control_signal', signal('guidance_request', { agent_name: ' tester ', context: 'Late.' })],
+  ['control_signal', signal('guidance_request', { agent_name: ' te\u0301ster\u0085', context: 'Late.' })],
   ['set_priority', { ...inControl, priority: 'high' }],
   // The question that waits there is cancelled.
   ['close_thread', inControl],

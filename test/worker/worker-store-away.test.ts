@@ -29,6 +29,7 @@ it('a worker whose store is away asks it ever less often, and at its pace again 
     concurrency: 1,
     pollIntervalMs: 20,
     leaseMs: 1000,
+    retryDelay: () => 1,
     explain: () => 'away',
   });
   worker.start();

@@ -3,6 +3,7 @@ import pg from 'pg';
 import type { Clock } from '../../clock.ts';
 import { coalesce } from '../../coalesce.ts';
 import { maskedUrl } from '../../config.ts';
+import { textOf } from '../../error-text.ts';
 import { StartError } from '../../errors.ts';
 import type { Logger } from '../../logging.ts';
 import { type Database, type ReadOnlyDatabase, type Timings, untimed } from '../database.ts';
@@ -122,7 +123,7 @@ async function connect(
   } catch (error) {
     await pool.end();
     if (error instanceof StartError) throw error;
-    const reason = errorCode(error) ?? (error instanceof Error ? error.message : String(error));
+    const reason = errorCode(error) ?? textOf(error);
     throw new StartError(`The database ${maskedUrl(url)} cannot be reached (${reason}).`);
   }
 }

@@ -25,10 +25,10 @@ const HOSTILE: Record<string, string> = {
   default_transaction_read_only: 'on',
   default_transaction_deferrable: 'on',
   lock_timeout: '1ms',
-  statement_timeout: '300ms',
+  statement_timeout: '1s',
   idle_in_transaction_session_timeout: '1ms',
-  idle_session_timeout: '100ms',
-  transaction_timeout: '300ms',
+  idle_session_timeout: '1s',
+  transaction_timeout: '1s',
   search_path: 'nowhere',
   client_encoding: 'LATIN1',
   standard_conforming_strings: 'off',
@@ -87,7 +87,7 @@ describe('a database whose sessions begin otherwise', () => {
     const asked = await app.send('POST', '/control-signals', signal('guidance_request'));
     expect(asked.status, JSON.stringify(asked.body)).toBe(201);
     // Longer than what sessions and transactions may last.
-    await new Promise(resolve => setTimeout(resolve, 500));
+    await new Promise(resolve => setTimeout(resolve, 1500));
     const { question_id } = asked.body.question;
     expect((await app.send('PUT', `/questions/${question_id}/answer`, { answer: 'Yes, € is fine.' })).status).toBe(200);
     expect((await app.send('GET', `/questions/${question_id}`)).body.answer).toBe('Yes, € is fine.');
