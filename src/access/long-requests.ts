@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { coalesce } from '../coalesce.ts';
 import { Refusal } from '../errors.ts';
@@ -38,6 +39,7 @@ export class LongRequests {
   readonly #live = new Set<LongRequest>();
   readonly #counts = new Map<string, number>();
   #open = false;
+  #look: Promise<boolean> | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: Options) {
@@ -54,7 +56,13 @@ export class LongRequests {
    * process creates it.
    */
   async checkOpen(): Promise<boolean> {
-    if (this.#open && !(await this.#options.access.isOpen())) this.tokensChanged();
+    if (!this.#open) return false;
+    // Requests of one turn of the event loop share a read, which starts after all of them.
+    this.#look ??= nextTurn().then(() => {
+      this.#look = undefined;
+      return this.#options.access.isOpen();
+    });
+    if (!(await this.#look)) this.tokensChanged();
     return this.#open;
   }
 

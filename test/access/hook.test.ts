@@ -1,3 +1,4 @@
+import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { withoutTrace } from '../helpers/database.ts';
@@ -192,5 +193,18 @@ describe.each(engines)('the first token on %s', engine => {
     expectProblem(await service.send('GET', '/stats'), 'UNAUTHORIZED');
     const [token = ''] = command.strays;
     expect((await service.send('GET', '/stats', undefined, bearer(token))).status).toBe(200);
+  });
+});
+
+describe('the start of a service', () => {
+  it('warns in one line while there are no tokens', async () => {
+    const lines: { level: number; msg: string }[] = [];
+    const log = pino({ level: 'warn' }, { write: (line: string) => void lines.push(JSON.parse(line)) });
+    const service = await startApp('sqlite', { log });
+    onTestFinished(() => service.close());
+    expect(lines.map(({ msg }) => msg)).toEqual([expect.stringMatching(/^The service has no tokens: .*npm run token/)]);
+    await firstToken(service.url);
+    await service.restart();
+    expect(lines).toHaveLength(1);
   });
 });

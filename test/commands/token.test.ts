@@ -74,7 +74,7 @@ describe.each(engines)('npm run token on %s', engine => {
     const [revoked] = await run(DATABASE_URL, 'revoke', idOf(agent));
     expect(revoked).toMatch(
       new RegExp(
-        `^${idOf(agent)}  agent     agents the 2nd: \\* of runs nightly-\\*  created 2.*Z  never used  revoked 2.*Z$`,
+        `^${idOf(agent)}  agent     agents the 2nd: \\* of runs nightly-\\*  created 2.*Z  (never used|used 2.*Z)  revoked 2.*Z$`,
       ),
     );
     expect(await status(agent)).toBe(401);
@@ -85,7 +85,15 @@ describe.each(engines)('npm run token on %s', engine => {
       expect.stringMatching(
         new RegExp(`^${idOf(admin)}  admin     operator:ana  created 2.*Z  (never used|used 2.*Z)  expires never$`),
       ),
-      revoked,
+      expect.stringMatching(new RegExp(`^${idOf(agent)}  .*  revoked 2.*Z$`)),
+    ]);
+
+    const events = (await service.send('GET', '/events?limit=200', undefined, bearer(admin))).body.items;
+    const system = { actor: { type: 'system', name: 'command' }, token_id: null };
+    expect(events).toMatchObject([
+      { event_type: 'forum.token.created', ...system, payload: { token_id: idOf(admin), role: 'admin' } },
+      { event_type: 'forum.token.created', ...system, payload: { token_id: idOf(agent), agents: 'the 2nd: *' } },
+      { event_type: 'forum.token.revoked', ...system, payload: { token_id: idOf(agent) } },
     ]);
 
     // A token where it does not belong: its secret is not in the log.

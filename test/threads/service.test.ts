@@ -43,7 +43,10 @@ describe.each(engines)('threads on %s', engine => {
       status: 409,
       body: { code: 'THREAD_EXISTS' },
     });
-    expect(await open({ thread_id: 'fctrl-x' })).toMatchObject({ status: 422, body: { code: 'RESERVED_THREAD_ID' } });
+    for (const thread_id of ['fctrl-x', 'FCTRL-run-2-x', 'fCtRl-', 'Fctrl-run-1-builder-0123456789abcdef']) {
+      expect(await open({ thread_id })).toMatchObject({ status: 422, body: { code: 'RESERVED_THREAD_ID' } });
+    }
+    expect((await open({ thread_id: 'xfctrl-1' })).status).toBe(201);
   });
 
   it('know whether they are unanswered', async () => {
