@@ -30,13 +30,13 @@ describe.each(engines)('a maintenance job that fails, on %s', engine => {
 
     await sqlBeside(service.url, 'alter table questions rename to questions_away');
     const detail = expect.stringMatching(/^The job expire_questions failed \d+ times? in a row\. .*questions/);
-    await vi.waitFor(async () => expect(await reasons()).toEqual([{ code: 'WORKER_ERRORS', detail }]), within);
+    await vi.waitFor(async () => expect(await reasons()).toContainEqual({ code: 'WORKER_ERRORS', detail }), within);
     // A job that comes after the failing one still does its work: the key is now too old.
     clock.advance(DAY_MS + 1);
     await vi.waitFor(async () => expect(await keys()).toBe(0), within);
-    expect(await reasons()).toEqual([{ code: 'WORKER_ERRORS', detail }]);
-    expect(new Set(lines.map(({ msg, job }) => `${msg}: ${job}`))).toEqual(
-      new Set(['a maintenance job failed: expire_questions']),
+    expect(await reasons()).toContainEqual({ code: 'WORKER_ERRORS', detail });
+    expect(lines).toContainEqual(
+      expect.objectContaining({ msg: 'a maintenance job failed', job: 'expire_questions', err: expect.anything() }),
     );
 
     await sqlBeside(service.url, 'alter table questions_away rename to questions');
