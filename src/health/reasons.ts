@@ -55,7 +55,7 @@ export function statusOf(reasons: readonly HealthReason[]): 'ok' | 'degraded' | 
   return reasons.length > 0 ? 'degraded' : 'ok';
 }
 
-/** All reasons why the service is not `ok`, those for `down` first. Each says what is wrong and what to do. */
+/** All reasons why the service is not `ok`, with advice for the operator. The ones for `down` come first. */
 export function reasonsOf({
   database,
   oldestAge,

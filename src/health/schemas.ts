@@ -17,7 +17,7 @@ const HealthReason = Type.Object({
     ],
     { description: 'Stable code for programs. The first four mean `down`, the others `degraded`.' },
   ),
-  detail: Type.String({ description: 'What is wrong and what to do, for people.' }),
+  detail: Type.String({ description: 'The fault and the advice, for people.' }),
 });
 export type HealthReason = Static<typeof HealthReason>;
 
