@@ -69,6 +69,8 @@ export async function useOpenapi(app: FastifyInstance, components: TSchema[], ve
     uiConfig: { validatorUrl: null },
   });
   app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
+  // Made before the first request, which it would hold up.
+  app.addHook('onListen', async () => void app.swagger());
 }
 
 /** The document as the pages of /docs see it. */
