@@ -109,7 +109,7 @@ describe('a commit whose connection breaks', () => {
     const answer = await send();
     expectProblem(answer, 'SERVICE_UNAVAILABLE');
     expect(answer.body).not.toHaveProperty('outcome');
-    expect(answer.body.detail).toMatch(/Send the request again later\.$/);
+    expect(answer.body.detail).toMatch(/Retry later\.$/);
     expect(answer.headers['retry-after']).toBe('1');
     expect(await stored()).toBe(0);
   });
