@@ -164,10 +164,12 @@ describe.each(engines)('who acts on %s', engine => {
     // A token for all agents may act as any of them, so whom it names makes no difference.
     const fleet = await tokens.asAgent('run-1', '*');
     await withoutTrace(service.url, async () => {
-      for (const name of ['builder', 'tester', 'nobody', 'Builder', 'build\u200ber', 'ｂｕｉｌｄｅｒ']) {
+      for (const name of ['builder', 'tester', 'nobody', 'Builder', 'ｂｕｉｌｄｅｒ']) {
         const given = validation({ actor: { type: 'agent', name } });
         expectProblem(await fleet('POST', '/control-signals', given), 'SELF_VALIDATION');
       }
+      const invisible = validation({ actor: { type: 'agent', name: 'build\u200ber' } });
+      expectProblem(await fleet('POST', '/control-signals', invisible), 'VALIDATION_FAILED');
       expectProblem(await fleet('POST', '/control-signals', validation()), 'SELF_VALIDATION');
     });
 
@@ -258,7 +260,7 @@ describe('without a token', () => {
     const validation = (agent_name: string, actor?: object) =>
       service.send('POST', '/control-signals', signal('validation', { agent_name, ...(actor && { actor }) }));
     await withoutTrace(service.url, async () => {
-      for (const name of ['builder', 'Builder', 'BUİLDER'.replace('İ', 'I'), 'buil\u200bder', 'ｂuilder', 'buil der']) {
+      for (const name of ['builder', 'Builder', 'BUİLDER'.replace('İ', 'I'), 'ｂuilder', 'buil der']) {
         expectProblem(await validation('builder', { type: 'agent', name }), 'SELF_VALIDATION');
       }
       expectProblem(await validation('caf\u00e9', { type: 'agent', name: 'cafe\u0301' }), 'SELF_VALIDATION');

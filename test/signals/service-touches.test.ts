@@ -86,6 +86,9 @@ describe.each(engines)('what a signal touches on %s', engine => {
       if (run === 'own') reads.push(...rows);
     }
     expect(reads.length).toBeGreaterThan(20);
-    expect(reads.filter(row => row.run_id !== 'own')).toEqual([]);
+    // The ids of an agent's open questions come without their run.
+    const questions = new Set(reads.flatMap(row => (row.run_id === 'own' ? row.question_id : [])));
+    const isOwn = (row: Row) => (row.run_id === undefined ? questions.has(row.question_id) : row.run_id === 'own');
+    expect(reads.filter(row => !isOwn(row))).toEqual([]);
   });
 });
