@@ -83,10 +83,11 @@ it('writes one line per event and request on a terminal, the address last at the
   await service.line(/stream-1/);
   expect(await service.interrupt()).toBe(0);
 
-  const time = String.raw`^\[\d\d:\d\d:\d\d\.\d{3}\] INFO \(\d+\): `;
+  const time = String.raw`^\[\d\d:\d\d:\d\d\.\d{3}\] (?:INFO|WARN) \(\d+\): `;
   const expected = [
     'starting$',
     String.raw`database migrated \{"migrations":\[.*\]\}$`,
+    'The service has no tokens: .*$',
     String.raw`Forumbus listens on http://127\.0\.0\.1:\d+$`,
     String.raw`GET /runs 200 \d+ ms ok-1$`,
     String.raw`GET /runs 400 \d+ ms refused-1 VALIDATION_FAILED: query/color: is not a known field$`,

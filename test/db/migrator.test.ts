@@ -1,4 +1,7 @@
+import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { readConfig } from '../../src/config.ts';
+import { createServices } from '../../src/services.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { emptyDatabase, engines, type Scratch } from '../helpers/engines.ts';
@@ -47,6 +50,10 @@ describe.each(engines)('a database of the first version on %s', engine => {
 
     scratch = await emptyDatabase(engine);
     await copyToFirstVersion(engine, source.url, scratch.url);
+    // What a job of the worker does: it indexes the texts stored before.
+    const services = await createServices(readConfig({ DATABASE_URL: scratch.url }), pino({ level: 'silent' }));
+    while (services.forum.indexing.isDue) await services.forum.indexing.run();
+    await services.close();
     upgraded = await startApp(engine, { database: scratch, overrides: { clock } });
   });
   afterAll(async () => {

@@ -6,15 +6,14 @@ import { createServices } from '../../src/services.ts';
 import { startApp } from '../helpers/app.ts';
 import { scratchDatabase } from '../helpers/engines.ts';
 import { forThisTest } from '../helpers/process.ts';
-import { signal } from '../helpers/signals.ts';
+import { signal, textOfSize } from '../helpers/signals.ts';
 
 it('a stream that has ended hands out nothing of what it had read before', async () => {
   const database = await forThisTest(scratchDatabase('sqlite'));
   const service = await startApp('sqlite', { database });
   // Each of them is more than is handed out at once.
-  const summary = 'x'.repeat(100_000);
   for (let count = 0; count < 3; count += 1) {
-    expect((await service.send('POST', '/control-signals', signal('completion', { summary }))).status).toBe(201);
+    expect((await service.send('POST', '/control-signals', signal('completion', textOfSize(100_000)))).status).toBe(201);
   }
   await service.close();
 

@@ -7,7 +7,7 @@ import { engines } from '../helpers/engines.ts';
 import { Counter } from '../helpers/handling.ts';
 import { expectProblem } from '../helpers/problems.ts';
 import { send } from '../helpers/process.ts';
-import { signal } from '../helpers/signals.ts';
+import { signal, textOfSize } from '../helpers/signals.ts';
 import { listen } from '../helpers/socket.ts';
 import { openStream } from '../helpers/stream.ts';
 
@@ -168,7 +168,7 @@ describe.each(engines)('the event stream on %s', engine => {
   });
 
   it('ends whole, and at once, when the service closes', async () => {
-    for (let count = 0; count < 20; count++) await post({ summary: 'x'.repeat(50_000) });
+    for (let count = 0; count < 20; count++) await post(textOfSize(50_000));
     const all = await logged();
     // One has read everything and waits; one is in the middle; one has not been asked for anything.
     const [waiting, reading, fresh] = await Promise.all([openStream(origin), openStream(origin), openStream(origin)]);

@@ -14,18 +14,39 @@ const overrides = { handlers: [deadly] };
 const ELSEWHERE = '/bus/topics/forum.integration.elsewhere/pause';
 const TABLES = ['events', 'outbox', 'questions', 'threads', 'control_threads', 'runs', 'idempotency_keys'];
 
+type Tried = (typeof operations)[number] | 'withdrawAgent';
+const tried: Tried[] = [...operations, 'withdrawAgent'];
+/**
+ * A bulk replay works in many short transactions, of which only the last stores the key: one that fails inside leaves
+ * what it had replayed before, and sent again it goes on with those that are left.
+ */
+const inOneTransaction = tried.filter(operation => operation !== 'replayMessages');
+
+/** The posts of the table, and the withdrawal of an agent. */
+function allPosts(send: TestApp['send']) {
+  const withdrawAgent = async (): Promise<Post> => {
+    const run_id = fresh();
+    const { status, body } = await send('POST', '/control-signals', signal('completion', { run_id }));
+    expect(status, JSON.stringify(body)).toBe(201);
+    const actor = { type: 'human', name: 'ana' };
+    const change = { actor: { type: 'human', name: 'bob' } };
+    return { url: `/control-threads/${run_id}/builder/withdraw`, body: { actor }, change };
+  };
+  return { ...posts(send), withdrawAgent };
+}
+
 it('is tried on every POST that writes', () => {
   const all = Object.values(openapi.paths).flatMap(path => ('post' in path ? [path.post.operationId] : []));
   // Tokens have tests of their own: the first one shuts everybody out who has none.
-  expect([...operations, 'processMessages', 'createToken', 'revokeToken'].sort()).toEqual(all.sort());
+  expect([...tried, 'processMessages', 'createToken', 'revokeToken'].sort()).toEqual(all.sort());
 });
 
 describe.each(engines)('an idempotency key on %s', engine => {
   let service: TestApp;
-  let make: ReturnType<typeof posts>;
+  let make: ReturnType<typeof allPosts>;
   beforeAll(async () => {
     service = await startApp(engine, { overrides });
-    make = posts(service.send);
+    make = allPosts(service.send);
   });
   afterAll(() => service.close());
 
@@ -34,6 +55,8 @@ describe.each(engines)('an idempotency key on %s', engine => {
     expect(answer.replayed).toBe(false);
   };
   const problem = (answer: Bytes) => JSON.parse(answer.body);
+  /** The messages that a bulk replay is about. */
+  const messagesOf = async ({ body }: Post) => (await service.send('GET', `/outbox?topic=${body?.topic}`)).body.items;
   /** The rows that `work` adds. */
   const growth = async (work: () => Promise<unknown>) => {
     const before = await dump(service.url);
@@ -42,7 +65,7 @@ describe.each(engines)('an idempotency key on %s', engine => {
     return TABLES.map(table => [table, (after[table]?.length ?? Number.NaN) - (before[table]?.length ?? Number.NaN)]);
   };
 
-  it.each(operations)('gives %s one effect, and the same answer again', async operation => {
+  it.each(tried)('gives %s one effect, and the same answer again', async operation => {
     const post: Post = await make[operation]();
     const key = fresh();
     const before = await dump(service.url);
@@ -68,7 +91,7 @@ describe.each(engines)('an idempotency key on %s', engine => {
     expect(await dump(service.url)).toEqual(stored);
   });
 
-  it.each(operations)('gives %s one effect when twenty come at once', async operation => {
+  it.each(tried)('gives %s one effect when twenty come at once', async operation => {
     const once: Post = await make[operation]();
     const single = await growth(() => keyed(service, fresh(), once));
     const post: Post = await make[operation]();
@@ -85,9 +108,8 @@ describe.each(engines)('an idempotency key on %s', engine => {
     expect(bytes.size).toBe(1);
   });
 
-  it.each(operations)('leaves nothing of a %s that fails inside', async operation => {
-    const post: Post = await make[operation]();
-    const key = fresh();
+  /** Runs `work` while no key can be stored. */
+  const withoutKeys = async (work: () => Promise<void>) => {
     const broken = {
       sqlite: `create trigger broken before insert on idempotency_keys begin select raise(abort, 'broken'); end`,
       postgres: 'alter table idempotency_keys add constraint broken check (status = 0) not valid',
@@ -96,17 +118,39 @@ describe.each(engines)('an idempotency key on %s', engine => {
       sqlite: 'drop trigger broken',
       postgres: 'alter table idempotency_keys drop constraint broken',
     };
-    const before = await dump(service.url);
     await sqlBeside(service.url, broken[engine]);
     try {
-      expectRefused(await keyed(service, key, post), 'INTERNAL_ERROR');
-      expect(await dump(service.url)).toEqual(before);
+      await work();
     } finally {
       await sqlBeside(service.url, mended[engine]);
     }
+  };
+
+  it.each(inOneTransaction)('leaves nothing of a %s that fails inside', async operation => {
+    const post: Post = await make[operation]();
+    const key = fresh();
+    const before = await dump(service.url);
+    await withoutKeys(async () => {
+      expectRefused(await keyed(service, key, post), 'INTERNAL_ERROR');
+      expect(await dump(service.url)).toEqual(before);
+    });
     const again = await keyed(service, key, post);
     expect(again.status).toBeLessThan(300);
     expect(again.replayed).toBe(false);
+  });
+
+  it('leaves no answer of a replayMessages that fails inside, only what it has replayed', async () => {
+    const post = await make.replayMessages();
+    const key = fresh();
+    const keys = (await dump(service.url)).idempotency_keys;
+    await withoutKeys(async () => {
+      expectRefused(await keyed(service, key, post), 'INTERNAL_ERROR');
+      expect((await dump(service.url)).idempotency_keys).toEqual(keys);
+    });
+    expect(await messagesOf(post)).toMatchObject([{ status: 'pending', generation: 2 }]);
+    const again = await keyed(service, key, post);
+    expect(again).toMatchObject({ status: 200, body: '{"replayed":0}', replayed: false });
+    expect(await messagesOf(post)).toMatchObject([{ status: 'pending', generation: 2 }]);
   });
 
   it('counts what a bulk replay has replayed, whichever of the requests under it was first', async () => {
@@ -118,14 +162,27 @@ describe.each(engines)('an idempotency key on %s', engine => {
     }
   });
 
-  it('of two bulk replays at once refuses one, and that one replays nothing', async () => {
+  it('of two bulk replays at once answers one and refuses the other, and neither replays a message twice', async () => {
     const two = [await make.replayMessages(), await make.replayMessages()];
     const key = fresh();
     const answers = await Promise.all(two.map(post => keyed(service, key, post)));
     expect(answers.map(({ status }) => status).sort()).toEqual([200, 422]);
-    const refused = two[answers.findIndex(({ status }) => status === 422)];
-    const { items } = (await service.send('GET', `/outbox?topic=${refused?.body.topic}`)).body;
-    expect(items).toMatchObject([{ status: 'dead' }]);
+    for (const [index, post] of two.entries()) {
+      const [message, ...others] = await messagesOf(post);
+      expect(others).toEqual([]);
+      const answer = answers[index] as Bytes;
+      if (answer.status === 200) {
+        expect(answer).toMatchObject({ body: '{"replayed":1}', replayed: false });
+        expect(message).toMatchObject({ status: 'pending', generation: 2 });
+      } else {
+        // The key was free when it began, so it may have replayed before it found the key taken.
+        expectRefused(answer, 'IDEMPOTENCY_KEY_REUSED');
+        expect([
+          ['dead', 1],
+          ['pending', 2],
+        ]).toContainEqual([message.status, message.generation]);
+      }
+    }
   });
 
   it('is the same whatever white space stands around names that are trimmed', async () => {

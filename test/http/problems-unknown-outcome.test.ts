@@ -7,6 +7,9 @@ import { signal } from '../helpers/signals.ts';
 
 type Cut = 'before the commit arrives' | 'before its answer comes back' | 'before the transaction begins';
 const cuts: Cut[] = ['before the commit arrives', 'before its answer comes back'];
+/** The statements as they travel, to their end: `read committed` also stands where a connection or a transaction begins. */
+const BEGIN = 'start transaction';
+const COMMIT = 'commit\0';
 
 /** A way to PostgreSQL that can be cut in the middle of the next commit. */
 async function fragileWay(url: string) {
@@ -21,8 +24,8 @@ async function fragileWay(url: string) {
     };
     let isCommitting = false;
     client.on('data', data => {
-      if (cut === 'before the transaction begins' && data.includes('begin')) return end();
-      if (cut && data.includes('commit')) {
+      if (cut === 'before the transaction begins' && data.includes(BEGIN)) return end();
+      if (cut && data.includes(COMMIT)) {
         if (cut === 'before the commit arrives') return end();
         isCommitting = true;
       }

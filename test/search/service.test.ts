@@ -176,7 +176,7 @@ const questions: [text: string, query: string, found: boolean][] = [
   ['\u202ehazelnut\u202c', 'hazelnut', true],
   ['مُحَمَّد', 'محمّد', true],
   ['שָׁלוֹם', 'שלום', true],
-  [`a${'\u0316\u0301'.repeat(50_000)}`, 'a', true],
+  [`a${'\u0316\u0301'.repeat(32_767)}`, 'a', true],
   ['Either or both', 'either OR both', true],
   ['Either of both', 'either OR both', false],
   ['Both of them', 'NOT both', false],

@@ -23,7 +23,7 @@ const texts: [title: string, first: string, ...replies: string[]][] = [
   ['Talk', 'Begin', ...Array.from({ length: TALK }, (_, n) => `Step ${n} of lynx${n}x`)],
   ['Добрый день', 'οι προτάσεις', 'मराठी भाषा', 'مُحَمَّد'],
   ['🚀', '☞', '!!!'],
-  ['Many', Array.from({ length: 12_000 }, (_, n) => `w${n}`).join(' '), 'C++ v1.2.3'],
+  ['Many', Array.from({ length: 10_500 }, (_, n) => `w${n}`).join(' '), 'C++ v1.2.3'],
   ['𐌀𐌁𐌂𐌃𐌄', 'k'.repeat(500)],
 ];
 
