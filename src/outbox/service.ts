@@ -39,9 +39,10 @@ interface Dependencies {
   commits: CommitNotifier;
 }
 
-/** Dead messages that one replay transaction reads at most, and how long it may replay them. */
+/** Dead messages that one replay transaction reads at most, how long it may replay them, and how many at once. */
 const REPLAY_BATCH = 100;
 const REPLAY_MS = 20;
+const REPLAY_CHUNK = 20;
 const MORE = new Error('There is more to replay.');
 
 /** The callers' side of the outbox: publish, list, replay and discard messages. delivery-service.ts delivers them. */
@@ -69,12 +70,13 @@ export function createOutbox(dependencies: Dependencies) {
     const began = performance.now();
     let count = 0;
     let { from } = range;
-    for (const row of await listDead(tx, range, REPLAY_BATCH)) {
-      if (performance.now() - began > REPLAY_MS && count > 0) break;
-      from = row.position;
-      if (topic !== undefined && row.topic !== topic) continue;
-      requeue(tx, [row], clock.now());
-      count += 1;
+    const dead = await listDead(tx, range, REPLAY_BATCH);
+    while (dead.length > 0 && (count === 0 || performance.now() - began < REPLAY_MS)) {
+      const some = dead.splice(0, REPLAY_CHUNK);
+      const chosen = some.filter(row => topic === undefined || row.topic === topic);
+      if (chosen.length > 0) requeue(tx, chosen, clock.now());
+      from = some.at(-1)?.position ?? from;
+      count += chosen.length;
     }
     if (count > 0) tx.afterCommit(published);
     return { count, from };

@@ -57,7 +57,9 @@ describe('trouble with a database', () => {
 
 describe('an error that is shown', () => {
   it('says what it is, and of an address only the scheme', () => {
-    expect(publicMessage(new BetterSqlite.SqliteError('not this one', 'SQLITE_CONSTRAINT'))).toBe('not this one (SQLITE_CONSTRAINT)');
+    expect(publicMessage(new BetterSqlite.SqliteError('not this one', 'SQLITE_CONSTRAINT'))).toBe(
+      'not this one (SQLITE_CONSTRAINT)',
+    );
     const message = 'invalid: postgres://ana:secret@db.internal/forum and http://token@host/x';
     expect(publicMessage(new Error(message))).toBe('invalid: postgres://*** and http://***');
     expect(publicMessage('text')).toBe('text');

@@ -13,7 +13,9 @@ it('a stream that has ended hands out nothing of what it had read before', async
   const service = await startApp('sqlite', { database });
   // Each of them is more than is handed out at once.
   for (let count = 0; count < 3; count += 1) {
-    expect((await service.send('POST', '/control-signals', signal('completion', textOfSize(100_000)))).status).toBe(201);
+    expect((await service.send('POST', '/control-signals', signal('completion', textOfSize(100_000)))).status).toBe(
+      201,
+    );
   }
   await service.close();
 

@@ -127,7 +127,6 @@ const breakages: Record<string, Breakage> = {
     },
   }),
   'letting a message go on before an older one that has come back': () => ({ putOldestFirst() {} }),
-  'claiming a message again before an older one that has come back': () => ({ overtaking: async () => new Set() }),
 };
 
 /** The claim with a condition more, or in another order. */

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { isVisible } from '../../src/text.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { engines } from '../helpers/engines.ts';
 import { expectProblem } from '../helpers/problems.ts';
@@ -225,7 +226,7 @@ describe.each(engines)('a search on %s', engine => {
     const text = fc.oneof(fc.string({ maxLength: 200 }), anyText);
     await fc.assert(
       fc.asyncProperty(
-        text.filter(written => /\S/.test(written) && !written.includes('\0') && written.isWellFormed()),
+        text.filter(written => isVisible(written) && !written.includes('\0') && written.isWellFormed()),
         async body => {
           runs += 1;
           const ticket = `itself-${runs}`;
