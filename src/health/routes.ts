@@ -13,16 +13,12 @@ interface Dependencies {
   health: HealthCheck;
   drain: Drain;
   access: { authenticate(authorization: string | undefined): Promise<unknown> };
-  opening: { readonly isOpen: boolean; checkOpen(): Promise<boolean> };
+  opening: { readonly isOpen: boolean };
 }
 
 /** Routes for probes: served in every role, also during a shutdown. */
 export function healthRoutes({ health, drain, access, opening }: Dependencies): FastifyPluginAsyncTypebox {
   const config = { whileDraining: true };
-
-  async function isOpenNow(): Promise<boolean> {
-    return opening.checkOpen().catch(() => opening.isOpen);
-  }
 
   /** Whether the header holds a valid token. Probes work without one, so another is no error. */
   async function isKnown(authorization: string | undefined): Promise<boolean> {
@@ -47,9 +43,9 @@ export function healthRoutes({ health, drain, access, opening }: Dependencies): 
       },
       async ({ headers }, reply) => {
         const checked = await health.check();
-        // Without its database the service recognises no token, and must not wait for it.
+        // A probe must not wait for the database, which may hang since the check: what was known last decides.
         const readable = checked.database === 'ok';
-        const open = readable ? await isOpenNow() : opening.isOpen;
+        const open = opening.isOpen;
         const known = open || (readable && (await isKnown(headers.authorization)));
         const answer: Health = { ...(known ? checked : withoutDetails(checked)), access: open ? 'open' : 'tokens' };
         return reply.code(answer.status === 'down' ? 503 : 200).send(answer);

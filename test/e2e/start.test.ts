@@ -213,6 +213,7 @@ describe('a handler that cannot be used', () => {
         pattern: 'forum.events.question.opend',
         nearest: 'forum.events.question.opened',
       }),
+      expect.objectContaining({ msg: expect.stringMatching(/^The service has no tokens/) }),
     ]);
   });
 
