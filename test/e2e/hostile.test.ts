@@ -9,6 +9,7 @@ import { forThisTest, type ServiceProcess, send, startService } from '../helpers
 import { signal } from '../helpers/signals.ts';
 import { exchange } from '../helpers/socket.ts';
 import { openStream } from '../helpers/stream.ts';
+import { firstToken } from '../helpers/tokens.ts';
 import { SOON_MS } from '../helpers/waits.ts';
 
 /** Until when a request must have arrived, with some room for a busy machine. */
@@ -19,10 +20,10 @@ const IDLE = 300;
 const HEAD = 'POST /control-signals HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n';
 const LIVEZ = 'GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n';
 
-async function started(): Promise<{ service: ServiceProcess; port: number }> {
+async function started(): Promise<{ service: ServiceProcess; port: number; url: string }> {
   const { url: DATABASE_URL } = await forThisTest(scratchDatabase('sqlite'));
   const service = await startService({ DATABASE_URL });
-  return { service, port: Number(new URL(await service.listening()).port) };
+  return { service, port: Number(new URL(await service.listening()).port), url: DATABASE_URL };
 }
 
 /** A connection that says this and then a character every quarter of a second: what came back, and after how long. */
@@ -208,10 +209,10 @@ describe('far more signals than the service can take', () => {
 
 describe('requests without a valid token', () => {
   it('cost few and short log lines, and the sum of the others', async () => {
-    const { service, port } = await started();
+    const { service, port, url } = await started();
     const origin = `http://127.0.0.1:${port}`;
-    const admin = { role: 'admin', actor: { type: 'operator', name: 'ana' } };
-    const { token } = (await send(origin, 'POST', '/tokens', admin)).body;
+    const { token } = await firstToken(url);
+    await send(origin, 'GET', '/stats', undefined, { authorization: `Bearer ${token}` });
     const before = service.logs.length;
     const long = 'x'.repeat(7000);
     const flood = [

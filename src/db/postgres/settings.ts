@@ -23,7 +23,8 @@ function settingsFor({ readOnly = false, unhurried = false }: SessionOptions): R
   return {
     // Under `repeatable read` the snapshot is older than the write lock, and a write decides on rows that have changed.
     default_transaction_isolation: 'read committed',
-    default_transaction_read_only: readOnly ? 'on' : 'off',
+    // Otherwise it stays as it is: whoever makes a database read-only means it.
+    ...(readOnly && { default_transaction_read_only: 'on' }),
     default_transaction_deferrable: 'off',
     // A process that is stopped in the middle of a write would hold the write lock for everybody.
     idle_in_transaction_session_timeout: String(TIMEOUT_MS.idleInTransaction),

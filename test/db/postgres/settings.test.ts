@@ -22,7 +22,6 @@ const silent = pino({ level: 'silent' });
 /** What somebody may have set for all of a database's sessions, each of which breaks something. */
 const HOSTILE: Record<string, string> = {
   default_transaction_isolation: 'serializable',
-  default_transaction_read_only: 'on',
   default_transaction_deferrable: 'on',
   lock_timeout: '1ms',
   statement_timeout: '1s',
