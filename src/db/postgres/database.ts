@@ -159,7 +159,6 @@ function postgresDatabase(
         query
           .transaction()
           .setIsolationLevel('read committed')
-          .setAccessMode('read write')
           .execute(async transaction => {
             await client.query(WRITE_LOCK);
             await body({ query: transaction, executor: executorOn(client, compile), leaseNow });
