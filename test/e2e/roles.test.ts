@@ -21,7 +21,10 @@ describe('a process that serves HTTP and one that works, on one PostgreSQL', () 
 
   /** The first of them: the process of the tests themselves. */
   const http = async (poll = POLL_INTERVAL_MS): Promise<TestApp> => {
-    const serving = await startApp('postgres', { database, config: { POLL_INTERVAL_MS: poll, ROLE: 'http' } });
+    const serving = await startApp('postgres', {
+      database,
+      config: { POLL_INTERVAL_MS: poll, ROLE: 'http', MIN_DEFAULT_SECONDS: '1' },
+    });
     onTestFinished(serving.close);
     return serving;
   };

@@ -1,7 +1,7 @@
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** Files that mostly wait: for processes to start and end, or for time to pass. */
-const WAITING = /\/(e2e|verify)\/|\/changes\/heartbeat/;
+const WAITING = /\/(e2e|verify)\/|\/events\/stream-heartbeat/;
 
 /**
  * Takes files that wait and files that compute in turns, each kind in the runner's own order (the longest first, as far
