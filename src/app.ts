@@ -21,6 +21,7 @@ import { frameworkProblem, socketProblem, useProblems } from './http/problems.ts
 import { RefusalLimit, RequestLog } from './http/request-log.ts';
 import { useSerialization } from './http/serialization.ts';
 import { useTracing } from './http/tracing.ts';
+import { useTurns } from './http/turns.ts';
 import { useValidation } from './http/validation.ts';
 import type { Logger } from './logging.ts';
 import { useRequestMetrics } from './metrics/requests.ts';
@@ -84,6 +85,7 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
   });
   // Node's own answer to an unknown Expect header has no body either.
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
+  useTurns(app);
   useTracing(app, services.tracing);
   useSecurityHeaders(app);
   app.addHook('onRequest', async (request, reply) => {

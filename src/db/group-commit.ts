@@ -16,8 +16,12 @@ import { errorCode, isCertainlyNotStored, isRefusedCommit, isUnavailable, Unknow
  * - shed: refuse a work before it starts, because too many wait.
  */
 
-/** The most works in a group. It bounds how long a transaction occupies the event loop and the writer. */
+/** The most works in a group. It bounds how long a transaction occupies the writer. */
 const GROUP_SIZE = 128;
+/** The works that begin before the time of their group is looked at. */
+const AT_ONCE = 16;
+/** Turns of the event loop between two groups: libuv accepts one connection in each. */
+const TURNS_BETWEEN_GROUPS = 8;
 /** The most works that wait before sheddable ones are refused: about 0.5 s of writes on SQLite, 4 s on PostgreSQL. */
 const QUEUE_SIZE = 2000;
 // One instance for all refusals: under overload, a stack trace for each would cost time.
@@ -109,17 +113,20 @@ class GroupRollback extends Error {
  * A work that fails later, or a refused commit, rolls back the group: each work retries alone, once.
  * An unavailable database (full disk, lost server) fails the whole group without a retry; if it is lost during the commit,
  * with UnknownOutcome.
+ *
+ * @param groupMs for an engine whose statements occupy the event loop: a group begins no work after this time. Milliseconds
  */
-export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTimings) {
+export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTimings, groupMs?: number) {
   const queue: QueuedWork<W>[] = [];
   let running = false;
 
   async function drain(): Promise<void> {
     running = true;
+    // Calls of the same turn of the event loop join the group.
+    await nextTurn();
     while (queue.length > 0) {
-      // Calls of the same turn of the event loop join the group.
-      await nextTurn();
       await commitGroup(nextGroup());
+      for (let turn = 0; turn < TURNS_BETWEEN_GROUPS; turn += 1) await nextTurn();
     }
     running = false;
   }
@@ -130,7 +137,10 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
     return queue.splice(0, end === -1 ? limit : Math.max(end, 1));
   }
 
+  /** Commits the works of the group that can begin in time, and puts the others back. */
   async function commitGroup(group: QueuedWork<W>[]): Promise<void> {
+    let begun = 0;
+    const late = new Set<QueuedWork<W>>();
     const finished: { queued: QueuedWork<W>; share: WorkShare<W>; result: WorkResult }[] = [];
     /** Why the transaction rolls back. Boxed, because a handler may throw undefined. */
     let failure: { error: unknown } | undefined;
@@ -143,9 +153,14 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
     try {
       await transact(async newShare => {
         beganAt = performance.now();
-        for (const { queuedAt } of group) timings.waited(beganAt - queuedAt);
         await runInOrder(group, async queued => {
           if (failure) return;
+          if (groupMs !== undefined && begun > 0 && performance.now() - beganAt > groupMs) {
+            late.add(queued);
+            return;
+          }
+          begun += 1;
+          timings.waited(beganAt - queued.queuedAt);
           const share = newShare();
           const result = await runWork(queued, share);
           if ('error' in result && (share.hasWritten || group.length === 1)) fail(result.error);
@@ -167,22 +182,25 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
         }
         ranAt = performance.now();
       });
-      timings.committed(group.length, ranAt - beganAt, performance.now() - ranAt);
+      timings.committed(begun, ranAt - beganAt, performance.now() - ranAt);
+      queue.unshift(...late);
     } catch (error) {
+      queue.unshift(...late);
+      const tried = group.filter(queued => !late.has(queued));
       const failed = error instanceof GroupRollback ? failure : undefined;
       // An unavailable database would fail a retry too. A refused commit has certainly stored nothing; a commit whose
       // connection broke may have stored everything.
-      const retry = group.length > 1 && (failed ? !isUnavailable(failed.error) : isRefusedCommit(error));
+      const retry = tried.length > 1 && (failed ? !isUnavailable(failed.error) : isRefusedCommit(error));
       if (!retry) {
         const reason = failed ? failed.error : error;
         const isUnknown = !failed && ranAt > 0 && !isCertainlyNotStored(error);
-        reject(group, isUnknown ? new UnknownOutcome(error) : reason);
+        reject(tried, isUnknown ? new UnknownOutcome(error) : reason);
         // An error of the works themselves does not count: the database was there to roll them back.
         const unavailable = !failed && isUnavailable(error);
         if (unavailable && performance.now() - requestedAt > SLOW_FAILURE_MS) reject(queue.splice(0), error);
         return;
       }
-      queue.unshift(...group.map(queued => ({ ...queued, alone: true })));
+      queue.unshift(...tried.map(queued => ({ ...queued, alone: true })));
       return;
     }
     for (const { queued, share, result } of finished) queued.settle(result, share.hooks);
@@ -206,9 +224,11 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
   async function runInOrder(group: QueuedWork<W>[], run: (queued: QueuedWork<W>) => Promise<void>): Promise<void> {
     /** Per thing: the run of the last work that touches it. */
     const lastRuns = new Map<string, Promise<void>>();
+    let started = 0;
     for (const queued of group) {
       const { touches } = queued;
-      if (!touches) {
+      const isSlice = groupMs !== undefined && ++started % AT_ONCE === 0;
+      if (!touches || isSlice) {
         await Promise.all(lastRuns.values());
         lastRuns.clear();
         await run(queued);

@@ -19,14 +19,16 @@ export interface EngineTransaction {
 /**
  * Builds `Database.write` over an engine's transactions.
  * @param transact runs its argument in a transaction: commits when it resolves, rolls back when it rejects
+ * @param groupMs see `createGroupCommit`
  */
 export function createWrite(
   transact: (body: (transaction: EngineTransaction) => Promise<void>) => Promise<void>,
   timings: WriteTimings,
+  groupMs?: number,
 ): Database['write'] {
   const transactInShares = (body: (newShare: () => WorkTx) => Promise<void>) =>
     transact(transaction => body(() => new WorkTx(transaction)));
-  const groupCommit = createGroupCommit<WorkTx>(transactInShares, timings);
+  const groupCommit = createGroupCommit<WorkTx>(transactInShares, timings, groupMs);
   return (work, { traceparent = null, tokenId = null, ...options } = {}) => {
     if (insideWrite.getStore()) throw new Error('A write inside a write would wait for itself.');
     return groupCommit(tx => {
