@@ -23,7 +23,7 @@ import { createTopicLabels } from './metrics/topics.ts';
 import { createDeliveryService } from './outbox/delivery-service.ts';
 import { createOutboxMaintenance } from './outbox/maintenance.ts';
 import { createOutbox, type Outbox } from './outbox/service.ts';
-import { createQuestions, type Questions } from './questions/service.ts';
+import { createQuestions, type QuestionService } from './questions/service.ts';
 import { createQuestionWaiters } from './questions/waiting.ts';
 import { createRuns } from './runs/service.ts';
 import { createRunWaiters } from './runs/waiting.ts';
@@ -31,7 +31,7 @@ import { components } from './schema-registry.ts';
 import { createSearch } from './search/service.ts';
 import { createSignals } from './signals/service.ts';
 import { v1 } from './signals/v1.ts';
-import { type SignalVersion, SignalVersions } from './signals/versions.ts';
+import { SchemaVersions, type SignalVersion } from './signals/versions.ts';
 import { createCounts } from './threads/counts.ts';
 import { createIndexing } from './threads/indexing.ts';
 import { createThreadLists } from './threads/lists.ts';
@@ -86,12 +86,12 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const search = createSearch({ db });
     const seen = createSeen();
     // Closing a control thread cancels its open questions; threads know questions by this function only.
-    const withdrawQuestions: Questions['withdraw'] = (...withdrawal) => questions.withdraw(...withdrawal);
+    const withdrawQuestions: QuestionService['withdraw'] = (...withdrawal) => questions.withdraw(...withdrawal);
     const threads = createThreads({ db, clock, newUid: uid, events, counts, search, seen, withdrawQuestions });
     const threadLists = createThreadLists({ db, events, seen, search });
     const indexing = createIndexing({ db, events, search, log });
     const control = createControl({ db, clock, events, threads });
-    const questions: Questions = createQuestions({
+    const questions: QuestionService = createQuestions({
       ...{ db, clock, events, control, threads },
       openPerAgent: config.OPEN_QUESTIONS_PER_AGENT,
       minDefaultSeconds: config.MIN_DEFAULT_SECONDS,
@@ -112,7 +112,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const questionWaiters = createQuestionWaiters(feed, questions, ending.signal);
     const runWaiters = createRunWaiters(feed, runs, ending.signal);
 
-    const signalVersions = new SignalVersions([v1, ...(overrides.signalVersions ?? [])]);
+    const signalVersions = new SchemaVersions([v1, ...(overrides.signalVersions ?? [])]);
     const own = createTopics({ threads, signals, signalVersions, validator: bodyValidator(components) });
     const given = [own, ...(overrides.handlers ?? [])];
     const registry: HandlerRegistry = new HandlerRegistry([

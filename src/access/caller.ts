@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { type Actor, parseActor } from '../actor.ts';
 import { Refusal } from '../errors.ts';
 import { exactName, matchesPattern } from './pattern.ts';
-import { permits, type Role, type Rule } from './permissions.ts';
+import { type Permission, permits, type Role } from './permissions.ts';
 
 /** The rights of a token: patterns of run ids and agent names for the role `agent`, an actor for any other role. */
 export interface Grant {
@@ -53,7 +53,7 @@ export class Caller {
     return createHash('sha256').update(owner).digest('base64url');
   }
 
-  may(rule: Rule): boolean {
+  may(rule: Permission): boolean {
     return this.grant === undefined || permits(rule, this.grant.role);
   }
 

@@ -3,7 +3,7 @@ import { Refusal } from '../errors.ts';
 import { isProbe, type Limits } from '../http/limits.ts';
 import { anonymous, type Caller } from './caller.ts';
 import type { LongRequests } from './long-requests.ts';
-import { permissions, type Rule } from './permissions.ts';
+import { type Permission, permissions } from './permissions.ts';
 import type { Access } from './service.ts';
 
 declare module 'fastify' {
@@ -76,7 +76,7 @@ export function useAccess(app: FastifyInstance, options: Options): void {
   }
 
   /** @throws Refusal UNAUTHORIZED, FORBIDDEN, RATE_LIMITED */
-  async function authorize(request: FastifyRequest, reply: FastifyReply, rule: Rule): Promise<void> {
+  async function authorize(request: FastifyRequest, reply: FastifyReply, rule: Permission): Promise<void> {
     // Authentication comes before counting: neither failures from the same address nor guesses with the same token id
     // use up the limit of a valid token.
     try {

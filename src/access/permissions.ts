@@ -6,15 +6,15 @@ export type Role = (typeof roles)[number];
  * The roles that may call an operation. An agent is bound to its token: `itself` means its own thread and questions,
  * `its runs` everything in its runs.
  */
-export interface Rule {
+export interface Permission {
   agent: 'itself' | 'its runs' | 'no';
   viewer: boolean;
   operator: boolean;
 }
 
-const reads = (agent: Rule['agent']): Rule => ({ agent, viewer: true, operator: true });
-const writes = (agent: Rule['agent']): Rule => ({ agent, viewer: false, operator: true });
-const administers: Rule = { agent: 'no', viewer: false, operator: false };
+const reads = (agent: Permission['agent']): Permission => ({ agent, viewer: true, operator: true });
+const writes = (agent: Permission['agent']): Permission => ({ agent, viewer: false, operator: true });
+const administers: Permission = { agent: 'no', viewer: false, operator: false };
 /** Probes carry no token. */
 const anybody = 'anybody';
 
@@ -22,7 +22,7 @@ const anybody = 'anybody';
  * The rule of each operation, by operation id; admins may call all of them. An operation without a rule cannot be
  * registered. docs/access.md prints this table, and a test proves each cell.
  */
-export const permissions: Record<string, Rule | typeof anybody> = {
+export const permissions: Record<string, Permission | typeof anybody> = {
   sendControlSignal: writes('itself'),
   getControlSignal: reads('its runs'),
   listQuestions: reads('its runs'),
@@ -69,7 +69,7 @@ export const permissions: Record<string, Rule | typeof anybody> = {
   getReadiness: anybody,
 };
 
-export function permits(rule: Rule, role: Role): boolean {
+export function permits(rule: Permission, role: Role): boolean {
   if (role === 'admin') return true;
   return role === 'agent' ? rule.agent !== 'no' : rule[role];
 }

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Refusal } from '../errors.ts';
 import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-writes.ts';
-import { badHeader, bodyProblems, problems, writeProblems } from '../http/problems.ts';
+import { badHeader, bodyProblems, problemResponses, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import type { Caller } from './caller.ts';
 import { IssuedToken, NewToken, Token, TokenPage, TokenParams, TokenQuery } from './schemas.ts';
@@ -48,7 +48,7 @@ export function tokenRoutes({ access, writes }: Dependencies): FastifyPluginAsyn
           summary: 'List tokens without their secrets, oldest first',
           tags,
           querystring: TokenQuery,
-          response: { 200: Ref(TokenPage), ...problems('INVALID_CURSOR') },
+          response: { 200: Ref(TokenPage), ...problemResponses('INVALID_CURSOR') },
         },
       },
       request => access.list(request.query),

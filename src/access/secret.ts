@@ -11,7 +11,7 @@ export interface TokenParts {
 const TOKEN = /^fbt_([0-9a-f]{16})_([0-9a-f]{64})$/;
 
 /** A new random token. `token` is its full text, which is stored nowhere. */
-export function newToken(): TokenParts & { token: string } {
+export function generateToken(): TokenParts & { token: string } {
   const token = `fbt_${randomBytes(8).toString('hex')}_${randomBytes(32).toString('hex')}`;
   return { token, ...(parseToken(token) as TokenParts) };
 }

@@ -7,7 +7,7 @@ import { Refusal, StartError } from '../errors.ts';
 import { Caller } from './caller.ts';
 import { endedAmong, findToken, hasTokens, insertToken, listTokens, setRevoked, type TokenRow } from './repository.ts';
 import type { IssuedToken, NewToken, Token, TokenQuery } from './schemas.ts';
-import { isSameHash, newToken, parseToken, type TokenParts } from './secret.ts';
+import { generateToken, isSameHash, parseToken, type TokenParts } from './secret.ts';
 
 export type Access = ReturnType<typeof createAccess>;
 
@@ -112,7 +112,7 @@ export function createAccess({ db, clock, commits, used, record }: Dependencies)
      * @throws Refusal VALIDATION_FAILED if a field that the role needs is missing, or one that it does not use is present
      */
     async issue(tx: Tx, wanted: NewToken, by: TokenAdmin): Promise<IssuedToken> {
-      const { token, ...parts } = newToken();
+      const { token, ...parts } = generateToken();
       return { ...toToken(await store(tx, parts, wanted, by)), token };
     },
 

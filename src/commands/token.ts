@@ -1,6 +1,6 @@
 import type { ParseArgsOptionsConfig } from 'node:util';
 import { NewToken, type Token } from '../access/schemas.ts';
-import { newToken } from '../access/secret.ts';
+import { generateToken } from '../access/secret.ts';
 import { type Access, createAccess, ownAdmin } from '../access/service.ts';
 import { Actor, parseActor } from '../actor.ts';
 import { newUid, systemClock } from '../clock.ts';
@@ -88,7 +88,7 @@ async function revoke(context: CommandContext): Promise<void> {
 /** Prints a new token without storing it, for ADMIN_TOKEN_FILE. */
 async function generate(): Promise<void> {
   readArguments(USAGE, 1, {});
-  print(newToken().token);
+  print(generateToken().token);
 }
 
 async function withTokens(

@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { IfNoneMatch, notModified } from '../http/etags.ts';
 import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-writes.ts';
-import { problems, writeProblems } from '../http/problems.ts';
+import { problemResponses, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import {
   ControlState,
@@ -30,7 +30,7 @@ export function controlRoutes({ control, writes }: Dependencies): FastifyPluginA
           summary: 'List the control states of agents, by run and agent',
           tags,
           querystring: ControlThreadQuery,
-          response: { 200: Ref(ControlStatePage), ...problems('INVALID_CURSOR') },
+          response: { 200: Ref(ControlStatePage), ...problemResponses('INVALID_CURSOR') },
         },
       },
       request => control.list(request.caller.inRun(request.query)),
@@ -45,7 +45,7 @@ export function controlRoutes({ control, writes }: Dependencies): FastifyPluginA
           tags,
           params: ControlThreadParams,
           headers: IfNoneMatch,
-          response: { 200: Ref(ControlState), ...notModified, ...problems('CONTROL_THREAD_NOT_FOUND') },
+          response: { 200: Ref(ControlState), ...notModified, ...problemResponses('CONTROL_THREAD_NOT_FOUND') },
         },
       },
       ({ params, caller }) => {

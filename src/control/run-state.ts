@@ -5,7 +5,7 @@ import type { ControlRow } from './agent-state.ts';
 export type RunRow = Row<'runs'>;
 
 /** The plan of a run. */
-export interface Brief {
+export interface RunBrief {
   ticket: string | null;
   title: string | null;
   /** The criteria that every validation must name; null accepts any. */
@@ -34,12 +34,12 @@ export function blankRun(run_id: string): RunRow {
   };
 }
 
-export function briefOf(run: RunRow): Brief | null {
-  return run.brief === null ? null : (JSON.parse(run.brief) as Brief);
+export function briefOf(run: RunRow): RunBrief | null {
+  return run.brief === null ? null : (JSON.parse(run.brief) as RunBrief);
 }
 
 /** Whether a validation against `doneCriteria` satisfies the brief. */
-export function meetsCriteria(brief: Brief | null, doneCriteria: string): boolean {
+export function meetsCriteria(brief: RunBrief | null, doneCriteria: string): boolean {
   const wanted = brief?.done_criteria ?? null;
   return wanted === null || folded(wanted) === folded(doneCriteria);
 }
@@ -87,7 +87,7 @@ export function withAgentChanged(
 /** The run with another brief. `agents` are already measured by its criteria. */
 export function withBrief(
   run: RunRow,
-  brief: Brief,
+  brief: RunBrief,
   agents: ControlRow[],
   act: { sequence: number; occurred_at: number },
 ): RunRow {

@@ -4,9 +4,9 @@ import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import type { Event } from '../events/schemas.ts';
-import type { EventDraft, Events } from '../events/service.ts';
+import type { EventDraft, EventLog } from '../events/service.ts';
 import { priorityRank } from '../priority.ts';
-import type { Threads } from '../threads/service.ts';
+import type { ThreadService } from '../threads/service.ts';
 import { awaitsPerson, blankThread, isClosed, type ThreadRow } from '../threads/thread.ts';
 import {
   findControlThread,
@@ -38,8 +38,8 @@ export type Control = ReturnType<typeof createControl>;
 interface Dependencies {
   db: Database;
   clock: Clock;
-  events: Events;
-  threads: Threads;
+  events: EventLog;
+  threads: ThreadService;
 }
 
 /** Control states and control threads of agents. Signals, questions and attempts all end in `record`. */

@@ -1,11 +1,11 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { problems } from '../http/problems.ts';
+import { problemResponses } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import { EventPage, EventQuery } from './schemas.ts';
-import type { Events } from './service.ts';
+import type { EventLog } from './service.ts';
 
 interface Dependencies {
-  events: Events;
+  events: EventLog;
 }
 
 export function eventRoutes({ events }: Dependencies): FastifyPluginAsyncTypebox {
@@ -18,7 +18,7 @@ export function eventRoutes({ events }: Dependencies): FastifyPluginAsyncTypebox
           summary: 'Read the event log, oldest first',
           tags: ['events'],
           querystring: EventQuery,
-          response: { 200: Ref(EventPage), ...problems('INVALID_CURSOR') },
+          response: { 200: Ref(EventPage), ...problemResponses('INVALID_CURSOR') },
         },
       },
       request => events.list(request.caller.inRun(request.query)),

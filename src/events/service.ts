@@ -66,7 +66,7 @@ export interface EventMessage {
 /** Inserts the events' messages in the transaction that appends the events. */
 type Publish = (tx: Tx, messages: EventMessage[]) => Promise<void>;
 
-export type Events = ReturnType<typeof createEvents>;
+export type EventLog = ReturnType<typeof createEvents>;
 
 interface Dependencies {
   db: Pick<Database, 'read'>;

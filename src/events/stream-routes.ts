@@ -3,15 +3,15 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
 import type { LongRequests } from '../access/long-requests.ts';
-import { badHeader, problems } from '../http/problems.ts';
+import { badHeader, problemResponses } from '../http/problems.ts';
 import type { EventFeed } from './feed.ts';
 import { StreamHeaders, StreamQuery } from './schemas.ts';
-import type { Events } from './service.ts';
+import type { EventLog } from './service.ts';
 import { eventStream, type StreamGauge } from './stream.ts';
 
 interface Dependencies {
   feed: EventFeed;
-  events: Events;
+  events: EventLog;
   longRequests: LongRequests;
   /** Aborted when the service stops. */
   ending: AbortSignal;
@@ -52,7 +52,7 @@ export function eventStreamRoutes({
               description: 'The event stream.',
               content: { 'text/event-stream': { schema: Type.String({ examples: [EXAMPLE] }) } },
             },
-            ...problems('TOO_MANY_STREAMS'),
+            ...problemResponses('TOO_MANY_STREAMS'),
           },
         },
       },

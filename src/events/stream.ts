@@ -1,6 +1,6 @@
 import { charactersOf, type EncodedEvent, type EventFeed, frameOf, nextLimit, READ_LIMITS } from './feed.ts';
 import type { Event } from './schemas.ts';
-import type { Events } from './service.ts';
+import type { EventLog } from './service.ts';
 
 /** A stream without events sends a heartbeat after this time. Milliseconds. */
 const HEARTBEAT_MS = 15_000;
@@ -22,7 +22,7 @@ export interface StreamGauge {
 
 interface Stream {
   feed: EventFeed;
-  events: Events;
+  events: EventLog;
   readers: StreamGauge;
   filter: StreamFilter;
   /** The stream starts after this sequence. */
@@ -87,7 +87,7 @@ function fromCache(cached: readonly EncodedEvent[], filter: StreamFilter, from: 
   return { matches, upTo: last?.event.sequence ?? from };
 }
 
-async function fromTable(events: Events, filter: StreamFilter, from: number, limit: number): Promise<Batch> {
+async function fromTable(events: EventLog, filter: StreamFilter, from: number, limit: number): Promise<Batch> {
   const { items, upTo } = await events.after(from, filter, limit);
   return { matches: items.map(event => ({ event, text: frameOf(event) })), upTo };
 }

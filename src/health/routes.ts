@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Refusal } from '../errors.ts';
 import type { Drain } from '../http/drain.ts';
-import { problems } from '../http/problems.ts';
+import { problemResponses } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import type { Checked, HealthCheck } from './health.ts';
 import { publicReasons } from './reasons.ts';
@@ -38,7 +38,7 @@ export function healthRoutes({ health, drain, access, opening }: Dependencies): 
           operationId: 'getHealth',
           summary: 'Check the health of the service: ok, degraded or down',
           tags,
-          response: { 200: Ref(Health), ...problems(), 503: Ref(Health) },
+          response: { 200: Ref(Health), ...problemResponses(), 503: Ref(Health) },
         },
       },
       async ({ headers }, reply) => {
@@ -61,7 +61,7 @@ export function healthRoutes({ health, drain, access, opening }: Dependencies): 
           operationId: 'getLiveness',
           summary: 'Check that the process is up',
           tags,
-          response: { 200: Ref(Probe), ...problems() },
+          response: { 200: Ref(Probe), ...problemResponses() },
         },
       },
       async () => ({ status: 'ok' as const }),
@@ -76,7 +76,7 @@ export function healthRoutes({ health, drain, access, opening }: Dependencies): 
           operationId: 'getReadiness',
           summary: 'Check that the service can take traffic',
           tags,
-          response: { 200: Ref(Probe), ...problems() },
+          response: { 200: Ref(Probe), ...problemResponses() },
         },
       },
       async () => {

@@ -87,7 +87,7 @@ const retryAfter = {
 };
 
 /** The responses, by status, of an operation that refuses with these codes, besides those of every operation. */
-export function problems(...codes: ProblemCode[]): Record<number, ProblemResponse> {
+export function problemResponses(...codes: ProblemCode[]): Record<number, ProblemResponse> {
   const byStatus: Record<number, ProblemCode[]> = {};
   for (const code of [
     'VALIDATION_FAILED',
@@ -110,7 +110,13 @@ export function problems(...codes: ProblemCode[]): Record<number, ProblemRespons
 
 /** As {@link problems}, for an operation that takes a body. */
 export function bodyProblems(...codes: ProblemCode[]): Record<number, ProblemResponse> {
-  return problems('MALFORMED_JSON', 'NUMBER_NOT_EXACT', ...codes, 'PAYLOAD_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE');
+  return problemResponses(
+    'MALFORMED_JSON',
+    'NUMBER_NOT_EXACT',
+    ...codes,
+    'PAYLOAD_TOO_LARGE',
+    'UNSUPPORTED_MEDIA_TYPE',
+  );
 }
 
 /** As {@link bodyProblems}, for an operation with an actor, which must be that of the token. */

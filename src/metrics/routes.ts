@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Registry } from 'prom-client';
 import { Type } from 'typebox';
-import { problems } from '../http/problems.ts';
+import { problemResponses } from '../http/problems.ts';
 
 const EXAMPLE = `# HELP forumbus_streams Open streams of GET /events/stream.
 # TYPE forumbus_streams gauge
@@ -30,7 +30,7 @@ export function metricsRoutes({ scrape }: Dependencies): FastifyPluginAsyncTypeb
               description: 'The metrics.',
               content: { [Registry.OPENMETRICS_CONTENT_TYPE]: { schema: Type.String({ examples: [EXAMPLE] }) } },
             },
-            ...problems(),
+            ...problemResponses(),
           },
         },
       },

@@ -1,7 +1,7 @@
 import type { Clock, NewUid } from '../clock.ts';
 import type { CommitNotifier } from '../commit-notifier.ts';
 import type { Database, Tx } from '../db/database.ts';
-import type { Events } from '../events/service.ts';
+import type { EventLog } from '../events/service.ts';
 import { parking } from './lane.ts';
 import {
   claimMessages,
@@ -30,7 +30,7 @@ interface Dependencies {
   db: Database;
   clock: Clock;
   newUid: NewUid;
-  events: Pick<Events, 'at'>;
+  events: Pick<EventLog, 'at'>;
   /** Names this process in leases and attempt histories. */
   workerName: string;
   /** Length of a lease. Milliseconds. */

@@ -1,11 +1,11 @@
 import { toTimestamp, toTimestampOrNull } from '../clock.ts';
 import type { Reader } from '../db/database.ts';
-import type { Events } from '../events/service.ts';
+import type { EventLog } from '../events/service.ts';
 import type { MessageRow } from './leased-delivery.ts';
 import type { Message } from './schemas.ts';
 
 /** Maps rows to messages. One query reads all events that are payloads. */
-export async function toMessages(events: Pick<Events, 'at'>, reader: Reader, rows: MessageRow[]): Promise<Message[]> {
+export async function toMessages(events: Pick<EventLog, 'at'>, reader: Reader, rows: MessageRow[]): Promise<Message[]> {
   const sequences = rows.map(row => row.event_sequence).filter(sequence => sequence !== null);
   const found = await events.at(reader, sequences);
   return rows.map(row => ({

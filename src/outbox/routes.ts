@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-writes.ts';
-import { problems, writeProblems } from '../http/problems.ts';
+import { problemResponses, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import {
   Message,
@@ -66,7 +66,7 @@ export function outboxRoutes({ outbox, writes, maxPayload }: Dependencies): Fast
           summary: 'List messages, oldest first',
           tags,
           querystring: MessageQuery,
-          response: { 200: Ref(MessagePage), ...problems('INVALID_CURSOR') },
+          response: { 200: Ref(MessagePage), ...problemResponses('INVALID_CURSOR') },
         },
       },
       request => outbox.list(request.query),
@@ -79,7 +79,7 @@ export function outboxRoutes({ outbox, writes, maxPayload }: Dependencies): Fast
           operationId: 'getOutboxStats',
           summary: 'Count messages by status and topic',
           tags,
-          response: { 200: Ref(OutboxStats), ...problems() },
+          response: { 200: Ref(OutboxStats), ...problemResponses() },
         },
       },
       () => outbox.stats(),
@@ -93,7 +93,7 @@ export function outboxRoutes({ outbox, writes, maxPayload }: Dependencies): Fast
           summary: 'Read a message with its latest attempts',
           tags,
           params: MessageParams,
-          response: { 200: Ref(MessageDetail), ...problems('MESSAGE_NOT_FOUND') },
+          response: { 200: Ref(MessageDetail), ...problemResponses('MESSAGE_NOT_FOUND') },
         },
       },
       request => outbox.get(request.params.message_id),

@@ -5,7 +5,7 @@ import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import { EVENT_TOPICS } from '../events/envelope.ts';
-import type { EventMessage, Events } from '../events/service.ts';
+import type { EventLog, EventMessage } from '../events/service.ts';
 import { insertMessages, promoteNext, requeue } from './lease-repository.ts';
 import type { MessageRow } from './leased-delivery.ts';
 import { toMessages } from './message.ts';
@@ -30,7 +30,7 @@ interface Dependencies {
   db: Database;
   clock: Clock;
   newUid: NewUid;
-  events: Pick<Events, 'at'>;
+  events: Pick<EventLog, 'at'>;
   maxAttempts: number;
   /**
    * Whether an event of this topic needs a delivery: a handler subscribes to it, here or perhaps in another process.

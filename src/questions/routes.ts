@@ -6,7 +6,7 @@ import type { Tx } from '../db/database.ts';
 import { IfNoneMatch, notModified } from '../http/etags.ts';
 import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-writes.ts';
 import { ConditionalHeaders, ifMatch } from '../http/preconditions.ts';
-import { actProblems, problems, writeProblems } from '../http/problems.ts';
+import { actProblems, problemResponses, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import { sendShared } from '../http/serialization.ts';
 import type { Precondition } from '../precondition.ts';
@@ -21,11 +21,11 @@ import {
   QuestionQuery,
   WaitingQuestionQuery,
 } from './schemas.ts';
-import type { Questions } from './service.ts';
+import type { QuestionService } from './service.ts';
 import type { QuestionWaiters } from './waiting.ts';
 
 interface Dependencies {
-  questions: Questions;
+  questions: QuestionService;
   /** An answer is stored as a signal. */
   signals: { answer(tx: Tx, questionId: string, answer: Answer, expected: Precondition): Promise<Question> };
   questionWaiters: QuestionWaiters;
@@ -60,7 +60,7 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
           summary: "The operator's inbox: most urgent first, then oldest first",
           tags,
           querystring: QuestionQuery,
-          response: { 200: Ref(QuestionPage), ...problems('INVALID_CURSOR') },
+          response: { 200: Ref(QuestionPage), ...problemResponses('INVALID_CURSOR') },
         },
       },
       request => questions.list(request.caller.inRun(request.query)),
@@ -76,7 +76,7 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
           params: QuestionParams,
           querystring: WaitingQuestionQuery,
           headers: IfNoneMatch,
-          response: { 200: Ref(Question), ...notModified, ...problems('QUESTION_NOT_FOUND') },
+          response: { 200: Ref(Question), ...notModified, ...problemResponses('QUESTION_NOT_FOUND') },
         },
       },
       async (request, reply) => {

@@ -4,9 +4,9 @@ import { type Agent, assertOpen, type Control, EMBEDDED } from '../control/servi
 import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
-import type { EventDraft, Events } from '../events/service.ts';
+import type { EventDraft, EventLog } from '../events/service.ts';
 import { type Priority, priorityRank } from '../priority.ts';
-import type { Threads } from '../threads/service.ts';
+import type { ThreadService } from '../threads/service.ts';
 import type { ThreadRow } from '../threads/thread.ts';
 import {
   answered,
@@ -35,14 +35,14 @@ import {
 } from './repository.ts';
 import type { Question, QuestionHead, QuestionQuery } from './schemas.ts';
 
-export type Questions = ReturnType<typeof createQuestions>;
+export type QuestionService = ReturnType<typeof createQuestions>;
 
 interface Dependencies {
   db: Database;
   clock: Clock;
-  events: Events;
+  events: EventLog;
   control: Control;
-  threads: Threads;
+  threads: ThreadService;
   /** The most open questions of an agent. */
   openPerAgent: number;
   /** The shortest time after which a default may stand in. Seconds. */

@@ -1,12 +1,16 @@
 import type { EventFeed } from '../events/feed.ts';
 import { Waiters } from '../events/waiters.ts';
 import type { Question } from './schemas.ts';
-import type { Questions } from './service.ts';
+import type { QuestionService } from './service.ts';
 
 export type QuestionWaiters = Waiters<Question>;
 
 /** Requests that wait for the outcome of a question. */
-export function createQuestionWaiters(feed: EventFeed, questions: Questions, ending: AbortSignal): QuestionWaiters {
+export function createQuestionWaiters(
+  feed: EventFeed,
+  questions: QuestionService,
+  ending: AbortSignal,
+): QuestionWaiters {
   return new Waiters({
     feed,
     ending,

@@ -4,17 +4,17 @@ import type { LongRequests } from '../access/long-requests.ts';
 import { IfNoneMatch, notModified } from '../http/etags.ts';
 import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-writes.ts';
 import { ConditionalHeaders, ifMatch } from '../http/preconditions.ts';
-import { actProblems, problems, writeProblems } from '../http/problems.ts';
+import { actProblems, problemResponses, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import { sendShared } from '../http/serialization.ts';
 import { NewBrief, Run, RunClosing, RunParams, RunQuery, RunSummaryPage, WaitingRunQuery } from './schemas.ts';
-import type { Runs } from './service.ts';
+import type { RunService } from './service.ts';
 import type { RunWaiters } from './waiting.ts';
 
 const operator = { type: 'operator', name: 'operator' } as const;
 
 interface Dependencies {
-  runs: Runs;
+  runs: RunService;
   runWaiters: RunWaiters;
   longRequests: LongRequests;
   writes: IdempotentWrites;
@@ -55,7 +55,7 @@ export function runRoutes({ runs, runWaiters, longRequests, writes }: Dependenci
           summary: 'List runs, newest first',
           tags,
           querystring: RunQuery,
-          response: { 200: Ref(RunSummaryPage), ...problems('INVALID_CURSOR') },
+          response: { 200: Ref(RunSummaryPage), ...problemResponses('INVALID_CURSOR') },
         },
       },
       request => runs.list(request.query),
@@ -71,7 +71,7 @@ export function runRoutes({ runs, runWaiters, longRequests, writes }: Dependenci
           params: RunParams,
           querystring: WaitingRunQuery,
           headers: IfNoneMatch,
-          response: { 200: Ref(Run), ...notModified, ...problems('RUN_NOT_FOUND') },
+          response: { 200: Ref(Run), ...notModified, ...problemResponses('RUN_NOT_FOUND') },
         },
       },
       async (request, reply) => {

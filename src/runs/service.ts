@@ -3,11 +3,11 @@ import type { Actor } from '../actor.ts';
 import { toTimestamp } from '../clock.ts';
 import type { ControlRow } from '../control/agent-state.ts';
 import {
-  type Brief,
   briefOf,
   closedRun,
   isReady,
   meetsCriteria,
+  type RunBrief,
   type RunRow,
   withBrief,
 } from '../control/run-state.ts';
@@ -15,22 +15,22 @@ import { type Control, runClosed } from '../control/service.ts';
 import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
-import type { EventDraft, Events } from '../events/service.ts';
+import type { EventDraft, EventLog } from '../events/service.ts';
 import { assertPrecondition, type Precondition } from '../precondition.ts';
-import type { Questions } from '../questions/service.ts';
-import type { Threads } from '../threads/service.ts';
+import type { QuestionService } from '../questions/service.ts';
+import type { ThreadService } from '../threads/service.ts';
 import { type Blocking, gateOf } from './gate.ts';
 import { listRuns } from './repository.ts';
 import type { NewBrief, Run, RunQuery, RunSummary } from './schemas.ts';
 
-export type Runs = ReturnType<typeof createRuns>;
+export type RunService = ReturnType<typeof createRuns>;
 
 interface Dependencies {
   db: Database;
-  events: Events;
-  threads: Threads;
+  events: EventLog;
+  threads: ThreadService;
   control: Control;
-  questions: Questions;
+  questions: QuestionService;
 }
 
 /** Runs as an orchestrator sees them: the brief, the state of each agent, and the gate. */
@@ -91,7 +91,7 @@ export function createRuns({ db, events, threads, control, questions }: Dependen
    * Compares each agent's validation with the criteria of a brief, and stores changed results.
    * @returns all agents with the new results
    */
-  async function applyCriteria(tx: Tx, runId: string, brief: Brief): Promise<ControlRow[]> {
+  async function applyCriteria(tx: Tx, runId: string, brief: RunBrief): Promise<ControlRow[]> {
     const agents = await control.agents(tx, runId);
     const sequences = agents.map(agent => agent.validation_sequence).filter(sequence => sequence !== null);
     const validations = await events.at(tx, sequences);
@@ -118,7 +118,7 @@ export function createRuns({ db, events, threads, control, questions }: Dependen
       expected: Precondition,
     ): Promise<{ run: Run; created: boolean }> {
       const { ticket = null, title = null, done_criteria = null, agents = [] } = body;
-      const brief: Brief = { ticket, title, done_criteria, agents: [...new Set(agents)] };
+      const brief: RunBrief = { ticket, title, done_criteria, agents: [...new Set(agents)] };
       const run = await control.run(tx, runId);
       assertPrecondition(expected, run.version);
       if (isDeepStrictEqual(briefOf(run), brief)) return { run: await view(tx, run), created: false };

@@ -1,12 +1,12 @@
 import type { EventFeed } from '../events/feed.ts';
 import { Waiters } from '../events/waiters.ts';
 import type { Run } from './schemas.ts';
-import type { Runs } from './service.ts';
+import type { RunService } from './service.ts';
 
 export type RunWaiters = Waiters<Run>;
 
 /** The long polls on runs. Any event of a run triggers one read of it. */
-export function createRunWaiters(feed: EventFeed, runs: Runs, ending: AbortSignal): RunWaiters {
+export function createRunWaiters(feed: EventFeed, runs: RunService, ending: AbortSignal): RunWaiters {
   return new Waiters({
     feed,
     ending,

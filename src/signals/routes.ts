@@ -2,16 +2,16 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { LongRequests } from '../access/long-requests.ts';
 import type { Tx } from '../db/database.ts';
 import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-writes.ts';
-import { problems, writeProblems } from '../http/problems.ts';
+import { problemResponses, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import type { QuestionWaiters } from '../questions/waiting.ts';
 import { SendQuery, Signal, SignalParams, SignalResult } from './schemas.ts';
-import { type Signals, signalNotFound } from './service.ts';
-import type { SignalVersions } from './versions.ts';
+import { type SignalService, signalNotFound } from './service.ts';
+import type { SchemaVersions } from './versions.ts';
 
 interface Dependencies {
-  signals: Signals;
-  signalVersions: SignalVersions;
+  signals: SignalService;
+  signalVersions: SchemaVersions;
   questionWaiters: QuestionWaiters;
   longRequests: LongRequests;
   writes: IdempotentWrites;
@@ -102,7 +102,7 @@ export function signalRoutes(dependencies: Dependencies): FastifyPluginAsyncType
           summary: 'Read a stored control signal',
           tags,
           params: SignalParams,
-          response: { 200: Ref(Signal), ...problems('SIGNAL_NOT_FOUND') },
+          response: { 200: Ref(Signal), ...problemResponses('SIGNAL_NOT_FOUND') },
         },
       },
       async request => {

@@ -8,12 +8,12 @@ import type { Database, Reader, Tx } from '../db/database.ts';
 import type { Touched } from '../db/group-commit.ts';
 import { Refusal } from '../errors.ts';
 import type { Event } from '../events/schemas.ts';
-import type { EventDraft, Events } from '../events/service.ts';
+import type { EventDraft, EventLog } from '../events/service.ts';
 import { foldName } from '../fold-name.ts';
 import { assertPrecondition, type Precondition } from '../precondition.ts';
 import { isStoredAnswer, type QuestionRow } from '../questions/question.ts';
 import type { Answer, Question } from '../questions/schemas.ts';
-import type { Questions } from '../questions/service.ts';
+import type { QuestionService } from '../questions/service.ts';
 import { toThread } from '../threads/thread.ts';
 import type {
   AnswerCommand,
@@ -25,7 +25,7 @@ import type {
 } from './command.ts';
 import type { Signal, SignalResult } from './schemas.ts';
 
-export type Signals = ReturnType<typeof createSignals>;
+export type SignalService = ReturnType<typeof createSignals>;
 
 /** `created` is false for a repeated answer, which stores nothing. */
 export interface Accepted extends SignalResult {
@@ -34,9 +34,9 @@ export interface Accepted extends SignalResult {
 
 interface Dependencies {
   db: Database;
-  events: Events;
+  events: EventLog;
   control: Control;
-  questions: Questions;
+  questions: QuestionService;
   /** Whether an agent may validate its own work. */
   selfValidation: boolean;
   /** Called after a signal of the type is committed. */

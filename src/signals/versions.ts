@@ -16,7 +16,7 @@ export interface SignalVersion {
 type Validate = ReturnType<FastifySchemaCompiler<unknown>>;
 
 /** The schema versions that the service takes. A new one is a file like v1.ts and an entry in the list given here. */
-export class SignalVersions {
+export class SchemaVersions {
   readonly #versions: readonly [SignalVersion, ...SignalVersion[]];
 
   constructor(versions: readonly [SignalVersion, ...SignalVersion[]]) {

@@ -1,13 +1,13 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { problems } from '../http/problems.ts';
+import { problemResponses } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
-import type { Questions } from '../questions/service.ts';
+import type { QuestionService } from '../questions/service.ts';
 import type { Counts } from '../threads/counts.ts';
 import { Stats } from './schemas.ts';
 
 interface Dependencies {
   counts: Counts;
-  questions: Questions;
+  questions: QuestionService;
 }
 
 export function statsRoutes({ counts, questions }: Dependencies): FastifyPluginAsyncTypebox {
@@ -19,7 +19,7 @@ export function statsRoutes({ counts, questions }: Dependencies): FastifyPluginA
           operationId: 'getStats',
           summary: 'Count threads, open questions and signals',
           tags: ['stats'],
-          response: { 200: Ref(Stats), ...problems() },
+          response: { 200: Ref(Stats), ...problemResponses() },
         },
       },
       async () => ({ ...(await counts.read()), open_questions: await questions.backlog() }),

@@ -1,5 +1,5 @@
 import type { Database, Tx } from '../db/database.ts';
-import type { Events } from '../events/service.ts';
+import type { EventLog } from '../events/service.ts';
 import type { Logger } from '../logging.ts';
 import type { Progress, Search } from '../search/service.ts';
 import { bodyOf } from './post.ts';
@@ -7,7 +7,7 @@ import { findNewestThreadBefore } from './repository.ts';
 
 interface Dependencies {
   db: Database;
-  events: Events;
+  events: EventLog;
   search: Search;
   log: Logger;
 }

@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { decodeCursor, type Page, toPage } from '../db/cursors.ts';
 import type { Database, Reader } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
-import type { Events } from '../events/service.ts';
+import type { EventLog } from '../events/service.ts';
 import { type Priority, priorityRank } from '../priority.ts';
 import { SEARCH_START, type Search, type SearchPosition } from '../search/service.ts';
 import { findThreadsByNumber, listMovedSince, listThreads, type MovedThread, type ThreadFilter } from './repository.ts';
@@ -14,7 +14,7 @@ export type ThreadLists = ReturnType<typeof createThreadLists>;
 
 interface Dependencies {
   db: Database;
-  events: Events;
+  events: EventLog;
   seen: Seen;
   search: Search;
 }

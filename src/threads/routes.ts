@@ -5,7 +5,7 @@ import type { Reader } from '../db/database.ts';
 import { IfNoneMatch, notModified } from '../http/etags.ts';
 import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-writes.ts';
 import { ConditionalHeaders, ifMatch } from '../http/preconditions.ts';
-import { actProblems, problems, writeProblems } from '../http/problems.ts';
+import { actProblems, problemResponses, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import type { ThreadLists } from './lists.ts';
 import {
@@ -23,11 +23,11 @@ import {
   ThreadQuery,
   ViewerQuery,
 } from './schemas.ts';
-import type { Threads } from './service.ts';
+import type { ThreadService } from './service.ts';
 import { threadNotFound } from './thread.ts';
 
 interface Dependencies {
-  threads: Threads;
+  threads: ThreadService;
   threadLists: ThreadLists;
   writes: IdempotentWrites;
 }
@@ -81,7 +81,7 @@ export function threadRoutes({ threads, threadLists, writes }: Dependencies): Fa
             'List threads, queues and search results: most urgent, then latest first; with `q`, best match first',
           tags,
           querystring: ThreadQuery,
-          response: { 200: Ref(ThreadPage), ...problems('ACTOR_MISMATCH', 'INVALID_CURSOR') },
+          response: { 200: Ref(ThreadPage), ...problemResponses('ACTOR_MISMATCH', 'INVALID_CURSOR') },
         },
       },
       ({ caller, query }) => {
@@ -100,7 +100,7 @@ export function threadRoutes({ threads, threadLists, writes }: Dependencies): Fa
           params: ThreadParams,
           querystring: ViewerQuery,
           headers: IfNoneMatch,
-          response: { 200: Ref(Thread), ...notModified, ...problems('ACTOR_MISMATCH', 'THREAD_NOT_FOUND') },
+          response: { 200: Ref(Thread), ...notModified, ...problemResponses('ACTOR_MISMATCH', 'THREAD_NOT_FOUND') },
         },
       },
       async ({ params, query, caller }) => {
@@ -167,7 +167,7 @@ export function threadRoutes({ threads, threadLists, writes }: Dependencies): Fa
           tags,
           params: ThreadParams,
           querystring: PostQuery,
-          response: { 200: Ref(PostPage), ...problems('INVALID_CURSOR', 'THREAD_NOT_FOUND') },
+          response: { 200: Ref(PostPage), ...problemResponses('INVALID_CURSOR', 'THREAD_NOT_FOUND') },
         },
       },
       async ({ params, query, caller }) => {

@@ -18,7 +18,7 @@ import {
 import { priorities } from '../priority.ts';
 import { threadStates } from './states.ts';
 
-export const State = Type.Enum([...threadStates]);
+export const ThreadStateName = Type.Enum([...threadStates]);
 export const ThreadPriority = Type.Enum([...priorities]);
 export const Assignee = Nullable(Name);
 /** Optional because a token of one actor implies it. */
@@ -160,7 +160,7 @@ export type NewPost = Static<typeof NewPost>;
 
 export const ThreadChange = Strict(
   {
-    state: Type.Optional(State),
+    state: Type.Optional(ThreadStateName),
     priority: Type.Optional(ThreadPriority),
     assignee: Type.Optional(Assignee),
     actor,

@@ -3,7 +3,7 @@ import { type Clock, type NewUid, toTimestamp } from '../clock.ts';
 import type { Page, PageRequest } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
-import type { EventDraft, Events } from '../events/service.ts';
+import type { EventDraft, EventLog } from '../events/service.ts';
 import { foldName } from '../fold-name.ts';
 import { assertPrecondition, type Precondition } from '../precondition.ts';
 import { priorityAt, priorityRank } from '../priority.ts';
@@ -34,13 +34,13 @@ import {
   toThread,
 } from './thread.ts';
 
-export type Threads = ReturnType<typeof createThreads>;
+export type ThreadService = ReturnType<typeof createThreads>;
 
 interface Dependencies {
   db: Database;
   clock: Clock;
   newUid: NewUid;
-  events: Events;
+  events: EventLog;
   counts: Counts;
   search: Search;
   seen: Seen;

@@ -1,11 +1,11 @@
 import { Actor } from '../actor.ts';
 import { Id, Ref, Strict } from '../http/schemas.ts';
 import { NewPost } from '../threads/schemas.ts';
-import type { Threads } from '../threads/service.ts';
+import type { ThreadService } from '../threads/service.ts';
 import { type CommandHandler, command, type Validator } from './command.ts';
 
 /** As `POST /threads/{thread_id}/posts`. */
-export function addPost(validator: Validator, threads: Threads): CommandHandler {
+export function addPost(validator: Validator, threads: ThreadService): CommandHandler {
   return command(validator, {
     name: 'add_post',
     schema: Strict({ thread_id: Id, ...NewPost.properties, actor: Ref(Actor) }),

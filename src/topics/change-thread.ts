@@ -1,14 +1,14 @@
 import { Actor } from '../actor.ts';
 import type { Tx } from '../db/database.ts';
 import { Id, Ref, Strict } from '../http/schemas.ts';
-import { type ActOf, Assignee, State, type ThreadChange, ThreadPriority } from '../threads/schemas.ts';
-import type { Threads } from '../threads/service.ts';
+import { type ActOf, Assignee, type ThreadChange, ThreadPriority, ThreadStateName } from '../threads/schemas.ts';
+import type { ThreadService } from '../threads/service.ts';
 import { type CommandHandler, command, type Validator } from './command.ts';
 
 const target = { thread_id: Id, actor: Ref(Actor) };
 
 /** As `PATCH /threads/{thread_id}`, one command per field, and one that closes. */
-export function changeThread(validator: Validator, threads: Threads): CommandHandler[] {
+export function changeThread(validator: Validator, threads: ThreadService): CommandHandler[] {
   const change = async (tx: Tx, threadId: string, changes: ActOf<ThreadChange>) => {
     const { thread_id, version } = await threads.change(tx, threadId, changes);
     return { thread_id, version };
@@ -21,7 +21,7 @@ export function changeThread(validator: Validator, threads: Threads): CommandHan
     }),
     command(validator, {
       name: 'change_state',
-      schema: Strict({ ...target, state: State }),
+      schema: Strict({ ...target, state: ThreadStateName }),
       run: (tx, { thread_id, ...changes }) => change(tx, thread_id, changes),
     }),
     command(validator, {

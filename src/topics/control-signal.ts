@@ -1,9 +1,9 @@
-import type { Signals } from '../signals/service.ts';
-import type { SignalVersions } from '../signals/versions.ts';
+import type { SignalService } from '../signals/service.ts';
+import type { SchemaVersions } from '../signals/versions.ts';
 import { type CommandHandler, command, type Validator } from './command.ts';
 
 /** As `POST /control-signals`. */
-export function controlSignal(validator: Validator, signals: Signals, versions: SignalVersions): CommandHandler {
+export function controlSignal(validator: Validator, signals: SignalService, versions: SchemaVersions): CommandHandler {
   return command(validator, {
     name: 'control_signal',
     schema: payload => versions.of(payload).schema,

@@ -1,6 +1,6 @@
-import type { Signals } from '../signals/service.ts';
-import type { SignalVersions } from '../signals/versions.ts';
-import type { Threads } from '../threads/service.ts';
+import type { SignalService } from '../signals/service.ts';
+import type { SchemaVersions } from '../signals/versions.ts';
+import type { ThreadService } from '../threads/service.ts';
 import type { HandlerDefinition } from '../worker/handler.ts';
 import { addPost } from './add-post.ts';
 import { changeThread } from './change-thread.ts';
@@ -9,9 +9,9 @@ import { controlSignal } from './control-signal.ts';
 import { openThread } from './open-thread.ts';
 
 interface Dependencies {
-  threads: Threads;
-  signals: Signals;
-  signalVersions: SignalVersions;
+  threads: ThreadService;
+  signals: SignalService;
+  signalVersions: SchemaVersions;
   validator: Validator;
 }
 

@@ -1,11 +1,11 @@
 import { Actor } from '../actor.ts';
 import { Ref, Strict } from '../http/schemas.ts';
 import { NewThread } from '../threads/schemas.ts';
-import type { Threads } from '../threads/service.ts';
+import type { ThreadService } from '../threads/service.ts';
 import { type CommandHandler, command, type Validator } from './command.ts';
 
 /** As `POST /threads`. */
-export function openThread(validator: Validator, threads: Threads): CommandHandler {
+export function openThread(validator: Validator, threads: ThreadService): CommandHandler {
   return command(validator, {
     name: 'open_thread',
     schema: Strict({ ...NewThread.properties, actor: Ref(Actor) }),

@@ -4,7 +4,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
  * Cancels a handler, once, by an AbortSignal and a rejected promise. Both are created on first use: most handlers
  * finish without either, and creating them for every message costs throughput.
  */
-export class Cancellation {
+export class AttemptCancellation {
   #reason: { error: unknown } | undefined;
   #controller: AbortController | undefined;
   /** In the handler's context: what its listeners throw is its own. */

@@ -7,7 +7,7 @@ import type { Delivery } from '../outbox/leased-delivery.ts';
 import type { Outcome } from '../outbox/outcome.ts';
 import { passThrough, type TracePart, type Tracing, traceIdOf } from '../tracing.ts';
 import { backoffDelay } from './backoff.ts';
-import type { Cancellation } from './cancellation.ts';
+import type { AttemptCancellation } from './cancellation.ts';
 import {
   type Handler,
   type HandlerContext,
@@ -42,7 +42,7 @@ export type Dispatched = Outcome | { kind: 'settled'; held: boolean };
 /**
  * Runs the handler of a delivery and answers the outcome: directly if the handler is synchronous, else as a promise.
  */
-export type Dispatch = (delivery: Delivery, cancellation: Cancellation) => Dispatched | Promise<Dispatched>;
+export type Dispatch = (delivery: Delivery, cancellation: AttemptCancellation) => Dispatched | Promise<Dispatched>;
 
 /** Finds the handler of a delivery, calls it with its context and time-out, and maps its end to an outcome. */
 export function createDispatcher(dependencies: Dependencies): Dispatch {
@@ -87,7 +87,7 @@ export function createDispatcher(dependencies: Dependencies): Dispatch {
   async function runInTransaction(
     handler: Handler,
     delivery: Delivery,
-    cancellation: Cancellation,
+    cancellation: AttemptCancellation,
     trace: TracePart,
   ): Promise<Dispatched> {
     const effect = async (tx: Tx) => run(handler, delivery, cancellation, trace, tx);
@@ -100,7 +100,7 @@ export function createDispatcher(dependencies: Dependencies): Dispatch {
   function run(
     handler: Handler,
     delivery: Delivery,
-    cancellation: Cancellation,
+    cancellation: AttemptCancellation,
     trace: TracePart,
     tx?: Tx,
   ): Sent | Promise<Sent> {
@@ -140,7 +140,7 @@ export function createDispatcher(dependencies: Dependencies): Dispatch {
   async function finished(
     handling: PromiseLike<unknown>,
     { policy, transactional }: Handler,
-    cancellation: Cancellation,
+    cancellation: AttemptCancellation,
   ): Promise<void> {
     const { timeout_ms } = policy;
     const most = transactional ? Math.min(timeout_ms, TRANSACTION_TIMEOUT_MS) : timeout_ms;

@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-writes.ts';
-import { bodyProblems, problems, writeProblems } from '../http/problems.ts';
+import { bodyProblems, problemResponses, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import type { DeliveryService } from '../outbox/delivery-service.ts';
 import type { Outbox } from '../outbox/service.ts';
@@ -30,7 +30,7 @@ export function busRoutes(dependencies: Dependencies): FastifyPluginAsyncTypebox
           operationId: 'listTopics',
           summary: 'List handlers, topics without a handler and paused topics',
           tags,
-          response: { 200: Ref(Topics), ...problems() },
+          response: { 200: Ref(Topics), ...problemResponses() },
         },
       },
       async () => ({

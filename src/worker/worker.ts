@@ -3,7 +3,7 @@ import type { Logger } from '../logging.ts';
 import type { Delivery, Lease } from '../outbox/leased-delivery.ts';
 import type { Outcome } from '../outbox/outcome.ts';
 import { loopPause } from './backoff.ts';
-import { Cancellation } from './cancellation.ts';
+import { AttemptCancellation } from './cancellation.ts';
 import type { Dispatch, Dispatched } from './dispatcher.ts';
 import { Stopping } from './handler.ts';
 import { createOutcomeBatcher, type StoreOutcomes } from './outcome-batcher.ts';
@@ -34,7 +34,7 @@ interface Dependencies {
 }
 
 /** Counts of one pass: `failed` includes postponed and unhandled messages. */
-export interface PassResult {
+export interface PassCounts {
   claimed: number;
   sent: number;
   failed: number;
@@ -44,7 +44,7 @@ export interface PassResult {
 /** A delivery from its claim until its outcome is stored or its lease is lost. */
 interface Held {
   delivery: Delivery;
-  cancellation: Cancellation;
+  cancellation: AttemptCancellation;
   /** Time of the last claim or renewal, on the monotonic clock. Milliseconds. */
   heldAt: number;
   ended: PromiseWithResolvers<Ending>;
@@ -113,7 +113,7 @@ export class Worker {
   }
 
   /** Runs one claim-and-dispatch pass now, also without the loop. Resolves when all claimed deliveries have ended. */
-  async pass(limit: number): Promise<PassResult> {
+  async pass(limit: number): Promise<PassCounts> {
     const claimed = await this.#claim(limit);
     const endings = await Promise.all(
       claimed.map(held => {
@@ -221,7 +221,12 @@ export class Worker {
     this.#oneAtATime = Math.max(0, this.#oneAtATime - deliveries.length);
     this.#renewal ??= setInterval(() => void this.#renew(), this.#deps.leaseMs / 3).unref();
     return deliveries.map(delivery => {
-      const held = { delivery, cancellation: new Cancellation(), heldAt, ended: Promise.withResolvers<Ending>() };
+      const held = {
+        delivery,
+        cancellation: new AttemptCancellation(),
+        heldAt,
+        ended: Promise.withResolvers<Ending>(),
+      };
       this.#held.add(held);
       return held;
     });

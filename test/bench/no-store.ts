@@ -22,9 +22,9 @@ import type { QuestionWaiters } from '../../src/questions/waiting.ts';
 import { components } from '../../src/schema-registry.ts';
 import type { SignalCommand } from '../../src/signals/command.ts';
 import { signalRoutes } from '../../src/signals/routes.ts';
-import type { Accepted, Signals } from '../../src/signals/service.ts';
+import type { Accepted, SignalService } from '../../src/signals/service.ts';
 import { v1 } from '../../src/signals/v1.ts';
-import { SignalVersions } from '../../src/signals/versions.ts';
+import { SchemaVersions } from '../../src/signals/versions.ts';
 import { endWithParent } from './child.ts';
 
 /*
@@ -66,13 +66,13 @@ const writes = createIdempotentWrites({ db, keys: {} as Parameters<typeof create
 const signals = {
   append: async (_tx: Tx, signal: SignalCommand) => accepted(signal),
   touches: () => [],
-} as unknown as Signals;
+} as unknown as SignalService;
 const opening = { isOpen: true, checkOpen: async () => true };
 useAccess(app, { access: {} as Access, opening, origins: [], rates, identified: () => {} });
 await app.register(
   signalRoutes({
     signals,
-    signalVersions: new SignalVersions([v1]),
+    signalVersions: new SchemaVersions([v1]),
     questionWaiters: {} as QuestionWaiters,
     longRequests: {} as LongRequests,
     writes,

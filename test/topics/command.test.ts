@@ -3,7 +3,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { readConfig } from '../../src/config.ts';
 import type { Message } from '../../src/outbox/schemas.ts';
 import { createServices } from '../../src/services.ts';
-import { Cancellation } from '../../src/worker/cancellation.ts';
+import { AttemptCancellation } from '../../src/worker/cancellation.ts';
 import { createDispatcher } from '../../src/worker/dispatcher.ts';
 import type { HandlerDefinition } from '../../src/worker/handler.ts';
 import { startApp } from '../helpers/app.ts';
@@ -77,7 +77,7 @@ describe.each(engines)('commands on %s', engine => {
     const random = Math.random;
     const own = { registry, clock, random, log, tracing: undefined, settleWith, consumersInLanes: new Set<string>() };
     const dispatch = createDispatcher(own);
-    const never = new Cancellation();
+    const never = new AttemptCancellation();
     const opened = async () => (await services.forum.events.list({ event_type: 'forum.thread.opened' })).items.length;
 
     await db.write(tx => outbox.publish(tx, { topic: 'forum.commands.open_thread', payload: talk }));

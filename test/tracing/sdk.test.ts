@@ -7,7 +7,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { newUid } from '../../src/clock.ts';
 import { readConfig } from '../../src/config.ts';
 import { createServices } from '../../src/services.ts';
-import { Cancellation } from '../../src/worker/cancellation.ts';
+import { AttemptCancellation } from '../../src/worker/cancellation.ts';
 import { createDispatcher } from '../../src/worker/dispatcher.ts';
 import { startApp } from '../helpers/app.ts';
 import { scratchDatabase } from '../helpers/engines.ts';
@@ -167,7 +167,7 @@ describe('with an SDK', () => {
     await services.db.write(tx => services.delivery.outbox.publish(tx, { topic: CHAT, payload: null }));
     const [delivery] = await services.delivery.deliveries.claim(1);
     if (!delivery) throw new Error('nothing was due');
-    expect(dispatch(delivery, new Cancellation())).toEqual({ kind: 'sent' });
+    expect(dispatch(delivery, new AttemptCancellation())).toEqual({ kind: 'sent' });
     expect(traced.spans).toMatchObject([{ name: `process ${CHAT}`, parent: undefined }]);
   });
 });
