@@ -87,25 +87,29 @@ describe.each(engines)('writes that share transactions on %s', engine => {
     if (engine === 'postgres') expect(sizes).toEqual([128, 128, 128, 128, 128, 128, 128, 104]);
   });
 
-  it.runIf(engine === 'sqlite')('are spread over several groups when they occupy the event loop', async () => {
-    const { db } = opened;
-    const { store, transactions, durable, stored } = ownWorks();
-    const keys = numbered(20);
-    const busy = async () => {
-      const until = performance.now() + 20;
-      while (performance.now() < until);
-    };
-    let turns = 0;
-    const turning = setInterval(() => {
-      turns += 1;
-    }, 1);
-    await Promise.all(keys.map(key => db.write(store(key, busy))));
-    clearInterval(turning);
-    for (const seen of [durable, await stored()]) expect(seen).toEqual(keys);
-    const sizes = [...Map.groupBy(transactions, id => id).values()].map(group => group.length);
-    expect(Math.max(...sizes)).toBeLessThanOrEqual(4);
-    expect(turns).toBeGreaterThan(4);
-  });
+  // On PostgreSQL works wait for the server, and so occupy nothing.
+  it.each(engine === 'sqlite' ? ['SQLite'] : [])(
+    'that occupy the event loop are spread over several groups on %s',
+    async () => {
+      const { db } = opened;
+      const { store, transactions, durable, stored } = ownWorks();
+      const keys = numbered(20);
+      const busy = async () => {
+        const until = performance.now() + 20;
+        while (performance.now() < until);
+      };
+      let turns = 0;
+      const turning = setInterval(() => {
+        turns += 1;
+      }, 1);
+      await Promise.all(keys.map(key => db.write(store(key, busy))));
+      clearInterval(turning);
+      for (const seen of [durable, await stored()]) expect(seen).toEqual(keys);
+      const sizes = [...Map.groupBy(transactions, id => id).values()].map(group => group.length);
+      expect(Math.max(...sizes)).toBeLessThanOrEqual(4);
+      expect(turns).toBeGreaterThan(4);
+    },
+  );
 
   it('run side by side where they touch different things, and are in one transaction', async () => {
     const { db } = opened;

@@ -73,6 +73,11 @@ export function posts(send: TestApp['send']) {
       await send('POST', `/questions/${id}/cancel`);
       return { url: `/questions/${id}/acknowledge`, body: { actor: ana }, change: { actor: bob } };
     },
+    withdrawAgent: async () => {
+      const run_id = fresh();
+      await signalled('completion', run_id);
+      return { url: `/control-threads/${run_id}/builder/withdraw`, body: { actor: ana }, change: { actor: bob } };
+    },
     closeRun: async () => {
       const run_id = fresh();
       await signalled('completion', run_id);

@@ -4,7 +4,7 @@ import type { ProblemCode } from '../../src/errors.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { dump } from '../helpers/database.ts';
 import { engines } from '../helpers/engines.ts';
-import { type Bytes, deadly, fresh, keyed, operations, type Post, posts } from '../helpers/posts.ts';
+import { type Bytes, deadly, fresh, keyed, operations, type Post, type Posts, posts } from '../helpers/posts.ts';
 import { expectProblem } from '../helpers/problems.ts';
 import { signal } from '../helpers/signals.ts';
 import { sqlBeside } from '../helpers/sql.ts';
@@ -14,39 +14,24 @@ const overrides = { handlers: [deadly] };
 const ELSEWHERE = '/bus/topics/forum.integration.elsewhere/pause';
 const TABLES = ['events', 'outbox', 'questions', 'threads', 'control_threads', 'runs', 'idempotency_keys'];
 
-type Tried = (typeof operations)[number] | 'withdrawAgent';
-const tried: Tried[] = [...operations, 'withdrawAgent'];
 /**
  * A bulk replay works in many short transactions, of which only the last stores the key: one that fails inside leaves
  * what it had replayed before, and sent again it goes on with those that are left.
  */
-const inOneTransaction = tried.filter(operation => operation !== 'replayMessages');
-
-/** The posts of the table, and the withdrawal of an agent. */
-function allPosts(send: TestApp['send']) {
-  const withdrawAgent = async (): Promise<Post> => {
-    const run_id = fresh();
-    const { status, body } = await send('POST', '/control-signals', signal('completion', { run_id }));
-    expect(status, JSON.stringify(body)).toBe(201);
-    const actor = { type: 'human', name: 'ana' };
-    const change = { actor: { type: 'human', name: 'bob' } };
-    return { url: `/control-threads/${run_id}/builder/withdraw`, body: { actor }, change };
-  };
-  return { ...posts(send), withdrawAgent };
-}
+const inOneTransaction = operations.filter(operation => operation !== 'replayMessages');
 
 it('is tried on every POST that writes', () => {
   const all = Object.values(openapi.paths).flatMap(path => ('post' in path ? [path.post.operationId] : []));
   // Tokens have tests of their own: the first one shuts everybody out who has none.
-  expect([...tried, 'processMessages', 'createToken', 'revokeToken'].sort()).toEqual(all.sort());
+  expect([...operations, 'processMessages', 'createToken', 'revokeToken'].sort()).toEqual(all.sort());
 });
 
 describe.each(engines)('an idempotency key on %s', engine => {
   let service: TestApp;
-  let make: ReturnType<typeof allPosts>;
+  let make: Posts;
   beforeAll(async () => {
     service = await startApp(engine, { overrides });
-    make = allPosts(service.send);
+    make = posts(service.send);
   });
   afterAll(() => service.close());
 
@@ -65,7 +50,7 @@ describe.each(engines)('an idempotency key on %s', engine => {
     return TABLES.map(table => [table, (after[table]?.length ?? Number.NaN) - (before[table]?.length ?? Number.NaN)]);
   };
 
-  it.each(tried)('gives %s one effect, and the same answer again', async operation => {
+  it.each(operations)('gives %s one effect, and the same answer again', async operation => {
     const post: Post = await make[operation]();
     const key = fresh();
     const before = await dump(service.url);
@@ -91,7 +76,7 @@ describe.each(engines)('an idempotency key on %s', engine => {
     expect(await dump(service.url)).toEqual(stored);
   });
 
-  it.each(tried)('gives %s one effect when twenty come at once', async operation => {
+  it.each(operations)('gives %s one effect when twenty come at once', async operation => {
     const once: Post = await make[operation]();
     const single = await growth(() => keyed(service, fresh(), once));
     const post: Post = await make[operation]();

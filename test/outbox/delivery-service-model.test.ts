@@ -127,6 +127,7 @@ const breakages: Record<string, Breakage> = {
     },
   }),
   'letting a message go on before an older one that has come back': () => ({ putOldestFirst() {} }),
+  'claiming a message again before an older one that has come back': () => ({ overtaking: async () => new Set() }),
 };
 
 /** The claim with a condition more, or in another order. */
@@ -187,7 +188,8 @@ describe.each(engines)('the outbox on %s', engine => {
     await fc.assert(property, { seed: SEED, numRuns: RUNS[engine] });
   });
 
-  it.each(Object.keys(breakages))('catches %s', async name => {
+  // This proves the commands, so one engine is enough.
+  it.each(engine === 'sqlite' ? Object.keys(breakages) : [])('catches %s', async name => {
     const makers = await makersOn(name, breakages[name] as Breakage);
     const property = outboxAgrees(() => begin(db, clock, makers));
     // Not fc.assert: the first counterexample is proof enough, and need not be shrunk.

@@ -153,6 +153,7 @@ function commands() {
     { weight: 3, arbitrary: fc.tuple(fc.subarray(TOPICS), worker).map(args => unparkReady(...args)) },
     { weight: 3, arbitrary: worker.map(kill) },
     { weight: 4, arbitrary: fc.tuple(worker, fc.option(worker, { freq: 2 })).map(args => reclaim(...args)) },
+    { weight: 2, arbitrary: fc.tuple(topic, worker).map(args => comeBack(...args)) },
   );
   return fc.commands([one], { maxCommands: 60, size: 'max' });
 }
@@ -407,6 +408,38 @@ function unparkReady(handled: string[], worker: number): Command {
     const waiting = model.messages.filter(({ parkedFor }) => parkedFor === 'handler').map(({ topic }) => topic);
     expect((await outbox.topicsWithoutHandler()).sort()).toEqual([...new Set(waiting)].sort());
   });
+}
+
+/**
+ * A message dies, and is replayed while the next one of its lane is being handled, whose lease then runs out. Chance
+ * rarely puts these steps in a row, so they have a lane to themselves.
+ */
+function comeBack(topic: string, worker: number): Command {
+  const key = 'c';
+  const held = (model: OutboxModel) =>
+    model.deliveries.filter(delivery => delivery.message.key === key && model.holds(delivery));
+  const message = { topic, key, delay: undefined, repeat: undefined };
+  const steps = [
+    publish(message),
+    publish(message),
+    claim(100, worker),
+    command('die', async (model, real) => {
+      for (const delivery of held(model).slice(0, 1)) {
+        const outcome = { kind: 'dead', error: 'no use', blocks: false } as const;
+        const holder = real.workers[delivery.claim.worker] as DeliveryService;
+        expect(await settleOne(holder, received(real, delivery), outcome)).toBe(model.settle(delivery, outcome));
+      }
+    }),
+    claim(100, worker),
+    replayDead(topic),
+    advance(LEASE_MS + 1),
+    claim(100, worker),
+  ];
+  const run = async (model: OutboxModel, real: Real) => {
+    for (const step of steps) if (step.check(model)) await step.run(model, real);
+    return 'moves time';
+  };
+  return command(`comeBack(${topic}, ${worker})`, run, () => true);
 }
 
 /** A worker dies with all it had, and another one starts in its place. */
