@@ -47,6 +47,8 @@ interface Held {
   cancellation: AttemptCancellation;
   /** Time of the last claim or renewal, on the monotonic clock. Milliseconds. */
   heldAt: number;
+  /** Whether it is one of those that run one at a time. */
+  alone: boolean;
   ended: PromiseWithResolvers<Ending>;
 }
 
@@ -75,7 +77,7 @@ export class Worker {
   /** The claimed deliveries that wait for a free slot. */
   readonly #waiting: Held[] = [];
   #running = 0;
-  /** Deliveries to be claimed one at a time, from now. */
+  /** Deliveries to be handled one at a time, from now. */
   #oneAtATime = 0;
   readonly #throughput = new Throughput();
   #loop: Promise<void> | undefined;
@@ -114,7 +116,7 @@ export class Worker {
 
   /** Runs one claim-and-dispatch pass now, also without the loop. Resolves when all claimed deliveries have ended. */
   async pass(limit: number): Promise<PassCounts> {
-    const claimed = await this.#claim(limit);
+    const claimed = await this.#claim(this.#oneAtATime > 0 ? Math.min(limit, this.#claimLimit()) : limit);
     const endings = await Promise.all(
       claimed.map(held => {
         this.#begin(held);
@@ -167,12 +169,12 @@ export class Worker {
       const limit = this.#claimLimit();
       try {
         this.#lastTickAt = clock.now();
-        const claimed = limit > 0 ? await this.#claim(limit) : [];
+        const claimed = await this.#claim(limit);
         this.#waiting.push(...claimed);
         if (this.#stopping) this.#releaseWaiting();
         else this.#beginWaiting();
         this.#consecutiveErrors = 0;
-        if (claimed.length > 0 && claimed.length === limit) continue;
+        if (limit > 0 && claimed.length === limit) continue;
       } catch (error) {
         this.#consecutiveErrors += 1;
         this.#lastError = explain(error);
@@ -216,17 +218,14 @@ export class Worker {
   }
 
   async #claim(limit: number): Promise<Held[]> {
+    if (limit === 0) return [];
     const heldAt = performance.now();
+    const alone = this.#oneAtATime > 0;
     const deliveries = await this.#deps.store.claim(limit);
-    this.#oneAtATime = Math.max(0, this.#oneAtATime - deliveries.length);
     this.#renewal ??= setInterval(() => void this.#renew(), this.#deps.leaseMs / 3).unref();
     return deliveries.map(delivery => {
-      const held = {
-        delivery,
-        cancellation: new AttemptCancellation(),
-        heldAt,
-        ended: Promise.withResolvers<Ending>(),
-      };
+      const ended = Promise.withResolvers<Ending>();
+      const held = { delivery, cancellation: new AttemptCancellation(), heldAt, alone, ended };
       this.#held.add(held);
       return held;
     });
@@ -296,6 +295,8 @@ export class Worker {
 
   #free(held: Held, ending: Ending): void {
     this.#held.delete(held);
+    // Not at its claim: while the last of them runs, nothing is to run beside it.
+    if (held.alone) this.#oneAtATime -= 1;
     held.ended.resolve(ending);
     this.wake();
   }
