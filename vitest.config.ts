@@ -13,8 +13,8 @@ export default defineConfig({
     // replaces a module takes it back (vi.resetModules), and nothing may go by the state of a module.
     isolate: false,
     alias: { 'fast-json-stringify': fileURLToPath(new URL('test/helpers/compiled-once.ts', import.meta.url)) },
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     // A machine that is busy with something else may take longer than the second that is usual.
     expect: { poll: { timeout: 10_000 } },
   },

@@ -138,7 +138,7 @@ describe.each(engines)('a handler on %s', engine => {
       signal.addEventListener('abort', told.open);
       return new Promise(() => {});
     });
-    const { service, publish } = await start([looking, watching], { ROLE: 'all', LEASE_MS: '300' });
+    const { service, publish } = await start([looking, watching], { ROLE: 'all', LEASE_MS: '2000' });
     // Claimed one after the other: whoever tells the second one has told the first one.
     await publish('late');
     await begun;

@@ -252,7 +252,7 @@ describe.each(engines)('dispatch on %s', engine => {
           });
         }),
       ],
-      { ...eager, LEASE_MS: '300' },
+      { ...eager, LEASE_MS: '1000' },
     );
     const id = await publish('slow', null);
     await started.passed;
@@ -262,7 +262,7 @@ describe.each(engines)('dispatch on %s', engine => {
       return ends.add(row?.claimable_at).size;
     };
     // The lease is renewed at every third of it: after six new ends the first lease is long over.
-    await expect.poll(renewals, { interval: 10, timeout: 5000 }).toBeGreaterThan(6);
+    await expect.poll(renewals, { interval: 10, timeout: 30_000 }).toBeGreaterThan(6);
     expect(await message(id)).toMatchObject({ status: 'processing', attempts: 1 });
     await sqlBeside(service.url, "update outbox set lease_token = 'of another worker'");
     await aborted.passed;
@@ -386,11 +386,11 @@ describe.each(engines)('dispatch on %s', engine => {
         handler('frozen', (_message, { attempt }) => {
           attempts.push(attempt);
           // Nothing of this process runs meanwhile, as when it is stopped: its lease cannot be renewed.
-          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 400);
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1300);
           return new Promise(() => {});
         }),
       ],
-      { ...eager, LEASE_MS: '300', MAX_ATTEMPTS: '2' },
+      { ...eager, LEASE_MS: '1000', MAX_ATTEMPTS: '2' },
     );
     const id = await publish('frozen', null);
     await until(id, 'dead');

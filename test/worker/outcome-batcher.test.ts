@@ -30,7 +30,7 @@ describe.each(engines)('outcomes of one moment on %s', engine => {
       if (received.topic === 'fails') throw new Error('no');
     };
     const service = await startApp(engine, {
-      config: { WORKER_CONCURRENCY: '100', LEASE_MS: '300', MAX_ATTEMPTS: '1' },
+      config: { WORKER_CONCURRENCY: '100', LEASE_MS: '2000', MAX_ATTEMPTS: '1' },
       overrides: { handlers: [handler(['ends', 'fails'], handle)] },
     });
     onTestFinished(service.close);
