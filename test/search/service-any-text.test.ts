@@ -232,16 +232,17 @@ describe.each(engines)('a search on %s', engine => {
           const ticket = `itself-${runs}`;
           const { thread_id } = await open({ title: '☞', body, ticket });
           const { items } = (await search(encodeURIComponent(body), `&ticket=${ticket}`)).body;
-          const wordy = WORDY.test(body.normalize('NFKD'));
+          // The emoji ‼ and ⁉ decompose to signs.
+          const wordy = WORDY.test(body.normalize('NFKD')) || /\p{Extended_Pictographic}/v.test(body);
           expect(items.map((thread: { thread_id: string }) => thread.thread_id)).toEqual(wordy ? [thread_id] : []);
         },
       ),
       // A sign of a script that is written without spaces is still no letter, nor is a mark of a script with spaces.
       {
         numRuns: 150,
-        examples: ['⺀', '\u093f\u094d', '\u0301', '\u102d ', '\u103a', '\u17d2', '\uff9f', '\u302e'].map(mark => [
-          mark,
-        ]),
+        examples: ['⺀', '\u093f\u094d', '\u0301', '\u102d ', '\u103a', '\u17d2', '\uff9f', '\u302e', '‼️', '⁉'].map(
+          mark => [mark],
+        ),
       },
     );
   });
