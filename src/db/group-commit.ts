@@ -20,8 +20,9 @@ import { errorCode, isCertainlyNotStored, isRefusedCommit, isUnavailable, Unknow
 const GROUP_SIZE = 128;
 /** The works that begin before the time of their group is looked at. */
 const AT_ONCE = 16;
-/** Turns of the event loop between two groups: libuv accepts one connection in each. */
-const TURNS_BETWEEN_GROUPS = 8;
+/** Between two groups the event loop turns for others: it accepts one connection and begins a few requests per turn. */
+const BREAK_TURNS = 32;
+const BREAK_MS = 20;
 /** The most works that wait before sheddable ones are refused: about 0.5 s of writes on SQLite, 4 s on PostgreSQL. */
 const QUEUE_SIZE = 2000;
 // One instance for all refusals: under overload, a stack trace for each would cost time.
@@ -126,9 +127,18 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
     await nextTurn();
     while (queue.length > 0) {
       await commitGroup(nextGroup());
-      for (let turn = 0; turn < TURNS_BETWEEN_GROUPS; turn += 1) await nextTurn();
+      await takeBreak();
     }
     running = false;
+  }
+
+  async function takeBreak(): Promise<void> {
+    const end = performance.now() + BREAK_MS;
+    let turns = 0;
+    do {
+      await nextTurn();
+      turns += 1;
+    } while (turns < BREAK_TURNS && performance.now() < end);
   }
 
   function nextGroup(): QueuedWork<W>[] {

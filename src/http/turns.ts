@@ -1,40 +1,53 @@
 import type { Socket } from 'node:net';
 import type { FastifyInstance } from 'fastify';
+import { Refusal } from '../errors.ts';
 
-/** The most requests that begin in one turn of the event loop: some ten milliseconds of work. */
-const PER_TURN = 32;
+/** The requests that begin in one turn of the event loop, so that they hold it for some ten milliseconds. */
+const PER_TURN = 4;
+/** The most requests that wait for their turn. */
+const WAITING = 2000;
+
+// One instance for all refusals: under overload, a stack trace for each would cost time.
+const FULL = new Refusal('SERVICE_UNAVAILABLE', 'The service has too many requests waiting; retry later.');
 
 /**
- * Spreads requests that arrive together over several turns of the event loop, one of each connection at a time. So a
- * client that pipelines thousands of requests delays the next request of another connection by a few turns only.
+ * Gives requests their turns: in each turn of the event loop a few begin, one of each caller at a time. So a caller with
+ * many requests at once, over however many connections, delays the next request of another by a few turns only. A caller
+ * is known by the `Authorization` header, verified or not, or else by its connection.
+ * @throws Refusal SERVICE_UNAVAILABLE if too many wait, unless the caller has none among them
  */
 export function useTurns(app: FastifyInstance): void {
-  /** The requests that wait, by connection; the connection that is next comes first. */
-  const waiting = new Map<Socket, (() => void)[]>();
+  /** The requests that wait, by caller; the caller that is next comes first. */
+  const waiting = new Map<string | Socket, (() => void)[]>();
+  let count = 0;
   let begun = 0;
 
   function nextTurn(): void {
     begun = 0;
-    for (const [socket, requests] of waiting) {
+    // A caller that is put back comes again in the same turn, after all others.
+    for (const [caller, requests] of waiting) {
       if (begun === PER_TURN) break;
       begun += 1;
-      waiting.delete(socket);
+      count -= 1;
+      waiting.delete(caller);
       const begin = requests.shift();
-      if (requests.length > 0) waiting.set(socket, requests);
+      if (requests.length > 0) waiting.set(caller, requests);
       begin?.();
     }
     if (begun > 0) setImmediate(nextTurn);
   }
 
-  app.addHook('onRequest', (request, _reply, done) => {
+  app.addHook('onRequest', ({ raw: { headers, socket } }, _reply, done) => {
     if (begun === 0) setImmediate(nextTurn);
-    if (begun < PER_TURN && waiting.size === 0) {
+    if (begun < PER_TURN && count === 0) {
       begun += 1;
       return done();
     }
-    const { socket } = request.raw;
-    const requests = waiting.get(socket);
-    if (requests) requests.push(done);
-    else waiting.set(socket, [done]);
+    const caller = headers.authorization ?? socket;
+    const requests = waiting.get(caller);
+    if (!requests) waiting.set(caller, [done]);
+    else if (count < WAITING) requests.push(done);
+    else return done(FULL);
+    count += 1;
   });
 }
