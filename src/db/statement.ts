@@ -11,6 +11,8 @@ export interface StatementBuilder<V> {
   values<K extends keyof V & string>(names: readonly K[]): { [N in K]: Expression<V[N]> };
   /** See {@link Dialect.returningKey}. */
   returningKey<T extends { returning(column: C): Compilable }, C extends string>(insert: T, column: C): Compilable;
+  /** See {@link Dialect.member}. */
+  member(json: Expression<unknown>, name: string): Expression<string | null>;
   /** The elements of a JSON array, as a table with the column `value`. */
   elements(name: keyof V & string): Expression<unknown>;
   /** The integers of a JSON array, as the right side of `in`. */
@@ -86,6 +88,7 @@ export function statementCompiler({ query, dialect, leaseClock }: CompilerOption
     value,
     values: (names: readonly string[]) => Object.fromEntries(names.map(name => [name, value(name)])),
     returningKey: dialect.returningKey,
+    member: dialect.member,
     elements,
     integerElements: (name: string) => sql`(select cast(value as bigint) from ${elements(name)})`,
     leaseNow: leaseClock ? dialect.asInteger(sql`${LEASE_NOW}`) : dialect.serverNow,

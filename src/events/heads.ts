@@ -1,7 +1,7 @@
 import type { Event } from './schemas.ts';
 
 /** The length of an embedded text. Characters. */
-const HEAD_CHARACTERS = 500;
+export const HEAD_CHARACTERS = 500;
 /** The most list members that a head has, such as pieces of evidence. */
 const HEAD_ITEMS = 10;
 

@@ -10,13 +10,15 @@ import type { Question, QuestionHead, QuestionState } from './schemas.ts';
 export type QuestionRow = Row<'questions'>;
 
 /** The fields of a guidance request that its event carries. */
-interface Asked {
+export interface Asked {
   question: string;
   context?: string;
   options?: { label: string; description?: string }[];
   multi_select?: boolean;
   default_answer?: string;
   default_selected?: string[];
+  /** The id of the open question that this one replaces. */
+  supersedes?: string;
 }
 
 /** The fields of a guidance request that its default has to fit. */
@@ -27,14 +29,13 @@ export interface GivenAnswer {
   selected?: string[] | undefined;
 }
 
-export function openQuestion(
-  row: Pick<
-    QuestionRow,
-    'question_id' | 'thread_id' | 'run_id' | 'agent_name' | 'priority' | 'asked_at' | 'expires_at' | 'has_default'
-  >,
-  supersedes: string | null,
-  asked_sequence: number,
-): QuestionRow {
+/** A question before its event has a sequence. */
+type NewQuestion = Pick<
+  QuestionRow,
+  'question_id' | 'thread_id' | 'run_id' | 'agent_name' | 'priority' | 'asked_at' | 'expires_at' | 'has_default'
+>;
+
+export function openQuestion(row: NewQuestion, supersedes: string | null, asked_sequence: number): QuestionRow {
   return {
     ...row,
     state: 'open',
@@ -190,6 +191,49 @@ export function toQuestion(row: QuestionRow, asked: Event['payload']): Question 
 export function toQuestionHead(row: QuestionRow, asked: Event['payload']): QuestionHead {
   const cut = Object.fromEntries(Object.entries(asked).filter(([name]) => name.endsWith('_truncated')));
   return { ...toQuestion(row, asked), ...cut };
+}
+
+/**
+ * The payload of `forum.question.opened`: all that a consumer needs to put the question to people.
+ * @param runTitle the title in the run's brief
+ */
+export function openedPayload(row: NewQuestion, asked: Asked, runTitle: string | null): Event['payload'] {
+  const { question, context, options, multi_select, default_answer, default_selected } = asked;
+  return {
+    question_id: row.question_id,
+    question,
+    context: context ?? null,
+    options: options ?? [],
+    multi_select: multi_select ?? false,
+    priority: priorityAt(row.priority),
+    expires_at: toTimestampOrNull(row.expires_at),
+    default_answer: default_answer ?? null,
+    default_selected: default_selected ?? [],
+    supersedes: asked.supersedes ?? null,
+    run_title: runTitle,
+  };
+}
+
+/**
+ * The payload of an event that ends a question, with the head of the question.
+ * @param asked the head of the payload of its guidance request's event
+ * @param outcome what the event says beside the question
+ * @param runTitle the title in the run's brief
+ */
+export function endedPayload(
+  { question_id }: QuestionRow,
+  asked: Event['payload'],
+  outcome: Event['payload'],
+  runTitle: string | null,
+): Event['payload'] {
+  const { question, question_truncated, options = [] } = asked;
+  return { question_id, question, question_truncated, options, ...outcome, run_title: runTitle };
+}
+
+/** What the event of an expiry says beside the question. @param asked as for `endedPayload` */
+export function expiryOutcome({ default_applied }: QuestionRow, asked: Event['payload']): Event['payload'] {
+  const { default_answer, default_answer_truncated, default_selected } = asked;
+  return { default_applied: default_applied === 1, default_answer, default_answer_truncated, default_selected };
 }
 
 export function questionNotFound(questionId: string): Refusal {

@@ -2,6 +2,8 @@ import { sql } from 'kysely';
 import { after } from '../db/cursors.ts';
 import type { Reader, Tx } from '../db/database.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
+import { HEAD_CHARACTERS, headOf } from '../events/heads.ts';
+import type { Event } from '../events/schemas.ts';
 import type { QuestionRow } from './question.ts';
 
 /** Columns that never change. */
@@ -111,3 +113,33 @@ export async function listQuestions(reader: Reader, filter: QuestionFilter, limi
   if (from) query = query.where(eb => after(eb, ['priority', 'asked_sequence'], from));
   return query.orderBy('priority').orderBy('asked_sequence').limit(limit).execute();
 }
+
+/**
+ * The heads (see `headOf`) of what these questions ask, by sequence. The database cuts the texts, since a transaction that
+ * ends many questions would otherwise read all their contexts.
+ */
+export async function findAskedHeads(tx: Tx, sequences: number[]): Promise<Map<number, Event['payload']>> {
+  if (sequences.length === 0) return new Map();
+  const rows = await tx.all(askedHeadsStatement, { sequences: JSON.stringify(sequences) });
+  return new Map(
+    rows.map(({ sequence, options, default_selected, ...texts }) => {
+      const lists = { options: JSON.parse(options ?? '[]'), default_selected: JSON.parse(default_selected ?? '[]') };
+      return [sequence, headOf({ ...texts, ...lists })];
+    }),
+  );
+}
+
+const askedHeadsStatement = statement(({ query, integerElements, member }: StatementBuilder<{ sequences: string }>) => {
+  const payload = sql.ref('payload');
+  const start = (name: string) =>
+    sql<string | null>`substr(${member(payload, name)}, 1, ${sql.lit(HEAD_CHARACTERS + 1)})`;
+  return query
+    .selectFrom('events')
+    .select('sequence')
+    .select([start('question').as('question'), start('default_answer').as('default_answer')])
+    .select([
+      sql<string | null>`${member(payload, 'options')}`.as('options'),
+      sql<string | null>`${member(payload, 'default_selected')}`.as('default_selected'),
+    ])
+    .where('sequence', 'in', integerElements('sequences'));
+});

@@ -4,20 +4,24 @@ import { type Agent, assertOpen, type Control, EMBEDDED } from '../control/servi
 import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
+import type { Event } from '../events/schemas.ts';
 import type { EventDraft, EventLog } from '../events/service.ts';
 import { type Priority, priorityRank } from '../priority.ts';
 import type { ThreadService } from '../threads/service.ts';
 import type { ThreadRow } from '../threads/thread.ts';
 import {
+  type Asked,
   answered,
   assertDefault,
   assertOpenQuestion,
   assertSelection,
   closedAs,
-  type Defaulted,
+  endedPayload,
   expired,
+  expiryOutcome,
   type GivenAnswer,
   isForAgent,
+  openedPayload,
   openQuestion,
   type QuestionRow,
   questionNotFound,
@@ -26,6 +30,7 @@ import {
 } from './question.ts';
 import {
   countOpen,
+  findAskedHeads,
   findQuestion,
   findQuestions,
   insertQuestion,
@@ -58,11 +63,9 @@ const EXPIRY_MS = 20;
 const timekeeper: Actor = { type: 'system', name: 'forumbus' };
 
 /** The fields of a guidance request that its question needs. */
-interface Ask extends Defaulted {
+interface Ask extends Asked {
   priority?: Priority;
   expires_in_seconds?: number;
-  /** The id of the open question that this one replaces. */
-  supersedes?: string;
 }
 
 /** The result of asking or answering. */
@@ -92,6 +95,15 @@ export function createQuestions(dependencies: Dependencies) {
     return rows.map(row => toQuestion(row, asked.get(row.asked_sequence)?.payload ?? {}));
   }
 
+  /** Looks up the heads of what these questions ask, for the events that end them. */
+  async function askedHeads(tx: Tx, rows: QuestionRow[]): Promise<(row: QuestionRow) => Event['payload']> {
+    const heads = await findAskedHeads(
+      tx,
+      rows.map(row => row.asked_sequence),
+    );
+    return row => heads.get(row.asked_sequence) ?? {};
+  }
+
   async function view(reader: Reader, row: QuestionRow): Promise<Question> {
     const [question] = await views(reader, [row]);
     return question as Question;
@@ -116,9 +128,12 @@ export function createQuestions(dependencies: Dependencies) {
     state: 'cancelled' | 'expired',
   ): Promise<QuestionRow[]> {
     const closed = rows.map(row => (state === 'expired' ? expired(row) : closedAs(row, state)));
-    const drafts = closed.map(({ question_id, default_applied }) => {
-      const details = state === 'expired' ? { default_applied: default_applied === 1 } : {};
-      return events.draft(agent.thread, actor, `forum.question.${state}`, { question_id, ...details });
+    const askedHead = await askedHeads(tx, rows);
+    const drafts = closed.map(row => {
+      const head = askedHead(row);
+      const outcome = state === 'expired' ? expiryOutcome(row, head) : {};
+      const payload = endedPayload(row, head, outcome, agent.run.title);
+      return events.draft(agent.thread, actor, `forum.question.${state}`, payload);
     });
     const [cause, ...others] = drafts;
     if (!cause) return [];
@@ -190,13 +205,6 @@ export function createQuestions(dependencies: Dependencies) {
       assertRoom(agent, superseded ? 1 : 0);
       const question_id = `q_${cause.uid}`;
       cause.payload.question_id = question_id;
-      const effects = [events.follow(cause, 'forum.question.opened', { question_id })];
-      if (superseded) {
-        const payload = { question_id: superseded.question_id, superseded_by: question_id };
-        effects.push(events.follow(cause, 'forum.question.superseded', payload));
-      }
-      const change = { opened: 1, closed: superseded ? 1 : 0 };
-      const recorded = await control.record(tx, agent, [cause, ...effects], change);
       const asked_at = cause.occurred_at;
       const asked = {
         question_id,
@@ -208,6 +216,15 @@ export function createQuestions(dependencies: Dependencies) {
         expires_at: expires_in_seconds ? asked_at + expires_in_seconds * 1000 : null,
         has_default: (request.default_answer ?? request.default_selected) === undefined ? 0 : 1,
       };
+      const { title } = agent.run;
+      const effects = [events.follow(cause, 'forum.question.opened', openedPayload(asked, request, title))];
+      if (superseded) {
+        const askedHead = await askedHeads(tx, [superseded]);
+        const payload = endedPayload(superseded, askedHead(superseded), { superseded_by: question_id }, title);
+        effects.push(events.follow(cause, 'forum.question.superseded', payload));
+      }
+      const change = { opened: 1, closed: superseded ? 1 : 0 };
+      const recorded = await control.record(tx, agent, [cause, ...effects], change);
       const question = openQuestion(asked, superseded?.question_id ?? null, recorded.sequence);
       insertQuestion(tx, question);
       if (superseded) updateQuestion(tx, closedAs(superseded, 'superseded'));
@@ -252,7 +269,9 @@ export function createQuestions(dependencies: Dependencies) {
       const { question_id } = question;
       cause.payload.question_id = question_id;
       const { answer, selected = [] } = given;
-      const closed = events.follow(cause, 'forum.question.answered', { question_id, answer, selected });
+      const askedHead = await askedHeads(tx, [question]);
+      const payload = endedPayload(question, askedHead(question), { answer, selected }, agent.run.title);
+      const closed = events.follow(cause, 'forum.question.answered', payload);
       const recorded = await control.record(tx, agent, [cause, closed], { closed: 1, ended: 1 });
       const row = answered(question, given, cause.actor, cause.occurred_at, recorded.sequence);
       updateQuestion(tx, row);

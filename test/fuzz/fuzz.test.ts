@@ -21,8 +21,10 @@ describe.each(engines)('any request, on %s', engine => {
     async ({ open, count }) => {
       const target = await startTarget(engine, { open });
       try {
-        const { sent, statuses, faults } = await fuzz(target, count, SEED);
-        process.stdout.write(`${engine}: sent ${JSON.stringify(sent)}, answered ${JSON.stringify(statuses)}\n`);
+        const { sent, statuses, faults, longestTurn } = await fuzz(target, count, SEED);
+        process.stdout.write(
+          `${engine}: sent ${JSON.stringify(sent)}, answered ${JSON.stringify(statuses)}, longest turn ${Math.round(longestTurn)} ms\n`,
+        );
         expect(faults).toEqual([]);
         for (const caller of Object.keys(target.tokens)) expect(sent[caller]).toBeGreaterThan(0);
       } finally {

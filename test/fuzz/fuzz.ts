@@ -1,5 +1,6 @@
 import * as fc from 'fast-check';
 import type { FastifyInstance, InjectOptions } from 'fastify';
+import { longestTurn } from '../helpers/turns.ts';
 import { faultOf } from './document.ts';
 import { anyRequest, Known, type Request } from './requests.ts';
 
@@ -20,19 +21,24 @@ export interface Outcome {
   statuses: Record<string, number>;
   /** What must not happen, each with the request. */
   faults: string[];
+  /** Milliseconds. */
+  longestTurn: number;
 }
 
 const IDS = ['thread_id', 'question_id', 'signal_id', 'message_id', 'token_id', 'next_cursor'];
 const KEPT_IDS = 200;
 const FAULTS_KEPT = 20;
+/** The longest turn of the event loop, beside what the turn of an ordinary request takes. Milliseconds. */
+const TURN_MS = 100;
 
 /** Sends `count` requests made of the OpenAPI document, each as one of the callers in turn, and judges the answers. */
 export async function fuzz(target: Target, count: number, seed: number): Promise<Outcome> {
   // Those who may write make what the others are refused.
   const callers = Object.keys(target.tokens).flatMap(name => (/admin|operator/.test(name) ? [name, name, name] : name));
-  const outcome: Outcome = { sent: {}, statuses: {}, faults: [] };
+  const outcome: Outcome = { sent: {}, statuses: {}, faults: [], longestTurn: 0 };
   const ids = new Map<string, string[]>();
   let before = await target.fingerprint();
+  const ordinary = await ordinaryTurn(target.app);
   for (const [index, request] of fc.sample(anyRequest, { numRuns: count, seed }).entries()) {
     const caller = callers[index % callers.length] as string;
     // Who has no token is limited by his address.
@@ -40,11 +46,17 @@ export async function fuzz(target: Target, count: number, seed: number): Promise
     const options = { ...filledIn(request, ids, target.tokens[caller] ?? ''), remoteAddress };
     // The first token would end the freedom of those who have none.
     if (!('admin' in target.tokens) && request.operation.id === 'createToken') continue;
-    const { status, mediaType, body } = await send(target.app, options, request.operation.id === 'streamEvents');
+    const isStream = request.operation.id === 'streamEvents';
+    const { value, took } = await longestTurn(() => send(target.app, options, isStream));
+    const { status, mediaType, body } = value;
+    outcome.longestTurn = Math.max(outcome.longestTurn, took);
     outcome.sent[caller] = (outcome.sent[caller] ?? 0) + 1;
     outcome.statuses[status] = (outcome.statuses[status] ?? 0) + 1;
     const after = request.method === 'GET' && status < 400 ? before : await target.fingerprint();
-    const fault = judge(request, caller, status, mediaType, body, after !== before);
+    const isSlow = took > TURN_MS + ordinary;
+    const fault = isSlow
+      ? `held the event loop for ${Math.round(took)} ms`
+      : judge(request, caller, status, mediaType, body, after !== before);
     if (fault)
       outcome.faults.push(
         `${fault}: ${caller} ${JSON.stringify(options)} -> ${status} ${JSON.stringify(body)?.slice(0, 300)}`,
@@ -54,6 +66,15 @@ export async function fuzz(target: Target, count: number, seed: number): Promise
     if (status < 300) learn(body, ids, target.tokens);
   }
   return outcome;
+}
+
+/** The longest turn of requests that do nothing. */
+async function ordinaryTurn(app: FastifyInstance): Promise<number> {
+  let longest = 0;
+  for (let count = 0; count < 20; count += 1) {
+    longest = Math.max(longest, (await longestTurn(() => app.inject('/livez'))).took);
+  }
+  return longest;
 }
 
 function judge(

@@ -4,6 +4,7 @@ import type { Dialect } from '../engine.ts';
 export const sqliteDialect: Dialect = {
   engine: 'sqlite',
   elements: json => sql`json_each(${json})`,
+  member: (json, name) => sql`(${json} ->> ${sql.lit(name)})`,
   // better-sqlite3 reports lastInsertRowid, which is faster than RETURNING.
   returningKey: insert => insert,
   asInteger: parameter => sql<number>`${parameter}`,

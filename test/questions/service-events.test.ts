@@ -1,0 +1,93 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { TestApp } from '../helpers/app.ts';
+import { ManualClock } from '../helpers/clock.ts';
+import { engines } from '../helpers/engines.ts';
+import { Expiries, startTimed } from '../helpers/expiry.ts';
+import { signal } from '../helpers/signals.ts';
+
+const OPTIONS = [{ label: 'eu', description: 'Where staging runs.' }, { label: 'us' }];
+const LONG = 'w'.repeat(10_000);
+
+describe.each(engines)('the events of a question on %s', engine => {
+  const clock = new ManualClock();
+  const expiries = new Expiries();
+  let service: TestApp;
+  let runs = 0;
+  beforeAll(async () => {
+    service = await startTimed(engine, { clock, expiries });
+  });
+  afterAll(() => service.close());
+
+  const briefed = async (): Promise<string> => {
+    const run_id = `run-${++runs}`;
+    const brief = { title: 'Move to Europe', ticket: 'OPS-7', agents: ['builder'] };
+    expect((await service.send('PUT', `/runs/${run_id}`, brief)).status).toBe(201);
+    return run_id;
+  };
+  const ask = async (run_id: string, fields: object = {}) => {
+    const { status, body } = await service.send(
+      'POST',
+      '/control-signals',
+      signal('guidance_request', { run_id, question: 'Which region?', options: OPTIONS, ...fields }),
+    );
+    expect(status, JSON.stringify(body)).toBe(201);
+    return body.question.question_id as string;
+  };
+  /** The payload of the run's last event of this type. */
+  const payloadOf = async (run_id: string, type: string) => {
+    const path = `/events?run_id=${run_id}&event_type=forum.question.${type}`;
+    return (await service.send('GET', path)).body.items.at(-1)?.payload;
+  };
+  const head = { question: 'Which region?', options: OPTIONS, run_title: 'Move to Europe' };
+
+  it('open it with all that is needed to put it to people', async () => {
+    const run_id = await briefed();
+    const fields = { context: LONG, multi_select: true, priority: 'urgent', expires_in_seconds: 60 };
+    const question_id = await ask(run_id, { ...fields, default_answer: 'eu', default_selected: ['eu'] });
+    const expires_at = new Date(clock.now() + 60_000).toISOString();
+    expect(await payloadOf(run_id, 'opened')).toEqual({
+      ...{ question_id, ...head, context: LONG, multi_select: true, priority: 'urgent', expires_at },
+      ...{ default_answer: 'eu', default_selected: ['eu'], supersedes: null },
+    });
+  });
+
+  it('say nothing that was not said', async () => {
+    const run_id = `run-${++runs}`;
+    const question_id = await ask(run_id, { options: undefined });
+    expect(await payloadOf(run_id, 'opened')).toEqual({
+      ...{ question_id, question: 'Which region?', context: null, options: [], multi_select: false },
+      ...{ priority: 'normal', expires_at: null, default_answer: null, default_selected: [], supersedes: null },
+      run_title: null,
+    });
+  });
+
+  it('end it with its outcome', async () => {
+    const run_id = await briefed();
+    const answered = await ask(run_id);
+    const answer = { answer: 'Europe.', selected: ['eu'] };
+    expect((await service.send('PUT', `/questions/${answered}/answer`, answer)).status).toBe(200);
+    expect(await payloadOf(run_id, 'answered')).toEqual({ question_id: answered, ...head, ...answer });
+
+    const cancelled = await ask(run_id);
+    await service.send('POST', `/questions/${cancelled}/cancel`);
+    expect(await payloadOf(run_id, 'cancelled')).toEqual({ question_id: cancelled, ...head });
+
+    const superseded = await ask(run_id);
+    const superseded_by = await ask(run_id, { supersedes: superseded, expires_in_seconds: 60, default_answer: 'us' });
+    expect(await payloadOf(run_id, 'superseded')).toEqual({ question_id: superseded, ...head, superseded_by });
+    expect(await payloadOf(run_id, 'opened')).toMatchObject({ question_id: superseded_by, supersedes: superseded });
+
+    clock.advance(60_000);
+    await expiries.of(superseded_by);
+    const applied = { default_applied: true, default_answer: 'us', default_selected: [] };
+    expect(await payloadOf(run_id, 'expired')).toEqual({ question_id: superseded_by, ...head, ...applied });
+  });
+
+  it('cut a long text when it ends, and say so', async () => {
+    const run_id = await briefed();
+    const question_id = await ask(run_id, { question: LONG });
+    await service.send('POST', `/questions/${question_id}/cancel`);
+    const cut = { question: LONG.slice(0, 500), question_truncated: true };
+    expect(await payloadOf(run_id, 'cancelled')).toEqual({ question_id, ...head, ...cut });
+  });
+});
