@@ -3,12 +3,16 @@ import { type MigrationProvider, Migrator } from 'kysely/migration';
 import { migrations } from '../../migrations/index.ts';
 import { StartError } from '../errors.ts';
 import type { Engine } from './engine.ts';
+import { errorCode } from './errors.ts';
 import type { Schema } from './schema.ts';
+
+/** PostgreSQL's code for a write in a read-only transaction. */
+const READ_ONLY = '25006';
 
 /**
  * Applies the missing migrations in one transaction; resolves with their names. Processes that start together on
  * PostgreSQL wait for each other; on SQLite the lock of the file admits only one.
- * @throws StartError if the database has migrations that this code does not have
+ * @throws StartError if the database has migrations that this code does not have, or is read-only
  */
 export async function migrateToLatest(db: Kysely<Schema>, engine: Engine): Promise<string[]> {
   const unknown = await unknownMigrations(db);
@@ -18,6 +22,9 @@ export async function migrateToLatest(db: Kysely<Schema>, engine: Engine): Promi
     );
   }
   const { error, results } = await new Migrator({ db, provider: provider(engine) }).migrateToLatest();
+  if (errorCode(error) === READ_ONLY) {
+    throw new StartError('The database is read-only: it is a standby, or has default_transaction_read_only.');
+  }
   if (error) throw error;
   return (results ?? []).map(result => result.migrationName);
 }

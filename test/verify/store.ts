@@ -25,7 +25,6 @@ const effectsTable = (position: string) => `create table if not exists verify_ef
 /** Defaults of a database that the service must not depend on. */
 const UNUSUAL = [
   `alter database postgres set default_transaction_isolation = 'repeatable read'`,
-  `alter database postgres set default_transaction_read_only = on`,
   `alter database postgres set timezone = 'Asia/Kathmandu'`,
   `alter database postgres set datestyle = 'German'`,
   `alter database postgres set lock_timeout = '1ms'`,

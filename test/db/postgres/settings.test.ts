@@ -96,6 +96,13 @@ describe('a database whose sessions begin otherwise', () => {
     ]);
   });
 
+  it('refuses to start on a database that is read-only, in one sentence', async () => {
+    const url = await databaseWith({ default_transaction_read_only: 'on' });
+    const app = spawnService({ DATABASE_URL: url });
+    expect(await app.exited).toEqual({ code: 1, signal: null });
+    expect(app.logs.at(-1)?.msg).toMatch(/^The database is read-only/);
+  });
+
   it('keeps its tables where they are when its search path changes', async () => {
     const url = await databaseWith({});
     await sqlBeside(url, 'create schema mine');
