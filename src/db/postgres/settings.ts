@@ -79,7 +79,8 @@ const SCHEMA = `
        and exists (select from pg_catalog.pg_class where relnamespace = n.oid and relname = 'outbox')
      order by nspname is not distinct from pg_catalog.current_schema() desc, nspname = 'public' desc, nspname
      limit 1),
-    pg_catalog.current_schema(),
+    (select name from unnest(pg_catalog.current_schemas(false)) with ordinality as path(name, place)
+     where name !~ '^pg_' and name <> 'information_schema' order by place limit 1),
     'public') as schema`;
 
 /** One of the settings, read back; of all of them the one whose loss would be noticed last. */

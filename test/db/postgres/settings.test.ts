@@ -28,7 +28,7 @@ const HOSTILE: Record<string, string> = {
   idle_in_transaction_session_timeout: '1ms',
   idle_session_timeout: '1s',
   transaction_timeout: '1s',
-  search_path: 'nowhere',
+  search_path: 'pg_catalog, nowhere',
   client_encoding: 'LATIN1',
   standard_conforming_strings: 'off',
   array_nulls: 'off',
@@ -109,7 +109,7 @@ describe('a database whose sessions begin otherwise', () => {
     const name = new URL(url).pathname.slice(1);
     await sqlBeside(url, `alter database ${name} set search_path = mine`);
     const tables = () => sqlBeside(url, `select schemaname from pg_tables where tablename = 'outbox'`);
-    for (const path of ['mine', 'public', 'nowhere', "''"]) {
+    for (const path of ['mine', 'public', 'nowhere', "''", 'pg_catalog', 'pg_catalog, public']) {
       await sqlBeside(url, `alter database ${name} set search_path = ${path}`);
       const db = await openDatabase(url, silent);
       await db.migrate();
