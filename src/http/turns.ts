@@ -24,6 +24,9 @@ export function useTurns(app: FastifyInstance): void {
 
   function nextTurn(): void {
     begun = 0;
+    if (count === 0) return;
+    // First, so that a request that throws stops no other.
+    setImmediate(nextTurn);
     // A caller that is put back comes again in the same turn, after all others.
     for (const [caller, requests] of waiting) {
       if (begun === PER_TURN) break;
@@ -34,7 +37,6 @@ export function useTurns(app: FastifyInstance): void {
       if (requests.length > 0) waiting.set(caller, requests);
       begin?.();
     }
-    if (begun > 0) setImmediate(nextTurn);
   }
 
   app.addHook('onRequest', ({ raw: { headers, socket } }, _reply, done) => {

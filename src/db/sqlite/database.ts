@@ -18,7 +18,7 @@ import { LeaseClock } from './lease-clock.ts';
 import { prepareFile, tightenDatabase } from './permissions.ts';
 import { soleProcess } from './presence.ts';
 
-/** How long a group of writes may begin works, which occupy the event loop: half of what a request may cost. Milliseconds. */
+/** How long a group of writes may begin works: half of what a request may cost. Milliseconds. */
 const GROUP_MS = 50;
 const STATEMENT_CACHE_SIZE = 500;
 const READER = { readonly: true, timeout: 5000 };
