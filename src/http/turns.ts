@@ -13,12 +13,15 @@ const FULL = new Refusal('SERVICE_UNAVAILABLE', 'The service has too many reques
 /**
  * Gives requests their turns: in each turn of the event loop a few begin, one of each caller at a time. So a caller with
  * many requests at once, over however many connections, delays the next request of another by a few turns only. A caller
- * is known by the `Authorization` header, verified or not, or else by its connection.
+ * is known by the `Authorization` header, verified or not, or else by its connection. What is pipelined counts for one caller:
+ * or made-up headers would make many of one.
  * @throws Refusal SERVICE_UNAVAILABLE if too many wait, unless the caller has none among them
  */
 export function useTurns(app: FastifyInstance): void {
   /** The requests that wait, by caller; the caller that is next comes first. */
   const waiting = new Map<string | Socket, (() => void)[]>();
+  /** The callers of connections that have requests waiting. */
+  const pipelines = new Map<Socket, { caller: string | Socket; waiting: number }>();
   let count = 0;
   let begun = 0;
 
@@ -45,11 +48,17 @@ export function useTurns(app: FastifyInstance): void {
       begun += 1;
       return done();
     }
-    const caller = headers.authorization ?? socket;
-    const requests = waiting.get(caller);
-    if (!requests) waiting.set(caller, [done]);
-    else if (count < WAITING) requests.push(done);
-    else return done(FULL);
+    const pipeline = pipelines.get(socket) ?? { caller: headers.authorization ?? socket, waiting: 0 };
+    const requests = waiting.get(pipeline.caller) ?? [];
+    if (requests.length > 0 && count >= WAITING) return done(FULL);
+    requests.push(() => {
+      pipeline.waiting -= 1;
+      if (pipeline.waiting === 0) pipelines.delete(socket);
+      done();
+    });
+    pipeline.waiting += 1;
+    pipelines.set(socket, pipeline);
+    waiting.set(pipeline.caller, requests);
     count += 1;
   });
 }

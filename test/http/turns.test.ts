@@ -53,6 +53,13 @@ describe('requests that come at once', () => {
     expect(begun.filter(url => url !== '/one')).toEqual([...Array(1000).keys(), 'last'].map(name => `/${name}`));
   });
 
+  it('take turns by connection, whatever tokens a pipelining client makes up', async () => {
+    const madeUp = Array.from({ length: 500 }, (_, index) => request(`${index}`, bearer(`${index}`))).join('');
+    await sent(await several(2), [madeUp + request('last', CLOSE), request('one', CLOSE)]);
+    expect(begun).toHaveLength(502);
+    expect(begun.indexOf('/one')).toBeLessThan(20);
+  });
+
   it('from two tokens take turns, over however many connections', async () => {
     const flood = numbered(20, bearer('a')) + request('last', bearer('a') + CLOSE);
     const texts = [...Array(50).fill(flood), request('one', bearer('b') + CLOSE)];
