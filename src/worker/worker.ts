@@ -76,7 +76,8 @@ export class Worker {
   readonly #held = new Set<Held>();
   /** The claimed deliveries that wait for a free slot. */
   readonly #waiting: Held[] = [];
-  #running = 0;
+  /** Those whose handlers run. */
+  readonly #running = new Set<Held>();
   /** Deliveries to be handled one at a time, from now. */
   #oneAtATime = 0;
   readonly #throughput = new Throughput();
@@ -141,7 +142,8 @@ export class Worker {
     this.#releaseWaiting();
     const allEnded = () => Promise.allSettled([...this.#held].map(held => held.ended.promise));
     await Promise.race([allEnded(), graceOver]);
-    const late = [...this.#held];
+    // What has only to be stored, as the release of those that waited, is not late.
+    const late = [...this.#running];
     if (late.length > 0)
       this.#deps.log.warn({ count: late.length }, 'releasing the leases of handlers that have not finished');
     for (const { cancellation } of late) cancellation.cancel(new Stopping('The service is stopping.'));
@@ -193,7 +195,7 @@ export class Worker {
   }
 
   #beginWaiting(): void {
-    while (this.#running < this.#deps.concurrency && !this.#stopping) {
+    while (this.#running.size < this.#deps.concurrency && !this.#stopping) {
       const next = this.#waiting.shift();
       if (!next) return;
       this.#begin(next);
@@ -243,9 +245,9 @@ export class Worker {
       void this.#settle(held, dispatched);
       return;
     }
-    this.#running += 1;
+    this.#running.add(held);
     void dispatched.then(outcome => {
-      this.#running -= 1;
+      this.#running.delete(held);
       this.#throughput.count();
       void this.#settle(held, outcome);
       this.#beginWaiting();
