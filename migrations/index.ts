@@ -8,6 +8,7 @@ import { delivery } from './007-delivery.ts';
 import { surroundings } from './008-surroundings.ts';
 import { budgets } from './009-budgets.ts';
 import { trust } from './010-trust.ts';
+import { subscriptions } from './011-subscriptions.ts';
 import type { Migration } from './migration.ts';
 
 /** All migrations, in order of application. Released names are never changed or reused. */
@@ -22,4 +23,5 @@ export const migrations: Record<string, Migration> = {
   '008-surroundings': surroundings,
   '009-budgets': budgets,
   '010-trust': trust,
+  '011-subscriptions': subscriptions,
 };

@@ -34,6 +34,7 @@ import { components } from './schema-registry.ts';
 import { createServices, type Overrides } from './services.ts';
 import { signalRoutes } from './signals/routes.ts';
 import { statsRoutes } from './stats/routes.ts';
+import { subscriptionRoutes } from './subscriptions/routes.ts';
 import { threadRoutes } from './threads/routes.ts';
 import { busRoutes } from './worker/routes.ts';
 
@@ -49,6 +50,7 @@ const apiRoutes = [
   eventStreamRoutes,
   outboxRoutes,
   busRoutes,
+  subscriptionRoutes,
   tokenRoutes,
 ];
 
@@ -117,7 +119,15 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
   const writes = createIdempotentWrites({ db: services.db, keys: forum.keys });
   if (config.ROLE !== 'worker') {
     const maxPayload = config.MAX_PAYLOAD_BYTES;
-    const dependencies = { ...forum, ...waits, ...delivery, access: tokens, longRequests, maxPayload };
+    const dependencies = {
+      ...forum,
+      ...waits,
+      ...delivery,
+      access: tokens,
+      longRequests,
+      maxPayload,
+      clock: services.clock,
+    };
     for (const routes of apiRoutes) await app.register(routes({ ...dependencies, writes, readers: metrics.streams }));
   }
   const health = createHealth({ ...services, ...delivery, drain, log, dispatches: config.ROLE !== 'http' });

@@ -1,24 +1,28 @@
 /** The kinds of commits that other parts of this process wait for. */
 export type Committed =
-  /** An event was appended to the log. */
+  /** Events were appended to the log; the subjects are their types. */
   | 'event'
-  /** A message became claimable. */
+  /** A message was published, replayed or discarded. */
+  | 'message'
+  /** A delivery became claimable. */
   | 'claimable'
   /** A token was created or revoked. */
   | 'token';
+
+type Listener = (subjects: readonly string[]) => void;
 
 /**
  * Publishes the commits of this process to listeners, so that writers need not know them. A listener must be fast and
  * must not throw: it runs before the writer is answered.
  */
 export class CommitNotifier {
-  readonly #listeners: Record<Committed, (() => void)[]> = { event: [], claimable: [], token: [] };
+  readonly #listeners: Record<Committed, Listener[]> = { event: [], message: [], claimable: [], token: [] };
 
-  on(committed: Committed, listener: () => void): void {
+  on(committed: Committed, listener: Listener): void {
     this.#listeners[committed].push(listener);
   }
 
-  notify(...all: Committed[]): void {
-    for (const committed of all) for (const listener of this.#listeners[committed]) listener();
+  notify(committed: Committed, subjects: readonly string[] = []): void {
+    for (const listener of this.#listeners[committed]) listener(subjects);
   }
 }

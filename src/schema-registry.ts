@@ -11,6 +11,7 @@ import * as runs from './runs/schemas.ts';
 import * as signals from './signals/schemas.ts';
 import * as signalsV1 from './signals/v1.ts';
 import * as stats from './stats/schemas.ts';
+import * as subscriptions from './subscriptions/schemas.ts';
 import * as threads from './threads/schemas.ts';
 import * as worker from './worker/schemas.ts';
 
@@ -27,7 +28,7 @@ export const components: TSchema[] = [
     [runs],
     [stats],
     [outbox],
-    [health, worker],
+    [health, worker, subscriptions],
     [access],
   ].flatMap(namedSchemas),
 ];

@@ -22,7 +22,7 @@ import { watchEventLoop } from './metrics/process.ts';
 import { createTopicLabels } from './metrics/topics.ts';
 import { createDeliveryService } from './outbox/delivery-service.ts';
 import { createOutboxMaintenance } from './outbox/maintenance.ts';
-import { createOutbox, type Outbox } from './outbox/service.ts';
+import { createOutbox } from './outbox/service.ts';
 import { createQuestions, type QuestionService } from './questions/service.ts';
 import { createQuestionWaiters } from './questions/waiting.ts';
 import { createRuns } from './runs/service.ts';
@@ -32,6 +32,7 @@ import { createSearch } from './search/service.ts';
 import { createSignals } from './signals/service.ts';
 import { v1 } from './signals/v1.ts';
 import { SchemaVersions, type SignalVersion } from './signals/versions.ts';
+import { assertDistinct, createSubscriptions } from './subscriptions/service.ts';
 import { createCounts } from './threads/counts.ts';
 import { createIndexing } from './threads/indexing.ts';
 import { createThreadLists } from './threads/lists.ts';
@@ -42,9 +43,8 @@ import { strayPatterns } from './topics/stray-patterns.ts';
 import { createTracing } from './tracing.ts';
 import { backoffDelay } from './worker/backoff.ts';
 import { createDispatcher } from './worker/dispatcher.ts';
-import { defaultPolicy, type HandlerDefinition } from './worker/handler.ts';
+import { defaultPolicy, type Handler, type HandlerDefinition } from './worker/handler.ts';
 import { loadHandlers } from './worker/load-handlers.ts';
-import { HandlerRegistry, isHandled } from './worker/registry.ts';
 import { RepeatingTask } from './worker/repeating-task.ts';
 import { Worker } from './worker/worker.ts';
 
@@ -74,14 +74,14 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     if (migrated.length > 0) log.info({ migrations: migrated }, 'database migrated');
 
     const commits = new CommitNotifier();
-    commits.on('event', () => void db.announceCommit());
+    for (const kind of ['event', 'message'] as const) commits.on(kind, () => void db.announceCommit());
 
-    // A circle: the log publishes every event to the outbox, whose messages carry events.
-    const events = createEvents({ db, clock, newUid: uid, publish: (tx, messages) => outbox.enqueue(tx, messages) });
-    /** Only a process that dispatches alone knows all subscribers. */
-    const isSubscribed = (topic: string) => db.shared || config.ROLE !== 'all' || registry.of(topic).length > 0;
+    // Process ids repeat (in containers at every start); worker names must not.
+    const workerName = `${hostname()}-${process.pid}-${uid().slice(-8)}`;
+    const events = createEvents({ db, clock, newUid: uid, commits });
+    const subscriptions = createSubscriptions({ db, clock, events, commits, process: workerName });
     const maxAttempts = config.MAX_ATTEMPTS;
-    const outbox: Outbox = createOutbox({ db, clock, newUid: uid, events, maxAttempts, isSubscribed, commits });
+    const outbox = createOutbox({ db, clock, newUid: uid, events, subscriptions, maxAttempts, commits });
     const counts = createCounts({ db });
     const search = createSearch({ db });
     const seen = createSeen();
@@ -115,12 +115,12 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const signalVersions = new SchemaVersions([v1, ...(overrides.signalVersions ?? [])]);
     const own = createTopics({ threads, signals, signalVersions, validator: bodyValidator(components) });
     const given = [own, ...(overrides.handlers ?? [])];
-    const registry: HandlerRegistry = new HandlerRegistry([
+    const handlers: Handler[] = [
       ...loaded,
       ...given.map(handler => ({ ...handler, policy: { ...policy, ...handler.policy } })),
-    ]);
-
-    for (const stray of strayPatterns(registry.handlers)) {
+    ];
+    assertDistinct(handlers);
+    for (const stray of strayPatterns(handlers)) {
       log.warn(
         stray,
         `the handler gets no message: ${stray.pattern} matches no topic; the nearest is ${stray.nearest}`,
@@ -139,22 +139,20 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     }
     await longRequests.start();
 
-    // Process ids repeat (in containers at every start); worker names must not.
-    const workerName = `${hostname()}-${process.pid}-${uid().slice(-8)}`;
     const leaseMs = config.LEASE_MS;
-    const deliveries = createDeliveryService({ db, clock, newUid: uid, events, workerName, leaseMs, commits });
+    const deliveries = createDeliveryService({
+      ...{ db, clock, newUid: uid, events, subscriptions, workerName, leaseMs, maxAttempts, commits },
+    });
     const retentionMs = config.OUTBOX_RETENTION_HOURS * 3_600_000;
-    const maintenance = createOutboxMaintenance({ db, clock, retentionMs, commits });
-    const consumersInLanes = new Set(await deliveries.consumersInLanes());
-    const topics = createTopicLabels(registry.handlers);
+    const maintenance = createOutboxMaintenance({ db, clock, subscriptions, retentionMs, commits });
+    const topics = createTopicLabels(handlers);
     const watched = createDeliveryMetrics(metrics.instruments, topics, clock);
     const { settleWith } = deliveries;
     const tracing = createTracing();
+    const byName = new Map(handlers.map(handler => [handler.name, handler]));
     const worker = new Worker({
       store: watched.counting(deliveries),
-      dispatch: watched.timing(
-        createDispatcher({ registry, clock, random, log, tracing, settleWith, consumersInLanes }),
-      ),
+      dispatch: watched.timing(createDispatcher({ handlers: byName, clock, random, log, tracing, settleWith })),
       clock,
       log,
       concurrency: config.WORKER_CONCURRENCY,
@@ -164,6 +162,10 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       retryDelay: attempt => backoffDelay(policy, attempt, random),
     });
     commits.on('claimable', () => worker.wake());
+    commits.on('message', () => worker.wake());
+    commits.on('event', types => {
+      if (subscriptions.own.some(({ eventTypes }) => types.some(type => eventTypes.has(type)))) worker.wake();
+    });
 
     const reclaim = async () => {
       const { count, again } = await maintenance.reclaim();
@@ -181,7 +183,9 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         if (count > 0) log.warn({ count }, 'gave a head to lanes whose messages nothing would have let go');
       },
       withdraw_questions: () => questions.withdrawLeft(),
-      unpark_messages: () => maintenance.unparkReady((topic, consumer) => isHandled(registry, topic, consumer)),
+      unpark_messages: () => maintenance.unparkReady(),
+      keep_servers: () => subscriptions.keepServers(),
+      discard_orphans: () => maintenance.discardOrphans(),
       delete_old_messages: () => maintenance.deleteOld(),
       delete_old_keys: () => keys.deleteOld(),
       index_stored_texts: () => indexing.run(),
@@ -195,7 +199,9 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     let stopped: Promise<unknown> | undefined;
     /** Stops claiming and waits for handlers; returns the leases of those that do not end. */
     const stop = () => {
-      stopped ??= Promise.all([worker.stop(config.SHUTDOWN_GRACE_MS), ...tasks.map(task => task.stop())]);
+      stopped ??= Promise.all([worker.stop(config.SHUTDOWN_GRACE_MS), ...tasks.map(task => task.stop())])
+        // Without a database, other processes notice that this one is gone.
+        .finally(() => subscriptions.leave().catch(() => {}));
       return stopped;
     };
 
@@ -225,7 +231,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         /** Aborted when the service stops: it ends streams and answers waits. */
         ending: ending.signal,
       },
-      delivery: { outbox, deliveries, maintenance, registry, topics, worker, tasks },
+      delivery: { outbox, subscriptions, deliveries, maintenance, handlers, topics, worker, tasks },
 
       /** Announces this process to the others and, unless ROLE=http, starts its worker. */
       async start(): Promise<void> {
@@ -234,6 +240,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
           feed.wake();
         });
         await db.presence.register(workerName);
+        await outbox.register(handlers, config.ROLE !== 'http');
         // Before the first claim: messages of a killed predecessor must run one at a time if they crashed it twice.
         await reclaim();
         if (config.ROLE === 'http') return;

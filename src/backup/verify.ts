@@ -1,4 +1,5 @@
 import { newUid, systemClock } from '../clock.ts';
+import { CommitNotifier } from '../commit-notifier.ts';
 import type { ReadOnlyDatabase } from '../db/database.ts';
 import { isDamaged } from '../db/errors.ts';
 import { brokenReferences, sqliteFaults } from '../db/inspection.ts';
@@ -35,7 +36,7 @@ export async function verify(path: string, name: string): Promise<Verified> {
     }
     const missing_migrations = await backup.missingMigrations();
     if (missing_migrations.includes('001-spine')) throw new StartError(`The file ${name} is not a Forumbus database.`);
-    const events = createEvents({ db: backup, clock: systemClock, newUid, publish: async () => {} });
+    const events = createEvents({ db: backup, clock: systemClock, newUid, commits: new CommitNotifier() });
     return { sequence: await events.latest(backup.read), missing_migrations };
   } catch (error) {
     if (!isDamaged(error)) throw error;

@@ -5,7 +5,6 @@ import { type Access, createAccess, ownAdmin } from '../access/service.ts';
 import { Actor, parseActor } from '../actor.ts';
 import { newUid, systemClock } from '../clock.ts';
 import { CommitNotifier } from '../commit-notifier.ts';
-import type { Config } from '../config.ts';
 import type { Database } from '../db/database.ts';
 import { openAlongside } from '../db/open.ts';
 import { type ProblemItem, Refusal, StartError } from '../errors.ts';
@@ -13,7 +12,6 @@ import { createEvents } from '../events/service.ts';
 import { tokenEvents } from '../events/token-events.ts';
 import { bodyValidator } from '../http/validation.ts';
 import { printable } from '../logging.ts';
-import { createOutbox, type Outbox } from '../outbox/service.ts';
 import { answerHelp, type CommandContext, readArguments, runCommand, withResource } from './command.ts';
 
 /*
@@ -97,7 +95,7 @@ async function withTokens(
 ): Promise<void> {
   await withResource(openAlongside(config.DATABASE_URL, log), async db => {
     try {
-      await work(accessOf(db, config), db);
+      await work(accessOf(db), db);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       const [fault] = (error.extensions.errors ?? []) as ProblemItem[];
@@ -107,13 +105,10 @@ async function withTokens(
 }
 
 /** Access as the service has it. Tokens are not used here, only created and revoked, which appends events to the log. */
-function accessOf(db: Database, { MAX_ATTEMPTS: maxAttempts }: Config): Access {
+function accessOf(db: Database): Access {
   const clock = systemClock;
   const commits = new CommitNotifier();
-  const events = createEvents({ db, clock, newUid, publish: (tx, messages) => outbox.enqueue(tx, messages) });
-  // Only the service knows the handlers.
-  const isSubscribed = () => true;
-  const outbox: Outbox = createOutbox({ db, clock, newUid, events, maxAttempts, isSubscribed, commits });
+  const events = createEvents({ db, clock, newUid, commits });
   return createAccess({ db, clock, commits, used: () => {}, record: tokenEvents(events) });
 }
 

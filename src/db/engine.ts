@@ -10,6 +10,8 @@ export interface Dialect {
   readonly engine: Engine;
   /** The elements of a JSON array, as a table with the column `value`. */
   elements(json: Expression<unknown>): Expression<unknown>;
+  /** The objects of a JSON array, as a table with these members as its columns. */
+  records(json: Expression<unknown>, columns: Record<string, 'integer' | 'text'>): Expression<unknown>;
   /** A member of a JSON object: a text as it is, anything else as JSON; null if there is none. */
   member(json: Expression<unknown>, name: string): Expression<string | null>;
   /** Adds RETURNING for the generated key (PostgreSQL only; better-sqlite3 reports the key itself). */

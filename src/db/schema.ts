@@ -143,35 +143,59 @@ interface EventsTable {
   causation_id: string | null;
   payload: string;
   token_id: string | null;
+  traceparent: string | null;
 }
 
-interface OutboxTable {
-  position: Generated<number>;
+interface SubscriptionsTable {
+  subscription_id: Generated<number>;
+  name: string;
+  kind: 'handler';
+  topics: string;
+  dead_policy: 'pass' | 'block';
+  position: number;
+  created_at: number;
+  last_seen_at: number;
+  deleted_at: Generated<number | null>;
+}
+
+interface SubscriptionServersTable {
+  subscription_id: number;
+  process: string;
+}
+
+interface MessagesTable {
+  number: Generated<number>;
   message_id: string;
   topic: string;
   message_key: string | null;
-  payload: string | null;
+  payload: string;
+  available_at: number | null;
+  created_at: number;
+  traceparent: string | null;
+  token_id: string | null;
+}
+
+interface DeliveriesTable {
+  position: Generated<number>;
+  subscription_id: number | null;
   event_sequence: number | null;
+  message_number: number | null;
+  topic: string;
+  message_key: string | null;
+  queued: number;
   status: 'pending' | 'processing' | 'failed' | 'dead' | 'sent' | 'discarded';
   attempts: number;
-  max_attempts: number;
   generation: number;
   available_at: number;
   claimable_at: number | null;
-  lane: string | null;
+  parked: Generated<number>;
   lease_token: string | null;
   leased_by: string | null;
-  parked: string | null;
-  consumer: string | null;
-  origin_id: string | null;
   last_error: string | null;
   history: string;
   result: Generated<string | null>;
   created_at: number;
   updated_at: number;
-  sent_at: number | null;
-  traceparent: Generated<string | null>;
-  token_id: Generated<string | null>;
 }
 
 interface TokensTable {
@@ -208,7 +232,10 @@ export interface Schema {
   runs: RunsTable;
   questions: QuestionsTable;
   events: EventsTable;
-  outbox: OutboxTable;
+  subscriptions: SubscriptionsTable;
+  subscription_servers: SubscriptionServersTable;
+  messages: MessagesTable;
+  deliveries: DeliveriesTable;
   topics: TopicsTable;
   counts: CountsTable;
   idempotency_keys: IdempotencyKeysTable;

@@ -1,4 +1,4 @@
-import { type Compilable, type Expression, type Kysely, sql } from 'kysely';
+import { type Compilable, type Expression, type Kysely, type RawBuilder, sql } from 'kysely';
 import type { Dialect } from './engine.ts';
 import type { Schema } from './schema.ts';
 
@@ -15,6 +15,8 @@ export interface StatementBuilder<V> {
   member(json: Expression<unknown>, name: string): Expression<string | null>;
   /** The elements of a JSON array, as a table with the column `value`. */
   elements(name: keyof V & string): Expression<unknown>;
+  /** The objects of a JSON array, as a table with these members as its columns. */
+  records<R>(name: keyof V & string, columns: { [K in keyof R]: 'integer' | 'text' }): RawBuilder<R>;
   /** The integers of a JSON array, as the right side of `in`. */
   integerElements(name: keyof V & string): Expression<number>;
   /** Epoch milliseconds on the clock that measures leases: the service's on SQLite, the server's on PostgreSQL. */
@@ -90,6 +92,7 @@ export function statementCompiler({ query, dialect, leaseClock }: CompilerOption
     returningKey: dialect.returningKey,
     member: dialect.member,
     elements,
+    records: (name: string, columns: Record<string, 'integer' | 'text'>) => dialect.records(value(name), columns),
     integerElements: (name: string) => sql`(select cast(value as bigint) from ${elements(name)})`,
     leaseNow: leaseClock ? dialect.asInteger(sql`${LEASE_NOW}`) : dialect.serverNow,
   } as unknown as StatementBuilder<never>;

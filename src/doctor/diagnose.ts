@@ -1,12 +1,15 @@
-import { systemClock } from '../clock.ts';
+import { newUid, systemClock } from '../clock.ts';
+import { CommitNotifier } from '../commit-notifier.ts';
 import { type Config, maskedUrl, misspelt, readConfig } from '../config.ts';
 import type { ReadOnlyDatabase } from '../db/database.ts';
 import { openReadOnly } from '../db/open.ts';
 import { sqliteFile } from '../db/url.ts';
 import { textOf } from '../error-text.ts';
 import { StartError } from '../errors.ts';
+import { createEvents } from '../events/service.ts';
 import type { Logger } from '../logging.ts';
 import { createOutboxMonitor } from '../outbox/monitor.ts';
+import { createSubscriptionViews } from '../subscriptions/service.ts';
 import { strayPatterns } from '../topics/stray-patterns.ts';
 import { defaultPolicy } from '../worker/handler.ts';
 import { loadHandlers } from '../worker/load-handlers.ts';
@@ -69,7 +72,8 @@ async function checkDatabase(config: Config, log: Logger): Promise<Finding[]> {
     findings.push(schema);
     // The remaining checks read tables that an older schema may lack.
     if (schema.level !== 'ok') return findings;
-    const monitor = createOutboxMonitor({ db, clock: systemClock });
+    const events = createEvents({ db, clock: systemClock, newUid, commits: new CommitNotifier() });
+    const monitor = createOutboxMonitor({ db, clock: systemClock, events, subscriptions: createSubscriptionViews() });
     findings.push(...(await checkMessages(monitor, config)), ...(await checkTokens(db, config, Date.now())));
   } catch (error) {
     findings.push(

@@ -19,6 +19,7 @@ const columns = [
   'causation_id',
   'payload',
   'token_id',
+  'traceparent',
 ] as const;
 
 export interface EventFilter {
@@ -52,6 +53,23 @@ export async function findEventsAt(reader: Reader, sequences: number[]): Promise
 
 const eventsAtStatement = statement(({ query, integerElements }: StatementBuilder<{ sequences: string }>) =>
   query.selectFrom('events').selectAll().where('sequence', 'in', integerElements('sequences')),
+);
+
+/** An event without its content. */
+export type EventOutline = Pick<EventRow, 'sequence' | 'event_type' | 'occurred_at' | 'thread_id' | 'run_id'>;
+
+/** The outlines of the next events after a sequence, oldest first. */
+export async function listOutlines(reader: Reader, after: number, limit: number): Promise<EventOutline[]> {
+  return reader.all(outlinesStatement, { after, limit });
+}
+
+const outlinesStatement = statement(({ query, value }: StatementBuilder<{ after: number; limit: number }>) =>
+  query
+    .selectFrom('events')
+    .select(['sequence', 'event_type', 'occurred_at', 'thread_id', 'run_id'])
+    .where('sequence', '>', value('after'))
+    .orderBy('sequence')
+    .limit(value('limit')),
 );
 
 /** The sequence of the newest event; 0 before the first. */

@@ -1,17 +1,20 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Actor, actorText } from '../actor.ts';
 import type { Clock, NewUid } from '../clock.ts';
+import type { CommitNotifier } from '../commit-notifier.ts';
 import { type Page, type PageRequest, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
-import { eventTopic, toEvent } from './envelope.ts';
+import { toEvent } from './envelope.ts';
 import { HeadCache, headOf } from './heads.ts';
 import {
   type EventFilter,
+  type EventOutline,
   findEvent,
   findEventsAt,
   insertEvents,
   latestSequence,
   listEvents,
+  listOutlines,
   listPosts,
 } from './repository.ts';
 import type { Event, EventQuery } from './schemas.ts';
@@ -55,16 +58,11 @@ export interface EventDraft {
   payload: Record<string, unknown>;
 }
 
-/** The message that carries an event to the topic handlers. */
-export interface EventMessage {
-  message_id: string;
-  topic: string;
-  message_key: string;
-  event_sequence: number;
+/** An event, and the trace of its request (W3C Trace Context). */
+export interface Carried {
+  event: Event;
+  traceparent: string | null;
 }
-
-/** Inserts the events' messages in the transaction that appends the events. */
-type Publish = (tx: Tx, messages: EventMessage[]) => Promise<void>;
 
 export type EventLog = ReturnType<typeof createEvents>;
 
@@ -72,14 +70,14 @@ interface Dependencies {
   db: Pick<Database, 'read'>;
   clock: Clock;
   newUid: NewUid;
-  publish: Publish;
+  commits: CommitNotifier;
 }
 
 /** The number of events that are read at once for their heads; each may be large. */
 const HEADS_PER_READ = 8;
 
-/** Creates the append-only event log. Each event commits together with its message. */
-export function createEvents({ db, clock, newUid, publish }: Dependencies) {
+/** Creates the append-only event log. It is the outbox of its events: outbox/fan-out.ts makes their deliveries from it. */
+export function createEvents({ db, clock, newUid, commits }: Dependencies) {
   /** The events that a transaction has appended or read. Events never change, and a write mostly reads its own. */
   const caches = new WeakMap<Reader, Map<number, Event>>();
   const headCache = new HeadCache();
@@ -109,24 +107,17 @@ export function createEvents({ db, clock, newUid, publish }: Dependencies) {
       return { ...cause, uid: newUid(), event_type, causation_id: `evt_${cause.uid}`, payload };
     },
 
-    /** Appends the events in this order, with one message each. @returns their sequences, in the same order */
+    /** Appends the events in this order. @returns their sequences, in the same order */
     async append(tx: Tx, drafts: EventDraft[]): Promise<number[]> {
-      const rows = drafts.map(draft => toRow(draft, tx.tokenId));
+      const rows = drafts.map(draft => toRow(draft, tx));
       const sequences = await insertEvents(tx, rows);
       const cache = cacheOf(tx);
       rows.forEach((row, index) => {
         const sequence = sequences[index] as number;
         cache.set(sequence, toEvent({ ...row, sequence }, drafts[index]?.payload));
       });
-      await publish(
-        tx,
-        drafts.map((draft, index) => ({
-          message_id: `msg_${draft.uid}`,
-          topic: eventTopic(draft.event_type),
-          message_key: keyOf(draft.thread),
-          event_sequence: sequences[index] as number,
-        })),
-      );
+      const types = drafts.map(({ event_type }) => event_type);
+      tx.afterCommit(() => commits.notify('event', types));
       return sequences;
     },
 
@@ -178,6 +169,16 @@ export function createEvents({ db, clock, newUid, publish }: Dependencies) {
       return heads;
     },
 
+    /** The events at these sequences with the traces of their requests (W3C Trace Context), by sequence. */
+    async carried(reader: Reader, sequences: number[]): Promise<Map<number, Carried>> {
+      const rows = await findEventsAt(reader, sequences);
+      return new Map(rows.map(row => [row.sequence, { event: toEvent(row), traceparent: row.traceparent }]));
+    },
+
+    /** The outlines of the next events after a sequence, oldest first. */
+    outlines: (reader: Reader, after: number, limit: number): Promise<EventOutline[]> =>
+      listOutlines(reader, after, limit),
+
     /** The sequence of the newest event; 0 before the first. */
     latest: (reader: Reader): Promise<number> => latestSequence(reader),
 
@@ -228,12 +229,7 @@ function isTx(reader: Reader): reader is Tx {
   return 'afterCommit' in reader;
 }
 
-/** The key of an event's message. Thread ids have no colon, so no other key equals that of a thread. */
-function keyOf({ thread_id, run_id }: EventDraft['thread']): string {
-  return thread_id ?? (run_id === null ? 'forum:tokens' : `run:${run_id}`);
-}
-
-function toRow(draft: EventDraft, token_id: string | null) {
+function toRow(draft: EventDraft, { tokenId: token_id, traceparent }: Tx) {
   return {
     event_id: `evt_${draft.uid}`,
     event_type: draft.event_type,
@@ -248,5 +244,6 @@ function toRow(draft: EventDraft, token_id: string | null) {
     causation_id: draft.causation_id,
     payload: JSON.stringify(draft.payload),
     token_id,
+    traceparent,
   };
 }

@@ -16,7 +16,7 @@ const PROBE_REUSED_MS = 60_000;
 
 interface Dependencies {
   db: Database;
-  outbox: Pick<Outbox, 'backlog' | 'blockedLanes' | 'pausedTopics' | 'topicsWithoutHandler'>;
+  outbox: Pick<Outbox, 'backlog' | 'subscriptions' | 'blockedLanes' | 'pausedTopics' | 'topicsWithoutHandler'>;
   worker: Pick<Worker, 'health'>;
   /** The maintenance jobs of this process. */
   tasks: readonly Pick<RepeatingTask, 'health'>[];
@@ -32,6 +32,7 @@ const UNKNOWN: DatabaseState = {
   trouble: UNANSWERED,
   missingMigrations: [],
   backlog: [],
+  subscriptions: [],
   blockedLanes: 0,
   pausedTopics: [],
   topicsWithoutHandler: [],
@@ -55,13 +56,15 @@ export function createHealth({ db, outbox, worker, tasks, clock, drain, log, dis
   async function read(): Promise<DatabaseState> {
     const missingMigrations = await db.missingMigrations();
     if (missingMigrations.length > 0) return { ...lastRead(), trouble: undefined, missingMigrations };
-    const [backlog, blockedLanes, pausedTopics, topicsWithoutHandler] = await Promise.all([
+    const [backlog, subscriptions, blockedLanes, pausedTopics, topicsWithoutHandler] = await Promise.all([
       outbox.backlog(),
+      outbox.subscriptions(),
       outbox.blockedLanes(),
       outbox.pausedTopics(),
       outbox.topicsWithoutHandler(),
     ]);
-    return { trouble: undefined, missingMigrations, backlog, blockedLanes, pausedTopics, topicsWithoutHandler };
+    const state = { backlog, subscriptions, blockedLanes, pausedTopics, topicsWithoutHandler };
+    return { trouble: undefined, missingMigrations, ...state };
   }
 
   function toTrouble(error: unknown): Trouble {

@@ -1,5 +1,6 @@
 import type { Trouble } from '../db/errors.ts';
-import type { MessageCount } from '../outbox/leased-delivery.ts';
+import type { DeliveryCount } from '../outbox/leased-delivery.ts';
+import type { SubscriptionState } from '../subscriptions/subscription.ts';
 import type { Worker } from '../worker/worker.ts';
 import type { HealthReason } from './schemas.ts';
 
@@ -14,8 +15,10 @@ export interface DatabaseState {
   trouble: Trouble | undefined;
   /** Names of the migrations that the database lacks. */
   missingMigrations: string[];
-  /** Unfinished messages, counted by topic and status. */
-  backlog: MessageCount[];
+  /** Unfinished deliveries, counted by subscription, topic and status. */
+  backlog: DeliveryCount[];
+  /** All subscriptions, with what waits for them. */
+  subscriptions: SubscriptionState[];
   /** How many dead messages hold back what is behind them in their keys. */
   blockedLanes: number;
   pausedTopics: string[];
@@ -89,7 +92,7 @@ export function reasonsOf({
 }
 
 function outboxReasons(
-  { backlog, blockedLanes, topicsWithoutHandler }: DatabaseState,
+  { backlog, subscriptions, blockedLanes, topicsWithoutHandler }: DatabaseState,
   age: number | null,
 ): HealthReason[] {
   const pending = countOf(backlog, 'pending');
@@ -117,6 +120,12 @@ function outboxReasons(
     const advice = 'Add their handlers to HANDLERS_DIR and restart, or discard the messages.';
     reasons.push({ code: 'NO_HANDLER', detail: `${topics} ${advice}` });
   }
+  const unserved = subscriptions.filter(({ served_by, waiting }) => served_by.length === 0 && waiting > 0);
+  if (unserved.length > 0) {
+    const names = listed(unserved.map(({ subscription }) => subscription.name));
+    const advice = 'Start a process that has their handlers, or DELETE /bus/subscriptions/{name}.';
+    reasons.push({ code: 'NOT_SERVED', detail: `Subscriptions that wait and no process serves: ${names}. ${advice}` });
+  }
   return reasons;
 }
 
@@ -124,6 +133,7 @@ function outboxReasons(
 const PUBLIC_DETAILS: Partial<Record<HealthReason['code'], string>> = {
   WORKER_ERRORS: 'The worker or a maintenance job keeps failing. With a token this answer shows the last error.',
   NO_HANDLER: 'Some topics have messages but no handler. With a token this answer names them.',
+  NOT_SERVED: 'No process serves some subscriptions that wait. With a token this answer names them.',
 };
 
 /** The reasons for callers without a token. */
@@ -132,7 +142,7 @@ export function publicReasons(reasons: readonly HealthReason[]): HealthReason[] 
 }
 
 /** Counts the messages of all topics with one status. */
-export function countOf(backlog: readonly MessageCount[], wanted: MessageCount['status']): number {
+export function countOf(backlog: readonly DeliveryCount[], wanted: DeliveryCount['status']): number {
   return backlog.reduce((sum, { status, count }) => sum + (status === wanted ? count : 0), 0);
 }
 

@@ -14,6 +14,7 @@ const HealthReason = Type.Object({
       'DEAD_MESSAGES',
       'LANES_BLOCKED',
       'NO_HANDLER',
+      'NOT_SERVED',
     ],
     { description: 'Stable code for programs. The first four mean `down`, the others `degraded`.' },
   ),

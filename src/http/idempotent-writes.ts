@@ -177,8 +177,9 @@ function repeatableRequest(request: FastifyRequest): RepeatableRequest | undefin
   if (key === undefined) {
     throw badHeader('idempotency-key', 'must be 1 to 255 visible ASCII characters, in quotes or bare');
   }
-  const [path] = request.url.split('?');
-  const content = `${request.method} ${path}\n${request.body === undefined ? '' : canonical(request.body)}`;
+  const [path, query = ''] = request.url.split('?');
+  const target = query === '' ? path : `${path}?${query}`;
+  const content = `${request.method} ${target}\n${request.body === undefined ? '' : canonical(request.body)}`;
   return {
     caller: request.caller.keyOwner,
     key,

@@ -1,12 +1,12 @@
 import type { Clock } from '../clock.ts';
-import type { Delivery } from '../outbox/leased-delivery.ts';
+import type { LeasedDelivery } from '../outbox/leased-delivery.ts';
 import type { Dispatch, Dispatched } from '../worker/dispatcher.ts';
 import type { StoreOutcomes } from '../worker/outcome-batcher.ts';
 import type { Durations, Instruments } from './instruments.ts';
 import type { TopicLabels } from './topics.ts';
 
 interface Store {
-  claim(limit: number): Promise<Delivery[]>;
+  claim(limit: number): Promise<LeasedDelivery[]>;
   settle: StoreOutcomes;
 }
 

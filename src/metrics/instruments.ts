@@ -68,6 +68,22 @@ export function createInstruments() {
       'Age of the oldest due pending message in the whole database; 0 if there is none.',
       'topic',
     ),
+    deliveries: gauge(
+      'forumbus_subscription_deliveries',
+      'Unfinished deliveries of a subscription in the whole database; every process reports the same.',
+      'subscription',
+      'status',
+    ),
+    lag: gauge(
+      'forumbus_subscription_lag_seconds',
+      'Age of the oldest due delivery of a subscription in the whole database; 0 if there is none.',
+      'subscription',
+    ),
+    servers: gauge(
+      'forumbus_subscription_servers',
+      'Processes that serve a subscription; 0 if nobody handles its messages.',
+      'subscription',
+    ),
     blockedLanes: gauge(
       'forumbus_outbox_blocked_lanes',
       'Message keys in the whole database that a dead message blocks until it is replayed or discarded.',

@@ -52,8 +52,8 @@ export function createScrape(dependencies: Dependencies): () => Promise<string> 
   /** Sets the gauges of the outbox, or removes their values while the database cannot be read. */
   function setOutboxGauges(database: DatabaseState | undefined): void {
     const { messages, oldestPending, blockedLanes, pausedTopics, unhandledTopics } = instruments;
-    messages.reset();
-    oldestPending.reset();
+    const { deliveries, lag, servers } = instruments;
+    for (const gauge of [messages, oldestPending, deliveries, lag, servers]) gauge.reset();
     for (const gauge of [blockedLanes, pausedTopics, unhandledTopics]) gauge.remove();
     if (!database) return;
     for (const topic of topics.all) {
@@ -67,6 +67,18 @@ export function createScrape(dependencies: Dependencies): () => Promise<string> 
       if (status === 'pending' && since !== null) oldest.set(label, Math.min(since, oldest.get(label) ?? since));
     }
     for (const [label, since] of oldest) oldestPending.labels(label).set(Math.max(0, clock.now() - since) / 1000);
+    const names = new Map<number | null, string>();
+    for (const { subscription, served_by, oldest: since } of database.subscriptions) {
+      const { subscription_id, name } = subscription;
+      names.set(subscription_id, name);
+      for (const status of BACKLOG) deliveries.labels(name, status).set(0);
+      lag.labels(name).set(since === null ? 0 : Math.max(0, clock.now() - since) / 1000);
+      servers.labels(name).set(served_by.length);
+    }
+    for (const { subscription_id, status, count } of database.backlog) {
+      const name = names.get(subscription_id);
+      if (name !== undefined) deliveries.labels(name, status).inc(count);
+    }
     blockedLanes.set(database.blockedLanes);
     pausedTopics.set(database.pausedTopics.length);
     unhandledTopics.set(database.topicsWithoutHandler.length);

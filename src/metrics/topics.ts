@@ -1,8 +1,8 @@
 import { eventTopic } from '../events/envelope.ts';
 import { eventTypes } from '../events/service.ts';
 import { memoize } from '../memoize.ts';
+import { topicMatches } from '../subscriptions/patterns.ts';
 import type { Handler } from '../worker/handler.ts';
-import { topicMatches } from '../worker/registry.ts';
 
 /** The label of topics that neither the code nor a handler names. */
 const OTHER = 'other';

@@ -1,53 +1,9 @@
-import { type Expression, type RawBuilder, sql } from 'kysely';
+import { sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
-import { laneOf } from './lane.ts';
-import type { EndedRow, Lease, LeasedRow, MessageRow, NewMessageRow } from './leased-delivery.ts';
+import type { DeliveryRow, EndedRow, Lease, LeasedRow } from './leased-delivery.ts';
 
-/*
- * Lanes and leases in SQL. A message stays in the lane of its key until it ends or dies without blocking. Only the head
- * of a lane has a `claimable_at`, so only heads are claimed.
- * The head is the oldest message of its lane. A message that is replayed while a younger one is processing becomes the
- * head when that attempt ends.
- */
-
-/**
- * Appends messages to their lanes. The first message of an empty lane becomes its head and can be claimed; each later
- * one can be claimed after its predecessors have left.
- */
-export function insertMessages(tx: Tx, rows: NewMessageRow[]): void {
-  for (const row of rows) {
-    const { message_key, consumer, available_at = null, created_at } = row;
-    tx.send(insertMessageStatement, {
-      ...row,
-      available_at,
-      lane: laneOf(message_key, consumer),
-      updated_at: created_at,
-    });
-  }
-}
-
-type InsertedMessage = Omit<NewMessageRow, 'available_at'> & {
-  available_at: number | null;
-  lane: string | null;
-  updated_at: number;
-};
-
-const insertMessageStatement = statement(({ query, value, values, leaseNow }: StatementBuilder<InsertedMessage>) => {
-  // PostgreSQL types a bare parameter inside `coalesce` and `case` as text, hence the cast.
-  const at = sql<number>`coalesce(cast(${value('available_at')} as bigint), ${leaseNow})`;
-  const laneIsTaken = sql<boolean>`exists (select 1 from outbox as other where other.lane = ${value('lane')})`;
-  return query.insertInto('outbox').values({
-    ...values(['message_id', 'topic', 'message_key', 'payload', 'event_sequence', 'max_attempts', 'consumer']),
-    ...values(['origin_id', 'traceparent', 'token_id', 'lane', 'created_at', 'updated_at']),
-    status: sql.lit('pending'),
-    attempts: sql.lit(0),
-    generation: sql.lit(1),
-    available_at: at,
-    claimable_at: sql<number>`case when ${laneIsTaken} then null else ${at} end`,
-    history: sql.lit('[]'),
-  });
-});
+/* Leases in SQL: claim, renew, settle, reclaim. */
 
 /** Suffix of the token of a lease whose predecessor expired. */
 const RECLAIMED = '+';
@@ -57,7 +13,7 @@ export function isReclaimed(lease_token: string): boolean {
   return lease_token.endsWith(RECLAIMED);
 }
 
-interface Claim {
+export interface Claim {
   limit: number;
   /** Base of the leases' tokens; see {@link isReclaimed}. */
   lease_token: string;
@@ -67,27 +23,43 @@ interface Claim {
   now: number;
 }
 
+/** Subscriptions that one statement claims from. */
+const SUBSCRIPTIONS_PER_CLAIM = 16;
+const claimed = Array.from({ length: SUBSCRIPTIONS_PER_CLAIM }, (_, index) => `subscription${index}`);
+
 /**
- * Claims up to `limit` due messages, the longest due first. A message whose lease has expired is due again. The claim
- * reads only lane heads, in index order, so its cost depends on neither backlog nor history.
+ * Claims up to `limit` due deliveries of these subscriptions, the longest due first. One whose lease has expired is due
+ * again. The claim reads only heads of lanes, in index order, so its cost depends on neither backlog nor history.
  */
-export async function claimMessages(tx: Tx, claim: Claim): Promise<LeasedRow[]> {
-  const rows = await tx.all(claimStatement, claim);
-  return (rows as LeasedRow[]).sort((a, b) => a.position - b.position);
+export async function claimDue(tx: Tx, subscriptions: readonly number[], claim: Claim): Promise<LeasedRow[]> {
+  const rows: LeasedRow[] = [];
+  for (let from = 0; from < subscriptions.length && rows.length < claim.limit; from += SUBSCRIPTIONS_PER_CLAIM) {
+    const ids = Object.fromEntries(claimed.map((name, index) => [name, subscriptions[from + index] ?? null]));
+    const limit = claim.limit - rows.length;
+    rows.push(...((await tx.all(claimStatement, { ...claim, ...ids, limit })) as LeasedRow[]));
+  }
+  return rows;
 }
 
-const claimStatement = statement(({ query, value, leaseNow }: StatementBuilder<Claim>) =>
-  query
+const claimStatement = statement(({ query, value, leaseNow }: StatementBuilder<Claim & Record<string, unknown>>) => {
+  const branches = claimed.map(
+    name => sql`select * from (
+      select position, claimable_at from deliveries
+      where subscription_id = ${value(name)} and claimable_at <= ${leaseNow}
+      order by claimable_at, position limit ${value('limit')}) as branch`,
+  );
+  return query
     .with('due', due =>
       due
-        .selectFrom('outbox')
+        .selectFrom(
+          sql<{ position: number; claimable_at: number }>`(${sql.join(branches, sql` union all `)})`.as('branches'),
+        )
         .select('position')
-        .where('claimable_at', '<=', leaseNow)
         .orderBy('claimable_at')
         .orderBy('position')
         .limit(value('limit')),
     )
-    .updateTable('outbox')
+    .updateTable('deliveries')
     .set(eb => ({
       leased_by: value('leased_by'),
       // A settled lease leaves no token, an expired one does. RETURNING shows only the new row: the new token tells.
@@ -99,14 +71,83 @@ const claimStatement = statement(({ query, value, leaseNow }: StatementBuilder<C
       updated_at: value('now'),
     }))
     .where('position', 'in', eb => eb.selectFrom('due').select('position'))
-    .returningAll(),
+    .returningAll();
+});
+
+/** A delivery of an event. */
+export interface EventDelivery {
+  subscription_id: number;
+  event_sequence: number;
+  topic: string;
+  message_key: string;
+  created_at: number;
+  /** It is the first of its lane, so that it may be claimed. */
+  head: 0 | 1;
+  /** It is leased at once. Only heads are. */
+  leased: 0 | 1;
+  /** It waits until its topic is resumed. Only heads do. */
+  parked: 0 | 1;
+}
+
+/** Inserts deliveries of events in this order, and answers the ones that are leased at once. */
+export async function insertEventDeliveries(tx: Tx, rows: EventDelivery[], claim: Claim): Promise<LeasedRow[]> {
+  if (rows.length === 0) return [];
+  const numbered = rows.map((row, number) => ({ ...row, number }));
+  const inserted = await tx.all(insertEventDeliveriesStatement, { ...claim, rows: JSON.stringify(numbered) });
+  return inserted.filter(({ status }) => status === 'processing') as LeasedRow[];
+}
+
+const insertEventDeliveriesStatement = statement(
+  ({ query, value, records, leaseNow }: StatementBuilder<Claim & { rows: string }>) => {
+    const rows = records<EventDelivery & { number: number }>('rows', {
+      number: 'integer',
+      subscription_id: 'integer',
+      event_sequence: 'integer',
+      topic: 'text',
+      message_key: 'text',
+      created_at: 'integer',
+      head: 'integer',
+      leased: 'integer',
+      parked: 'integer',
+    });
+    const ifLeased = (name: 'lease_token' | 'leased_by') =>
+      sql<string>`case when leased = 1 then cast(${value(name)} as text) end`;
+    return query
+      .insertInto('deliveries')
+      .columns([
+        ...(['subscription_id', 'event_sequence', 'topic', 'message_key', 'queued', 'status', 'attempts'] as const),
+        ...(['generation', 'available_at', 'claimable_at', 'parked', 'lease_token', 'leased_by', 'history'] as const),
+        ...(['created_at', 'updated_at'] as const),
+      ])
+      .expression(
+        query
+          .selectFrom(rows.as('row'))
+          .select(['subscription_id', 'event_sequence', 'topic', 'message_key', sql.lit(1).as('queued')])
+          .select([
+            sql<'pending'>`case when leased = 1 then 'processing' else 'pending' end`.as('status'),
+            'leased as attempts',
+            sql.lit(1).as('generation'),
+            sql<number>`${leaseNow}`.as('available_at'),
+            sql<number>`case when leased = 1 then ${leaseNow} + cast(${value('leaseMs')} as bigint)
+              when head = 1 and parked = 0 then ${leaseNow} end`.as('claimable_at'),
+            'parked',
+            ifLeased('lease_token').as('lease_token'),
+            ifLeased('leased_by').as('leased_by'),
+            sql.lit('[]').as('history'),
+            'created_at',
+            sql<number>`cast(${value('now')} as bigint)`.as('updated_at'),
+          ])
+          .orderBy('number'),
+      )
+      .returningAll();
+  },
 );
 
 /** Renews the leases that are still held, and answers them. */
 export async function renewLeases(tx: Tx, leases: Lease[], leaseMs: number): Promise<Lease[]> {
   if (leases.length === 0) return [];
   const rows = await tx.query
-    .updateTable('outbox')
+    .updateTable('deliveries')
     .set({ claimable_at: sql<number>`${tx.leaseNow} + ${leaseMs}` })
     .where(eb => {
       const held = leases.map(lease => eb.tuple(lease.position, lease.lease_token));
@@ -127,8 +168,8 @@ const endLeaseStatement = statement(({ query, value, values, leaseNow }: Stateme
   const after = (name: 'available_in' | 'claimable_in') =>
     sql<number | null>`${leaseNow} + cast(${value(name)} as bigint)`;
   return query
-    .updateTable('outbox')
-    .set(values(['status', 'attempts', 'lane', 'parked', 'last_error', 'history', 'updated_at', 'sent_at']))
+    .updateTable('deliveries')
+    .set(values(['status', 'attempts', 'queued', 'parked', 'last_error', 'history', 'updated_at']))
     .set({
       available_at: sql<number>`coalesce(${after('available_in')}, available_at)`,
       claimable_at: after('claimable_in'),
@@ -150,7 +191,7 @@ interface SentGroup {
   now: number;
 }
 
-/** Marks handled messages sent, and answers the positions whose lease was still held. Other rows are unchanged. */
+/** Marks handled deliveries sent, and answers the positions whose lease was still held. Other rows are unchanged. */
 export async function markSent(tx: Tx, positions: number[], group: Omit<SentGroup, 'positions'>): Promise<number[]> {
   const rows = await tx.all(markSentStatement, { ...group, positions: JSON.stringify(positions) });
   return rows.map(row => row.position);
@@ -158,138 +199,25 @@ export async function markSent(tx: Tx, positions: number[], group: Omit<SentGrou
 
 const markSentStatement = statement(({ query, value, integerElements }: StatementBuilder<SentGroup>) =>
   query
-    .updateTable('outbox')
+    .updateTable('deliveries')
     .set({
       status: sql.lit('sent'),
       claimable_at: null,
-      lane: null,
+      queued: sql.lit(0),
       last_error: null,
       lease_token: null,
       leased_by: null,
     })
-    .set({ history: value('history'), updated_at: value('now'), sent_at: value('now') })
+    .set({ history: value('history'), updated_at: value('now') })
     .where('position', 'in', integerElements('positions'))
     .where('lease_token', '=', value('lease_token'))
     .returning('position'),
 );
 
-/**
- * Makes the next message of each lane claimable after its head has left. It queues behind all heads that are due now,
- * so a lane with a long backlog does not starve the others.
- */
-export function promoteNext(tx: Tx, lanes: string[]): void {
-  if (lanes.length > 0) tx.send(promoteNextStatement, { lanes: JSON.stringify(lanes) });
-}
-
-const promoteNextStatement = statement(({ query, elements, leaseNow }: StatementBuilder<{ lanes: string }>) =>
-  query
-    .updateTable('outbox')
-    .set({ claimable_at: sql<number>`case when available_at > ${leaseNow} then available_at else ${leaseNow} end` })
-    .where(
-      'position',
-      'in',
-      sql<number>`(select (
-        select next.position from outbox as next where next.lane = value order by next.position limit 1
-      ) from ${elements('lanes')})`,
-    )
-    // It may be a dead one that blocks the lane.
-    .where('status', 'in', [sql.lit('pending' as const), sql.lit('failed' as const)])
-    .where('claimable_at', 'is', null)
-    .where('parked', 'is', null),
-);
-
-/**
- * Makes the oldest message of each of these lanes its head, unless one is being handled. The one that was the head waits
- * from then on. Lanes whose head is the oldest stay as they are.
- */
-export function putOldestFirst(tx: Tx, lanes: string[]): void {
-  if (lanes.length > 0) tx.send(putOldestFirstStatement, { lanes: JSON.stringify([...new Set(lanes)]) });
-}
-
-const putOldestFirstStatement = statement(({ query, elements, leaseNow }: StatementBuilder<{ lanes: string }>) => {
-  const first = (condition: RawBuilder<unknown>) => sql`(
-    select one.position from outbox as one where one.lane = value ${condition} order by one.position limit 1)`;
-  const isHead = sql`and (one.claimable_at is not null or one.parked is not null or one.status = 'dead')`;
-  return query
-    .with('ends', ends =>
-      ends
-        .selectFrom(
-          sql<{ oldest: number; head: number | null }>`(
-          select ${first(sql``)} as oldest, ${first(isHead)} as head from ${elements('lanes')})`.as('lane'),
-        )
-        .select(['oldest', 'head']),
-    )
-    .with('wrong', wrong =>
-      wrong
-        .selectFrom('ends')
-        .leftJoin('outbox', 'outbox.position', 'ends.head')
-        .select(['oldest', 'head'])
-        .where('oldest', 'is not', null)
-        .where(sql<boolean>`(head is null or (head <> oldest and outbox.status <> 'processing'))`),
-    )
-    .updateTable('outbox')
-    .set({
-      parked: null,
-      claimable_at: sql<number>`case
-        when outbox.position not in (select oldest from wrong) then null
-        when available_at > ${leaseNow} then available_at
-        else ${leaseNow} end`,
-    })
-    .where('position', 'in', sql<number>`(select oldest from wrong union all select head from wrong)`)
-    .where('status', 'in', [sql.lit('pending' as const), sql.lit('failed' as const)]);
-});
-
-/** Which of these messages have an older one waiting in their lanes. */
-export async function overtaking(tx: Tx, positions: number[]): Promise<Set<number>> {
-  if (positions.length === 0) return new Set();
-  const rows = await tx.all(overtakingStatement, { positions: JSON.stringify(positions) });
-  return new Set(rows.map(row => row.position));
-}
-
-const overtakingStatement = statement(({ query, integerElements }: StatementBuilder<{ positions: string }>) =>
-  query
-    .selectFrom('outbox')
-    .select('position')
-    .where('position', 'in', integerElements('positions'))
-    .where(
-      sql<boolean>`exists (select 1 from outbox as older where older.lane = outbox.lane and older.position < outbox.position)`,
-    ),
-);
-
-/** A lane, and whether it is headless: messages wait in it and none is claimable, parked, processing or blocking. */
-export interface LaneState {
-  lane: string;
-  headless: boolean;
-}
-
-/** The next `limit` lanes after `after`, sorted. Hops from lane to lane on the index. */
-export async function listLanes(reader: Reader, after: string, limit: number): Promise<LaneState[]> {
-  const rows = await reader.all(listLanesStatement, { after, limit });
-  return rows.map(({ lane, headless }) => ({ lane, headless: headless === 1 }));
-}
-
-const listLanesStatement = statement(({ query, value }: StatementBuilder<{ after: string; limit: number }>) => {
-  const next = (after: Expression<unknown>) =>
-    sql`(select min(lane) from outbox where lane is not null and lane > ${after})`;
-  const headless = sql<number>`case when
-    (select one.status from outbox as one where one.lane = hop.lane order by one.position limit 1) <> 'dead'
-    and (select one.position from outbox as one where one.lane = hop.lane
-      and (one.claimable_at is not null or one.parked is not null) order by one.position limit 1) is null then 1 else 0 end`;
-  return query
-    .selectFrom(
-      sql<{ lane: string }>`(with recursive hop(lane, number) as (
-        select ${next(value('after'))}, 1
-        union all
-        select ${next(sql`hop.lane`)}, number + 1 from hop where hop.lane is not null and number < ${value('limit')}
-      ) select lane from hop where lane is not null)`.as('hop'),
-    )
-    .select(['hop.lane', headless.as('headless')]);
-});
-
 /** The leases of this process that were claimed with these tokens. */
 export async function leasesOf(tx: Tx, leased_by: string, tokens: string[]): Promise<LeasedRow[]> {
   const rows = await tx.query
-    .selectFrom('outbox')
+    .selectFrom('deliveries')
     .selectAll()
     .where('status', '=', 'processing')
     .where('status', '<>', sql.lit('sent'))
@@ -305,7 +233,7 @@ export async function leasesOf(tx: Tx, leased_by: string, tokens: string[]): Pro
 
 /** Names of the processes that hold leases. */
 export async function leaseHolders(reader: Reader): Promise<string[]> {
-  const query = reader.query.selectFrom('outbox').select('leased_by').distinct();
+  const query = reader.query.selectFrom('deliveries').select('leased_by').distinct();
   const rows = await query.where('status', '=', 'processing').where('status', '<>', sql.lit('sent')).execute();
   return rows.map(row => row.leased_by as string);
 }
@@ -314,68 +242,15 @@ export async function leaseHolders(reader: Reader): Promise<string[]> {
 export async function reclaimLeasesOf(
   tx: Tx,
   holders: string[],
-): Promise<Pick<MessageRow, 'attempts' | 'generation' | 'history' | 'lane'>[]> {
+): Promise<Pick<DeliveryRow, 'position' | 'attempts' | 'generation' | 'history'>[]> {
   return tx.query
-    .updateTable('outbox')
+    .updateTable('deliveries')
     .set(eb => ({ status: 'pending', lease_token: null, leased_by: null, claimable_at: eb.ref('available_at') }))
     .where('status', '=', 'processing')
     .where('status', '<>', sql.lit('sent'))
     .where('leased_by', 'in', holders)
-    .returning(['attempts', 'generation', 'history', 'lane'])
+    .returning(['position', 'attempts', 'generation', 'history'])
     .execute();
-}
-
-/** Makes dead messages pending again at their old positions in their lanes: next generation, no attempts used. */
-export function requeue(tx: Tx, rows: Pick<MessageRow, 'position' | 'message_key' | 'consumer'>[], now: number): void {
-  const lanes = rows.map(({ message_key, consumer }) => laneOf(message_key, consumer));
-  for (const [index, { position }] of rows.entries()) {
-    tx.send(requeueStatement, { position, lane: lanes[index] as string | null, now });
-  }
-  putOldestFirst(
-    tx,
-    lanes.filter(lane => lane !== null),
-  );
-}
-
-const requeueStatement = statement(
-  ({ query, value, leaseNow }: StatementBuilder<{ position: number; lane: string | null; now: number }>) =>
-    query
-      .updateTable('outbox')
-      .set(eb => ({
-        status: sql.lit('pending'),
-        generation: eb('generation', '+', 1),
-        attempts: sql.lit(0),
-        last_error: null,
-        available_at: leaseNow,
-        claimable_at: sql<number>`case when cast(${value('lane')} as text) is null then ${leaseNow} end`,
-        lane: value('lane'),
-        updated_at: value('now'),
-      }))
-      .where('position', '=', value('position')),
-);
-
-/** The distinct values of `parked`. A loose index scan: the cost grows with the values, not with the messages. */
-export async function parkedFor(reader: Reader): Promise<string[]> {
-  const { rows } = await sql<{ value: string }>`
-    with recursive hop(value) as (
-      select min(parked) from outbox where parked is not null
-      union all
-      select (select min(parked) from outbox where parked is not null and parked > hop.value) from hop where value is not null
-    )
-    select value from hop where value is not null`.execute(reader.query);
-  return rows.map(row => row.value);
-}
-
-/** Counts parked messages by their value of `parked`. */
-export async function countParked(reader: Reader): Promise<{ parked: string; count: number }[]> {
-  const rows = await reader.query
-    .selectFrom('outbox')
-    .select(['parked', eb => eb.fn.countAll<number>().as('count')])
-    .where('parked', 'is not', null)
-    .groupBy('parked')
-    .orderBy('parked')
-    .execute();
-  return rows.map(({ parked, count }) => ({ parked: parked as string, count }));
 }
 
 /** Counts leases that expired more than `graceMs` ago and that no worker has reclaimed. */
@@ -385,33 +260,9 @@ export async function overdueLeases(reader: Reader, graceMs: number): Promise<nu
 
 const overdueLeasesStatement = statement(({ query, value, leaseNow }: StatementBuilder<{ graceMs: number }>) =>
   query
-    .selectFrom('outbox')
+    .selectFrom('deliveries')
     .select(eb => eb.fn.countAll<number>().as('count'))
     .where('status', '=', sql.lit('processing'))
     .where('status', '<>', sql.lit('sent'))
     .where('claimable_at', '<', sql<number>`${leaseNow} - cast(${value('graceMs')} as bigint)`),
 );
-
-/** Unparks up to `limit` messages with this value of `parked`, and answers how many. */
-export async function unpark(tx: Tx, parked: string, limit: number): Promise<number> {
-  const { numUpdatedRows } = await tx.query
-    .updateTable('outbox')
-    .set(eb => ({ parked: null, claimable_at: eb.ref('available_at') }))
-    .where('position', 'in', eb =>
-      eb
-        .selectFrom('outbox as parked_message')
-        .select('parked_message.position')
-        .where('parked_message.parked', '=', parked)
-        .orderBy('parked_message.position')
-        .limit(limit),
-    )
-    .executeTakeFirst();
-  return Number(numUpdatedRows);
-}
-
-/** Names of the consumers whose own copies wait in lanes. */
-export async function consumersInLanes(reader: Reader): Promise<string[]> {
-  const query = reader.query.selectFrom('outbox').select('consumer').distinct();
-  const rows = await query.where('lane', 'is not', null).where('consumer', 'is not', null).execute();
-  return rows.map(row => row.consumer as string);
-}

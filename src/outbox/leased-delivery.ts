@@ -1,40 +1,27 @@
 import type { Row } from '../db/schema.ts';
 import type { Attempt, Message } from './schemas.ts';
 
-/** A row of the outbox. */
-export type MessageRow = Row<'outbox'>;
+/** A row of the deliveries: one message for one subscription. */
+export type DeliveryRow = Row<'deliveries'>;
 
-/** A row of the outbox under a lease. */
-export type LeasedRow = MessageRow & { lease_token: string };
+/** A delivery under a lease. */
+export type LeasedRow = DeliveryRow & { lease_token: string; subscription_id: number };
 
 /**
- * A message when its lease ends. The delays count from then, on the clock that leases are measured with. Without
+ * A delivery when its lease ends. The delays count from then, on the clock that leases are measured with. Without
  * `claimable_in` it cannot be claimed; without `available_in` its `available_at` stays.
  */
-export type EndedRow = Omit<MessageRow, 'claimable_at' | 'available_at'> & {
+export type EndedRow = Omit<DeliveryRow, 'claimable_at' | 'available_at'> & {
   claimable_in?: number | null;
   available_in?: number | null;
 };
 
-/** A message to be inserted. Without `available_at` (epoch milliseconds) it is due at once. */
-export type NewMessageRow = Pick<
-  MessageRow,
-  | 'message_id'
-  | 'topic'
-  | 'message_key'
-  | 'payload'
-  | 'event_sequence'
-  | 'max_attempts'
-  | 'consumer'
-  | 'origin_id'
-  | 'traceparent'
-  | 'token_id'
-> & { available_at?: number | undefined; created_at: number };
-
-/** Counts of the messages with one topic and one status. */
-export interface MessageCount {
+/** Counts of the deliveries of one subscription with one topic and one status. */
+export interface DeliveryCount {
+  /** Null if no subscription matches the topic. */
+  subscription_id: number | null;
   topic: string;
-  status: MessageRow['status'];
+  status: DeliveryRow['status'];
   count: number;
   /** Publication time of the oldest due one. Epoch milliseconds; null if none is due. */
   oldest: number | null;
@@ -46,16 +33,17 @@ export interface Lease {
   lease_token: string;
 }
 
-/** A claimed message: the worker holds its lease and hands it to a handler. */
-export interface Delivery {
+/** A claimed delivery: the worker holds its lease and hands it to the handler of its subscription. */
+export interface LeasedDelivery {
   lease: Lease;
-  /** Null for a message without a key. */
-  lane: string | null;
-  row: MessageRow;
-  /** The message as the handler gets it: a consumer's copy has the `message_id` of the published message. */
+  row: LeasedRow;
+  /** The message as the handler gets it. */
   message: Message;
-  /** Name of the one handler it is for; null if it is not routed yet. */
-  consumer: string | null;
+  /** Name of the subscription. */
+  consumer: string;
+  /** Trace and token of the request that published the message. */
+  traceparent: string | null;
+  tokenId: string | null;
   /** Epoch milliseconds. */
   claimedAt: number;
   /** The previous lease expired: its holder died, or could not renew it in time. */

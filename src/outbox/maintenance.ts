@@ -1,48 +1,51 @@
 import type { Clock } from '../clock.ts';
 import type { CommitNotifier } from '../commit-notifier.ts';
 import type { Database } from '../db/database.ts';
-import { parking } from './lane.ts';
-import { leaseHolders, listLanes, parkedFor, putOldestFirst, reclaimLeasesOf, unpark } from './lease-repository.ts';
-import type { MessageRow } from './leased-delivery.ts';
-import { deleteDone, pausedTopics } from './repository.ts';
+import type { Subscriptions } from '../subscriptions/service.ts';
+import { type Lane, listLanes, parkedTopics, putOldestFirst, unpark } from './lane-repository.ts';
+import { leaseHolders, reclaimLeasesOf } from './lease-repository.ts';
+import type { DeliveryRow } from './leased-delivery.ts';
+import { deleteDone, discardSome, pausedTopics } from './repository.ts';
 import type { Attempt } from './schemas.ts';
 
 interface Dependencies {
   db: Database;
   clock: Clock;
-  /** How long sent and discarded messages are kept. Milliseconds; 0 keeps them for ever. */
+  subscriptions: Pick<Subscriptions, 'deleted'>;
+  /** How long sent and discarded deliveries are kept. Milliseconds; 0 keeps them for ever. */
   retentionMs: number;
   commits: CommitNotifier;
 }
 
-/** Messages that one transaction unparks at most. */
+/** Deliveries that one transaction unparks at most. */
 export const UNPARK_BATCH = 500;
+/** Deliveries that one transaction discards at most. */
+const DISCARD_BATCH = 200;
 /** Lanes checked per run. */
 const LANES_BATCH = 500;
-/** Messages that one retention transaction reads at most; it takes a few milliseconds. */
+/** Deliveries that one retention transaction reads at most; it takes a few milliseconds. */
 const RETENTION_BATCH = 200;
 /** Retention transactions per run of the job. */
 const RETENTION_BATCHES = 20;
+/** Before the first lane. */
+export const FIRST_LANE: Lane = { subscription_id: 0, message_key: '' };
 
-/** Maintenance jobs of the outbox: reclaim leases of dead processes, unpark messages, delete old messages. */
-export function createOutboxMaintenance({ db, clock, retentionMs, commits }: Dependencies) {
+/** Maintenance jobs of the outbox: reclaim leases of dead processes, unpark, discard and delete deliveries. */
+export function createOutboxMaintenance({ db, clock, subscriptions, retentionMs, commits }: Dependencies) {
   /** Position after which the next retention batch begins; in memory only, so a restart begins at 0. */
   let retainedUpTo = 0;
   /** The last lane that was checked. */
-  let lanesUpTo = '';
+  let lanesUpTo = FIRST_LANE;
 
-  async function unparkAll(parked: string): Promise<void> {
-    let unparked: number;
-    do {
-      unparked = await db.write(tx => unpark(tx, parked, UNPARK_BATCH));
-      if (unparked > 0) commits.notify('claimable');
-    } while (unparked === UNPARK_BATCH);
+  /** Repeats a batch until it changes fewer rows than it may. */
+  async function inBatches(size: number, batch: () => Promise<number>): Promise<void> {
+    while ((await batch()) === size);
   }
 
   return {
     /**
      * Reclaims the leases of dead processes at once, before they expire.
-     * @returns `count` of reclaimed messages, and `again`: one of them had lost an earlier attempt in the same way
+     * @returns `count` of reclaimed deliveries, and `again`: one of them had lost an earlier attempt in the same way
      */
     async reclaim(): Promise<{ count: number; again: boolean }> {
       const dead = await db.presence.deadAmong(await leaseHolders(db.read));
@@ -51,7 +54,7 @@ export function createOutboxMaintenance({ db, clock, retentionMs, commits }: Dep
         const ended = await reclaimLeasesOf(tx, dead);
         putOldestFirst(
           tx,
-          ended.map(({ lane }) => lane).filter(lane => lane !== null),
+          ended.map(row => row.position),
         );
         return ended;
       });
@@ -59,17 +62,24 @@ export function createOutboxMaintenance({ db, clock, retentionMs, commits }: Dep
       return { count: reclaimed.length, again: reclaimed.some(wasLostBefore) };
     },
 
-    /**
-     * Unparks messages whose handler exists now or whose topic is no longer paused. The second case remains when a
-     * resumed topic has more than {@link UNPARK_BATCH} parked messages.
-     */
-    async unparkReady(isHandled: (topic: string, consumer: string | null) => boolean): Promise<void> {
-      const reasons = await parkedFor(db.read);
-      if (reasons.length === 0) return;
+    /** Unparks deliveries whose topic is no longer paused: a resumed one may have more than {@link UNPARK_BATCH}. */
+    async unparkReady(): Promise<void> {
+      const topics = await parkedTopics(db.read);
+      if (topics.length === 0) return;
       const paused = new Set(await pausedTopics(db.read));
-      for (const parked of reasons) {
-        const { waitsFor, topic, consumer } = parking.parse(parked);
-        if (waitsFor === 'handler' ? isHandled(topic, consumer) : !paused.has(topic)) await unparkAll(parked);
+      for (const topic of topics.filter(topic => !paused.has(topic))) {
+        await inBatches(UNPARK_BATCH, async () => {
+          const unparked = await db.write(tx => unpark(tx, topic, UNPARK_BATCH));
+          if (unparked > 0) commits.notify('claimable');
+          return unparked;
+        });
+      }
+    },
+
+    /** Discards the unfinished deliveries of deleted subscriptions. */
+    async discardOrphans(): Promise<void> {
+      for (const id of await subscriptions.deleted(db.read)) {
+        await inBatches(DISCARD_BATCH, () => db.write(tx => discardSome(tx, id, clock.now(), DISCARD_BATCH)));
       }
     },
 
@@ -79,15 +89,15 @@ export function createOutboxMaintenance({ db, clock, retentionMs, commits }: Dep
      */
     async mendLanes(): Promise<number> {
       const seen = await listLanes(db.read, lanesUpTo, LANES_BATCH);
-      lanesUpTo = seen.length < LANES_BATCH ? '' : (seen.at(-1)?.lane ?? '');
-      const headless = seen.filter(lane => lane.headless).map(({ lane }) => lane);
+      lanesUpTo = seen.length < LANES_BATCH ? FIRST_LANE : (seen.at(-1) ?? FIRST_LANE);
+      const headless = seen.filter(lane => lane.headless === 1).map(({ position }) => position);
       if (headless.length === 0) return 0;
       await db.write(async tx => putOldestFirst(tx, headless));
       commits.notify('claimable');
       return headless.length;
     },
 
-    /** Deletes sent and discarded messages past their retention, in small transactions so no other write waits long. */
+    /** Deletes sent and discarded deliveries past their retention, in small transactions so no other write waits long. */
     async deleteOld(): Promise<void> {
       if (retentionMs === 0) return;
       const before = clock.now() - retentionMs;
@@ -105,7 +115,7 @@ function wasLostBefore({
   attempts,
   generation,
   history,
-}: Pick<MessageRow, 'attempts' | 'generation' | 'history'>): boolean {
+}: Pick<DeliveryRow, 'attempts' | 'generation' | 'history'>): boolean {
   const recorded = (JSON.parse(history) as Attempt[]).filter(attempt => attempt.generation === generation);
   return attempts > recorded.length + 1;
 }

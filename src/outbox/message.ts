@@ -1,28 +1,79 @@
 import { toTimestamp, toTimestampOrNull } from '../clock.ts';
 import type { Reader } from '../db/database.ts';
+import { messageIdOf } from '../events/envelope.ts';
 import type { EventLog } from '../events/service.ts';
-import type { MessageRow } from './leased-delivery.ts';
+import type { DeliveryRow } from './leased-delivery.ts';
+import { findMessages } from './repository.ts';
 import type { Message } from './schemas.ts';
 
-/** Maps rows to messages. One query reads all events that are payloads. */
-export async function toMessages(events: Pick<EventLog, 'at'>, reader: Reader, rows: MessageRow[]): Promise<Message[]> {
-  const sequences = rows.map(row => row.event_sequence).filter(sequence => sequence !== null);
-  const found = await events.at(reader, sequences);
-  return rows.map(row => ({
-    message_id: row.message_id,
+/** What a delivery carries, and the trace and the token of the request that published it. */
+interface Content {
+  message_id: string;
+  payload: unknown;
+  traceparent: string | null;
+  tokenId: string | null;
+}
+
+/** Answers the content of each delivery. One query reads all events, and one all published messages. */
+export async function contentsOf(
+  events: Pick<EventLog, 'carried'>,
+  reader: Reader,
+  rows: readonly DeliveryRow[],
+): Promise<(row: DeliveryRow) => Content> {
+  const carried = await events.carried(reader, distinct(rows.map(row => row.event_sequence)));
+  const published = await findMessages(reader, distinct(rows.map(row => row.message_number)));
+  const byNumber = new Map(published.map(message => [message.number, message]));
+  const texts = new Set<unknown>();
+  /** Each of several deliveries gets an event for itself: a handler may change what it is given. */
+  const own = <T>(value: T): T => {
+    if (texts.has(value)) return structuredClone(value);
+    texts.add(value);
+    return value;
+  };
+  return row => {
+    if (row.event_sequence === null) {
+      const message = byNumber.get(row.message_number as number) as NonNullable<ReturnType<typeof byNumber.get>>;
+      const { message_id, payload, traceparent, token_id } = message;
+      return { message_id, payload: JSON.parse(payload), traceparent, tokenId: token_id };
+    }
+    const { event, traceparent } = carried.get(row.event_sequence) as NonNullable<ReturnType<typeof carried.get>>;
+    return { message_id: messageIdOf(event.event_id), payload: own(event), traceparent, tokenId: event.token_id };
+  };
+}
+
+function distinct(numbers: (number | null)[]): number[] {
+  return [...new Set(numbers.filter(number => number !== null))];
+}
+
+/** The wire form of a delivery. */
+export function toMessage(
+  row: DeliveryRow,
+  { message_id, payload }: Pick<Content, 'message_id' | 'payload'>,
+  consumer: string | null,
+  maxAttempts: number,
+): Message {
+  return {
+    message_id,
     topic: row.topic,
     message_key: row.message_key,
-    payload: row.event_sequence === null ? JSON.parse(row.payload ?? 'null') : found.get(row.event_sequence),
+    payload,
+    ...stateOf(row, consumer, maxAttempts),
+  };
+}
+
+/** The state of a delivery. */
+export function stateOf(row: DeliveryRow, consumer: string | null, maxAttempts: number) {
+  return {
     status: row.status,
     attempts: row.attempts,
-    max_attempts: row.max_attempts,
+    max_attempts: maxAttempts,
     available_at: toTimestamp(row.available_at),
     last_error: row.last_error,
     generation: row.generation,
-    consumer: row.consumer,
+    consumer,
     result: row.result === null ? null : JSON.parse(row.result),
     created_at: toTimestamp(row.created_at),
     updated_at: toTimestamp(row.updated_at),
-    sent_at: toTimestampOrNull(row.sent_at),
-  }));
+    sent_at: toTimestampOrNull(row.status === 'sent' ? row.updated_at : null),
+  };
 }

@@ -1,13 +1,18 @@
 import { type Clock, toTimestampOrNull } from '../clock.ts';
 import type { Database } from '../db/database.ts';
+import type { EventLog } from '../events/service.ts';
+import type { Subscriptions } from '../subscriptions/service.ts';
+import type { SubscriptionState } from '../subscriptions/subscription.ts';
 import { createBacklogCount } from './backlog.ts';
-import { keyOf, parking } from './lane.ts';
-import { countParked, listLanes, overdueLeases, parkedFor } from './lease-repository.ts';
-import type { MessageCount } from './leased-delivery.ts';
+import { type Lane, listLanes, topicsWithoutConsumer } from './lane-repository.ts';
+import { overdueLeases } from './lease-repository.ts';
+import type { DeliveryCount } from './leased-delivery.ts';
+import { FIRST_LANE } from './maintenance.ts';
+import { contentsOf } from './message.ts';
 import { countBlocked, listBlocking, pausedTopics, sentMessages } from './repository.ts';
 import { type MessageStatus, messageStatuses, type OutboxStats } from './schemas.ts';
 
-/** The statuses of unfinished messages. */
+/** The statuses of unfinished deliveries. */
 export const BACKLOG = ['pending', 'processing', 'failed', 'dead'] as const;
 /** Lanes read per query. */
 const LANES_BATCH = 500;
@@ -17,19 +22,36 @@ const LANES_LISTED = 100;
 interface Dependencies {
   db: Pick<Database, 'read'>;
   clock: Clock;
+  events: Pick<EventLog, 'carried' | 'outlines' | 'latest'>;
+  subscriptions: Pick<Subscriptions, 'all' | 'served' | 'names'>;
 }
 
 export type OutboxMonitor = ReturnType<typeof createOutboxMonitor>;
 
 /** Read-only views of the outbox for health, metrics, stats and the doctor. */
-export function createOutboxMonitor({ db, clock }: Dependencies) {
-  const count = createBacklogCount({ reader: () => db.read, clock });
+export function createOutboxMonitor({ db, clock, events, subscriptions }: Dependencies) {
+  const count = createBacklogCount({ reader: () => db.read, clock, events, subscriptions });
+
+  /** Counts unfinished deliveries by subscription, topic and status. */
+  const backlog = async (): Promise<DeliveryCount[]> => (await count()).filter(({ status }) => status !== 'discarded');
 
   return {
-    /** Counts unfinished messages by topic and status. */
-    backlog: async (): Promise<MessageCount[]> => (await count()).filter(({ status }) => status !== 'discarded'),
+    backlog,
 
-    /** Counts the lanes that dead messages block. */
+    /** All subscriptions with what waits for them, by name. */
+    async subscriptions(): Promise<SubscriptionState[]> {
+      const served = await subscriptions.served(db.read);
+      const counts = await backlog();
+      const byId = Map.groupBy(counts, ({ subscription_id }) => subscription_id);
+      return served.map(({ subscription, served_by }) => {
+        const own = byId.get(subscription.subscription_id) ?? [];
+        const sum = (dead: boolean) =>
+          own.reduce((sum, { status, count }) => ((status === 'dead') === dead ? sum + count : sum), 0);
+        return { subscription, served_by, waiting: sum(false), dead: sum(true), oldest: oldestWaiting(own) };
+      });
+    },
+
+    /** Counts the lanes that dead deliveries block. */
     blockedLanes: (): Promise<number> => countBlocked(db.read),
 
     async stats(): Promise<OutboxStats> {
@@ -46,6 +68,8 @@ export function createOutboxMonitor({ db, clock }: Dependencies) {
       }
       const oldest = oldestPending(unsent);
       const blocking = await listBlocking(db.read, LANES_LISTED);
+      const contentOf = await contentsOf(events, db.read, blocking);
+      const names = await subscriptions.names(db.read);
       return {
         by_status,
         by_topic: Object.entries(by_topic)
@@ -53,41 +77,38 @@ export function createOutboxMonitor({ db, clock }: Dependencies) {
           .sort((a, b) => (a.topic < b.topic ? -1 : 1)),
         oldest_pending_at: toTimestampOrNull(oldest),
         oldest_pending_age_seconds: oldest === null ? null : Math.max(0, (clock.now() - oldest) / 1000),
-        blocked_lanes: blocking.map(({ message_key, topic, consumer, message_id }) => ({
-          message_key: message_key as string,
-          topic,
-          consumer,
-          message_id,
+        blocked_lanes: blocking.map(row => ({
+          message_key: row.message_key as string,
+          topic: row.topic,
+          consumer: names.get(row.subscription_id as number) ?? null,
+          message_id: contentOf(row).message_id,
         })),
       };
     },
 
     pausedTopics: (): Promise<string[]> => pausedTopics(db.read),
 
-    /** Topics with messages that are parked for want of a handler. */
-    async topicsWithoutHandler(): Promise<string[]> {
-      const reasons = (await parkedFor(db.read)).map(parking.parse);
-      return [...new Set(reasons.filter(({ waitsFor }) => waitsFor === 'handler').map(({ topic }) => topic))];
-    },
+    /** Topics with published messages that no subscription matches. */
+    topicsWithoutHandler: (): Promise<string[]> => topicsWithoutConsumer(db.read),
 
-    /** Counts messages without a handler by topic. Messages behind them in their lanes do not count. */
+    /** Counts the messages that no subscription matches, by topic. */
     async waitingForHandlers(): Promise<{ topic: string; count: number }[]> {
       const byTopic = new Map<string, number>();
-      for (const { parked, count } of await countParked(db.read)) {
-        const { waitsFor, topic } = parking.parse(parked);
-        if (waitsFor === 'handler') byTopic.set(topic, (byTopic.get(topic) ?? 0) + count);
+      for (const { subscription_id, topic, status, count } of await backlog()) {
+        if (subscription_id === null && status !== 'dead') byTopic.set(topic, (byTopic.get(topic) ?? 0) + count);
       }
-      return [...byTopic].map(([topic, count]) => ({ topic, count }));
+      return [...byTopic].map(([topic, count]) => ({ topic, count })).sort((a, b) => (a.topic < b.topic ? -1 : 1));
     },
 
     /** The message keys of headless lanes: messages wait there and none is claimable, parked, processing or blocking. */
     async headlessLanes(): Promise<string[]> {
       const keys: string[] = [];
-      for (let after = ''; ; ) {
+      for (let after: Lane = FIRST_LANE; ; ) {
         const lanes = await listLanes(db.read, after, LANES_BATCH);
-        keys.push(...lanes.filter(({ headless }) => headless).map(({ lane }) => keyOf(lane)));
-        if (lanes.length < LANES_BATCH) return keys;
-        after = lanes.at(-1)?.lane as string;
+        keys.push(...lanes.filter(({ headless }) => headless === 1).map(({ message_key }) => message_key));
+        const last = lanes.at(-1);
+        if (lanes.length < LANES_BATCH || !last) return keys;
+        after = last;
       }
     },
 
@@ -96,8 +117,17 @@ export function createOutboxMonitor({ db, clock }: Dependencies) {
   };
 }
 
-/** Publication time of the oldest message that is pending and due. Epoch milliseconds; null if there is none. */
-export function oldestPending(counts: readonly MessageCount[]): number | null {
-  const times = counts.flatMap(({ status, oldest }) => (status === 'pending' && oldest !== null ? oldest : []));
+/** Publication time of the oldest delivery that is pending and due. Epoch milliseconds; null if there is none. */
+export function oldestPending(counts: readonly DeliveryCount[]): number | null {
+  return oldestOf(counts.filter(({ status }) => status === 'pending'));
+}
+
+/** Publication time of the oldest delivery that is due and neither done nor dead. Epoch milliseconds. */
+function oldestWaiting(counts: readonly DeliveryCount[]): number | null {
+  return oldestOf(counts.filter(({ status }) => status !== 'dead'));
+}
+
+function oldestOf(counts: readonly DeliveryCount[]): number | null {
+  const times = counts.map(({ oldest }) => oldest).filter(time => time !== null);
   return times.length > 0 ? Math.min(...times) : null;
 }

@@ -1,28 +1,23 @@
 import { toTimestamp } from '../clock.ts';
-import { parking } from './lane.ts';
-import type { Delivery, EndedRow } from './leased-delivery.ts';
+import type { EndedRow, LeasedDelivery } from './leased-delivery.ts';
 import type { Attempt, MessageStatus } from './schemas.ts';
 
 /** The end of one attempt to handle a message. */
 export type Outcome =
-  /** Handled. `result`: the handler's recorded result (JSON), stored on the message. */
+  /** Handled. `result`: the handler's recorded result (JSON), stored on the delivery. */
   | { kind: 'sent'; result?: string }
-  /** Several handlers: each gets its own copy, and this message is done. */
-  | { kind: 'routed'; consumers: string[] }
   /** Failed; the next attempt is due after `delayMs`. */
   | { kind: 'retry'; delayMs: number; error: string }
   /** The handler asked for a retry at `until` (epoch milliseconds); no attempt is used. */
   | { kind: 'postponed'; until: number; error: string }
   /** No attempts left, or a permanent error. `blocks`: its lane waits until it is replayed or discarded. */
   | { kind: 'dead'; error: string; blocks: boolean }
-  /** The topic has no handler: the message is parked until it has one; no attempt is used. */
-  | { kind: 'unhandled'; error: string }
   /** The worker stops before the handler has finished; no attempt is used. */
   | { kind: 'released' };
 
 /** A delivery and the outcome of its attempt. */
 export interface Settlement {
-  delivery: Delivery;
+  delivery: LeasedDelivery;
   outcome: Outcome;
 }
 
@@ -31,24 +26,17 @@ const HISTORY_KEPT = 20;
 /** UTF-16 code units. */
 const ERROR_LENGTH = 2000;
 
-/** The outcomes after which a message counts as sent. */
-type Done = Extract<Outcome, { kind: 'sent' | 'routed' }>;
-
-export function isDone(outcome: Outcome): outcome is Done {
-  return outcome.kind === 'sent' || outcome.kind === 'routed';
-}
-
-/** Whether the message leaves its lane, so that the next one becomes its head. */
+/** Whether the delivery leaves its lane, so that the next one becomes its head. */
 export function leavesLane(outcome: Outcome): boolean {
-  return isDone(outcome) || (outcome.kind === 'dead' && !outcome.blocks);
+  return outcome.kind === 'sent' || (outcome.kind === 'dead' && !outcome.blocks);
 }
 
 /**
- * The attempt history of a message (JSON) with the attempt that has just ended.
+ * The attempt history of a delivery (JSON) with the attempt that has just ended.
  * @param now epoch milliseconds
  */
 export function historyWith(
-  { message, claimedAt, history }: Delivery,
+  { message, claimedAt, history }: LeasedDelivery,
   outcome: MessageStatus,
   error: string | null,
   now: number,
@@ -61,16 +49,16 @@ export function historyWith(
 }
 
 /**
- * The changes of the row that an outcome other than sent or routed makes.
+ * The changes of the row that an outcome other than sent makes.
  * @param now epoch milliseconds
  */
 export function changesOf(
-  delivery: Delivery,
-  outcome: Exclude<Outcome, Done>,
+  delivery: LeasedDelivery,
+  outcome: Exclude<Outcome, { kind: 'sent' }>,
   now: number,
   worker: string,
 ): Partial<EndedRow> {
-  const { message, consumer } = delivery;
+  const { message } = delivery;
   const last_error = 'error' in outcome ? storable(outcome.error) : null;
   const failed = { status: 'failed', last_error, updated_at: now } as const;
   const unused = Math.max(0, message.attempts - 1);
@@ -78,7 +66,7 @@ export function changesOf(
     case 'dead': {
       const attempts = Math.min(message.attempts, message.max_attempts);
       const history = historyWith(delivery, 'dead', last_error, now, worker);
-      const position = outcome.blocks ? {} : { lane: null };
+      const position = outcome.blocks ? {} : { queued: 0 };
       return { ...position, status: 'dead', attempts, last_error, history, updated_at: now };
     }
     case 'retry': {
@@ -89,8 +77,6 @@ export function changesOf(
       const delayMs = Math.max(0, outcome.until - now);
       return { ...failed, available_in: delayMs, claimable_in: delayMs, attempts: unused };
     }
-    case 'unhandled':
-      return { ...failed, parked: parking.handler(message.topic, consumer), attempts: unused };
     case 'released':
       return { status: 'pending', attempts: unused, claimable_in: 0, updated_at: now };
   }

@@ -1,47 +1,117 @@
 import { sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
-import type { Changes } from '../db/schema.ts';
+import type { Changes, Row } from '../db/schema.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
-import type { MessageCount, MessageRow, NewMessageRow } from './leased-delivery.ts';
+import type { DeliveryCount, DeliveryRow } from './leased-delivery.ts';
 
-/** Inserts event messages that no handler subscribes to: they are sent from the start and never claimed. */
-export function insertSent(tx: Tx, rows: NewMessageRow[]): void {
-  for (const row of rows) tx.send(insertSentStatement, row);
+/** A published message. */
+export type MessageRow = Row<'messages'>;
+
+/** Stores a published message and answers its number. */
+export function insertMessage(tx: Tx, row: Omit<MessageRow, 'number'>): Promise<number> {
+  return tx.insert(insertMessageStatement, row);
 }
 
-const insertSentStatement = statement(({ query, value, values }: StatementBuilder<NewMessageRow>) =>
-  query.insertInto('outbox').values({
-    ...values(['message_id', 'topic', 'message_key', 'payload', 'event_sequence', 'max_attempts', 'consumer']),
-    ...values(['origin_id', 'traceparent', 'token_id', 'created_at']),
-    status: sql.lit('sent'),
-    attempts: sql.lit(0),
-    generation: sql.lit(1),
-    available_at: value('created_at'),
-    history: sql.lit('[]'),
-    updated_at: value('created_at'),
-    sent_at: value('created_at'),
-  }),
+const insertMessageStatement = statement(
+  ({ query, values, returningKey }: StatementBuilder<Omit<MessageRow, 'number'>>) => {
+    const content = values(['message_id', 'topic', 'message_key', 'payload', 'available_at']);
+    const rest = values(['created_at', 'traceparent', 'token_id']);
+    return returningKey(query.insertInto('messages').values({ ...content, ...rest }), 'number');
+  },
 );
 
-/** Updates a message that is not under a lease. */
-export async function updateMessage(tx: Tx, position: number, changes: Changes<'outbox'>): Promise<void> {
-  await tx.query.updateTable('outbox').set(changes).where('position', '=', position).execute();
+export async function findMessage(reader: Reader, messageId: string): Promise<MessageRow | undefined> {
+  return reader.query.selectFrom('messages').selectAll().where('message_id', '=', messageId).executeTakeFirst();
 }
 
-/** Stores a handler's result (JSON) on these messages. */
-export function updateResult(tx: Tx, messageIds: string[], result: string): void {
-  tx.send(updateResultStatement, { message_ids: JSON.stringify(messageIds), result });
+/** The published messages with these numbers. */
+export async function findMessages(reader: Reader, numbers: number[]): Promise<MessageRow[]> {
+  return numbers.length === 0 ? [] : reader.all(messagesStatement, { numbers: JSON.stringify(numbers) });
 }
 
-const updateResultStatement = statement(
-  ({ query, value, elements }: StatementBuilder<{ message_ids: string; result: string }>) =>
-    query
-      .updateTable('outbox')
-      .set({ result: value('result') })
-      .where('message_id', 'in', sql<string>`(select value from ${elements('message_ids')})`),
+const messagesStatement = statement(({ query, integerElements }: StatementBuilder<{ numbers: string }>) =>
+  query.selectFrom('messages').selectAll().where('number', 'in', integerElements('numbers')),
 );
 
-/** Adds one to the number of messages ever sent of this topic; the transaction writes each topic once. */
+/** What a delivery carries: an event or a published message. */
+export type Source = { event_sequence: number } | { message_number: number };
+
+/** The deliveries of an event or of a published message, oldest first. */
+export async function findDeliveries(reader: Reader, source: Source): Promise<DeliveryRow[]> {
+  const query = reader.query.selectFrom('deliveries').selectAll().orderBy('position');
+  return 'event_sequence' in source
+    ? query.where('event_sequence', '=', source.event_sequence).execute()
+    : query.where('message_number', '=', source.message_number).execute();
+}
+
+/** Stores the delivery of a published message that no subscription matches. */
+export async function insertUnmatched(
+  tx: Tx,
+  row: Pick<DeliveryRow, 'message_number' | 'topic' | 'message_key' | 'created_at' | 'last_error'> & {
+    available_at: number | null;
+  },
+): Promise<void> {
+  const { available_at, ...content } = row;
+  await tx.query
+    .insertInto('deliveries')
+    .values({
+      ...content,
+      ...{ queued: 0, status: 'failed', attempts: 0, generation: 1, history: '[]', updated_at: row.created_at },
+      available_at: available_at === null ? tx.leaseNow : available_at,
+    })
+    .execute();
+}
+
+const unmatched = (topics: readonly string[]) =>
+  sql`subscription_id is null and status in ('pending', 'failed', 'dead') and topic in (${sql.join(topics)})`;
+
+/**
+ * Gives a subscription deliveries of its own for the messages of these topics that no subscription matched so far, in
+ * their order. The first of each key can be claimed. What was tried before keeps its state.
+ */
+export async function giveUnmatched(tx: Tx, subscription_id: number, topics: readonly string[]): Promise<void> {
+  if (topics.length === 0) return;
+  const untried = sql`attempts = 0 and status = 'failed'`;
+  await sql`insert into deliveries (
+      subscription_id, event_sequence, message_number, topic, message_key, queued, status, attempts, generation,
+      available_at, claimable_at, last_error, history, result, created_at, updated_at)
+    select cast(${subscription_id} as bigint), event_sequence, message_number, topic, message_key,
+      case when message_key is null or status = 'dead' then 0 else 1 end,
+      case when ${untried} then 'pending' else status end,
+      attempts, generation, available_at,
+      case when message_key is null and status <> 'dead' then available_at end,
+      case when ${untried} then null else last_error end,
+      history, result, created_at, updated_at
+    from deliveries where ${unmatched(topics)} order by position`.execute(tx.query);
+  await sql`update deliveries set claimable_at = available_at
+    where position in (
+      select min(position) from deliveries where subscription_id = ${subscription_id} and queued = 1 group by message_key)
+    and claimable_at is null and parked = 0 and status in ('pending', 'failed')`.execute(tx.query);
+}
+
+/** Deletes the deliveries of these topics that no subscription matched, after they were given to some. */
+export async function deleteUnmatched(tx: Tx, topics: readonly string[]): Promise<void> {
+  if (topics.length > 0) await sql`delete from deliveries where ${unmatched(topics)}`.execute(tx.query);
+}
+
+/** Updates a delivery that is not under a lease. */
+export async function updateDelivery(tx: Tx, position: number, changes: Changes<'deliveries'>): Promise<void> {
+  await tx.query.updateTable('deliveries').set(changes).where('position', '=', position).execute();
+}
+
+/** Stores a handler's result (JSON) on a delivery. */
+export function updateResult(tx: Tx, position: number, result: string): void {
+  tx.send(updateResultStatement, { position, result });
+}
+
+const updateResultStatement = statement(({ query, value }: StatementBuilder<{ position: number; result: string }>) =>
+  query
+    .updateTable('deliveries')
+    .set({ result: value('result') })
+    .where('position', '=', value('position')),
+);
+
+/** Adds one to the number of deliveries ever sent of this topic; the transaction writes each topic once. */
 export function countSent(tx: Tx, topic: string): void {
   tx.count(`sent:${topic}`, 1, (last, sent) => last.send(countSentStatement, { topic, sent }));
 }
@@ -71,33 +141,15 @@ const pausedTopicsStatement = statement(({ query }: StatementBuilder<object>) =>
   query.selectFrom('topics').select('topic').where('paused', '=', sql.lit(1)).orderBy('topic'),
 );
 
-export async function findMessage(reader: Reader, messageId: string): Promise<MessageRow | undefined> {
-  return reader.query.selectFrom('outbox').selectAll().where('message_id', '=', messageId).executeTakeFirst();
-}
-
-/** A copy of this message for one of several consumers, which may outlive the original. */
-export async function findCopy(reader: Reader, messageId: string): Promise<MessageRow | undefined> {
-  return (
-    reader.query
-      .selectFrom('outbox')
-      .selectAll()
-      .where('message_id', '>=', `${messageId}~`)
-      // U+007F follows the tilde, which no message id of a caller contains.
-      .where('message_id', '<', `${messageId}\u007f`)
-      .limit(1)
-      .executeTakeFirst()
-  );
-}
-
-/** Lists dead messages after position `from` up to position `upTo`, oldest first. */
+/** Lists dead deliveries after position `from` up to position `upTo`, oldest first. */
 export async function listDead(
   reader: Reader,
   { from, upTo }: { from: number; upTo: number },
   limit: number,
-): Promise<Pick<MessageRow, 'position' | 'topic' | 'message_key' | 'consumer'>[]> {
+): Promise<Pick<DeliveryRow, 'position' | 'topic' | 'subscription_id'>[]> {
   return reader.query
-    .selectFrom('outbox')
-    .select(['position', 'topic', 'message_key', 'consumer'])
+    .selectFrom('deliveries')
+    .select(['position', 'topic', 'subscription_id'])
     .where('status', '=', 'dead')
     .where('status', '<>', sql.lit('sent'))
     .where('position', '>', from)
@@ -107,56 +159,65 @@ export async function listDead(
     .execute();
 }
 
-/** The position of the newest message; 0 before the first. */
+/** The position of the newest delivery; 0 before the first. */
 export async function lastPosition(reader: Reader): Promise<number> {
-  const newest = reader.query.selectFrom('outbox').select('position').orderBy('position', 'desc').limit(1);
+  const newest = reader.query.selectFrom('deliveries').select('position').orderBy('position', 'desc').limit(1);
   return (await newest.executeTakeFirst())?.position ?? 0;
 }
 
-/** Lists messages, oldest first, after the position `from`. */
-export async function listMessages(
+/** Lists deliveries, oldest first, after the position `from`. */
+export async function listDeliveries(
   reader: Reader,
   filter: {
-    status?: MessageRow['status'] | undefined;
+    status?: DeliveryRow['status'] | undefined;
     topic?: string | undefined;
     message_key?: string | undefined;
+    subscription_id?: number | undefined;
     from: number;
   },
   limit: number,
-): Promise<MessageRow[]> {
-  const { status, topic, message_key, from } = filter;
-  let query = reader.query.selectFrom('outbox').selectAll().where('position', '>', from);
+): Promise<DeliveryRow[]> {
+  const { status, topic, message_key, subscription_id, from } = filter;
+  let query = reader.query.selectFrom('deliveries').selectAll().where('position', '>', from);
   if (topic !== undefined) query = query.where('topic', '=', topic);
   if (message_key !== undefined) query = query.where('message_key', '=', message_key);
+  if (subscription_id !== undefined) query = query.where('subscription_id', '=', subscription_id);
   if (status !== undefined) query = query.where('status', '=', status);
   // SQLite uses the partial index only if the query repeats its condition.
   if (status !== undefined && status !== 'sent') query = query.where('status', '<>', sql.lit('sent'));
   return query.orderBy('position').limit(limit).execute();
 }
 
-/** Lists the dead messages that block their lanes, by lane. */
-export async function listBlocking(reader: Reader, limit: number): Promise<MessageRow[]> {
+/** Lists the dead deliveries that block their lanes, by lane. */
+export async function listBlocking(reader: Reader, limit: number): Promise<DeliveryRow[]> {
   return reader.query
-    .selectFrom('outbox')
+    .selectFrom('deliveries')
     .selectAll()
     .where('status', '=', sql.lit('dead'))
-    .where('lane', 'is not', null)
-    .orderBy('lane')
+    .where('queued', '=', sql.lit(1))
+    .orderBy('subscription_id')
+    .orderBy('message_key')
     .limit(limit)
     .execute();
 }
 
-/** Counts the lanes that dead messages block. */
+/** Counts the lanes that dead deliveries block. */
 export async function countBlocked(reader: Reader): Promise<number> {
   return (await reader.first(countBlockedStatement, {}))?.count ?? 0;
 }
 
 const countBlockedStatement = statement(({ query }: StatementBuilder<object>) =>
   query
-    .selectFrom('outbox')
-    .select(eb => eb.fn.count<number>('lane').distinct().as('count'))
-    .where('status', '=', sql.lit('dead'))
-    .where('lane', 'is not', null),
+    .selectFrom(eb =>
+      eb
+        .selectFrom('deliveries')
+        .select(['subscription_id', 'message_key'])
+        .distinct()
+        .where('status', '=', sql.lit('dead'))
+        .where('queued', '=', sql.lit(1))
+        .as('blocked'),
+    )
+    .select(eb => eb.fn.countAll<number>().as('count')),
 );
 
 /** All statuses but `sent`. */
@@ -166,57 +227,105 @@ export type Unsent = (typeof UNSENT)[number];
 /** Per status the position after which to count; `limit` is per status, `now` in epoch milliseconds. */
 export type CountRange = Record<Unsent, number> & { limit: number; now: number };
 
-/** Counts the next messages of each status by topic. `last` is the position of the last one counted. */
-export async function countNext(reader: Reader, range: CountRange): Promise<(MessageCount & { last: number })[]> {
-  return (await reader.all(countNextStatement, range)) as (MessageCount & { last: number })[];
+/** Counts the next deliveries of each status by subscription and topic. `last` is the position of the last one counted. */
+export async function countNext(reader: Reader, range: CountRange): Promise<(DeliveryCount & { last: number })[]> {
+  return (await reader.all(countNextStatement, range)) as (DeliveryCount & { last: number })[];
 }
 
-// Reads only columns of the index outbox_unsent.
+// Reads only columns of the index deliveries_unsent.
 const countNextStatement = statement(({ query, value }: StatementBuilder<CountRange>) => {
   const branches = UNSENT.map(
     status => sql`select * from (
-      select status, topic, position, created_at, available_at from outbox
+      select status, topic, subscription_id, position, created_at, available_at from deliveries
       where status = ${sql.lit(status)} and status <> 'sent' and position > ${value(status)}
       order by position limit ${value('limit')}) as branch`,
   );
   return query
     .selectFrom(
-      sql<{ status: Unsent; topic: string; position: number }>`(${sql.join(branches, sql` union all `)})`.as('branch'),
+      sql<{
+        status: Unsent;
+        topic: string;
+        subscription_id: number | null;
+        position: number;
+      }>`(${sql.join(branches, sql` union all `)})`.as('branch'),
     )
-    .select(['status', 'topic', eb => eb.fn.countAll<number>().as('count')])
+    .select(['status', 'topic', 'subscription_id', eb => eb.fn.countAll<number>().as('count')])
     .select(eb => eb.fn.max<number>('position').as('last'))
     .select(sql<number | null>`min(case when available_at <= ${value('now')} then created_at end)`.as('oldest'))
-    .groupBy(['status', 'topic']);
+    .groupBy(['status', 'topic', 'subscription_id']);
 });
 
-/** Counts the messages ever sent by topic, deleted ones included. */
+/** Counts the deliveries ever sent by topic, deleted ones included. */
 export async function sentMessages(reader: Reader): Promise<{ topic: string; count: number }[]> {
   return reader.query.selectFrom('topics').select(['topic', 'sent as count']).where('sent', '>', 0).execute();
 }
 
 /**
- * Deletes sent and discarded messages last updated before `before` (epoch milliseconds) among the `limit` messages
- * after the position `from`. Answers the position for the next call, or null when no older messages remain.
+ * Discards up to `limit` unfinished deliveries of a subscription, and answers how many.
+ * @param now epoch milliseconds
+ */
+export async function discardSome(tx: Tx, subscription_id: number, now: number, limit: number): Promise<number> {
+  const { numUpdatedRows } = await tx.query
+    .updateTable('deliveries')
+    .set({ status: 'discarded', queued: 0, claimable_at: null, parked: 0, updated_at: now })
+    .set({ lease_token: null, leased_by: null })
+    .where('position', 'in', eb =>
+      eb
+        .selectFrom('deliveries as one')
+        .select('one.position')
+        .where('one.subscription_id', '=', subscription_id)
+        .where(or =>
+          or.or([
+            or('one.queued', '=', sql.lit(1)),
+            or('one.claimable_at', 'is not', null),
+            or('one.status', '=', sql.lit('dead')),
+          ]),
+        )
+        .limit(limit),
+    )
+    .executeTakeFirst();
+  return Number(numUpdatedRows);
+}
+
+/**
+ * Deletes sent and discarded deliveries last updated before `before` (epoch milliseconds) among the `limit` deliveries
+ * after the position `from`, and published messages without any left. Answers the position for the next call, or null
+ * when no older deliveries remain.
  */
 export async function deleteDone(tx: Tx, from: number, before: number, limit: number): Promise<number | null> {
   const rows = await tx.query
-    .selectFrom('outbox')
-    .select(['position', 'status', 'created_at', 'updated_at'])
+    .selectFrom('deliveries')
+    .select(['position', 'message_number', 'status', 'created_at', 'updated_at'])
     .where('position', '>', from)
     .orderBy('position')
     .limit(limit)
     .execute();
   const done = rows.filter(row => (row.status === 'sent' || row.status === 'discarded') && row.updated_at < before);
   if (done.length > 0) {
-    await tx.query
-      .deleteFrom('outbox')
-      .where(
-        'position',
-        'in',
-        done.map(row => row.position),
-      )
-      .execute();
+    const positions = done.map(row => row.position);
+    await tx.query.deleteFrom('deliveries').where('position', 'in', positions).execute();
+    const numbers = done.map(row => row.message_number).filter(number => number !== null);
+    if (numbers.length > 0) await deleteUndelivered(tx, [...new Set(numbers)]);
   }
   const last = rows.at(-1);
   return rows.length < limit || !last || last.created_at >= before ? null : last.position;
+}
+
+/** Deletes those of these published messages that have no delivery any more. */
+async function deleteUndelivered(tx: Tx, numbers: number[]): Promise<void> {
+  await tx.query
+    .deleteFrom('messages')
+    .where('number', 'in', numbers)
+    .where(eb =>
+      eb.not(
+        eb.exists(
+          eb
+            .selectFrom('deliveries')
+            .select('position')
+            .whereRef('deliveries.message_number', '=', 'messages.number')
+            .where('message_number', 'is not', null),
+        ),
+      ),
+    )
+    .execute();
 }

@@ -3,7 +3,7 @@ import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-wri
 import { problemResponses, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import {
-  Message,
+  ConsumerQuery,
   MessageDetail,
   MessagePage,
   MessageParams,
@@ -38,8 +38,8 @@ export function outboxRoutes({ outbox, writes, maxPayload }: Dependencies): Fast
           headers: IdempotentHeaders,
           body: Ref(NewMessage),
           response: {
-            200: Ref(Message),
-            201: Ref(Message),
+            200: Ref(MessageDetail),
+            201: Ref(MessageDetail),
             ...writeProblems('MESSAGE_EXISTS', 'RESERVED_TOPIC'),
           },
         },
@@ -63,7 +63,7 @@ export function outboxRoutes({ outbox, writes, maxPayload }: Dependencies): Fast
       {
         schema: {
           operationId: 'listMessages',
-          summary: 'List messages, oldest first',
+          summary: 'List deliveries, oldest first',
           tags,
           querystring: MessageQuery,
           response: { 200: Ref(MessagePage), ...problemResponses('INVALID_CURSOR') },
@@ -77,7 +77,7 @@ export function outboxRoutes({ outbox, writes, maxPayload }: Dependencies): Fast
       {
         schema: {
           operationId: 'getOutboxStats',
-          summary: 'Count messages by status and topic',
+          summary: 'Count deliveries by status and topic',
           tags,
           response: { 200: Ref(OutboxStats), ...problemResponses() },
         },
@@ -90,7 +90,7 @@ export function outboxRoutes({ outbox, writes, maxPayload }: Dependencies): Fast
       {
         schema: {
           operationId: 'getMessage',
-          summary: 'Read a message with its latest attempts',
+          summary: 'Read a message with its deliveries and their latest attempts',
           tags,
           params: MessageParams,
           response: { 200: Ref(MessageDetail), ...problemResponses('MESSAGE_NOT_FOUND') },
@@ -104,7 +104,7 @@ export function outboxRoutes({ outbox, writes, maxPayload }: Dependencies): Fast
       {
         schema: {
           operationId: 'replayMessages',
-          summary: 'Replay all dead messages, or those of one topic',
+          summary: 'Replay all dead messages, or those of one topic or consumer',
           tags,
           headers: IdempotentHeaders,
           body: Ref(Replay),
@@ -114,7 +114,7 @@ export function outboxRoutes({ outbox, writes, maxPayload }: Dependencies): Fast
       async (request, reply) =>
         send(
           reply,
-          await outbox.replayDead(request.body.topic, work =>
+          await outbox.replayDead(request.body, work =>
             execute(request, reply, async tx => ({ status: 200, body: { replayed: await work(tx) } })),
           ),
         ),
@@ -129,7 +129,8 @@ export function outboxRoutes({ outbox, writes, maxPayload }: Dependencies): Fast
           tags,
           params: MessageParams,
           headers: IdempotentHeaders,
-          response: { 200: Ref(Message), ...writeProblems('MESSAGE_NOT_FOUND', 'MESSAGE_STATUS_CONFLICT') },
+          querystring: ConsumerQuery,
+          response: { 200: Ref(MessageDetail), ...writeProblems('MESSAGE_NOT_FOUND', 'MESSAGE_STATUS_CONFLICT') },
         },
       },
       (request, reply) =>
@@ -138,7 +139,11 @@ export function outboxRoutes({ outbox, writes, maxPayload }: Dependencies): Fast
           reply,
           async tx => {
             const { message_id } = request.params;
-            return { status: 200, body: await outbox.replay(tx, message_id), reference: message_id };
+            return {
+              status: 200,
+              body: await outbox.replay(tx, message_id, request.query.consumer),
+              reference: message_id,
+            };
           },
           outbox.current,
         ),
@@ -153,7 +158,8 @@ export function outboxRoutes({ outbox, writes, maxPayload }: Dependencies): Fast
           tags,
           params: MessageParams,
           headers: IdempotentHeaders,
-          response: { 200: Ref(Message), ...writeProblems('MESSAGE_NOT_FOUND', 'MESSAGE_STATUS_CONFLICT') },
+          querystring: ConsumerQuery,
+          response: { 200: Ref(MessageDetail), ...writeProblems('MESSAGE_NOT_FOUND', 'MESSAGE_STATUS_CONFLICT') },
         },
       },
       (request, reply) =>
@@ -162,7 +168,11 @@ export function outboxRoutes({ outbox, writes, maxPayload }: Dependencies): Fast
           reply,
           async tx => {
             const { message_id } = request.params;
-            return { status: 200, body: await outbox.discard(tx, message_id), reference: message_id };
+            return {
+              status: 200,
+              body: await outbox.discard(tx, message_id, request.query.consumer),
+              reference: message_id,
+            };
           },
           outbox.current,
         ),

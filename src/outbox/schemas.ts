@@ -23,47 +23,56 @@ const Payload = Type.Unsafe<unknown>({
     'Any JSON value, nested at most 64 levels deep, of at most 100,000 values and 16,384 names. A number that does not fit a double is sent as a string.',
 });
 
-const message = {
+const content = {
   message_id: Id,
   topic: Topic,
   message_key: Nullable(MessageKey),
   payload: Payload,
+};
+
+const state = {
   status: Type.Enum([...messageStatuses]),
   attempts: Type.Integer(),
   max_attempts: Type.Integer(),
   available_at: Timestamp,
   last_error: Nullable(Type.String()),
   generation: Type.Integer({ description: 'Starts at 1 and rises with every replay.' }),
-  consumer: Nullable(Type.String({ description: 'The handler of this copy, if the topic has several handlers.' })),
+  consumer: Nullable(Type.String({ description: 'The subscription; null while none matches the topic.' })),
   result: Nullable(JsonObject),
   created_at: Timestamp,
   updated_at: Timestamp,
   sent_at: Nullable(Timestamp),
 };
 
-const messageExample = {
+const contentExample = {
   message_id: 'msg_019a3f6e2b7c7d0f8a4c1f2e3d4c5b6a',
   topic: 'forum.integration.chat',
   message_key: 'run-7',
   payload: { text: 'builder asks: Which region?' },
+};
+
+const stateExample = {
   status: 'sent',
   attempts: 1,
   max_attempts: 12,
   available_at: '2026-11-22T09:30:00.000Z',
   last_error: null,
   generation: 1,
-  consumer: null,
+  consumer: 'chat',
   result: null,
   created_at: '2026-11-22T09:30:00.000Z',
   updated_at: '2026-11-22T09:30:00.012Z',
   sent_at: '2026-11-22T09:30:00.012Z',
 };
 
-export const Message = Type.Object(message, {
-  $id: 'Message',
-  description: 'A row of the outbox.',
-  examples: [messageExample],
-});
+export const Message = Type.Object(
+  { ...content, ...state },
+  {
+    $id: 'Message',
+    description: 'A delivery: one message for one subscription.',
+    examples: [{ ...contentExample, ...stateExample }],
+  },
+);
 export type Message = Static<typeof Message>;
 
 export const MessagePage = PageOf(Message);
@@ -82,32 +91,51 @@ export const Attempt = Type.Object(
 );
 export type Attempt = Static<typeof Attempt>;
 
+const history = {
+  attempt_history: Type.Array(Ref(Attempt), { description: 'The latest attempts, oldest first.' }),
+};
+
+export const Delivery = Type.Object(
+  { ...state, ...history },
+  { $id: 'Delivery', description: 'The state of a message for one subscription.' },
+);
+export type Delivery = Static<typeof Delivery>;
+
+const deliveryExample = {
+  ...stateExample,
+  attempt_history: [
+    {
+      attempt: 1,
+      generation: 1,
+      started_at: '2026-11-22T09:30:00.002Z',
+      duration_ms: 10,
+      worker: 'laptop-4711',
+      outcome: 'sent',
+      error: null,
+    },
+  ],
+};
+
 export const MessageDetail = Type.Object(
   {
-    ...message,
+    ...content,
+    ...state,
+    ...history,
     traceparent: Nullable(
       Type.String({ description: 'Trace of the request that published the message (W3C Trace Context).' }),
     ),
-    attempt_history: Type.Array(Ref(Attempt), { description: 'The latest attempts, oldest first.' }),
+    deliveries: Type.Array(Ref(Delivery), { description: 'One for each subscription.' }),
   },
   {
     $id: 'MessageDetail',
-    description: 'A row of the outbox with its latest attempts.',
+    description:
+      'A message with its deliveries. Its own status, attempts, times and errors are those of the least finished one.',
     examples: [
       {
-        ...messageExample,
+        ...contentExample,
+        ...deliveryExample,
         traceparent: '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
-        attempt_history: [
-          {
-            attempt: 1,
-            generation: 1,
-            started_at: '2026-11-22T09:30:00.002Z',
-            duration_ms: 10,
-            worker: 'laptop-4711',
-            outcome: 'sent',
-            error: null,
-          },
-        ],
+        deliveries: [deliveryExample],
       },
     ],
   },
@@ -144,22 +172,32 @@ export const NewMessage = Strict(
 );
 export type NewMessage = Static<typeof NewMessage>;
 
+const ConsumerName = Type.String({
+  minLength: 1,
+  maxLength: 200,
+  description: 'Only deliveries of this subscription.',
+});
+
 export const MessageQuery = Strict({
   status: Type.Optional(Type.Enum([...messageStatuses])),
   topic: Type.Optional(Topic),
   message_key: Type.Optional(MessageKey),
+  consumer: Type.Optional(ConsumerName),
   ...pageQuery,
 });
 export type MessageQuery = Static<typeof MessageQuery>;
 
 export const Replay = Strict(
-  { status: Type.Literal('dead'), topic: Type.Optional(Topic) },
+  { status: Type.Literal('dead'), topic: Type.Optional(Topic), consumer: Type.Optional(ConsumerName) },
   { $id: 'Replay', examples: [{ status: 'dead', topic: 'forum.integration.chat' }] },
 );
 
 export const Replayed = Type.Object({ replayed: Type.Integer() }, { $id: 'Replayed', examples: [{ replayed: 3 }] });
 
 export const MessageParams = Strict({ message_id: Id });
+
+/** Which deliveries of a message an operator means. */
+export const ConsumerQuery = Strict({ consumer: Type.Optional(ConsumerName) });
 
 const counts = Object.fromEntries(messageStatuses.map(status => [status, Type.Integer()])) as Record<
   MessageStatus,
@@ -187,7 +225,7 @@ export const OutboxStats = Type.Object(
   {
     $id: 'OutboxStats',
     description:
-      'Counts of messages by status and topic. `sent` counts all messages ever handled, deleted ones included. A topic with several handlers counts once per handler.',
+      'Counts of deliveries by status and topic: a message counts once per subscription. `sent` counts all ever handled, deleted ones included. An event that a subscription has not been given yet is pending.',
     examples: [
       {
         by_status: countsExample,

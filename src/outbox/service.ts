@@ -4,25 +4,29 @@ import type { CommitNotifier } from '../commit-notifier.ts';
 import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
-import { EVENT_TOPICS } from '../events/envelope.ts';
-import type { EventLog, EventMessage } from '../events/service.ts';
-import { insertMessages, promoteNext, requeue } from './lease-repository.ts';
-import type { MessageRow } from './leased-delivery.ts';
-import { toMessages } from './message.ts';
+import { EVENT_TOPICS, eventIdOf, eventTopic, messageKeyOf } from '../events/envelope.ts';
+import type { EventLog } from '../events/service.ts';
+import type { Subscriptions } from '../subscriptions/service.ts';
+import type { Consumer } from '../subscriptions/subscription.ts';
+import { insertDelivery, promoteNext, requeue, topicsWithoutConsumer } from './lane-repository.ts';
+import type { DeliveryRow } from './leased-delivery.ts';
+import { contentsOf, stateOf, toMessage } from './message.ts';
 import { createOutboxMonitor } from './monitor.ts';
 import {
-  countSent,
-  findCopy,
+  deleteUnmatched,
+  findDeliveries,
   findMessage,
-  insertSent,
+  giveUnmatched,
+  insertMessage,
+  insertUnmatched,
   lastPosition,
   listDead,
-  listMessages,
-  pausedTopics,
+  listDeliveries,
+  type MessageRow,
   setPaused,
-  updateMessage,
+  updateDelivery,
 } from './repository.ts';
-import type { Message, MessageDetail, MessageQuery, NewMessage } from './schemas.ts';
+import type { Message, MessageDetail, MessageQuery, MessageStatus, NewMessage } from './schemas.ts';
 
 export type Outbox = ReturnType<typeof createOutbox>;
 
@@ -30,41 +34,116 @@ interface Dependencies {
   db: Database;
   clock: Clock;
   newUid: NewUid;
-  events: Pick<EventLog, 'at'>;
+  events: Pick<EventLog, 'carried' | 'outlines' | 'latest' | 'find'>;
+  subscriptions: Subscriptions;
   maxAttempts: number;
-  /**
-   * Whether an event of this topic needs a delivery: a handler subscribes to it, here or perhaps in another process.
-   */
-  isSubscribed: (topic: string) => boolean;
   commits: CommitNotifier;
 }
 
-/** Dead messages that one replay transaction reads at most, how long it may replay them, and how many at once. */
+/** Dead deliveries that one replay transaction reads at most, how long it may replay them, and how many at once. */
 const REPLAY_BATCH = 100;
 const REPLAY_MS = 20;
 const REPLAY_CHUNK = 20;
 const MORE = new Error('There is more to replay.');
+/** Stored as the time of a message of an older version, which did not keep what its publisher gave. */
+const UNKNOWN_TIME = -1;
+/** From the least finished status to the most finished. */
+const BY_PROGRESS: readonly MessageStatus[] = ['processing', 'pending', 'failed', 'dead', 'discarded', 'sent'];
+
+/** A message, published or of an event, with its deliveries. */
+interface Found {
+  message_id: string;
+  topic: string;
+  message_key: string | null;
+  payload: unknown;
+  traceparent: string | null;
+  /** Epoch milliseconds. */
+  created_at: number;
+  deliveries: DeliveryRow[];
+  /** Consumers that will get the event, and have no delivery yet. */
+  ahead: string[];
+}
 
 /** The callers' side of the outbox: publish, list, replay and discard messages. delivery-service.ts delivers them. */
 export function createOutbox(dependencies: Dependencies) {
-  const { db, clock, newUid, events, maxAttempts, isSubscribed, commits } = dependencies;
-  const published = () => commits.notify('event', 'claimable');
+  const { db, clock, newUid, events, subscriptions, maxAttempts, commits } = dependencies;
+  const published = () => commits.notify('message');
 
-  async function view(reader: Reader, row: MessageRow): Promise<Message> {
-    const [message] = await toMessages(events, reader, [row]);
-    return message as Message;
+  async function find(reader: Reader, messageId: string): Promise<Found | undefined> {
+    const message = await findMessage(reader, messageId);
+    if (message) return foundMessage(reader, message);
+    const event = await events.find(reader, eventIdOf(messageId));
+    if (!event) return undefined;
+    const topic = eventTopic(event.event_type);
+    const { sequence } = event;
+    const following = await subscriptions.matching(reader, topic);
+    return {
+      message_id: messageId,
+      topic,
+      message_key: messageKeyOf(event),
+      payload: event,
+      traceparent: (await events.carried(reader, [sequence])).get(sequence)?.traceparent ?? null,
+      created_at: Date.parse(event.occurred_at),
+      deliveries: await findDeliveries(reader, { event_sequence: sequence }),
+      ahead: following.filter(({ position }) => position < sequence).map(({ name }) => name),
+    };
   }
 
-  async function required(reader: Reader, messageId: string): Promise<MessageRow> {
-    const row = await findMessage(reader, messageId);
-    if (!row) throw new Refusal('MESSAGE_NOT_FOUND', `There is no message ${messageId}.`);
-    return row;
+  async function foundMessage(reader: Reader, row: MessageRow): Promise<Found> {
+    const { number, payload, ...message } = row;
+    const deliveries = await findDeliveries(reader, { message_number: number });
+    return { ...message, payload: JSON.parse(payload), deliveries, ahead: [] };
   }
 
-  /** Replays the next dead messages of a topic (undefined: of any) and answers how many, and up to where it has looked. */
+  async function required(reader: Reader, messageId: string): Promise<Found> {
+    const found = await find(reader, messageId);
+    // An event that nobody subscribes to is no message.
+    if (!found || found.deliveries.length + found.ahead.length === 0) {
+      throw new Refusal('MESSAGE_NOT_FOUND', `There is no message ${messageId}.`);
+    }
+    return found;
+  }
+
+  /** The message as it is now, with the fields of its least finished delivery. */
+  async function view(reader: Reader, messageId: string): Promise<MessageDetail> {
+    const found = await required(reader, messageId);
+    const names = await subscriptions.names(reader);
+    const deliveries = [
+      ...found.deliveries.map(row => ({
+        ...stateOf(row, nameOf(names, row), maxAttempts),
+        attempt_history: JSON.parse(row.history),
+      })),
+      ...found.ahead.map(consumer => ({ ...untouched(found.created_at, consumer), attempt_history: [] })),
+    ];
+    const rank = ({ status }: { status: MessageStatus }) => BY_PROGRESS.indexOf(status);
+    const [first] = deliveries.toSorted((a, b) => rank(a) - rank(b)) as [(typeof deliveries)[number]];
+    const { message_id, topic, message_key, payload, traceparent } = found;
+    return { message_id, topic, message_key, payload, traceparent, ...first, deliveries };
+  }
+
+  /** The state of a delivery that is not made yet. */
+  function untouched(at: number, consumer: string) {
+    const times = { available_at: at, created_at: at, updated_at: at };
+    const state = { status: 'pending', attempts: 0, generation: 1, last_error: null, result: null } as const;
+    return stateOf({ ...state, ...times } as DeliveryRow, consumer, maxAttempts);
+  }
+
+  /** The deliveries of a message that an operator means: of one consumer, or all. */
+  async function chosen(tx: Tx, messageId: string, consumer: string | undefined): Promise<DeliveryRow[]> {
+    const { deliveries } = await required(tx, messageId);
+    if (consumer === undefined) return deliveries;
+    const names = await subscriptions.names(tx);
+    const own = deliveries.filter(row => nameOf(names, row) === consumer);
+    if (own.length === 0) {
+      throw new Refusal('MESSAGE_NOT_FOUND', `The message ${messageId} has no delivery for ${consumer}.`);
+    }
+    return own;
+  }
+
+  /** Replays the next dead deliveries of a topic (undefined: of any) and answers how many, and up to where it has looked. */
   async function replaySome(
     tx: Tx,
-    topic: string | undefined,
+    { topic, subscription_id }: { topic: string | undefined; subscription_id: number | undefined },
     range: { from: number; upTo: number },
   ): Promise<{ count: number; from: number }> {
     const began = performance.now();
@@ -73,10 +152,14 @@ export function createOutbox(dependencies: Dependencies) {
     const dead = await listDead(tx, range, REPLAY_BATCH);
     while (dead.length > 0 && (count === 0 || performance.now() - began < REPLAY_MS)) {
       const some = dead.splice(0, REPLAY_CHUNK);
-      const chosen = some.filter(row => topic === undefined || row.topic === topic);
-      if (chosen.length > 0) requeue(tx, chosen, clock.now());
+      const wanted = some.filter(
+        row =>
+          (topic === undefined || row.topic === topic) &&
+          (subscription_id === undefined || row.subscription_id === subscription_id),
+      );
+      if (wanted.length > 0) requeue(tx, wanted, clock.now());
       from = some.at(-1)?.position ?? from;
-      count += chosen.length;
+      count += wanted.length;
     }
     if (count > 0) tx.afterCommit(published);
     return { count, from };
@@ -86,108 +169,110 @@ export function createOutbox(dependencies: Dependencies) {
    * Publishes a message. A repeated `message_id` with the same content answers the stored message.
    * @throws Refusal RESERVED_TOPIC, MESSAGE_EXISTS
    */
-  async function publish(tx: Tx, body: NewMessage): Promise<{ message: Message; created: boolean }> {
+  async function publish(tx: Tx, body: NewMessage): Promise<{ message: MessageDetail; created: boolean }> {
     const { topic, payload, message_id, available_at } = body;
     const message_key = body.message_key ?? null;
     if (topic.startsWith(EVENT_TOPICS)) {
       throw new Refusal('RESERVED_TOPIC', `Topics that begin with ${EVENT_TOPICS} carry the service's own events.`);
     }
     const id = message_id ?? `msg_${newUid()}`;
-    const existing = message_id ? await findMessage(tx, id) : undefined;
-    if (existing) {
-      const message = await view(tx, existing);
-      const same = message.topic === topic && message.message_key === message_key;
-      if (same && isDeepStrictEqual(message.payload, JSON.parse(JSON.stringify(payload))))
-        return { message, created: false };
-      throw new Refusal('MESSAGE_EXISTS', `The message ${id} exists with other content.`);
+    const at = available_at === undefined ? null : Date.parse(available_at);
+    const text = JSON.stringify(payload);
+    if (message_id !== undefined) {
+      const existing = await findMessage(tx, id);
+      if (existing && isSame(existing, { topic, message_key, text, at })) {
+        return { message: await view(tx, id), created: false };
+      }
+      if (existing || (await events.find(tx, eventIdOf(id)))) {
+        throw new Refusal('MESSAGE_EXISTS', `The message ${id} exists with other content.`);
+      }
     }
-    const copy = message_id ? await findCopy(tx, id) : undefined;
-    if (copy) {
-      const detail = `The message ${id} was published before, and its copy for ${copy.consumer} is still kept.`;
-      throw new Refusal('MESSAGE_EXISTS', detail);
-    }
-    const content = { message_id: id, topic, message_key, payload: JSON.stringify(payload), event_sequence: null };
-    const at = available_at === undefined ? undefined : db.leaseTime(Date.parse(available_at));
-    insertMessages(tx, [{ ...content, ...newMessage(tx), available_at: at }]);
+    const created_at = clock.now();
+    const cause = { created_at, traceparent: tx.traceparent, token_id: tx.tokenId };
+    const content = { message_id: id, topic, message_key, payload: text, available_at: at };
+    const message_number = await insertMessage(tx, { ...content, ...cause });
+    const due = at === null ? null : db.leaseTime(at);
+    const delivery = { message_number, topic, message_key, available_at: due, created_at };
+    const consumers = await subscriptions.matching(tx, topic);
+    for (const { subscription_id } of consumers) insertDelivery(tx, { ...delivery, subscription_id });
+    if (consumers.length === 0) await insertUnmatched(tx, { ...delivery, last_error: `no handler for topic ${topic}` });
     tx.afterCommit(published);
-    return { message: await view(tx, await required(tx, id)), created: true };
-  }
-
-  /** The columns that all new messages share. */
-  function newMessage({ traceparent, tokenId }: Tx) {
-    const cause = { traceparent, token_id: tokenId };
-    return { consumer: null, origin_id: null, max_attempts: maxAttempts, created_at: clock.now(), ...cause };
+    return { message: await view(tx, id), created: true };
   }
 
   return {
-    ...createOutboxMonitor({ db, clock }),
+    ...createOutboxMonitor({ db, clock, events, subscriptions }),
 
     publish,
 
     /** The message as it is now. @throws Refusal MESSAGE_NOT_FOUND */
-    async current(reader: Reader, messageId: string): Promise<Message> {
-      return view(reader, await required(reader, messageId));
-    },
+    current: view,
 
     /**
-     * Stores the messages of events in the events' transaction. A message without a possible subscriber is stored as
-     * sent, unless its topic is paused.
+     * Registers the consumers of this process, and gives them the messages that no subscription matched so far.
+     * @param serves whether this process handles their messages
      */
-    async enqueue(tx: Tx, messages: EventMessage[]): Promise<void> {
-      const common = { payload: null, ...newMessage(tx) };
-      const rows = messages.map(message => ({ ...message, ...common }));
-      const unsubscribed = rows.filter(({ topic }) => !isSubscribed(topic));
-      const paused = unsubscribed.length > 0 ? await pausedTopics(tx) : [];
-      const sent = unsubscribed.filter(({ topic }) => !paused.includes(topic));
-      const claimable = rows.filter(row => !sent.includes(row));
-      insertMessages(tx, claimable);
-      insertSent(tx, sent);
-      for (const { topic } of sent) countSent(tx, topic);
-      tx.afterCommit(claimable.length > 0 ? published : () => commits.notify('event'));
+    async register(consumers: readonly Consumer[], serves: boolean): Promise<void> {
+      await db.write(async tx => {
+        const changed = await subscriptions.register(tx, consumers, serves);
+        const waiting = changed.length > 0 ? await topicsWithoutConsumer(tx) : [];
+        const topics = waiting.filter(topic => changed.some(({ matches }) => matches(topic)));
+        for (const { subscription_id, matches } of changed) {
+          await giveUnmatched(tx, subscription_id, topics.filter(matches));
+        }
+        await deleteUnmatched(tx, topics);
+      });
     },
 
     /** @throws Refusal MESSAGE_NOT_FOUND */
-    async get(messageId: string): Promise<MessageDetail> {
-      const row = await required(db.read, messageId);
-      const { traceparent, history } = row;
-      return { ...(await view(db.read, row)), traceparent, attempt_history: JSON.parse(history) };
-    },
+    get: (messageId: string): Promise<MessageDetail> => view(db.read, messageId),
 
-    /** Oldest first. @throws Refusal INVALID_CURSOR */
-    async list({ limit = 50, cursor, ...filter }: MessageQuery): Promise<Page<Message>> {
+    /** Deliveries, oldest first. @throws Refusal INVALID_CURSOR */
+    async list({ limit = 50, cursor, consumer, ...filter }: MessageQuery): Promise<Page<Message>> {
+      const names = await subscriptions.names(db.read);
+      // The latest of this name: a subscription may have been deleted and made again.
+      const [subscription_id] = consumer === undefined ? [] : idsOf(names, consumer).slice(-1);
+      if (consumer !== undefined && subscription_id === undefined) return { items: [], next_cursor: null };
       return readPage({
         list: 'outbox',
         cursor,
         shape: [0],
         limit,
-        read: (from, count) => listMessages(db.read, { ...filter, from: from?.[0] ?? 0 }, count),
+        read: (from, count) => listDeliveries(db.read, { ...filter, subscription_id, from: from?.[0] ?? 0 }, count),
         keyOf: row => [row.position],
-        views: rows => toMessages(events, db.read, rows),
+        views: async rows => {
+          const contentOf = await contentsOf(events, db.read, rows);
+          return rows.map(row => toMessage(row, contentOf(row), nameOf(names, row), maxAttempts));
+        },
       });
     },
 
     /**
-     * Replays a dead message: next generation, no attempts used, history kept.
+     * Replays the dead deliveries of a message: next generation, no attempts used, history kept.
+     * @param consumer only the delivery of this one
      * @throws Refusal MESSAGE_NOT_FOUND, MESSAGE_STATUS_CONFLICT
      */
-    async replay(tx: Tx, messageId: string): Promise<Message> {
-      const row = await required(tx, messageId);
-      if (row.status !== 'dead') throw wrongStatus(row, 'Only a dead message can be replayed');
-      requeue(tx, [row], clock.now());
+    async replay(tx: Tx, messageId: string, consumer?: string): Promise<MessageDetail> {
+      const rows = await chosen(tx, messageId, consumer);
+      const dead = rows.filter(({ status }) => status === 'dead');
+      if (dead.length === 0) throw wrongStatus(messageId, rows, 'Only a dead message can be replayed');
+      requeue(tx, dead, clock.now());
       tx.afterCommit(published);
-      return view(tx, await required(tx, messageId));
+      return view(tx, messageId);
     },
 
     /**
-     * Replays all messages that are dead at the call, or those of one topic, in small transactions. A message that dies
-     * again meanwhile stays dead.
-     * @param last runs the last transaction, whose work answers the number of replayed messages
+     * Replays all deliveries that are dead at the call, or those of one topic or consumer, in small transactions. One that
+     * dies again meanwhile stays dead.
+     * @param last runs the last transaction, whose work answers the number of replayed deliveries
      */
     async replayDead<T>(
-      topic: string | undefined,
+      { topic, consumer }: { topic?: string | undefined; consumer?: string | undefined },
       last: (work: (tx: Tx) => Promise<number>) => Promise<T>,
     ): Promise<T> {
       const upTo = await lastPosition(db.read);
+      const ids = consumer === undefined ? [] : idsOf(await subscriptions.names(db.read), consumer);
+      const wanted = { topic, subscription_id: consumer === undefined ? undefined : (ids.at(-1) ?? 0) };
       let from = 0;
       let replayed = 0;
       const finish = async (tx: Tx): Promise<number> => {
@@ -200,27 +285,35 @@ export function createOutbox(dependencies: Dependencies) {
         } catch (error) {
           if (error !== MORE) throw error;
         }
-        const done = await db.write(tx => replaySome(tx, topic, { from, upTo }));
+        const done = await db.write(tx => replaySome(tx, wanted, { from, upTo }));
         replayed += done.count;
         from = done.from;
       }
     },
 
     /**
-     * Discards a message that is not being handled; its lane goes on. Discarding twice has one effect.
+     * Discards the deliveries of a message that are neither sent nor being handled; their lanes go on. Discarding twice has
+     * one effect.
+     * @param consumer only the delivery of this one
      * @throws Refusal MESSAGE_NOT_FOUND, MESSAGE_STATUS_CONFLICT
      */
-    async discard(tx: Tx, messageId: string): Promise<Message> {
-      const row = await required(tx, messageId);
-      if (row.status === 'discarded') return view(tx, row);
-      if (row.status === 'processing') throw wrongStatus(row, 'A message that is being handled cannot be discarded');
-      if (row.status === 'sent') throw wrongStatus(row, 'A message that was sent cannot be discarded');
-      const isHead = row.claimable_at !== null || row.parked !== null || row.status === 'dead';
-      const unclaimable = { lane: null, claimable_at: null, parked: null, updated_at: clock.now() };
-      await updateMessage(tx, row.position, { status: 'discarded', ...unclaimable });
-      if (isHead && row.lane !== null) promoteNext(tx, [row.lane]);
-      tx.afterCommit(published);
-      return view(tx, await required(tx, messageId));
+    async discard(tx: Tx, messageId: string, consumer?: string): Promise<MessageDetail> {
+      const rows = await chosen(tx, messageId, consumer);
+      if (rows.some(({ status }) => status === 'processing')) {
+        throw wrongStatus(messageId, rows, 'A message that is being handled cannot be discarded');
+      }
+      const unfinished = rows.filter(({ status }) => status !== 'sent' && status !== 'discarded');
+      if (unfinished.length === 0 && rows.every(({ status }) => status === 'sent')) {
+        throw wrongStatus(messageId, rows, 'A message that was sent cannot be discarded');
+      }
+      for (const row of unfinished) {
+        const isHead = row.claimable_at !== null || row.parked === 1 || row.status === 'dead';
+        const left = { queued: 0, claimable_at: null, parked: 0, updated_at: clock.now() };
+        await updateDelivery(tx, row.position, { status: 'discarded', ...left });
+        if (isHead && row.queued === 1) promoteNext(tx, [row.position]);
+      }
+      if (unfinished.length > 0) tx.afterCommit(published);
+      return view(tx, messageId);
     },
 
     /** Pauses a topic in all processes: claimed messages finish, and no further ones are claimed until resume. */
@@ -228,6 +321,25 @@ export function createOutbox(dependencies: Dependencies) {
   };
 }
 
-function wrongStatus({ message_id, status }: MessageRow, rule: string): Refusal {
-  return new Refusal('MESSAGE_STATUS_CONFLICT', `${rule}; ${message_id} is ${status}.`, { message_status: status });
+function isSame(
+  stored: MessageRow,
+  { topic, message_key, text, at }: { topic: string; message_key: string | null; text: string; at: number | null },
+): boolean {
+  const sameTime = stored.available_at === at || stored.available_at === UNKNOWN_TIME;
+  const sameContent = isDeepStrictEqual(JSON.parse(stored.payload), JSON.parse(text));
+  return stored.topic === topic && stored.message_key === message_key && sameTime && sameContent;
+}
+
+/** The ids of the subscriptions that have or had this name, oldest first. */
+function idsOf(names: ReadonlyMap<number, string>, consumer: string): number[] {
+  return [...names].flatMap(([id, name]) => (name === consumer ? id : [])).sort((a, b) => a - b);
+}
+
+function nameOf(names: ReadonlyMap<number, string>, { subscription_id }: DeliveryRow): string | null {
+  return subscription_id === null ? null : (names.get(subscription_id) ?? null);
+}
+
+function wrongStatus(messageId: string, rows: readonly DeliveryRow[], rule: string): Refusal {
+  const status = BY_PROGRESS.find(status => rows.some(row => row.status === status));
+  return new Refusal('MESSAGE_STATUS_CONFLICT', `${rule}; ${messageId} is ${status}.`, { message_status: status });
 }

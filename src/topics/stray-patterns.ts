@@ -1,7 +1,7 @@
 import { eventTopic } from '../events/envelope.ts';
 import { eventTypes } from '../events/service.ts';
+import { topicMatches } from '../subscriptions/patterns.ts';
 import type { Handler } from '../worker/handler.ts';
-import { topicMatches } from '../worker/registry.ts';
 import { commandNames, commandTopic } from './command.ts';
 
 /** The topics of the service itself. */

@@ -1,9 +1,8 @@
 import type { Clock } from '../clock.ts';
 import type { Tx } from '../db/database.ts';
 import { isA, textOf } from '../error-text.ts';
-import { EVENT_TOPICS } from '../events/envelope.ts';
 import type { Logger } from '../logging.ts';
-import type { Delivery } from '../outbox/leased-delivery.ts';
+import type { LeasedDelivery } from '../outbox/leased-delivery.ts';
 import type { Outcome } from '../outbox/outcome.ts';
 import { passThrough, type TracePart, type Tracing, traceIdOf } from '../tracing.ts';
 import { backoffDelay } from './backoff.ts';
@@ -17,18 +16,20 @@ import {
   TRANSACTION_TIMEOUT_MS,
 } from './handler.ts';
 import { runAs } from './origin.ts';
-import type { HandlerRegistry } from './registry.ts';
 
 interface Dependencies {
-  registry: HandlerRegistry;
+  /** The handlers of this process by the names of their subscriptions. */
+  handlers: ReadonlyMap<string, Handler>;
   clock: Clock;
   random: () => number;
   log: Logger;
   tracing: Tracing | undefined;
   /** Runs the effect in the transaction that marks the delivery sent; answers false if the lease was lost. */
-  settleWith: (delivery: Delivery, effect: (tx: Tx) => Promise<Sent>, traceparent: string | null) => Promise<boolean>;
-  /** Handlers whose own copies wait in lanes, from a time when their topics had several handlers. */
-  consumersInLanes: ReadonlySet<string>;
+  settleWith: (
+    delivery: LeasedDelivery,
+    effect: (tx: Tx) => Promise<Sent>,
+    traceparent: string | null,
+  ) => Promise<boolean>;
 }
 
 type Sent = Outcome & { kind: 'sent' };
@@ -42,31 +43,24 @@ export type Dispatched = Outcome | { kind: 'settled'; held: boolean };
 /**
  * Runs the handler of a delivery and answers the outcome: directly if the handler is synchronous, else as a promise.
  */
-export type Dispatch = (delivery: Delivery, cancellation: AttemptCancellation) => Dispatched | Promise<Dispatched>;
+export type Dispatch = (
+  delivery: LeasedDelivery,
+  cancellation: AttemptCancellation,
+) => Dispatched | Promise<Dispatched>;
 
-/** Finds the handler of a delivery, calls it with its context and time-out, and maps its end to an outcome. */
+/** Calls the handler of a delivery with its context and time-out, and maps its end to an outcome. */
 export function createDispatcher(dependencies: Dependencies): Dispatch {
-  const { registry, clock, random, log, tracing, settleWith, consumersInLanes } = dependencies;
+  const { handlers, clock, random, log, tracing, settleWith } = dependencies;
   /** The latest transactional attempt. */
   let before: Promise<unknown> = Promise.resolve();
 
   return (delivery, cancellation) => {
     const { message, consumer } = delivery;
-    const { topic } = message;
-    const handlers = registry.of(topic).filter(handler => consumer === null || handler.name === consumer);
-    const [handler] = handlers;
-    if (!handler) {
-      if (topic.startsWith(EVENT_TOPICS) && consumer === null) return { kind: 'sent' };
-      return { kind: 'unhandled', error: `no handler${consumer === null ? '' : ` ${consumer}`} for topic ${topic}` };
-    }
+    // A process claims only for the handlers that it has.
+    const handler = handlers.get(consumer) as Handler;
     // Attempts count at the claim, so each one may have ended with its process or its lease, without an outcome.
     if (message.attempts > message.max_attempts) {
       return dead(handler, message.last_error ?? 'Every attempt ended without a result.');
-    }
-    // Each of several handlers gets its own copy, so that one failure does not repeat the others. A single handler with
-    // older copies in lanes gets a copy as well: otherwise a newer message of a key would overtake them.
-    if (consumer === null && (handlers.length > 1 || consumersInLanes.has(handler.name))) {
-      return { kind: 'routed', consumers: handlers.map(({ name }) => name) };
     }
     const attempt = handler.transactional ? runInTransaction : run;
     try {
@@ -77,16 +71,16 @@ export function createDispatcher(dependencies: Dependencies): Dispatch {
     }
   };
 
-  function traced<T>({ name }: Handler, { message, row }: Delivery, attempt: (trace: TracePart) => T): T {
-    if (!tracing) return attempt(passThrough(row.traceparent));
+  function traced<T>({ name }: Handler, { message, traceparent }: LeasedDelivery, attempt: (trace: TracePart) => T): T {
+    if (!tracing) return attempt(passThrough(traceparent));
     const { message_id, topic } = message;
-    return tracing.process({ message_id, topic, handler: name }, row.traceparent, attempt);
+    return tracing.process({ message_id, topic, handler: name }, traceparent, attempt);
   }
 
   /** Such attempts take turns, so that between two of them the writes of others have theirs. */
   async function runInTransaction(
     handler: Handler,
-    delivery: Delivery,
+    delivery: LeasedDelivery,
     cancellation: AttemptCancellation,
     trace: TracePart,
   ): Promise<Dispatched> {
@@ -99,7 +93,7 @@ export function createDispatcher(dependencies: Dependencies): Dispatch {
   /** Calls the handler and, if it answers a promise, waits for it. Throws, or rejects with, the handler's error. */
   function run(
     handler: Handler,
-    delivery: Delivery,
+    delivery: LeasedDelivery,
     cancellation: AttemptCancellation,
     trace: TracePart,
     tx?: Tx,
@@ -154,7 +148,7 @@ export function createDispatcher(dependencies: Dependencies): Dispatch {
     }
   }
 
-  function failed(handler: Handler, { message }: Delivery, error: unknown): Outcome {
+  function failed(handler: Handler, { message }: LeasedDelivery, error: unknown): Outcome {
     // A lost lease uses an attempt: a handler that outlives its lease every time must become dead.
     if (isA(error, Stopping)) return { kind: 'released' };
     const text = textOf(error);

@@ -5,6 +5,7 @@ import type { Schema } from '../db/schema.ts';
 import { textOf } from '../error-text.ts';
 import type { Logger } from '../logging.ts';
 import type { Message } from '../outbox/schemas.ts';
+import type { Consumer } from '../subscriptions/subscription.ts';
 
 /** The second argument of a handler: facts of the attempt, and ways to end it. */
 export interface HandlerContext {
@@ -63,12 +64,8 @@ export function defaultPolicy(config: Config): Policy {
   };
 }
 
-/** A consumer of the messages of some topics. */
-export interface Handler {
-  /** The file name of its module. Identifies it in logs, errors and its copies of messages. */
-  name: string;
-  /** Exact topics or patterns: `*` matches one segment, a trailing `**` one or more. */
-  topics: string[];
+/** A consumer of the messages of some topics. Its name, the file name of its module without extension, is that of its subscription. */
+export interface Handler extends Consumer {
   /** Its effects are database writes through `context.tx`, committed together with `sent`. */
   transactional: boolean;
   policy: Policy;

@@ -4,9 +4,9 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { textOf } from '../error-text.ts';
 import { StartError } from '../errors.ts';
+import { isTopicPattern } from '../subscriptions/patterns.ts';
 import type { Handler, Policy } from './handler.ts';
 import { runAs } from './origin.ts';
-import { isTopicPattern } from './registry.ts';
 
 interface HandlerModule {
   topic?: unknown;
@@ -56,7 +56,7 @@ async function loadHandler(directory: string, name: string, defaults: Policy): P
   const fault = policyFault(policy, defaults);
   if (fault) throw refuse(fault);
   return {
-    name,
+    name: name.replace(/\.\w+$/, ''),
     topics: topics as string[],
     transactional: module.transactional === true,
     policy,

@@ -4,12 +4,12 @@ import { bodyProblems, problemResponses, writeProblems } from '../http/problems.
 import { Ref } from '../http/schemas.ts';
 import type { DeliveryService } from '../outbox/delivery-service.ts';
 import type { Outbox } from '../outbox/service.ts';
-import type { HandlerRegistry } from './registry.ts';
+import type { Handler } from './handler.ts';
 import { PassResult, ProcessRequest, TopicParams, TopicState, Topics } from './schemas.ts';
 import type { Worker } from './worker.ts';
 
 interface Dependencies {
-  registry: HandlerRegistry;
+  handlers: readonly Handler[];
   worker: Worker;
   outbox: Outbox;
   deliveries: DeliveryService;
@@ -20,7 +20,7 @@ const tags = ['bus'];
 
 /** Routes of topics (list, pause, resume) and of a claim-and-dispatch pass on demand. */
 export function busRoutes(dependencies: Dependencies): FastifyPluginAsyncTypebox {
-  const { registry, worker, outbox, deliveries, writes } = dependencies;
+  const { handlers, worker, outbox, deliveries, writes } = dependencies;
   const { write } = writes;
   return async app => {
     app.get(
@@ -34,7 +34,7 @@ export function busRoutes(dependencies: Dependencies): FastifyPluginAsyncTypebox
         },
       },
       async () => ({
-        handlers: registry.handlers.map(({ name, topics, transactional }) => ({
+        handlers: handlers.map(({ name, topics, transactional }) => ({
           handler: name,
           topics,
           transactional,

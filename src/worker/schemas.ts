@@ -6,19 +6,21 @@ export const Topics = Type.Object(
   {
     handlers: Type.Array(
       Type.Object({
-        handler: Type.String({ description: 'Name of its file.' }),
+        handler: Type.String({ description: 'Name of its file, without the extension.' }),
         topics: Type.Array(Type.String(), { description: 'Topics or patterns.' }),
         transactional: Type.Boolean(),
       }),
     ),
-    topics_without_handler: Type.Array(Type.String(), { description: 'Topics with messages that wait for a handler.' }),
+    topics_without_handler: Type.Array(Type.String(), {
+      description: 'Topics with published messages that no subscription matches.',
+    }),
     paused: Type.Array(Type.String(), { description: 'Paused topics.' }),
   },
   {
     $id: 'Topics',
     examples: [
       {
-        handlers: [{ handler: 'chat.ts', topics: ['forum.integration.chat'], transactional: false }],
+        handlers: [{ handler: 'chat', topics: ['forum.integration.chat'], transactional: false }],
         topics_without_handler: [],
         paused: [],
       },

@@ -1,6 +1,6 @@
 import { type Clock, toTimestampOrNull } from '../clock.ts';
 import type { Logger } from '../logging.ts';
-import type { Delivery, Lease } from '../outbox/leased-delivery.ts';
+import type { Lease, LeasedDelivery } from '../outbox/leased-delivery.ts';
 import type { Outcome } from '../outbox/outcome.ts';
 import { loopPause } from './backoff.ts';
 import { AttemptCancellation } from './cancellation.ts';
@@ -11,7 +11,7 @@ import { Throughput } from './throughput.ts';
 
 /** Source of deliveries and sink of their outcomes; see outbox/delivery-service.ts. */
 interface DeliveryStore {
-  claim(limit: number): Promise<Delivery[]>;
+  claim(limit: number): Promise<LeasedDelivery[]>;
   renew(leases: Lease[]): Promise<Lease[]>;
   settle: StoreOutcomes;
 }
@@ -33,7 +33,7 @@ interface Dependencies {
   retryDelay: (attempt: number) => number;
 }
 
-/** Counts of one pass: `failed` includes postponed and unhandled messages. */
+/** Counts of one pass: `failed` includes postponed messages. */
 export interface PassCounts {
   claimed: number;
   sent: number;
@@ -43,7 +43,7 @@ export interface PassCounts {
 
 /** A delivery from its claim until its outcome is stored or its lease is lost. */
 interface Held {
-  delivery: Delivery;
+  delivery: LeasedDelivery;
   cancellation: AttemptCancellation;
   /** Time of the last claim or renewal, on the monotonic clock. Milliseconds. */
   heldAt: number;
@@ -56,7 +56,6 @@ type Ending = Outcome['kind'] | 'stale';
 
 const LOG_LEVELS: Partial<Record<Ending, 'debug' | 'error'>> = {
   sent: 'debug',
-  routed: 'debug',
   released: 'debug',
   dead: 'error',
 };
@@ -125,7 +124,7 @@ export class Worker {
       }),
     );
     const count = (...kinds: Ending[]) => endings.filter(ending => kinds.includes(ending)).length;
-    const failed = count('retry', 'postponed', 'unhandled');
+    const failed = count('retry', 'postponed');
     return { claimed: claimed.length, sent: count('sent'), failed, dead: count('dead') };
   }
 

@@ -4,6 +4,10 @@ import type { Dialect } from '../engine.ts';
 export const sqliteDialect: Dialect = {
   engine: 'sqlite',
   elements: json => sql`json_each(${json})`,
+  records: (json, columns) => {
+    const members = Object.keys(columns).map(name => sql`value ->> ${sql.lit(name)} as ${sql.id(name)}`);
+    return sql`(select ${sql.join(members)} from json_each(${json}))`;
+  },
   member: (json, name) => sql`(${json} ->> ${sql.lit(name)})`,
   // better-sqlite3 reports lastInsertRowid, which is faster than RETURNING.
   returningKey: insert => insert,

@@ -1,0 +1,264 @@
+import { type RawBuilder, sql } from 'kysely';
+import type { Reader, Tx } from '../db/database.ts';
+import { type StatementBuilder, statement } from '../db/statement.ts';
+import type { DeliveryRow } from './leased-delivery.ts';
+
+/*
+ * Lanes in SQL. A lane is the queue of one subscription and one message key. A delivery stays in its lane until it ends or
+ * dies without blocking. Only the head of a lane has a `claimable_at`, so only heads are claimed.
+ * The head is the oldest delivery of its lane. One that is replayed while a younger one is processing becomes the head
+ * when that attempt ends. A lane is named by the position of any of its deliveries.
+ */
+
+/** A delivery of a published message. Without `available_at` (epoch milliseconds) it is due at once. */
+export interface NewDelivery {
+  subscription_id: number;
+  message_number: number;
+  topic: string;
+  message_key: string | null;
+  available_at: number | null;
+  created_at: number;
+}
+
+/**
+ * Appends a delivery to its lane. The first one of an empty lane becomes its head and can be claimed; each later one can
+ * be claimed after its predecessors have left.
+ */
+export function insertDelivery(tx: Tx, row: NewDelivery): void {
+  tx.send(insertDeliveryStatement, { ...row, queued: row.message_key === null ? 0 : 1 });
+}
+
+const insertDeliveryStatement = statement(
+  ({ query, value, values, leaseNow }: StatementBuilder<NewDelivery & { queued: number }>) => {
+    // PostgreSQL types a bare parameter inside `coalesce` and `case` as text, hence the cast.
+    const at = sql<number>`coalesce(cast(${value('available_at')} as bigint), ${leaseNow})`;
+    const laneIsTaken = sql<boolean>`exists (select 1 from deliveries as other
+      where other.subscription_id = ${value('subscription_id')} and other.message_key = ${value('message_key')}
+        and other.queued = 1)`;
+    return query.insertInto('deliveries').values({
+      ...values(['subscription_id', 'message_number', 'topic', 'message_key', 'queued', 'created_at']),
+      status: sql.lit('pending'),
+      attempts: sql.lit(0),
+      generation: sql.lit(1),
+      available_at: at,
+      claimable_at: sql<number>`case when ${laneIsTaken} then null else ${at} end`,
+      history: sql.lit('[]'),
+      updated_at: value('created_at'),
+    });
+  },
+);
+
+/** Names a lane. */
+export interface Lane {
+  subscription_id: number;
+  message_key: string;
+}
+
+/** Which of these lanes have deliveries. */
+export async function takenLanes(reader: Reader, lanes: Lane[]): Promise<Lane[]> {
+  return lanes.length === 0 ? [] : reader.all(takenLanesStatement, { lanes: JSON.stringify(lanes) });
+}
+
+const takenLanesStatement = statement(({ query, records }: StatementBuilder<{ lanes: string }>) =>
+  query
+    .selectFrom(records<Lane>('lanes', { subscription_id: 'integer', message_key: 'text' }).as('lane'))
+    .select(['lane.subscription_id', 'lane.message_key'])
+    .where(
+      sql<boolean>`exists (select 1 from deliveries as one where one.subscription_id = lane.subscription_id
+        and one.message_key = lane.message_key and one.queued = 1)`,
+    ),
+);
+
+/** The deliveries of a lane, oldest first, for a subquery: `lane` has its subscription and its key. */
+const inLane = (condition: RawBuilder<unknown>) => sql<number>`(
+  select one.position from deliveries as one
+  where one.subscription_id = lane.subscription_id and one.message_key = lane.message_key and one.queued = 1 ${condition}
+  order by one.position limit 1)`;
+const waits = [sql.lit('pending' as const), sql.lit('failed' as const)];
+
+/**
+ * Makes the next delivery of each lane claimable after its head has left. It queues behind all heads that are due now, so
+ * a lane with a long backlog does not starve the others.
+ * @param positions of deliveries that have left
+ */
+export function promoteNext(tx: Tx, positions: number[]): void {
+  if (positions.length > 0) tx.send(promoteNextStatement, { positions: JSON.stringify(positions) });
+}
+
+const promoteNextStatement = statement(
+  ({ query, integerElements, leaseNow }: StatementBuilder<{ positions: string }>) =>
+    query
+      .updateTable('deliveries')
+      .set({ claimable_at: sql<number>`case when available_at > ${leaseNow} then available_at else ${leaseNow} end` })
+      .where(
+        'position',
+        'in',
+        sql<number>`(select ${inLane(sql``)} from deliveries as lane where lane.position in ${integerElements('positions')})`,
+      )
+      // It may be a dead one that blocks the lane.
+      .where('status', 'in', waits)
+      .where('claimable_at', 'is', null)
+      .where('parked', '=', sql.lit(0)),
+);
+
+/**
+ * Makes the oldest delivery of each of these lanes its head, unless one is being handled. The one that was the head waits
+ * from then on. Lanes whose head is the oldest stay as they are.
+ * @param positions of any deliveries of the lanes
+ */
+export function putOldestFirst(tx: Tx, positions: number[]): void {
+  if (positions.length > 0) tx.send(putOldestFirstStatement, { positions: JSON.stringify(positions) });
+}
+
+const putOldestFirstStatement = statement(
+  ({ query, integerElements, leaseNow }: StatementBuilder<{ positions: string }>) => {
+    const isHead = sql`and (one.claimable_at is not null or one.parked = 1 or one.status = 'dead')`;
+    return query
+      .with('ends', ends =>
+        ends
+          .selectFrom(
+            sql<{ oldest: number; head: number | null }>`(
+            select ${inLane(sql``)} as oldest, ${inLane(isHead)} as head
+            from deliveries as lane where lane.position in ${integerElements('positions')})`.as('lane'),
+          )
+          .select(['oldest', 'head']),
+      )
+      .with('wrong', wrong =>
+        wrong
+          .selectFrom('ends')
+          .leftJoin('deliveries', 'deliveries.position', 'ends.head')
+          .select(['oldest', 'head'])
+          .where('oldest', 'is not', null)
+          .where(sql<boolean>`(head is null or (head <> oldest and deliveries.status <> 'processing'))`),
+      )
+      .updateTable('deliveries')
+      .set({
+        parked: sql.lit(0),
+        claimable_at: sql<number>`case
+          when deliveries.position not in (select oldest from wrong) then null
+          when available_at > ${leaseNow} then available_at
+          else ${leaseNow} end`,
+      })
+      .where('position', 'in', sql<number>`(select oldest from wrong union all select head from wrong)`)
+      .where('status', 'in', waits);
+  },
+);
+
+/** Which of these deliveries have an older one waiting in their lanes. */
+export async function overtaking(tx: Tx, positions: number[]): Promise<Set<number>> {
+  if (positions.length === 0) return new Set();
+  const rows = await tx.all(overtakingStatement, { positions: JSON.stringify(positions) });
+  return new Set(rows.map(row => row.position));
+}
+
+const overtakingStatement = statement(({ query, integerElements }: StatementBuilder<{ positions: string }>) =>
+  query
+    .selectFrom('deliveries')
+    .select('position')
+    .where('position', 'in', integerElements('positions'))
+    .where(
+      sql<boolean>`exists (select 1 from deliveries as older
+        where older.subscription_id = deliveries.subscription_id and older.message_key = deliveries.message_key
+          and older.queued = 1 and older.position < deliveries.position)`,
+    ),
+);
+
+/** Makes dead deliveries pending again at their old positions in their lanes: next generation, no attempts used. */
+export function requeue(tx: Tx, rows: Pick<DeliveryRow, 'position'>[], now: number): void {
+  const positions = rows.map(({ position }) => position);
+  tx.send(requeueStatement, { positions: JSON.stringify(positions), now });
+  putOldestFirst(tx, positions);
+}
+
+const requeueStatement = statement(
+  ({ query, value, integerElements, leaseNow }: StatementBuilder<{ positions: string; now: number }>) =>
+    query
+      .updateTable('deliveries')
+      .set(eb => ({
+        status: sql.lit('pending'),
+        generation: eb('generation', '+', 1),
+        attempts: sql.lit(0),
+        last_error: null,
+        available_at: leaseNow,
+        // One without a consumer waits for it.
+        claimable_at: sql<number>`case when message_key is null and subscription_id is not null then ${leaseNow} end`,
+        queued: sql<number>`case when message_key is null or subscription_id is null then 0 else 1 end`,
+        updated_at: value('now'),
+      }))
+      .where('position', 'in', integerElements('positions')),
+);
+
+/** A lane, and whether it is headless: deliveries wait in it and none is claimable, parked, processing or blocking. */
+export interface LaneState extends Lane {
+  /** The oldest delivery. */
+  position: number;
+  headless: number;
+}
+
+/** The next `limit` lanes after a lane, sorted. Hops from lane to lane on the index. */
+export async function listLanes(reader: Reader, after: Lane, limit: number): Promise<LaneState[]> {
+  return reader.all(listLanesStatement, { ...after, limit });
+}
+
+const listLanesStatement = statement(({ query, value }: StatementBuilder<Lane & { limit: number }>) => {
+  const next = (subscription: RawBuilder<unknown>, key: RawBuilder<unknown>) => sql<number>`(
+    select one.position from deliveries as one
+    where one.queued = 1 and (one.subscription_id, one.message_key) > (${subscription}, ${key})
+    order by one.subscription_id, one.message_key, one.position limit 1)`;
+  const first = next(sql`cast(${value('subscription_id')} as bigint)`, sql`cast(${value('message_key')} as text)`);
+  const following = sql`(select ${next(sql`here.subscription_id`, sql`here.message_key`)}
+    from deliveries as here where here.position = hop.position)`;
+  const hops = sql<{ position: number }>`(with recursive hop(position, number) as (
+      select ${first}, 1
+      union all
+      select ${following}, number + 1 from hop where hop.position is not null and number < ${value('limit')}
+    ) select position from hop where position is not null)`;
+  const isHead = sql`and (one.claimable_at is not null or one.parked = 1)`;
+  return query
+    .selectFrom(hops.as('hop'))
+    .innerJoin('deliveries as lane', 'lane.position', 'hop.position')
+    .select(['lane.position', 'lane.subscription_id', 'lane.message_key'])
+    .select(sql<number>`case when lane.status <> 'dead' and ${inLane(isHead)} is null then 1 else 0 end`.as('headless'))
+    .orderBy('lane.subscription_id')
+    .orderBy('lane.message_key')
+    .$narrowType<{ subscription_id: number; message_key: string }>();
+});
+
+/** Unparks up to `limit` deliveries of a topic, and answers how many. */
+export async function unpark(tx: Tx, topic: string, limit: number): Promise<number> {
+  const { numUpdatedRows } = await tx.query
+    .updateTable('deliveries')
+    .set(eb => ({ parked: 0, claimable_at: eb.ref('available_at') }))
+    .where('position', 'in', eb =>
+      eb
+        .selectFrom('deliveries as parked_one')
+        .select('parked_one.position')
+        .where('parked_one.topic', '=', topic)
+        .where('parked_one.parked', '=', sql.lit(1))
+        .orderBy('parked_one.position')
+        .limit(limit),
+    )
+    .executeTakeFirst();
+  return Number(numUpdatedRows);
+}
+
+/** The topics of parked deliveries. A loose index scan: the cost grows with the topics, not with the deliveries. */
+export async function parkedTopics(reader: Reader): Promise<string[]> {
+  return looseTopics(reader, sql`parked = 1`);
+}
+
+/** The topics of the deliveries that wait for a subscription. As cheap as {@link parkedTopics}. */
+export async function topicsWithoutConsumer(reader: Reader): Promise<string[]> {
+  return looseTopics(reader, sql`subscription_id is null and status <> 'sent' and status in ('pending', 'failed')`);
+}
+
+async function looseTopics(reader: Reader, condition: RawBuilder<unknown>): Promise<string[]> {
+  const { rows } = await sql<{ value: string }>`
+    with recursive hop(value) as (
+      select min(topic) from deliveries where ${condition}
+      union all
+      select (select min(topic) from deliveries where ${condition} and topic > hop.value) from hop where value is not null
+    )
+    select value from hop where value is not null`.execute(reader.query);
+  return rows.map(row => row.value);
+}
