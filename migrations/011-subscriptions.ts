@@ -171,7 +171,7 @@ async function move(db: Kysely<unknown>, sqlite: boolean): Promise<void> {
         case when outbox.payload is not null then
           (select number from messages where messages.message_id = coalesce(outbox.origin_id, outbox.message_id)) end,
         topic, message_key,
-        case when subscription_id is not null and lane is not null then 1 else 0 end,
+        case when lane is not null and (subscription_id is not null or status = 'dead') then 1 else 0 end,
         case status when 'processing' then 'pending' else status end,
         attempts, generation, available_at,
         case when subscription_id is null or status = 'dead' then null

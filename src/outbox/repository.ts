@@ -67,7 +67,7 @@ const unmatched = (topics: readonly string[]) =>
 
 /**
  * Gives a subscription deliveries of its own for the messages of these topics that no subscription matched so far, in
- * their order. The first of each key can be claimed. What was tried before keeps its state.
+ * their order. The first of each key can be claimed. What was tried before keeps its state; a dead one may block its lane.
  */
 export async function giveUnmatched(tx: Tx, subscription_id: number, topics: readonly string[]): Promise<void> {
   if (topics.length === 0) return;
@@ -76,7 +76,7 @@ export async function giveUnmatched(tx: Tx, subscription_id: number, topics: rea
       subscription_id, event_sequence, message_number, topic, message_key, queued, status, attempts, generation,
       available_at, claimable_at, last_error, history, result, created_at, updated_at)
     select cast(${subscription_id} as bigint), event_sequence, message_number, topic, message_key,
-      case when message_key is null or status = 'dead' then 0 else 1 end,
+      case when message_key is null or (status = 'dead' and queued = 0) then 0 else 1 end,
       case when ${untried} then 'pending' else status end,
       attempts, generation, available_at,
       case when message_key is null and status <> 'dead' then available_at end,
