@@ -72,11 +72,12 @@ describe.each(engines)('commands on %s', engine => {
     const services = await createServices(config, log, { clock });
     onTestFinished(services.close);
     const { db, delivery } = services;
-    const { registry, deliveries, outbox } = delivery;
+    const { handlers, deliveries, outbox } = delivery;
+    await services.start();
     const { settleWith } = deliveries;
     const random = Math.random;
-    const own = { registry, clock, random, log, tracing: undefined, settleWith, consumersInLanes: new Set<string>() };
-    const dispatch = createDispatcher(own);
+    const byName = new Map(handlers.map(handler => [handler.name, handler]));
+    const dispatch = createDispatcher({ handlers: byName, clock, random, log, tracing: undefined, settleWith });
     const never = new AttemptCancellation();
     const opened = async () => (await services.forum.events.list({ event_type: 'forum.thread.opened' })).items.length;
 
