@@ -31,12 +31,13 @@ export async function loadHandlers(directory: string, defaults: Policy): Promise
     );
   }
   const files = names.filter(name => /^[^.].*\.(ts|js|mjs)$/.test(name) && !name.endsWith('.d.ts')).sort();
-  return Promise.all(files.map(name => loadHandler(directory, name, defaults)));
+  return Promise.all(files.map(file => loadHandler(directory, file, defaults)));
 }
 
-async function loadHandler(directory: string, name: string, defaults: Policy): Promise<Handler> {
-  const { href } = pathToFileURL(resolve(directory, name));
-  const refuse = (reason: string) => new StartError(`The handler ${join(directory, name)} cannot be used: ${reason}.`);
+async function loadHandler(directory: string, file: string, defaults: Policy): Promise<Handler> {
+  const { href } = pathToFileURL(resolve(directory, file));
+  const name = file.replace(/\.\w+$/, '');
+  const refuse = (reason: string) => new StartError(`The handler ${join(directory, file)} cannot be used: ${reason}.`);
   let module: HandlerModule;
   try {
     // Whatever its module starts (a timer, a connection) belongs to the handler, too.
@@ -56,7 +57,7 @@ async function loadHandler(directory: string, name: string, defaults: Policy): P
   const fault = policyFault(policy, defaults);
   if (fault) throw refuse(fault);
   return {
-    name: name.replace(/\.\w+$/, ''),
+    name,
     topics: topics as string[],
     transactional: module.transactional === true,
     policy,

@@ -25,17 +25,9 @@ describe.each(engines)('the life of a run on %s', engine => {
     let version = 0;
     let known = 0;
 
-    /** What has happened since the last look. The outbox must hold a message for each event, and no other. */
+    /** What has happened since the last look. */
     const news = async () => {
       const { items: events } = await read('/events?limit=200');
-      const carried = events.map((event: { event_type: string; thread_id: string | null }) => ({
-        topic: event.event_type.replace('forum.', 'forum.events.'),
-        message_key: event.thread_id ?? 'run:run-7',
-        payload: event,
-        status: 'pending',
-        attempts: 0,
-      }));
-      expect((await read('/outbox?limit=200')).items).toMatchObject(carried);
       const fresh = events.slice(known);
       known = events.length;
       return fresh;
@@ -157,14 +149,18 @@ describe.each(engines)('the life of a run on %s', engine => {
       expect(await read(`/threads/${thread_id}`)).toMatchObject({ state: 'closed', closed_at: own.occurred_at });
     }
 
-    // Everything was dispatched in the end, each event once.
-    const messages = (await read('/outbox?limit=200')).items;
-    const passed = (await service.send('POST', '/bus/process', { limit: 200 })).body;
-    expect(passed.sent).toBeGreaterThan(0);
+    // Everything is dispatched in the end, each event once.
+    expect((await read('/outbox')).items).toEqual([]);
     while ((await service.send('POST', '/bus/process', { limit: 200 })).body.claimed > 0);
-    const sent = (await read('/outbox?limit=200&status=sent')).items;
-    expect(sent.map((message: { message_id: string }) => message.message_id)).toEqual(
-      messages.map((message: { message_id: string }) => message.message_id),
-    );
+    const { items: events } = await read('/events?limit=200');
+    const carried = events.map((event: { event_type: string; thread_id: string | null }) => ({
+      topic: event.event_type.replace('forum.', 'forum.events.'),
+      message_key: event.thread_id ?? 'run:run-7',
+      payload: event,
+      status: 'sent',
+      attempts: 1,
+    }));
+    expect((await read('/outbox?limit=200')).items).toMatchObject(carried);
+    expect(handled).toEqual(carried.map(({ payload }: { payload: { sequence: number } }) => payload.sequence));
   });
 });
