@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { engines } from '../helpers/engines.ts';
+import { handler } from '../helpers/handling.ts';
 import { aRun, reasons } from '../helpers/runs.ts';
 
 const ana = { type: 'operator', name: 'ana' };
@@ -14,8 +15,12 @@ const plan = {
 
 describe.each(engines)('the life of a run on %s', engine => {
   let service: TestApp;
+  const handled: number[] = [];
+  const recording = handler('forum.events.**', ({ payload }) => {
+    handled.push((payload as { sequence: number }).sequence);
+  });
   beforeAll(async () => {
-    service = await startApp(engine);
+    service = await startApp(engine, { overrides: { handlers: [recording] } });
   });
   afterAll(() => service.close());
 
@@ -161,6 +166,6 @@ describe.each(engines)('the life of a run on %s', engine => {
       attempts: 1,
     }));
     expect((await read('/outbox?limit=200')).items).toMatchObject(carried);
-    expect(handled).toEqual(carried.map(({ payload }: { payload: { sequence: number } }) => payload.sequence));
+    expect(handled.toSorted((a, b) => a - b)).toEqual(carried.map(({ payload }: { payload: { sequence: number } }) => payload.sequence));
   });
 });
