@@ -29,7 +29,7 @@ const arrows: Record<string, string[]> = {
 };
 
 /** Files at the top of src that put everything together. */
-const roots = ['app.ts', 'main.ts', 'schema-registry.ts', 'services.ts'];
+const roots = ['app.ts', 'handler.ts', 'main.ts', 'schema-registry.ts', 'services.ts'];
 
 interface Import {
   from: string;
