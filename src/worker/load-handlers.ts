@@ -112,10 +112,13 @@ function excerptPlace(text: string): string | undefined {
   return `${pathOf(file)}:${line}:${caret + 1}`;
 }
 
-/** Of the first frame in a file that is not this one. */
+/** Where modules are loaded and their imports resolved. */
+const FOLDER = new URL('.', import.meta.url).href;
+
+/** Of the first frame in a file that is not in this folder. */
 function framePlace(stack: string): string | undefined {
   const frames = stack.matchAll(/^ {4}at (?:.*\()?(?:async )?((?:file:\/\/)?\/[^\s()]+):(\d+):(\d+)\)?$/gm);
-  const [, file = '', line, column] = [...frames].find(([, file]) => file !== import.meta.url) ?? [];
+  const [, file = '', line, column] = [...frames].find(([, file]) => !file?.startsWith(FOLDER)) ?? [];
   return line === undefined ? undefined : `${pathOf(file)}:${line}:${column}`;
 }
 

@@ -226,7 +226,11 @@ describe('a handler that cannot be used', () => {
 
   const broken: [name: string, source: string, reason: RegExp][] = [
     ['a syntax error', `${topic} export function handle( {`, /./],
-    ['a missing import', `import './absent.js'; ${topic} export function handle() {}`, /absent\.js/],
+    [
+      'a missing import',
+      `import './absent.js'; ${topic} export function handle() {}`,
+      /^Cannot find module \S*absent\.js/,
+    ],
     ['an error at load', `throw new Error('no token');`, /no token/],
     ['an error at load that is no Error', `throw undefined;`, /./],
     ['no export', 'const nothing = 1;', /must export topic and handle/],
