@@ -69,8 +69,6 @@ export interface Handler extends Consumer {
   /** Its effects are database writes through `context.tx`, committed together with `sent`. */
   transactional: boolean;
   policy: Policy;
-  /** Where its subscription starts: at the start of the log instead of its head. */
-  from?: 'beginning';
   /** @param tx for the service's own handlers: the transaction behind `context.tx` */
   handle(message: Message, context: HandlerContext, tx?: Tx): unknown;
 }
