@@ -31,7 +31,7 @@ describe('the table of permissions', () => {
   it('has every documented operation, and this test an example of each', () => {
     const known = [...new Set(operations)].sort();
     expect(Object.keys(permissions).sort()).toEqual(known);
-    const examples = exampleRequests(() => Promise.reject(new Error('nothing is sent here')), '');
+    const examples = exampleRequests(() => Promise.reject(new Error('nothing is sent here')), '', '');
     expect(Object.keys(examples).sort()).toEqual(known);
   });
 
@@ -69,7 +69,7 @@ describe('a valid request', () => {
       operator: await made({ role: 'operator', actor: people.operator }),
       admin: bearer(first.token),
     };
-    const as = (viewer: string) => exampleRequests(admin, viewer);
+    const as = (viewer: string) => exampleRequests(admin, viewer, service.url);
     examples = {
       nobody: as('human:ana'),
       agent: as('agent:builder'),

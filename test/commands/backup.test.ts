@@ -58,7 +58,10 @@ describe('a backup under full load', () => {
     const { url: DATABASE_URL } = await forThisTest(scratchDatabase('sqlite'));
     const calls = await listenForCalls();
     const env = {
-      HANDLERS_DIR: await handlersFolder({ 'obedient.ts': obedient('forum.integration.x') }),
+      HANDLERS_DIR: await handlersFolder({
+        'obedient.ts': obedient('forum.integration.x'),
+        'quiet.mjs': `export const topic = 'forum.events.**'; export function handle() {}`,
+      }),
       CALLS_URL: calls.url,
     };
     const service = await startService({ ...env, DATABASE_URL });
@@ -87,7 +90,8 @@ describe('a backup under full load', () => {
       }),
     ]);
     const sequence = command.logs[0]?.sequence as number;
-    expect(stateOf(backup)).toEqual({ ...stateOf(fileOf(DATABASE_URL), sequence), faults: ['ok'], broken: [] });
+    const healthy = { faults: ['ok'], broken: [], skipped: 0, early: 0 };
+    expect(stateOf(backup)).toEqual({ ...stateOf(fileOf(DATABASE_URL), sequence), ...healthy });
     const contained = new Set(signalsIn(backup));
     expect(before.filter(({ signal_id }) => !contained.has(signal_id))).toEqual([]);
     service.kill('SIGKILL');
@@ -133,7 +137,11 @@ function stateOf(path: string, sequence = Number.MAX_SAFE_INTEGER) {
     broken: file.pragma('foreign_key_check'),
     events: count('select count(*) from events where sequence <= ?'),
     bytes: count('select sum(length(payload)) from events where sequence <= ?'),
-    messages: count('select count(*) from outbox where event_sequence <= ?'),
+    // Positions and deliveries are of the same moment.
+    skipped: count(`select count(*) from events join subscriptions on position >= sequence and name = 'quiet'
+      where sequence <= ? and not exists (select 1 from deliveries where event_sequence = sequence)`),
+    early: count(`select count(*) from deliveries join subscriptions using (subscription_id)
+      where event_sequence > subscriptions.position and event_sequence <= ?`),
   };
 }
 
