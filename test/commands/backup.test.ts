@@ -92,6 +92,7 @@ describe('a backup under full load', () => {
     const sequence = command.logs[0]?.sequence as number;
     const healthy = { faults: ['ok'], broken: [], skipped: 0, early: 0 };
     expect(stateOf(backup)).toEqual({ ...stateOf(fileOf(DATABASE_URL), sequence), ...healthy });
+    expect(positionIn(backup)).toBeGreaterThan(0);
     const contained = new Set(signalsIn(backup));
     expect(before.filter(({ signal_id }) => !contained.has(signal_id))).toEqual([]);
     service.kill('SIGKILL');
@@ -143,6 +144,13 @@ function stateOf(path: string, sequence = Number.MAX_SAFE_INTEGER) {
     early: count(`select count(*) from deliveries join subscriptions using (subscription_id)
       where event_sequence > subscriptions.position and event_sequence <= ?`),
   };
+}
+
+/** Up to where the quiet handler has been given the log. */
+function positionIn(path: string): number {
+  const file = new BetterSqlite(path, { readonly: true });
+  onTestFinished(() => void file.close());
+  return file.prepare(`select position from subscriptions where name = 'quiet'`).pluck().get() as number;
 }
 
 function signalsIn(path: string): string[] {
