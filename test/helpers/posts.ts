@@ -107,7 +107,7 @@ export function posts(send: TestApp['send']) {
       change: { x: 1 },
     }),
     replaySubscription: async () => ({
-      url: '/bus/subscriptions/test/replay',
+      url: `/bus/subscriptions/${encodeURIComponent(deadly.name)}/replay`,
       body: { after: 0 },
       change: { after: 1 },
     }),
