@@ -23,7 +23,9 @@ describe.each(engines)('a scrape on %s', engine => {
     const delegating = handler(['a.flaky', 'a.fatal', 'a.slow', 'b.*'], (message, context) =>
       handlers.find(({ topics }) => topics.includes(message.topic))?.handle(message, context),
     );
-    service = await startApp(engine, { overrides: { clock, handlers: [delegating] } });
+    // No poll reads beside a test that counts reads.
+    const config = { POLL_INTERVAL_MS: '60000' };
+    service = await startApp(engine, { config, overrides: { clock, handlers: [delegating] } });
   });
   afterEach(() => service.close());
 
