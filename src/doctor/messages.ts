@@ -40,7 +40,7 @@ export async function checkMessages(monitor: OutboxMonitor, config: Config): Pro
       advice: 'Add a handler to HANDLERS_DIR and restart, or discard them.',
     }),
     listFinding(
-      'subscriptions',
+      'unserved',
       unserved.map(({ subscription, waiting }) => `${waiting} of ${subscription.name}`),
       {
         none: 'Every subscription with waiting messages has a process that serves it.',

@@ -86,7 +86,7 @@ describe.each(engines)('the doctor beside a service, on %s', engine => {
     expect(starting('warning  dead ')).toContain('2 of forum.integration.broken, 1 of forum.integration.strict.');
     expect(starting('problem  lanes ')).toContain('key-1 (first of forum.integration.strict).');
     expect(starting('warning  unhandled ')).toContain('Messages without a handler: 1 of forum.integration.nobody.');
-    expect(starting('warning  subscriptions ')).toMatch(/no process serves: 2 of gone\. Start a process .*DELETE/);
+    expect(starting('warning  unserved ')).toMatch(/no process serves: 2 of gone\. Start a process .*DELETE/);
     expect(starting('warning  paused ')).toContain('forum.integration.held');
     expect(starting('warning  pending ')).toContain('published 60 minutes ago');
 

@@ -43,11 +43,13 @@ describe.each(engines)('GET /bus/health on %s', engine => {
     expect(await health()).toMatchObject({ status: 'ok', outbox: { pending: 0, oldest_pending_at: null } });
     for (let n = 0; n < 3; n += 1) await service.send('POST', '/control-signals', signal('completion'));
     expect((await service.send('GET', '/outbox')).body.items).toEqual([]);
-    await expect.poll(health, { timeout: 5000 }).toMatchObject({
-      status: 'degraded',
-      reasons: [{ code: 'NOT_SERVED', detail: expect.stringContaining('no process serves: secret-notes.') }],
-      outbox: { pending: 3, oldest_pending_at: expect.any(String) },
-    });
+    await expect
+      .poll(() => health(), { timeout: 5000 })
+      .toMatchObject({
+        status: 'degraded',
+        reasons: [{ code: 'NOT_SERVED', detail: expect.stringContaining('no process serves: secret-notes.') }],
+        outbox: { pending: 3, oldest_pending_at: expect.any(String) },
+      });
 
     const { token } = await firstToken(service.url, { role: 'viewer', actor: { type: 'human', name: 'vera' } });
     expect((await service.send('GET', '/stats')).status).toBe(401);
