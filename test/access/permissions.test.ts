@@ -122,7 +122,9 @@ describe('a valid request', () => {
       for (const caller of callers) {
         const example = await examples[caller][operationId]?.();
         if (example?.method !== 'GET' || operationId === 'streamEvents') break;
-        const { status } = await service.send('HEAD', example.url, undefined, headers[caller]);
+        // From an address of its own: of one, only so many requests without a token are answered 401.
+        const options = { method: 'HEAD', url: example.url, headers: headers[caller] } as const;
+        const { statusCode: status } = await service.app.inject({ ...options, remoteAddress: '127.0.0.3' });
         const expected = isAllowed(operationId, caller) ? 200 : caller === 'nobody' ? 401 : 403;
         expect(status, `${operationId} by ${caller}`).toBe(expected);
       }
