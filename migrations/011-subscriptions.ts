@@ -69,7 +69,7 @@ export const subscriptions: Migration = async (db, engine) => {
     // parked: 1 while it would be claimable, but its topic is paused.
     `create table deliveries (
       position ${counter},
-      subscription_id ${int} references subscriptions,
+      subscription_id ${int},
       event_sequence ${int} references events,
       message_number ${int} references messages,
       topic ${text} not null,

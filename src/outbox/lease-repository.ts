@@ -25,6 +25,8 @@ export interface Claim {
 
 /** Subscriptions that one statement claims from. */
 const SUBSCRIPTIONS_PER_CLAIM = 16;
+/** No subscription has this id. */
+const NONE = 0;
 const claimed = Array.from({ length: SUBSCRIPTIONS_PER_CLAIM }, (_, index) => `subscription${index}`);
 
 /**
@@ -34,7 +36,7 @@ const claimed = Array.from({ length: SUBSCRIPTIONS_PER_CLAIM }, (_, index) => `s
 export async function claimDue(tx: Tx, subscriptions: readonly number[], claim: Claim): Promise<LeasedRow[]> {
   const rows: LeasedRow[] = [];
   for (let from = 0; from < subscriptions.length && rows.length < claim.limit; from += SUBSCRIPTIONS_PER_CLAIM) {
-    const ids = Object.fromEntries(claimed.map((name, index) => [name, subscriptions[from + index] ?? null]));
+    const ids = Object.fromEntries(claimed.map((name, index) => [name, subscriptions[from + index] ?? NONE]));
     const limit = claim.limit - rows.length;
     rows.push(...((await tx.all(claimStatement, { ...claim, ...ids, limit })) as LeasedRow[]));
   }

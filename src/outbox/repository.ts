@@ -215,7 +215,7 @@ const countBlockedStatement = statement(({ query }: StatementBuilder<object>) =>
         .distinct()
         .where('status', '=', sql.lit('dead'))
         .where('queued', '=', sql.lit(1))
-        .as('blocked'),
+        .as('branch'),
     )
     .select(eb => eb.fn.countAll<number>().as('count')),
 );
