@@ -25,7 +25,7 @@ const arrows: Record<string, string[]> = {
   topics: ['db', 'http', 'events', 'subscriptions', 'threads', 'signals', 'worker'],
   backup: ['db', 'events'],
   doctor: ['db', 'events', 'subscriptions', 'outbox', 'topics', 'worker'],
-  commands: ['db', 'http', 'access', 'events', 'outbox', 'worker', 'backup', 'doctor'],
+  commands: ['db', 'http', 'access', 'events', 'subscriptions', 'outbox', 'worker', 'backup', 'doctor'],
   metrics: ['db', 'http', 'events', 'subscriptions', 'signals', 'outbox', 'worker', 'health'],
 };
 
