@@ -171,6 +171,10 @@ async function move(db: Kysely<unknown>, sqlite: boolean): Promise<void> {
       select coalesce(origin_id, message_id), topic, message_key, payload, -1, created_at, traceparent, token_id
       from outbox where ${batch} and payload is not null order by position
       on conflict do nothing`.execute(db);
+    // An event had its trace in its message only.
+    await sql`update events set traceparent = outbox.traceparent from outbox
+      where ${batch} and outbox.event_sequence = events.sequence and outbox.traceparent is not null
+        and outbox.status <> 'sent'`.execute(db);
     await sql`insert into deliveries (
         subscription_id, event_sequence, message_number, topic, message_key, queued, status, attempts, generation,
         available_at, claimable_at, parked, last_error, history, result, created_at, updated_at)
