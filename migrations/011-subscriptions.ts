@@ -136,7 +136,12 @@ interface Old {
  */
 async function move(db: Kysely<unknown>, sqlite: boolean): Promise<void> {
   const old = db as unknown as Kysely<Old>;
-  const copies = old.selectFrom('outbox').select('consumer').distinct().where('consumer', 'is not', null);
+  const copies = old
+    .selectFrom('outbox')
+    .select('consumer')
+    .distinct()
+    .where('consumer', 'is not', null)
+    .orderBy('consumer');
   const consumers = (await copies.execute()).map(row => row.consumer as string);
   const head = await old
     .selectFrom('events')
