@@ -13,6 +13,7 @@ import {
   previousRelease,
   previousTokens,
 } from '../helpers/previous-release.ts';
+import { signal } from '../helpers/signals.ts';
 import { sqlBeside } from '../helpers/sql.ts';
 import { type Arrival, byLane, CONSUMERS, type Fate, fates } from '../helpers/upgrade.ts';
 
@@ -128,10 +129,7 @@ describe.each(engines)('an upgrade from the previous release on %s', engine => {
       expect(position, name).toBeGreaterThanOrEqual(LAST_EVENT);
       expect(served_by, name).toHaveLength(1);
     }
-    const { status, body } = await send('POST', '/control-signals', {
-      schema_version: 1,
-      ...{ run_id: 'after', agent_name: 'builder', control_type: 'guidance_request', question: 'Which region now?' },
-    });
+    const { status, body } = await send('POST', '/control-signals', signal('guidance_request', { run_id: 'after' }));
     expect(status, JSON.stringify(body)).toBe(201);
     const fresh = (consumer: string) =>
       seen.filter(one => one.consumer === consumer && (one.sequence ?? 0) > LAST_EVENT);
@@ -199,17 +197,10 @@ describe.each(engines)('an upgrade from the previous release on %s', engine => {
     }
     // What is open goes on.
     const open = questions?.find(({ state, run_id }) => state === 'open' && run_id === 'harbour-2');
-    const answer = await send(
-      'POST',
-      '/control-signals',
-      {
-        schema_version: 1,
-        ...{ run_id: 'harbour-2', agent_name: 'builder', control_type: 'guidance_answer' },
-        ...{ question_id: open?.question_id, answer: 'Europe.' },
-      },
-      previousTokens.operator,
-    );
-    expect([answer.status, answer.body.question?.state], JSON.stringify(answer.body)).toEqual([201, 'answered']);
+    const body = signal('guidance_answer', { run_id: 'harbour-2' });
+    const answer = await send('POST', '/control-signals', body, previousTokens.operator);
+    expect(answer.status, JSON.stringify(answer.body)).toBe(201);
+    expect((await send('GET', `/questions/${open?.question_id}`)).body).toMatchObject({ state: 'answered' });
   });
 
   it('keeps for a handler that comes later what was routed to it, and what the first ones leave over', async () => {
