@@ -21,6 +21,8 @@ const TIME_BOUND_MS = 30_000;
 describe.each(engines)('a large upgrade on %s', engine => {
   it('begins again after a process that is killed in the middle of the migration', async () => {
     const [killed, whole] = [await largeDatabase(engine), await largeDatabase(engine)];
+    const moved = `select count(*) as count from outbox where not (event_sequence is not null and status = 'sent')`;
+    const [before] = await sqlBeside(whole.url, moved);
     for (const written of WRITTEN) {
       const process = spawnService({ DATABASE_URL: killed.url }, { file: 'commands/migrate.ts' });
       await migrating(engine, killed.url, written, process);
@@ -36,6 +38,8 @@ describe.each(engines)('a large upgrade on %s', engine => {
       const { code, output } = await runCommand('migrate', [], { DATABASE_URL: url });
       expect(code, output).toBe(0);
     }
+    const [after] = await sqlBeside(whole.url, 'select count(*) as count from deliveries');
+    expect(after).toEqual(before);
     expect(await rowsOf(killed.url)).toEqual(await rowsOf(whole.url));
   });
 
