@@ -114,7 +114,11 @@ export async function upgrade(
         proof('all that waits arrives, in the order of each consumer and key', of('now').length, [
           ...unlike(byLane(once(ofBefore(first))), byLane(of('now'))),
         ]),
-        proof('a repeat is a later attempt of a message that the killed process had', first.length, badRepeats(first)),
+        proof(
+          'a repeat is a later attempt: of a killed process, or after a lost lease',
+          first.length,
+          badRepeats(first),
+        ),
         proof('what is dead stays so, with its attempts, its error and its history', dead.length, [
           ...dead.flatMap(fate => wrongState(unfinished, fate, 'dead')),
           ...(replay.replayed === dead.length ? [] : [`${replay.replayed} are replayed`]),
@@ -201,7 +205,7 @@ function badRepeats(calls: readonly Call[]): string[] {
   const groups = Map.groupBy(calls, nameOf);
   return [...groups].flatMap(([name, [first, ...others]]) =>
     others
-      .filter(call => !first || call.attempt <= first.attempt || call.pid === first.pid)
+      .filter(call => !first || call.attempt <= first.attempt)
       .map(call => `${name} arrives again as attempt ${call.attempt}`),
   );
 }
