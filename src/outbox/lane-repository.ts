@@ -254,6 +254,12 @@ export async function topicsWithoutConsumer(reader: Reader): Promise<string[]> {
   return looseTopics(reader, sql`subscription_id is null and status <> 'sent' and status in ('pending', 'failed')`);
 }
 
+/** The same, and the topics of dead deliveries of an older version: the first subscription takes them over, too. */
+export async function unmatchedTopics(reader: Reader): Promise<string[]> {
+  const unfinished = sql`status in ('pending', 'failed', 'dead')`;
+  return looseTopics(reader, sql`subscription_id is null and status <> 'sent' and ${unfinished}`);
+}
+
 async function looseTopics(reader: Reader, condition: RawBuilder<unknown>): Promise<string[]> {
   const { rows } = await sql<{ value: string }>`
     with recursive hop(value) as (

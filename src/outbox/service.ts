@@ -8,7 +8,7 @@ import { EVENT_TOPICS, eventIdOf, eventTopic, messageKeyOf } from '../events/env
 import type { EventLog } from '../events/service.ts';
 import type { Subscriptions } from '../subscriptions/service.ts';
 import type { Consumer } from '../subscriptions/subscription.ts';
-import { insertDelivery, promoteNext, requeue, topicsWithoutConsumer } from './lane-repository.ts';
+import { insertDelivery, promoteNext, requeue, unmatchedTopics } from './lane-repository.ts';
 import type { DeliveryRow } from './leased-delivery.ts';
 import { contentsOf, stateOf, toMessage } from './message.ts';
 import { createOutboxMonitor } from './monitor.ts';
@@ -215,7 +215,7 @@ export function createOutbox(dependencies: Dependencies) {
     async register(consumers: readonly Consumer[], serves: boolean): Promise<void> {
       await db.write(async tx => {
         const changed = await subscriptions.register(tx, consumers, serves);
-        const waiting = changed.length > 0 ? await topicsWithoutConsumer(tx) : [];
+        const waiting = changed.length > 0 ? await unmatchedTopics(tx) : [];
         const topics = waiting.filter(topic => changed.some(({ matches }) => matches(topic)));
         for (const { subscription_id, matches } of changed) {
           await giveUnmatched(tx, subscription_id, topics.filter(matches));

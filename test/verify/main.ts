@@ -3,10 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { figures } from './figures.ts';
 import { type Options, readOptions, usage } from './options.ts';
-import { prove } from './proofs.ts';
+import { type Proof, prove } from './proofs.ts';
 import { Progress, printFigures, printProofs } from './report.ts';
 import { run } from './run.ts';
 import { openStore, type Store } from './store.ts';
+import { upgrade } from './upgrade.ts';
 
 /*
  * Kills, stops and cuts off real processes under load, and then reads the database to see whether anything was lost,
@@ -19,7 +20,11 @@ const INTERRUPTED = 130;
 const options = optionsOrUsage();
 const { signals, kills, engine, processes, lanes, clients, seed } = options;
 const progress = new Progress();
-progress.say(`${signals} signals from ${clients} clients in ${lanes} lanes, ${kills} kills and stops (--seed ${seed})`);
+progress.say(
+  options.upgrade
+    ? 'the upgrade of a database of the previous release'
+    : `${signals} signals from ${clients} clients in ${lanes} lanes, ${kills} kills and stops (--seed ${seed})`,
+);
 progress.say(
   `${engine === 'sqlite' ? 'SQLite' : 'PostgreSQL'}, ${processes === 1 ? 'one process' : `${processes} processes`}`,
 );
@@ -46,11 +51,21 @@ if (holds || interrupted.signal.aborted) {
 process.exit(holds ? 0 : interrupted.signal.aborted ? INTERRUPTED : 1);
 
 async function verify(store: Store): Promise<boolean> {
-  const done = await run(options, store, folder, progress, interrupted.signal);
-  const proofs = prove(done.observed);
-  printFigures(figures(done));
+  const { proofs, table } = await (options.upgrade ? upgrade : load)(
+    options,
+    store,
+    folder,
+    progress,
+    interrupted.signal,
+  );
+  printFigures(table);
   printProofs(proofs);
   return proofs.every(proof => proof.faults.length === 0);
+}
+
+async function load(...args: Parameters<typeof run>): Promise<{ proofs: Proof[]; table: ReturnType<typeof figures> }> {
+  const done = await run(...args);
+  return { proofs: prove(done.observed), table: figures(done) };
 }
 
 /** The first Ctrl-C cleans up, the second does not wait for that. */
