@@ -10,7 +10,7 @@ import type { LeasedRow } from './leased-delivery.ts';
 
 interface Dependencies {
   events: Pick<EventLog, 'outlines'>;
-  subscriptions: Pick<Subscriptions, 'own' | 'positions' | 'move'>;
+  subscriptions: Pick<Subscriptions, 'own' | 'current' | 'move'>;
 }
 
 /** Events that one fan-out reads for the subscriptions at one place. */
@@ -22,9 +22,8 @@ const PLACES = 4;
 /** Without a match, a position is stored after so many events at the latest. */
 const STORED_EVERY = 1000;
 
-/** How far this process has looked through the log for a subscription whose stored position is `stored`. */
-interface Looked {
-  stored: number;
+/** How far this process has looked through the log for a subscription that is stored with this position and these topics. */
+interface Looked extends Pick<Subscription, 'position' | 'topics'> {
   upTo: number;
 }
 
@@ -52,19 +51,20 @@ export function createFanOut({ events, subscriptions }: Dependencies) {
   /** Where the next fan-out begins among the places, so that none waits for the others. */
   let turn = 0;
 
-  /** The subscriptions by the place from which they go on. */
+  /**
+   * The subscriptions by the place from which they go on. Their stored patterns count: another process may have changed
+   * them since this one registered them.
+   */
   async function groups(tx: Tx): Promise<Group[]> {
-    const following = subscriptions.own.filter(({ eventTypes }) => eventTypes.size > 0);
-    if (following.length === 0) return [];
-    const ids = following.map(({ subscription_id }) => subscription_id);
-    const stored = new Map((await subscriptions.positions(tx, ids)).map(row => [row.subscription_id, row.position]));
+    if (subscriptions.own.length === 0) return [];
+    const ids = subscriptions.own.map(({ subscription_id }) => subscription_id);
     const byPlace = new Map<number, Subscription[]>();
-    for (const subscription of following) {
-      const position = stored.get(subscription.subscription_id);
-      if (position === undefined) continue;
-      const known = looked.get(subscription.subscription_id);
-      const from = known?.stored === position ? known.upTo : position;
-      byPlace.set(from, [...(byPlace.get(from) ?? []), { ...subscription, position }]);
+    for (const subscription of await subscriptions.current(tx, ids)) {
+      const { subscription_id, position, topics, eventTypes } = subscription;
+      if (eventTypes.size === 0) continue;
+      const known = looked.get(subscription_id);
+      const from = known?.position === position && known.topics === topics ? known.upTo : position;
+      byPlace.set(from, [...(byPlace.get(from) ?? []), subscription]);
     }
     return [...byPlace].map(([from, subscriptions]) => ({ from, subscriptions }));
   }
@@ -78,8 +78,8 @@ export function createFanOut({ events, subscriptions }: Dependencies) {
     if (ids.length > 0) subscriptions.move(tx, ids, upTo);
     tx.afterCommit(() => {
       for (const subscription of group) {
-        const stored = toStore.includes(subscription) ? upTo : subscription.position;
-        looked.set(subscription.subscription_id, { stored, upTo });
+        const position = toStore.includes(subscription) ? upTo : subscription.position;
+        looked.set(subscription.subscription_id, { position, topics: subscription.topics, upTo });
       }
     });
   }
