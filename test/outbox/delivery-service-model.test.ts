@@ -206,8 +206,8 @@ const breakages: Record<string, Breakage> = {
     subscriptions: sound => {
       const highest = new Map<number, number>();
       return {
-        async findPositions(reader, ids) {
-          const rows = await sound.findPositions(reader, ids);
+        async findSubscriptions(reader, ids) {
+          const rows = await sound.findSubscriptions(reader, ids);
           for (const row of rows) {
             row.position = Math.max(row.position, highest.get(row.subscription_id) ?? 0);
             highest.set(row.subscription_id, row.position);
@@ -227,12 +227,8 @@ const breakages: Record<string, Breakage> = {
   },
   'giving events to a deleted subscription': {
     subscriptions: () => ({
-      findPositions: (reader, ids) =>
-        reader.query
-          .selectFrom('subscriptions')
-          .select(['subscription_id', 'position'])
-          .where('subscription_id', 'in', ids)
-          .execute(),
+      findSubscriptions: (reader, ids) =>
+        reader.query.selectFrom('subscriptions').selectAll().where('subscription_id', 'in', ids).execute(),
     }),
   },
   'discarding the waiting only of a deleted subscription': {

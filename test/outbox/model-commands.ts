@@ -353,7 +353,7 @@ function claimBoth(limit: number): Command {
   return command(`claimBoth(${limit})`, (model, real) => claimAtOnce(model, real, limit, [0, 1]));
 }
 
-async function claimAtOnce(model: OutboxModel, real: Real, limit: number, workers: number[]): Promise<void> {
+async function claimAtOnce(model: OutboxModel, real: Real, limit: number, workers: number[]): Promise<string> {
   real.claims = [];
   real.claiming = true;
   const wakes = real.wakes;
@@ -367,6 +367,7 @@ async function claimAtOnce(model: OutboxModel, real: Real, limit: number, worker
     // Or the worker would sleep until the next poll.
     if (!mayDoMore) expect(canTake(model, worker), 'a claim with room left something, and nobody was told').toBe(false);
   }
+  return 'claims soon';
 }
 
 /** Whether a claim of this worker would find something. */
