@@ -278,6 +278,7 @@ export async function discardSome(tx: Tx, subscription_id: number, now: number, 
           or.or([
             or('one.queued', '=', sql.lit(1)),
             or('one.claimable_at', 'is not', null),
+            or('one.parked', '=', sql.lit(1)),
             or('one.status', '=', sql.lit('dead')),
           ]),
         )
