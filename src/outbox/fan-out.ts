@@ -106,7 +106,7 @@ export function createFanOut({ events, subscriptions }: Dependencies) {
     /**
      * Inserts deliveries of the next events, and answers the ones that it leases.
      * @param claim `limit`: how many heads of lanes it inserts at most; it leases the first `free` of them
-     * @returns `more`: it has not reached the end of the log
+     * @returns `more`: it has not reached the end of the log, or has left heads that there was room for
      */
     async run(
       tx: Tx,
@@ -119,13 +119,17 @@ export function createFanOut({ events, subscriptions }: Dependencies) {
       const chosen = [...all.slice(start), ...all.slice(0, start)].slice(0, PLACES);
       const leased: LeasedRow[] = [];
       let more = chosen.length < all.length;
+      let heads = 0;
       for (const [index, group] of chosen.entries()) {
         const share = (left: number) => Math.ceil(left / (chosen.length - index));
         const room = { free: share(free - leased.length), most: Math.max(1, share(claim.limit)) };
         const moved = await advance(tx, group, claim, { ...room, paused: await pausedTopics() });
         leased.push(...moved.leased);
+        heads += moved.heads;
         more ||= moved.more;
       }
+      // A place may have had no use for its share of the room.
+      more ||= leased.length < Math.min(free, heads);
       return { leased, more };
     },
   };
