@@ -67,7 +67,7 @@ const unmatched = (topics: readonly string[]) =>
 
 /**
  * Gives a subscription deliveries of its own for the messages of these topics that no subscription matched so far, in
- * their order. The first of each key can be claimed. What was tried before keeps its state.
+ * their order. They follow what the subscription has of their keys; the first of a key without a head can be claimed. What was tried before keeps its state.
  */
 export async function giveUnmatched(tx: Tx, subscription_id: number, topics: readonly string[]): Promise<void> {
   if (topics.length === 0) return;
@@ -85,8 +85,10 @@ export async function giveUnmatched(tx: Tx, subscription_id: number, topics: rea
     from deliveries where ${unmatched(topics)} order by position`.execute(tx.query);
   await sql`update deliveries set claimable_at = available_at
     where position in (
-      select min(position) from deliveries where subscription_id = ${subscription_id} and queued = 1 group by message_key)
-    and claimable_at is null and parked = 0 and status in ('pending', 'failed')`.execute(tx.query);
+      select min(position) from deliveries where subscription_id = ${subscription_id} and queued = 1 group by message_key
+      having sum(case when claimable_at is not null or parked = 1 or status = 'dead' then 1 else 0 end) = 0)`.execute(
+    tx.query,
+  );
 }
 
 /** Deletes the deliveries of these topics that no subscription matched, after they were given to some. */
