@@ -35,6 +35,8 @@ export interface EventDraft {
   payload: Record<string, unknown>;
 }
 
+export type { EventOutline } from './repository.ts';
+
 /** An event, and the trace of its request (W3C Trace Context). */
 export interface Carried {
   event: Event;

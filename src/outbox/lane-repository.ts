@@ -249,12 +249,16 @@ export async function parkedTopics(reader: Reader): Promise<string[]> {
   return looseTopics(reader, sql`parked = 1`);
 }
 
-/** The topics of the deliveries that wait for a subscription. As cheap as {@link parkedTopics}. */
+/**
+ * The topics of the published messages that wait for a subscription. As cheap as {@link parkedTopics}. Events of an older
+ * version may wait, too, but nobody misses their handler.
+ */
 export async function topicsWithoutConsumer(reader: Reader): Promise<string[]> {
-  return looseTopics(reader, sql`subscription_id is null and status <> 'sent' and status in ('pending', 'failed')`);
+  const waits = sql`status in ('pending', 'failed') and message_number is not null`;
+  return looseTopics(reader, sql`subscription_id is null and status <> 'sent' and ${waits}`);
 }
 
-/** The same, and the topics of dead deliveries of an older version: the first subscription takes them over, too. */
+/** The same with those events, and with dead deliveries of an older version: the first subscription takes them over. */
 export async function unmatchedTopics(reader: Reader): Promise<string[]> {
   const unfinished = sql`status in ('pending', 'failed', 'dead')`;
   return looseTopics(reader, sql`subscription_id is null and status <> 'sent' and ${unfinished}`);

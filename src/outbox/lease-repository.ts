@@ -24,14 +24,14 @@ export interface Claim {
 }
 
 /** Subscriptions that one statement claims from. */
-const SUBSCRIPTIONS_PER_CLAIM = 16;
+export const SUBSCRIPTIONS_PER_CLAIM = 16;
 /** No subscription has this id. */
 const NONE = 0;
 const claimed = Array.from({ length: SUBSCRIPTIONS_PER_CLAIM }, (_, index) => `subscription${index}`);
 
 /**
- * Claims up to `limit` due deliveries of these subscriptions, the longest due first. One whose lease has expired is due
- * again. The claim reads only heads of lanes, in index order, so its cost depends on neither backlog nor history.
+ * Claims up to `limit` due deliveries of these subscriptions, the longest due first; of many subscriptions those of the
+ * first {@link SUBSCRIPTIONS_PER_CLAIM} before all others. One whose lease has expired is due again. The claim reads only heads of lanes, in index order, so its cost depends on neither backlog nor history.
  */
 export async function claimDue(tx: Tx, subscriptions: readonly number[], claim: Claim): Promise<LeasedRow[]> {
   const rows: LeasedRow[] = [];

@@ -303,7 +303,9 @@ export function createOutbox(dependencies: Dependencies) {
         throw wrongStatus(messageId, rows, 'A message that is being handled cannot be discarded');
       }
       const unfinished = rows.filter(({ status }) => status !== 'sent' && status !== 'discarded');
-      if (unfinished.length === 0 && rows.every(({ status }) => status === 'sent')) {
+      if (rows.length === 0)
+        throw wrongStatus(messageId, rows, 'An event that nobody has been given cannot be discarded');
+      if (rows.every(({ status }) => status === 'sent')) {
         throw wrongStatus(messageId, rows, 'A message that was sent cannot be discarded');
       }
       for (const row of unfinished) {
@@ -340,6 +342,7 @@ function nameOf(names: ReadonlyMap<number, string>, { subscription_id }: Deliver
 }
 
 function wrongStatus(messageId: string, rows: readonly DeliveryRow[], rule: string): Refusal {
-  const status = BY_PROGRESS.find(status => rows.some(row => row.status === status));
+  // Without a delivery yet, it waits to be given to its consumers.
+  const status = BY_PROGRESS.find(status => rows.some(row => row.status === status)) ?? 'pending';
   return new Refusal('MESSAGE_STATUS_CONFLICT', `${rule}; ${messageId} is ${status}.`, { message_status: status });
 }

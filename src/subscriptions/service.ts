@@ -6,7 +6,7 @@ import type { EventLog } from '../events/service.ts';
 import {
   deletedSubscriptions,
   deleteServers,
-  findPositions,
+  findSubscriptions,
   firstOfTypes,
   insertServers,
   insertSubscription,
@@ -53,6 +53,10 @@ export function createSubscriptionViews() {
   return {
     all,
     served,
+
+    /** These subscriptions as they are stored, without those that are deleted. */
+    current: async (reader: Reader, ids: readonly number[]): Promise<Subscription[]> =>
+      (await findSubscriptions(reader, ids)).map(toSubscription),
 
     /** The names of all subscriptions by id, deleted ones included. */
     names: async (reader: Reader): Promise<Map<number, string>> =>
@@ -153,9 +157,6 @@ export function createSubscriptions({ db, clock, events, commits, process }: Dep
     /** The subscriptions that want the messages of a topic. */
     matching: async (reader: Reader, topic: string): Promise<Subscription[]> =>
       (await all(reader)).filter(subscription => subscription.matches(topic)),
-
-    /** The positions of these subscriptions, without those that are deleted. */
-    positions: findPositions,
 
     /** Moves these subscriptions to one position in the log. */
     move: updatePositions,

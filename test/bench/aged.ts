@@ -81,7 +81,8 @@ async function addStuck({ processes }: Bench, file: string, count: number): Prom
   await sendAll(service.port, 1, [messageRequest(STUCK, STUCK, 0), messageRequest(STUCK, STUCK, 1)]);
   await processes.stop(service);
   const db = new BetterSqlite(file, { timeout: 60_000 });
-  const columnsOf = (table: string) => (db.pragma(`table_info(${table})`) as { name: string }[]).map(({ name }) => name);
+  const columnsOf = (table: string) =>
+    (db.pragma(`table_info(${table})`) as { name: string }[]).map(({ name }) => name);
   const ofMessage = columnsOf('messages').filter(name => name !== 'number' && name !== 'message_id');
   const others = columnsOf('deliveries').filter(name => name !== 'position' && name !== 'message_number');
   const last = db.prepare('select max(position) from deliveries where topic = ?').pluck().get(STUCK);

@@ -31,7 +31,7 @@ import {
 } from '../../src/outbox/repository.ts';
 import { countOpen, findQuestions, listOverdue, listQuestions } from '../../src/questions/repository.ts';
 import { listRuns } from '../../src/runs/repository.ts';
-import { findPositions, updatePositions } from '../../src/subscriptions/repository.ts';
+import { findSubscriptions, updatePositions } from '../../src/subscriptions/repository.ts';
 import { largestCounts, readCounts } from '../../src/threads/counts-repository.ts';
 import {
   findNewestThreadBefore,
@@ -102,7 +102,7 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   'lanes that are taken': tx => takenLanes(tx, [{ subscription_id: 1, message_key: 'k' }]),
   'the next lanes': tx => listLanes(tx, { subscription_id: 0, message_key: '' }, 500),
   'the head of a lane': async tx => putOldestFirst(tx, [1]),
-  'the positions of subscriptions': tx => findPositions(tx, [1, 2]),
+  'the subscriptions of a process': tx => findSubscriptions(tx, [1, 2]),
   'moving subscriptions': async tx => updatePositions(tx, [1, 2], 9),
   'the next events without their content': tx => listOutlines(tx, 0, 500),
   'messages with an older one in their lanes': tx => overtaking(tx, [1, 2]),

@@ -65,7 +65,10 @@ describe('a message that kills its process', () => {
   }
 
   const statuses = async () => {
-    const rows = await sqlBeside(database.url, `select message_id, status from deliveries join messages on number = message_number`);
+    const rows = await sqlBeside(
+      database.url,
+      `select message_id, status from deliveries join messages on number = message_number`,
+    );
     return Object.fromEntries(rows.map(row => [row.message_id, row.status]));
   };
   const expected = () => ({

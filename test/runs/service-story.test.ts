@@ -166,6 +166,8 @@ describe.each(engines)('the life of a run on %s', engine => {
       attempts: 1,
     }));
     expect((await read('/outbox?limit=200')).items).toMatchObject(carried);
-    expect(handled.toSorted((a, b) => a - b)).toEqual(carried.map(({ payload }: { payload: { sequence: number } }) => payload.sequence));
+    expect(handled.toSorted((a, b) => a - b)).toEqual(
+      carried.map(({ payload }: { payload: { sequence: number } }) => payload.sequence),
+    );
   });
 });

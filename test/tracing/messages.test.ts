@@ -95,7 +95,13 @@ describe.each(engines)('the trace of a message on %s', engine => {
     const by = (await reach(3, traceparent)).map(one => one.by);
     expect(by.toSorted()).toEqual(['chat', 'publishing', 'threads']);
     expect(by.indexOf('chat')).toBeGreaterThan(by.indexOf('publishing'));
-    const types = ['forum.control.signal', TOPIC, 'forum.question.opened', 'forum.state.changed', 'forum.thread.opened'];
+    const types = [
+      'forum.control.signal',
+      TOPIC,
+      'forum.question.opened',
+      'forum.state.changed',
+      'forum.thread.opened',
+    ];
     expect((await stored(traceparent)).toSorted()).toEqual(types);
   });
 
@@ -143,7 +149,11 @@ describe.each(engines)('the trace of a message on %s', engine => {
     const payload = { title: 'Which region?', body: 'Two.', actor: { type: 'agent', name: 'builder' } };
     await publish('forum.commands.open_thread', traceparent, { payload });
     expect(await reach(1, traceparent)).toMatchObject([{ by: 'threads' }]);
-    expect(await stored(traceparent)).toEqual(['forum.thread.opened', 'forum.post.added', 'forum.commands.open_thread']);
+    expect(await stored(traceparent)).toEqual([
+      'forum.thread.opened',
+      'forum.post.added',
+      'forum.commands.open_thread',
+    ]);
   });
 
   it('is stored with events that nobody subscribes to', async () => {

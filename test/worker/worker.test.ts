@@ -123,7 +123,10 @@ describe.each(engines)('a worker that claims ahead on %s', engine => {
     const closing = service.close();
     // The handlers that run still have all of their grace.
     const rows = () =>
-      sqlBeside(database.url, `select message_id, status, attempts, history from deliveries join messages on number = message_number order by position`);
+      sqlBeside(
+        database.url,
+        `select message_id, status, attempts, history from deliveries join messages on number = message_number order by position`,
+      );
     const unsent = async () => (await rows()).filter(row => row.status !== 'sent');
     const running = async () => (await unsent()).filter(row => row.status === 'processing').map(row => row.message_id);
     await expect.poll(running, { interval: 5, timeout: 5000 }).toEqual(held.seen);
