@@ -25,7 +25,7 @@ export const usage = `npm run verify -- [options]
   --lanes L        agents, each with a lane of its own (30)
   --clients C      clients that act at the same time (8)
   --rate R         acts of all clients a second, at most (40)
-  --lease-ms M     how long a claim holds (1000)
+  --lease-ms M     how long a claim holds (2000)
   --seed S         draws the same mix of acts and moments again (random)
   --hostile        handlers throw what cannot be printed, the database has unusual defaults, clocks are an hour apart
 `;
@@ -71,7 +71,7 @@ export function readOptions(args: string[]): Options[] {
     clients: Math.min(whole('clients', 8, 1), lanes),
     rate: whole('rate', 40, 1),
     seed: whole('seed', Math.floor(Math.random() * 2 ** 32), 0),
-    leaseMs: whole('lease-ms', 1000, 300),
+    leaseMs: whole('lease-ms', 2000, 300),
     hostile: values.hostile ?? false,
   };
   const engines: Engine[] = engine === 'both' ? ['sqlite', 'postgres'] : [engine];

@@ -35,7 +35,7 @@ export async function run(
 ): Promise<Run> {
   const { seconds, kills, processes, leaseMs, seed, hostile } = options;
   // Generous for a slow machine, and an end for a run that is stuck.
-  const deadline = AbortSignal.timeout(120_000 + seconds * 10_000 + kills * (leaseMs * 3 + 10_000));
+  const deadline = AbortSignal.timeout(180_000 + seconds * 10_000 + kills * (leaseMs * 3 + 20_000));
   const failure = new AbortController();
   const cancelled = AbortSignal.any([deadline, failure.signal, interrupted]);
 

@@ -19,7 +19,17 @@ describe('npm run verify', () => {
     'finds nothing lost, doubled, overtaken or counted wrong: %j',
     { timeout: 300_000 },
     async engine => {
-      const { stdout } = await verify('--seconds', '4', '--kills', '2', ...engine);
+      const { stdout } = await verify(
+        '--seconds',
+        '4',
+        '--rate',
+        '20',
+        '--kills',
+        '3',
+        '--lease-ms',
+        '3000',
+        ...engine,
+      );
       expect(stdout).not.toContain('FAILED');
       expect(stdout).toMatch(/processes killed +3\n/);
       expect(stdout.match(/^ {2}ok /gm)).toHaveLength(prove(observed()).length);
