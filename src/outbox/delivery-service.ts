@@ -19,7 +19,7 @@ interface Dependencies {
   clock: Clock;
   newUid: NewUid;
   events: Pick<EventLog, 'carried' | 'outlines'>;
-  subscriptions: Pick<Subscriptions, 'own' | 'positions' | 'move'>;
+  subscriptions: Pick<Subscriptions, 'own' | 'current' | 'move'>;
   /** Names this process in leases and attempt histories. */
   workerName: string;
   /** Length of a lease. Milliseconds. */

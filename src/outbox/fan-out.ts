@@ -10,7 +10,7 @@ import type { LeasedRow } from './leased-delivery.ts';
 
 interface Dependencies {
   events: Pick<EventLog, 'outlines'>;
-  subscriptions: Pick<Subscriptions, 'own' | 'positions' | 'move'>;
+  subscriptions: Pick<Subscriptions, 'own' | 'current' | 'move'>;
 }
 
 /** Events that one fan-out reads for the subscriptions at one place. */
@@ -52,19 +52,20 @@ export function createFanOut({ events, subscriptions }: Dependencies) {
   /** Where the next fan-out begins among the places, so that none waits for the others. */
   let turn = 0;
 
-  /** The subscriptions by the place from which they go on. */
+  /**
+   * The subscriptions by the place from which they go on. Their patterns are the stored ones: a process that was started
+   * with others since must not miss what an older process would pass over.
+   */
   async function groups(tx: Tx): Promise<Group[]> {
     const following = subscriptions.own.filter(({ eventTypes }) => eventTypes.size > 0);
     if (following.length === 0) return [];
     const ids = following.map(({ subscription_id }) => subscription_id);
-    const stored = new Map((await subscriptions.positions(tx, ids)).map(row => [row.subscription_id, row.position]));
     const byPlace = new Map<number, Subscription[]>();
-    for (const subscription of following) {
-      const position = stored.get(subscription.subscription_id);
-      if (position === undefined) continue;
-      const known = looked.get(subscription.subscription_id);
+    for (const subscription of await subscriptions.current(tx, ids)) {
+      const { subscription_id, position } = subscription;
+      const known = looked.get(subscription_id);
       const from = known?.stored === position ? known.upTo : position;
-      byPlace.set(from, [...(byPlace.get(from) ?? []), { ...subscription, position }]);
+      byPlace.set(from, [...(byPlace.get(from) ?? []), subscription]);
     }
     return [...byPlace].map(([from, subscriptions]) => ({ from, subscriptions }));
   }

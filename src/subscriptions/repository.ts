@@ -51,18 +51,15 @@ export async function updateSubscription(tx: Tx, id: number, changes: Changes<'s
   await tx.query.updateTable('subscriptions').set(changes).where('subscription_id', '=', id).execute();
 }
 
-/** The positions of these subscriptions that are not deleted. */
-export async function findPositions(
-  reader: Reader,
-  ids: readonly number[],
-): Promise<Pick<SubscriptionRow, 'subscription_id' | 'position'>[]> {
-  return reader.all(positionsStatement, { ids: JSON.stringify(ids) });
+/** These subscriptions, without those that are deleted. */
+export async function findSubscriptions(reader: Reader, ids: readonly number[]): Promise<SubscriptionRow[]> {
+  return reader.all(subscriptionsStatement, { ids: JSON.stringify(ids) });
 }
 
-const positionsStatement = statement(({ query, integerElements }: StatementBuilder<{ ids: string }>) =>
+const subscriptionsStatement = statement(({ query, integerElements }: StatementBuilder<{ ids: string }>) =>
   query
     .selectFrom('subscriptions')
-    .select(['subscription_id', 'position'])
+    .select(columns)
     .where('subscription_id', 'in', integerElements('ids'))
     .where('deleted_at', 'is', null),
 );

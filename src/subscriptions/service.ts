@@ -6,7 +6,7 @@ import type { EventLog } from '../events/service.ts';
 import {
   deletedSubscriptions,
   deleteServers,
-  findPositions,
+  findSubscriptions,
   firstOfTypes,
   insertServers,
   insertSubscription,
@@ -65,6 +65,7 @@ export function createSubscriptions({ db, clock, events, commits, process }: Dep
   let own: readonly Subscription[] = [];
   let serving = false;
 
+  const toSubscription = subscriptionReader();
   const views = createSubscriptionViews();
   const { all, served } = views;
 
@@ -154,8 +155,9 @@ export function createSubscriptions({ db, clock, events, commits, process }: Dep
     matching: async (reader: Reader, topic: string): Promise<Subscription[]> =>
       (await all(reader)).filter(subscription => subscription.matches(topic)),
 
-    /** The positions of these subscriptions, without those that are deleted. */
-    positions: findPositions,
+    /** These subscriptions as they are stored now, without those that are deleted. */
+    current: async (reader: Reader, subscriptionIds: readonly number[]): Promise<Subscription[]> =>
+      (await findSubscriptions(reader, subscriptionIds)).map(toSubscription),
 
     /** Moves these subscriptions to one position in the log. */
     move: updatePositions,
