@@ -38,7 +38,7 @@ export interface StoredDelivery {
   history: { attempt: number; generation: number; outcome: string }[];
 }
 
-export interface StoredMessage {
+interface StoredMessage {
   number: number;
   message_id: string;
   topic: string;
@@ -53,7 +53,7 @@ interface Effect {
 
 /** Tables whose rows are computed again from the log. */
 const PROJECTIONS = ['threads', 'control_threads', 'runs', 'questions', 'counts', 'seen', 'topics'] as const;
-export type Projections = Record<(typeof PROJECTIONS)[number], Row[]>;
+type Projections = Record<(typeof PROJECTIONS)[number], Row[]>;
 
 /** What the database says. */
 export interface Stored {
@@ -148,7 +148,7 @@ export async function readStore(store: Store): Promise<Stored> {
   };
 }
 
-export async function readEvents(store: Store): Promise<StoredEvent[]> {
+async function readEvents(store: Store): Promise<StoredEvent[]> {
   return (await store.query('select * from events order by sequence')).map(row => ({
     ...(row as unknown as StoredEvent),
     // PostgreSQL gives its eight-byte numbers as text.

@@ -25,7 +25,7 @@ export const SUBSCRIPTIONS: Readonly<Record<string, Followed>> = {
 };
 
 /** The subscription whose process ends early and comes back late. */
-export const LEAVING = 'leaving';
+const LEAVING = 'leaving';
 /** The subscription that comes in the middle of the run. */
 export const LATE = 'late';
 /** A topic that no subscription matches. */
