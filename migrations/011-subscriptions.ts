@@ -69,7 +69,7 @@ export const subscriptions: Migration = async (db, engine) => {
     // parked: 1 while it would be claimable, but its topic is paused.
     `create table deliveries (
       position ${counter},
-      subscription_id ${int} references subscriptions,
+      subscription_id ${int},
       event_sequence ${int} references events,
       message_number ${int} references messages,
       topic ${text} not null,
@@ -108,6 +108,13 @@ export const subscriptions: Migration = async (db, engine) => {
     `create index deliveries_blocking on deliveries (subscription_id, message_key) where status = 'dead' and queued = 1`,
     `create index deliveries_parked on deliveries (topic, position) where parked = 1`,
     `create index deliveries_without_consumer on deliveries (topic, position) where subscription_id is null and status <> 'sent'`,
+    // The oldest delivery of a lane is its head: an older one may have been replayed while a younger one was handled, and
+    // two old lanes may have become one. The first claim parks it if its topic is paused.
+    `update deliveries set claimable_at = available_at
+      where position in (
+        select min(position) from deliveries where queued = 1 and subscription_id is not null
+        group by subscription_id, message_key)
+      and status in ('pending', 'failed')`,
     `create index deliveries_by_topic on deliveries (topic, position)`,
     `create index deliveries_by_subscription on deliveries (subscription_id, position)`,
     `create index deliveries_by_key on deliveries (message_key, position)`,
@@ -129,7 +136,12 @@ interface Old {
  */
 async function move(db: Kysely<unknown>, sqlite: boolean): Promise<void> {
   const old = db as unknown as Kysely<Old>;
-  const copies = old.selectFrom('outbox').select('consumer').distinct().where('consumer', 'is not', null);
+  const copies = old
+    .selectFrom('outbox')
+    .select('consumer')
+    .distinct()
+    .where('consumer', 'is not', null)
+    .orderBy('consumer');
   const consumers = (await copies.execute()).map(row => row.consumer as string);
   const head = await old
     .selectFrom('events')
@@ -164,6 +176,10 @@ async function move(db: Kysely<unknown>, sqlite: boolean): Promise<void> {
       select coalesce(origin_id, message_id), topic, message_key, payload, -1, created_at, traceparent, token_id
       from outbox where ${batch} and payload is not null order by position
       on conflict do nothing`.execute(db);
+    // An event had its trace in its message only.
+    await sql`update events set traceparent = outbox.traceparent from outbox
+      where ${batch} and outbox.event_sequence = events.sequence and outbox.traceparent is not null
+        and outbox.status <> 'sent'`.execute(db);
     await sql`insert into deliveries (
         subscription_id, event_sequence, message_number, topic, message_key, queued, status, attempts, generation,
         available_at, claimable_at, parked, last_error, history, result, created_at, updated_at)
@@ -174,11 +190,11 @@ async function move(db: Kysely<unknown>, sqlite: boolean): Promise<void> {
         case when lane is not null and (subscription_id is not null or status = 'dead') then 1 else 0 end,
         case status when 'processing' then 'pending' else status end,
         attempts, generation, available_at,
-        case when subscription_id is null or status = 'dead' then null
+        case when subscription_id is null or lane is not null or status = 'dead' then null
           when status = 'processing' or parked like 'handler:%' then available_at
           when parked is not null then null
           else claimable_at end,
-        case when subscription_id is not null and ${substring}(parked, 1, 7) = 'resume:' then 1 else 0 end,
+        case when subscription_id is not null and lane is null and ${substring}(parked, 1, 7) = 'resume:' then 1 else 0 end,
         last_error, history, result, outbox.created_at, updated_at
       from outbox left join subscriptions on subscriptions.name = ${name}
       where ${batch} and not (event_sequence is not null and status = 'sent')

@@ -30,7 +30,7 @@ import { createScrape } from './metrics/scrape.ts';
 import { outboxRoutes } from './outbox/routes.ts';
 import { questionRoutes } from './questions/routes.ts';
 import { runRoutes } from './runs/routes.ts';
-import { components } from './schema-registry.ts';
+import { components, documented } from './schema-registry.ts';
 import { createServices, type Overrides } from './services.ts';
 import { signalRoutes } from './signals/routes.ts';
 import { statsRoutes } from './stats/routes.ts';
@@ -114,7 +114,7 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
   const { tokens, longRequests } = access;
   const { identified } = requestLog;
   useAccess(app, { access: tokens, opening: longRequests, origins, rates, identified });
-  await useOpenapi(app, components, version);
+  await useOpenapi(app, documented, version);
 
   const writes = createIdempotentWrites({ db: services.db, keys: forum.keys });
   if (config.ROLE !== 'worker') {

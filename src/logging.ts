@@ -36,15 +36,25 @@ export function printable(text: string): string {
  * Headers that carry secrets are redacted. Tokens in any other place, such as a URL, are cut to their ids.
  */
 export function createLogger(level: string): Logger {
-  const options = {
+  const options = optionsOf(level);
+  const stdout = lineWriter(dropped => log.warn({ dropped }, 'log lines were dropped: nobody read stdout'));
+  const log = process.stdout.isTTY ? terminalLogger(options, stdout) : pino(options, stdout);
+  return log;
+}
+
+/** As {@link createLogger}, to stderr: for a command whose stdout is its answer. */
+export function createStderrLogger(level: string): Logger {
+  const stderr = { write: (line: string) => void process.stderr.write(line) };
+  return process.stderr.isTTY ? terminalLogger(optionsOf(level), stderr) : pino(optionsOf(level), stderr);
+}
+
+function optionsOf(level: string): LoggerOptions {
+  return {
     level,
     redact: ['req.headers.authorization', 'req.headers.cookie', 'req.headers["idempotency-key"]', '*.password'],
     serializers: { err: serializedError },
     hooks: { streamWrite: maskTokens },
   };
-  const stdout = lineWriter(dropped => log.warn({ dropped }, 'log lines were dropped: nobody read stdout'));
-  const log = process.stdout.isTTY ? terminalLogger(options, stdout) : pino(options, stdout);
-  return log;
 }
 
 /** Serializes any thrown value; one that cannot be read must not fail the log line. */

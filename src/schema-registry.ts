@@ -2,6 +2,7 @@ import type { TSchema } from 'typebox';
 import * as access from './access/schemas.ts';
 import { Actor } from './actor.ts';
 import * as control from './control/schemas.ts';
+import { AnyEvent, eventSchemas } from './events/event-types.ts';
 import * as events from './events/schemas.ts';
 import * as health from './health/schemas.ts';
 import { Problem } from './http/problems.ts';
@@ -15,7 +16,7 @@ import * as subscriptions from './subscriptions/schemas.ts';
 import * as threads from './threads/schemas.ts';
 import * as worker from './worker/schemas.ts';
 
-/** All named schemas, for validators, serializers and the OpenAPI document. */
+/** All named schemas, for validators and serializers. */
 export const components: TSchema[] = [
   Actor,
   Problem,
@@ -32,6 +33,11 @@ export const components: TSchema[] = [
     [access],
   ].flatMap(namedSchemas),
 ];
+
+/** The named schemas of the OpenAPI document: there, an event is of one of its types. */
+export const documented: TSchema[] = components.flatMap(component =>
+  component === events.Event ? [AnyEvent, ...eventSchemas] : [component],
+);
 
 /** By name: the document lists them in this order. */
 function namedSchemas(modules: Record<string, unknown>[]): TSchema[] {

@@ -17,19 +17,20 @@ const arrows: Record<string, string[]> = {
   questions: ['access', 'db', 'http', 'events', 'threads', 'control'],
   signals: ['access', 'db', 'http', 'events', 'threads', 'control', 'questions'],
   stats: ['db', 'http', 'threads', 'questions'],
-  outbox: ['db', 'http', 'events'],
+  subscriptions: ['db', 'http', 'events'],
+  outbox: ['db', 'http', 'events', 'subscriptions'],
   runs: ['access', 'db', 'http', 'events', 'threads', 'control', 'questions'],
-  worker: ['db', 'http', 'events', 'outbox'],
-  health: ['db', 'http', 'outbox', 'worker'],
-  topics: ['db', 'http', 'events', 'threads', 'signals', 'worker'],
+  worker: ['db', 'http', 'events', 'subscriptions', 'outbox'],
+  health: ['db', 'http', 'subscriptions', 'outbox', 'worker'],
+  topics: ['db', 'http', 'events', 'subscriptions', 'threads', 'signals', 'worker'],
   backup: ['db', 'events'],
-  doctor: ['db', 'outbox', 'topics', 'worker'],
-  commands: ['db', 'http', 'access', 'events', 'outbox', 'backup', 'doctor'],
-  metrics: ['db', 'http', 'events', 'signals', 'outbox', 'worker', 'health'],
+  doctor: ['db', 'events', 'subscriptions', 'outbox', 'topics', 'worker'],
+  commands: ['db', 'http', 'access', 'events', 'subscriptions', 'outbox', 'worker', 'backup', 'doctor'],
+  metrics: ['db', 'http', 'events', 'subscriptions', 'signals', 'outbox', 'worker', 'health'],
 };
 
 /** Files at the top of src that put everything together. */
-const roots = ['app.ts', 'main.ts', 'schema-registry.ts', 'services.ts'];
+const roots = ['app.ts', 'handler.ts', 'main.ts', 'schema-registry.ts', 'services.ts'];
 
 interface Import {
   from: string;
@@ -164,7 +165,12 @@ describe('the direction of dependencies', () => {
 describe('the environment', () => {
   it('is read by main.ts and the commands only', () => {
     const readers = files.filter(file => /process\.env\b/.test(readFileSync(join(root, file), 'utf8')));
-    expect(readers.toSorted()).toEqual(['src/commands/command.ts', 'src/commands/doctor.ts', 'src/main.ts']);
+    expect(readers.toSorted()).toEqual([
+      'src/commands/command.ts',
+      'src/commands/doctor.ts',
+      'src/commands/handler.ts',
+      'src/main.ts',
+    ]);
   });
 });
 

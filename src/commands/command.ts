@@ -37,6 +37,11 @@ export async function runCommand(failure: string, work: (context: CommandContext
   }
 }
 
+/** Writes the last text of a command, and ends the process also if something, such as a handler's timer, keeps it alive. */
+export function endWith(stream: NodeJS.WriteStream, text: string, code: number): void {
+  stream.write(text, () => process.exit(code));
+}
+
 /** Opens a resource, such as a database, runs `work` with it, and closes it also after an error. */
 export async function withResource<T extends { close(): Promise<void> }, R>(
   opening: Promise<T>,

@@ -2,7 +2,7 @@ import { diagnose } from '../doctor/diagnose.ts';
 import type { Finding } from '../doctor/finding.ts';
 import { StartError } from '../errors.ts';
 import { createLogger, logWarnings, printable } from '../logging.ts';
-import { answerHelp, readArguments } from './command.ts';
+import { answerHelp, endWith, readArguments } from './command.ts';
 
 /*
  * `npm run doctor`: prints the findings on stdout, one line each, or as JSON with --json. It needs no running service.
@@ -29,16 +29,12 @@ function toLines(findings: Finding[]): string {
     .join('');
 }
 
-function end(stream: NodeJS.WriteStream, text: string, code: number): void {
-  stream.write(text, () => process.exit(code));
-}
-
 try {
   const { values } = readArguments(USAGE, 0, { json: { type: 'boolean', default: false } });
   const findings = await diagnose(process.env, log);
   const code = findings.some(({ level }) => level === 'problem') ? 1 : 0;
-  end(process.stdout, values.json ? `${JSON.stringify({ findings })}\n` : toLines(findings), code);
+  endWith(process.stdout, values.json ? `${JSON.stringify({ findings })}\n` : toLines(findings), code);
 } catch (error) {
   if (!(error instanceof StartError)) throw error;
-  end(process.stderr, `${error.message}\n`, 1);
+  endWith(process.stderr, `${error.message}\n`, 1);
 }

@@ -9,7 +9,7 @@ import { StartError } from '../errors.ts';
 import { createEvents } from '../events/service.ts';
 import type { Logger } from '../logging.ts';
 import { createOutboxMonitor } from '../outbox/monitor.ts';
-import { createSubscriptionViews } from '../subscriptions/service.ts';
+import { assertDistinct, createSubscriptionViews } from '../subscriptions/service.ts';
 import { strayPatterns } from '../topics/stray-patterns.ts';
 import { defaultPolicy } from '../worker/handler.ts';
 import { loadHandlers } from '../worker/load-handlers.ts';
@@ -40,6 +40,7 @@ async function checkHandlers(config: Config): Promise<Finding[]> {
     return [ok('handlers', 'HANDLERS_DIR is not set: the service has only its built-in handlers.')];
   try {
     const handlers = await loadHandlers(config.HANDLERS_DIR, defaultPolicy(config));
+    assertDistinct(handlers);
     const names = handlers.length > 0 ? ` (${handlers.map(({ name }) => name).join(', ')})` : '';
     const strays = strayPatterns(handlers).map(({ handler, pattern, nearest }) =>
       warning(

@@ -1,15 +1,17 @@
 import type { Config } from '../config.ts';
 import type { OutboxMonitor } from '../outbox/monitor.ts';
+import type { SubscriptionState } from '../subscriptions/subscription.ts';
 import { type Finding, inTime, ok, problem, warning } from './finding.ts';
 
-/** Topics or lanes listed in one finding at most. */
+/** Topics, subscriptions or lanes listed in one finding at most. */
 const MAX_NAMED = 10;
 /** As in health: the oldest due message may wait this long. Seconds. */
 const BACKLOG_SECONDS = 60;
 
-/** Checks the outbox: overdue leases, dead, blocked, unhandled and paused messages, and the backlog. */
+/** Checks the outbox: overdue leases, dead, blocked, unhandled, unserved and paused messages, and the backlog. */
 export async function checkMessages(monitor: OutboxMonitor, config: Config): Promise<Finding[]> {
   const stats = await monitor.stats();
+  const unserved = (await monitor.subscriptions()).filter(isUnserved);
   const dead = stats.by_topic.filter(topic => topic.dead > 0).map(({ topic, dead }) => ({ topic, count: dead }));
   return [
     leases(await monitor.overdueLeases(2 * config.LEASE_MS), config),
@@ -35,8 +37,18 @@ export async function checkMessages(monitor: OutboxMonitor, config: Config): Pro
       none: 'No message lacks a handler.',
       some: 'Messages without a handler',
       level: warning,
-      advice: 'Add a handler to HANDLERS_DIR and restart, or discard them. Later messages of their keys wait too.',
+      advice: 'Add a handler to HANDLERS_DIR and restart, or discard them.',
     }),
+    listFinding(
+      'unserved',
+      unserved.map(({ subscription, waiting }) => `${waiting} of ${subscription.name}`),
+      {
+        none: 'Every subscription with waiting messages has a process that serves it.',
+        some: 'Waiting messages of subscriptions that no process serves',
+        level: warning,
+        advice: 'Start a process that has their handlers, or drop them: DELETE /bus/subscriptions/{name}.',
+      },
+    ),
     listFinding('paused', await monitor.pausedTopics(), {
       none: 'No topic is paused.',
       some: 'Paused topics',
@@ -45,6 +57,10 @@ export async function checkMessages(monitor: OutboxMonitor, config: Config): Pro
     }),
     pending(stats.oldest_pending_at, stats.oldest_pending_age_seconds),
   ];
+}
+
+function isUnserved({ served_by, waiting }: SubscriptionState): boolean {
+  return served_by.length === 0 && waiting > 0;
 }
 
 function leases(count: number, { LEASE_MS }: Config): Finding {
@@ -58,7 +74,7 @@ function pending(since: string | null, seconds: number | null): Finding {
   const finding = `The oldest due message was published ${inTime(seconds * 1000)} ago (${since}).`;
   if (seconds <= BACKLOG_SECONDS) return ok('pending', finding);
   const advice =
-    'GET /outbox?status=pending shows it. Look for a paused topic, an earlier message of its key, or a slow worker.';
+    'GET /bus/subscriptions shows whose it is. Look for a paused topic, an earlier message of its key, or a slow worker.';
   return warning('pending', finding, advice);
 }
 

@@ -13,6 +13,7 @@ import {
   Timestamp,
 } from '../http/schemas.ts';
 
+/** Any event. The document has a schema per event type in its place: see `event-types.ts`. */
 export const Event = Type.Object(
   {
     event_id: Id,
@@ -30,34 +31,7 @@ export const Event = Type.Object(
     token_id: Nullable({ ...Id, description: 'The token of the request that caused the event; null without one.' }),
     payload: JsonObject,
   },
-  {
-    $id: 'Event',
-    description: 'An entry of the append-only log.',
-    examples: [
-      {
-        event_id: 'evt_019a3f6e2b7c7d0f8a4c1f2e3d4c5b6a',
-        sequence: 2,
-        event_type: 'forum.control.signal',
-        event_version: 1,
-        occurred_at: '2026-11-22T09:30:00.000Z',
-        thread_id: 'fctrl-run-7-builder-e0a6c3f1b2d49587',
-        run_id: 'run-7',
-        ticket: null,
-        agent_name: 'builder',
-        actor: { type: 'agent', name: 'builder' },
-        correlation_id: 'sig_019a3f6e2b7c7d0f8a4c1f2e3d4c5b6a',
-        causation_id: null,
-        token_id: '5f0c1d2e3b4a5968',
-        payload: {
-          signal_id: 'sig_019a3f6e2b7c7d0f8a4c1f2e3d4c5b6a',
-          schema_version: 1,
-          control_type: 'completion',
-          attempt: 1,
-          summary: 'All tests pass.',
-        },
-      },
-    ],
-  },
+  { $id: 'Event' },
 );
 export type Event = Static<typeof Event>;
 

@@ -5,6 +5,7 @@ import type { CommitNotifier } from '../commit-notifier.ts';
 import { type Page, type PageRequest, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { toEvent } from './envelope.ts';
+import type { EventType } from './event-types.ts';
 import { HeadCache, headOf } from './heads.ts';
 import {
   type EventFilter,
@@ -18,30 +19,6 @@ import {
   listPosts,
 } from './repository.ts';
 import type { Event, EventQuery } from './schemas.ts';
-
-/** All event types. */
-export const eventTypes = [
-  'forum.thread.opened',
-  'forum.post.added',
-  'forum.control.signal',
-  'forum.assigned',
-  'forum.state.changed',
-  'forum.priority.changed',
-  'forum.thread.closed',
-  'forum.question.opened',
-  'forum.question.answered',
-  'forum.question.cancelled',
-  'forum.question.superseded',
-  'forum.question.expired',
-  'forum.question.acknowledged',
-  'forum.attempt.started',
-  'forum.agent.withdrawn',
-  'forum.run.briefed',
-  'forum.run.closed',
-  'forum.token.created',
-  'forum.token.revoked',
-] as const;
-export type EventType = (typeof eventTypes)[number];
 
 /** One change, before the log gives it a sequence. */
 export interface EventDraft {
@@ -57,6 +34,8 @@ export interface EventDraft {
   causation_id: string | null;
   payload: Record<string, unknown>;
 }
+
+export type { EventOutline } from './repository.ts';
 
 /** An event, and the trace of its request (W3C Trace Context). */
 export interface Carried {

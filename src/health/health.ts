@@ -56,9 +56,9 @@ export function createHealth({ db, outbox, worker, tasks, clock, drain, log, dis
   async function read(): Promise<DatabaseState> {
     const missingMigrations = await db.missingMigrations();
     if (missingMigrations.length > 0) return { ...lastRead(), trouble: undefined, missingMigrations };
-    const [backlog, subscriptions, blockedLanes, pausedTopics, topicsWithoutHandler] = await Promise.all([
-      outbox.backlog(),
-      outbox.subscriptions(),
+    const backlog = await outbox.backlog();
+    const [subscriptions, blockedLanes, pausedTopics, topicsWithoutHandler] = await Promise.all([
+      outbox.subscriptions(backlog),
       outbox.blockedLanes(),
       outbox.pausedTopics(),
       outbox.topicsWithoutHandler(),

@@ -100,7 +100,8 @@ function outboxReasons(
   const reasons: HealthReason[] = [];
   if (age !== null && age > BACKLOG_SECONDS) {
     const waited = `The oldest of ${count(pending, 'pending message')} has waited ${Math.floor(age)} s.`;
-    const advice = 'Look for slow handlers, paused topics and blocked keys: GET /outbox/stats, GET /bus/topics.';
+    const advice =
+      'Look for slow handlers, paused topics and blocked keys: GET /bus/subscriptions, /bus/topics, /outbox/stats.';
     reasons.push({ code: 'BACKLOG', detail: `${waited} ${advice}` });
   }
   if (dead > 0) {
@@ -123,17 +124,20 @@ function outboxReasons(
   const unserved = subscriptions.filter(({ served_by, waiting }) => served_by.length === 0 && waiting > 0);
   if (unserved.length > 0) {
     const names = listed(unserved.map(({ subscription }) => subscription.name));
-    const advice = 'Start a process that has their handlers, or DELETE /bus/subscriptions/{name}.';
-    reasons.push({ code: 'NOT_SERVED', detail: `Subscriptions that wait and no process serves: ${names}. ${advice}` });
+    const advice = 'Start a process that has their handlers, or drop them: DELETE /bus/subscriptions/{name}.';
+    reasons.push({
+      code: 'NOT_SERVED',
+      detail: `Subscriptions with waiting messages that no process serves: ${names}. ${advice}`,
+    });
   }
   return reasons;
 }
 
-/** Sentences in place of those that name topics or repeat errors. */
+/** Sentences in place of those that name topics or subscriptions, or repeat errors. */
 const PUBLIC_DETAILS: Partial<Record<HealthReason['code'], string>> = {
   WORKER_ERRORS: 'The worker or a maintenance job keeps failing. With a token this answer shows the last error.',
   NO_HANDLER: 'Some topics have messages but no handler. With a token this answer names them.',
-  NOT_SERVED: 'No process serves some subscriptions that wait. With a token this answer names them.',
+  NOT_SERVED: 'Some subscriptions with waiting messages have no process. With a token this answer names them.',
 };
 
 /** The reasons for callers without a token. */

@@ -52,7 +52,7 @@ export const Health = Type.Object(
   {
     $id: 'Health',
     description:
-      '`down` (503): the service cannot serve. `degraded` (200): it serves but needs attention. The database is checked at most once a second. While it cannot be read, `outbox` and `topics_without_handler` keep their last values. Names of topics and texts of errors are shown only with a token, or by a service without tokens: otherwise `topics_without_handler` and `last_error` are null.',
+      '`down` (503): the service cannot serve. `degraded` (200): it serves but needs attention. The database is checked at most once a second. While it cannot be read, `outbox` and `topics_without_handler` keep their last values. Names of topics and subscriptions and texts of errors are shown only with a token, or by a service without tokens: otherwise `topics_without_handler` and `last_error` are null.',
     examples: [
       {
         status: 'degraded',

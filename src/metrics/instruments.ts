@@ -91,7 +91,7 @@ export function createInstruments() {
     pausedTopics: gauge('forumbus_outbox_paused_topics', 'Paused topics in the whole database.'),
     unhandledTopics: gauge(
       'forumbus_outbox_topics_without_handler',
-      'Topics in the whole database with messages that wait for a handler.',
+      'Topics in the whole database with published messages that no subscription matches.',
     ),
 
     running: gauge('forumbus_worker_running', '1 while this process claims messages.'),

@@ -1,5 +1,5 @@
 import { eventTopic } from '../events/envelope.ts';
-import { eventTypes } from '../events/service.ts';
+import { eventTypes } from '../events/event-types.ts';
 import { memoize } from '../memoize.ts';
 import { topicMatches } from '../subscriptions/patterns.ts';
 import type { Handler } from '../worker/handler.ts';

@@ -62,24 +62,25 @@ export function createBacklogCount({ reader, clock, events, subscriptions }: Dep
   /** Counts the events between the positions of the subscriptions and the head of the log. */
   async function countLog(counts: Map<string, DeliveryCount>, run: Pick<Running, 'large'>): Promise<void> {
     const following = (await subscriptions.all(reader())).filter(({ eventTypes }) => eventTypes.size > 0);
-    const behind = (sequence: number) => (one: Subscription) => one.position < sequence;
     const head = following.length > 0 ? await events.latest(reader()) : 0;
-    const lagging = following.filter(behind(head));
+    const lagging = following.filter(({ position }) => position < head);
     if (lagging.length === 0) return;
-    let after = Math.min(...lagging.map(({ position }) => position));
-    for (;;) {
+    const byType = pendingByType(lagging);
+    for (let after = Math.min(...lagging.map(({ position }) => position)); after < head; ) {
       const outlines = await events.outlines(reader(), after, CHUNK);
       for (const { sequence, event_type, occurred_at } of outlines) {
-        const topic = eventTopic(event_type);
-        for (const { subscription_id, matches } of lagging.filter(behind(sequence))) {
-          if (matches(topic)) add(counts, { subscription_id, topic, status: 'pending', count: 1, oldest: occurred_at });
+        for (const pending of byType.get(event_type) ?? []) {
+          if (pending.position >= sequence) continue;
+          pending.count += 1;
+          pending.oldest ??= occurred_at;
         }
       }
+      if (outlines.length < CHUNK) break;
       after = outlines.at(-1)?.sequence ?? head;
-      if (outlines.length < CHUNK || after >= head) return;
       run.large = true;
       await nextTurn();
     }
+    for (const { position: _, ...pending } of [...byType.values()].flat()) if (pending.count > 0) add(counts, pending);
   }
 
   return async (): Promise<DeliveryCount[]> => {
@@ -98,6 +99,21 @@ export function createBacklogCount({ reader, clock, events, subscriptions }: Dep
       if (running === run) running = undefined;
     }
   };
+}
+
+/** A count of nothing for each subscription and each type of event that it wants. */
+function pendingByType(subscriptions: Subscription[]): Map<string, (DeliveryCount & { position: number })[]> {
+  const wanted = subscriptions.flatMap(({ subscription_id, position, eventTypes }) =>
+    [...eventTypes].map(type => {
+      const topic = eventTopic(type);
+      return {
+        type,
+        pending: { subscription_id, position, topic, status: 'pending' as const, count: 0, oldest: null },
+      };
+    }),
+  );
+  const byType = Map.groupBy(wanted, ({ type }) => type);
+  return new Map([...byType].map(([type, all]) => [type, all.map(({ pending }) => pending)]));
 }
 
 function perStatus(): Record<Unsent, number> {

@@ -5,7 +5,16 @@ import type { EventLog } from '../events/service.ts';
 import type { Subscriptions } from '../subscriptions/service.ts';
 import { createFanOut } from './fan-out.ts';
 import { overtaking, promoteNext, putOldestFirst, unpark } from './lane-repository.ts';
-import { type Claim, claimDue, endLease, isReclaimed, leasesOf, markSent, renewLeases } from './lease-repository.ts';
+import {
+  type Claim,
+  claimDue,
+  endLease,
+  isReclaimed,
+  leasesOf,
+  markSent,
+  renewLeases,
+  SUBSCRIPTIONS_PER_CLAIM,
+} from './lease-repository.ts';
 import type { EndedRow, Lease, LeasedDelivery, LeasedRow } from './leased-delivery.ts';
 import { UNPARK_BATCH } from './maintenance.ts';
 import { contentsOf, toMessage } from './message.ts';
@@ -44,6 +53,8 @@ export function createDeliveryService(dependencies: Dependencies) {
   const claimable = () => commits.notify('claimable');
   /** Lease tokens of claims whose commit failed with an unknown outcome. */
   const uncertain = new Set<string>();
+  /** Where the next claim begins among many subscriptions. */
+  let turn = 0;
 
   /** Settles deliveries in `tx`. Answers for each whether its lease was held; if not, its row is unchanged. */
   async function settleIn(tx: Tx, settlements: Settlement[]): Promise<boolean[]> {
@@ -100,12 +111,19 @@ export function createDeliveryService(dependencies: Dependencies) {
     if (result !== undefined) updateResult(tx, lease.position, result);
   }
 
+  /** The subscriptions to claim from. Of many, others come first at each claim, so that none waits for the rest. */
+  function inTurn(own: number[]): number[] {
+    if (own.length <= SUBSCRIPTIONS_PER_CLAIM) return own;
+    turn = (turn + SUBSCRIPTIONS_PER_CLAIM) % own.length;
+    return [...own.slice(turn), ...own.slice(0, turn)];
+  }
+
   /**
    * Claims in `tx`: what is due, and then what the log has. Messages of paused topics are parked instead, until their topic
    * is resumed. A message whose lease expired is released if an older message of its lane was replayed meanwhile.
    */
   async function claimIn(tx: Tx, claim: Claim): Promise<LeasedRow[]> {
-    const own = subscriptions.own.map(({ subscription_id }) => subscription_id);
+    const own = inTurn(subscriptions.own.map(({ subscription_id }) => subscription_id));
     let known: Promise<ReadonlySet<string>> | undefined;
     const paused = () => {
       known ??= pausedTopics(tx).then(topics => new Set(topics));

@@ -1,7 +1,6 @@
 import type { Tx } from '../db/database.ts';
 import { eventTopic, messageKeyOf } from '../events/envelope.ts';
-import type { EventOutline } from '../events/repository.ts';
-import type { EventLog } from '../events/service.ts';
+import type { EventLog, EventOutline } from '../events/service.ts';
 import type { Subscriptions } from '../subscriptions/service.ts';
 import type { Subscription } from '../subscriptions/subscription.ts';
 import { type Lane, takenLanes } from './lane-repository.ts';
@@ -22,9 +21,8 @@ const PLACES = 4;
 /** Without a match, a position is stored after so many events at the latest. */
 const STORED_EVERY = 1000;
 
-/** How far this process has looked through the log for a subscription whose stored position is `stored`. */
-interface Looked {
-  stored: number;
+/** How far this process has looked through the log for a subscription that is stored with this position and these topics. */
+interface Looked extends Pick<Subscription, 'position' | 'topics'> {
   upTo: number;
 }
 
@@ -53,18 +51,18 @@ export function createFanOut({ events, subscriptions }: Dependencies) {
   let turn = 0;
 
   /**
-   * The subscriptions by the place from which they go on. Their patterns are the stored ones: a process that was started
-   * with others since must not miss what an older process would pass over.
+   * The subscriptions by the place from which they go on. Their stored patterns count: another process may have changed
+   * them since this one registered them.
    */
   async function groups(tx: Tx): Promise<Group[]> {
-    const following = subscriptions.own.filter(({ eventTypes }) => eventTypes.size > 0);
-    if (following.length === 0) return [];
-    const ids = following.map(({ subscription_id }) => subscription_id);
+    if (subscriptions.own.length === 0) return [];
+    const ids = subscriptions.own.map(({ subscription_id }) => subscription_id);
     const byPlace = new Map<number, Subscription[]>();
     for (const subscription of await subscriptions.current(tx, ids)) {
-      const { subscription_id, position } = subscription;
+      const { subscription_id, position, topics, eventTypes } = subscription;
+      if (eventTypes.size === 0) continue;
       const known = looked.get(subscription_id);
-      const from = known?.stored === position ? known.upTo : position;
+      const from = known?.position === position && known.topics === topics ? known.upTo : position;
       byPlace.set(from, [...(byPlace.get(from) ?? []), subscription]);
     }
     return [...byPlace].map(([from, subscriptions]) => ({ from, subscriptions }));
@@ -79,8 +77,8 @@ export function createFanOut({ events, subscriptions }: Dependencies) {
     if (ids.length > 0) subscriptions.move(tx, ids, upTo);
     tx.afterCommit(() => {
       for (const subscription of group) {
-        const stored = toStore.includes(subscription) ? upTo : subscription.position;
-        looked.set(subscription.subscription_id, { stored, upTo });
+        const position = toStore.includes(subscription) ? upTo : subscription.position;
+        looked.set(subscription.subscription_id, { position, topics: subscription.topics, upTo });
       }
     });
   }
@@ -90,13 +88,15 @@ export function createFanOut({ events, subscriptions }: Dependencies) {
     tx: Tx,
     group: Group,
     claim: Claim,
-    { free, most, paused }: { free: number; most: number; paused: ReadonlySet<string> },
+    room: { free: number; most: number },
+    pausedTopics: () => Promise<ReadonlySet<string>>,
   ): Promise<{ leased: LeasedRow[]; heads: number; more: boolean }> {
     const outlines = await events.outlines(tx, group.from, EVENTS_READ);
     const last = outlines.at(-1);
     if (!last) return { leased: [], heads: 0, more: false };
     const { candidates, upTo } = candidatesOf(group, outlines);
-    const { rows, heads, stoppedAt } = await place(tx, candidates, { free, most, paused });
+    const paused: ReadonlySet<string> = candidates.length > 0 ? await pausedTopics() : new Set();
+    const { rows, heads, stoppedAt } = await place(tx, candidates, { ...room, paused });
     const reached = stoppedAt ?? upTo;
     const leased = await insertEventDeliveries(tx, rows, claim);
     move(tx, group, reached, new Set(rows.map(row => row.subscription_id)));
@@ -107,7 +107,7 @@ export function createFanOut({ events, subscriptions }: Dependencies) {
     /**
      * Inserts deliveries of the next events, and answers the ones that it leases.
      * @param claim `limit`: how many heads of lanes it inserts at most; it leases the first `free` of them
-     * @returns `more`: it has not reached the end of the log
+     * @returns `more`: it has not reached the end of the log, or has left heads that there was room for
      */
     async run(
       tx: Tx,
@@ -120,13 +120,17 @@ export function createFanOut({ events, subscriptions }: Dependencies) {
       const chosen = [...all.slice(start), ...all.slice(0, start)].slice(0, PLACES);
       const leased: LeasedRow[] = [];
       let more = chosen.length < all.length;
+      let heads = 0;
       for (const [index, group] of chosen.entries()) {
         const share = (left: number) => Math.ceil(left / (chosen.length - index));
         const room = { free: share(free - leased.length), most: Math.max(1, share(claim.limit)) };
-        const moved = await advance(tx, group, claim, { ...room, paused: await pausedTopics() });
+        const moved = await advance(tx, group, claim, room, pausedTopics);
         leased.push(...moved.leased);
+        heads += moved.heads;
         more ||= moved.more;
       }
+      // A place may have had no use for its share of the room.
+      more ||= leased.length < Math.min(free, heads);
       return { leased, more };
     },
   };

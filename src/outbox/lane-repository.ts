@@ -192,12 +192,16 @@ const requeueStatement = statement(
 export interface LaneState extends Lane {
   /** The oldest delivery. */
   position: number;
+  /** The place in the list. */
+  number: number;
   headless: number;
 }
 
 /** The next `limit` lanes after a lane, sorted. Hops from lane to lane on the index. */
 export async function listLanes(reader: Reader, after: Lane, limit: number): Promise<LaneState[]> {
-  return reader.all(listLanesStatement, { ...after, limit });
+  const lanes = await reader.all(listLanesStatement, { ...after, limit });
+  // In the order of the hops, which a join need not keep.
+  return lanes.sort((a, b) => a.number - b.number);
 }
 
 const listLanesStatement = statement(({ query, value }: StatementBuilder<Lane & { limit: number }>) => {
@@ -208,19 +212,17 @@ const listLanesStatement = statement(({ query, value }: StatementBuilder<Lane & 
   const first = next(sql`cast(${value('subscription_id')} as bigint)`, sql`cast(${value('message_key')} as text)`);
   const following = sql`(select ${next(sql`here.subscription_id`, sql`here.message_key`)}
     from deliveries as here where here.position = hop.position)`;
-  const hops = sql<{ position: number }>`(with recursive hop(position, number) as (
+  const hops = sql<{ position: number; number: number }>`(with recursive hop(position, number) as (
       select ${first}, 1
       union all
       select ${following}, number + 1 from hop where hop.position is not null and number < ${value('limit')}
-    ) select position from hop where position is not null)`;
+    ) select position, number from hop where position is not null)`;
   const isHead = sql`and (one.claimable_at is not null or one.parked = 1)`;
   return query
     .selectFrom(hops.as('hop'))
     .innerJoin('deliveries as lane', 'lane.position', 'hop.position')
-    .select(['lane.position', 'lane.subscription_id', 'lane.message_key'])
+    .select(['lane.position', 'lane.subscription_id', 'lane.message_key', 'hop.number'])
     .select(sql<number>`case when lane.status <> 'dead' and ${inLane(isHead)} is null then 1 else 0 end`.as('headless'))
-    .orderBy('lane.subscription_id')
-    .orderBy('lane.message_key')
     .$narrowType<{ subscription_id: number; message_key: string }>();
 });
 
@@ -247,9 +249,19 @@ export async function parkedTopics(reader: Reader): Promise<string[]> {
   return looseTopics(reader, sql`parked = 1`);
 }
 
-/** The topics of the deliveries that wait for a subscription. As cheap as {@link parkedTopics}. */
+/**
+ * The topics of the published messages that wait for a subscription. As cheap as {@link parkedTopics}. Events of an older
+ * version may wait, too, but nobody misses their handler.
+ */
 export async function topicsWithoutConsumer(reader: Reader): Promise<string[]> {
-  return looseTopics(reader, sql`subscription_id is null and status <> 'sent' and status in ('pending', 'failed')`);
+  const waits = sql`status in ('pending', 'failed') and message_number is not null`;
+  return looseTopics(reader, sql`subscription_id is null and status <> 'sent' and ${waits}`);
+}
+
+/** The same with those events, and with dead deliveries of an older version: the first subscription takes them over. */
+export async function unmatchedTopics(reader: Reader): Promise<string[]> {
+  const unfinished = sql`status in ('pending', 'failed', 'dead')`;
+  return looseTopics(reader, sql`subscription_id is null and status <> 'sent' and ${unfinished}`);
 }
 
 async function looseTopics(reader: Reader, condition: RawBuilder<unknown>): Promise<string[]> {

@@ -24,17 +24,19 @@ export interface Claim {
 }
 
 /** Subscriptions that one statement claims from. */
-const SUBSCRIPTIONS_PER_CLAIM = 16;
+export const SUBSCRIPTIONS_PER_CLAIM = 16;
+/** No subscription has this id. */
+const NONE = 0;
 const claimed = Array.from({ length: SUBSCRIPTIONS_PER_CLAIM }, (_, index) => `subscription${index}`);
 
 /**
- * Claims up to `limit` due deliveries of these subscriptions, the longest due first. One whose lease has expired is due
- * again. The claim reads only heads of lanes, in index order, so its cost depends on neither backlog nor history.
+ * Claims up to `limit` due deliveries of these subscriptions, the longest due first; of many subscriptions those of the
+ * first {@link SUBSCRIPTIONS_PER_CLAIM} before all others. One whose lease has expired is due again. The claim reads only heads of lanes, in index order, so its cost depends on neither backlog nor history.
  */
 export async function claimDue(tx: Tx, subscriptions: readonly number[], claim: Claim): Promise<LeasedRow[]> {
   const rows: LeasedRow[] = [];
   for (let from = 0; from < subscriptions.length && rows.length < claim.limit; from += SUBSCRIPTIONS_PER_CLAIM) {
-    const ids = Object.fromEntries(claimed.map((name, index) => [name, subscriptions[from + index] ?? null]));
+    const ids = Object.fromEntries(claimed.map((name, index) => [name, subscriptions[from + index] ?? NONE]));
     const limit = claim.limit - rows.length;
     rows.push(...((await tx.all(claimStatement, { ...claim, ...ids, limit })) as LeasedRow[]));
   }

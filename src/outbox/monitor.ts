@@ -1,5 +1,6 @@
 import { type Clock, toTimestampOrNull } from '../clock.ts';
 import type { Database } from '../db/database.ts';
+import { EVENT_TOPICS } from '../events/envelope.ts';
 import type { EventLog } from '../events/service.ts';
 import type { Subscriptions } from '../subscriptions/service.ts';
 import type { SubscriptionState } from '../subscriptions/subscription.ts';
@@ -38,10 +39,10 @@ export function createOutboxMonitor({ db, clock, events, subscriptions }: Depend
   return {
     backlog,
 
-    /** All subscriptions with what waits for them, by name. */
-    async subscriptions(): Promise<SubscriptionState[]> {
+    /** All subscriptions with what waits for them, by name. @param known a backlog that has been counted already */
+    async subscriptions(known?: DeliveryCount[]): Promise<SubscriptionState[]> {
       const served = await subscriptions.served(db.read);
-      const counts = await backlog();
+      const counts = known ?? (await backlog());
       const byId = Map.groupBy(counts, ({ subscription_id }) => subscription_id);
       return served.map(({ subscription, served_by }) => {
         const own = byId.get(subscription.subscription_id) ?? [];
@@ -95,7 +96,8 @@ export function createOutboxMonitor({ db, clock, events, subscriptions }: Depend
     async waitingForHandlers(): Promise<{ topic: string; count: number }[]> {
       const byTopic = new Map<string, number>();
       for (const { subscription_id, topic, status, count } of await backlog()) {
-        if (subscription_id === null && status !== 'dead') byTopic.set(topic, (byTopic.get(topic) ?? 0) + count);
+        if (subscription_id !== null || status === 'dead' || topic.startsWith(EVENT_TOPICS)) continue;
+        byTopic.set(topic, (byTopic.get(topic) ?? 0) + count);
       }
       return [...byTopic].map(([topic, count]) => ({ topic, count })).sort((a, b) => (a.topic < b.topic ? -1 : 1));
     },

@@ -67,7 +67,8 @@ const unmatched = (topics: readonly string[]) =>
 
 /**
  * Gives a subscription deliveries of its own for the messages of these topics that no subscription matched so far, in
- * their order. The first of each key can be claimed. What was tried before keeps its state; a dead one may block its lane.
+ * their order. They follow what the subscription has of their keys. The first of a key without a head can be claimed.
+ * What was tried before keeps its state; a dead one may block its lane.
  */
 export async function giveUnmatched(tx: Tx, subscription_id: number, topics: readonly string[]): Promise<void> {
   if (topics.length === 0) return;
@@ -85,8 +86,10 @@ export async function giveUnmatched(tx: Tx, subscription_id: number, topics: rea
     from deliveries where ${unmatched(topics)} order by position`.execute(tx.query);
   await sql`update deliveries set claimable_at = available_at
     where position in (
-      select min(position) from deliveries where subscription_id = ${subscription_id} and queued = 1 group by message_key)
-    and claimable_at is null and parked = 0 and status in ('pending', 'failed')`.execute(tx.query);
+      select min(position) from deliveries where subscription_id = ${subscription_id} and queued = 1 group by message_key
+      having sum(case when claimable_at is not null or parked = 1 or status = 'dead' then 1 else 0 end) = 0)`.execute(
+    tx.query,
+  );
 }
 
 /** Deletes the deliveries of these topics that no subscription matched, after they were given to some. */
@@ -215,7 +218,7 @@ const countBlockedStatement = statement(({ query }: StatementBuilder<object>) =>
         .distinct()
         .where('status', '=', sql.lit('dead'))
         .where('queued', '=', sql.lit(1))
-        .as('blocked'),
+        .as('branch'),
     )
     .select(eb => eb.fn.countAll<number>().as('count')),
 );
@@ -278,6 +281,7 @@ export async function discardSome(tx: Tx, subscription_id: number, now: number, 
           or.or([
             or('one.queued', '=', sql.lit(1)),
             or('one.claimable_at', 'is not', null),
+            or('one.parked', '=', sql.lit(1)),
             or('one.status', '=', sql.lit('dead')),
           ]),
         )
@@ -295,12 +299,12 @@ export async function discardSome(tx: Tx, subscription_id: number, now: number, 
 export async function deleteDone(tx: Tx, from: number, before: number, limit: number): Promise<number | null> {
   const rows = await tx.query
     .selectFrom('deliveries')
-    .select(['position', 'message_number', 'status', 'created_at', 'updated_at'])
+    .select(['position', 'subscription_id', 'message_number', 'status', 'created_at', 'updated_at'])
     .where('position', '>', from)
     .orderBy('position')
     .limit(limit)
     .execute();
-  const done = rows.filter(row => (row.status === 'sent' || row.status === 'discarded') && row.updated_at < before);
+  const done = rows.filter(row => isDone(row) && row.updated_at < before);
   if (done.length > 0) {
     const positions = done.map(row => row.position);
     await tx.query.deleteFrom('deliveries').where('position', 'in', positions).execute();
@@ -309,6 +313,12 @@ export async function deleteDone(tx: Tx, from: number, before: number, limit: nu
   }
   const last = rows.at(-1);
   return rows.length < limit || !last || last.created_at >= before ? null : last.position;
+}
+
+/** An event of an older version that no subscription has taken over is done as well: nobody subscribes to it. */
+function isDone(row: Pick<DeliveryRow, 'status' | 'subscription_id' | 'message_number'>): boolean {
+  const isUnclaimedEvent = row.subscription_id === null && row.message_number === null;
+  return row.status === 'sent' || row.status === 'discarded' || isUnclaimedEvent;
 }
 
 /** Deletes those of these published messages that have no delivery any more. */

@@ -63,7 +63,7 @@ export function outboxRoutes({ outbox, writes, maxPayload }: Dependencies): Fast
       {
         schema: {
           operationId: 'listMessages',
-          summary: 'List deliveries, oldest first',
+          summary: 'List deliveries of messages, oldest first',
           tags,
           querystring: MessageQuery,
           response: { 200: Ref(MessagePage), ...problemResponses('INVALID_CURSOR') },
@@ -104,7 +104,7 @@ export function outboxRoutes({ outbox, writes, maxPayload }: Dependencies): Fast
       {
         schema: {
           operationId: 'replayMessages',
-          summary: 'Replay all dead messages, or those of one topic or consumer',
+          summary: 'Replay all dead messages, or those of one topic or subscription',
           tags,
           headers: IdempotentHeaders,
           body: Ref(Replay),
@@ -125,7 +125,7 @@ export function outboxRoutes({ outbox, writes, maxPayload }: Dependencies): Fast
       {
         schema: {
           operationId: 'replayMessage',
-          summary: 'Replay a dead message',
+          summary: 'Replay the dead deliveries of a message, or the one of a subscription',
           tags,
           params: MessageParams,
           headers: IdempotentHeaders,
@@ -154,7 +154,7 @@ export function outboxRoutes({ outbox, writes, maxPayload }: Dependencies): Fast
       {
         schema: {
           operationId: 'discardMessage',
-          summary: 'Discard a message that is not being handled',
+          summary: 'Discard the unfinished deliveries of a message, or the one of a subscription',
           tags,
           params: MessageParams,
           headers: IdempotentHeaders,

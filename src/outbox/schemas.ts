@@ -37,7 +37,7 @@ const state = {
   available_at: Timestamp,
   last_error: Nullable(Type.String()),
   generation: Type.Integer({ description: 'Starts at 1 and rises with every replay.' }),
-  consumer: Nullable(Type.String({ description: 'The subscription; null while none matches the topic.' })),
+  consumer: Nullable(Type.String({ description: 'Name of the subscription; null while none matches the topic.' })),
   result: Nullable(JsonObject),
   created_at: Timestamp,
   updated_at: Timestamp,
@@ -84,7 +84,7 @@ export const Attempt = Type.Object(
     started_at: Timestamp,
     duration_ms: Type.Integer(),
     worker: Type.String(),
-    outcome: Type.String({ description: 'Status of the message after the attempt.' }),
+    outcome: Type.String({ description: 'Status of the delivery after the attempt.' }),
     error: Nullable(Type.String()),
   },
   { $id: 'Attempt', description: 'One attempt to handle a message.' },
@@ -124,12 +124,12 @@ export const MessageDetail = Type.Object(
     traceparent: Nullable(
       Type.String({ description: 'Trace of the request that published the message (W3C Trace Context).' }),
     ),
-    deliveries: Type.Array(Ref(Delivery), { description: 'One for each subscription.' }),
+    deliveries: Type.Array(Ref(Delivery), { description: 'One for each subscription that gets the message.' }),
   },
   {
     $id: 'MessageDetail',
     description:
-      'A message with its deliveries. Its own status, attempts, times and errors are those of the least finished one.',
+      'A message with its deliveries. Its own status, attempts, times and errors are those of the least finished delivery.',
     examples: [
       {
         ...contentExample,
@@ -175,7 +175,7 @@ export type NewMessage = Static<typeof NewMessage>;
 const ConsumerName = Type.String({
   minLength: 1,
   maxLength: 200,
-  description: 'Only deliveries of this subscription.',
+  description: 'Name of a subscription: only its deliveries.',
 });
 
 export const MessageQuery = Strict({
@@ -219,13 +219,13 @@ export const OutboxStats = Type.Object(
         consumer: Nullable(Type.String()),
         message_id: Id,
       }),
-      { description: 'The first 100 keys blocked by a dead message, until it is replayed or discarded.' },
+      { description: 'The first 100 keys that a dead message blocks, until it is replayed or discarded.' },
     ),
   },
   {
     $id: 'OutboxStats',
     description:
-      'Counts of deliveries by status and topic: a message counts once per subscription. `sent` counts all ever handled, deleted ones included. An event that a subscription has not been given yet is pending.',
+      'Counts of deliveries by status and topic: a message counts once for each subscription. An event is pending for a subscription that has no delivery of it yet. `sent` counts all ever handled, including deleted ones.',
     examples: [
       {
         by_status: countsExample,

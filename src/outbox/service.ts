@@ -8,7 +8,7 @@ import { EVENT_TOPICS, eventIdOf, eventTopic, messageKeyOf } from '../events/env
 import type { EventLog } from '../events/service.ts';
 import type { Subscriptions } from '../subscriptions/service.ts';
 import type { Consumer } from '../subscriptions/subscription.ts';
-import { insertDelivery, promoteNext, requeue, topicsWithoutConsumer } from './lane-repository.ts';
+import { insertDelivery, promoteNext, requeue, unmatchedTopics } from './lane-repository.ts';
 import type { DeliveryRow } from './leased-delivery.ts';
 import { contentsOf, stateOf, toMessage } from './message.ts';
 import { createOutboxMonitor } from './monitor.ts';
@@ -215,7 +215,7 @@ export function createOutbox(dependencies: Dependencies) {
     async register(consumers: readonly Consumer[], serves: boolean): Promise<void> {
       await db.write(async tx => {
         const changed = await subscriptions.register(tx, consumers, serves);
-        const waiting = changed.length > 0 ? await topicsWithoutConsumer(tx) : [];
+        const waiting = changed.length > 0 ? await unmatchedTopics(tx) : [];
         const topics = waiting.filter(topic => changed.some(({ matches }) => matches(topic)));
         for (const { subscription_id, matches } of changed) {
           await giveUnmatched(tx, subscription_id, topics.filter(matches));
@@ -303,7 +303,9 @@ export function createOutbox(dependencies: Dependencies) {
         throw wrongStatus(messageId, rows, 'A message that is being handled cannot be discarded');
       }
       const unfinished = rows.filter(({ status }) => status !== 'sent' && status !== 'discarded');
-      if (unfinished.length === 0 && rows.every(({ status }) => status === 'sent')) {
+      if (rows.length === 0)
+        throw wrongStatus(messageId, rows, 'An event that nobody has been given cannot be discarded');
+      if (rows.every(({ status }) => status === 'sent')) {
         throw wrongStatus(messageId, rows, 'A message that was sent cannot be discarded');
       }
       for (const row of unfinished) {
@@ -340,6 +342,7 @@ function nameOf(names: ReadonlyMap<number, string>, { subscription_id }: Deliver
 }
 
 function wrongStatus(messageId: string, rows: readonly DeliveryRow[], rule: string): Refusal {
-  const status = BY_PROGRESS.find(status => rows.some(row => row.status === status));
+  // Without a delivery yet, it waits to be given to its consumers.
+  const status = BY_PROGRESS.find(status => rows.some(row => row.status === status)) ?? 'pending';
   return new Refusal('MESSAGE_STATUS_CONFLICT', `${rule}; ${messageId} is ${status}.`, { message_status: status });
 }

@@ -53,10 +53,10 @@ export async function updateSubscription(tx: Tx, id: number, changes: Changes<'s
 
 /** These subscriptions, without those that are deleted. */
 export async function findSubscriptions(reader: Reader, ids: readonly number[]): Promise<SubscriptionRow[]> {
-  return reader.all(subscriptionsStatement, { ids: JSON.stringify(ids) });
+  return reader.all(findStatement, { ids: JSON.stringify(ids) });
 }
 
-const subscriptionsStatement = statement(({ query, integerElements }: StatementBuilder<{ ids: string }>) =>
+const findStatement = statement(({ query, integerElements }: StatementBuilder<{ ids: string }>) =>
   query
     .selectFrom('subscriptions')
     .select(columns)

@@ -25,7 +25,7 @@ interface Dependencies {
 
 const tags = ['bus'];
 
-/** Routes of subscriptions: list, delete and replay. */
+/** Routes to list, delete and replay subscriptions. */
 export function subscriptionRoutes(dependencies: Dependencies): FastifyPluginAsyncTypebox {
   const { subscriptions, outbox, clock, writes } = dependencies;
   const { write } = writes;
@@ -53,7 +53,7 @@ export function subscriptionRoutes(dependencies: Dependencies): FastifyPluginAsy
       {
         schema: {
           operationId: 'listSubscriptions',
-          summary: 'List subscriptions by name: who consumes what, and what waits for them',
+          summary: 'List subscriptions by name, with what waits for them',
           tags,
           querystring: SubscriptionQuery,
           response: { 200: Ref(SubscriptionPage), ...problemResponses('INVALID_CURSOR') },
@@ -96,7 +96,7 @@ export function subscriptionRoutes(dependencies: Dependencies): FastifyPluginAsy
       {
         schema: {
           operationId: 'replaySubscription',
-          summary: 'Deliver the events after a sequence again',
+          summary: 'Deliver the events after a sequence to a subscription again',
           tags,
           params: SubscriptionParams,
           headers: IdempotentHeaders,

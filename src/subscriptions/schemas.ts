@@ -1,28 +1,33 @@
 import { type Static, Type } from 'typebox';
 import { Nullable, PageOf, pageQuery, Sequence, Strict, Timestamp } from '../http/schemas.ts';
 
-const SubscriptionName = Type.String({ description: 'The file name of the handler, without its extension.' });
+const SubscriptionName = Type.String({ description: 'The file name of its handler, without the extension.' });
 
 export const Subscription = Type.Object(
   {
     name: SubscriptionName,
-    kind: Type.Enum(['handler']),
-    topics: Type.Array(Type.String(), { description: 'Topics or patterns.' }),
+    kind: Type.Enum(['handler'], { description: 'What serves it: a handler module.' }),
+    topics: Type.Array(Type.String(), { description: 'The topics or patterns that it subscribes to.' }),
     dead_policy: Type.Enum(['pass', 'block'], {
-      description: 'Whether a dead message blocks the later messages of its key.',
+      description: '`pass`: a dead message lets the later ones of its key pass. `block`: it holds them back.',
     }),
-    position: Type.Integer({ description: 'The sequence up to which the log has been looked through for it.' }),
-    served_by: Type.Array(Type.String(), { description: 'The processes that handle its messages now.' }),
-    last_seen_at: Type.Unsafe<string>({ ...Timestamp, description: 'When a process last served it.' }),
-    waiting: Type.Integer({ description: 'Messages that are not handled yet, and not dead.' }),
-    dead: Type.Integer({ description: 'Messages that wait for a replay or a discard.' }),
+    position: Type.Integer({ description: 'Events up to this sequence have their deliveries.' }),
+    served_by: Type.Array(Type.String(), { description: 'The processes that serve it; empty if none does.' }),
+    last_seen_at: Type.Unsafe<string>({
+      ...Timestamp,
+      description: 'When a process last served it: now, if one does.',
+    }),
+    waiting: Type.Integer({
+      description: 'Messages that are neither handled nor dead, including events without a delivery.',
+    }),
+    dead: Type.Integer({ description: 'Dead messages: they wait for a replay or a discard.' }),
     lag_seconds: Nullable(
-      Type.Number({ description: 'How long its oldest message that is due has waited; null if none waits.' }),
+      Type.Number({ description: 'Age of its oldest message that waits and is due; null if there is none.' }),
     ),
   },
   {
     $id: 'Subscription',
-    description: 'A named consumer of messages.',
+    description: 'A named consumer of the messages of some topics.',
     examples: [
       {
         name: 'chat',
@@ -45,7 +50,9 @@ export const SubscriptionPage = PageOf(Subscription);
 
 export const SubscriptionQuery = Strict(pageQuery);
 
-export const SubscriptionParams = Strict({ name: Type.String({ minLength: 1, maxLength: 200 }) });
+export const SubscriptionParams = Strict({
+  name: Type.String({ minLength: 1, maxLength: 200, description: 'The name of a subscription.' }),
+});
 
 export const SubscriptionDeleted = Type.Object(
   { name: SubscriptionName, deleted: Type.Literal(true) },
@@ -53,11 +60,21 @@ export const SubscriptionDeleted = Type.Object(
 );
 
 export const SubscriptionPosition = Type.Object(
-  { name: SubscriptionName, position: Type.Integer({ description: 'The sequence after which it goes on.' }) },
+  {
+    name: SubscriptionName,
+    position: Type.Integer({
+      description: 'Events after this sequence follow: `after`, or the position so far if that is lower.',
+    }),
+  },
   { $id: 'SubscriptionPosition', examples: [{ name: 'chat', position: 0 }] },
 );
 
 export const SubscriptionReplay = Strict(
-  { after: Type.Unsafe<number>({ ...Sequence, description: 'Events with a greater sequence are delivered again.' }) },
+  {
+    after: Type.Unsafe<number>({
+      ...Sequence,
+      description: 'Events with a greater sequence are delivered again; 0 means all.',
+    }),
+  },
   { $id: 'SubscriptionReplay', examples: [{ after: 0 }] },
 );

@@ -54,6 +54,10 @@ export function createSubscriptionViews() {
     all,
     served,
 
+    /** These subscriptions as they are stored, without those that are deleted. */
+    current: async (reader: Reader, ids: readonly number[]): Promise<Subscription[]> =>
+      (await findSubscriptions(reader, ids)).map(toSubscription),
+
     /** The names of all subscriptions by id, deleted ones included. */
     names: async (reader: Reader): Promise<Map<number, string>> =>
       new Map((await listNames(reader)).map(({ subscription_id, name }) => [subscription_id, name])),
@@ -65,7 +69,6 @@ export function createSubscriptions({ db, clock, events, commits, process }: Dep
   let own: readonly Subscription[] = [];
   let serving = false;
 
-  const toSubscription = subscriptionReader();
   const views = createSubscriptionViews();
   const { all, served } = views;
 
@@ -154,10 +157,6 @@ export function createSubscriptions({ db, clock, events, commits, process }: Dep
     /** The subscriptions that want the messages of a topic. */
     matching: async (reader: Reader, topic: string): Promise<Subscription[]> =>
       (await all(reader)).filter(subscription => subscription.matches(topic)),
-
-    /** These subscriptions as they are stored now, without those that are deleted. */
-    current: async (reader: Reader, subscriptionIds: readonly number[]): Promise<Subscription[]> =>
-      (await findSubscriptions(reader, subscriptionIds)).map(toSubscription),
 
     /** Moves these subscriptions to one position in the log. */
     move: updatePositions,

@@ -1,6 +1,6 @@
 import type { Row } from '../db/schema.ts';
 import { eventTopic } from '../events/envelope.ts';
-import { eventTypes } from '../events/service.ts';
+import { eventTypes } from '../events/event-types.ts';
 import { memoize } from '../memoize.ts';
 import { topicMatches } from './patterns.ts';
 

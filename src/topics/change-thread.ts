@@ -1,3 +1,4 @@
+import type { Static } from 'typebox';
 import { Actor } from '../actor.ts';
 import type { Tx } from '../db/database.ts';
 import { Id, Ref, Strict } from '../http/schemas.ts';
@@ -6,6 +7,18 @@ import type { ThreadService } from '../threads/service.ts';
 import { type CommandHandler, command, type Validator } from './command.ts';
 
 const target = { thread_id: Id, actor: Ref(Actor) };
+
+const AssignThread = Strict({ ...target, assignee: Assignee });
+export type AssignThread = Static<typeof AssignThread>;
+
+const ChangeState = Strict({ ...target, state: ThreadStateName });
+export type ChangeState = Static<typeof ChangeState>;
+
+const SetPriority = Strict({ ...target, priority: ThreadPriority });
+export type SetPriority = Static<typeof SetPriority>;
+
+const CloseThread = Strict(target);
+export type CloseThread = Static<typeof CloseThread>;
 
 /** As `PATCH /threads/{thread_id}`, one command per field, and one that closes. */
 export function changeThread(validator: Validator, threads: ThreadService): CommandHandler[] {
@@ -16,22 +29,22 @@ export function changeThread(validator: Validator, threads: ThreadService): Comm
   return [
     command(validator, {
       name: 'assign_thread',
-      schema: Strict({ ...target, assignee: Assignee }),
+      schema: AssignThread,
       run: (tx, { thread_id, ...changes }) => change(tx, thread_id, changes),
     }),
     command(validator, {
       name: 'change_state',
-      schema: Strict({ ...target, state: ThreadStateName }),
+      schema: ChangeState,
       run: (tx, { thread_id, ...changes }) => change(tx, thread_id, changes),
     }),
     command(validator, {
       name: 'set_priority',
-      schema: Strict({ ...target, priority: ThreadPriority }),
+      schema: SetPriority,
       run: (tx, { thread_id, ...changes }) => change(tx, thread_id, changes),
     }),
     command(validator, {
       name: 'close_thread',
-      schema: Strict(target),
+      schema: CloseThread,
       run: (tx, { thread_id, actor }) => change(tx, thread_id, { actor, state: 'closed' }),
     }),
   ];

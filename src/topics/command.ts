@@ -18,15 +18,17 @@ export const commandNames = [
   'close_thread',
 ] as const;
 
+export type CommandName = (typeof commandNames)[number];
+
 interface Command<T extends TSchema> {
-  name: (typeof commandNames)[number];
+  name: CommandName;
   /** The payload: body and path parameters of the HTTP call. A function picks the schema by the payload. */
   schema: T | ((payload: unknown) => T);
   /** Runs in the transaction that marks the message sent. Its result is stored on the message. */
   run: (tx: Tx, payload: Static<T>) => Promise<Record<string, unknown>>;
 }
 
-export const commandTopic = (name: (typeof commandNames)[number]) => `forum.commands.${name}`;
+export const commandTopic = (name: CommandName) => `forum.commands.${name}`;
 
 /** A topic and its handler. */
 export type CommandHandler = Pick<Handler, 'handle'> & { topic: string };

@@ -1,12 +1,30 @@
 import type { SignalService } from '../signals/service.ts';
+import type { ControlSignalV1 } from '../signals/v1.ts';
 import type { SchemaVersions } from '../signals/versions.ts';
 import type { ThreadService } from '../threads/service.ts';
 import type { HandlerDefinition } from '../worker/handler.ts';
-import { addPost } from './add-post.ts';
-import { changeThread } from './change-thread.ts';
+import { type AddPost, addPost } from './add-post.ts';
+import {
+  type AssignThread,
+  type ChangeState,
+  type CloseThread,
+  changeThread,
+  type SetPriority,
+} from './change-thread.ts';
 import type { Validator } from './command.ts';
 import { controlSignal } from './control-signal.ts';
-import { openThread } from './open-thread.ts';
+import { type OpenThread, openThread } from './open-thread.ts';
+
+/** The payloads of the commands, by name. */
+export interface Commands {
+  control_signal: ControlSignalV1;
+  open_thread: OpenThread;
+  add_post: AddPost;
+  assign_thread: AssignThread;
+  change_state: ChangeState;
+  set_priority: SetPriority;
+  close_thread: CloseThread;
+}
 
 interface Dependencies {
   threads: ThreadService;

@@ -111,7 +111,7 @@ export function createDispatcher(dependencies: Dependencies): Dispatch {
         return log.child({ message_id, topic, attempt: attempts, handler: handler.name, ...trace_id });
       },
       attempt: attempts,
-      idempotency_key: `${message_id}:${generation}`,
+      idempotency_key: `${message_id}:${delivery.lease.position}:${generation}`,
       traceparent: traceparent ?? undefined,
       permanent: reason => new PermanentError(reason),
       retryAt: time => new RetryAt(time),

@@ -6,6 +6,7 @@ import { textOf } from '../error-text.ts';
 import { StartError } from '../errors.ts';
 import { isTopicPattern } from '../subscriptions/patterns.ts';
 import type { Handler, Policy } from './handler.ts';
+import './handler-import.ts';
 import { runAs } from './origin.ts';
 
 interface HandlerModule {
@@ -13,6 +14,7 @@ interface HandlerModule {
   handle?: unknown;
   transactional?: unknown;
   policy?: Record<string, unknown>;
+  from?: unknown;
 }
 
 /**
@@ -31,16 +33,22 @@ export async function loadHandlers(directory: string, defaults: Policy): Promise
     );
   }
   const files = names.filter(name => /^[^.].*\.(ts|js|mjs)$/.test(name) && !name.endsWith('.d.ts')).sort();
-  return Promise.all(files.map(name => loadHandler(directory, name, defaults)));
+  return Promise.all(files.map(file => loadHandler(directory, file, defaults)));
 }
 
-async function loadHandler(directory: string, name: string, defaults: Policy): Promise<Handler> {
-  const { href } = pathToFileURL(resolve(directory, name));
-  const refuse = (reason: string) => new StartError(`The handler ${join(directory, name)} cannot be used: ${reason}.`);
+/**
+ * Loads one file of a folder as a handler. Its default export, if that is an object, counts in place of its other exports.
+ * @throws StartError as {@link loadHandlers}
+ */
+export async function loadHandler(directory: string, file: string, defaults: Policy): Promise<Handler> {
+  const { href } = pathToFileURL(resolve(directory, file));
+  const name = file.replace(/\.\w+$/, '');
+  const refuse = (reason: string) => new StartError(`The handler ${join(directory, file)} cannot be used: ${reason}.`);
   let module: HandlerModule;
   try {
     // Whatever its module starts (a timer, a connection) belongs to the handler, too.
-    module = await runAs({ handler: name }, () => import(href));
+    const exported = await runAs({ handler: name }, () => import(href));
+    module = typeof exported.default === 'object' && exported.default !== null ? exported.default : exported;
   } catch (error) {
     const place = await placeOf(error, href);
     const reason = textOf(error);
@@ -48,18 +56,21 @@ async function loadHandler(directory: string, name: string, defaults: Policy): P
   }
   const topics = [module.topic].flat();
   if (module.topic === undefined || typeof module.handle !== 'function')
-    throw refuse('it must export topic and handle');
+    throw refuse('it must export topic and handle, or defineHandler({ topic, handle }) as its default');
   const wrong = topics.find(topic => !isTopicPattern(topic));
   if (topics.length === 0 || wrong !== undefined)
     throw refuse(`${JSON.stringify(wrong ?? [])} is not a topic or pattern`);
+  const { from } = module;
+  if (from !== undefined && from !== 'beginning') throw refuse(`from must be 'beginning' or left out`);
   const policy = { ...defaults, ...module.policy };
   const fault = policyFault(policy, defaults);
   if (fault) throw refuse(fault);
   return {
-    name: name.replace(/\.\w+$/, ''),
+    name,
     topics: topics as string[],
     transactional: module.transactional === true,
     policy,
+    ...(from && { from }),
     handle: module.handle as Handler['handle'],
   };
 }
@@ -76,7 +87,13 @@ async function placeOf(error: unknown, href: string): Promise<string | undefined
   // No module is run there, as none was here: they are parsed first.
   const program = `await import(${JSON.stringify(href)})`;
   return new Promise(resolve => {
-    const args = ['--input-type=module', '--eval', program];
+    const args = [
+      '--import',
+      new URL('handler-import.ts', import.meta.url).href,
+      '--input-type=module',
+      '--eval',
+      program,
+    ];
     execFile(process.execPath, args, { timeout: SYNTAX_CHECK_MS }, (_error, _stdout, stderr) =>
       resolve(excerptPlace(stderr)),
     );
@@ -96,10 +113,13 @@ function excerptPlace(text: string): string | undefined {
   return `${pathOf(file)}:${line}:${caret + 1}`;
 }
 
-/** Of the first frame in a file that is not this one. */
+/** Where modules are loaded and their imports resolved. */
+const FOLDER = new URL('.', import.meta.url).href;
+
+/** Of the first frame in a file that is not in this folder. */
 function framePlace(stack: string): string | undefined {
   const frames = stack.matchAll(/^ {4}at (?:.*\()?(?:async )?((?:file:\/\/)?\/[^\s()]+):(\d+):(\d+)\)?$/gm);
-  const [, file = '', line, column] = [...frames].find(([, file]) => file !== import.meta.url) ?? [];
+  const [, file = '', line, column] = [...frames].find(([, file]) => !file?.startsWith(FOLDER)) ?? [];
   return line === undefined ? undefined : `${pathOf(file)}:${line}:${column}`;
 }
 

@@ -45,7 +45,7 @@ describe.each(engines)('who acts on %s', engine => {
     operator = await tokens.asPerson('operator');
     builder = await tokens.asAgent('run-1', 'builder');
     // Whatever is there before is by somebody who is none of those that the tests look for.
-    examples = exampleRequests(tokens.admin, 'operator:ana');
+    examples = exampleRequests(tokens.admin, 'operator:ana', service.url);
   });
   afterAll(() => service.close());
 
@@ -280,6 +280,7 @@ describe('without a token', () => {
     const examples = exampleRequests(
       (method, url, body) => service.send(method, url, { ...(body as object), actor: ana }),
       'human:ana',
+      service.url,
     );
     for (const operation of ['openThread', 'addPost', 'changeThread'] as const) {
       const { method, url, body } = await examples[operation]();

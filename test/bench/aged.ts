@@ -81,22 +81,28 @@ async function addStuck({ processes }: Bench, file: string, count: number): Prom
   await sendAll(service.port, 1, [messageRequest(STUCK, STUCK, 0), messageRequest(STUCK, STUCK, 1)]);
   await processes.stop(service);
   const db = new BetterSqlite(file, { timeout: 60_000 });
-  const columns = (db.pragma('table_info(outbox)') as { name: string }[]).map(({ name }) => name);
-  const others = columns.filter(name => name !== 'position' && name !== 'message_id');
-  const last = db.prepare('select max(position) from outbox where topic = ?').pluck().get(STUCK);
+  const columnsOf = (table: string) =>
+    (db.pragma(`table_info(${table})`) as { name: string }[]).map(({ name }) => name);
+  const ofMessage = columnsOf('messages').filter(name => name !== 'number' && name !== 'message_id');
+  const others = columnsOf('deliveries').filter(name => name !== 'position' && name !== 'message_number');
+  const last = db.prepare('select max(position) from deliveries where topic = ?').pluck().get(STUCK);
+  const message = db.prepare(
+    `insert into messages (message_id, ${ofMessage}) select message_id || '-' || cast(? as integer), ${ofMessage}
+     from messages where number = (select message_number from deliveries where position = ?)`,
+  );
   const copy = db.prepare(
-    `insert into outbox (message_id, ${others}) select message_id || '-' || cast(? as integer), ${others} from outbox
-     where position = ?`,
+    `insert into deliveries (message_number, ${others}) select ?, ${others} from deliveries where position = ?`,
   );
   db.transaction(() => {
-    for (let number = 0; number < count; number += 1) copy.run(number, last);
+    for (let number = 0; number < count; number += 1) copy.run(message.run(number, last).lastInsertRowid, last);
   })();
   db.close();
 }
 
 function removeStuck(file: string): void {
   const db = new BetterSqlite(file, { timeout: 60_000 });
-  db.prepare('delete from outbox where topic = ?').run(STUCK);
+  db.prepare('delete from deliveries where topic = ?').run(STUCK);
+  db.prepare('delete from messages where topic = ?').run(STUCK);
   db.close();
 }
 

@@ -7,7 +7,7 @@ const AT_ONCE = 50;
 const numbers = /^(sequence|position|\w+_sequence|last_agent_post|last_human_post|last_answered)$/;
 /** Ids of what belongs to one history, and of what refers to it. */
 const ids =
-  /^(\w*(thread|run|event|message|question|correlation|causation|origin|signal)_id|message_key|lane|supersedes|ticket|first_ticket)$/;
+  /^(\w*(thread|run|event|message|question|correlation|causation|signal)_id|message_key|supersedes|ticket|first_ticket)$/;
 /** Tables that do not hold history. */
 const kept = /^(sqlite_|kysely_|search_(?!threads$)|counts$|topics$)/;
 
@@ -25,7 +25,7 @@ export function multiply(db: BetterSqlite.Database, copies: number, words: Words
     db.pragma(pragma);
   }
   const step = db.prepare(
-    'select 1 + max(m) from (select max(sequence) as m from events union select max(position) from outbox)',
+    'select 1 + max(m) from (select max(sequence) as m from events union select max(position) from deliveries)',
   );
   const distance = step.pluck().get() as number;
   const statements = tablesOf(db).map(table => copyStatement(db, table, distance));
@@ -96,7 +96,7 @@ export function copiesOf(file: string): string {
   const db = new BetterSqlite(file, { readonly: true });
   const count = (table: string) =>
     (db.prepare(`select count(*) from ${table}`).pluck().get() as number).toLocaleString('en');
-  const said = `${count('events')} events, ${count('outbox')} messages, ${count('threads')} threads`;
+  const said = `${count('events')} events, ${count('deliveries')} deliveries, ${count('threads')} threads`;
   db.close();
   return said;
 }

@@ -157,11 +157,10 @@ async function play({ db }: Services, chance: Chance, queue: Story[]): Promise<v
   }
 }
 
-/** Every message counts as sent and has been deleted since, as the retention time has it. Answers the newest sequence. */
+/** The retention has deleted what was delivered. Answers the newest sequence. */
 async function emptyOutbox(tx: Tx): Promise<number> {
-  await sql`insert into topics (topic, sent) select topic, count(*) from outbox where true group by topic
-    on conflict (topic) do update set sent = sent + excluded.sent`.execute(tx.query);
-  await tx.query.deleteFrom('outbox').execute();
+  await tx.query.deleteFrom('deliveries').execute();
+  await tx.query.deleteFrom('messages').execute();
   const newest = await tx.query.selectFrom('events').select('sequence').orderBy('sequence', 'desc').executeTakeFirst();
   return newest?.sequence ?? 0;
 }

@@ -58,7 +58,10 @@ describe('a backup under full load', () => {
     const { url: DATABASE_URL } = await forThisTest(scratchDatabase('sqlite'));
     const calls = await listenForCalls();
     const env = {
-      HANDLERS_DIR: await handlersFolder({ 'obedient.ts': obedient('forum.integration.x') }),
+      HANDLERS_DIR: await handlersFolder({
+        'obedient.ts': obedient('forum.integration.x'),
+        'quiet.mjs': `export const topic = 'forum.events.**'; export function handle() {}`,
+      }),
       CALLS_URL: calls.url,
     };
     const service = await startService({ ...env, DATABASE_URL });
@@ -87,7 +90,9 @@ describe('a backup under full load', () => {
       }),
     ]);
     const sequence = command.logs[0]?.sequence as number;
-    expect(stateOf(backup)).toEqual({ ...stateOf(fileOf(DATABASE_URL), sequence), faults: ['ok'], broken: [] });
+    const healthy = { faults: ['ok'], broken: [], skipped: 0, early: 0 };
+    expect(stateOf(backup)).toEqual({ ...stateOf(fileOf(DATABASE_URL), sequence), ...healthy });
+    expect(positionIn(backup)).toBeGreaterThan(0);
     const contained = new Set(signalsIn(backup));
     expect(before.filter(({ signal_id }) => !contained.has(signal_id))).toEqual([]);
     service.kill('SIGKILL');
@@ -133,8 +138,19 @@ function stateOf(path: string, sequence = Number.MAX_SAFE_INTEGER) {
     broken: file.pragma('foreign_key_check'),
     events: count('select count(*) from events where sequence <= ?'),
     bytes: count('select sum(length(payload)) from events where sequence <= ?'),
-    messages: count('select count(*) from outbox where event_sequence <= ?'),
+    // Positions and deliveries are of the same moment.
+    skipped: count(`select count(*) from events join subscriptions on position >= sequence and name = 'quiet'
+      where sequence <= ? and not exists (select 1 from deliveries where event_sequence = sequence)`),
+    early: count(`select count(*) from deliveries join subscriptions using (subscription_id)
+      where event_sequence > subscriptions.position and event_sequence <= ?`),
   };
+}
+
+/** Up to where the quiet handler has been given the log. */
+function positionIn(path: string): number {
+  const file = new BetterSqlite(path, { readonly: true });
+  onTestFinished(() => void file.close());
+  return file.prepare(`select position from subscriptions where name = 'quiet'`).pluck().get() as number;
 }
 
 function signalsIn(path: string): string[] {

@@ -11,8 +11,10 @@ import { handlersFolder } from '../helpers/handlers.ts';
 import { freePort } from '../helpers/ports.ts';
 import { forThisTest, runCommand, startService } from '../helpers/process.ts';
 import { scratchFolder } from '../helpers/scratch.ts';
+import { signal } from '../helpers/signals.ts';
 import { makeReadOnly, smallDisk } from '../helpers/small-disk.ts';
 import { sqlBeside } from '../helpers/sql.ts';
+import { unserved } from '../helpers/subscriptions.ts';
 
 const DAY = 86_400_000;
 
@@ -36,6 +38,8 @@ const handlers = {
   'strict.mjs': `export const topic = 'forum.integration.strict';
     export const policy = { dead: 'block' };
     export function handle(_, context) { throw context.permanent('no'); }`,
+  'held.mjs': `export const topic = ['forum.integration.held', 'forum.events.control.*'];
+    export function handle() {}`,
   'fatal.mjs': `export const topic = 'forum.integration.fatal';
     export function handle() { process.kill(process.pid, 'SIGKILL'); }`,
 };
@@ -52,14 +56,17 @@ describe.each(engines)('the doctor beside a service, on %s', engine => {
     expect((await service.send('POST', '/bus/topics/forum.integration.held/pause')).status).toBe(200);
     for (const name of ['broken', 'broken', 'nobody', 'held']) await publish(name);
     await publish('strict', { message_id: 'first', message_key: 'key-1' });
+    await unserved(DATABASE_URL, { names: ['gone'], topics: ['forum.integration.gone', 'forum.events.control.*'] });
+    await publish('gone');
+    expect((await service.send('POST', '/control-signals', signal('completion'))).status).toBe(201);
     await vi.waitFor(
       async () => {
         const { body } = await service.send('GET', '/outbox/stats');
-        expect(body.by_status).toMatchObject({ dead: 3, failed: 1, pending: 1 });
+        expect(body.by_status).toMatchObject({ dead: 3, failed: 1, pending: 3, sent: 1 });
       },
       { timeout: 10_000, interval: 50 },
     );
-    await sqlBeside(DATABASE_URL, `update outbox set created_at = created_at - 3600000 where status = 'pending'`);
+    await sqlBeside(DATABASE_URL, `update deliveries set created_at = created_at - 3600000 where status = 'pending'`);
 
     const before = await dump(DATABASE_URL);
     const command = await runCommand('doctor', [], env);
@@ -71,7 +78,7 @@ describe.each(engines)('the doctor beside a service, on %s', engine => {
     expect(lines.filter(line => !/^(ok|warning|problem) +[a-z]+ +\S.*\.$/.test(line))).toEqual([]);
     const starting = (text: string) => lines.find(line => line.startsWith(text));
     expect(starting('ok       settings ')).not.toContain('forumbus@');
-    expect(starting('ok       handlers ')).toContain('3 loaded from');
+    expect(starting('ok       handlers ')).toContain('4 loaded from');
     expect(starting('ok       database ')).toMatch(engine === 'sqlite' ? /forumbus\.db \(.*written/ : /PostgreSQL \d+/);
     expect(lines.filter(line => /^ok +(integrity|log|disk) /.test(line))).toHaveLength(engine === 'sqlite' ? 3 : 0);
     expect(starting('ok       schema ')).toContain('up to date');
@@ -79,6 +86,7 @@ describe.each(engines)('the doctor beside a service, on %s', engine => {
     expect(starting('warning  dead ')).toContain('2 of forum.integration.broken, 1 of forum.integration.strict.');
     expect(starting('problem  lanes ')).toContain('key-1 (first of forum.integration.strict).');
     expect(starting('warning  unhandled ')).toContain('Messages without a handler: 1 of forum.integration.nobody.');
+    expect(starting('warning  unserved ')).toMatch(/no process serves: 2 of gone\. Start a process .*DELETE/);
     expect(starting('warning  paused ')).toContain('forum.integration.held');
     expect(starting('warning  pending ')).toContain('published 60 minutes ago');
 
@@ -132,7 +140,12 @@ describe('the doctor, about what a start would refuse', () => {
     });
     expect(await of('handlers', { DATABASE_URL, HANDLERS_DIR: stray })).toEqual([
       found('ok', /1 loaded/),
-      found('warning', /^No message matches forum\.evnts\.\*\* of x\.mjs\.$/),
+      found('warning', /^No message matches forum\.evnts\.\*\* of x\.$/),
+    ]);
+    const twins = { 'x.mjs': 'export const topic = "a"; export function handle() {}' };
+    const HANDLERS_OF_ONE_NAME = await handlersFolder({ ...twins, 'x.js': twins['x.mjs'] });
+    expect(await of('handlers', { DATABASE_URL, HANDLERS_DIR: HANDLERS_OF_ONE_NAME })).toEqual([
+      found('problem', /^Two handlers are named x;/),
     ]);
     const HANDLERS_DIR = await handlersFolder({ 'bad.mjs': `throw new Error('no\\n token');` });
     expect(await of('handlers', { DATABASE_URL, HANDLERS_DIR })).toEqual([found('problem', /bad\.mjs cannot be used/)]);

@@ -7,31 +7,31 @@ import {
 import { findRun } from '../../src/control/run-repository.ts';
 import type { Tx } from '../../src/db/database.ts';
 import type { Engine } from '../../src/db/engine.ts';
-import { latestSequence, listEvents, listPosts } from '../../src/events/repository.ts';
+import { latestSequence, listEvents, listOutlines, listPosts } from '../../src/events/repository.ts';
 import {
-  claimMessages,
-  leaseHolders,
-  leasesOf,
   listLanes,
-  markSent,
   overtaking,
-  parkedFor,
+  parkedTopics,
   promoteNext,
   putOldestFirst,
-  reclaimLeasesOf,
+  takenLanes,
+  topicsWithoutConsumer,
   unpark,
-} from '../../src/outbox/lease-repository.ts';
+} from '../../src/outbox/lane-repository.ts';
+import { claimDue, leaseHolders, leasesOf, markSent, reclaimLeasesOf } from '../../src/outbox/lease-repository.ts';
 import {
   countBlocked,
   countNext,
-  findCopy,
+  findDeliveries,
+  findMessages,
   listBlocking,
   listDead,
-  listMessages,
+  listDeliveries,
   pausedTopics,
 } from '../../src/outbox/repository.ts';
 import { countOpen, findQuestions, listOverdue, listQuestions } from '../../src/questions/repository.ts';
 import { listRuns } from '../../src/runs/repository.ts';
+import { findSubscriptions, updatePositions } from '../../src/subscriptions/repository.ts';
 import { largestCounts, readCounts } from '../../src/threads/counts-repository.ts';
 import {
   findNewestThreadBefore,
@@ -82,29 +82,37 @@ function eventsBy(columns: string[]): string {
 
 /** The statements of the repositories that must not slow down as tables grow. */
 export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
-  'the claim': tx => claimMessages(tx, { limit: 16, lease_token: 't', leased_by: 'w', leaseMs: 1000, now: 0 }),
-  'the next in a lane': async tx => promoteNext(tx, ['lane']),
+  'the claim': tx => claimDue(tx, [1, 2], { limit: 16, lease_token: 't', leased_by: 'w', leaseMs: 1000, now: 0 }),
+  'the next in a lane': async tx => promoteNext(tx, [1]),
   'messages that were handled': tx => markSent(tx, [1, 2], { lease_token: 't', history: '[]', now: 0 }),
   'the holders of leases': leaseHolders,
   'the leases of a dead process': tx => reclaimLeasesOf(tx, ['w']),
-  'what parked messages wait for': parkedFor,
-  'taking messages out of parking': tx => unpark(tx, 'handler:a.b', 100),
+  'the topics of parked messages': parkedTopics,
+  'the topics without a consumer': topicsWithoutConsumer,
+  'taking messages out of parking': tx => unpark(tx, 'a.b', 100),
   'the paused topics': pausedTopics,
   'the blocked lanes': tx => listBlocking(tx, 100),
   'the count of blocked lanes': countBlocked,
   'the count of messages': tx =>
     countNext(tx, { pending: 0, processing: 0, failed: 0, dead: 0, discarded: 0, limit: 5000, now: 0 }),
   'dead messages': tx => listDead(tx, { from: 0, upTo: 9 }, 100),
-  'a copy of a message': tx => findCopy(tx, 'm'),
-  'the next lanes': tx => listLanes(tx, '', 500),
-  'the head of a lane': async tx => putOldestFirst(tx, ['lane']),
+  'the deliveries of an event': tx => findDeliveries(tx, { event_sequence: 1 }),
+  'the deliveries of a message': tx => findDeliveries(tx, { message_number: 1 }),
+  'published messages': tx => findMessages(tx, [1, 2]),
+  'lanes that are taken': tx => takenLanes(tx, [{ subscription_id: 1, message_key: 'k' }]),
+  'the next lanes': tx => listLanes(tx, { subscription_id: 0, message_key: '' }, 500),
+  'the head of a lane': async tx => putOldestFirst(tx, [1]),
+  'the subscriptions of a process': tx => findSubscriptions(tx, [1, 2]),
+  'moving subscriptions': async tx => updatePositions(tx, [1, 2], 9),
+  'the next events without their content': tx => listOutlines(tx, 0, 500),
   'messages with an older one in their lanes': tx => overtaking(tx, [1, 2]),
   'leases of a claim': tx => leasesOf(tx, 'w', ['t']),
 
-  messages: tx => listMessages(tx, { from: 0 }, 50),
-  'messages by status': tx => listMessages(tx, { from: 0, status: 'dead' }, 50),
-  'messages by topic': tx => listMessages(tx, { from: 0, topic: 'a.b' }, 50),
-  'messages by key': tx => listMessages(tx, { from: 0, message_key: 'k' }, 50),
+  deliveries: tx => listDeliveries(tx, { from: 0 }, 50),
+  'deliveries by status': tx => listDeliveries(tx, { from: 0, status: 'dead' }, 50),
+  'deliveries by topic': tx => listDeliveries(tx, { from: 0, topic: 'a.b' }, 50),
+  'deliveries by key': tx => listDeliveries(tx, { from: 0, message_key: 'k' }, 50),
+  'deliveries by subscription': tx => listDeliveries(tx, { from: 0, subscription_id: 1 }, 50),
   ...Object.fromEntries(
     eventFilters.map(([name, filter]) => [name, (tx: Tx) => listEvents(tx, { after: 0, ...filter }, 50)]),
   ),
@@ -220,6 +228,7 @@ export const grouped = ['the count of messages', 'the holders of leases', 'quest
  * sorts each page again for that; it does not see that the sub-query has it in order.
  */
 export const merged = [
+  'the claim',
   ...filters.map(([name]) => `threads by ${name}`),
   'threads by everything',
   'threads by state',

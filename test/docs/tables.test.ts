@@ -2,6 +2,7 @@ import { expect, it } from 'vitest';
 import { permissions } from '../../src/access/permissions.ts';
 import { settings } from '../../src/config.ts';
 import { problemTable } from '../../src/errors.ts';
+import { eventSchemas } from '../../src/events/event-types.ts';
 import { pageOf, tableOf } from './markdown.ts';
 
 it('docs/configuration.md lists every setting with its default and meaning', () => {
@@ -31,4 +32,16 @@ it('docs/access.md lists what each role may do', () => {
         : [rule.agent, said(rule.viewer), said(rule.operator), 'yes', 'no']),
     ]),
   );
+});
+
+it('docs/api.md lists every event type with the fields of its payload', () => {
+  const namesIn = (cell = '') => [...cell.matchAll(/`([\w.]+)`/g)].map(([, name]) => name);
+  const rows = tableOf(pageOf('docs/api.md'), ['Event', 'Its `payload`']);
+  const listed = rows.flatMap(([types, fields]) => namesIn(types).map(type => [type, namesIn(fields).toSorted()]));
+  // A signal is described elsewhere, and a text that was cut below the table.
+  const described = eventSchemas.map(({ properties: { event_type, payload } }) => {
+    const fields = 'properties' in payload ? Object.keys(payload.properties) : [];
+    return [event_type.const, fields.filter(name => !name.endsWith('_truncated')).toSorted()];
+  });
+  expect(Object.fromEntries(listed)).toEqual(Object.fromEntries(described));
 });

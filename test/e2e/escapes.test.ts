@@ -65,9 +65,9 @@ it('an error that escapes from a handler fails its attempt, or is logged, and st
   const told = () => service.logs.filter(({ msg }) => msg === 'uncaught error of a handler');
   await vi.waitFor(() => {
     for (const n of ways.keys())
-      expect(told()).toContainEqual(expect.objectContaining({ handler: 'a.mjs', message_id: `gone-${n}` }));
-    expect(told()).toContainEqual(expect.objectContaining({ handler: 'module.mjs', error: 'at load' }));
-    expect(told()).toContainEqual(expect.objectContaining({ handler: 'late.mjs', message_id: 'listener' }));
+      expect(told()).toContainEqual(expect.objectContaining({ handler: 'a', message_id: `gone-${n}` }));
+    expect(told()).toContainEqual(expect.objectContaining({ handler: 'module', error: 'at load' }));
+    expect(told()).toContainEqual(expect.objectContaining({ handler: 'late', message_id: 'listener' }));
   });
   expect((await service.send('GET', '/livez')).status).toBe(200);
   service.kill('SIGTERM');

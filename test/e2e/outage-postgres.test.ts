@@ -123,7 +123,10 @@ async function survives(break_: () => Promise<void>, mend: () => Promise<void>, 
   expect(service.logs.filter(({ level }) => level >= 60)).toEqual([]);
   service.kill('SIGTERM');
   expect(await service.exited).toEqual({ code: 0, signal: null });
-  await sqlBeside(server.url, 'truncate events, outbox, threads, control_threads, questions, runs, idempotency_keys');
+  await sqlBeside(
+    server.url,
+    'truncate events, deliveries, messages, threads, control_threads, questions, runs, idempotency_keys',
+  );
 }
 
 describe('a PostgreSQL server that goes away under load: nothing is lost, nobody waits for long, and it heals,', () => {

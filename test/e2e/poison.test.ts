@@ -65,7 +65,10 @@ describe('a message that kills its process', () => {
   }
 
   const statuses = async () => {
-    const rows = await sqlBeside(database.url, 'select message_id, status from outbox');
+    const rows = await sqlBeside(
+      database.url,
+      `select message_id, status from deliveries join messages on number = message_number`,
+    );
     return Object.fromEntries(rows.map(row => [row.message_id, row.status]));
   };
   const expected = () => ({
@@ -77,7 +80,7 @@ describe('a message that kills its process', () => {
     ['', async () => {}],
     [
       ', also if leases are over before the next process starts',
-      () => sqlBeside(database.url, "update outbox set claimable_at = 0 where status = 'processing'"),
+      () => sqlBeside(database.url, "update deliveries set claimable_at = 0 where status = 'processing'"),
     ],
   ])('takes none of those with it that are handled beside it%s', async (_, between) => {
     const HANDLERS_DIR = await handlersFolder({ 'a.mjs': deadly });

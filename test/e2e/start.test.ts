@@ -176,6 +176,13 @@ describe('a handler that cannot be used', () => {
     ['a module that it imports', 'broken.mjs', `import './lib/bad.mjs';\n${topic}`, 'lib/bad.mjs:1:11'],
     ['an import that is not exported', 'broken.mjs', `\nimport { a } from './lib/good.mjs';`, 'broken.mjs:2:10'],
     ['an error at load', 'broken.mjs', `\n\nthrow new Error('no token');`, 'broken.mjs:3:7'],
+    ['JavaScript beside our import', 'broken.mjs', `import 'forumbus/handler';\nconst a = ;`, 'broken.mjs:2:11'],
+    [
+      'a helper beside our import',
+      'broken.mjs',
+      `import 'forumbus/handler'; import './lib/bad.mjs';`,
+      'lib/bad.mjs:1:11',
+    ],
     ['JSON at load', 'broken.mjs', `\nJSON.parse('{');`, 'broken.mjs:2:6'],
   ];
 
@@ -219,7 +226,11 @@ describe('a handler that cannot be used', () => {
 
   const broken: [name: string, source: string, reason: RegExp][] = [
     ['a syntax error', `${topic} export function handle( {`, /./],
-    ['a missing import', `import './absent.js'; ${topic} export function handle() {}`, /absent\.js/],
+    [
+      'a missing import',
+      `import './absent.js'; ${topic} export function handle() {}`,
+      /^Cannot find module \S*absent\.js/,
+    ],
     ['an error at load', `throw new Error('no token');`, /no token/],
     ['an error at load that is no Error', `throw undefined;`, /./],
     ['no export', 'const nothing = 1;', /must export topic and handle/],

@@ -3,14 +3,17 @@ import { pino } from 'pino';
 import type { Engine } from '../../src/db/engine.ts';
 import { openReadOnly } from '../../src/db/open.ts';
 import { startApp } from '../helpers/app.ts';
+import { handler } from '../helpers/handling.ts';
 import { firstToken } from '../helpers/tokens.ts';
 import type { Target } from './fuzz.ts';
 
 /** What each write changes, in sums and counts. */
 const FINGERPRINT = [
   'select count(*) as a, coalesce(max(sequence), 0) as b from events',
-  'select count(*) as a, coalesce(sum(generation), 0) + coalesce(sum(attempts), 0) as b from outbox',
-  "select count(*) as a, max(status) as b from outbox where status = 'discarded'",
+  'select count(*) as a, coalesce(sum(generation), 0) + coalesce(sum(attempts), 0) as b from deliveries',
+  'select count(*) as a, coalesce(max(number), 0) as b from messages',
+  'select count(deleted_at) as a, coalesce(sum(position), 0) as b from subscriptions',
+  "select count(*) as a, max(status) as b from deliveries where status = 'discarded'",
   'select count(*) as a, coalesce(sum(version), 0) as b from threads',
   'select count(*) as a, coalesce(sum(version), 0) as b from control_threads',
   'select count(*) as a, coalesce(sum(version), 0) as b from questions',
@@ -27,7 +30,10 @@ export async function startTarget(
   engine: Engine,
   { open }: { open: boolean },
 ): Promise<Target & { close(): Promise<void> }> {
-  const service = await startApp(engine, { config: { RATE_LIMIT_PER_MINUTE: '0' } as object });
+  // Named as requests name things.
+  const handlers = [handler(['own.topic', 'forum.events.**'], () => {}, { name: 'plain' })];
+  const config = { RATE_LIMIT_PER_MINUTE: '0' } as object;
+  const service = await startApp(engine, { config, overrides: { handlers } });
   const issue = async (body: object, admin: string) => {
     const headers = { authorization: `Bearer ${admin}` };
     return (await service.send('POST', '/tokens', body, headers)).body.token as string;

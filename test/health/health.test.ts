@@ -10,13 +10,17 @@ import { ManualClock } from '../helpers/clock.ts';
 import { engines, scratchDatabase } from '../helpers/engines.ts';
 import { handler } from '../helpers/handling.ts';
 import { forThisTest } from '../helpers/process.ts';
+import { unserved } from '../helpers/subscriptions.ts';
 
 const log = pino({ level: 'silent' });
 
+/** The parts of a service that has registered its handlers, and runs nothing by itself. */
 async function services(engine: Engine, overrides: Overrides = {}) {
   const { url } = await forThisTest(scratchDatabase(engine));
   const made = await createServices(readConfig({ DATABASE_URL: url, MAX_ATTEMPTS: '1' }), log, overrides);
   onTestFinished(() => made.close());
+  const { outbox, handlers } = made.delivery;
+  await outbox.register(handlers, true);
   return { ...made, ...made.delivery, url };
 }
 
@@ -40,6 +44,9 @@ describe.each(engines)('health on %s', engine => {
     const { outbox, worker, db, ...others } = await services(engine, { clock, handlers });
     const publish = (topic: string, message_key?: string) =>
       db.write(tx => outbox.publish(tx, { topic, payload: null, ...(message_key && { message_key }) }));
+    const gone = Array.from({ length: 11 }, (_, n) => `gone-${n + 10}`);
+    await unserved(others.url, { names: gone, topics: ['gone'] });
+    await publish('gone');
     await publish('fails', 'key');
     await publish('fails', 'key');
     for (let n = 1; n <= 12; n += 1) await publish(`nobody.${String(n).padStart(2, '0')}`);
@@ -63,7 +70,7 @@ describe.each(engines)('health on %s', engine => {
         {
           code: 'BACKLOG',
           detail: expect.stringMatching(
-            /^The oldest of 1 pending message has waited 75 s\. Look for .*GET \/outbox\/stats/,
+            /^The oldest of 12 pending messages has waited 75 s\. Look for .*GET \/bus\/subscriptions/,
           ),
         },
         {
@@ -80,6 +87,12 @@ describe.each(engines)('health on %s', engine => {
           code: 'NO_HANDLER',
           detail: expect.stringContaining(
             `Topics with messages but no handler: ${named} and 2 more. Add their handlers`,
+          ),
+        },
+        {
+          code: 'NOT_SERVED',
+          detail: expect.stringContaining(
+            `Subscriptions with waiting messages that no process serves: ${gone.slice(0, 10).join(', ')} and 1 more. Start a process`,
           ),
         },
       ],
@@ -132,8 +145,8 @@ describe.each(engines)('health on %s', engine => {
     expect(looks).toBe(2);
     // A clock that has been set back stops nothing.
     clock.advance(-3_600_000);
-    await health();
-    expect(looks).toBe(3);
+    // It starts none while the one before it still runs.
+    await expect.poll(() => health().then(() => looks), { timeout: 5000 }).toBe(3);
   });
 });
 

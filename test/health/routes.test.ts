@@ -1,6 +1,8 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { startApp } from '../helpers/app.ts';
 import { engines } from '../helpers/engines.ts';
+import { handler } from '../helpers/handling.ts';
+import { signal } from '../helpers/signals.ts';
 import { bearer, firstToken } from '../helpers/tokens.ts';
 
 describe.each(engines)('GET /bus/health on %s', engine => {
@@ -29,5 +31,31 @@ describe.each(engines)('GET /bus/health on %s', engine => {
     const known = (await health(bearer(token))).body;
     expect(known).toMatchObject({ access: 'tokens', topics_without_handler: [topic] });
     expect(JSON.stringify(known.reasons)).toContain(topic);
+  });
+
+  it('counts events without a delivery, and names who serves them not to callers with a token only', async () => {
+    const notes = handler('forum.events.control.*', () => {}, { name: 'secret-notes' });
+    const service = await startApp(engine, { overrides: { handlers: [notes] } });
+    onTestFinished(() => service.close());
+    const health = async (headers: Record<string, string> = {}) =>
+      (await service.send('GET', '/bus/health', undefined, headers)).body;
+    // Nothing waits yet, so that nobody serves it is no reason.
+    expect(await health()).toMatchObject({ status: 'ok', outbox: { pending: 0, oldest_pending_at: null } });
+    for (let n = 0; n < 3; n += 1) await service.send('POST', '/control-signals', signal('completion'));
+    expect((await service.send('GET', '/outbox')).body.items).toEqual([]);
+    await expect
+      .poll(() => health(), { timeout: 5000 })
+      .toMatchObject({
+        status: 'degraded',
+        reasons: [{ code: 'NOT_SERVED', detail: expect.stringContaining('no process serves: secret-notes.') }],
+        outbox: { pending: 3, oldest_pending_at: expect.any(String) },
+      });
+
+    const { token } = await firstToken(service.url, { role: 'viewer', actor: { type: 'human', name: 'vera' } });
+    expect((await service.send('GET', '/stats')).status).toBe(401);
+    const stranger = await health();
+    expect(stranger).toMatchObject({ reasons: [{ code: 'NOT_SERVED' }], outbox: { pending: 3 } });
+    expect(JSON.stringify(stranger)).not.toContain('secret-notes');
+    expect(JSON.stringify((await health(bearer(token))).reasons)).toContain('secret-notes');
   });
 });

@@ -12,7 +12,7 @@ export interface TestApp {
   url: string;
   /** Sends a request; a `body` goes as JSON. */
   send: (
-    method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH',
+    method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE',
     url: string,
     body?: unknown,
     headers?: Record<string, string>,

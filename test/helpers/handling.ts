@@ -1,11 +1,11 @@
 import type { Message } from '../../src/outbox/schemas.ts';
 import type { HandlerContext, HandlerDefinition, Policy } from '../../src/worker/handler.ts';
 
-/** A handler for the `handlers` override; its name tells handlers apart. */
+/** A handler for the `handlers` override, named by its topics if by nothing else. */
 export function handler(
   topic: string | string[],
   handle: (message: Message, context: HandlerContext) => unknown,
-  { name = 'test', transactional = false, policy = {} as Partial<Policy> } = {},
+  { name = [topic].flat().join(), transactional = false, policy = {} as Partial<Policy> } = {},
 ): HandlerDefinition {
   return { name, topics: [topic].flat(), transactional, handle, policy };
 }

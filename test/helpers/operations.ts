@@ -2,10 +2,11 @@ import { expect } from 'vitest';
 import type { TestApp } from './app.ts';
 import { fresh } from './posts.ts';
 import { signal } from './signals.ts';
+import { unserved } from './subscriptions.ts';
 
 /** A valid request that has not been sent. */
 export interface Example {
-  method: 'GET' | 'POST' | 'PUT' | 'PATCH';
+  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   url: string;
   body?: Record<string, unknown>;
 }
@@ -19,8 +20,9 @@ const talk = { title: 'Which region?', body: 'Staging runs in two.' };
  * none says who acts.
  * @param send as an admin, for what has to be there before; `deadly` (helpers/posts.ts) has to be among the handlers
  * @param viewer in whose name marks are made, such as `human:ana`
+ * @param database its URL: nobody makes a subscription by a request
  */
-export function exampleRequests(send: Send, viewer: string) {
+export function exampleRequests(send: Send, viewer: string, database: string) {
   const made = async (url: string, body: unknown) => {
     const answer = await send('POST', url, body);
     expect(answer.status, JSON.stringify(answer.body)).toBe(201);
@@ -110,6 +112,9 @@ export function exampleRequests(send: Send, viewer: string) {
       return post('/outbox/replay', { status: 'dead' });
     },
     discardMessage: async () => post(`/outbox/${await message()}/discard`),
+    listSubscriptions: async () => get('/bus/subscriptions'),
+    deleteSubscription: async () => ({ method: 'DELETE', url: `/bus/subscriptions/${await unserved(database)}` }),
+    replaySubscription: async () => post(`/bus/subscriptions/${await unserved(database)}/replay`, { after: 0 }),
     listTopics: async () => get('/bus/topics'),
     pauseTopic: async () => post(`/bus/topics/forum.integration.${fresh()}/pause`),
     resumeTopic: async () => post(`/bus/topics/forum.integration.${fresh()}/resume`),

@@ -7,9 +7,9 @@ export function inOwnWrites(db: Pick<Database, 'write'>, outbox: Outbox) {
   return {
     ...outbox,
     publish: (message: NewMessage) => db.write(tx => outbox.publish(tx, message)),
-    replay: (messageId: string) => db.write(tx => outbox.replay(tx, messageId)),
-    replayDead: (topic: string | undefined) => outbox.replayDead(topic, work => db.write(work)),
-    discard: (messageId: string) => db.write(tx => outbox.discard(tx, messageId)),
+    replay: (messageId: string, consumer?: string) => db.write(tx => outbox.replay(tx, messageId, consumer)),
+    replayDead: (which: Parameters<Outbox['replayDead']>[0] = {}) => outbox.replayDead(which, work => db.write(work)),
+    discard: (messageId: string, consumer?: string) => db.write(tx => outbox.discard(tx, messageId, consumer)),
     pause: (topic: string) => db.write(tx => outbox.pause(tx, topic)),
   };
 }

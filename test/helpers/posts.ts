@@ -106,6 +106,11 @@ export function posts(send: TestApp['send']) {
       url: `/outbox/${await published('forum.integration.none')}/discard`,
       change: { x: 1 },
     }),
+    replaySubscription: async () => ({
+      url: `/bus/subscriptions/${encodeURIComponent(deadly.name)}/replay`,
+      body: { after: 0 },
+      change: { after: 1 },
+    }),
     pauseTopic: async () => ({ url: `/bus/topics/forum.integration.${fresh()}/pause`, change: { x: 1 } }),
     resumeTopic: async () => {
       const topic = `forum.integration.${fresh()}`;

@@ -150,7 +150,16 @@ const outbox: Refused[] = [
     ['process: a limit as a string', { limit: '10' }, '/limit'],
     ['process: an unknown field', { topic: 'a' }, '/topic'],
   ]),
+  ...schemaRows('POST', '/bus/subscriptions/forumbus/replay', [
+    ['replay: an empty object', {}, '/after'],
+    ['replay: null', null, ''],
+    ['replay: a sequence below 0', { after: -1 }, '/after'],
+    ['replay: half a sequence', { after: 0.5 }, '/after'],
+    ['replay: a sequence as a string', { after: '0' }, '/after'],
+    ['replay: an unknown field', { after: 0, until: 9 }, '/until'],
+  ]),
   ...rows('POST', [
+    ['replay: an unknown subscription', '/bus/subscriptions/nobody/replay', { after: 0 }, 'SUBSCRIPTION_NOT_FOUND'],
     ['outbox: a topic of events', '/outbox', { ...message, topic: 'forum.events.control.signal' }, 'RESERVED_TOPIC'],
     [
       'outbox: an id with another payload',

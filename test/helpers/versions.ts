@@ -35,7 +35,7 @@ export async function copyToFirstVersion(engine: Engine, from: string, to: strin
   const copied = await dump(from);
   const override = sql.raw(engine === 'postgres' ? 'overriding system value' : '');
   await db.transaction().execute(async tx => {
-    for (const table of ['threads', 'events', 'control_threads', 'questions', 'outbox', 'topics']) {
+    for (const table of ['threads', 'events', 'control_threads', 'questions', 'topics']) {
       const columns = tables.find(({ name }) => name === table)?.columns.map(({ name }) => name) ?? [];
       for (const row of copied[table]?.map(json => JSON.parse(json)) ?? []) {
         await sql`insert into ${sql.table(table)} (${sql.join(columns.map(column => sql.ref(column)))}) ${override}
@@ -44,7 +44,6 @@ export async function copyToFirstVersion(engine: Engine, from: string, to: strin
     }
     if (engine === 'postgres') {
       await sql`select setval('events_sequence_seq', (select max(sequence) from events))`.execute(tx);
-      await sql`select setval('outbox_position_seq', (select max(position) from outbox))`.execute(tx);
     }
   });
   await db.destroy();

@@ -12,7 +12,16 @@ import { sqlBeside } from '../helpers/sql.ts';
 const overrides = { handlers: [deadly] };
 /** Takes a body of any kind, so that only the path tells the request apart. */
 const ELSEWHERE = '/bus/topics/forum.integration.elsewhere/pause';
-const TABLES = ['events', 'outbox', 'questions', 'threads', 'control_threads', 'runs', 'idempotency_keys'];
+const TABLES = [
+  'events',
+  'messages',
+  'deliveries',
+  'questions',
+  'threads',
+  'control_threads',
+  'runs',
+  'idempotency_keys',
+];
 
 /**
  * A bulk replay works in many short transactions, of which only the last stores the key: one that fails inside leaves

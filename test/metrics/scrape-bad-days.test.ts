@@ -45,17 +45,21 @@ describe.each(engines)('on a bad day, a scrape on %s', engine => {
     const service = await start(engine);
     await service.send('POST', '/outbox', { topic: 'a', payload: 1 });
     const before = await scrapeOf(service);
-    expect(statusOf(before)).toEqual(['ok']);
-    expect(before.value('forumbus_outbox_messages', { topic: 'other', status: 'pending' })).toBe(1);
-    if (engine === 'sqlite') await sqlBeside(service.url, 'alter table outbox rename to gone');
+    expect(before.value('forumbus_outbox_messages', { topic: 'other', status: 'failed' })).toBe(1);
+    expect(before.value('forumbus_subscription_servers', { subscription: 'forumbus' })).toBe(0);
+    if (engine === 'sqlite') await sqlBeside(service.url, 'alter table deliveries rename to gone');
     else await dropBeneath(service.url);
     clock.advance(LOOK_MS);
     const after = await scrapeOf(service);
     expect(statusOf(after)).toEqual(['down']);
     // What is not known is not said.
-    for (const name of ['messages', 'oldest_pending_age_seconds', 'blocked_lanes', 'topics_without_handler']) {
-      expect(after.value(`forumbus_outbox_${name}`)).toBeUndefined();
-      expect(after.families.has(`forumbus_outbox_${name}`)).toBe(true);
+    const outbox = ['messages', 'oldest_pending_age_seconds', 'blocked_lanes', 'topics_without_handler'];
+    const subscription = ['deliveries', 'lag_seconds', 'servers'];
+    for (const [room, names] of Object.entries({ outbox, subscription })) {
+      for (const name of names) {
+        expect(after.value(`forumbus_${room}_${name}`)).toBeUndefined();
+        expect(after.families.has(`forumbus_${room}_${name}`)).toBe(true);
+      }
     }
     expect(after.value('forumbus_rejections_total')).toBe(0);
   });
@@ -68,7 +72,8 @@ it('a scrape takes no writer, and believes the health check that there is none',
   holder.exec('begin immediate');
   const metrics = await scrapeOf(service);
   expect(statusOf(metrics)).toEqual(['ok']);
-  expect(metrics.value('forumbus_db_write_wait_seconds_count')).toBe(0);
+  // The one with which the service registered its handlers.
+  expect(metrics.value('forumbus_db_write_wait_seconds_count')).toBe(1);
   expect((await service.send('GET', '/bus/health')).status).toBe(503);
   expect(statusOf(await scrapeOf(service))).toEqual(['down']);
   // For a while.

@@ -5,16 +5,21 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CommitNotifier } from '../../src/commit-notifier.ts';
 import type { Database } from '../../src/db/database.ts';
 import { openDatabase } from '../../src/db/open.ts';
+import { createEvents } from '../../src/events/service.ts';
 import { createOutbox } from '../../src/outbox/service.ts';
+import { createSubscriptions } from '../../src/subscriptions/service.ts';
+import type { SubscriptionState } from '../../src/subscriptions/subscription.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { engines, type Scratch, scratchDatabase } from '../helpers/engines.ts';
 import { inOwnWrites } from '../helpers/outbox.ts';
 
 const DEAD = 3000;
+const BRIEFED = 'forum.events.run.briefed';
 
 describe.each(engines)('a large backlog on %s', engine => {
   // A server counts beside the event loop, and takes its time to store so many in one statement.
   const PENDING = engine === 'sqlite' ? 150_000 : 15_000;
+  const EVENTS = PENDING / 10;
   let scratch: Scratch;
   let db: Database;
   const clock = new ManualClock();
@@ -25,36 +30,41 @@ describe.each(engines)('a large backlog on %s', engine => {
       engine === 'sqlite'
         ? sql`(with recursive n(i) as (select 1 union all select i + 1 from n where i < ${sql.lit(count)}) select i from n)`
         : sql`(select i from generate_series(1, ${sql.lit(count)}) as i)`;
+    // Its position is the start of the log, which is empty.
+    await outboxOf().register([{ name: 'x', topics: ['a', 'b', BRIEFED], policy: { dead: 'pass' } }], false);
     await db.write(async tx => {
-      for (const [status, count, payload] of [
-        ['pending', PENDING, '1'],
-        ['dead', DEAD, '1'],
+      await sql`insert into messages (message_id, topic, payload, created_at) values ('m', 'a', '1', 1)`.execute(
+        tx.query,
+      );
+      for (const [status, count] of [
+        ['pending', PENDING],
+        ['dead', DEAD],
       ] as const) {
-        await sql`insert into outbox (message_id, topic, message_key, payload, status, attempts, max_attempts, generation,
-            available_at, claimable_at, lane, history, created_at, updated_at)
-          select ${sql.lit(status)} || i, case when i % 3 = 0 then 'a' else 'b' end, 'k' || i, ${sql.lit(payload)},
-            ${sql.lit(status)}, 0, 3, 1, 5, null, case when ${sql.lit(status)} = 'dead' then null else '=k' || i end, '[]', i, 5
+        await sql`insert into deliveries (subscription_id, message_number, topic, message_key, queued, status, attempts,
+            generation, available_at, claimable_at, history, created_at, updated_at)
+          select (select subscription_id from subscriptions), (select number from messages), case when i % 3 = 0 then 'a' else 'b' end, 'k' || i,
+            ${sql.lit(status === 'dead' ? 0 : 1)}, ${sql.lit(status)}, 0, 1, 5, null, '[]', i, 5
           from ${numbers(count)} as numbers`.execute(tx.query);
       }
+      await sql`insert into events (event_id, event_type, event_version, occurred_at, run_id, actor, correlation_id, payload)
+        select 'e' || i, case when i % 2 = 0 then 'forum.run.briefed' else 'forum.run.closed' end, 1, i, 'r', 'human:ana',
+          'c', '{}'
+        from ${numbers(EVENTS)} as numbers`.execute(tx.query);
     });
     // As autovacuum does within a minute: without statistics the server takes the table for a small one.
-    if (engine === 'postgres') await db.write(tx => sql`analyze outbox`.execute(tx.query));
+    if (engine === 'postgres') await db.write(tx => sql`analyze deliveries`.execute(tx.query));
   });
   afterAll(async () => {
     await db.close();
     await scratch.drop();
   });
 
-  const outboxOf = () =>
-    createOutbox({
-      db,
-      clock,
-      newUid: () => 'u',
-      events: { at: async () => new Map() },
-      commits: new CommitNotifier(),
-      isSubscribed: () => true,
-      maxAttempts: 3,
-    });
+  const outboxOf = () => {
+    const common = { db, clock, newUid: () => 'u', commits: new CommitNotifier() };
+    const events = createEvents(common);
+    const subscriptions = createSubscriptions({ ...common, events, process: 'w' });
+    return createOutbox({ ...common, events, subscriptions, maxAttempts: 3 });
+  };
 
   /** The longest that the event loop stood still meanwhile. Milliseconds. */
   async function stall(work: () => Promise<unknown>): Promise<number> {
@@ -72,15 +82,23 @@ describe.each(engines)('a large backlog on %s', engine => {
       counts = await outbox.backlog();
     });
     expect(held).toBeLessThan(100);
-    expect(counts).toEqual(
-      expect.arrayContaining([
-        { topic: 'a', status: 'pending', count: PENDING / 3, oldest: 3 },
-        { topic: 'b', status: 'pending', count: (2 * PENDING) / 3, oldest: 1 },
-        { topic: 'a', status: 'dead', count: DEAD / 3, oldest: 3 },
-        { topic: 'b', status: 'dead', count: (2 * DEAD) / 3, oldest: 1 },
-      ]),
-    );
-    expect((await outbox.stats()).by_status).toMatchObject({ pending: PENDING, dead: DEAD });
+    const [{ subscription_id }] = (await db.read.query
+      .selectFrom('subscriptions')
+      .select('subscription_id')
+      .execute()) as [{ subscription_id: number }];
+    const expected = [
+      { topic: 'a', status: 'pending', count: PENDING / 3, oldest: 3 },
+      { topic: 'b', status: 'pending', count: (2 * PENDING) / 3, oldest: 1 },
+      { topic: 'a', status: 'dead', count: DEAD / 3, oldest: 3 },
+      { topic: 'b', status: 'dead', count: (2 * DEAD) / 3, oldest: 1 },
+      // Every other event is one that it wants, and has not been given yet.
+      { topic: BRIEFED, status: 'pending', count: EVENTS / 2, oldest: 2 },
+    ];
+    expect(counts).toHaveLength(expected.length);
+    expect(counts).toEqual(expect.arrayContaining(expected.map(count => ({ ...count, subscription_id }))));
+    expect((await outbox.stats()).by_status).toMatchObject({ pending: PENDING + EVENTS / 2, dead: DEAD });
+    const [{ waiting, dead }] = (await outbox.subscriptions()) as [SubscriptionState];
+    expect([waiting, dead]).toEqual([PENDING + EVENTS / 2, DEAD]);
   });
 
   it('is replayed in small transactions, each message once, and others write between them', async () => {
@@ -89,13 +107,13 @@ describe.each(engines)('a large backlog on %s', engine => {
     let over = false;
     const writing = (async () => {
       while (!over) {
-        await db.write(async tx => tx.query.selectFrom('outbox').select('position').limit(1).execute());
+        await db.write(async tx => tx.query.selectFrom('deliveries').select('position').limit(1).execute());
         others += 1;
       }
     })();
     let replayed = 0;
     const held = await stall(async () => {
-      replayed = await outbox.replayDead('a');
+      replayed = await outbox.replayDead({ topic: 'a' });
     });
     over = true;
     await writing;
@@ -103,16 +121,16 @@ describe.each(engines)('a large backlog on %s', engine => {
     // The server works beside the event loop, but on the same processors, which delays the loop as well.
     expect(held).toBeLessThan(engine === 'sqlite' ? 100 : 1000);
     expect(others).toBeGreaterThan(DEAD / 200);
-    expect(await outbox.replayDead('a')).toBe(0);
-    expect(await outbox.replayDead(undefined)).toBe((2 * DEAD) / 3);
+    expect(await outbox.replayDead({ topic: 'a' })).toBe(0);
+    expect(await outbox.replayDead()).toBe((2 * DEAD) / 3);
     const rows = await db.read.query
-      .selectFrom('outbox')
+      .selectFrom('deliveries')
       .select(({ fn }) => [
         fn.countAll<number>().as('count'),
         fn.min('generation').as('least'),
         fn.max('generation').as('most'),
       ])
-      .where('message_id', 'like', 'dead%')
+      .where('generation', '>', 1)
       .execute();
     expect(rows).toEqual([{ count: DEAD, least: 2, most: 2 }]);
   });

@@ -2,10 +2,11 @@ import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readConfig } from '../../src/config.ts';
 import type { DeliveryService } from '../../src/outbox/delivery-service.ts';
-import type { Delivery } from '../../src/outbox/leased-delivery.ts';
+import type { LeasedDelivery } from '../../src/outbox/leased-delivery.ts';
 import { createServices, type Services } from '../../src/services.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { engines, type Scratch, scratchDatabase } from '../helpers/engines.ts';
+import { handler } from '../helpers/handling.ts';
 import { inOwnWrites, type OwnWrites } from '../helpers/outbox.ts';
 import { settle } from '../helpers/settling.ts';
 import { sqlBeside } from '../helpers/sql.ts';
@@ -18,12 +19,18 @@ describe.each(engines)('deliveries on %s', engine => {
   let outbox: OwnWrites;
   let deliveries: DeliveryService;
   let clock: ManualClock;
+  /** Their deliveries are claimed by the tests; nothing runs them. */
+  const handlers = [
+    handler(['a.b', 'c', 'other'], () => {}, { name: 'x' }),
+    handler('shared.*', () => {}, { name: 'y' }),
+    handler('shared.one', () => {}, { name: 'z' }),
+  ];
 
   beforeEach(async () => {
     clock = new ManualClock();
     scratch = await scratchDatabase(engine);
     const config = readConfig({ DATABASE_URL: scratch.url, LEASE_MS: String(LEASE), MAX_ATTEMPTS: '3', ROLE: 'http' });
-    services = await createServices(config, pino({ level: 'silent' }), { clock });
+    services = await createServices(config, pino({ level: 'silent' }), { clock, handlers });
     outbox = inOwnWrites(services.db, services.delivery.outbox);
     deliveries = services.delivery.deliveries;
     await services.start();
@@ -42,8 +49,8 @@ describe.each(engines)('deliveries on %s', engine => {
       ...fields,
     });
   const claim = async (limit = 10) => deliveries.claim(limit);
-  const ids = (claimed: Delivery[]) => claimed.map(delivery => delivery.message.message_id);
-  const one = async (): Promise<Delivery> => {
+  const ids = (claimed: LeasedDelivery[]) => claimed.map(delivery => delivery.message.message_id);
+  const one = async (): Promise<LeasedDelivery> => {
     const [delivery] = await claim(1);
     if (!delivery) throw new Error('nothing to claim');
     return delivery;
@@ -68,7 +75,7 @@ describe.each(engines)('deliveries on %s', engine => {
 
   it('that are settled at once keep what was different: claims, attempts, and those that were lost', async () => {
     for (const id of ['m1', 'm2', 'm3', 'm4']) await publish(id);
-    const [lost, failing] = (await claim(2)) as [Delivery, Delivery];
+    const [lost, failing] = (await claim(2)) as [LeasedDelivery, LeasedDelivery];
     await settle(deliveries, failing, { ...retry, delayMs: 0 });
     clock.advance(LEASE);
     // Two claims of one moment.
@@ -97,9 +104,9 @@ describe.each(engines)('deliveries on %s', engine => {
     for (const id of ['a1', 'a2', 'a3']) await publish(id, 'a');
     await publish('b1', 'b');
     const [a1, b1] = await claim();
-    expect(ids([a1, b1] as Delivery[])).toEqual(['a1', 'b1']);
+    expect(ids([a1, b1] as LeasedDelivery[])).toEqual(['a1', 'b1']);
     expect(await claim()).toEqual([]);
-    await settle(deliveries, a1 as Delivery, sent);
+    await settle(deliveries, a1 as LeasedDelivery, sent);
     expect(ids(await claim())).toEqual(['a2']);
   });
 
@@ -165,35 +172,13 @@ describe.each(engines)('deliveries on %s', engine => {
     expect(await settle(deliveries, delivery, sent)).toBe(true);
   });
 
-  it('use up no attempt when they are postponed, released or not handled', async () => {
+  it('use up no attempt when they are postponed or released', async () => {
     await publish('a1', 'a');
     await settle(deliveries, await one(), { kind: 'postponed', until: clock.now() + 1000, error: 'later' });
     expect(await outbox.get('a1')).toMatchObject({ status: 'failed', attempts: 0 });
     clock.advance(1000);
     await settle(deliveries, await one(), { kind: 'released' });
     expect(await outbox.get('a1')).toMatchObject({ status: 'pending', attempts: 0 });
-    await settle(deliveries, await one(), { kind: 'unhandled', error: 'no handler for topic a.b' });
-    expect(await outbox.get('a1')).toMatchObject({
-      status: 'failed',
-      attempts: 0,
-      last_error: 'no handler for topic a.b',
-    });
-  });
-
-  it('without a handler wait, hold up their own key only, and go on when a handler appears', async () => {
-    await publish('a1', 'a');
-    await publish('a2', 'a');
-    await settle(deliveries, await one(), { kind: 'unhandled', error: 'no handler for topic a.b' });
-    clock.advance(365 * 86_400_000);
-    expect(await claim()).toEqual([]);
-    await publish('b1', 'b', { topic: 'other' });
-    expect(ids(await claim())).toEqual(['b1']);
-    expect(await outbox.topicsWithoutHandler()).toEqual(['a.b']);
-    await services.delivery.maintenance.unparkReady(topic => topic !== 'a.b');
-    expect(await claim()).toEqual([]);
-    await services.delivery.maintenance.unparkReady(topic => topic === 'a.b');
-    expect(await outbox.topicsWithoutHandler()).toEqual([]);
-    expect(ids(await claim())).toEqual(['a1']);
   });
 
   it('are marked sent together with the effect of their handler, or not at all', async () => {
@@ -250,7 +235,7 @@ describe.each(engines)('deliveries on %s', engine => {
     await publish('m1');
     await claim();
     expect(await services.delivery.maintenance.reclaim()).toMatchObject({ count: 0 });
-    await sqlBeside(scratch.url, "update outbox set leased_by = 'a-process-that-died' where message_id = 'a1'");
+    await sqlBeside(scratch.url, "update deliveries set leased_by = 'a-process-that-died' where message_key = 'a'");
     await expect
       .poll(() => services.delivery.maintenance.reclaim(), { interval: 10 })
       .toEqual({ count: 1, again: false });
@@ -258,42 +243,75 @@ describe.each(engines)('deliveries on %s', engine => {
     expect(await outbox.get('a1')).toMatchObject({ attempts: 2 });
   });
 
-  describe('with several consumers', () => {
-    const route = async () => settle(deliveries, await one(), { kind: 'routed', consumers: ['x.ts', 'y.ts'] });
+  describe('of a message with several consumers', () => {
+    const topic = 'shared.one';
 
-    it('become one message per consumer, as it was published', async () => {
-      await publish('m1', 'k');
-      await route();
-      expect((await outbox.get('m1')).status).toBe('sent');
+    it('are one for each, and carry the message as it was published', async () => {
+      await publish('m1', 'k', { topic });
       const claimed = await claim();
-      expect(
-        claimed.map(({ consumer, message }) => [consumer, message.message_id, message.topic, message.message_key]),
-      ).toEqual([
-        ['x.ts', 'm1', 'a.b', 'k'],
-        ['y.ts', 'm1', 'a.b', 'k'],
+      const facts = claimed.map(({ consumer, message: { message_id, message_key, payload } }) => {
+        return { consumer, message_id, message_key, payload };
+      });
+      const message = { message_id: 'm1', message_key: 'k', payload: { n: 'm1' } };
+      expect(facts).toEqual([
+        { consumer: 'y', ...message },
+        { consumer: 'z', ...message },
       ]);
-      expect(claimed[0]?.message.payload).toEqual({ n: 'm1' });
-      expect(await outbox.get('m1~x.ts')).toMatchObject({ status: 'processing', consumer: 'x.ts' });
+      const [ofY, ofZ] = claimed as [LeasedDelivery, LeasedDelivery];
+      await settle(deliveries, ofY, { kind: 'sent', result: '{"done":1}' });
+      await settle(deliveries, ofZ, retry);
+      // The message is as far as the least finished of them.
+      const view = await outbox.get('m1');
+      expect(view).toMatchObject({ consumer: 'z', status: 'failed', last_error: 'busy' });
+      expect(view.deliveries.map(({ consumer, status, result }) => [consumer, status, result])).toEqual([
+        ['y', 'sent', { done: 1 }],
+        ['z', 'failed', null],
+      ]);
     });
 
-    it('keep the order of a key for each consumer, and one consumer waits for none of the others', async () => {
-      for (const id of ['m1', 'm2']) await publish(id, 'k');
-      await route();
-      const [m2, x1, y1] = (await claim()).sort((a, b) => String(a.consumer).localeCompare(String(b.consumer)));
-      expect([m2?.message.message_id, x1?.consumer, y1?.consumer]).toEqual(['m2', 'x.ts', 'y.ts']);
-      await settle(deliveries, m2 as Delivery, { kind: 'routed', consumers: ['x.ts', 'y.ts'] });
-      await settle(deliveries, x1 as Delivery, retry);
-      await settle(deliveries, y1 as Delivery, sent);
-      const [y2, ...none] = await claim();
-      expect([y2?.consumer, y2?.message.message_id, none]).toEqual(['y.ts', 'm2', []]);
-      expect(await deliveries.consumersInLanes()).toEqual(expect.arrayContaining(['x.ts', 'y.ts']));
+    it('keep the order of a key for each, and none waits for the others', async () => {
+      for (const id of ['m1', 'm2']) await publish(id, 'k', { topic });
+      await publish('m3', 'k', { topic: 'shared.two' });
+      const [y1, z1] = (await claim()) as [LeasedDelivery, LeasedDelivery];
+      await settle(deliveries, y1, sent);
+      await settle(deliveries, z1, retry);
+      const [y2, ...none] = (await claim()) as [LeasedDelivery];
+      expect([y2.consumer, ids([y2]), none]).toEqual(['y', ['m2'], []]);
+      await settle(deliveries, y2, sent);
+      // Across topics, too.
+      const [y3] = (await claim()) as [LeasedDelivery];
+      expect([y3.consumer, ids([y3])]).toEqual(['y', ['m3']]);
     });
 
-    it('do not meet a key that is spelled like the lane of a consumer', async () => {
-      await publish('m1', 'k');
-      await route();
-      for (const key of ['x.ts k', '@["x.ts","k"]', '=k', 'k']) await publish(key, key);
-      expect(await claim(20)).toHaveLength(6);
+    it('are replayed and discarded together, or for one of them', async () => {
+      await publish('m1', 'k', { topic });
+      for (const delivery of await claim()) {
+        await settle(deliveries, delivery, { kind: 'dead', error: 'x', blocks: false });
+      }
+      const states = async () => (await outbox.get('m1')).deliveries.map(({ status }) => status);
+      await outbox.replay('m1', 'z');
+      expect(await states()).toEqual(['dead', 'pending']);
+      await expect(outbox.replay('m1', 'z')).rejects.toMatchObject({ code: 'MESSAGE_STATUS_CONFLICT' });
+      await expect(outbox.replay('m1', 'x')).rejects.toMatchObject({ code: 'MESSAGE_NOT_FOUND' });
+      await outbox.discard('m1', 'z');
+      expect(await states()).toEqual(['dead', 'discarded']);
+      await outbox.discard('m1');
+      expect(await states()).toEqual(['discarded', 'discarded']);
+      expect(await claim()).toEqual([]);
+    });
+
+    it('can be listed and replayed by consumer', async () => {
+      await publish('m1', 'k', { topic });
+      await publish('m2', 'k');
+      for (const delivery of await claim()) {
+        await settle(deliveries, delivery, { kind: 'dead', error: 'x', blocks: false });
+      }
+      const listed = (await outbox.list({ consumer: 'z' })).items;
+      expect(listed.map(({ message_id, consumer }) => [message_id, consumer])).toEqual([['m1', 'z']]);
+      expect((await outbox.list({ consumer: 'nobody' })).items).toEqual([]);
+      expect(await outbox.replayDead({ consumer: 'nobody' })).toBe(0);
+      expect(await outbox.replayDead({ consumer: 'z' })).toBe(1);
+      expect((await claim()).map(({ consumer }) => consumer)).toEqual(['z']);
     });
   });
 
@@ -308,7 +326,7 @@ describe.each(engines)('deliveries on %s', engine => {
       expect(await outbox.replay('a1')).toMatchObject({ status: 'pending', generation: 2, attempts: 0 });
       // a2 is being handled: a1 waits for its turn, and no two messages of a key are handled at once.
       expect(await claim()).toEqual([]);
-      await settle(deliveries, a2 as Delivery, sent);
+      await settle(deliveries, a2 as LeasedDelivery, sent);
       const again = await one();
       expect(again.message).toMatchObject({ message_id: 'a1', generation: 2, attempts: 1 });
       await settle(deliveries, again, sent);
@@ -324,7 +342,7 @@ describe.each(engines)('deliveries on %s', engine => {
       await die(false);
       const [a2] = await claim();
       await outbox.replay('a1');
-      await settle(deliveries, a2 as Delivery, sent);
+      await settle(deliveries, a2 as LeasedDelivery, sent);
       expect(ids(await claim())).toEqual(['a1']);
     });
 
@@ -337,9 +355,9 @@ describe.each(engines)('deliveries on %s', engine => {
         }
       };
       await dying();
-      expect(await outbox.replayDead('c')).toBe(46);
-      expect(await outbox.replayDead(undefined)).toBe(184);
-      expect(await outbox.replayDead(undefined)).toBe(0);
+      expect(await outbox.replayDead({ topic: 'c' })).toBe(46);
+      expect(await outbox.replayDead()).toBe(184);
+      expect(await outbox.replayDead()).toBe(0);
       expect((await outbox.stats()).by_status).toMatchObject({ dead: 0, pending: 230 });
       await dying();
       expect((await outbox.stats()).by_status).toMatchObject({ dead: 230, pending: 0 });
@@ -352,7 +370,7 @@ describe.each(engines)('deliveries on %s', engine => {
       await publish('a4', 'a');
       expect(await claim()).toEqual([]);
       expect((await outbox.stats()).blocked_lanes).toEqual([
-        { message_key: 'a', topic: 'a.b', consumer: null, message_id: 'a1' },
+        { message_key: 'a', topic: 'a.b', consumer: 'x', message_id: 'a1' },
       ]);
       await outbox.replay('a1');
       expect((await outbox.stats()).blocked_lanes).toEqual([]);
@@ -386,9 +404,9 @@ describe.each(engines)('deliveries on %s', engine => {
     await publish('a2', 'a');
     const others = await claim();
     expect(ids(others)).toEqual(['m1']);
-    await settle(deliveries, others[0] as Delivery, sent);
+    await settle(deliveries, others[0] as LeasedDelivery, sent);
     clock.advance(86_400_000);
-    await services.delivery.maintenance.unparkReady(() => true);
+    await services.delivery.maintenance.unparkReady();
     expect(await claim()).toEqual([]);
     expect(await outbox.get('a1')).toMatchObject({ status: 'pending', attempts: 0 });
     expect(await outbox.pausedTopics()).toEqual(['a.b']);

@@ -1,11 +1,12 @@
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readConfig } from '../../src/config.ts';
-import type { Delivery } from '../../src/outbox/leased-delivery.ts';
+import type { LeasedDelivery } from '../../src/outbox/leased-delivery.ts';
 import type { Outcome } from '../../src/outbox/outcome.ts';
 import { createServices, type Services } from '../../src/services.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { type Scratch, scratchDatabase } from '../helpers/engines.ts';
+import { handler } from '../helpers/handling.ts';
 import { inOwnWrites, type OwnWrites } from '../helpers/outbox.ts';
 import { settle } from '../helpers/settling.ts';
 import { sqlBeside } from '../helpers/sql.ts';
@@ -20,7 +21,7 @@ describe('what a dead process had claimed', () => {
     clock = new ManualClock();
     scratch = await scratchDatabase('sqlite');
     const config = readConfig({ DATABASE_URL: scratch.url, ROLE: 'http' });
-    services = await createServices(config, pino({ level: 'silent' }), { clock });
+    services = await createServices(config, pino({ level: 'silent' }), { clock, handlers: [handler('a', () => {})] });
     outbox = inOwnWrites(services.db, services.delivery.outbox);
     await services.start();
     await outbox.publish({ topic: 'a', payload: null, message_id: 'm' });
@@ -30,7 +31,7 @@ describe('what a dead process had claimed', () => {
     await scratch.drop();
   });
 
-  const claim = async (): Promise<Delivery> => {
+  const claim = async (): Promise<LeasedDelivery> => {
     clock.advance(1);
     const [delivery] = await services.delivery.deliveries.claim(1);
     if (!delivery) throw new Error('nothing to claim');
@@ -42,7 +43,7 @@ describe('what a dead process had claimed', () => {
   /** The process that has claimed it dies. Whether that has happened to the message before. */
   const dies = async (): Promise<boolean> => {
     await claim();
-    await sqlBeside(scratch.url, "update outbox set leased_by = 'a-process-that-died'");
+    await sqlBeside(scratch.url, "update deliveries set leased_by = 'a-process-that-died'");
     const { count, again } = await services.delivery.maintenance.reclaim();
     expect(count).toBe(1);
     return again;

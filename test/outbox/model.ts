@@ -4,22 +4,53 @@ import type { MessageStatus } from '../../src/outbox/schemas.ts';
 export const LEASE_MS = 1000;
 export const MAX_ATTEMPTS = 3;
 
-/** A message as the contract describes it. The store's rows must say the same. */
+/** From the least finished status to the most finished. */
+const BY_PROGRESS = ['processing', 'pending', 'failed', 'dead', 'discarded', 'sent'];
+
+/** What a process says of a consumer: its patterns, and the topics that they mean. */
+export interface ModelConsumer {
+  name: string;
+  topics: string[];
+  wants: string[];
+  from?: 'beginning';
+}
+
+export interface ModelSubscription extends Omit<ModelConsumer, 'from'> {
+  /** Undefined until the service has given one. */
+  id: number | undefined;
+  /** Its events up to this sequence have been given to it. */
+  position: number;
+  isDeleted: boolean;
+  /** The names of the processes that are said to serve it. */
+  servers: Set<string>;
+}
+
+/** A published message, or an event. */
 export interface ModelMessage {
   id: string;
   topic: string;
   key: string | null;
-  consumer: string | null;
+  /** Of an event. */
+  sequence: number | null;
+  /** As the publisher gave it. Epoch milliseconds. */
+  givenAt?: number | undefined;
+}
+
+/** One message for one subscription, as the contract describes it. The store's rows must say the same. */
+export interface ModelDelivery {
+  message: ModelMessage;
+  /** Null while no subscription wants the message. */
+  subscription: ModelSubscription | null;
   status: MessageStatus;
   attempts: number;
   generation: number;
   availableAt: number;
   lastError: string | null;
-  /** Where it is in its lane. Without a key, and once the lane has let it go, it is nowhere. */
+  /** Where it is in its lane. Without a key or a subscription, and once the lane has let it go, it is nowhere. */
   place: 'head' | 'waiting' | 'nowhere';
   /** From when on a claim takes it; null if it waits for anything but the time, or for nothing any more. */
   dueAt: number | null;
-  parkedFor: 'handler' | 'resume' | null;
+  isParked: boolean;
   /** The claim that holds it. */
   heldBy: ModelClaim | null;
 }
@@ -31,141 +62,209 @@ export interface ModelClaim {
 }
 
 /** What a worker got from a claim. It keeps it when the lease is lost, because it cannot know. */
-export interface ModelDelivery {
-  message: ModelMessage;
+export interface ModelLease {
+  delivery: ModelDelivery;
   claim: ModelClaim;
 }
 
-/** The outbox in memory: lanes as lists of messages, and no statements. Times are epoch milliseconds. */
+/**
+ * The outbox in memory: lanes as lists of deliveries, and no statements. How far a claim moves the subscriptions along the
+ * log is the choice of the service, so the model is told. Times are epoch milliseconds.
+ */
 export class OutboxModel {
   /** In the order in which they were published. */
-  readonly messages: ModelMessage[] = [];
+  readonly published: ModelMessage[] = [];
+  /** The log. */
+  readonly events: ModelMessage[] = [];
+  readonly subscriptions: ModelSubscription[] = [];
+  /** In the order in which they were made. */
   deliveries: ModelDelivery[] = [];
+  leases: ModelLease[] = [];
   readonly paused = new Set<string>();
   /** The names of the workers; one that starts again gets a new one. */
-  readonly names: string[];
-  /** The names of those that have died. */
-  readonly dead = new Set<string>();
-  /** How many were marked sent, without those that were split up among consumers. */
+  readonly names: string[] = [];
+  /** What each worker has registered. */
+  readonly own: ModelSubscription[][] = [];
+  /** The names of those that have ended. */
+  readonly gone = new Set<string>();
+  /** How many were marked sent. */
   sent = 0;
   /** How far the wall clock of the workers is ahead. Milliseconds. */
   skew = 0;
   readonly #now: () => number;
 
-  constructor(now: () => number, names: string[]) {
+  constructor(now: () => number) {
     this.#now = now;
-    this.names = [...names];
   }
 
-  publish(content: Pick<ModelMessage, 'id' | 'topic' | 'key' | 'consumer'>, availableAt = this.#now()): ModelMessage {
-    const message: ModelMessage = {
-      ...content,
-      status: 'pending',
-      attempts: 0,
-      generation: 1,
-      availableAt,
-      lastError: null,
-      place: 'nowhere',
-      dueAt: null,
-      parkedFor: null,
-      heldBy: null,
-    };
-    this.messages.push(message);
-    this.#enter(message);
+  /** The subscriptions that are not deleted. */
+  get live(): ModelSubscription[] {
+    return this.subscriptions.filter(({ isDeleted }) => !isDeleted);
+  }
+
+  /** A worker starts under a new name with these consumers. Leases of its earlier life run on. */
+  start(worker: number, name: string, consumers: ModelConsumer[]): ModelSubscription[] {
+    const before = this.names[worker];
+    if (before !== undefined) this.gone.add(before);
+    this.leases = this.leases.filter(({ claim }) => claim.worker !== worker);
+    this.names[worker] = name;
+    const changed = new Set<ModelSubscription>();
+    const own = consumers.map(consumer => this.#register(consumer, changed));
+    this.own[worker] = own;
+    for (const subscription of own) subscription.servers.add(name);
+    this.#adopt([...changed]);
+    return own;
+  }
+
+  /** A process ends orderly: it serves nothing any more. */
+  leave(name: string): void {
+    for (const { servers } of this.subscriptions) servers.delete(name);
+  }
+
+  /** A worker forgets these processes, and notes itself again if others took it for gone. */
+  keepServers(worker: number, missing: ReadonlySet<string>): void {
+    const name = this.names[worker] as string;
+    const isKnown = this.subscriptions.some(({ servers }) => servers.has(name));
+    for (const gone of missing) this.leave(gone);
+    if (!isKnown) for (const { servers } of this.own[worker] ?? []) servers.add(name);
+  }
+
+  /** False if a process serves it. */
+  remove(subscription: ModelSubscription): boolean {
+    if (subscription.servers.size > 0) return false;
+    subscription.isDeleted = true;
+    return true;
+  }
+
+  discardOrphans(): void {
+    for (const delivery of this.deliveries) {
+      if (!delivery.subscription?.isDeleted || isOver(delivery)) continue;
+      Object.assign(delivery, { status: 'discarded', place: 'nowhere', dueAt: null, isParked: false, heldBy: null });
+    }
+  }
+
+  /** Answers the new position. */
+  replayLog(subscription: ModelSubscription, after: number): number {
+    subscription.position = Math.min(subscription.position, after);
+    return subscription.position;
+  }
+
+  append(event: ModelMessage): void {
+    this.events.push(event);
+  }
+
+  /** The events that a subscription wants and has not been given yet, up to a sequence. */
+  ahead({ wants, position }: ModelSubscription, upTo = Number.POSITIVE_INFINITY): ModelMessage[] {
+    return this.events.filter(
+      ({ sequence, topic }) => Number(sequence) > position && Number(sequence) <= upTo && wants.includes(topic),
+    );
+  }
+
+  publish(content: Pick<ModelMessage, 'id' | 'topic' | 'key' | 'givenAt'>): ModelMessage {
+    const message = { ...content, sequence: null };
+    this.published.push(message);
+    const wanting = this.live.filter(({ wants }) => wants.includes(message.topic)).sort(byName);
+    const availableAt = message.givenAt ?? this.#now();
+    for (const subscription of wanting) this.#enter(this.#deliver(message, subscription, availableAt));
+    if (wanting.length === 0) {
+      const delivery = this.#deliver(message, null, availableAt);
+      delivery.status = 'failed';
+      delivery.lastError = `no handler for topic ${message.topic}`;
+    }
     return message;
   }
 
-  /** Those that a claim would take now, whether their topic is paused or not: the longest waiting first. */
-  due(): ModelMessage[] {
-    const isDue = ({ dueAt }: ModelMessage) => dueAt !== null && dueAt <= this.#now();
+  /** Those that a claim of this worker would take now, whether their topic is paused or not: the longest waiting first. */
+  due(worker: number): ModelDelivery[] {
+    const own = this.own[worker] ?? [];
+    const isDue = ({ dueAt, subscription }: ModelDelivery) =>
+      dueAt !== null && dueAt <= this.#now() && subscription !== null && own.includes(subscription);
     // The sort is stable: of two that became due together, the older one comes first.
-    return this.messages.filter(isDue).sort((a, b) => Number(a.dueAt) - Number(b.dueAt));
+    return this.deliveries.filter(isDue).sort((a, b) => Number(a.dueAt) - Number(b.dueAt));
   }
 
-  /** The deliveries of one claim, in the order of publication. */
-  claim(limit: number, worker: number): ModelDelivery[] {
-    const claim: ModelClaim = { worker, name: this.names[worker] ?? '' };
-    const deliveries: ModelDelivery[] = [];
-    for (let due = this.due(); deliveries.length < limit && due.length > 0; due = this.due()) {
-      for (const message of due.slice(0, limit - deliveries.length)) {
-        if (this.#isOvertaking(message)) {
-          message.status = message.lastError === null ? 'pending' : 'failed';
-          message.heldBy = null;
-          message.dueAt = message.availableAt;
-          this.#putOldestFirst(message);
-          continue;
-        }
-        if (this.paused.has(message.topic)) {
-          message.status = message.lastError === null ? 'pending' : 'failed';
-          message.heldBy = null;
-          park(message, 'resume');
-          continue;
-        }
-        message.status = 'processing';
-        message.attempts += 1;
-        message.dueAt = this.#now() + LEASE_MS;
-        message.heldBy = claim;
-        deliveries.push({ message, claim });
+  /** What a claim takes of the deliveries that exist, in their order. */
+  claim(limit: number, claim: ModelClaim): ModelLease[] {
+    const { worker } = claim;
+    const leases: ModelLease[] = [];
+    for (let due = this.due(worker); leases.length < limit && due.length > 0; due = this.due(worker)) {
+      for (const delivery of due.slice(0, limit - leases.length)) {
+        if (this.#isOvertaking(delivery)) {
+          this.#unclaim(delivery);
+          delivery.dueAt = delivery.availableAt;
+          this.#putOldestFirst(delivery);
+        } else if (this.paused.has(delivery.message.topic)) {
+          this.#unclaim(delivery);
+          delivery.isParked = true;
+          delivery.dueAt = null;
+        } else leases.push(this.#lease(delivery, claim));
       }
     }
-    deliveries.sort((a, b) => this.messages.indexOf(a.message) - this.messages.indexOf(b.message));
-    this.deliveries.push(...deliveries);
-    return deliveries;
+    return leases;
   }
 
-  holds({ message, claim }: ModelDelivery): boolean {
-    return message.heldBy === claim;
+  /** A claim makes the next deliveries of the log, some of which it leases. Only heads of lanes can be. */
+  give(
+    claim: ModelClaim,
+    given: { subscription: ModelSubscription; event: ModelMessage; isLeased: boolean }[],
+  ): ModelLease[] {
+    return given.flatMap(({ subscription, event, isLeased }) => {
+      const delivery = this.#deliver(event, subscription, this.#now());
+      this.#enter(delivery);
+      if (delivery.place !== 'head') return [];
+      if (!this.paused.has(event.topic)) return isLeased ? [this.#lease(delivery, claim)] : [];
+      delivery.isParked = true;
+      delivery.dueAt = null;
+      return [];
+    });
   }
 
-  renew(deliveries: ModelDelivery[]): ModelDelivery[] {
-    const held = deliveries.filter(delivery => this.holds(delivery));
-    for (const { message } of held) message.dueAt = this.#now() + LEASE_MS;
+  holds({ delivery, claim }: ModelLease): boolean {
+    return delivery.heldBy === claim;
+  }
+
+  renew(leases: ModelLease[]): ModelLease[] {
+    const held = leases.filter(lease => this.holds(lease));
+    for (const { delivery } of held) delivery.dueAt = this.#now() + LEASE_MS;
     return held;
   }
 
-  settle(delivery: ModelDelivery, outcome: Outcome): boolean {
-    if (!this.holds(delivery)) return false;
-    const { message } = delivery;
-    message.heldBy = null;
-    if ('error' in outcome) message.lastError = outcome.error;
+  settle(lease: ModelLease, outcome: Outcome): boolean {
+    if (!this.holds(lease)) return false;
+    const { delivery } = lease;
+    delivery.heldBy = null;
+    if ('error' in outcome) delivery.lastError = outcome.error;
     switch (outcome.kind) {
       case 'sent':
-      case 'routed':
-        message.status = 'sent';
-        message.lastError = null;
-        this.#leave(message);
-        if (outcome.kind === 'sent') this.sent += 1;
-        else for (const consumer of outcome.consumers) this.#split(message, consumer);
+        delivery.status = 'sent';
+        delivery.lastError = null;
+        this.#leave(delivery);
+        this.sent += 1;
         break;
       case 'dead':
-        message.status = 'dead';
-        message.attempts = Math.min(message.attempts, MAX_ATTEMPTS);
-        if (outcome.blocks) message.dueAt = null;
-        else this.#leave(message);
+        delivery.status = 'dead';
+        delivery.attempts = Math.min(delivery.attempts, MAX_ATTEMPTS);
+        if (outcome.blocks) delivery.dueAt = null;
+        else this.#leave(delivery);
         break;
       case 'retry':
-        message.status = 'failed';
-        message.availableAt = this.#now() + outcome.delayMs;
-        message.dueAt = message.availableAt;
+        delivery.status = 'failed';
+        delivery.availableAt = this.#now() + outcome.delayMs;
+        delivery.dueAt = delivery.availableAt;
         break;
       case 'postponed':
-        message.status = 'failed';
-        message.attempts -= 1;
-        message.availableAt = outcome.until - this.skew;
-        message.dueAt = message.availableAt;
-        break;
-      case 'unhandled':
-        message.status = 'failed';
-        message.attempts -= 1;
-        park(message, 'handler');
+        delivery.status = 'failed';
+        delivery.attempts -= 1;
+        delivery.availableAt = outcome.until - this.skew;
+        delivery.dueAt = delivery.availableAt;
         break;
       case 'released':
-        message.status = 'pending';
-        message.attempts -= 1;
-        message.dueAt = this.#now();
+        delivery.status = 'pending';
+        delivery.attempts -= 1;
+        delivery.dueAt = this.#now();
         break;
     }
-    this.#putOldestFirst(message);
+    this.#putOldestFirst(delivery);
     return true;
   }
 
@@ -175,127 +274,203 @@ export class OutboxModel {
 
   resume(topic: string): void {
     this.paused.delete(topic);
-    this.#unpark(message => message.parkedFor === 'resume' && message.topic === topic);
+    this.unparkReady();
   }
 
-  unparkReady(isHandled: (topic: string) => boolean): void {
-    this.#unpark(({ parkedFor, topic }) => (parkedFor === 'handler' ? isHandled(topic) : !this.paused.has(topic)));
+  unparkReady(): void {
+    for (const delivery of this.deliveries) {
+      if (!delivery.isParked || this.paused.has(delivery.message.topic)) continue;
+      delivery.isParked = false;
+      delivery.dueAt = delivery.availableAt;
+    }
   }
 
-  /** False if only a dead message could be replayed. */
-  replay(message: ModelMessage): boolean {
-    if (message.status !== 'dead') return false;
-    message.status = 'pending';
-    message.generation += 1;
-    message.attempts = 0;
-    message.lastError = null;
-    message.availableAt = this.#now();
-    if (message.key === null) message.dueAt = this.#now();
-    else {
-      message.place = 'waiting';
-      message.dueAt = null;
-      this.#putOldestFirst(message);
+  /** The deliveries of a message, or the one for this consumer. */
+  of(message: ModelMessage, consumer?: string): ModelDelivery[] {
+    return this.deliveries.filter(
+      delivery => delivery.message === message && (consumer === undefined || delivery.subscription?.name === consumer),
+    );
+  }
+
+  /** The status of the least finished delivery, made or still to be made; undefined if there is none. */
+  statusOf(message: ModelMessage): string | undefined {
+    const ahead = this.live.filter(subscription => this.ahead(subscription).includes(message));
+    return leastFinished([...this.of(message), ...ahead.map(() => ({ status: 'pending' }) as const)]);
+  }
+
+  /** Replays what is dead of these. False if none is. */
+  replay(deliveries: ModelDelivery[]): boolean {
+    const dead = deliveries.filter(({ status }) => status === 'dead');
+    for (const delivery of dead) {
+      delivery.status = 'pending';
+      delivery.generation += 1;
+      delivery.attempts = 0;
+      delivery.lastError = null;
+      delivery.availableAt = this.#now();
+      if (delivery.message.key === null) delivery.dueAt = this.#now();
+      else {
+        delivery.place = 'waiting';
+        delivery.dueAt = null;
+      }
+    }
+    for (const delivery of dead) this.#putOldestFirst(delivery);
+    return dead.length > 0;
+  }
+
+  replayDead(topic: string | undefined, consumer: string | undefined): number {
+    // Of several subscriptions that had the name, the latest is meant.
+    const subscription = this.subscriptions.findLast(({ name }) => name === consumer);
+    const dead = this.deliveries.filter(
+      delivery =>
+        delivery.status === 'dead' &&
+        (topic === undefined || delivery.message.topic === topic) &&
+        (consumer === undefined || (subscription !== undefined && delivery.subscription === subscription)),
+    );
+    this.replay(dead);
+    return dead.length;
+  }
+
+  /** False if one of them is being handled, or all were sent. */
+  discard(deliveries: ModelDelivery[]): boolean {
+    if (deliveries.some(({ status }) => status === 'processing')) return false;
+    if (deliveries.every(({ status }) => status === 'sent')) return false;
+    for (const delivery of deliveries) {
+      if (isOver(delivery)) continue;
+      delivery.status = 'discarded';
+      this.#leave(delivery);
     }
     return true;
-  }
-
-  replayDead(topic: string | undefined): number {
-    const dead = this.messages.filter(message => message.status === 'dead' && (!topic || message.topic === topic));
-    return dead.filter(message => this.replay(message)).length;
-  }
-
-  /** False if the message is in a status in which it cannot be discarded. */
-  discard(message: ModelMessage): boolean {
-    if (message.status === 'processing' || message.status === 'sent') return false;
-    message.status = 'discarded';
-    this.#leave(message);
-    return true;
-  }
-
-  /** A worker dies with all it had and starts again under another name. */
-  restart(worker: number, name: string): void {
-    this.dead.add(this.names[worker] ?? '');
-    this.names[worker] = name;
-    this.deliveries = this.deliveries.filter(({ claim }) => claim.worker !== worker);
   }
 
   /** Ends the leases of these workers; their names say who counts as dead, rightly or not. */
   reclaim(names: ReadonlySet<string>): number {
-    const held = this.messages.filter(({ heldBy }) => heldBy !== null && names.has(heldBy.name));
-    for (const message of held) {
-      message.status = 'pending';
-      message.heldBy = null;
-      message.dueAt = message.availableAt;
-      this.#putOldestFirst(message);
+    const held = this.deliveries.filter(({ heldBy }) => heldBy !== null && names.has(heldBy.name));
+    for (const delivery of held) {
+      delivery.status = 'pending';
+      delivery.heldBy = null;
+      delivery.dueAt = delivery.availableAt;
     }
+    for (const delivery of held) this.#putOldestFirst(delivery);
     return held.length;
   }
 
-  /** Its lease ran out, and meanwhile an older message of its lane has come back. */
-  #isOvertaking(message: ModelMessage): boolean {
-    if (message.status !== 'processing' || message.key === null) return false;
-    const [oldest] = this.#lane(message, 'waiting');
-    return oldest !== undefined && this.messages.indexOf(oldest) < this.messages.indexOf(message);
+  #register({ from, ...consumer }: ModelConsumer, changed: Set<ModelSubscription>): ModelSubscription {
+    const head = this.events.at(-1)?.sequence ?? 0;
+    const known = this.live.find(({ name }) => name === consumer.name);
+    if (!known) {
+      const position = from === 'beginning' ? 0 : head;
+      const subscription = { ...consumer, id: undefined, position, isDeleted: false, servers: new Set<string>() };
+      this.subscriptions.push(subscription);
+      changed.add(subscription);
+      return subscription;
+    }
+    if (String(known.topics) !== String(consumer.topics)) {
+      // The new patterns begin where the old ones have nothing more to give.
+      const [first] = this.ahead(known);
+      known.position = first ? Number(first.sequence) - 1 : head;
+      known.topics = consumer.topics;
+      known.wants = consumer.wants;
+      changed.add(known);
+    }
+    return known;
   }
 
-  #lane({ key, consumer }: ModelMessage, place: ModelMessage['place']): ModelMessage[] {
-    return this.messages.filter(other => other.key === key && other.consumer === consumer && other.place === place);
+  /** Gives what nobody wanted so far to those that want it now. */
+  #adopt(subscriptions: ModelSubscription[]): void {
+    const isWanted = ({ subscription, status, message }: ModelDelivery) =>
+      subscription === null &&
+      status !== 'discarded' &&
+      subscriptions.some(({ wants }) => wants.includes(message.topic));
+    const adopted = this.deliveries.filter(isWanted);
+    for (const subscription of subscriptions) {
+      for (const { message, availableAt } of adopted) {
+        if (subscription.wants.includes(message.topic)) this.#enter(this.#deliver(message, subscription, availableAt));
+      }
+    }
+    this.deliveries = this.deliveries.filter(delivery => !adopted.includes(delivery));
   }
 
-  /** The oldest message of a lane is its head, unless one is being handled. */
-  #putOldestFirst({ key, consumer }: ModelMessage): void {
-    const inLane = this.messages.filter(
-      other => other.key === key && other.consumer === consumer && other.place !== 'nowhere',
+  #deliver(message: ModelMessage, subscription: ModelSubscription | null, availableAt: number): ModelDelivery {
+    const state = { status: 'pending', attempts: 0, generation: 1, lastError: null } as const;
+    const place = { place: 'nowhere', dueAt: null, isParked: false, heldBy: null } as const;
+    const delivery: ModelDelivery = { message, subscription, availableAt, ...state, ...place };
+    this.deliveries.push(delivery);
+    return delivery;
+  }
+
+  #lease(delivery: ModelDelivery, claim: ModelClaim): ModelLease {
+    delivery.status = 'processing';
+    delivery.attempts += 1;
+    delivery.dueAt = this.#now() + LEASE_MS;
+    delivery.heldBy = claim;
+    const lease = { delivery, claim };
+    this.leases.push(lease);
+    return lease;
+  }
+
+  #unclaim(delivery: ModelDelivery): void {
+    delivery.status = delivery.lastError === null ? 'pending' : 'failed';
+    delivery.heldBy = null;
+  }
+
+  /** Its lease ran out, and meanwhile an older delivery of its lane has come back. */
+  #isOvertaking(delivery: ModelDelivery): boolean {
+    if (delivery.status !== 'processing' || delivery.place === 'nowhere') return false;
+    return this.#lane(delivery)[0] !== delivery;
+  }
+
+  /** What is in the lane of a delivery, oldest first. */
+  #lane({ message, subscription }: ModelDelivery): ModelDelivery[] {
+    return this.deliveries.filter(
+      other => other.message.key === message.key && other.subscription === subscription && other.place !== 'nowhere',
     );
-    const [oldest] = inLane;
-    if (!oldest || oldest.place === 'head' || inLane.some(({ status }) => status === 'processing')) return;
-    for (const message of inLane.filter(({ place }) => place === 'head')) {
-      message.place = 'waiting';
-      message.dueAt = null;
-      message.parkedFor = null;
+  }
+
+  /** The oldest delivery of a lane is its head, unless one is being handled. */
+  #putOldestFirst(delivery: ModelDelivery): void {
+    const lane = this.#lane(delivery);
+    const [oldest] = lane;
+    if (!oldest || oldest.place === 'head' || lane.some(({ status }) => status === 'processing')) return;
+    for (const other of lane.filter(({ place }) => place === 'head')) {
+      other.place = 'waiting';
+      other.dueAt = null;
+      other.isParked = false;
     }
     this.#makeHead(oldest);
   }
 
-  #enter(message: ModelMessage): void {
-    const waits = message.key !== null && this.#lane(message, 'head').length > 0;
-    message.dueAt = waits ? null : message.availableAt;
-    if (message.key !== null) message.place = waits ? 'waiting' : 'head';
+  #enter(delivery: ModelDelivery): void {
+    const { key } = delivery.message;
+    const waits = key !== null && this.#lane(delivery).length > 0;
+    delivery.dueAt = waits ? null : delivery.availableAt;
+    if (key !== null) delivery.place = waits ? 'waiting' : 'head';
   }
 
-  #leave(message: ModelMessage): void {
-    const wasHead = message.place === 'head';
-    message.place = 'nowhere';
-    message.dueAt = null;
-    message.parkedFor = null;
-    if (wasHead) this.#promote(message);
-  }
-
-  #promote(message: ModelMessage): void {
-    const [next] = this.#lane(message, 'waiting');
+  #leave(delivery: ModelDelivery): void {
+    const wasHead = delivery.place === 'head';
+    delivery.place = 'nowhere';
+    delivery.dueAt = null;
+    delivery.isParked = false;
+    const [next] = wasHead ? this.#lane(delivery) : [];
     if (next) this.#makeHead(next);
   }
 
-  #makeHead(message: ModelMessage): void {
-    message.place = 'head';
+  #makeHead(delivery: ModelDelivery): void {
+    delivery.place = 'head';
     // A dead one blocks its lane again.
-    message.dueAt = message.status === 'dead' ? null : Math.max(message.availableAt, this.#now());
-  }
-
-  #split({ id, topic, key }: ModelMessage, consumer: string): void {
-    this.publish({ id: `${id}~${consumer}`, topic, key, consumer });
-  }
-
-  #unpark(isFreed: (message: ModelMessage) => boolean): void {
-    for (const message of this.messages.filter(({ parkedFor }) => parkedFor !== null)) {
-      if (!isFreed(message)) continue;
-      message.parkedFor = null;
-      message.dueAt = message.availableAt;
-    }
+    delivery.dueAt = delivery.status === 'dead' ? null : Math.max(delivery.availableAt, this.#now());
   }
 }
 
-function park(message: ModelMessage, reason: 'handler' | 'resume'): void {
-  message.parkedFor = reason;
-  message.dueAt = null;
+/** The status of the least finished of these; undefined if there are none. */
+export function leastFinished(deliveries: Pick<ModelDelivery, 'status'>[]): string | undefined {
+  return BY_PROGRESS.find(progress => deliveries.some(({ status }) => status === progress));
+}
+
+function isOver({ status }: ModelDelivery): boolean {
+  return status === 'sent' || status === 'discarded';
+}
+
+function byName(a: ModelSubscription, b: ModelSubscription): number {
+  return a.name < b.name ? -1 : 1;
 }

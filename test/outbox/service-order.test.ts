@@ -3,10 +3,12 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { CommitNotifier } from '../../src/commit-notifier.ts';
 import type { Database } from '../../src/db/database.ts';
 import { openDatabase } from '../../src/db/open.ts';
+import { createEvents } from '../../src/events/service.ts';
 import { createDeliveryService } from '../../src/outbox/delivery-service.ts';
 import { createOutboxMaintenance } from '../../src/outbox/maintenance.ts';
 import type { Outcome } from '../../src/outbox/outcome.ts';
 import { createOutbox } from '../../src/outbox/service.ts';
+import { createSubscriptions } from '../../src/subscriptions/service.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { engines, type Scratch, scratchDatabase } from '../helpers/engines.ts';
 import { inOwnWrites } from '../helpers/outbox.ts';
@@ -21,7 +23,7 @@ describe.each(engines)('the order of a key on %s', engine => {
   /** Whether the next commit breaks off after it has been stored. */
   let breaksOff = false;
 
-  const world = () => {
+  const world = async () => {
     const flaky: Database = {
       ...db,
       async write(work, options) {
@@ -32,27 +34,25 @@ describe.each(engines)('the order of a key on %s', engine => {
       presence: { ...db.presence, deadAmong: async names => names },
     };
     let uids = 0;
-    const common = {
-      clock,
-      newUid: () => `u${++uids}`,
-      events: { at: async () => new Map() },
-      commits: new CommitNotifier(),
-      isSubscribed: () => true,
-    };
+    const basics = { clock, newUid: () => `u${++uids}`, commits: new CommitNotifier() };
+    const events = createEvents({ ...basics, db });
+    const subscriptions = createSubscriptions({ ...basics, db, events, process: 'w' });
+    const common = { ...basics, events, subscriptions, maxAttempts: 3 };
     const deliveries = createDeliveryService({ ...common, db: flaky, workerName: 'w', leaseMs: LEASE_MS });
-    const outbox = inOwnWrites(db, createOutbox({ ...common, db, maxAttempts: 3 }));
+    const outbox = inOwnWrites(db, createOutbox({ ...common, db }));
+    await outbox.register([{ name: 'x', topics: ['a', 'forum.events.**'], policy: { dead: 'pass' } }], true);
     const maintenance = createOutboxMaintenance({ ...common, db: flaky, retentionMs: 1000 });
     const publish = (message_id: string, message_key = 'k') =>
       outbox.publish({ message_id, message_key, topic: 'a', payload: message_id });
     /** Claims one message, which must be this. */
     const claim = async (expected: string) => {
       const claimed = await deliveries.claim(10);
-      expect(claimed.map(({ row }) => row.message_id)).toEqual([expected]);
+      expect(claimed.map(({ message }) => message.message_id)).toEqual([expected]);
       return claimed[0] as (typeof claimed)[number];
     };
     const take = async (expected: string, outcome: Outcome) =>
       expect(await settle(deliveries, await claim(expected), outcome)).toBe(true);
-    return { deliveries, outbox, maintenance, publish, claim, take };
+    return { events, deliveries, outbox, maintenance, publish, claim, take };
   };
 
   beforeAll(async () => {
@@ -66,7 +66,8 @@ describe.each(engines)('the order of a key on %s', engine => {
   beforeEach(async () => {
     breaksOff = false;
     await db.write(async tx => {
-      await tx.query.deleteFrom('outbox').execute();
+      for (const table of ['deliveries', 'messages', 'subscription_servers', 'subscriptions', 'events'] as const)
+        await tx.query.deleteFrom(table).execute();
     });
   });
 
@@ -77,7 +78,6 @@ describe.each(engines)('the order of a key on %s', engine => {
     ['is retried', retry],
     ['is retried later', { ...retry, delayMs: 5000 }],
     ['is postponed', { kind: 'postponed', until: 0, error: 'later' }],
-    ['has no handler', { kind: 'unhandled', error: 'nobody' }],
     ['is released', { kind: 'released' }],
     ['ends dead and blocks', dead(true)],
     ['outlives its lease', 'lost'],
@@ -85,7 +85,7 @@ describe.each(engines)('the order of a key on %s', engine => {
   ];
 
   it.each(goingBack)('a replayed message goes before a younger one that %s', async (_, outcome) => {
-    const { publish, take, claim, outbox, deliveries, maintenance } = world();
+    const { publish, take, claim, outbox, deliveries, maintenance } = await world();
     const [m1, m2] = ['m1', 'm2'];
     for (const id of [m1, m2, 'm3']) await publish(id);
     await take(m1, dead(false));
@@ -106,7 +106,7 @@ describe.each(engines)('the order of a key on %s', engine => {
   });
 
   it('a claim whose commit breaks off costs neither its lease nor an attempt', async () => {
-    const { publish, deliveries, claim } = world();
+    const { publish, deliveries, claim } = await world();
     for (const id of ['m1', 'm2']) await publish(id);
     for (const _ of [1, 2]) {
       breaksOff = true;
@@ -126,14 +126,14 @@ describe.each(engines)('the order of a key on %s', engine => {
   });
 
   it('a lane without a head is found and mended', async () => {
-    const { publish, outbox, maintenance, claim } = world();
+    const { publish, outbox, maintenance, claim } = await world();
     for (const id of ['m1', 'm2']) await publish(id);
     await publish('n1', 'fine');
     expect(await outbox.headlessLanes()).toEqual([]);
     expect(await maintenance.mendLanes()).toBe(0);
     await db.write(async tx => {
-      await tx.query.updateTable('outbox').set({ claimable_at: null }).where('message_key', '=', 'k').execute();
-      await tx.query.deleteFrom('outbox').where('message_key', '<>', 'k').execute();
+      await tx.query.updateTable('deliveries').set({ claimable_at: null }).where('message_key', '=', 'k').execute();
+      await tx.query.deleteFrom('deliveries').where('message_key', '<>', 'k').execute();
     });
     expect(await outbox.headlessLanes()).toEqual(['k']);
     expect(await maintenance.mendLanes()).toBe(1);
@@ -141,24 +141,38 @@ describe.each(engines)('the order of a key on %s', engine => {
     await claim('m1');
   });
 
-  it('an id is not free while a copy of its message is kept', async () => {
-    const { publish, outbox, deliveries, maintenance } = world();
+  it('a claim of events whose commit breaks off gives none of them twice and none too late', async () => {
+    const { events, deliveries, take } = await world();
+    const thread = { thread_id: null, run_id: 'r', agent_name: null, ticket: null };
+    const drafts = ['m1', 'm2'].map(uid => ({
+      ...events.draft(thread, { type: 'human', name: 'ana' }, 'forum.run.briefed', {}),
+      uid,
+    }));
+    await db.write(tx => events.append(tx, drafts));
+    breaksOff = true;
+    await expect(deliveries.claim(10)).rejects.toThrow('Connection terminated');
+    breaksOff = false;
+    await take('msg_m1', sent);
+    await take('msg_m2', sent);
+    expect(await deliveries.claim(10)).toEqual([]);
+  });
+
+  it('an id is not free while a delivery of its message is kept', async () => {
+    const { publish, outbox, take, maintenance } = await world();
+    // From now on this process has claims for y only.
+    await outbox.register([{ name: 'y', topics: ['a'], policy: { dead: 'pass' } }], false);
     await publish('order-1');
-    const [original] = await deliveries.claim(1);
-    await settle(deliveries, original as never, { kind: 'routed', consumers: ['a.ts', 'b.ts'] });
-    const copies = await deliveries.claim(2);
-    await settle(deliveries, copies[0] as never, sent);
-    await settle(deliveries, copies[1] as never, dead(false));
+    await take('order-1', sent);
     clock.advance(2000);
     await maintenance.deleteOld();
-    await expect(publish('order-1')).rejects.toMatchObject({
+    await expect(outbox.publish({ message_id: 'order-1', topic: 'a', payload: 'other' })).rejects.toMatchObject({
       code: 'MESSAGE_EXISTS',
-      message: expect.stringContaining('b.ts'),
     });
-    expect(await publish('order-10')).toMatchObject({ created: true });
-    await outbox.discard('order-1~b.ts');
+    expect((await outbox.get('order-1')).deliveries.map(({ consumer }) => consumer)).toEqual(['x']);
+    await outbox.discard('order-1');
     clock.advance(2000);
     await maintenance.deleteOld();
+    expect(await db.read.query.selectFrom('messages').selectAll().execute()).toEqual([]);
     expect(await publish('order-1')).toMatchObject({ created: true });
   });
 });

@@ -6,18 +6,8 @@ import { Counter, handler } from '../helpers/handling.ts';
 import { forThisTest } from '../helpers/process.ts';
 import { signal } from '../helpers/signals.ts';
 
-const SIGNAL = 'forum.events.control.signal';
-/** The events of an agent's first question. */
-const TOPICS = [
-  'forum.events.control.signal',
-  'forum.events.question.opened',
-  'forum.events.state.changed',
-  'forum.events.thread.opened',
-];
-
-describe('the message of an event that nobody subscribes to', () => {
+describe.each(engines)('what nobody subscribes to, on %s,', engine => {
   const start = async (
-    engine: (typeof engines)[number],
     ROLE: 'all' | 'http',
     { handlers = [] as HandlerDefinition[], database = undefined as Scratch | undefined } = {},
   ) => {
@@ -30,88 +20,72 @@ describe('the message of an event that nobody subscribes to', () => {
     const { status, body } = await service.send('POST', '/control-signals', signal('guidance_request'));
     expect(status, JSON.stringify(body)).toBe(201);
   };
+  const publish = (service: TestApp, message_id: string, message_key = 'k') =>
+    service.send('POST', '/outbox', { topic: 'orders.new', payload: message_id, message_id, message_key });
   const messages = async (service: TestApp) => (await service.send('GET', '/outbox')).body.items;
-  const sentAt = (item: { created_at: string }) => ({ status: 'sent', attempts: 0, sent_at: item.created_at });
-  const becomes = (service: TestApp, topic: string) =>
-    expect.poll(async () => (await messages(service)).find((item: { topic: string }) => item.topic === topic), {
-      interval: 5,
-      timeout: 10_000,
-    });
-  const sent = async (service: TestApp) => (await service.send('GET', '/outbox/stats')).body.by_status.sent;
 
-  it('is sent as it is stored on SQLite, where nobody else dispatches', async () => {
-    const service = await start('sqlite', 'all');
+  it('has no delivery if it is an event, and counts as nothing', async () => {
+    const service = await start('all');
     await ask(service);
-    const items = await messages(service);
-    expect(items.map((item: { topic: string }) => item.topic).toSorted()).toEqual(TOPICS);
-    for (const item of items) {
-      expect(item).toMatchObject({ ...sentAt(item), consumer: null, generation: 1, last_error: null });
-      const detail = (await service.send('GET', `/outbox/${item.message_id}`)).body;
-      expect(detail).toEqual({ ...item, traceparent: null, attempt_history: [] });
-      expect(item.payload).toMatchObject({ sequence: expect.any(Number) });
-    }
-    const { by_status, by_topic, oldest_pending_at } = (await service.send('GET', '/outbox/stats')).body;
-    expect(by_status).toMatchObject({ pending: 0, processing: 0, failed: 0, dead: 0, discarded: 0, sent: 4 });
-    expect(by_topic).toMatchObject(TOPICS.map(topic => ({ topic, pending: 0, sent: 1 })));
+    expect(await messages(service)).toEqual([]);
+    const [event] = (await service.send('GET', '/events')).body.items;
+    const id = event.event_id.replace('evt_', 'msg_');
+    expect((await service.send('GET', `/outbox/${id}`)).body).toMatchObject({ code: 'MESSAGE_NOT_FOUND' });
+    const { by_status, oldest_pending_at } = (await service.send('GET', '/outbox/stats')).body;
+    expect(by_status).toEqual({ pending: 0, processing: 0, failed: 0, dead: 0, discarded: 0, sent: 0 });
     expect(oldest_pending_at).toBe(null);
-    // Nor is anything left over for a pass.
     expect((await service.send('POST', '/bus/process')).body).toMatchObject({ claimed: 0 });
-    expect((await service.send('GET', '/bus/health')).body.worker).toMatchObject({ processed_total: 0 });
   });
 
-  it('waits on SQLite while its topic is held, and is sent when that is released', async () => {
-    const service = await start('sqlite', 'all');
-    await service.send('POST', `/bus/topics/${SIGNAL}/pause`);
-    await ask(service);
-    const items = await messages(service);
-    for (const item of items) {
-      expect(item).toMatchObject(item.topic === SIGNAL ? { status: 'pending', sent_at: null } : sentAt(item));
-    }
-    expect(await sent(service)).toBe(3);
-    await service.send('POST', `/bus/topics/${SIGNAL}/resume`);
-    await becomes(service, SIGNAL).toMatchObject({ status: 'sent', attempts: 1 });
-    expect(await sent(service)).toBe(4);
-  });
-
-  it('waits on SQLite where nothing is dispatched, and is sent by the next process that does', async () => {
-    const database = await forThisTest(scratchDatabase('sqlite'));
-    const publisher = await start('sqlite', 'http', { database });
+  it('is not given to a later subscription if it is an event, unless that begins at the start of the log', async () => {
+    const database = await forThisTest(scratchDatabase(engine));
+    const publisher = await start('http', { database });
     await ask(publisher);
-    for (const item of await messages(publisher)) {
-      expect(item).toMatchObject({ status: 'pending', attempts: 0, sent_at: null });
-    }
-    expect(await sent(publisher)).toBe(0);
+    await publisher.close();
+    const late = new Counter<string>();
+    const early = new Counter<string>();
+    const topic = ['forum.events.question.*', 'forum.events.thread.*'];
+    const dispatcher = await start('all', {
+      database,
+      handlers: [
+        handler(topic, message => late.add(message.topic), { name: 'late' }),
+        { ...handler(topic, message => early.add(message.topic), { name: 'early' }), from: 'beginning' },
+      ],
+    });
+    await early.reach(2);
+    // The handler of the later one comes to what happens from now on, and to that only.
+    await dispatcher.send('POST', '/threads', { title: 't', body: 'b', actor: { type: 'human', name: 'ana' } });
+    await early.reach(3);
+    await late.reach(1);
+    expect(late.seen).toEqual(['forum.events.thread.opened']);
+    expect(early.seen.toSorted()).toEqual([
+      'forum.events.question.opened',
+      'forum.events.thread.opened',
+      'forum.events.thread.opened',
+    ]);
+  });
+
+  it('waits if it was published, uses no attempt, and is delivered in order to the first subscription', async () => {
+    const database = await forThisTest(scratchDatabase(engine));
+    const publisher = await start('all', { database });
+    for (const id of ['m1', 'm2', 'm3']) expect((await publish(publisher, id)).status).toBe(201);
+    const waits = { status: 'failed', attempts: 0, consumer: null, last_error: 'no handler for topic orders.new' };
+    for (const item of await messages(publisher)) expect(item).toMatchObject(waits);
+    expect((await publisher.send('GET', '/outbox/m1')).body.deliveries).toHaveLength(1);
+    await publisher.send('POST', '/outbox/m2/discard');
     await publisher.close();
 
-    const handled = new Counter<string>();
-    const handlers = [handler('forum.events.question.*', ({ topic }) => handled.add(topic))];
-    const dispatcher = await start('sqlite', 'all', { database, handlers });
-    for (const topic of TOPICS) await becomes(dispatcher, topic).toMatchObject({ status: 'sent', attempts: 1 });
-    expect(handled.seen).toEqual(['forum.events.question.opened']);
-  });
-
-  it.each(engines)('does not keep those from their handler that somebody does subscribe to, on %s', async engine => {
-    const handled = new Counter<number>();
-    const handlers = [
-      handler(['forum.events.thread.*', 'forum.events.state.*'], ({ payload }) =>
-        handled.add((payload as { sequence: number }).sequence),
-      ),
-    ];
-    const service = await start(engine, 'all', { handlers });
-    await ask(service);
-    const [created, changed] = await handled.reach(2);
-    expect(changed).toBeGreaterThan(created as number);
-    for (const topic of TOPICS) {
-      const attempts = engine === 'postgres' || /[.](thread|state)[.]/.test(topic) ? 1 : 0;
-      await becomes(service, topic).toMatchObject({ status: 'sent', attempts });
-    }
-  });
-
-  it('is dispatched on PostgreSQL, where others may subscribe', async () => {
-    const service = await start('postgres', 'all');
-    await ask(service);
-    for (const topic of TOPICS) await becomes(service, topic).toMatchObject({ status: 'sent', attempts: 1 });
-    const [{ message_id }] = await messages(service);
-    expect((await service.send('GET', `/outbox/${message_id}`)).body.attempt_history).toHaveLength(1);
+    const handled = new Counter<unknown>();
+    const dispatcher = await start('all', {
+      database,
+      handlers: [handler('orders.*', ({ payload, attempts }) => handled.add([payload, attempts]))],
+    });
+    expect(await handled.reach(2)).toEqual([
+      ['m1', 1],
+      ['m3', 1],
+    ]);
+    expect((await dispatcher.send('GET', '/outbox/m2')).body).toMatchObject({ status: 'discarded', consumer: null });
+    await publish(dispatcher, 'm4');
+    expect((await handled.reach(3)).at(-1)).toEqual(['m4', 1]);
   });
 });

@@ -154,8 +154,8 @@ describe.each(engines)('a command that is refused on %s', engine => {
       expect(attempt_history).toMatchObject([{ attempt: 1, outcome: 'dead' }]);
       expect(attempt_history[0].error.toWellFormed()).toBe(last_error.toWellFormed());
     }
-    const { outbox: _before, lease_clock: _clock, ...others } = before;
-    const { outbox: _after, lease_clock: _clockAfter, ...othersAfter } = await dump(service.url);
+    const { deliveries: _before, lease_clock: _clock, ...others } = before;
+    const { deliveries: _after, lease_clock: _clockAfter, ...othersAfter } = await dump(service.url);
     expect(othersAfter).toEqual(others);
   }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { eventTopic } from '../../src/events/envelope.ts';
-import { eventTypes } from '../../src/events/service.ts';
+import { eventTypes } from '../../src/events/event-types.ts';
 import { commandNames, commandTopic } from '../../src/topics/command.ts';
 import { strayPatterns } from '../../src/topics/stray-patterns.ts';
 import type { Handler } from '../../src/worker/handler.ts';

@@ -155,14 +155,14 @@ describe('with an SDK', () => {
     const handlers = [handler(CHAT, () => {})];
     const services = await createServices(readConfig({ DATABASE_URL, ROLE: 'http' }), log, { handlers });
     onTestFinished(services.close);
+    await services.start();
     const { settleWith } = services.delivery.deliveries;
     const dispatch = createDispatcher({
       ...services,
-      ...services.delivery,
+      handlers: new Map(services.delivery.handlers.map(one => [one.name, one])),
       random: () => 0,
       log,
       settleWith,
-      consumersInLanes: new Set(),
     });
     await services.db.write(tx => services.delivery.outbox.publish(tx, { topic: CHAT, payload: null }));
     const [delivery] = await services.delivery.deliveries.claim(1);

@@ -234,7 +234,7 @@ function attempts({ notes }: Observed): Proof {
   const faults: string[] = [];
   const begun = notes.filter(({ phase }) => phase === 'begin');
   const keys = new Map<string, string>();
-  for (const [of, lines] of Map.groupBy(begun, note => `${note.message_id} ${note.generation}`)) {
+  for (const [of, lines] of Map.groupBy(begun, note => `${nameOf(note)} ${note.generation}`)) {
     const [key, ...others] = new Set(lines.map(line => line.idempotency_key));
     if (key === undefined || others.length > 0 || keys.has(key)) faults.push(`${of} has no idempotency key of its own`);
     else keys.set(key, of);

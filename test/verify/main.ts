@@ -3,10 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { figures } from './figures.ts';
 import { type Options, readOptions, usage } from './options.ts';
+import type { Proof } from './proof.ts';
 import { prove } from './proofs.ts';
 import { Progress, printFigures, printProofs } from './report.ts';
-import { type Run, run } from './run.ts';
+import { run } from './run.ts';
 import { openStore, type Store } from './store.ts';
+import { upgrade } from './upgrade.ts';
 
 /*
  * Kills, stops and cuts off real processes under load, and then reads the database to see whether anything was lost,
@@ -31,13 +33,23 @@ async function verify(options: Options): Promise<boolean> {
   progress.say(
     `${engine === 'sqlite' ? 'SQLite' : 'PostgreSQL'}, ${processes === 1 ? 'one process' : `${processes} processes`}`,
   );
-  progress.say(`${clients} clients in ${lanes} lanes for ${seconds} s, ${kills} kills and stops (--seed ${seed})`);
+  if (options.upgrade) progress.say('the upgrade of a database of the previous release');
+  else progress.say(`${clients} clients in ${lanes} lanes for ${seconds} s, ${kills} kills and stops (--seed ${seed})`);
   const folder = await mkdtemp(join(tmpdir(), 'forumbus-verify-'));
   let store: Store | undefined;
   let holds = false;
   try {
     store = await openStore(engine, folder, options.hostile);
-    holds = report(await run(options, store, folder, progress, interrupted.signal));
+    const { proofs, table } = await (options.upgrade ? upgrade : load)(
+      options,
+      store,
+      folder,
+      progress,
+      interrupted.signal,
+    );
+    printFigures(table);
+    printProofs(proofs);
+    holds = proofs.every(proof => proof.faults.length === 0);
   } catch (error) {
     const reason = error instanceof Error && !interrupted.signal.aborted ? error.stack : error;
     progress.say(`The run did not come to its end: ${reason}`);
@@ -52,11 +64,9 @@ async function verify(options: Options): Promise<boolean> {
   return holds;
 }
 
-function report(done: Run): boolean {
-  const proofs = prove(done.observed);
-  printFigures(figures(done));
-  printProofs(proofs);
-  return proofs.every(proof => proof.faults.length === 0);
+async function load(...args: Parameters<typeof run>): Promise<{ proofs: Proof[]; table: ReturnType<typeof figures> }> {
+  const done = await run(...args);
+  return { proofs: prove(done.observed), table: figures(done) };
 }
 
 /** The first Ctrl-C cleans up, the second does not wait for that. */

@@ -15,6 +15,8 @@ export interface Options {
   leaseMs: number;
   /** Handlers misbehave, the database has other defaults, and clocks are an hour apart. */
   hostile: boolean;
+  /** Upgrades a database of the previous release instead. */
+  upgrade: boolean;
 }
 
 export const usage = `npm run verify -- [options]
@@ -28,6 +30,7 @@ export const usage = `npm run verify -- [options]
   --lease-ms M     how long a claim holds (2000)
   --seed S         draws the same mix of acts and moments again (random)
   --hostile        handlers throw what cannot be printed, the database has unusual defaults, clocks are an hour apart
+  --upgrade        upgrades a database of the previous release instead, and kills a process while it delivers what waits
 `;
 
 /** The options of each engine that is to be verified. @throws Error with a sentence for the caller */
@@ -46,9 +49,14 @@ export function readOptions(args: string[]): Options[] {
       seed: text,
       'lease-ms': text,
       hostile: { type: 'boolean' },
+      upgrade: { type: 'boolean' },
     },
   });
-  const whole = (name: Exclude<keyof typeof values, 'hostile'>, fallback: number, least: number): number => {
+  const whole = (
+    name: Exclude<keyof typeof values, 'hostile' | 'upgrade'>,
+    fallback: number,
+    least: number,
+  ): number => {
     const value = Number(values[name] ?? fallback);
     if (!Number.isSafeInteger(value) || value < least) throw new Error(`--${name} takes a whole number from ${least}.`);
     return value;
@@ -73,6 +81,7 @@ export function readOptions(args: string[]): Options[] {
     seed: whole('seed', Math.floor(Math.random() * 2 ** 32), 0),
     leaseMs: whole('lease-ms', 2000, 300),
     hostile: values.hostile ?? false,
+    upgrade: values.upgrade ?? false,
   };
   const engines: Engine[] = engine === 'both' ? ['sqlite', 'postgres'] : [engine];
   return engines.map(one => ({ ...common, engine: one, processes: one === 'sqlite' ? 1 : processes }));

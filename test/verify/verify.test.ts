@@ -341,7 +341,7 @@ function observed(): Observed {
         key: THREAD,
         attempt: 1,
         generation: 1,
-        idempotency_key: `${id}:1`,
+        idempotency_key: `${id}:${position}:1`,
       };
       notes.push(
         { ...note, pid: 1, at: position, phase: 'begin', took: 0 },

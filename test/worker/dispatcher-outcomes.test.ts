@@ -126,12 +126,12 @@ describe.each(engines)('what becomes of an attempt on %s', engine => {
     const refuse =
       engine === 'sqlite'
         ? [
-            `create trigger refusing before update on outbox when new.status = 'sent' and new.topic = 'a'
+            `create trigger refusing before update on deliveries when new.status = 'sent' and new.topic = 'a'
              begin select raise(abort, 'a rule refuses it'); end`,
           ]
         : [
             `create function refuse() returns trigger language plpgsql as $$ begin raise exception 'a rule refuses it'; end $$`,
-            `create trigger refusing before update on outbox for each row
+            `create trigger refusing before update on deliveries for each row
              when (new.status = 'sent' and new.topic = 'a') execute function refuse()`,
           ];
     for (const statement of refuse) await sqlBeside(service.url, statement);

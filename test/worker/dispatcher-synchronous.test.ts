@@ -146,7 +146,7 @@ describe.each(engines)('a handler on %s', engine => {
     await expect
       .poll(async () => (await service.send('GET', '/outbox?status=processing')).body.items.length, { interval: 5 })
       .toBe(2);
-    await sqlBeside(service.url, "update outbox set lease_token = 'of another worker'");
+    await sqlBeside(service.url, "update deliveries set lease_token = 'of another worker'");
     await told.passed;
     open();
     const signal = await looked;

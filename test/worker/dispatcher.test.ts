@@ -40,12 +40,12 @@ describe.each(engines)('dispatch on %s', engine => {
     });
   });
 
-  it('sends events that nobody subscribes to', async () => {
-    await start([]);
+  it('makes no delivery of events that nobody subscribes to', async () => {
+    const handled = new Counter<string>();
+    await start([handler('forum.events.question.*', received => handled.add(received.topic))]);
     await service.send('POST', '/control-signals', signal('guidance_request'));
-    const statuses = async () =>
-      (await service.send('GET', '/outbox')).body.items.map((item: { status: string }) => item.status);
-    await expect.poll(statuses, { interval: 5 }).toEqual(Array(4).fill('sent'));
+    expect(await handled.reach(1)).toEqual(['forum.events.question.opened']);
+    expect((await service.send('GET', '/outbox')).body.items).toHaveLength(1);
   });
 
   it('matches patterns of topics', async () => {
@@ -198,11 +198,11 @@ describe.each(engines)('dispatch on %s', engine => {
       ],
       config,
     );
-    for (const topic of ['good', 'bad', 'nobody', 'good']) await publish(topic, null);
+    for (const topic of ['good', 'bad', 'nobody', 'good', 'good']) await publish(topic, null);
     expect((await service.send('POST', '/bus/process', { limit: 3 })).body).toEqual({
       claimed: 3,
-      sent: 1,
-      failed: 1,
+      sent: 2,
+      failed: 0,
       dead: 1,
     });
     expect((await service.send('POST', '/bus/process')).body).toEqual({ claimed: 1, sent: 1, failed: 0, dead: 0 });
@@ -210,12 +210,12 @@ describe.each(engines)('dispatch on %s', engine => {
   });
 
   it('shows in health and topics what nobody handles and what is dead', async () => {
-    await start([handler('good', () => {}, { name: 'good.ts' })], { ROLE: 'http' });
+    await start([handler('good', () => {}, { name: 'good' })], { ROLE: 'http' });
     const id = await publish('nobody', null);
     await service.send('POST', '/bus/process');
     expect((await service.send('GET', '/bus/topics')).body).toEqual({
       handlers: expect.arrayContaining([
-        { handler: 'good.ts', topics: ['good'], transactional: false },
+        { handler: 'good', topics: ['good'], transactional: false },
         {
           handler: 'forumbus',
           topics: expect.arrayContaining(['forum.commands.control_signal']),
@@ -230,7 +230,7 @@ describe.each(engines)('dispatch on %s', engine => {
     expect(body).toMatchObject({
       status: 'degraded',
       database: 'ok',
-      worker: { running: false, processed_total: 1 },
+      worker: { running: false, processed_total: 0 },
       outbox: { pending: 0, failed: 1, dead: 0 },
       topics_without_handler: ['nobody'],
     });
@@ -258,13 +258,13 @@ describe.each(engines)('dispatch on %s', engine => {
     await started.passed;
     const ends = new Set<unknown>();
     const renewals = async () => {
-      const [row] = await sqlBeside(service.url, 'select claimable_at from outbox');
+      const [row] = await sqlBeside(service.url, 'select claimable_at from deliveries');
       return ends.add(row?.claimable_at).size;
     };
     // The lease is renewed at every third of it: after six new ends the first lease is long over.
     await expect.poll(renewals, { interval: 10, timeout: 30_000 }).toBeGreaterThan(6);
     expect(await message(id)).toMatchObject({ status: 'processing', attempts: 1 });
-    await sqlBeside(service.url, "update outbox set lease_token = 'of another worker'");
+    await sqlBeside(service.url, "update deliveries set lease_token = 'of another worker'");
     await aborted.passed;
     expect(await message(id)).toMatchObject({ status: 'processing', attempts: 1 });
   });
@@ -275,21 +275,20 @@ describe.each(engines)('dispatch on %s', engine => {
       handler(
         'a',
         ({ message_id, topic, message_key, payload }, { attempt }) => {
-          handled.add(`${name} ${JSON.stringify([topic, message_key, payload])} ${message_id.includes('~')}`);
-          if (name === 'bad.ts' && attempt < 3) throw new Error('no');
+          handled.add(`${name} ${JSON.stringify([message_id, topic, message_key, payload])}`);
+          if (name === 'bad' && attempt < 3) throw new Error('no');
         },
         { name },
       );
-    await start([see('good.ts'), see('bad.ts')], eager);
+    await start([see('good'), see('bad')], eager);
     const id = await publish('a', { n: 1 }, 'k');
-    await until(`${id}~bad.ts`, 'sent');
-    expect(await message(id)).toMatchObject({ status: 'sent', attempts: 1, consumer: null });
-    expect(await message(`${id}~good.ts`)).toMatchObject({ status: 'sent', attempts: 1, consumer: 'good.ts' });
-    expect(await message(`${id}~bad.ts`)).toMatchObject({ status: 'sent', attempts: 3, consumer: 'bad.ts' });
-    expect(handled.seen.toSorted()).toEqual([
-      ...Array(3).fill('bad.ts ["a","k",{"n":1}] false'),
-      'good.ts ["a","k",{"n":1}] false',
+    await until(id, 'sent');
+    expect((await message(id)).deliveries).toMatchObject([
+      { status: 'sent', attempts: 3, consumer: 'bad' },
+      { status: 'sent', attempts: 1, consumer: 'good' },
     ]);
+    const content = JSON.stringify([id, 'a', 'k', { n: 1 }]);
+    expect(handled.seen.toSorted()).toEqual([...Array(3).fill(`bad ${content}`), `good ${content}`]);
   });
 
   it('fails a handler that takes too long, and tells it so', async () => {

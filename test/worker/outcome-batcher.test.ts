@@ -8,12 +8,12 @@ import { sqlBeside } from '../helpers/sql.ts';
 const refused = `new.message_id = 'poor' and new.status in ('sent', 'failed', 'dead')`;
 /** Another program will not have the outcome of one message stored. */
 const refuse: Record<Engine, string> = {
-  sqlite: `create trigger poor before update on outbox when ${refused} begin select raise(abort, 'not this one'); end`,
+  sqlite: `create trigger poor before update on deliveries when ${refused} begin select raise(abort, 'not this one'); end`,
   postgres: `create function refuse() returns trigger language plpgsql as
       'begin raise exception ''not this one''; end';
-    create trigger poor before update on outbox for each row when (${refused}) execute function refuse()`,
+    create trigger poor before update on deliveries for each row when (${refused}) execute function refuse()`,
 };
-const relent: Record<Engine, string> = { sqlite: 'drop trigger poor', postgres: 'drop trigger poor on outbox' };
+const relent: Record<Engine, string> = { sqlite: 'drop trigger poor', postgres: 'drop trigger poor on deliveries' };
 
 const OTHERS = 20;
 

@@ -123,7 +123,10 @@ describe.each(engines)('a worker that claims ahead on %s', engine => {
     const closing = service.close();
     // The handlers that run still have all of their grace.
     const rows = () =>
-      sqlBeside(database.url, 'select message_id, status, attempts, history from outbox order by position');
+      sqlBeside(
+        database.url,
+        `select message_id, status, attempts, history from deliveries join messages on number = message_number order by position`,
+      );
     const unsent = async () => (await rows()).filter(row => row.status !== 'sent');
     const running = async () => (await unsent()).filter(row => row.status === 'processing').map(row => row.message_id);
     await expect.poll(running, { interval: 5, timeout: 5000 }).toEqual(held.seen);
@@ -151,7 +154,7 @@ describe.each(engines)('a worker that claims ahead on %s', engine => {
       { msg: expect.stringMatching(/^The service has no tokens/) },
       { msg: 'releasing the leases of handlers that have not finished', count: CONCURRENCY },
     ]);
-    const rows = await sqlBeside(database.url, `select attempts from outbox where status = 'pending'`);
+    const rows = await sqlBeside(database.url, `select attempts from deliveries where status = 'pending'`);
     expect(rows.map(row => Number(row.attempts))).toEqual(Array(MESSAGES - HELD_FROM).fill(0));
   });
 });

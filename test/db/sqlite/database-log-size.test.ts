@@ -20,21 +20,12 @@ it('the log of SQLite is small again when a reader has ended that had made it la
   const write = () =>
     db.write(async tx => {
       written += 1;
-      const message = {
-        message_id: `m${written}`,
-        topic: 'a',
-        payload: 'x'.repeat(4_000_000),
-        status: 'sent' as const,
-      };
-      const times = { attempts: 0, max_attempts: 1, generation: 1, available_at: 0, created_at: 0, updated_at: 0 };
-      await tx.query
-        .insertInto('outbox')
-        .values({ ...message, ...times, history: '[]', sent_at: 0 })
-        .execute();
+      const message = { message_id: `m${written}`, topic: 'a', payload: 'x'.repeat(4_000_000), created_at: 0 };
+      await tx.query.insertInto('messages').values(message).execute();
     });
   const reader = new BetterSqlite(file, { readonly: true });
   reader.exec('begin');
-  reader.prepare('select count(*) from outbox').get();
+  reader.prepare('select count(*) from messages').get();
   while (written < 20) await write();
   expect(size()).toBeGreaterThan(75_000_000);
   reader.close();

@@ -1,0 +1,16 @@
+import { registerHooks } from 'node:module';
+
+/*
+ * Lets handlers import `forumbus/handler` from any folder: Node would look for a package there. It is this service's own
+ * module in any case, so that a handler never gets another version than the one that runs it.
+ */
+
+const url = new URL('../handler.ts', import.meta.url).href;
+
+// Loaded before all handlers: a CommonJS one could not require it while another one imports it.
+await import(url);
+
+registerHooks({
+  resolve: (specifier, context, next) =>
+    specifier === 'forumbus/handler' ? { url, shortCircuit: true } : next(specifier, context),
+});

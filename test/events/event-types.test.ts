@@ -1,0 +1,164 @@
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
+import addFormats from 'ajv-formats';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import document from '../../openapi/openapi.json' with { type: 'json' };
+import { type EventType, eventTypes, sampleEvent } from '../../src/events/event-types.ts';
+import { threadStates } from '../../src/threads/states.ts';
+import type { TestApp } from '../helpers/app.ts';
+import { ManualClock } from '../helpers/clock.ts';
+import { engines } from '../helpers/engines.ts';
+import { Expiries, startTimed } from '../helpers/expiry.ts';
+import { signal } from '../helpers/signals.ts';
+import { people, withTokens } from '../helpers/tokens.ts';
+
+const LONG = 'w'.repeat(600);
+const OPTIONS = [{ label: 'eu', description: LONG }, { label: 'us' }];
+
+type Send = TestApp['send'];
+
+/** Does everything that appends events, each with all the fields that its event can have, and once with none. */
+async function tell(send: Send, clock: ManualClock, expiries: Expiries): Promise<void> {
+  const done = async (method: 'POST' | 'PUT' | 'PATCH', url: string, body?: unknown) => {
+    const answer = await send(method, url, body);
+    expect(answer.status, `${url} ${JSON.stringify(answer.body)}`).toBeLessThan(300);
+    return answer.body;
+  };
+  const sent = (type: string, fields: object = {}) => done('POST', '/control-signals', signal(type, fields));
+  const ask = async (fields: object = {}): Promise<string> =>
+    (await sent('guidance_request', fields)).question.question_id;
+
+  // A thread of people.
+  const { thread_id } = await done('POST', '/threads', { title: 'Talk', body: 'Which region?' });
+  await done('POST', `/threads/${thread_id}/posts`, { body: 'Europe.', state: 'answered' });
+  await done('PATCH', `/threads/${thread_id}`, { priority: 'high', assignee: 'ana' });
+  await done('PATCH', `/threads/${thread_id}`, { assignee: null, state: 'closed' });
+
+  // Questions before and after the run has a title.
+  await ask();
+  await sent('guidance_answer');
+  const brief = { ticket: 'TCK-1', title: 'Move', done_criteria: 'Tests are green.', agents: ['builder'] };
+  await done('PUT', '/runs/run-1', brief);
+  await done('PUT', '/runs/run-2', {});
+  const asked = { question: LONG, context: LONG, options: OPTIONS, multi_select: true, priority: 'urgent' };
+  const expiring = { expires_in_seconds: 60, default_answer: 'eu', default_selected: ['eu'] };
+  const first = await ask({ ...asked, ...expiring });
+  const second = await ask({ ...asked, supersedes: first });
+  await sent('guidance_answer', { answer: LONG, in_reply_to: second, selected: ['eu', 'us'] });
+  await done('POST', `/questions/${second}/acknowledge`, {});
+  await done('POST', `/questions/${await ask(asked)}/cancel`, {});
+  const expired = [await ask({ expires_in_seconds: 60, default_answer: LONG }), await ask({ ...asked, ...expiring })];
+  clock.advance(60_000);
+  for (const id of expired) await expiries.of(id);
+
+  const evidence = [
+    { kind: 'commit', ref: 'abc', note: LONG },
+    { kind: 'log', ref: LONG },
+  ];
+  await sent('completion');
+  await done('POST', '/control-threads/run-1/builder/attempts', {});
+  await sent('completion', { attempt: 2, summary: LONG, evidence, ticket: 'TCK-1', causation_id: 'evt_1' });
+  await sent('validation', { status: 'failed' });
+  await sent('validation', { evidence });
+  await done('POST', '/runs/run-1/close', {});
+  await sent('completion', { run_id: 'run-2' });
+  await done('POST', '/control-threads/run-2/builder/withdraw', {});
+
+  const { token_id } = await done('POST', '/tokens', { role: 'agent', runs: 'r', agents: 'a', validates: 'b*' });
+  await done('POST', `/tokens/${token_id}/revoke`);
+  await done('POST', '/tokens', { role: 'viewer', actor: people.viewer, expires_in_seconds: 60 });
+}
+
+/** A part of the document in which an object has no fields but those that its schema names. */
+function exact(node: unknown): unknown {
+  if (Array.isArray(node)) return node.map(exact);
+  if (typeof node !== 'object' || node === null) return node;
+  const members = Object.fromEntries(Object.entries(node).map(([key, value]) => [key, exact(value)]));
+  return 'properties' in members ? { ...members, additionalProperties: false } : members;
+}
+
+const schemas = document.components.schemas as Record<string, { examples?: unknown[] }>;
+const { mapping } = document.components.schemas.Event.discriminator;
+
+describe('the document', () => {
+  it('has a schema for every event type', () => {
+    expect(Object.keys(mapping)).toEqual(eventTypes);
+    expect(document.components.schemas.Event.oneOf.map(({ $ref }) => $ref)).toEqual(Object.values(mapping));
+  });
+
+  it('has the states of threads', () => {
+    const { from, to } = document.components.schemas.StateChangedEvent.properties.payload.properties;
+    expect([from.enum, to.enum]).toEqual([threadStates, threadStates]);
+  });
+});
+
+describe('the events that the first version has stored', () => {
+  const ajv = new Ajv2020({ strict: false });
+  addFormats.default(ajv);
+  ajv.addSchema(document, 'document');
+  const question_id = 'q_1';
+
+  it.each<[EventType, object]>([
+    ['forum.question.opened', { question_id }],
+    ['forum.question.answered', { question_id }],
+    ['forum.question.cancelled', { question_id }],
+    ['forum.question.superseded', { question_id, superseded_by: 'q_2' }],
+    ['forum.question.expired', { question_id, default_applied: false }],
+  ])('%s fits the schema', (type, payload) => {
+    const check = ajv.compile({ $ref: 'document#/components/schemas/Event' });
+    check({ ...sampleEvent(type), payload });
+    expect(check.errors ?? []).toEqual([]);
+  });
+});
+
+describe.each(engines)('every event on %s', engine => {
+  const clock = new ManualClock();
+  const expiries = new Expiries();
+  const ajv = new Ajv2020({ strict: false, allErrors: true });
+  addFormats.default(ajv);
+  ajv.addSchema({ components: { schemas: exact(schemas) } } as object, 'document');
+  const checks = new Map<string, ValidateFunction>(
+    Object.entries(mapping).map(([type, $ref]) => [type, ajv.compile({ $ref: `document${$ref}` })]),
+  );
+  let service: TestApp;
+  let events: { event_type: string; payload: object }[];
+  beforeAll(async () => {
+    service = await startTimed(engine, { clock, expiries });
+    const { admin } = await withTokens(service);
+    await tell(admin, clock, expiries);
+    events = (await admin('GET', '/events?limit=200')).body.items;
+  });
+  afterAll(() => service.close());
+
+  it('fits the schema of its type, and has no other field', () => {
+    for (const event of events) {
+      const check = checks.get(event.event_type) as ValidateFunction;
+      check(event);
+      expect(check.errors ?? [], JSON.stringify(event)).toEqual([]);
+    }
+  });
+
+  it.each(eventTypes)('%s: one was seen, and together they have every field of the schema', type => {
+    const seen = events.filter(({ event_type }) => event_type === type);
+    expect(seen).not.toEqual([]);
+    const fields = new Set(seen.flatMap(({ payload }) => Object.keys(payload)));
+    expect([...fields].toSorted()).toEqual(fieldsOf(type).toSorted());
+  });
+
+  it.each(eventTypes)('%s: an unknown field is found out', type => {
+    const event = events.find(({ event_type }) => event_type === type);
+    expect(checks.get(type)?.({ ...event, payload: { ...event?.payload, colour: 'red' } })).toBe(false);
+  });
+});
+
+/** The fields that the payload of an event type can have, by the document. */
+function fieldsOf(type: string): string[] {
+  const name = mapping[type as keyof typeof mapping].replace('#/components/schemas/', '');
+  const { payload } = (schemas as Record<string, { properties?: Record<string, Variant> }>)[name]?.properties ?? {};
+  const variants = payload?.anyOf ?? [payload];
+  return [...new Set(variants.flatMap(variant => Object.keys(variant?.properties ?? {})))];
+}
+
+interface Variant {
+  properties?: object;
+  anyOf?: Variant[];
+}
