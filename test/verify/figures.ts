@@ -1,24 +1,28 @@
+import { repeats } from './delivery-proofs.ts';
 import type { Note } from './notes.ts';
-import { lateRepeats } from './proofs.ts';
+import { signalsOf } from './proof.ts';
 import type { Run } from './run.ts';
 
 /** What the run was like, for the table under it. */
-export function figures({ load, done, fleet, observed, milliseconds }: Run): Record<string, string | number> {
+export function figures({ load, operator, done, fleet, observed, milliseconds }: Run): Record<string, string | number> {
   const { sent, acknowledged, unknown, latencies } = load;
-  const { notes, signals } = observed;
-  const { kill, stop, terminate, restart } = done.counts;
-  const stored = signals.filter(signal => unknown.has(signal.correlation_id)).length;
+  const { notes, events, deliveries, messages } = observed;
+  const { kill, stop, terminate, restart, leave } = done.counts;
+  const stored = signalsOf(observed).filter(signal => unknown.has(signal.correlation_id)).length;
   const seconds = milliseconds / 1000;
   return {
+    'acts of the clients': `${load.acts}, of which ${load.lostRaces} lost a race`,
     'signals sent': sent.size,
     '  acknowledged': acknowledged.length,
     '  unknown: no answer, or 503': `${unknown.size}, of which ${stored} had been stored`,
-    'processes killed': kill,
+    'events, published messages': `${events.length}, ${messages.length}`,
+    deliveries: deliveries.length,
+    'processes killed': kill + leave,
     'processes stopped past their lease': stop,
     ...(terminate > 0 && { 'times all connections were cut': terminate }),
     ...(restart > 0 && { 'crashes of PostgreSQL': restart }),
-    'repeats given to the ordinary handler': notes.length - new Set(notes.map(note => note.sequence)).size,
-    '  by a worker whose lease had passed on': lateRepeats(notes),
+    'repeated attempts': repeats(notes),
+    'dead ones replayed, discarded': `${operator.counts.replayed}, ${operator.counts.discarded}`,
     'late outcomes refused (stale acks)': fleet.past.reduce((sum, service) => sum + service.staleAcks, 0),
     'from restart to listening': spread(
       done.restarted.map(one => (one.listeningAt ?? Number.NaN) - one.startedAt),
@@ -26,7 +30,7 @@ export function figures({ load, done, fleet, observed, milliseconds }: Run): Rec
     ),
     'from restart to first dispatch': spread(untilFirstDispatch(done.restarted, notes), 1),
     'from request to 201': spread(latencies, 0.99),
-    'whole run': `${seconds.toFixed(1)} s, ${Math.round(sent.size / seconds)} signals a second`,
+    'whole run': `${seconds.toFixed(1)} s, ${Math.round(deliveries.length / seconds)} deliveries a second`,
   };
 }
 

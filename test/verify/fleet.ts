@@ -21,14 +21,19 @@ export class Service {
   origin = '';
   /** A stopped process takes connections and answers nothing. */
   stopped = false;
+  /** How often it had to give a lane its head. */
+  mended = 0;
   staleAcks = 0;
+  /** Its place in the fleet, which a successor takes over. */
+  readonly slot: number;
   readonly exited: Promise<void>;
   readonly listening: Promise<void>;
   /** Whether its end was asked for. */
   #expected = false;
   readonly #child: ChildProcessByStdio<null, Readable, Readable>;
 
-  constructor(env: Record<string, string>, log: WriteStream, onUnexpectedEnd: (reason: string) => void) {
+  constructor(slot: number, env: Record<string, string>, log: WriteStream, onUnexpectedEnd: (reason: string) => void) {
+    this.slot = slot;
     this.#child = spawn(process.execPath, [MAIN], {
       // Whoever runs this may have Node keep what it has compiled.
       env: { PATH: process.env.PATH, NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE, ...env },
@@ -41,6 +46,7 @@ export class Service {
     createInterface(this.#child.stdout).on('line', line => {
       log.write(`${line}\n`);
       if (line.includes('"stale ack')) this.staleAcks += 1;
+      if (line.includes('"gave a head to lanes')) this.mended += 1;
       if (!line.includes('"listening"')) return;
       const { port, time } = JSON.parse(line);
       this.origin = `http://127.0.0.1:${port}`;
@@ -70,15 +76,15 @@ export class Fleet {
   readonly past: Service[] = [];
   /** Processes that ended though nobody had asked them to. */
   readonly unexpected: string[] = [];
-  readonly #env: (started: number) => Record<string, string>;
+  readonly #env: (slot: number, started: number) => Record<string, string>;
   readonly #log: WriteStream;
   readonly #cancelled: AbortSignal;
   #running: Service[] = [];
   #closing = false;
   #change = Promise.withResolvers<void>();
 
-  /** @param env of a process; `started` counts those before it */
-  constructor(folder: string, env: (started: number) => Record<string, string>, cancelled: AbortSignal) {
+  /** @param env of a process in a slot; `started` counts those before it */
+  constructor(folder: string, env: (slot: number, started: number) => Record<string, string>, cancelled: AbortSignal) {
     this.#env = env;
     this.#cancelled = cancelled;
     cancelled.addEventListener('abort', () => this.changed());
@@ -91,12 +97,22 @@ export class Fleet {
     return this.#running.filter(service => service.isUp);
   }
 
-  /** Starts one process and answers when it listens. */
-  async start(): Promise<Service> {
-    const service: Service = new Service(this.#env(this.past.length), this.#log, reason => {
+  /** The running process of a slot. */
+  inSlot(slot: number): Service | undefined {
+    return this.#running.find(service => service.slot === slot);
+  }
+
+  /** Whether so many processes have ended by themselves that the run is over. */
+  get hasFailed(): boolean {
+    return this.unexpected.length >= ENDS_BORNE || this.#cancelled.aborted;
+  }
+
+  /** Starts one process in a slot and answers when it listens. */
+  async start(slot: number): Promise<Service> {
+    const service: Service = new Service(slot, this.#env(slot, this.past.length), this.#log, reason => {
       this.unexpected.push(reason);
       this.#running = this.#running.filter(other => other !== service);
-      if (this.unexpected.length < ENDS_BORNE && !this.#closing && !this.#cancelled.aborted) void this.start();
+      if (this.unexpected.length < ENDS_BORNE && !this.#closing && !this.#cancelled.aborted) void this.start(slot);
     });
     this.#running.push(service);
     this.past.push(service);
@@ -105,12 +121,14 @@ export class Fleet {
     return service;
   }
 
-  /** SIGKILL, and another one in its place at once. */
-  async replace(service: Service): Promise<Service> {
-    service.signal('SIGKILL');
+  /** Ends a process, and starts another one in its place at once. */
+  async replace(service: Service, signal: 'SIGKILL' | 'SIGTERM' = 'SIGKILL'): Promise<Service> {
+    service.signal(signal);
+    const late = setTimeout(() => service.signal('SIGKILL'), STOP_PATIENCE_MS);
     await service.exited;
+    clearTimeout(late);
     this.#running = this.#running.filter(other => other !== service);
-    return this.start();
+    return this.start(service.slot);
   }
 
   /** Tells those who wait for a process that one may be there now. */

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { figures } from './figures.ts';
 import { type Options, readOptions, usage } from './options.ts';
-import { type Proof, prove } from './proofs.ts';
+import type { Proof } from './proof.ts';
+import { prove } from './proofs.ts';
 import { Progress, printFigures, printProofs } from './report.ts';
 import { run } from './run.ts';
 import { openStore, type Store } from './store.ts';
@@ -11,56 +12,56 @@ import { upgrade } from './upgrade.ts';
 
 /*
  * Kills, stops and cuts off real processes under load, and then reads the database to see whether anything was lost,
- * doubled or overtaken. Exits with 0 if nothing was.
+ * doubled, overtaken or counted wrong. Exits with 0 if nothing was.
  */
 
 /** What a shell calls a program that was ended with Ctrl-C. */
 const INTERRUPTED = 130;
 
-const options = optionsOrUsage();
-const { signals, kills, engine, processes, lanes, clients, seed } = options;
 const progress = new Progress();
-progress.say(
-  options.upgrade
-    ? 'the upgrade of a database of the previous release'
-    : `${signals} signals from ${clients} clients in ${lanes} lanes, ${kills} kills and stops (--seed ${seed})`,
-);
-progress.say(
-  `${engine === 'sqlite' ? 'SQLite' : 'PostgreSQL'}, ${processes === 1 ? 'one process' : `${processes} processes`}`,
-);
-
-const folder = await mkdtemp(join(tmpdir(), 'forumbus-verify-'));
 const interrupted = new AbortController();
-let store: Store | undefined;
-let holds = false;
-try {
-  endOrderly();
-  store = await openStore(engine, folder, options.hostile);
-  holds = await verify(store);
-} catch (error) {
-  const reason = error instanceof Error && !interrupted.signal.aborted ? error.stack : error;
-  progress.say(`The run did not come to its end: ${reason}`);
+endOrderly();
+let allHold = true;
+for (const options of optionsOrUsage()) {
+  if (!interrupted.signal.aborted) allHold = (await verify(options)) && allHold;
 }
-await store?.close();
-if (holds || interrupted.signal.aborted) {
-  await store?.remove();
-  await rm(folder, { recursive: true, force: true });
-} else {
-  progress.say(`Kept for whoever looks into it: ${[folder, ...(store?.folders ?? [])].join(' ')}`);
-}
-process.exit(holds ? 0 : interrupted.signal.aborted ? INTERRUPTED : 1);
+process.exit(interrupted.signal.aborted ? INTERRUPTED : allHold ? 0 : 1);
 
-async function verify(store: Store): Promise<boolean> {
-  const { proofs, table } = await (options.upgrade ? upgrade : load)(
-    options,
-    store,
-    folder,
-    progress,
-    interrupted.signal,
+/** Verifies one engine. Answers whether all claims hold; keeps what the run has left if they do not. */
+async function verify(options: Options): Promise<boolean> {
+  const { seconds, kills, engine, processes, lanes, clients, seed } = options;
+  progress.say(
+    `${engine === 'sqlite' ? 'SQLite' : 'PostgreSQL'}, ${processes === 1 ? 'one process' : `${processes} processes`}`,
   );
-  printFigures(table);
-  printProofs(proofs);
-  return proofs.every(proof => proof.faults.length === 0);
+  if (options.upgrade) progress.say('the upgrade of a database of the previous release');
+  else progress.say(`${clients} clients in ${lanes} lanes for ${seconds} s, ${kills} kills and stops (--seed ${seed})`);
+  const folder = await mkdtemp(join(tmpdir(), 'forumbus-verify-'));
+  let store: Store | undefined;
+  let holds = false;
+  try {
+    store = await openStore(engine, folder, options.hostile);
+    const { proofs, table } = await (options.upgrade ? upgrade : load)(
+      options,
+      store,
+      folder,
+      progress,
+      interrupted.signal,
+    );
+    printFigures(table);
+    printProofs(proofs);
+    holds = proofs.every(proof => proof.faults.length === 0);
+  } catch (error) {
+    const reason = error instanceof Error && !interrupted.signal.aborted ? error.stack : error;
+    progress.say(`The run did not come to its end: ${reason}`);
+  }
+  await store?.close();
+  if (holds || interrupted.signal.aborted) {
+    await store?.remove();
+    await rm(folder, { recursive: true, force: true });
+  } else {
+    progress.say(`Kept for whoever looks into it: ${[folder, ...(store?.folders ?? [])].join(' ')}`);
+  }
+  return holds;
 }
 
 async function load(...args: Parameters<typeof run>): Promise<{ proofs: Proof[]; table: ReturnType<typeof figures> }> {
@@ -78,7 +79,7 @@ function endOrderly(): void {
   }
 }
 
-function optionsOrUsage(): Options {
+function optionsOrUsage(): Options[] {
   try {
     return readOptions(process.argv.slice(2));
   } catch (error) {

@@ -2,12 +2,15 @@ import { parseArgs } from 'node:util';
 import type { Engine } from '../../src/db/engine.ts';
 
 export interface Options {
-  signals: number;
+  /** How long the clients act. */
+  seconds: number;
   kills: number;
   engine: Engine;
   processes: number;
   lanes: number;
   clients: number;
+  /** Acts of all clients a second, at most. */
+  rate: number;
   seed: number;
   leaseMs: number;
   /** Handlers misbehave, the database has other defaults, and clocks are an hour apart. */
@@ -17,30 +20,32 @@ export interface Options {
 }
 
 export const usage = `npm run verify -- [options]
-  --signals N      signals that have to be acknowledged (1000)
-  --kills K        moments at which a process is killed, or stopped past its lease (10)
-  --engine E       sqlite or postgres (sqlite)
-  --processes P    processes on one database; more than one needs postgres (1)
-  --lanes L        agents, each with a lane of its own (50)
-  --clients C      clients that send at the same time (8)
-  --lease-ms M     how long a claim holds (1000)
-  --seed S         draws the same mix of signals and moments again (random)
+  --seconds S      how long clients act while the service is broken, per engine (60)
+  --kills K        moments at which a process is killed, or stopped past its lease (one for every 6 seconds)
+  --engine E       sqlite, postgres or both, one after the other (both)
+  --processes P    processes on one database; SQLite has one (2)
+  --lanes L        agents, each with a lane of its own (30)
+  --clients C      clients that act at the same time (8)
+  --rate R         acts of all clients a second, at most (40)
+  --lease-ms M     how long a claim holds (2000)
+  --seed S         draws the same mix of acts and moments again (random)
   --hostile        handlers throw what cannot be printed, the database has unusual defaults, clocks are an hour apart
   --upgrade        upgrades a database of the previous release instead, and kills a process while it delivers what waits
 `;
 
-/** @throws Error with a sentence for the caller */
-export function readOptions(args: string[]): Options {
+/** The options of each engine that is to be verified. @throws Error with a sentence for the caller */
+export function readOptions(args: string[]): Options[] {
   const text = { type: 'string' } as const;
   const { values } = parseArgs({
     args,
     options: {
-      signals: text,
+      seconds: text,
       kills: text,
       engine: text,
       processes: text,
       lanes: text,
       clients: text,
+      rate: text,
       seed: text,
       'lease-ms': text,
       hostile: { type: 'boolean' },
@@ -56,24 +61,28 @@ export function readOptions(args: string[]): Options {
     if (!Number.isSafeInteger(value) || value < least) throw new Error(`--${name} takes a whole number from ${least}.`);
     return value;
   };
-  const { engine = 'sqlite' } = values;
-  if (engine !== 'sqlite' && engine !== 'postgres') throw new Error('--engine takes sqlite or postgres.');
-  const processes = whole('processes', 1, 1);
-  if (processes > 1 && engine === 'sqlite') {
+  const { engine = 'both' } = values;
+  if (engine !== 'sqlite' && engine !== 'postgres' && engine !== 'both') {
+    throw new Error('--engine takes sqlite, postgres or both.');
+  }
+  const processes = whole('processes', 2, 1);
+  if (processes > 1 && engine === 'sqlite' && values.processes !== undefined) {
     throw new Error('A SQLite file has one Forumbus process; use --engine postgres with --processes.');
   }
-  const lanes = whole('lanes', 50, 1);
-  return {
-    signals: whole('signals', 1000, 1),
-    kills: whole('kills', 10, 0),
-    engine,
-    processes,
+  const lanes = whole('lanes', 30, 1);
+  const seconds = whole('seconds', 60, 1);
+  const common = {
+    seconds,
+    kills: whole('kills', Math.max(1, Math.round(seconds / 6)), 0),
     lanes,
     // A lane belongs to one client, so that its signals are sent one after the other.
     clients: Math.min(whole('clients', 8, 1), lanes),
+    rate: whole('rate', 40, 1),
     seed: whole('seed', Math.floor(Math.random() * 2 ** 32), 0),
-    leaseMs: whole('lease-ms', 1000, 300),
+    leaseMs: whole('lease-ms', 2000, 300),
     hostile: values.hostile ?? false,
     upgrade: values.upgrade ?? false,
   };
+  const engines: Engine[] = engine === 'both' ? ['sqlite', 'postgres'] : [engine];
+  return engines.map(one => ({ ...common, engine: one, processes: one === 'sqlite' ? 1 : processes }));
 }

@@ -1,5 +1,5 @@
 import { stripVTControlCharacters, styleText } from 'node:util';
-import type { Proof } from './proofs.ts';
+import type { Proof } from './proof.ts';
 
 const BAR = 30;
 /** How often a line says how far the run has come, where there is no terminal. Milliseconds. */

@@ -4,7 +4,7 @@ import pg from 'pg';
 import type { Engine } from '../../src/db/engine.ts';
 import { startPostgres } from '../helpers/postgres-server.ts';
 
-type Row = Record<string, unknown>;
+export type Row = Record<string, unknown>;
 
 /** The scratch database, read past the service's own code. */
 export interface Store {

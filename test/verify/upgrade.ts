@@ -6,7 +6,7 @@ import { expectations, loadPreviousRelease, previousRelease, previousTokens } fr
 import { type Arrival, byLane, CONSUMERS, type Fate, FILES, fates } from '../helpers/upgrade.ts';
 import { Fleet } from './fleet.ts';
 import type { Options } from './options.ts';
-import type { Proof } from './proofs.ts';
+import type { Proof } from './proof.ts';
 import type { Progress } from './report.ts';
 import type { Store } from './store.ts';
 
@@ -61,7 +61,7 @@ export async function upgrade(
     interrupted.throwIfAborted();
   };
   try {
-    await Promise.all(Array.from({ length: processes }, () => fleet.start()));
+    await Promise.all(Array.from({ length: processes }, (_, slot) => fleet.start(slot)));
     const listening = performance.now();
     const send = async (method: string, path: string, body?: unknown) => {
       const { origin } = await fleet.anyUp(up => up[0] as (typeof up)[0]);

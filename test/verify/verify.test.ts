@@ -4,18 +4,32 @@ import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { NODE_COMPILE_CACHE } from '../helpers/process.ts';
 import { scratchRoot } from '../helpers/scratch.ts';
-import type { Observed } from './observe.ts';
-import { CONSUMERS, lateRepeats, prove } from './proofs.ts';
+import { repeats } from './delivery-proofs.ts';
+import type { Note } from './notes.ts';
+import { messageIdOf, type Observed, type StoredDelivery, type StoredEvent, topicOf } from './observe.ts';
+import { prove } from './proofs.ts';
+import { recompute } from './recompute.ts';
+import { follows, LATE, STRAY_TOPIC, SUBSCRIPTIONS } from './subscriptions.ts';
 
 const MAIN = fileURLToPath(new URL('main.ts', import.meta.url));
 
 describe('npm run verify', () => {
   // One after the other: most of the time goes into starting processes.
   it.each([[['--engine', 'sqlite']], [['--engine', 'postgres', '--processes', '2']]])(
-    'finds nothing lost, doubled or overtaken: %j',
-    { timeout: 180_000 },
+    'finds nothing lost, doubled, overtaken or counted wrong: %j',
+    { timeout: 300_000 },
     async engine => {
-      const { stdout } = await verify('--signals', '150', '--kills', '4', ...engine);
+      const { stdout } = await verify(
+        '--seconds',
+        '4',
+        '--rate',
+        '20',
+        '--kills',
+        '3',
+        '--lease-ms',
+        '3000',
+        ...engine,
+      );
       expect(stdout).not.toContain('FAILED');
       expect(stdout).toMatch(/processes killed +3\n/);
       expect(stdout.match(/^ {2}ok /gm)).toHaveLength(prove(observed()).length);
@@ -23,9 +37,9 @@ describe('npm run verify', () => {
   );
 
   it.each([
-    [['--processes', '2'], 'A SQLite file has one Forumbus process'],
-    [['--engine', 'mysql'], '--engine takes sqlite or postgres'],
-    [['--signals', 'many'], '--signals takes a whole number'],
+    [['--engine', 'sqlite', '--processes', '2'], 'A SQLite file has one Forumbus process'],
+    [['--engine', 'mysql'], '--engine takes sqlite, postgres or both'],
+    [['--seconds', 'many'], '--seconds takes a whole number'],
     [['--speed', '9'], 'speed'],
   ])('refuses %j', async (args, reason) => {
     await expect(verify(...args)).rejects.toMatchObject({ code: 2, stderr: expect.stringContaining(reason) });
@@ -37,66 +51,222 @@ describe('the proofs', () => {
     expect(faults(observed())).toEqual([]);
   });
 
+  it('know what patterns match', () => {
+    const matching = (topic: string) =>
+      Object.keys(SUBSCRIPTIONS).filter(name => follows({ topics: [], ...SUBSCRIPTIONS[name] }, topic));
+    expect(matching('forum.events.question.opened')).toEqual(['all', 'question', 'twin', 'block', 'leaving', 'late']);
+    expect(matching('forum.events.control.signal')).toEqual(['all', 'effect', 'mixed', 'late']);
+    expect(matching('verify.work.a')).toEqual(['mixed', 'nested', 'work', 'leaving', 'late']);
+    expect(matching('verify.other')).toEqual(['nested']);
+    expect(matching(STRAY_TOPIC)).toEqual([]);
+  });
+
   it('bear a repeat, also one of a worker whose lease has passed on', () => {
     const run = observed();
-    const [first, second, third] = run.notes as [Note, Note, Note];
-    // The first worker was stopped with attempt 1; attempt 2 handled the signal, then came the next one, then it woke.
-    run.notes = [{ ...first, attempt: 2 }, second, { ...first, attempt: 1 }, third];
+    const [begin, done, ...others] = notesOf(run, 'all') as [Note, Note, Note, Note];
+    // The first worker was stopped with attempt 1; attempt 2 handled the event, then came the next one, then it woke.
+    const late = { ...done, took: 1500, phase: 'failed' as const };
+    const second = [begin, done].map(note => ({ ...note, attempt: 2, pid: 2 }));
+    Object.assign(rowOf(run, 'all'), { attempts: 2, history: [{ attempt: 2, generation: 1, outcome: 'sent' }] });
+    run.notes = [begin, ...second, ...others, late, ...run.notes.filter(note => note.consumer !== 'all')];
     expect(faults(run)).toEqual([]);
-    expect(lateRepeats(run.notes)).toBe(1);
+    expect(repeats(run.notes)).toBe(1);
+  });
+
+  it('bear a subscription that comes late, with what comes in the span of its coming', () => {
+    const run = observed();
+    run.joined = { before: { sequence: 0, number: 0 }, after: { sequence: 2, number: 1 } };
+    run.deliveries = run.deliveries.filter(row => row.consumer !== LATE || (row.event_sequence ?? 9) > 1);
+    run.notes = run.notes.filter(note => note.consumer !== LATE || note.message_id !== 'msg_1');
+    recount(run);
+    expect(faults(run)).toEqual([]);
   });
 
   const doctored: Record<string, [claim: RegExp, doctor: (run: Observed) => void]> = {
-    'an answer that is no 201': [/201 or 503/, run => run.wrong.push('verify-9: 500 INTERNAL_ERROR')],
+    'an answer that nobody should get': [/was a success/, run => run.wrong.push('POST /outbox: 500 INTERNAL_ERROR')],
     'a process that fell over': [/ended by itself/, run => run.unexpected.push('process 7 ended by itself (code 1)')],
-    'an acknowledged signal that is not there': [/acknowledged signal is stored/, run => run.signals.pop()],
-    'a signal under another sequence': [/acknowledged signal is stored/, run => swap(run.signals, 'sequence')],
-    'acknowledgements out of order': [/acknowledged signal is stored/, run => run.acknowledged.reverse()],
-    'a signal nobody sent': [/not sent/, run => Object.assign(run, { sent: new Set() })],
-    'a signal stored twice': [/nothing twice/, run => run.signals.push({ ...at(run.signals, 0), signal_id: 'sig_9' })],
-    'two threads of one agent': [
-      /one control thread/,
-      run => Object.assign(at(run.signals, 1), { thread_id: 'other' }),
+    'an acknowledged signal that is not there': [
+      /acknowledged signal/,
+      run => run.acknowledged.push({ ...at(run.acknowledged, 0), signal_id: 'sig_9' }),
     ],
-    'an event without a message': [/every event has one message/, run => run.messages.shift()],
-    'an event with two messages': [/every event has one message/, run => run.messages.push(at(run.messages, 0))],
-    'a handler that was left out': [/every event has one message/, run => run.messages.splice(1, 1)],
-    'a message without an event': [
-      /every event has one message/,
-      run => Object.assign(at(run.messages, 0), { event_sequence: 99 }),
+    'a signal under another sequence': [/acknowledged signal/, run => swap(run.acknowledged, 'sequence')],
+    'a signal nobody sent': [/not sent/, run => Object.assign(run, { sent: new Set() })],
+    'a signal stored twice': [/none twice/, run => run.events.push({ ...signal(run, 0), sequence: 99 })],
+    'two threads of one agent': [/one control thread/, run => Object.assign(signal(run, 1), { thread_id: 'other' })],
+    'an acknowledged post that is not there': [
+      /acknowledged post/,
+      run => Object.assign(run, { posted: new Map([['text', 'thr']]) }),
+    ],
+    'an acknowledged message that is not there': [/published message/, run => run.published.push('verify-message-9')],
+    ...Object.fromEntries(
+      Object.keys(SUBSCRIPTIONS).flatMap(name => [
+        [
+          `an event or a message that ${name} was not given`,
+          [new RegExp(`${name} was given exactly`), (run: Observed) => remove(run, rowOf(run, name))] as const,
+        ],
+        [
+          `one that ${name} was given twice`,
+          [
+            new RegExp(`${name} was given exactly`),
+            (run: Observed) => run.deliveries.push({ ...rowOf(run, name), position: 99 }),
+          ] as const,
+        ],
+      ]),
+    ),
+    'an event that a subscription does not follow': [
+      /question was given exactly/,
+      run => run.deliveries.push({ ...rowOf(run, 'all'), consumer: 'question', position: 99 }),
+    ],
+    'an event from before the subscription came': [
+      /late was given exactly/,
+      run => Object.assign(run, { joined: { before: { sequence: 2, number: 0 }, after: { sequence: 3, number: 0 } } }),
+    ],
+    'a gap after the first event in the span of its coming': [
+      /late was given exactly/,
+      run => {
+        run.joined = { before: { sequence: 0, number: 0 }, after: { sequence: 9, number: 9 } };
+        remove(run, run.deliveries.filter(row => row.consumer === LATE)[1]);
+      },
+    ],
+    'a delivery of a consumer that nobody knows': [
+      /nothing else/,
+      run => run.deliveries.push({ ...rowOf(run, 'all'), consumer: 'other' }),
+    ],
+    'a delivery of an event that is not stored': [
+      /nothing else/,
+      run => Object.assign(rowOf(run, 'all'), { event_sequence: 99 }),
+    ],
+    'a stray message that is lost': [
+      /nothing else/,
+      run =>
+        remove(
+          run,
+          run.deliveries.find(row => row.consumer === null),
+        ),
+    ],
+    'a stray message that was touched': [
+      /nothing else/,
+      run => Object.assign(run.deliveries.find(row => row.consumer === null) ?? {}, { attempts: 1 }),
+    ],
+    'events inserted in another order': [
+      /order of the log/,
+      run =>
+        swap(
+          run.deliveries.filter(row => row.consumer === 'all'),
+          'event_sequence',
+        ),
     ],
     ...Object.fromEntries(
       ['pending', 'processing', 'failed', 'dead', 'discarded'].map(status => [
-        `a message that is ${status}`,
-        [/every message is sent/, (run: Observed) => Object.assign(at(run.messages, 2), { status })] as const,
+        `a delivery that is ${status}`,
+        [/every delivery is sent/, (run: Observed) => Object.assign(rowOf(run, 'all'), { status })] as const,
       ]),
     ),
-    'a missing effect': [/exactly once/, run => run.effects.pop()],
-    'a doubled effect': [/exactly once/, run => run.effects.push(at(run.effects, 2))],
-    'an effect of nothing': [/exactly once/, run => run.effects.push({ ...at(run.effects, 0), sequence: 99 })],
-    'effects in swapped order': [/effects stand in the order/, run => run.effects.reverse()],
-    'a signal that was not handled': [/at least once/, run => run.notes.pop()],
-    'a handled signal that is not stored': [
-      /at least once/,
-      run => run.notes.push({ ...at(run.notes, 2), sequence: 99 }),
+    'a delivery that is sent and still in its lane': [
+      /every delivery is sent/,
+      run => Object.assign(rowOf(run, 'work'), { queued: 1 }),
     ],
-    'signals handled in swapped order': [
-      /ordinary handler was given the signals in the order/,
-      run => run.notes.reverse(),
+    'a lane that lacked its head': [/lacked its head/, run => Object.assign(run, { mended: 1 })],
+    'a process that is said to serve after its end': [/lacked its head/, run => Object.assign(run, { servers: 1 })],
+    'a note without a delivery': [
+      /as its handler ended/,
+      run => run.notes.push({ ...at(run.notes, 0), message_id: 'msg_99' }),
+    ],
+    'a delivery that is sent and was not handled': [
+      /as its handler ended/,
+      run => {
+        run.notes = run.notes.filter(note => note.consumer !== 'work');
+      },
+    ],
+    'a delivery that another attempt sent': [
+      /as its handler ended/,
+      run => Object.assign(at(rowOf(run, 'work').history, 0), { attempt: 2 }),
+    ],
+    'a delivery that was sent twice': [
+      /as its handler ended/,
+      run => rowOf(run, 'work').history.push({ attempt: 2, generation: 1, outcome: 'sent' }),
+    ],
+    'a successor that did not wait': [
+      /nothing was begun before the end/,
+      run => {
+        const [begin, done, next, ...others] = notesOf(run, 'all');
+        run.notes = [begin, next, done, ...others].flatMap(note => note ?? []);
+      },
+    ],
+    'a successor that did not wait for a message of another topic': [
+      /nothing was begun before the end/,
+      run => {
+        const [begin, done, next, ...others] = notesOf(run, 'mixed');
+        run.notes = [next, begin, done, ...others].flatMap(note => note ?? []);
+      },
+    ],
+    'a successor of a dead one that blocks': [
+      /nothing was begun before the end/,
+      run => {
+        const [begin, done, ...others] = notesOf(run, 'block') as [Note, Note, Note];
+        const again = [begin, done].map(note => ({ ...note, generation: 2, idempotency_key: 'other' }));
+        rowOf(run, 'block').history = [
+          { attempt: 1, generation: 1, outcome: 'dead' },
+          { attempt: 1, generation: 2, outcome: 'sent' },
+        ];
+        run.notes = [begin, { ...done, phase: 'dead' }, ...others, ...again];
+      },
     ],
     'a late repeat by the worker that holds the lease': [
-      /ordinary handler was given the signals in the order/,
-      run => run.notes.push({ ...at(run.notes, 0), attempt: 2 }),
+      /nothing was begun before the end/,
+      run => run.notes.push({ ...at(notesOf(run, 'all'), 0), attempt: 2 }),
+    ],
+    'two attempts at once': [
+      /ran at once/,
+      run => {
+        const [begin, done] = notesOf(run, 'all') as [Note, Note];
+        run.notes = [begin, { ...begin, attempt: 2, pid: 2 }, done];
+      },
     ],
     'a repeat under another idempotency key': [
       /idempotency key/,
-      run => run.notes.push({ ...at(run.notes, 2), attempt: 2, idempotency_key: 'other' }),
+      run => run.notes.push({ ...at(run.notes, 0), attempt: 2, idempotency_key: 'other' }),
     ],
-    'one idempotency key for two signals': [
+    'one idempotency key for two messages': [
       /idempotency key/,
-      run => Object.assign(at(run.notes, 1), { idempotency_key: at(run.notes, 0).idempotency_key }),
+      run => {
+        for (const note of run.notes) note.idempotency_key = 'same';
+      },
     ],
-    'one attempt made twice': [/new attempt/, run => run.notes.push(at(run.notes, 2))],
+    'one attempt made twice': [/new attempt/, run => run.notes.push(at(run.notes, 0))],
+    'a missing effect': [/exactly once/, run => run.effects.pop()],
+    'a doubled effect': [/exactly once/, run => run.effects.push(at(run.effects, 1))],
+    'an effect of nothing': [/exactly once/, run => run.effects.push({ ...at(run.effects, 0), sequence: 99 })],
+    'effects in swapped order': [/effects stand in the order/, run => run.effects.reverse()],
+    'a thread with another number of posts': [
+      /row of threads/,
+      run => Object.assign(at(run.tables.threads, 0), { posts_count: 9 }),
+    ],
+    'a thread that is missing': [/row of threads/, run => run.tables.threads.pop()],
+    'an agent with another status': [
+      /row of control_threads/,
+      run => Object.assign(at(run.tables.control_threads, 0), { status: 'working' }),
+    ],
+    'a run with another count': [/row of runs/, run => Object.assign(at(run.tables.runs, 0), { clear_count: 7 })],
+    'a question with another answer': [
+      /row of questions/,
+      run => Object.assign(at(run.tables.questions, 0), { answer: 'Asia.' }),
+    ],
+    'a forgotten counter': [/row of counts/, run => run.tables.counts.pop()],
+    'a counter of nothing': [
+      /row of counts/,
+      run => run.tables.counts.push({ subject: 'thread_state', value: 'lost', count: 1 }),
+    ],
+    'a version that fell': [
+      /version of a thread/,
+      run => run.sightings.push({ thread_id: THREAD, version: 9, last_sequence: 1 }),
+    ],
+    'a thread that nobody has seen': [/has seen the threads/, run => run.tables.seen.pop()],
+    'a topic with another count': [/every topic counts/, run => Object.assign(at(run.tables.topics, 0), { sent: 99 })],
+    'an answer of the API that the log contradicts': [
+      /HTTP API/,
+      run => run.asked.push({ what: 'a search', got: [], wanted: [THREAD] }),
+    ],
   };
 
   it.each(Object.entries(doctored))('find %s', (_name, [claim, doctor]) => {
@@ -106,7 +276,7 @@ describe('the proofs', () => {
   });
 });
 
-type Note = Observed['notes'][number];
+const THREAD = 'fctrl-run-agent';
 
 async function verify(...args: string[]): Promise<{ stdout: string; stderr: string }> {
   const env = { ...process.env, NODE_COMPILE_CACHE, TMPDIR: scratchRoot };
@@ -118,45 +288,160 @@ function faults(run: Observed): string[] {
   return prove(run).flatMap(({ claim, faults }) => (faults.length > 0 ? [`${claim}: ${faults[0]}`] : []));
 }
 
-/** What is seen after three signals in one lane, the second of which opened a question. */
+/** What is seen after one agent has asked, was answered and has completed, and after three messages were published. */
 function observed(): Observed {
-  const signals = [1, 2, 4].map(sequence => ({
-    signal_id: `sig_${sequence}`,
-    sequence,
-    thread_id: 'fctrl-run-agent',
-    run_id: 'run',
-    agent_name: 'agent',
-    correlation_id: `verify-${sequence}`,
+  const events = log();
+  const messages = ['verify.work.a', 'verify.work.b', STRAY_TOPIC].map((topic, index) => ({
+    ...{ number: index + 1, message_id: `verify-message-${index + 1}`, topic, message_key: THREAD },
   }));
-  const message = (event_sequence: number, consumer: string | null) => ({
-    message_id: `msg_${event_sequence}~${consumer}`,
-    topic: 'forum.events.control.signal',
-    status: 'sent',
-    event_sequence,
-    consumer,
-  });
-  return {
-    acknowledged: signals.map(({ run_id: _run, agent_name: _agent, ...signal }) => signal),
-    sent: new Set(signals.map(signal => signal.correlation_id)),
-    wrong: [],
-    unexpected: [],
-    signals,
-    sequences: [1, 2, 3, 4],
-    messages: [
-      ...signals.flatMap(({ sequence }) => [null, ...CONSUMERS].map(name => message(sequence, name))),
-      message(3, null),
-    ],
-    effects: signals.map(({ signal_id, thread_id, sequence }) => ({ signal_id, thread_id, sequence })),
-    notes: signals.map(({ signal_id, sequence, thread_id }) => ({
+  const effects = events.flatMap(({ event_type, sequence, payload }) =>
+    event_type === 'forum.control.signal'
+      ? [{ signal_id: String(payload.signal_id), thread_id: THREAD, sequence }]
+      : [],
+  );
+  const sources = [
+    ...events.map(event => ({
+      event_sequence: event.sequence,
+      message_number: null,
+      topic: topicOf(event.event_type),
+      id: messageIdOf(event),
+    })),
+    ...messages.map(({ number, topic, message_id }) => ({
+      event_sequence: null,
+      message_number: number,
+      topic,
+      id: message_id,
+    })),
+  ];
+  const deliveries: StoredDelivery[] = [];
+  const notes: Note[] = [];
+  for (const { id, ...source } of sources) {
+    const consumers = Object.keys(SUBSCRIPTIONS).filter(name =>
+      follows({ topics: [], ...SUBSCRIPTIONS[name] }, source.topic),
+    );
+    for (const consumer of consumers.length > 0 ? consumers : [null]) {
+      const sent = consumer !== null;
+      const rest = { queued: 0, claimable_at: null, parked: 0, lease_token: null, generation: 1, message_key: THREAD };
+      const history = sent ? [{ attempt: 1, generation: 1, outcome: 'sent' }] : [];
+      const position = deliveries.length + 1;
+      deliveries.push({
+        position,
+        consumer,
+        ...source,
+        ...rest,
+        status: sent ? 'sent' : 'failed',
+        attempts: sent ? 1 : 0,
+        history,
+      });
+      if (consumer === null || SUBSCRIPTIONS[consumer]?.transactional) continue;
+      const note = {
+        consumer,
+        message_id: id,
+        topic: source.topic,
+        key: THREAD,
+        attempt: 1,
+        generation: 1,
+        idempotency_key: `${id}:${position}:1`,
+      };
+      notes.push(
+        { ...note, pid: 1, at: position, phase: 'begin', took: 0 },
+        { ...note, pid: 1, at: position, phase: 'done', took: 1 },
+      );
+    }
+  }
+  const run: Observed = {
+    ...{ events, messages, deliveries, notes, effects, subscriptions: [], servers: 0, mended: 0, leaseMs: 1000 },
+    acknowledged: effects.map(({ signal_id, sequence }) => ({
       signal_id,
       sequence,
-      lane: thread_id,
-      attempt: 1,
-      idempotency_key: `msg_${sequence}:1`,
-      pid: 1,
-      at: sequence,
+      thread_id: THREAD,
+      correlation_id: `verify-${sequence}`,
     })),
+    sent: new Set(events.map(event => event.correlation_id)),
+    ...{ wrong: [], unexpected: [], posted: new Map(), published: ['verify-message-1'], asked: [] },
+    sightings: [{ thread_id: THREAD, version: 1, last_sequence: 4 }],
+    marks: [{ viewer: 'operator:ana', thread_id: THREAD, last_sequence: events.length }],
+    joined: { before: { sequence: 0, number: 0 }, after: { sequence: 0, number: 0 } },
+    tables: { threads: [], control_threads: [], runs: [], questions: [], counts: [], topics: [], seen: [] },
   };
+  const computed = recompute(events);
+  run.tables.threads = [...computed.threads].map(([thread_id, row]) => ({ thread_id, version: 3, ...row }));
+  run.tables.control_threads = [...computed.control_threads].map(([, row]) => ({
+    run_id: 'run',
+    agent_name: 'agent',
+    ...row,
+  }));
+  run.tables.runs = [...computed.runs].map(([run_id, row]) => ({ run_id, ...row }));
+  run.tables.questions = [...computed.questions].map(([question_id, row]) => ({ question_id, ...row }));
+  run.tables.counts = [...computed.counts].map(([key, { count }]) => {
+    const [subject, value] = key.split(' ');
+    return { subject, value, count };
+  });
+  const place = computed.threads.get(THREAD)?.place;
+  run.tables.seen = [{ viewer: 'operator:ana', first_place: place, last_place: place }];
+  recount(run);
+  return run;
+}
+
+/** One agent opens its thread with a question, is answered by an operator, and completes. */
+function log(): StoredEvent[] {
+  const signal = (control_type: string, fields: object) =>
+    ['forum.control.signal', { control_type, ...fields }] as const;
+  const question_id = 'q_1';
+  const steps = [
+    ['forum.thread.opened', { kind: 'control', title: 'Control', priority: 'normal' }],
+    signal('guidance_request', { question: 'Which region?', question_id }),
+    ['forum.question.opened', { question_id }],
+    ['forum.state.changed', { from: 'new', to: 'waiting_operator' }],
+    signal('guidance_answer', { answer: 'Europe.', question_id }),
+    ['forum.question.answered', { question_id }],
+    ['forum.state.changed', { from: 'waiting_operator', to: 'answered' }],
+    signal('completion', { summary: 'Done.' }),
+  ] as const;
+  return steps.map(([event_type, payload], index) => {
+    const sequence = index + 1;
+    const place = { thread_id: THREAD, run_id: 'run', agent_name: 'agent', ticket: null };
+    const correlation_id = `verify-${sequence}`;
+    const envelope = { sequence, event_id: `evt_${sequence}`, event_type, occurred_at: sequence, correlation_id };
+    return {
+      ...envelope,
+      ...place,
+      actor: index === 4 ? 'operator:ana' : 'agent:agent',
+      payload: { signal_id: `sig_${sequence}`, ...payload },
+    };
+  });
+}
+
+function signal(run: Observed, index: number): StoredEvent {
+  return at(
+    run.events.filter(event => event.event_type === 'forum.control.signal'),
+    index,
+  );
+}
+
+function notesOf(run: Observed, consumer: string): Note[] {
+  return run.notes.filter(note => note.consumer === consumer);
+}
+
+/** The first delivery of a consumer. */
+function rowOf(run: Observed, consumer: string): StoredDelivery {
+  return at(
+    run.deliveries.filter(row => row.consumer === consumer),
+    0,
+  );
+}
+
+function remove(run: Observed, row: StoredDelivery | undefined): void {
+  run.deliveries = run.deliveries.filter(other => other !== row);
+}
+
+/** Counts again what was sent of each topic. */
+function recount(run: Observed): void {
+  const sent = Map.groupBy(
+    run.deliveries.filter(row => row.status === 'sent'),
+    row => row.topic,
+  );
+  run.tables.topics = [...sent].map(([topic, rows]) => ({ topic, sent: rows.length }));
 }
 
 function at<T>(items: T[], index: number): T {

@@ -1,10 +1,14 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { sql } from 'kysely';
 import type { HandlerContext } from '../../../src/worker/handler.ts';
-import type { SignalMessage } from '../message.ts';
+import { SUBSCRIPTIONS } from '../subscriptions.ts';
 
-export const topic = 'forum.events.control.signal';
+export const topic = SUBSCRIPTIONS.effect?.topics;
 export const transactional = true;
+
+interface SignalMessage {
+  payload: { sequence: number; thread_id: string; payload: { signal_id: string } };
+}
 
 /** An effect in the transaction that marks the message sent. Nothing in the table keeps a second one out. */
 export async function handle({ payload }: SignalMessage, { tx }: HandlerContext): Promise<void> {

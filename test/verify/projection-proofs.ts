@@ -1,0 +1,124 @@
+import type { Observed, StoredDelivery } from './observe.ts';
+import type { Proof } from './proof.ts';
+import { type Recomputed, recompute } from './recompute.ts';
+import type { Row } from './store.ts';
+
+/** The tables beside the log, compared with what the log says of them. */
+export function proveProjections(observed: Observed): Proof[] {
+  const log = recompute(observed.events);
+  const { tables, asked } = observed;
+  const keys: Record<keyof Recomputed, (row: Row) => string> = {
+    threads: row => String(row.thread_id),
+    control_threads: row => `${row.run_id} ${row.agent_name}`,
+    runs: row => String(row.run_id),
+    questions: row => String(row.question_id),
+    counts: row => `${row.subject} ${row.value}`,
+  };
+  const names = Object.keys(keys) as (keyof Recomputed)[];
+  return [
+    ...names.map(name => {
+      const rows = name === 'counts' ? tables.counts.filter(row => Number(row.count) !== 0) : tables[name];
+      return asLogSays(name, rows, keys[name], log[name]);
+    }),
+    versions(observed),
+    seen(observed),
+    sentByTopic(observed),
+    {
+      claim: 'the HTTP API answers what the log says: threads, runs, questions, counts, search, subscriptions',
+      checked: asked.length,
+      faults: asked.flatMap(({ what, got, wanted }) =>
+        same(got, wanted) ? [] : [`${what}: ${text(got)} instead of ${text(wanted)}`],
+      ),
+    },
+  ];
+}
+
+function asLogSays(table: string, rows: Row[], keyOf: (row: Row) => string, log: Map<string, Row>): Proof {
+  const found = new Map(rows.map(row => [keyOf(row), row]));
+  const faults = [...log].flatMap(([key, wanted]) => {
+    const row = found.get(key);
+    if (!row) return [`${key} has no row`];
+    const wrong = Object.keys(wanted).filter(column => !isSame(row[column], wanted[column]));
+    const list = wrong.map(column => `${column} ${text(row[column])}, by the log ${text(wanted[column])}`);
+    return wrong.length > 0 ? [`${key}: ${list.join('; ')}; the row: ${text(row)}`] : [];
+  });
+  for (const [key, row] of found) if (!log.has(key)) faults.push(`${key} is not in the log: ${text(row)}`);
+  return { claim: `every row of ${table} is what the log says`, checked: found.size, faults };
+}
+
+/** PostgreSQL gives its eight-byte numbers as text. */
+function isSame(got: unknown, wanted: unknown): boolean {
+  return typeof wanted === 'number' ? got !== null && Number(got) === wanted : got === wanted;
+}
+
+function versions({ sightings, tables, events }: Observed): Proof {
+  const faults: string[] = [];
+  const rows = new Map(tables.threads.map(row => [String(row.thread_id), row]));
+  const sizes = Map.groupBy(events, event => event.thread_id);
+  for (const [thread_id, seen] of Map.groupBy(sightings, sighting => sighting.thread_id)) {
+    const row = rows.get(thread_id);
+    const last = { version: Number(row?.version), last_sequence: Number(row?.last_sequence) };
+    const all = [...seen, last].sort((a, b) => a.last_sequence - b.last_sequence || a.version - b.version);
+    const wrong = all.findIndex((one, index) => {
+      const before = all[index - 1];
+      return before && one.version > before.version !== one.last_sequence > before.last_sequence;
+    });
+    if (wrong > 0) faults.push(`${thread_id}: ${text(all[wrong - 1])} and ${text(all[wrong])}`);
+    const most = sizes.get(thread_id)?.length ?? 0;
+    if (!(last.version <= most)) faults.push(`${thread_id}: version ${last.version} after ${most} events`);
+  }
+  return { claim: 'the version of a thread rose with every change, and never fell', checked: sightings.length, faults };
+}
+
+/** A thread is seen by whoever has marked its latest event, and by nobody else. */
+function seen({ tables, marks }: Observed): Proof {
+  const faults: string[] = [];
+  const viewers = Map.groupBy(marks, mark => mark.viewer);
+  for (const [viewer, given] of viewers) {
+    const ranges = tables.seen.filter(row => row.viewer === viewer);
+    const byThread = Map.groupBy(given, mark => mark.thread_id);
+    for (const { thread_id, place, last_sequence } of tables.threads) {
+      const is = ranges.some(
+        row => Number(row.first_place) <= Number(place) && Number(place) <= Number(row.last_place),
+      );
+      const own = byThread.get(String(thread_id)) ?? [];
+      const marked = own.some(mark => mark.last_sequence === Number(last_sequence));
+      const perhaps = own.some(mark => mark.last_sequence === null);
+      if (is ? !marked && !perhaps : marked)
+        faults.push(`${thread_id} is ${is ? '' : 'not '}seen by ${viewer} at ${last_sequence}`);
+    }
+  }
+  return {
+    claim: 'a viewer has seen the threads whose latest events it has marked, and no others',
+    checked: marks.length,
+    faults,
+  };
+}
+
+function sentByTopic({ tables, deliveries }: Observed): Proof {
+  const counts = new Map(
+    tables.topics.filter(row => Number(row.sent) > 0).map(row => [String(row.topic), Number(row.sent)]),
+  );
+  const wanted = sentCounts(deliveries);
+  const faults = [...new Set([...counts.keys(), ...wanted.keys()])].flatMap(topic =>
+    counts.get(topic) === wanted.get(topic) ? [] : [`${topic}: ${counts.get(topic)} instead of ${wanted.get(topic)}`],
+  );
+  return { claim: 'every topic counts the deliveries that were sent', checked: counts.size, faults };
+}
+
+/** How many deliveries of each topic are sent. */
+export function sentCounts(deliveries: readonly StoredDelivery[]): Map<string, number> {
+  const sent = Map.groupBy(
+    deliveries.filter(({ status }) => status === 'sent'),
+    ({ topic }) => topic,
+  );
+  return new Map([...sent].map(([topic, rows]) => [topic, rows.length]));
+}
+
+function same(got: unknown, wanted: unknown): boolean {
+  return text(got) === text(wanted);
+}
+
+function text(value: unknown): string {
+  return JSON.stringify(value) ?? 'nothing';
+}
