@@ -106,8 +106,10 @@ export function createOutbox(dependencies: Dependencies) {
 
   /** The message as it is now, with the fields of its least finished delivery. */
   async function view(reader: Reader, messageId: string): Promise<MessageDetail> {
-    const found = await required(reader, messageId);
-    const names = await subscriptions.names(reader);
+    return viewOf(await required(reader, messageId), await subscriptions.names(reader));
+  }
+
+  function viewOf(found: Found, names: ReadonlyMap<number, string>): MessageDetail {
     const deliveries = [
       ...found.deliveries.map(row => ({
         ...stateOf(row, nameOf(names, row), maxAttempts),
@@ -197,7 +199,9 @@ export function createOutbox(dependencies: Dependencies) {
     for (const { subscription_id } of consumers) insertDelivery(tx, { ...delivery, subscription_id });
     if (consumers.length === 0) await insertUnmatched(tx, { ...delivery, last_error: `no handler for topic ${topic}` });
     tx.afterCommit(published);
-    return { message: await view(tx, id), created: true };
+    const deliveries = await findDeliveries(tx, { message_number });
+    const names = new Map(consumers.map(({ subscription_id, name }) => [subscription_id, name]));
+    return { message: viewOf({ ...content, payload, ...cause, deliveries, ahead: [] }, names), created: true };
   }
 
   return {
