@@ -216,7 +216,7 @@ describe('a handler that cannot be used', () => {
     const service = await startService({ HANDLERS_DIR, DATABASE_URL: await database('sqlite') });
     expect(service.logs.filter(({ level }) => level === 40)).toEqual([
       expect.objectContaining({
-        handler: 'x.mjs',
+        handler: 'x',
         pattern: 'forum.events.question.opend',
         nearest: 'forum.events.question.opened',
       }),

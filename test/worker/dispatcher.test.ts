@@ -71,7 +71,7 @@ describe.each(engines)('dispatch on %s', engine => {
     );
     const id = await publish('a', null);
     await until(id, 'dead');
-    expect(attempts.seen).toEqual([`1 ${id}:1`, `2 ${id}:1`, `3 ${id}:1`]);
+    expect(attempts.seen).toEqual([`1 ${id}:1:1`, `2 ${id}:1:1`, `3 ${id}:1:1`]);
     const { attempt_history, last_error, attempts: count } = await message(id);
     expect({ last_error, count }).toEqual({ last_error: 'down 3', count: 3 });
     expect(attempt_history.map((entry: { outcome: string }) => entry.outcome)).toEqual(['failed', 'failed', 'dead']);
@@ -375,7 +375,7 @@ describe.each(engines)('dispatch on %s', engine => {
       replayed: 1,
     });
     await until(third, 'sent');
-    expect(keys).toEqual([`${first}:1`, `${second}:1`, `${third}:1`, `${first}:2`, `${third}:2`]);
+    expect(keys).toEqual([`${first}:1:1`, `${second}:2:1`, `${third}:3:1`, `${first}:1:2`, `${third}:3:2`]);
   });
 
   it('counts an attempt that outlived its lease, also when nobody else has taken the message', async () => {
