@@ -76,7 +76,7 @@ const SCHEMA = `
     (select nspname from pg_catalog.pg_namespace n
      where pg_catalog.has_schema_privilege(n.oid, 'usage')
        and exists (select from pg_catalog.pg_class where relnamespace = n.oid and relname = 'kysely_migration')
-       and exists (select from pg_catalog.pg_class where relnamespace = n.oid and relname = 'outbox')
+       and exists (select from pg_catalog.pg_class where relnamespace = n.oid and relname = 'control_threads')
      order by nspname is not distinct from pg_catalog.current_schema() desc, nspname = 'public' desc, nspname
      limit 1),
     (select name from unnest(pg_catalog.current_schemas(false)) with ordinality as path(name, place)
