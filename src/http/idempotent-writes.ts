@@ -177,14 +177,21 @@ function repeatableRequest(request: FastifyRequest): RepeatableRequest | undefin
   if (key === undefined) {
     throw badHeader('idempotency-key', 'must be 1 to 255 visible ASCII characters, in quotes or bare');
   }
-  const [path, query = ''] = request.url.split('?');
-  const target = query === '' ? path : `${path}?${query}`;
-  const content = `${request.method} ${target}\n${request.body === undefined ? '' : canonical(request.body)}`;
+  const content = `${request.method} ${targetOf(request.url)}\n${request.body === undefined ? '' : canonical(request.body)}`;
   return {
     caller: request.caller.keyOwner,
     key,
     fingerprint: createHash('sha256').update(content).digest('base64url'),
   };
+}
+
+/** The path and the query, without how long the caller waits: a retry may wait for longer. */
+function targetOf(url: string): string {
+  const [path = '', text = ''] = url.split('?');
+  const query = new URLSearchParams(text);
+  query.delete('wait');
+  query.sort();
+  return query.size === 0 ? path : `${path}?${query}`;
 }
 
 /** JSON with sorted members: a retry may send them in another order. Unlike JSON.stringify, it keeps the sign of zero. */
