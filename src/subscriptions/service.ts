@@ -95,7 +95,9 @@ export function createSubscriptions({ db, clock, events, commits, process }: Dep
   }
 
   /** Where the events begin that a subscription has not been given; the head of the log if there are none. */
-  async function restOf(tx: Tx, { eventTypes, position }: Subscription): Promise<number> {
+  async function restOf(tx: Tx, { topics, eventTypes, position }: Subscription): Promise<number> {
+    // An upgrade has made it, and what it has wanted since is not known.
+    if (topics.length === 0) return position;
     const first = eventTypes.size === 0 ? undefined : await firstOfTypes(tx, eventTypes, position);
     return first === undefined ? events.latest(tx) : first - 1;
   }
@@ -140,6 +142,7 @@ export function createSubscriptions({ db, clock, events, commits, process }: Dep
 
     /** Notes that this process serves nothing any more. */
     async leave(): Promise<void> {
+      if (!serving) return;
       serving = false;
       await db.write(tx => deleteServers(tx, [process], clock.now()));
     },
