@@ -13,6 +13,7 @@ import { httpLimits, serverLimits, useLimits } from '../../src/http/limits.ts';
 import { frameworkProblem, socketProblem, useProblems } from '../../src/http/problems.ts';
 import { RefusalLimit, RequestLog } from '../../src/http/request-log.ts';
 import { useSerialization } from '../../src/http/serialization.ts';
+import { useTurns } from '../../src/http/turns.ts';
 import { useValidation } from '../../src/http/validation.ts';
 import { createLogger } from '../../src/logging.ts';
 import { createMetrics } from '../../src/metrics/metrics.ts';
@@ -46,6 +47,7 @@ const app = fastify({
   clientErrorHandler: socketProblem(log, refusals, rejected),
   http: { ...httpLimits, requireHostHeader: false },
 });
+useTurns(app);
 useSecurityHeaders(app);
 app.addHook('onRequest', async (request, reply) => {
   reply.header('x-request-id', request.id);
@@ -66,6 +68,7 @@ const writes = createIdempotentWrites({ db, keys: {} as Parameters<typeof create
 const signals = {
   append: async (_tx: Tx, signal: SignalCommand) => accepted(signal),
   touches: () => [],
+  signedBy: (command: SignalCommand) => command,
 } as unknown as SignalService;
 const opening = { isOpen: true, checkOpen: async () => true };
 useAccess(app, { access: {} as Access, opening, origins: [], rates, identified: () => {} });
