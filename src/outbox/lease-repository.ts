@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
-import { type StatementBuilder, statement } from '../db/statement.ts';
+import { Statement, type StatementBuilder, statement } from '../db/statement.ts';
 import type { DeliveryRow, EndedRow, Lease, LeasedRow } from './leased-delivery.ts';
 
 /* Leases in SQL: claim, renew, settle, reclaim. */
@@ -23,58 +23,74 @@ export interface Claim {
   now: number;
 }
 
-/** Subscriptions that one statement claims from. */
+/** Subscriptions that one statement looks at, at most. */
 export const SUBSCRIPTIONS_PER_CLAIM = 16;
+/** How many it may look at: for a few, a short statement takes half the time. */
+const SIZES = [2, 4, SUBSCRIPTIONS_PER_CLAIM] as const;
+type Size = (typeof SIZES)[number];
 /** No subscription has this id. */
 const NONE = 0;
-const claimed = Array.from({ length: SUBSCRIPTIONS_PER_CLAIM }, (_, index) => `subscription${index}`);
 
 /**
  * Claims up to `limit` due deliveries of these subscriptions, the longest due first; of many subscriptions those of the
- * first {@link SUBSCRIPTIONS_PER_CLAIM} before all others. One whose lease has expired is due again. The claim reads only heads of lanes, in index order, so its cost depends on neither backlog nor history.
+ * first {@link SUBSCRIPTIONS_PER_CLAIM} before all others. One whose lease has expired is due again. The claim reads only
+ * heads of lanes, in index order, so its cost depends on neither backlog nor history.
  */
 export async function claimDue(tx: Tx, subscriptions: readonly number[], claim: Claim): Promise<LeasedRow[]> {
-  const rows: LeasedRow[] = [];
-  for (let from = 0; from < subscriptions.length && rows.length < claim.limit; from += SUBSCRIPTIONS_PER_CLAIM) {
-    const ids = Object.fromEntries(claimed.map((name, index) => [name, subscriptions[from + index] ?? NONE]));
-    const limit = claim.limit - rows.length;
-    rows.push(...((await tx.all(claimStatement, { ...claim, ...ids, limit })) as LeasedRow[]));
+  const due: number[] = [];
+  for (let from = 0; from < subscriptions.length && due.length < claim.limit; from += SUBSCRIPTIONS_PER_CLAIM) {
+    const some = subscriptions.slice(from, from + SUBSCRIPTIONS_PER_CLAIM);
+    const size = SIZES.find(size => size >= some.length) ?? SUBSCRIPTIONS_PER_CLAIM;
+    const ids = Object.fromEntries(namesOf(size).map((name, index) => [name, some[index] ?? NONE]));
+    const found = await tx.all(dueStatements[size], { limit: claim.limit - due.length, ...ids });
+    due.push(...found.map(row => row.position));
   }
-  return rows;
+  if (due.length === 0) return [];
+  return (await tx.all(claimStatement, { ...claim, positions: JSON.stringify(due) })) as LeasedRow[];
 }
 
-const claimStatement = statement(({ query, value, leaseNow }: StatementBuilder<Claim & Record<string, unknown>>) => {
-  const branches = claimed.map(
-    name => sql`select * from (
-      select position, claimable_at from deliveries
-      where subscription_id = ${value(name)} and claimable_at <= ${leaseNow}
-      order by claimable_at, position limit ${value('limit')}) as branch`,
-  );
-  return query
-    .with('due', due =>
-      due
-        .selectFrom(
-          sql<{ position: number; claimable_at: number }>`(${sql.join(branches, sql` union all `)})`.as('branches'),
-        )
-        .select('position')
-        .orderBy('claimable_at')
-        .orderBy('position')
-        .limit(value('limit')),
-    )
-    .updateTable('deliveries')
-    .set(eb => ({
-      leased_by: value('leased_by'),
-      // A settled lease leaves no token, an expired one does. RETURNING shows only the new row: the new token tells.
-      lease_token: sql<string>`cast(${value('lease_token')} as text) ||
-        case when lease_token is null then '' else ${sql.lit(RECLAIMED)} end`,
-      status: sql.lit('processing' as const),
-      attempts: eb('attempts', '+', 1),
-      claimable_at: sql<number>`${leaseNow} + ${value('leaseMs')}`,
-      updated_at: value('now'),
-    }))
-    .where('position', 'in', eb => eb.selectFrom('due').select('position'))
-    .returningAll();
-});
+function namesOf(size: Size): string[] {
+  return Array.from({ length: size }, (_, index) => `subscription${index}`);
+}
+
+type DueStatement = Statement<{ limit: number } & Record<string, number>, { position: number }>;
+const dueStatements = Object.fromEntries(SIZES.map(size => [size, dueStatement(size)])) as Record<Size, DueStatement>;
+
+/** The due deliveries of so many subscriptions. Made once for each number. */
+function dueStatement(size: Size): DueStatement {
+  return new Statement(({ query, value, leaseNow }: StatementBuilder<{ limit: number } & Record<string, number>>) => {
+    const branches = namesOf(size).map(
+      name => sql`select * from (
+        select position, claimable_at from deliveries
+        where subscription_id = ${value(name)} and claimable_at <= ${leaseNow}
+        order by claimable_at, position limit ${value('limit')}) as branch`,
+    );
+    return query
+      .selectFrom(sql<{ position: number; claimable_at: number }>`(${sql.join(branches, sql` union all `)})`.as('due'))
+      .select('position')
+      .orderBy('claimable_at')
+      .orderBy('position')
+      .limit(value('limit'));
+  });
+}
+
+const claimStatement = statement(
+  ({ query, value, integerElements, leaseNow }: StatementBuilder<Claim & { positions: string }>) =>
+    query
+      .updateTable('deliveries')
+      .set(eb => ({
+        leased_by: value('leased_by'),
+        // A settled lease leaves no token, an expired one does. RETURNING shows only the new row: the new token tells.
+        lease_token: sql<string>`cast(${value('lease_token')} as text) ||
+          case when lease_token is null then '' else ${sql.lit(RECLAIMED)} end`,
+        status: sql.lit('processing' as const),
+        attempts: eb('attempts', '+', 1),
+        claimable_at: sql<number>`${leaseNow} + ${value('leaseMs')}`,
+        updated_at: value('now'),
+      }))
+      .where('position', 'in', integerElements('positions'))
+      .returningAll(),
+);
 
 /** A delivery of an event. */
 export interface EventDelivery {
