@@ -116,6 +116,7 @@ export const subscriptions: Migration = async (db, engine) => {
         group by subscription_id, message_key)
       and status in ('pending', 'failed')`,
     `create index deliveries_by_topic on deliveries (topic, position)`,
+    `create index deliveries_by_subscription on deliveries (subscription_id, position)`,
     `create index deliveries_by_key on deliveries (message_key, position)`,
     `create index deliveries_of_event on deliveries (event_sequence, position) where event_sequence is not null`,
     `create index deliveries_of_message on deliveries (message_number, position) where message_number is not null`,
