@@ -175,6 +175,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       // After a second crash, messages run one at a time, so one poison message cannot kill the others.
       if (again) worker.runOneAtATime(count);
     };
+    /** The worker's jobs. */
     const jobs = {
       reclaim_leases: reclaim,
       expire_questions: () => questions.expireOverdue(),
@@ -184,16 +185,18 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       },
       withdraw_questions: () => questions.withdrawLeft(),
       unpark_messages: () => maintenance.unparkReady(),
-      keep_servers: () => subscriptions.keepServers(),
       discard_orphans: () => maintenance.discardOrphans(),
       delete_old_messages: () => maintenance.deleteOld(),
       delete_old_keys: () => keys.deleteOld(),
       index_stored_texts: () => indexing.run(),
     };
     const failed = (name: string, err: unknown) => log.error({ job: name, err }, 'a maintenance job failed');
-    const tasks = Object.entries(jobs).map(
-      ([name, task]) => new RepeatingTask({ name, task, intervalMs: config.POLL_INTERVAL_MS, failed }),
-    );
+    const repeated = (name: string, task: () => Promise<void>) =>
+      new RepeatingTask({ name, task, intervalMs: config.POLL_INTERVAL_MS, failed });
+    // In every role: each process says who serves what.
+    const keepServers = repeated('keep_servers', () => subscriptions.keepServers());
+    const workerTasks = Object.entries(jobs).map(([name, task]) => repeated(name, task));
+    const tasks = [keepServers, ...workerTasks];
 
     const unwatch = watchEventLoop(metrics.instruments);
     let stopped: Promise<unknown> | undefined;
@@ -243,10 +246,11 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         await outbox.register(handlers, config.ROLE !== 'http');
         // Before the first claim: messages of a killed predecessor must run one at a time if they crashed it twice.
         await reclaim();
+        keepServers.start();
         if (config.ROLE === 'http') return;
         watched.started();
         worker.start();
-        for (const task of tasks) task.start();
+        for (const task of workerTasks) task.start();
       },
 
       stop,

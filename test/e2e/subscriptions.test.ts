@@ -207,6 +207,17 @@ describe.each(engines)('subscriptions on %s', engine => {
     await expect.poll(() => again.given('chat').length).toBe(2);
   });
 
+  it('name no process that was killed', async () => {
+    const database = await forThisTest(emptyDatabase(engine));
+    const killed = await startService({ DATABASE_URL: database.url });
+    killed.kill('SIGKILL');
+    await killed.exited;
+    const { service } = await start({}, { database, config: { ROLE: 'http' } });
+    onTestFinished(service.close);
+    const servers = async () => (await service.send('GET', '/bus/subscriptions')).body.items[0].served_by;
+    await expect.poll(servers, { timeout: 30_000 }).toEqual([]);
+  });
+
   it('that are replayed get the log again from there on, in order', async () => {
     const { service, given } = await start({ chat: ['forum.events.question.*'] });
     onTestFinished(service.close);
