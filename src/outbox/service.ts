@@ -234,9 +234,7 @@ export function createOutbox(dependencies: Dependencies) {
     /** Deliveries, oldest first. @throws Refusal INVALID_CURSOR */
     async list({ limit = 50, cursor, consumer, ...filter }: MessageQuery): Promise<Page<Message>> {
       const names = await subscriptions.names(db.read);
-      // The latest of this name: a subscription may have been deleted and made again.
-      const [subscription_id] = consumer === undefined ? [] : idsOf(names, consumer).slice(-1);
-      if (consumer !== undefined && subscription_id === undefined) return { items: [], next_cursor: null };
+      const subscription_id = consumer === undefined ? undefined : idOf(names, consumer);
       return readPage({
         list: 'outbox',
         cursor,
@@ -275,8 +273,8 @@ export function createOutbox(dependencies: Dependencies) {
       last: (work: (tx: Tx) => Promise<number>) => Promise<T>,
     ): Promise<T> {
       const upTo = await lastPosition(db.read);
-      const ids = consumer === undefined ? [] : idsOf(await subscriptions.names(db.read), consumer);
-      const wanted = { topic, subscription_id: consumer === undefined ? undefined : (ids.at(-1) ?? 0) };
+      const names = await subscriptions.names(db.read);
+      const wanted = { topic, subscription_id: consumer === undefined ? undefined : idOf(names, consumer) };
       let from = 0;
       let replayed = 0;
       const finish = async (tx: Tx): Promise<number> => {
@@ -336,9 +334,9 @@ function isSame(
   return stored.topic === topic && stored.message_key === message_key && sameTime && sameContent;
 }
 
-/** The ids of the subscriptions that have or had this name, oldest first. */
-function idsOf(names: ReadonlyMap<number, string>, consumer: string): number[] {
-  return [...names].flatMap(([id, name]) => (name === consumer ? id : [])).sort((a, b) => a - b);
+/** The id of the latest subscription with this name, since one may have been deleted and made again; 0 without any. */
+function idOf(names: ReadonlyMap<number, string>, consumer: string): number {
+  return Math.max(0, ...[...names].flatMap(([id, name]) => (name === consumer ? id : [])));
 }
 
 function nameOf(names: ReadonlyMap<number, string>, { subscription_id }: DeliveryRow): string | null {
