@@ -177,16 +177,16 @@ export function createDeliveryService(dependencies: Dependencies) {
     /** Claims up to `limit` due deliveries for this process. */
     async claim(limit: number): Promise<LeasedDelivery[]> {
       const token = newUid();
-      const now = clock.now();
       const before = [...uncertain];
-      const claim = { limit, lease_token: token, leased_by: workerName, leaseMs, now };
       // Payloads are read in the claim's transaction: a read that failed later would leave leases without a worker.
       const claiming = db.write(async tx => {
+        // Not before: what the claim waits for is no part of the attempts.
+        const now = clock.now();
         await releaseUncertain(tx, before);
-        const rows = await claimIn(tx, claim);
-        return { rows, contentOf: await contentsOf(events, tx, rows) };
+        const rows = await claimIn(tx, { limit, lease_token: token, leased_by: workerName, leaseMs, now });
+        return { now, rows, contentOf: await contentsOf(events, tx, rows) };
       });
-      const { rows, contentOf } = await claiming.catch(error => {
+      const { now, rows, contentOf } = await claiming.catch(error => {
         uncertain.add(token);
         throw error;
       });
