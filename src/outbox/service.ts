@@ -132,11 +132,11 @@ export function createOutbox(dependencies: Dependencies) {
 
   /** The deliveries of a message that an operator means: of one consumer, or all. */
   async function chosen(tx: Tx, messageId: string, consumer: string | undefined): Promise<DeliveryRow[]> {
-    const { deliveries } = await required(tx, messageId);
+    const { deliveries, ahead } = await required(tx, messageId);
     if (consumer === undefined) return deliveries;
     const names = await subscriptions.names(tx);
     const own = deliveries.filter(row => nameOf(names, row) === consumer);
-    if (own.length === 0) {
+    if (own.length === 0 && !ahead.includes(consumer)) {
       throw new Refusal('MESSAGE_NOT_FOUND', `The message ${messageId} has no delivery for ${consumer}.`);
     }
     return own;

@@ -153,6 +153,16 @@ describe.each(engines)('subscriptions on %s', engine => {
     await talk(without.service, 'a', 1);
     const rows = (await without.service.send('GET', '/outbox')).body.items;
     expect(rows).toHaveLength(2);
+    const { items } = (await without.service.send('GET', '/events?event_type=forum.question.answered')).body;
+    const waiting = items.at(-1).event_id.replace('evt_', 'msg_');
+    for (const [act, consumer, code] of [
+      ['discard', 'chat', 'MESSAGE_STATUS_CONFLICT'],
+      ['replay', 'chat', 'MESSAGE_STATUS_CONFLICT'],
+      ['discard', 'nobody', 'MESSAGE_NOT_FOUND'],
+    ]) {
+      const url = `/outbox/${waiting}/${act}?consumer=${consumer}`;
+      expect((await without.service.send('POST', url)).body.code, url).toBe(code);
+    }
     await expect
       .poll(async () => (await without.service.send('GET', '/bus/subscriptions')).body.items[0])
       .toMatchObject({ name: 'chat', served_by: [], waiting: 2, dead: 0 });
