@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Asked, Stored } from './observe.ts';
 import { sentCounts } from './projection-proofs.ts';
 import type { Random } from './random.ts';
@@ -13,8 +14,15 @@ type Body = Record<string, unknown>;
 /** Asks a service at rest what it knows, and sets beside it what the log says. */
 export async function ask(origin: string, { events, deliveries }: Stored, random: Random): Promise<Asked[]> {
   const get = async (path: string): Promise<Body> => {
-    const response = await fetch(`${origin}${path}`, { signal: AbortSignal.timeout(30_000) });
-    return (await response.json()) as Body;
+    const patience = AbortSignal.timeout(30_000);
+    for (;;) {
+      const response = await fetch(`${origin}${path}`, { signal: patience });
+      const body = (await response.json()) as Body;
+      if (response.ok) return body;
+      // A process that was stopped sheds load until its event loop has been in time for a while.
+      if (response.status !== 503) throw new Error(`GET ${path}: ${response.status} ${JSON.stringify(body)}`);
+      await delay(100, undefined, { signal: patience });
+    }
   };
   const log = recompute(events);
   const some = <T>(items: Iterable<T>): T[] => random.shuffle([...items]).slice(0, SAMPLE);

@@ -43,7 +43,12 @@ export class Operator {
 
   /** Replays what is dead and blocks nothing. */
   async replayDead(): Promise<void> {
-    const answer = await this.#request('POST', '/outbox/replay', { status: 'dead' });
+    let answer = await this.#request('POST', '/outbox/replay', { status: 'dead' });
+    // A process that was stopped may shed load for a while; a request that was cut off may have been heard.
+    while (!answer && this.wrong.length === 0) {
+      await delay(PAUSE_MS);
+      answer = await this.#request('POST', '/outbox/replay', { status: 'dead' });
+    }
     this.counts.replayed += Number(answer?.replayed ?? 0);
   }
 

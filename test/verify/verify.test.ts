@@ -280,7 +280,10 @@ const THREAD = 'fctrl-run-agent';
 
 async function verify(...args: string[]): Promise<{ stdout: string; stderr: string }> {
   const env = { ...process.env, NODE_COMPILE_CACHE, TMPDIR: scratchRoot };
-  return promisify(execFile)(process.execPath, [MAIN, ...args], { env });
+  return promisify(execFile)(process.execPath, [MAIN, ...args], { env }).catch(error => {
+    // The message of execFile has the command only; the report says why it failed.
+    throw Object.assign(error, { message: `${error.message}\n${error.stdout}` });
+  });
 }
 
 /** The claims that do not hold. */
