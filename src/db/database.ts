@@ -59,7 +59,8 @@ export interface Database {
   /** Runs several reads that all see the same moment. */
   snapshot<T>(work: (reader: Reader) => Promise<T>): Promise<T>;
   /**
-   * Runs `work` in a transaction, possibly shared with other works (see group-commit.ts). Resolves once it is durable.
+   * Runs `work` in a transaction, possibly shared with other works (see group-commit.ts). Resolves once it is durable,
+   * or committed if it needs no flush.
    * A work may run twice, so it must act only through its `tx`, unless it is `alone`.
    * @param options `traceparent` and `tokenId` become those of the work's `tx`
    * @throws Refusal SERVICE_UNAVAILABLE if the work is sheddable and too many works wait

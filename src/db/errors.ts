@@ -1,4 +1,3 @@
-import { isAbortedTransactionError } from 'kysely';
 import { isA, memberText, textOf } from '../error-text.ts';
 
 /** The error code of SQLite, PostgreSQL or the system, such as `SQLITE_BUSY`, `23505` or `ECONNREFUSED`. */
@@ -10,10 +9,18 @@ export function errorCode(error: unknown): string | undefined {
  * Whether the database refused a commit (violated constraint, failed statement), so that it certainly stored nothing.
  */
 export function isRefusedCommit(error: unknown): boolean {
-  return (
-    isA(error, Error) &&
-    (isAbortedTransactionError(error) || /^(SQLITE_CONSTRAINT|23|25P02)/.test(errorCode(error) ?? ''))
-  );
+  return /^(SQLITE_CONSTRAINT|23|25P02)/.test(errorCode(error) ?? '');
+}
+
+/** A commit was refused because an earlier statement of its transaction had failed. */
+export class AbortedTransaction extends Error {
+  override readonly name = 'AbortedTransaction';
+  /** PostgreSQL's code for a transaction in that state (in_failed_sql_transaction). */
+  readonly code = '25P02';
+
+  constructor() {
+    super('A statement of the transaction failed, so the transaction was rolled back.');
+  }
 }
 
 /**

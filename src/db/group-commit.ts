@@ -9,7 +9,7 @@ import { errorCode, isCertainlyNotStored, isRefusedCommit, isUnavailable, Unknow
  * - work: the function given to one `Database.write` call. It succeeds or fails as a whole.
  * - group: the works that share a transaction, in the order of their calls. A work never waits for a group to fill.
  * - share: one work's part of its group's transaction.
- * - flush: the engine's write to disk at commit. No caller is answered before it.
+ * - flush: the engine's write to disk at commit. No caller is answered before it, unless all works of a group do without.
  * - deferred: registered by a work (`beforeCommit`, `count`), run once per group after its last work.
  * - rollback: undoes the whole group. Each of its works then retries alone, once.
  * - alone: in a transaction of its own.
@@ -49,6 +49,11 @@ export interface WriteOptions {
   sheddable?: boolean;
   /** Runs the work before all waiting ones: for the health probe. */
   first?: boolean;
+  /**
+   * False for a work that a power failure may undo, because it is repeated then: its commit waits for no flush, unless
+   * another work of its group needs one. What is flushed later includes it, so a later commit never outlives it.
+   */
+  flush?: boolean;
 }
 
 /** One work's part of its group's transaction. `W` is the handle that the work writes with. */
@@ -69,7 +74,7 @@ export interface WorkShare<W> {
 }
 
 /** Runs `body` in a transaction of the engine: commits when it resolves, rolls back when it rejects. */
-export type Transact<W> = (body: (newShare: () => WorkShare<W>) => Promise<void>) => Promise<void>;
+export type Transact<W> = (body: (newShare: () => WorkShare<W>) => Promise<void>, flush: boolean) => Promise<void>;
 
 /** Receives the durations of writes as they happen. Milliseconds. */
 export interface WriteTimings {
@@ -87,6 +92,7 @@ interface QueuedWork<W> {
   /** Asked for by the caller, or set for the retry after a rollback. */
   alone: boolean;
   touches: readonly Touched[] | undefined;
+  flush: boolean;
   /** The time of the call on the monotonic clock. Milliseconds. */
   queuedAt: number;
   /** Answers the caller; on success, runs the hooks first. */
@@ -161,37 +167,40 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
     const requestedAt = performance.now();
     let [beganAt, ranAt] = [0, 0];
     try {
-      await transact(async newShare => {
-        beganAt = performance.now();
-        await runInOrder(group, async queued => {
-          if (failure) return;
-          if (groupMs !== undefined && begun > 0 && performance.now() - beganAt > groupMs) {
-            late.add(queued);
-            return;
+      await transact(
+        async newShare => {
+          beganAt = performance.now();
+          await runInOrder(group, async queued => {
+            if (failure) return;
+            if (groupMs !== undefined && begun > 0 && performance.now() - beganAt > groupMs) {
+              late.add(queued);
+              return;
+            }
+            begun += 1;
+            timings.waited(beganAt - queued.queuedAt);
+            const share = newShare();
+            const result = await runWork(queued, share);
+            if ('error' in result && (share.hasWritten || group.length === 1)) fail(result.error);
+            else finished.push({ queued, share, result });
+          });
+          if (failure) throw new GroupRollback(failure.error);
+          const last = newShare();
+          try {
+            runDeferred(
+              finished.filter(({ result }) => 'value' in result).map(({ share }) => share),
+              last.tx,
+            );
+            for (const { share } of finished) await share.sendsFinished();
+            await last.sendsFinished();
+          } catch (error) {
+            throw fail(error);
+          } finally {
+            last.end();
           }
-          begun += 1;
-          timings.waited(beganAt - queued.queuedAt);
-          const share = newShare();
-          const result = await runWork(queued, share);
-          if ('error' in result && (share.hasWritten || group.length === 1)) fail(result.error);
-          else finished.push({ queued, share, result });
-        });
-        if (failure) throw new GroupRollback(failure.error);
-        const last = newShare();
-        try {
-          runDeferred(
-            finished.filter(({ result }) => 'value' in result).map(({ share }) => share),
-            last.tx,
-          );
-          for (const { share } of finished) await share.sendsFinished();
-          await last.sendsFinished();
-        } catch (error) {
-          throw fail(error);
-        } finally {
-          last.end();
-        }
-        ranAt = performance.now();
-      });
+          ranAt = performance.now();
+        },
+        group.some(({ flush }) => flush),
+      );
       timings.committed(begun, ranAt - beganAt, performance.now() - ranAt);
       queue.unshift(...late);
     } catch (error) {
@@ -269,12 +278,12 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
   }
 
   /**
-   * Queues a work; resolves with its value once its transaction is durable.
+   * Queues a work; resolves with its value once its transaction is durable, or committed if it needs no flush.
    * @throws Refusal SERVICE_UNAVAILABLE if the work is sheddable and the queue is full
    */
   return <T>(
     work: (tx: W) => Promise<T>,
-    { alone = false, touches, sheddable, first }: WriteOptions = {},
+    { alone = false, touches, sheddable, first, flush = true }: WriteOptions = {},
   ): Promise<T> =>
     new Promise<T>((resolve, refuse) => {
       if (sheddable && queue.length >= QUEUE_SIZE) return refuse(QUEUE_FULL);
@@ -283,7 +292,7 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
         for (const hook of hooks) runHook(hook);
         resolve(result.value as T);
       };
-      const queued = { work, alone, touches, queuedAt: performance.now(), settle };
+      const queued = { work, alone, touches, flush, queuedAt: performance.now(), settle };
       if (first) queue.unshift(queued);
       else queue.push(queued);
       if (!running) void drain();

@@ -18,16 +18,17 @@ export interface EngineTransaction {
 
 /**
  * Builds `Database.write` over an engine's transactions.
- * @param transact runs its argument in a transaction: commits when it resolves, rolls back when it rejects
+ * @param transact runs `body` in a transaction: commits when it resolves, rolls back when it rejects; without `flush`,
+ *   a power failure may undo it
  * @param groupMs see `createGroupCommit`
  */
 export function createWrite(
-  transact: (body: (transaction: EngineTransaction) => Promise<void>) => Promise<void>,
+  transact: (body: (transaction: EngineTransaction) => Promise<void>, flush: boolean) => Promise<void>,
   timings: WriteTimings,
   groupMs?: number,
 ): Database['write'] {
-  const transactInShares = (body: (newShare: () => WorkTx) => Promise<void>) =>
-    transact(transaction => body(() => new WorkTx(transaction)));
+  const transactInShares = (body: (newShare: () => WorkTx) => Promise<void>, flush: boolean) =>
+    transact(transaction => body(() => new WorkTx(transaction)), flush);
   const groupCommit = createGroupCommit<WorkTx>(transactInShares, timings, groupMs);
   return (work, { traceparent = null, tokenId = null, ...options } = {}) => {
     if (insideWrite.getStore()) throw new Error('A write inside a write would wait for itself.');

@@ -17,7 +17,7 @@ import {
 } from './lease-repository.ts';
 import type { EndedRow, Lease, LeasedDelivery, LeasedRow } from './leased-delivery.ts';
 import { UNPARK_BATCH } from './maintenance.ts';
-import { contentsOf, toMessage } from './message.ts';
+import { type ContentOf, contentsOf, toMessage } from './message.ts';
 import { changesOf, historyWith, leavesLane, type Outcome, type Settlement } from './outcome.ts';
 import { countSent, pausedTopics, setPaused, updateResult } from './repository.ts';
 
@@ -64,7 +64,7 @@ export function createDeliveryService(dependencies: Dependencies) {
       settled
         .filter(({ delivery, outcome }) => delivery.row.queued === 1 && leavesLane(outcome) === leaving)
         .map(({ delivery }) => delivery.lease.position);
-    promoteNext(tx, inLanes(true));
+    const promoting = promoteNext(tx, inLanes(true));
     // An older message may have been replayed meanwhile.
     putOldestFirst(tx, inLanes(false));
     for (const { delivery, outcome } of settled) {
@@ -72,7 +72,9 @@ export function createDeliveryService(dependencies: Dependencies) {
       countSent(tx, delivery.message.topic);
       storeResult(tx, delivery, outcome);
     }
-    if (settled.length > 0) tx.afterCommit(claimable);
+    const areLeaving = settled.every(({ outcome }) => leavesLane(outcome));
+    // Otherwise nothing has become claimable by it.
+    if ((await promoting) > 0 || !areLeaving) tx.afterCommit(claimable);
     return settlements.map(({ delivery }) => held.has(delivery));
   }
 
@@ -119,16 +121,28 @@ export function createDeliveryService(dependencies: Dependencies) {
   }
 
   /**
-   * Claims in `tx`: what is due, and then what the log has. Messages of paused topics are parked instead, until their topic
-   * is resumed. A message whose lease expired is released if an older message of its lane was replayed meanwhile.
+   * Claims in `tx`: what is due, and then what the log has. Answers the contents of what it claims with it. Statements
+   * that do not need each other's results run together, so that they share round trips to a server.
    */
-  async function claimIn(tx: Tx, claim: Claim): Promise<LeasedRow[]> {
+  async function claimIn(tx: Tx, claim: Claim): Promise<{ rows: LeasedRow[]; contentOf: ContentOf }> {
+    const paused = pausedTopics(tx).then(topics => new Set(topics));
+    const [due, ahead, topics] = await Promise.all([claimDueIn(tx, claim, paused), fanOut.lookAhead(tx), paused]);
+    const placed = await fanOut.place(tx, ahead, { free: claim.limit - due.length, most: claim.limit }, topics);
+    if (placed.more) tx.afterCommit(claimable);
+    // Payloads are read in the claim's transaction: a read that failed later would leave leases without a worker.
+    const [leased, contentOf] = await Promise.all([
+      fanOut.insert(tx, placed, claim),
+      contentsOf(events, tx, [...due, ...placed.rows.filter(row => row.leased === 1)]),
+    ]);
+    return { rows: [...due, ...leased].sort((a, b) => a.position - b.position), contentOf };
+  }
+
+  /**
+   * Claims what is due. Messages of paused topics are parked instead, until their topic is resumed. A message whose lease
+   * expired is released if an older message of its lane was replayed meanwhile.
+   */
+  async function claimDueIn(tx: Tx, claim: Claim, paused: Promise<ReadonlySet<string>>): Promise<LeasedRow[]> {
     const own = inTurn(subscriptions.own.map(({ subscription_id }) => subscription_id));
-    let known: Promise<ReadonlySet<string>> | undefined;
-    const paused = () => {
-      known ??= pausedTopics(tx).then(topics => new Set(topics));
-      return known;
-    };
     const claimed: LeasedRow[] = [];
     for (let round = 0; round < CLAIM_ROUNDS && claimed.length < claim.limit; round += 1) {
       const rows = await claimDue(tx, own, { ...claim, limit: claim.limit - claimed.length });
@@ -140,7 +154,7 @@ export function createDeliveryService(dependencies: Dependencies) {
       const overtakers = rows.filter(row => late.has(row.position));
       await release(tx, overtakers);
       const first = rows.filter(row => !late.has(row.position));
-      const topics = await paused();
+      const topics = await paused;
       claimed.push(...first.filter(row => !topics.has(row.topic)));
       const toPark = first.filter(row => topics.has(row.topic));
       for (const row of toPark) await unclaim(tx, row, { parked: 1 });
@@ -148,9 +162,7 @@ export function createDeliveryService(dependencies: Dependencies) {
       if (toPark.length + overtakers.length === 0) break;
       if (round === CLAIM_ROUNDS - 1) tx.afterCommit(claimable);
     }
-    const { leased, more } = await fanOut.run(tx, claim, claim.limit - claimed.length, paused);
-    if (more) tx.afterCommit(claimable);
-    return [...claimed, ...leased].sort((a, b) => a.position - b.position);
+    return claimed;
   }
 
   /** Undoes a claim: no attempt is used. */
@@ -178,13 +190,11 @@ export function createDeliveryService(dependencies: Dependencies) {
     async claim(limit: number): Promise<LeasedDelivery[]> {
       const token = newUid();
       const before = [...uncertain];
-      // Payloads are read in the claim's transaction: a read that failed later would leave leases without a worker.
       const claiming = db.write(async tx => {
         // Not before: what the claim waits for is no part of the attempts.
         const now = clock.now();
         await releaseUncertain(tx, before);
-        const rows = await claimIn(tx, { limit, lease_token: token, leased_by: workerName, leaseMs, now });
-        return { now, rows, contentOf: await contentsOf(events, tx, rows) };
+        return { now, ...(await claimIn(tx, { limit, lease_token: token, leased_by: workerName, leaseMs, now })) };
       });
       const { now, rows, contentOf } = await claiming.catch(error => {
         uncertain.add(token);
@@ -212,9 +222,12 @@ export function createDeliveryService(dependencies: Dependencies) {
     /** Renews these leases, and answers the ones that are still held. */
     renew: (leases: Lease[]): Promise<Lease[]> => db.write(tx => renewLeases(tx, leases, leaseMs)),
 
-    /** Answers for each delivery whether its lease was held; if not, its row is unchanged. */
+    /**
+     * Answers for each delivery whether its lease was held; if not, its row is unchanged. A power failure may undo it: as
+     * after a crash between a handler and its outcome, the lease expires and the delivery is attempted again.
+     */
     async settle(settlements: Settlement[]): Promise<boolean[]> {
-      return db.write(tx => settleIn(tx, settlements));
+      return db.write(tx => settleIn(tx, settlements), { flush: false });
     },
 
     /**

@@ -32,6 +32,31 @@ interface Group {
   subscriptions: Subscription[];
 }
 
+/** A group, and what comes next in the log. */
+interface Ahead extends Group {
+  outlines: EventOutline[];
+}
+
+/** What one fan-out has read: some groups, and whether there are others. */
+export interface LookAhead {
+  groups: Ahead[];
+  others: boolean;
+}
+
+/** The deliveries that a fan-out inserts, and the groups that it moves. */
+export interface Placed {
+  rows: EventDelivery[];
+  moves: { group: Group; upTo: number; given: ReadonlySet<number> }[];
+  /** It does not reach the end of the log, or leaves heads that there was room for. */
+  more: boolean;
+}
+
+interface Candidates {
+  candidates: Candidate[];
+  /** The last event that is complete. */
+  upTo: number;
+}
+
 /** A delivery that may be inserted. */
 interface Candidate {
   subscription: Subscription;
@@ -69,7 +94,7 @@ export function createFanOut({ events, subscriptions }: Dependencies) {
   }
 
   /** Stores how far a group has been looked through for, where that is needed, and remembers it. */
-  function move(tx: Tx, { subscriptions: group }: Group, upTo: number, given: ReadonlySet<number>): void {
+  function move(tx: Tx, { group: { subscriptions: group }, upTo, given }: Placed['moves'][number]): void {
     const toStore = group.filter(
       ({ subscription_id, position }) => given.has(subscription_id) || upTo - position >= STORED_EVERY,
     );
@@ -83,61 +108,64 @@ export function createFanOut({ events, subscriptions }: Dependencies) {
     });
   }
 
-  /** Inserts the deliveries of the next events of a group, up to `most` heads, of which the first `free` are leased. */
-  async function advance(
-    tx: Tx,
-    group: Group,
-    claim: Claim,
-    room: { free: number; most: number },
-    pausedTopics: () => Promise<ReadonlySet<string>>,
-  ): Promise<{ leased: LeasedRow[]; heads: number; more: boolean }> {
-    const outlines = await events.outlines(tx, group.from, EVENTS_READ);
-    const last = outlines.at(-1);
-    if (!last) return { leased: [], heads: 0, more: false };
-    const { candidates, upTo } = candidatesOf(group, outlines);
-    const paused: ReadonlySet<string> = candidates.length > 0 ? await pausedTopics() : new Set();
-    const { rows, heads, stoppedAt } = await place(tx, candidates, { ...room, paused });
-    const reached = stoppedAt ?? upTo;
-    const leased = await insertEventDeliveries(tx, rows, claim);
-    move(tx, group, reached, new Set(rows.map(row => row.subscription_id)));
-    return { leased, heads, more: reached < last.sequence || outlines.length === EVENTS_READ };
-  }
-
   return {
-    /**
-     * Inserts deliveries of the next events, and answers the ones that it leases.
-     * @param claim `limit`: how many heads of lanes it inserts at most; it leases the first `free` of them
-     * @returns `more`: it has not reached the end of the log, or has left heads that there was room for
-     */
-    async run(
-      tx: Tx,
-      claim: Claim,
-      free: number,
-      pausedTopics: () => Promise<ReadonlySet<string>>,
-    ): Promise<{ leased: LeasedRow[]; more: boolean }> {
+    /** Reads what comes next in the log for some of the subscriptions. */
+    async lookAhead(tx: Tx): Promise<LookAhead> {
       const all = await groups(tx);
       const start = all.length > PLACES ? turn++ % all.length : 0;
       const chosen = [...all.slice(start), ...all.slice(0, start)].slice(0, PLACES);
-      const leased: LeasedRow[] = [];
-      let more = chosen.length < all.length;
+      const ahead = chosen.map(async group => ({
+        ...group,
+        outlines: await events.outlines(tx, group.from, EVENTS_READ),
+      }));
+      return { groups: await Promise.all(ahead), others: chosen.length < all.length };
+    },
+
+    /**
+     * Decides which deliveries of the next events to insert, which of them head their lanes and which are leased at once.
+     * @param room how many heads to insert at most, and how many of them to lease
+     */
+    async place(
+      tx: Tx,
+      { groups, others }: LookAhead,
+      room: { free: number; most: number },
+      paused: ReadonlySet<string>,
+    ): Promise<Placed> {
+      const all = groups.map(group => candidatesOf(group, group.outlines));
+      const taken = await namesOfTaken(tx, all);
+      const placed: Placed = { rows: [], moves: [], more: others };
       let heads = 0;
-      for (const [index, group] of chosen.entries()) {
-        const share = (left: number) => Math.ceil(left / (chosen.length - index));
-        const room = { free: share(free - leased.length), most: Math.max(1, share(claim.limit)) };
-        const moved = await advance(tx, group, claim, room, pausedTopics);
-        leased.push(...moved.leased);
-        heads += moved.heads;
-        more ||= moved.more;
+      let leases = 0;
+      for (const [index, group] of groups.entries()) {
+        const last = group.outlines.at(-1);
+        if (!last) continue;
+        const share = (left: number) => Math.ceil(left / (groups.length - index));
+        const own = { free: share(room.free - leases), most: Math.max(1, share(room.most)) };
+        const { candidates, upTo } = all[index] as Candidates;
+        const { rows, heads: more, stoppedAt } = place(candidates, taken, paused, own);
+        const reached = stoppedAt ?? upTo;
+        placed.rows.push(...rows);
+        placed.moves.push({ group, upTo: reached, given: new Set(rows.map(row => row.subscription_id)) });
+        placed.more ||= reached < last.sequence || group.outlines.length === EVENTS_READ;
+        heads += more;
+        leases += rows.filter(row => row.leased === 1).length;
       }
       // A place may have had no use for its share of the room.
-      more ||= leased.length < Math.min(free, heads);
-      return { leased, more };
+      placed.more ||= leases < Math.min(room.free, heads);
+      return placed;
+    },
+
+    /** Inserts these deliveries and moves the subscriptions; answers the deliveries that are leased. */
+    async insert(tx: Tx, { rows, moves }: Placed, claim: Claim): Promise<LeasedRow[]> {
+      const inserting = insertEventDeliveries(tx, rows, claim);
+      for (const one of moves) move(tx, one);
+      return inserting;
     },
   };
 }
 
-/** The deliveries of these events, in their order, up to a bound. `upTo`: the last event that is complete. */
-function candidatesOf(group: Group, outlines: EventOutline[]): { candidates: Candidate[]; upTo: number } {
+/** The deliveries of these events, in their order, up to a bound. */
+function candidatesOf(group: Group, outlines: EventOutline[]): Candidates {
   const candidates: Candidate[] = [];
   let upTo = group.from;
   for (const event of outlines) {
@@ -152,17 +180,24 @@ function candidatesOf(group: Group, outlines: EventOutline[]): { candidates: Can
   return { candidates, upTo };
 }
 
+/** Which lanes of these deliveries are taken. */
+async function namesOfTaken(tx: Tx, all: Candidates[]): Promise<Set<string>> {
+  const lanes = new Map<string, Lane>();
+  for (const { candidates } of all) for (const one of candidates) lanes.set(nameOf(laneOf(one)), laneOf(one));
+  return new Set((await takenLanes(tx, [...lanes.values()])).map(nameOf));
+}
+
 /**
  * Decides which deliveries head their lanes, and which of them are leased. It stops at the end of the event after which
  * there are `most` heads.
+ * @param taken names of lanes; those of the deliveries join it
  */
-async function place(
-  tx: Tx,
+function place(
   candidates: Candidate[],
-  { free, most, paused }: { free: number; most: number; paused: ReadonlySet<string> },
-): Promise<{ rows: EventDelivery[]; heads: number; stoppedAt: number | undefined }> {
-  const lanes = new Map(candidates.map(candidate => [nameOf(laneOf(candidate)), laneOf(candidate)]));
-  const taken = new Set((await takenLanes(tx, [...lanes.values()])).map(nameOf));
+  taken: Set<string>,
+  paused: ReadonlySet<string>,
+  { free, most }: { free: number; most: number },
+): { rows: EventDelivery[]; heads: number; stoppedAt: number | undefined } {
   const rows: EventDelivery[] = [];
   let heads = 0;
   let leases = 0;

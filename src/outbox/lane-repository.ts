@@ -80,9 +80,10 @@ const waits = [sql.lit('pending' as const), sql.lit('failed' as const)];
  * Makes the next delivery of each lane claimable after its head has left. It queues behind all heads that are due now, so
  * a lane with a long backlog does not starve the others.
  * @param positions of deliveries that have left
+ * @returns how many became claimable
  */
-export function promoteNext(tx: Tx, positions: number[]): void {
-  if (positions.length > 0) tx.send(promoteNextStatement, { positions: JSON.stringify(positions) });
+export async function promoteNext(tx: Tx, positions: number[]): Promise<number> {
+  return positions.length === 0 ? 0 : tx.run(promoteNextStatement, { positions: JSON.stringify(positions) });
 }
 
 const promoteNextStatement = statement(

@@ -14,14 +14,21 @@ interface Content {
   tokenId: string | null;
 }
 
+/** Where the content of a delivery is. */
+type Source = Partial<Pick<DeliveryRow, 'event_sequence' | 'message_number'>>;
+/** Answers the content of a delivery. */
+export type ContentOf = (row: DeliveryRow) => Content;
+
 /** Answers the content of each delivery. One query reads all events, and one all published messages. */
 export async function contentsOf(
   events: Pick<EventLog, 'carried'>,
   reader: Reader,
-  rows: readonly DeliveryRow[],
-): Promise<(row: DeliveryRow) => Content> {
-  const carried = await events.carried(reader, distinct(rows.map(row => row.event_sequence)));
-  const published = await findMessages(reader, distinct(rows.map(row => row.message_number)));
+  rows: readonly Source[],
+): Promise<ContentOf> {
+  const [carried, published] = await Promise.all([
+    events.carried(reader, distinct(rows.map(row => row.event_sequence))),
+    findMessages(reader, distinct(rows.map(row => row.message_number))),
+  ]);
   const byNumber = new Map(published.map(message => [message.number, message]));
   const texts = new Set<unknown>();
   /** Each of several deliveries gets an event for itself: a handler may change what it is given. */
@@ -41,8 +48,8 @@ export async function contentsOf(
   };
 }
 
-function distinct(numbers: (number | null)[]): number[] {
-  return [...new Set(numbers.filter(number => number !== null))];
+function distinct(numbers: (number | null | undefined)[]): number[] {
+  return [...new Set(numbers.filter(number => typeof number === 'number'))];
 }
 
 /** The wire form of a delivery. */

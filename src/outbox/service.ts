@@ -314,7 +314,7 @@ export function createOutbox(dependencies: Dependencies) {
         const isHead = row.claimable_at !== null || row.parked === 1 || row.status === 'dead';
         const left = { queued: 0, claimable_at: null, parked: 0, updated_at: clock.now() };
         await updateDelivery(tx, row.position, { status: 'discarded', ...left });
-        if (isHead && row.queued === 1) promoteNext(tx, [row.position]);
+        if (isHead && row.queued === 1) await promoteNext(tx, [row.position]);
       }
       if (unfinished.length > 0) tx.afterCommit(published);
       return view(tx, messageId);

@@ -85,6 +85,8 @@ export class Worker {
   #renewing = false;
   #stopping = false;
   #woken = false;
+  /** The last claim may have left something for which there was no room. */
+  #mayHaveLeft = false;
   #endSleep: () => void = () => {};
   #lastTickAt: number | null = null;
   #lastProcessedAt: number | null = null;
@@ -171,11 +173,12 @@ export class Worker {
       try {
         this.#lastTickAt = clock.now();
         const claimed = await this.#claim(limit);
+        this.#mayHaveLeft = claimed.length === limit;
         this.#waiting.push(...claimed);
         if (this.#stopping) this.#releaseWaiting();
         else this.#beginWaiting();
         this.#consecutiveErrors = 0;
-        if (limit > 0 && claimed.length === limit) continue;
+        if (limit > 0 && this.#mayHaveLeft) continue;
       } catch (error) {
         this.#consecutiveErrors += 1;
         this.#lastError = explain(error);
@@ -299,7 +302,7 @@ export class Worker {
     // Not at its claim: while the last of them runs, nothing is to run beside it.
     if (held.alone) this.#oneAtATime -= 1;
     held.ended.resolve(ending);
-    this.wake();
+    if (this.#mayHaveLeft) this.wake();
   }
 
   /** Renews all leases. Runs every third of a lease, so two more renewals can be tried before one expires. */

@@ -1,4 +1,4 @@
-import { type Expression, Kysely, PostgresDialect, sql } from 'kysely';
+import { type Expression, Kysely, PostgresDialect, sql, type Transaction } from 'kysely';
 import pg from 'pg';
 import type { Clock } from '../../clock.ts';
 import { coalesce } from '../../coalesce.ts';
@@ -7,7 +7,7 @@ import { textOf } from '../../error-text.ts';
 import { StartError } from '../../errors.ts';
 import type { Logger } from '../../logging.ts';
 import { type Database, type ReadOnlyDatabase, type Timings, untimed } from '../database.ts';
-import { errorCode } from '../errors.ts';
+import { AbortedTransaction, errorCode } from '../errors.ts';
 import { migrateToLatest, missingMigrations, unknownMigrations } from '../migrator.ts';
 import { createProbe } from '../probe.ts';
 import type { Schema } from '../schema.ts';
@@ -19,8 +19,11 @@ import { createStandingConnection } from './session.ts';
 import { applySettings, assertUsable, type SessionOptions, TIMEOUT_MS } from './settings.ts';
 
 const CONNECT_MS = 5000;
+const BEGIN = 'begin isolation level read committed';
 /** The advisory lock that serialises the writes of all processes on one database ("forumbus" as eight ASCII bytes). */
 const WRITE_LOCK = 'select pg_advisory_xact_lock(7381244162955441523)';
+/** For one transaction: its commit does not wait until the server has flushed its log. */
+const NO_FLUSH = 'set local synchronous_commit = off';
 /** The NOTIFY channel on which processes announce their commits. */
 const CHANNEL = 'forumbus';
 const POOL_SIZE = 10;
@@ -154,16 +157,21 @@ function postgresDatabase(
     leaseClock ? sql<number>`${leaseClock.now()}::bigint` : (postgresDialect.serverNow as Expression<number>);
   const executor = executorOn(pool, compile, assertOutsideWrite);
   const write = createWrite(
-    body =>
-      onOneConnection(pool, (client, query) =>
-        query
-          .transaction()
-          .setIsolationLevel('read committed')
-          .execute(async transaction => {
-            await client.query(WRITE_LOCK);
-            await body({ query: transaction, executor: executorOn(client, compile), leaseNow });
-          }),
-      ),
+    (body, flush) =>
+      onOneConnection(pool, async (client, query) => {
+        try {
+          // Together, so that they share a round trip; Kysely would wait for each.
+          await Promise.all([BEGIN, ...(flush ? [] : [NO_FLUSH]), WRITE_LOCK].map(text => client.query(text)));
+          const transaction = query as Transaction<Schema>;
+          await body({ query: transaction, executor: executorOn(client, compile), leaseNow });
+          // The server answers a commit after a failed statement with a rollback, and with no error.
+          if ((await client.query('commit')).command === 'ROLLBACK') throw new AbortedTransaction();
+        } catch (error) {
+          // A connection that has broken cannot; its server has rolled back.
+          await client.query('rollback').catch(() => {});
+          throw error;
+        }
+      }),
     timings,
   );
   return {

@@ -48,8 +48,6 @@ export function openSqlite(
     const writer = open(path, { timeout: 5000 });
     writer.pragma('journal_mode = WAL');
     tightenDatabase(path);
-    // With better-sqlite3's default for WAL (NORMAL), a power failure could lose a write that was answered 201.
-    writer.pragma('synchronous = FULL');
     writer.pragma('foreign_keys = ON');
     // In a file, the statement journals of multi-row writes caused four fifths of all system calls.
     writer.pragma('temp_store = MEMORY');
@@ -101,8 +99,9 @@ function sqliteDatabase(
   const transaction = new Transaction<Schema>({ config: { dialect }, dialect, driver, executor: root.getExecutor() });
   const ownClock = leaseClock instanceof LeaseClock ? leaseClock : undefined;
   /** Replaces Kysely's `transaction().execute()`, whose overhead exceeded the statements of a lone write. */
-  const transact: Parameters<typeof createWrite>[0] = async body => {
+  const transact: Parameters<typeof createWrite>[0] = async (body, flush) => {
     try {
+      driver.flushes = flush;
       await driver.beginTransaction();
       ownClock?.begun();
       await body({

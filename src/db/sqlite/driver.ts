@@ -36,6 +36,7 @@ export class WriterDriver extends SqliteDriver {
   /** Device and inode of the open file, to detect another file at its path. */
   readonly #identity: string | undefined;
   readonly #statements: Record<'begin' | 'commit' | 'rollback', BetterSqlite.Statement>;
+  #flushes: boolean | undefined;
 
   /** @param path absolute path of the file */
   constructor(config: SqliteDialectConfig, connection: BetterSqlite.Database, path: string) {
@@ -48,6 +49,17 @@ export class WriterDriver extends SqliteDriver {
       commit: connection.prepare('commit'),
       rollback: connection.prepare('rollback'),
     };
+    this.flushes = true;
+  }
+
+  /**
+   * Whether the next commit flushes the log to disk. Without, a power failure could lose a write that was answered 201.
+   * SQLite takes it between transactions only.
+   */
+  set flushes(flushes: boolean) {
+    if (flushes === this.#flushes) return;
+    this.#connection.pragma(`synchronous = ${flushes ? 'FULL' : 'NORMAL'}`);
+    this.#flushes = flushes;
   }
 
   /**
