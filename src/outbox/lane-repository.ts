@@ -206,10 +206,14 @@ export async function listLanes(reader: Reader, after: Lane, limit: number): Pro
 }
 
 const listLanesStatement = statement(({ query, value }: StatementBuilder<Lane & { limit: number }>) => {
-  const next = (subscription: RawBuilder<unknown>, key: RawBuilder<unknown>) => sql<number>`(
-    select one.position from deliveries as one
-    where one.queued = 1 and (one.subscription_id, one.message_key) > (${subscription}, ${key})
-    order by one.subscription_id, one.message_key, one.position limit 1)`;
+  // Two look-ups: SQLite compares only the first column of such a pair by the index, and each hop would read all before it.
+  const next = (subscription: RawBuilder<unknown>, key: RawBuilder<unknown>) => sql<number>`coalesce(
+    (select one.position from deliveries as one
+      where one.queued = 1 and one.subscription_id = ${subscription} and one.message_key > ${key}
+      order by one.message_key, one.position limit 1),
+    (select one.position from deliveries as one
+      where one.queued = 1 and one.subscription_id > ${subscription}
+      order by one.subscription_id, one.message_key, one.position limit 1))`;
   const first = next(sql`cast(${value('subscription_id')} as bigint)`, sql`cast(${value('message_key')} as text)`);
   const following = sql`(select ${next(sql`here.subscription_id`, sql`here.message_key`)}
     from deliveries as here where here.position = hop.position)`;
