@@ -136,7 +136,7 @@ function foldQuestion(questions: Map<string, Values>, event: StoredEvent): void 
       has_default: payload.default_answer === undefined && payload.default_selected === undefined ? 0 : 1,
       supersedes: (payload.supersedes as string | undefined) ?? null,
       ...{ answer_sequence: null, answer: null, answered_by: null, answered_at: null },
-      ...{ default_applied: 0, acknowledged_at: null },
+      ...{ default_applied: 0, acknowledged_at: null, answered_in: null, ticket: event.ticket, phase: 0 },
     });
     return;
   }
@@ -147,15 +147,18 @@ function foldQuestion(questions: Map<string, Values>, event: StoredEvent): void 
       answer: payload.answer,
       answered_by: actor,
       answered_at: occurred_at,
+      answered_in: (payload.answered_in as string | undefined) ?? 'api',
     });
   }
   if (event_type === 'forum.question.acknowledged') {
     Object.assign(known, { acknowledged_at: occurred_at, version: Number(known.version) + 1 });
+    if (TOLD.includes(String(known.state))) known.phase = Number(known.phase) + 1;
   }
   const state = ENDS[event_type];
   if (state === undefined) return;
   // An end after the end would be a fault of the service; the version shows it.
   Object.assign(known, { state, version: Number(known.version) + 1 });
+  known.phase = ['answered', 'expired', 'cancelled', 'superseded'].indexOf(state) * 2 + 1;
   if (state === 'expired') known.default_applied = known.has_default as number;
 }
 
