@@ -3,7 +3,7 @@ import type { Reader, Tx } from '../db/database.ts';
 import type { Row } from '../db/schema.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 
-export type ItemRow = Row<'inbox_items'>;
+type ItemRow = Row<'inbox_items'>;
 
 type Owner = Pick<ItemRow, 'run_id' | 'agent_name'>;
 type NewItem = Omit<ItemRow, 'claimed_by' | 'claimed_until'>;
