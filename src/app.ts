@@ -23,6 +23,7 @@ import { useSerialization } from './http/serialization.ts';
 import { useTracing } from './http/tracing.ts';
 import { useTurns } from './http/turns.ts';
 import { useValidation } from './http/validation.ts';
+import { inboxRoutes } from './inbox/routes.ts';
 import type { Logger } from './logging.ts';
 import { useRequestMetrics } from './metrics/requests.ts';
 import { metricsRoutes } from './metrics/routes.ts';
@@ -43,6 +44,7 @@ const apiRoutes = [
   signalRoutes,
   questionRoutes,
   controlRoutes,
+  inboxRoutes,
   threadRoutes,
   runRoutes,
   statsRoutes,
@@ -131,7 +133,7 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
     for (const routes of apiRoutes) await app.register(routes({ ...dependencies, writes, readers: metrics.streams }));
   }
   const health = createHealth({ ...services, ...delivery, drain, log, dispatches: config.ROLE !== 'http' });
-  await app.register(healthRoutes({ health, drain, access: tokens, opening: longRequests }));
+  await app.register(healthRoutes({ health, drain, access: tokens, opening: longRequests, version }));
   const scrape = createScrape({ ...services, ...metrics, ...delivery, ...waits, version, health, drain });
   await app.register(metricsRoutes({ scrape }));
 

@@ -7,6 +7,7 @@ import { type Clock, type NewUid, newUid, systemClock } from './clock.ts';
 import { CommitNotifier } from './commit-notifier.ts';
 import type { Config } from './config.ts';
 import { createControl } from './control/service.ts';
+import { Sightings } from './control/sightings.ts';
 import { errorCode, publicMessage } from './db/errors.ts';
 import { openDatabase } from './db/open.ts';
 import { StartError } from './errors.ts';
@@ -15,6 +16,8 @@ import { createEvents } from './events/service.ts';
 import { tokenEvents } from './events/token-events.ts';
 import { bodyValidator } from './http/validation.ts';
 import { createIdempotencyKeys } from './idempotency/service.ts';
+import { createInbox, type Inbox } from './inbox/service.ts';
+import { createInboxWaiters } from './inbox/waiting.ts';
 import type { Logger } from './logging.ts';
 import { createDeliveryMetrics } from './metrics/deliveries.ts';
 import { createMetrics } from './metrics/metrics.ts';
@@ -23,6 +26,9 @@ import { createTopicLabels } from './metrics/topics.ts';
 import { createDeliveryService } from './outbox/delivery-service.ts';
 import { createOutboxMaintenance } from './outbox/maintenance.ts';
 import { createOutbox } from './outbox/service.ts';
+import { createQuestionIndexing } from './questions/indexing.ts';
+import { createQuestionListWaiters } from './questions/list-waiting.ts';
+import { createQuestionLists } from './questions/lists.ts';
 import { createQuestions, type QuestionService } from './questions/service.ts';
 import { createQuestionWaiters } from './questions/waiting.ts';
 import { createRuns } from './runs/service.ts';
@@ -87,15 +93,23 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const seen = createSeen();
     // Closing a control thread cancels its open questions; threads know questions by this function only.
     const withdrawQuestions: QuestionService['withdraw'] = (...withdrawal) => questions.withdraw(...withdrawal);
-    const threads = createThreads({ db, clock, newUid: uid, events, counts, search, seen, withdrawQuestions });
+    const notifyAgent: Inbox['record'] = (...act) => inbox.record(...act);
+    const threads = createThreads({
+      ...{ db, clock, newUid: uid, events, counts, search, seen },
+      ...{ notifyAgent, withdrawQuestions },
+    });
     const threadLists = createThreadLists({ db, events, seen, search });
     const indexing = createIndexing({ db, events, search, log });
     const control = createControl({ db, clock, events, threads });
     const questions: QuestionService = createQuestions({
-      ...{ db, clock, events, control, threads },
+      ...{ db, clock, events, control, threads, search },
       openPerAgent: config.OPEN_QUESTIONS_PER_AGENT,
       minDefaultSeconds: config.MIN_DEFAULT_SECONDS,
     });
+    const questionLists = createQuestionLists({ db, search, questions });
+    const questionIndexing = createQuestionIndexing({ db, events, search });
+    const inbox: Inbox = createInbox({ db, events, control, questions });
+    const sightings = new Sightings({ db, control, clock, log });
     const selfValidation = config.SELF_VALIDATION === 'allow';
     const signals = createSignals({ db, events, control, questions, selfValidation, stored: metrics.stored });
     const keys = createIdempotencyKeys({ db, clock });
@@ -110,7 +124,9 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     });
     commits.on('event', () => feed.wake());
     const questionWaiters = createQuestionWaiters(feed, questions, ending.signal);
+    const questionListWaiters = createQuestionListWaiters(feed, questionLists, ending.signal);
     const runWaiters = createRunWaiters(feed, runs, ending.signal);
+    const inboxWaiters = createInboxWaiters(feed, inbox, ending.signal);
 
     const signalVersions = new SchemaVersions([v1, ...(overrides.signalVersions ?? [])]);
     const own = createTopics({ threads, signals, signalVersions, validator: bodyValidator(components) });
@@ -189,6 +205,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       delete_old_messages: () => maintenance.deleteOld(),
       delete_old_keys: () => keys.deleteOld(),
       index_stored_texts: () => indexing.run(),
+      index_stored_questions: () => questionIndexing.run(),
     };
     const failed = (name: string, err: unknown) => log.error({ job: name, err }, 'a maintenance job failed');
     const repeated = (name: string, task: () => Promise<void>) =>
@@ -222,6 +239,10 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         indexing,
         control,
         questions,
+        questionLists,
+        questionIndexing,
+        inbox,
+        sightings,
         signals,
         signalVersions,
         runs,
@@ -230,7 +251,9 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       waits: {
         feed,
         questionWaiters,
+        questionListWaiters,
         runWaiters,
+        inboxWaiters,
         /** Aborted when the service stops: it ends streams and answers waits. */
         ending: ending.signal,
       },
@@ -264,6 +287,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         ending.abort();
         longRequests.stop();
         uses.stop();
+        sightings.stop();
         unwatch();
         await Promise.all([stop(), feed.close()]);
         await db.close();

@@ -46,6 +46,17 @@ interface ControlThreadsTable {
   unread: number;
   version: number;
   withdrawn_at: number | null;
+  last_seen_at: number | null;
+}
+
+interface InboxItemsTable {
+  sequence: number;
+  run_id: string;
+  agent_name: string;
+  question_id: string | null;
+  created_at: number;
+  claimed_by: string | null;
+  claimed_until: Generated<number>;
 }
 
 interface RunsTable {
@@ -123,6 +134,9 @@ interface QuestionsTable {
   selected: string | null;
   answered_by: string | null;
   answered_at: number | null;
+  answered_in: string | null;
+  ticket: string | null;
+  phase: number;
   default_applied: number;
   acknowledged_at: number | null;
   version: number;
@@ -226,11 +240,14 @@ export interface Schema {
   search_titles: SearchTable;
   search_openings: SearchTable;
   search_replies: SearchTable;
+  search_questions: SearchTable;
+  search_questions_left: { below: number };
   search_threads: SearchThreadsTable;
   search_progress: SearchProgressTable;
   control_threads: ControlThreadsTable;
   runs: RunsTable;
   questions: QuestionsTable;
+  inbox_items: InboxItemsTable;
   events: EventsTable;
   subscriptions: SubscriptionsTable;
   subscription_servers: SubscriptionServersTable;

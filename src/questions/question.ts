@@ -4,7 +4,7 @@ import type { Row } from '../db/schema.ts';
 import { Refusal } from '../errors.ts';
 import type { Event } from '../events/schemas.ts';
 import { priorityAt } from '../priority.ts';
-import type { Question, QuestionHead, QuestionState } from './schemas.ts';
+import type { AnswerPlace, Question, QuestionHead, QuestionState, Source } from './schemas.ts';
 
 /** A question as stored. */
 export type QuestionRow = Row<'questions'>;
@@ -19,6 +19,7 @@ export interface Asked {
   default_selected?: string[];
   /** The id of the open question that this one replaces. */
   supersedes?: string;
+  source?: Source;
 }
 
 /** The fields of a guidance request that its default has to fit. */
@@ -27,18 +28,46 @@ export type Defaulted = Partial<Pick<Asked, 'options' | 'multi_select' | 'defaul
 export interface GivenAnswer {
   answer: string;
   selected?: string[] | undefined;
+  answered_in?: AnswerPlace | undefined;
+}
+
+/**
+ * The text of an answer; without one, the selected labels.
+ * @throws Refusal VALIDATION_FAILED if there is neither
+ */
+export function answerText({ answer, selected = [] }: { answer?: string; selected?: string[] }): string {
+  if (answer !== undefined) return answer;
+  if (selected.length > 0) return labelsText(selected);
+  const detail = 'is required without selected';
+  throw new Refusal('VALIDATION_FAILED', `body/answer: ${detail}`, {
+    errors: [{ in: 'body', pointer: '/answer', code: 'REQUIRED', detail }],
+  });
+}
+
+/** The text of selected labels. Their order does not matter, so it is always the same. */
+export function labelsText(selected: readonly string[]): string {
+  return selected.toSorted().join(', ');
 }
 
 /** A question before its event has a sequence. */
 type NewQuestion = Pick<
   QuestionRow,
-  'question_id' | 'thread_id' | 'run_id' | 'agent_name' | 'priority' | 'asked_at' | 'expires_at' | 'has_default'
+  | 'question_id'
+  | 'thread_id'
+  | 'run_id'
+  | 'agent_name'
+  | 'ticket'
+  | 'priority'
+  | 'asked_at'
+  | 'expires_at'
+  | 'has_default'
 >;
 
 export function openQuestion(row: NewQuestion, supersedes: string | null, asked_sequence: number): QuestionRow {
   return {
     ...row,
     state: 'open',
+    phase: 0,
     asked_sequence,
     supersedes,
     answer_sequence: null,
@@ -46,6 +75,7 @@ export function openQuestion(row: NewQuestion, supersedes: string | null, asked_
     selected: null,
     answered_by: null,
     answered_at: null,
+    answered_in: null,
     default_applied: 0,
     acknowledged_at: null,
     version: 1,
@@ -66,11 +96,55 @@ export function answered(
     selected: selectedText(given),
     answered_by: actorText(actor),
     answered_at: now,
+    answered_in: placeOf(given),
   };
 }
 
 export function closedAs(row: QuestionRow, state: Exclude<QuestionState, 'open'>): QuestionRow {
-  return { ...row, state, version: row.version + 1 };
+  return { ...row, state, phase: phaseOf(state, false), version: row.version + 1 };
+}
+
+/** The question after its agent has acknowledged its outcome. */
+export function acknowledged(row: QuestionRow, acknowledged_at: number): QuestionRow {
+  const phase = phaseOf(row.state as QuestionState, true);
+  return { ...row, acknowledged_at, phase, version: row.version + 1 };
+}
+
+/**
+ * The phases of each state: before and after the acknowledgement. A phase is what indexes have in place of the state, so
+ * that one index serves lists of both.
+ */
+const phases: Record<QuestionState, readonly [number, number]> = {
+  open: [0, 0],
+  answered: [1, 2],
+  expired: [3, 4],
+  cancelled: [5, 6],
+  superseded: [7, 7],
+};
+
+function phaseOf(state: QuestionState, acknowledged: boolean): number {
+  return phases[state][acknowledged ? 1 : 0];
+}
+
+/** The phases of the questions in a list, ascending. `unacknowledged`: only ended ones that are news for their agents. */
+export function phasesOf({
+  state,
+  unacknowledged,
+}: {
+  state?: string | undefined;
+  unacknowledged?: boolean | undefined;
+}) {
+  const states = state === undefined ? (Object.keys(phases) as QuestionState[]) : [state as QuestionState];
+  const wanted = unacknowledged
+    ? states.filter(isForAgent).map(state => phaseOf(state, false))
+    : states.flatMap(state => phases[state]);
+  return [...new Set(wanted)];
+}
+
+/** The text of a question that a search looks through. @param asked the payload of its guidance request's event */
+export function searchText(asked: Event['payload']): string {
+  const { question, context = '', options = [] } = asked as unknown as Asked;
+  return [question, ...options.map(({ label }) => label), context].join('\n');
 }
 
 /** The question after its expiry. A default may stand in; it is no answer by anybody. */
@@ -86,6 +160,11 @@ export function isForAgent(state: string): boolean {
 /** Whether the question already has this answer. The order of selected labels does not matter. */
 export function isStoredAnswer(row: QuestionRow, given: GivenAnswer): boolean {
   return row.state === 'answered' && row.answer === given.answer && row.selected === selectedText(given);
+}
+
+/** Where an answer was given. */
+export function placeOf({ answered_in = 'api' }: GivenAnswer): AnswerPlace {
+  return answered_in;
 }
 
 function selectedText({ selected = [] }: GivenAnswer): string {
@@ -155,12 +234,15 @@ function winner(row: QuestionRow) {
     selected: JSON.parse(row.selected ?? '[]') as string[],
     answered_by: row.answered_by === null ? null : parseActor(row.answered_by),
     answered_at: toTimestampOrNull(row.answered_at),
+    // Answers of old versions came over the API, and do not say so.
+    answered_in: row.answered_by === null ? null : (row.answered_in ?? 'api'),
   };
 }
 
 /** The wire form of a question. @param asked the payload of its guidance request's event */
 export function toQuestion(row: QuestionRow, asked: Event['payload']): Question {
-  const { question, context, options, multi_select, default_answer, default_selected } = asked as unknown as Asked;
+  const { question, context, options, multi_select, default_answer, default_selected, source } =
+    asked as unknown as Asked;
   return {
     question_id: row.question_id,
     run_id: row.run_id,
@@ -181,6 +263,7 @@ export function toQuestion(row: QuestionRow, asked: Event['payload']): Question 
     ...winner(row),
     acknowledged_at: toTimestampOrNull(row.acknowledged_at),
     supersedes: row.supersedes,
+    source: source ?? null,
   };
 }
 
@@ -210,6 +293,7 @@ export function openedPayload(row: NewQuestion, asked: Asked, runTitle: string |
     default_answer: default_answer ?? null,
     default_selected: default_selected ?? [],
     supersedes: asked.supersedes ?? null,
+    source: asked.source ?? null,
     run_title: runTitle,
   };
 }
@@ -226,8 +310,8 @@ export function endedPayload(
   outcome: Event['payload'],
   runTitle: string | null,
 ): Event['payload'] {
-  const { question, question_truncated, options = [] } = asked;
-  return { question_id, question, question_truncated, options, ...outcome, run_title: runTitle };
+  const { question, question_truncated, options = [], source = null } = asked;
+  return { question_id, question, question_truncated, options, source, ...outcome, run_title: runTitle };
 }
 
 /** What the event of an expiry says beside the question. @param asked as for `endedPayload` */

@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { Caller } from '../access/caller.ts';
 import type { LongRequests } from '../access/long-requests.ts';
 import type { Actor } from '../actor.ts';
+import type { Sightings } from '../control/sightings.ts';
 import type { Tx } from '../db/database.ts';
 import { IfNoneMatch, notModified } from '../http/etags.ts';
 import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-writes.ts';
@@ -10,6 +11,8 @@ import { actProblems, problemResponses, writeProblems } from '../http/problems.t
 import { Ref } from '../http/schemas.ts';
 import { sendShared } from '../http/serialization.ts';
 import type { Precondition } from '../precondition.ts';
+import type { QuestionListWaiters } from './list-waiting.ts';
+import type { QuestionLists } from './lists.ts';
 import { questionNotFound } from './question.ts';
 import {
   Acknowledgement,
@@ -18,8 +21,8 @@ import {
   Question,
   QuestionPage,
   QuestionParams,
-  QuestionQuery,
   WaitingQuestionQuery,
+  WaitingQuestionsQuery,
 } from './schemas.ts';
 import type { QuestionService } from './service.ts';
 import type { QuestionWaiters } from './waiting.ts';
@@ -27,14 +30,20 @@ import type { QuestionWaiters } from './waiting.ts';
 interface Dependencies {
   questions: QuestionService;
   /** An answer is stored as a signal. */
-  signals: { answer(tx: Tx, questionId: string, answer: Answer, expected: Precondition): Promise<Question> };
+  signals: {
+    answer(tx: Tx, questionId: string, answer: Answer, expected: Precondition, caller: Caller): Promise<Question>;
+  };
+  questionLists: QuestionLists;
   questionWaiters: QuestionWaiters;
+  questionListWaiters: QuestionListWaiters;
   longRequests: LongRequests;
+  sightings: Sightings;
   writes: IdempotentWrites;
 }
 
 export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTypebox {
-  const { questions, signals, questionWaiters, longRequests, writes } = dependencies;
+  const { questions, signals, questionLists, questionWaiters, questionListWaiters } = dependencies;
+  const { longRequests, sightings, writes } = dependencies;
   const { write } = writes;
   const tags = ['questions'];
 
@@ -57,13 +66,20 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
       {
         schema: {
           operationId: 'listQuestions',
-          summary: "The operator's inbox: most urgent first, then oldest first",
+          summary:
+            "The operator's inbox: most urgent first, then oldest first; with wait, as soon as there is a question",
           tags,
-          querystring: QuestionQuery,
+          querystring: WaitingQuestionsQuery,
           response: { 200: Ref(QuestionPage), ...problemResponses('INVALID_CURSOR') },
         },
       },
-      request => questions.list(request.caller.inRun(request.query)),
+      async (request, reply) => {
+        const { wait = 0, ...query } = request.caller.inRun(request.query);
+        if (wait === 0) return questionLists.list(query);
+        return longRequests.wait(request, reply, signal =>
+          questionListWaiters.wait(query, { timeoutMs: wait * 1000, signal }),
+        );
+      },
     );
 
     app.get(
@@ -87,6 +103,7 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
           const question = await questions.get(question_id);
           if (!request.caller.sees(question.run_id)) throw questionNotFound(question_id);
           if (wait === 0) return question;
+          if (request.caller.isBoundTo(question.agent_name)) sightings.note(question);
         }
         const question = await longRequests.wait(request, reply, signal =>
           questionWaiters.wait(question_id, {
@@ -124,10 +141,8 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
       },
       (request, reply) =>
         write(request, reply, async tx => {
-          const { params, body: given, headers, caller } = request;
-          const actor = caller.actor(given.actor);
-          const answer = actor ? { ...given, actor } : given;
-          const body = await signals.answer(tx, params.question_id, answer, ifMatch(headers));
+          const { params, body: answer, headers, caller } = request;
+          const body = await signals.answer(tx, params.question_id, answer, ifMatch(headers), caller);
           return { status: 200, body };
         }),
     );

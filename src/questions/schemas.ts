@@ -14,6 +14,7 @@ import {
   Timestamp,
   Version,
   versionQuery,
+  waitQuery,
 } from '../http/schemas.ts';
 import { priorities } from '../priority.ts';
 
@@ -24,6 +25,35 @@ export const Option = Strict(
   { label: Name, description: Type.Optional(Text(LENGTHS.description)) },
   { $id: 'Option', examples: [{ label: 'eu-west-1', description: 'Where staging runs.' }] },
 );
+
+const Place = Text(500);
+
+export const Source = Strict(
+  {
+    host: Type.String({ ...Place, description: 'The program that runs the agent, such as `claude-code`.' }),
+    session_id: Type.Optional(Type.String({ ...Place, description: "The host's session that the agent works in." })),
+    prompt_id: Type.Optional(Place),
+    tool_use_id: Type.Optional(Place),
+    cwd: Type.Optional(Type.String({ ...Place, description: 'The folder that the agent works in.' })),
+    url: Type.Optional(Type.String({ ...Place, description: 'Where a person can see the session.' })),
+  },
+  {
+    $id: 'Source',
+    description: 'Where a question was asked.',
+    examples: [{ host: 'claude-code', session_id: '6f1c2a', cwd: '/home/ana/shop' }],
+  },
+);
+export type Source = Static<typeof Source>;
+
+/** Where an answer may have been given. */
+export const answerPlaces = ['api', 'cli', 'mcp', 'page', 'link', 'terminal'] as const;
+export type AnswerPlace = (typeof answerPlaces)[number];
+
+/** Where a person gave an answer, as its sender says. */
+export const AnsweredIn = Type.Enum([...answerPlaces], {
+  description:
+    'Where the answer was given; `api` if left out. An agent may send `terminal` only: see the documentation.',
+});
 
 export const Question = Type.Object(
   {
@@ -49,8 +79,10 @@ export const Question = Type.Object(
     selected: Type.Array(Type.String()),
     answered_by: Nullable(Ref(Actor)),
     answered_at: Nullable(Timestamp),
+    answered_in: Nullable(Type.String({ description: 'Where the answer was given, such as `cli`.' })),
     acknowledged_at: Nullable(Timestamp),
     supersedes: Nullable(Id),
+    source: Nullable(Ref(Source)),
   },
   {
     $id: 'Question',
@@ -77,8 +109,10 @@ export const Question = Type.Object(
         selected: ['eu-west-1'],
         answered_by: { type: 'operator', name: 'ana' },
         answered_at: '2026-11-22T09:31:00.000Z',
+        answered_in: 'cli',
         acknowledged_at: null,
         supersedes: null,
+        source: null,
       },
     ],
   },
@@ -114,15 +148,49 @@ export const QuestionQuery = Strict({
   state: Type.Optional(Type.Enum([...questionStates])),
   run_id: Type.Optional(Name),
   agent_name: Type.Optional(Name),
+  ticket: Type.Optional(Name),
   priority: Type.Optional(Type.Enum([...priorities])),
+  unacknowledged: Type.Optional(
+    Type.Literal(true, { description: 'Only questions that ended and that their agents have not acknowledged.' }),
+  ),
+  asked_after: Type.Optional(
+    Type.String({ format: 'date-time', 'x-instant': true, description: 'Only questions asked after this time.' }),
+  ),
+  q: Type.Optional(
+    Type.String({
+      ...Text(LENGTHS.title),
+      description: 'Only questions that contain all these words in text, options or context; newest first.',
+    }),
+  ),
+  order: Type.Optional(
+    Type.Enum(['urgent', 'newest'], { description: '`urgent` if left out: most urgent first, then oldest first.' }),
+  ),
   ...pageQuery,
 });
 export type QuestionQuery = Static<typeof QuestionQuery>;
 
+/** The fields of an answer, by whatever way it comes. */
+export const answerFields = {
+  answer: Type.Optional(
+    Type.String({
+      ...Text(LENGTHS.text),
+      description: 'Required without `selected`; left out, it is the selected labels, joined by ", ".',
+    }),
+  ),
+  selected: Type.Optional(Type.Array(Name, { maxItems: 10 })),
+  answered_in: Type.Optional(AnsweredIn),
+};
+
+export const WaitingQuestionsQuery = Strict({
+  ...QuestionQuery.properties,
+  wait: Type.Optional(
+    Type.Integer({ ...waitQuery.wait, description: 'Seconds to wait for a question, if the page has none.' }),
+  ),
+});
+
 export const Answer = Strict(
   {
-    answer: Text(LENGTHS.text),
-    selected: Type.Optional(Type.Array(Name, { maxItems: 10 })),
+    ...answerFields,
     actor: Type.Optional(Ref(Actor)),
   },
   {

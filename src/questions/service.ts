@@ -1,16 +1,18 @@
 import { type Actor, parseActor } from '../actor.ts';
 import { type Clock, toTimestampOrNull } from '../clock.ts';
-import { type Agent, assertOpen, type Control, EMBEDDED } from '../control/service.ts';
-import { type Page, readPage } from '../db/cursors.ts';
+import { type Agent, type AgentName, assertOpen, type Control, EMBEDDED } from '../control/service.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import type { Event } from '../events/schemas.ts';
 import type { EventDraft, EventLog } from '../events/service.ts';
 import { type Priority, priorityRank } from '../priority.ts';
+import type { Search } from '../search/service.ts';
 import type { ThreadService } from '../threads/service.ts';
 import type { ThreadRow } from '../threads/thread.ts';
+import { listQuestions } from './list-repository.ts';
 import {
   type Asked,
+  acknowledged,
   answered,
   assertDefault,
   assertOpenQuestion,
@@ -21,10 +23,13 @@ import {
   expiryOutcome,
   type GivenAnswer,
   isForAgent,
+  labelsText,
   openedPayload,
   openQuestion,
+  placeOf,
   type QuestionRow,
   questionNotFound,
+  searchText,
   toQuestion,
   toQuestionHead,
 } from './question.ts';
@@ -35,10 +40,9 @@ import {
   findQuestions,
   insertQuestion,
   listOverdue,
-  listQuestions,
   updateQuestion,
 } from './repository.ts';
-import type { Question, QuestionHead, QuestionQuery } from './schemas.ts';
+import type { Question, QuestionHead } from './schemas.ts';
 
 export type QuestionService = ReturnType<typeof createQuestions>;
 
@@ -48,6 +52,7 @@ interface Dependencies {
   events: EventLog;
   control: Control;
   threads: ThreadService;
+  search: Search;
   /** The most open questions of an agent. */
   openPerAgent: number;
   /** The shortest time after which a default may stand in. Seconds. */
@@ -78,7 +83,7 @@ interface Acted {
 
 /** The life of questions: asked, answered, superseded, cancelled, expired, acknowledged. */
 export function createQuestions(dependencies: Dependencies) {
-  const { db, clock, events, control, threads, openPerAgent, minDefaultSeconds } = dependencies;
+  const { db, clock, events, control, threads, search, openPerAgent, minDefaultSeconds } = dependencies;
 
   async function required(reader: Reader, questionId: string): Promise<QuestionRow> {
     const row = await findQuestion(reader, questionId);
@@ -142,6 +147,24 @@ export function createQuestions(dependencies: Dependencies) {
     return closed;
   }
 
+  /** Stores that the outcomes of ended questions of one agent have arrived, in one act. */
+  async function receive(
+    tx: Tx,
+    { run_id, agent_name }: AgentName,
+    rows: QuestionRow[],
+    actor: Actor = { type: 'agent', name: agent_name },
+  ): Promise<QuestionRow[]> {
+    const agent = await control.required(tx, run_id, agent_name);
+    const [cause, ...others] = rows.map(({ question_id }) =>
+      events.draft(agent.thread, actor, 'forum.question.acknowledged', { question_id }),
+    );
+    if (!cause) return [];
+    await control.record(tx, agent, [cause, ...others], { received: rows.filter(row => isForAgent(row.state)).length });
+    const next = rows.map(row => acknowledged(row, cause.occurred_at));
+    for (const row of next) updateQuestion(tx, row);
+    return next;
+  }
+
   /** Cancels the oldest open questions of a control thread. */
   async function withdraw(tx: Tx, { run_id, agent_name }: ThreadRow, actor: Actor): Promise<void> {
     const agent = await control.required(tx, run_id as string, agent_name as string);
@@ -187,6 +210,7 @@ export function createQuestions(dependencies: Dependencies) {
   return {
     required,
     view,
+    views,
 
     /** The question as it is now. @throws Refusal QUESTION_NOT_FOUND */
     current,
@@ -205,19 +229,23 @@ export function createQuestions(dependencies: Dependencies) {
       assertRoom(agent, superseded ? 1 : 0);
       const question_id = `q_${cause.uid}`;
       cause.payload.question_id = question_id;
+      const { default_answer = request.default_selected && labelsText(request.default_selected) } = request;
+      if (default_answer !== undefined) cause.payload.default_answer = default_answer;
       const asked_at = cause.occurred_at;
       const asked = {
         question_id,
         thread_id: agent.thread.thread_id,
         run_id: agent.control.run_id,
         agent_name: agent.control.agent_name,
+        ticket: cause.thread.ticket,
         priority: priorityRank(priority ?? 'normal'),
         asked_at,
         expires_at: expires_in_seconds ? asked_at + expires_in_seconds * 1000 : null,
-        has_default: (request.default_answer ?? request.default_selected) === undefined ? 0 : 1,
+        has_default: default_answer === undefined ? 0 : 1,
       };
       const { title } = agent.run;
-      const effects = [events.follow(cause, 'forum.question.opened', openedPayload(asked, request, title))];
+      const withDefault = default_answer === undefined ? request : { ...request, default_answer };
+      const effects = [events.follow(cause, 'forum.question.opened', openedPayload(asked, withDefault, title))];
       if (superseded) {
         const askedHead = await askedHeads(tx, [superseded]);
         const payload = endedPayload(superseded, askedHead(superseded), { superseded_by: question_id }, title);
@@ -227,6 +255,7 @@ export function createQuestions(dependencies: Dependencies) {
       const recorded = await control.record(tx, agent, [cause, ...effects], change);
       const question = openQuestion(asked, superseded?.question_id ?? null, recorded.sequence);
       insertQuestion(tx, question);
+      search.indexQuestion(tx, recorded.sequence, searchText(cause.payload));
       if (superseded) updateQuestion(tx, closedAs(superseded, 'superseded'));
       return { ...recorded, question };
     },
@@ -270,7 +299,8 @@ export function createQuestions(dependencies: Dependencies) {
       cause.payload.question_id = question_id;
       const { answer, selected = [] } = given;
       const askedHead = await askedHeads(tx, [question]);
-      const payload = endedPayload(question, askedHead(question), { answer, selected }, agent.run.title);
+      const outcome = { answer, selected, answered_in: placeOf(given) };
+      const payload = endedPayload(question, askedHead(question), outcome, agent.run.title);
       const closed = events.follow(cause, 'forum.question.answered', payload);
       const recorded = await control.record(tx, agent, [cause, closed], { closed: 1, ended: 1 });
       const row = answered(question, given, cause.actor, cause.occurred_at, recorded.sequence);
@@ -278,22 +308,14 @@ export function createQuestions(dependencies: Dependencies) {
       return { ...recorded, question: row };
     },
 
+    /** These questions, by id. */
+    async byId(reader: Reader, questionIds: string[]): Promise<Map<string, Question>> {
+      const found = await views(reader, await findQuestions(reader, questionIds));
+      return new Map(found.map(question => [question.question_id, question]));
+    },
+
     /** @throws Refusal QUESTION_NOT_FOUND */
     get: (questionId: string): Promise<Question> => current(db.read, questionId),
-
-    /** Most urgent first, then oldest first. @throws Refusal INVALID_CURSOR */
-    async list({ limit = 50, cursor, priority, ...filter }: QuestionQuery): Promise<Page<Question>> {
-      const rank = priority && priorityRank(priority);
-      return readPage({
-        list: 'questions',
-        cursor,
-        shape: [0, 0],
-        limit,
-        read: (from, count) => listQuestions(db.read, { ...filter, priority: rank, from }, count),
-        keyOf: row => [row.priority, row.asked_sequence],
-        views: rows => views(db.read, rows),
-      });
-    },
 
     /** Cancels an open question; a cancelled one stays as it is. @throws Refusal QUESTION_NOT_FOUND, ALREADY_ANSWERED, QUESTION_CLOSED, THREAD_CLOSED */
     async cancel(tx: Tx, questionId: string, actor: Actor): Promise<Question> {
@@ -318,13 +340,19 @@ export function createQuestions(dependencies: Dependencies) {
         );
       }
       if (row.acknowledged_at !== null) return view(tx, row);
-      const agent = await control.required(tx, row.run_id, row.agent_name);
-      const by = actor ?? { type: 'agent', name: row.agent_name };
-      const acknowledged = events.draft(agent.thread, by, 'forum.question.acknowledged', { question_id: questionId });
-      await control.record(tx, agent, [acknowledged], { received: isForAgent(row.state) ? 1 : 0 });
-      const next = { ...row, acknowledged_at: acknowledged.occurred_at, version: row.version + 1 };
-      updateQuestion(tx, next);
+      const [next = row] = await receive(tx, row, [row], actor);
       return view(tx, next);
+    },
+
+    /** As {@link acknowledge}, for ended questions of one agent, in one act. */
+    async acknowledgeAll(tx: Tx, agent: AgentName, questionIds: string[], actor: Actor | undefined): Promise<void> {
+      const rows = await findQuestions(tx, questionIds);
+      await receive(
+        tx,
+        agent,
+        rows.filter(row => row.acknowledged_at === null).sort((a, b) => a.asked_sequence - b.asked_sequence),
+        actor,
+      );
     },
 
     /**
@@ -352,7 +380,7 @@ export function createQuestions(dependencies: Dependencies) {
 
     /** The heads of the most urgent open questions of a run; of equals the oldest. */
     async openHeads(reader: Reader, runId: string): Promise<QuestionHead[]> {
-      const rows = await listQuestions(reader, { state: 'open', run_id: runId }, EMBEDDED);
+      const rows = await listQuestions(reader, { state: 'open', run_id: runId }, { order: 'urgent' }, EMBEDDED);
       const asked = await events.heads(
         reader,
         rows.map(row => row.asked_sequence),

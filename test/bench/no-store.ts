@@ -113,6 +113,7 @@ function accepted(signal: SignalCommand): Accepted {
           ? { ...made, actor, summary: null, evidence: [], evidence_count: 0 }
           : null,
       validation: null,
+      last_seen_at: null,
       version: 7,
     },
     inbox: { unread: 0 },
@@ -173,6 +174,8 @@ function question(question_id: string, thread_id: string, signal: SignalCommand,
     answered_by: null,
     answered_at: null,
     acknowledged_at: null,
+    answered_in: null,
     supersedes: null,
+    source: null,
   };
 }
