@@ -22,8 +22,9 @@ import { RefusalLimit, RequestLog } from './http/request-log.ts';
 import { useSerialization } from './http/serialization.ts';
 import { useTracing } from './http/tracing.ts';
 import { useTurns } from './http/turns.ts';
-import { useValidation } from './http/validation.ts';
+import { bodyValidator, useValidation } from './http/validation.ts';
 import type { Logger } from './logging.ts';
+import { mcpRoutes } from './mcp/routes.ts';
 import { useRequestMetrics } from './metrics/requests.ts';
 import { metricsRoutes } from './metrics/routes.ts';
 import { createScrape } from './metrics/scrape.ts';
@@ -51,6 +52,7 @@ const apiRoutes = [
   outboxRoutes,
   busRoutes,
   subscriptionRoutes,
+  mcpRoutes,
   tokenRoutes,
 ];
 
@@ -127,6 +129,10 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
       longRequests,
       maxPayload,
       clock: services.clock,
+      origins,
+      version,
+      validator: bodyValidator(components),
+      times: overrides.mcpHoldTimes,
     };
     for (const routes of apiRoutes) await app.register(routes({ ...dependencies, writes, readers: metrics.streams }));
   }

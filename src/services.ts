@@ -16,6 +16,7 @@ import { tokenEvents } from './events/token-events.ts';
 import { bodyValidator } from './http/validation.ts';
 import { createIdempotencyKeys } from './idempotency/service.ts';
 import type { Logger } from './logging.ts';
+import type { HoldTimes } from './mcp/hold.ts';
 import { createDeliveryMetrics } from './metrics/deliveries.ts';
 import { createMetrics } from './metrics/metrics.ts';
 import { watchEventLoop } from './metrics/process.ts';
@@ -55,6 +56,8 @@ export interface Overrides {
   random?: () => number;
   /** Registered after the handlers of HANDLERS_DIR. */
   handlers?: HandlerDefinition[];
+  /** How long calls of MCP tools are held. */
+  mcpHoldTimes?: HoldTimes;
   /** Schema versions of control signals beside those of the service. */
   signalVersions?: SignalVersion[];
 }
