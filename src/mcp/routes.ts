@@ -16,6 +16,8 @@ interface Dependencies extends Omit<ToolDependencies, 'times'> {
   origins: readonly string[];
   version: string;
   times?: HoldTimes | undefined;
+  /** Aborted when the service stops. */
+  ending: AbortSignal;
 }
 
 const NamesQuery = Strict({
@@ -32,7 +34,7 @@ const EXAMPLE = { jsonrpc: '2.0', id: 1, method: 'tools/list' };
  * limits and waits are those of all routes.
  */
 export function mcpRoutes(dependencies: Dependencies): FastifyPluginAsyncTypebox {
-  const { origins, version, times = HOLD_TIMES } = dependencies;
+  const { origins, version, times = HOLD_TIMES, longRequests, ending } = dependencies;
   const tools = createTools({ ...dependencies, times });
 
   return async app => {
@@ -55,7 +57,7 @@ export function mcpRoutes(dependencies: Dependencies): FastifyPluginAsyncTypebox
               },
             },
             202: Type.Null({ description: 'The notification is accepted.' }),
-            ...bodyProblems('TOO_MANY_WAITS'),
+            ...bodyProblems('TOO_MANY_STREAMS'),
           },
         },
       },
@@ -86,12 +88,15 @@ export function mcpRoutes(dependencies: Dependencies): FastifyPluginAsyncTypebox
     }
     // Older clients leave it out; the answer has one of these forms in any case.
     if (!headers.get('accept')?.includes('json')) headers.set('accept', 'application/json, text/event-stream');
+    // The tools never change, so a subscription hears nothing; yet it lasts like an event stream.
+    const isStream = (request.body as { method?: unknown }).method === 'subscriptions/listen';
+    const signal = isStream
+      ? AbortSignal.any([longRequests.enter('stream', request, reply), ending])
+      : whileConnected(reply);
     const handler = createMcpHandler(() => serverFor(tools, version, request, reply, names), {
-      // There are no changes to subscribe to.
-      maxSubscriptions: 0,
       onerror: error => request.log.info({ err: { message: error.message } }, 'MCP request refused'),
     });
-    const web = new Request('http://forumbus/mcp', { method: 'POST', headers, signal: whileConnected(reply) });
+    const web = new Request('http://forumbus/mcp', { method: 'POST', headers, signal });
     return handler.fetch(web, { parsedBody: request.body });
   }
 }

@@ -54,13 +54,13 @@ export function described<T extends TSchema>(schema: T, description: string): T 
 const SHOWN = ['type', 'required', 'enum', 'minItems', 'minimum', 'maximum', 'description'];
 
 /** Descriptions for readers of the API's document. */
-const GENERAL = [Name, Id, Text(1)].map(({ description }) => description as string);
+const GENERAL = [Name, Id, Text(1)].map(schema => (schema as { description?: string }).description);
 
 /** The JSON schema of arguments as clients see it: each keyword costs tokens of every session. */
 export function shownSchema(schema: TSchema): Record<string, unknown> {
   const { properties, items, anyOf, ...rest } = schema as Record<string, unknown> & Nested;
   const shown = Object.entries(rest).filter(
-    ([keyword, value]) => SHOWN.includes(keyword) && !GENERAL.includes(String(value)),
+    ([keyword, value]) => SHOWN.includes(keyword) && !GENERAL.includes(value as string),
   );
   return {
     // Some clients refuse an enum without a type.
