@@ -1,0 +1,105 @@
+import type { Static } from 'typebox';
+import type { Actor } from '../actor.ts';
+import type { ControlState, Evidence } from '../control/schemas.ts';
+import type { Event } from '../events/schemas.ts';
+import type {
+  Answer,
+  Option as OptionSchema,
+  Question,
+  QuestionPage as QuestionPageSchema,
+  QuestionQuery,
+} from '../questions/schemas.ts';
+import type { Run } from '../runs/schemas.ts';
+import type { SignalResult } from '../signals/schemas.ts';
+import type { CompletionSignal, GuidanceAnswer, GuidanceRequest, ValidationSignal } from '../signals/v1.ts';
+import type { Post } from '../threads/schemas.ts';
+
+/* The wire types, from the schemas of the service. Each name is that of the OpenAPI document, in snake_case inside. */
+
+export type { Actor, ControlState, Event, Evidence, Post, Question, Run, SignalResult };
+
+export type Option = Static<typeof OptionSchema>;
+export type QuestionPage = Static<typeof QuestionPageSchema>;
+export type Gate = Run['gate'] & Pick<Run, 'run_id' | 'status' | 'version'>;
+
+/** What the client adds to a signal; the agent is that of the client unless the call names one. */
+type Sent<T> = Omit<T, 'schema_version' | 'control_type' | 'run_id' | 'agent_name'> & {
+  run_id?: string;
+  agent_name?: string;
+};
+
+/** The place in an agent's host where a question came up. */
+export interface Source {
+  host: string;
+  session_id?: string;
+  prompt_id?: string;
+  tool_use_id?: string;
+  cwd?: string;
+  url?: string;
+}
+
+export type AskRequest = Omit<Sent<GuidanceRequest>, 'options'> & {
+  /** A string is the label of an option. */
+  options?: (string | Option)[];
+  source?: Source;
+};
+export type CompletionRequest = Sent<CompletionSignal>;
+export type ValidationRequest = Sent<ValidationSignal>;
+
+/** Where an answer was given. */
+export type AnsweredIn = 'api' | 'cli' | 'mcp' | 'page' | 'link' | 'terminal';
+
+/** `answer`, `selected` or both. */
+export interface AnswerRequest extends Omit<Partial<Answer>, 'answered_in'> {
+  answered_in?: AnsweredIn;
+}
+export type GuidanceAnswerRequest = Omit<Partial<Sent<GuidanceAnswer>>, 'answered_in'> & { answered_in?: AnsweredIn };
+
+export interface QuestionFilter extends Omit<QuestionQuery, 'limit'> {
+  limit?: number;
+  /** Search words. */
+  q?: string;
+  ticket?: string;
+  /** RFC 3339. */
+  asked_after?: string;
+  order?: 'newest';
+  /** Only questions whose outcome the agent has not acknowledged. */
+  unacknowledged?: true;
+}
+
+/** Something that the agent has not acknowledged. */
+export interface InboxItem {
+  item_id: string;
+  kind: 'answered' | 'expired' | 'cancelled' | 'message';
+  at: string;
+  claimed_until: string | null;
+  question?: Question;
+  post?: Post;
+}
+export interface InboxPage {
+  items: InboxItem[];
+  next_cursor: string | null;
+}
+
+/** What the token of the client stands for. Nulls without a token. */
+export interface Me {
+  access: 'open' | 'token';
+  role: 'agent' | 'viewer' | 'operator' | 'admin';
+  token_id: string | null;
+  name: string | null;
+  runs: string | null;
+  agents: string | null;
+}
+
+/** Options of every call. */
+export interface CallOptions {
+  signal?: AbortSignal | undefined;
+}
+export interface WaitOptions extends CallOptions {
+  /** Seconds to wait; then the current state is returned. */
+  wait_seconds?: number | undefined;
+}
+export interface WriteOptions extends CallOptions {
+  /** Names the act, so that its repeat has no second effect. */
+  idempotency_key?: string | undefined;
+}
