@@ -22,7 +22,7 @@ const arrows: Record<string, string[]> = {
   runs: ['access', 'db', 'http', 'events', 'threads', 'control', 'questions'],
   worker: ['db', 'http', 'events', 'subscriptions', 'outbox'],
   health: ['db', 'http', 'subscriptions', 'outbox', 'worker'],
-  mcp: ['access', 'db', 'http', 'events', 'threads', 'control', 'questions', 'signals', 'runs'],
+  mcp: ['client', 'access', 'db', 'http', 'events', 'threads', 'control', 'questions', 'signals', 'runs'],
   topics: ['db', 'http', 'events', 'subscriptions', 'threads', 'signals', 'worker'],
   backup: ['db', 'events'],
   doctor: ['db', 'events', 'subscriptions', 'outbox', 'topics', 'worker'],

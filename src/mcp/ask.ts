@@ -1,10 +1,10 @@
-import { Type } from 'typebox';
+import { type Static, Type } from 'typebox';
+import { askKey } from '../client/ask-key.ts';
 import type { Control } from '../control/service.ts';
 import { Refusal } from '../errors.ts';
 import type { IdempotentWrites } from '../http/idempotent-writes.ts';
 import { LENGTHS, Name, Strict, Text } from '../http/schemas.ts';
 import { priorities } from '../priority.ts';
-import { questionKey } from '../question-key.ts';
 import type { Question } from '../questions/schemas.ts';
 import type { QuestionService } from '../questions/service.ts';
 import type { SignalService } from '../signals/service.ts';
@@ -12,7 +12,7 @@ import type { SchemaVersions } from '../signals/versions.ts';
 import { LONGEST_WAIT } from './hold.ts';
 import { agentOf } from './names.ts';
 import type { Outcomes } from './outcomes.ts';
-import { described, type Tool, tool } from './tool.ts';
+import { type Call, described, type Tool, tool } from './tool.ts';
 
 interface Dependencies {
   control: Pick<Control, 'get'>;
@@ -45,16 +45,39 @@ const Input = Strict({
   wait_seconds: waitSeconds,
 });
 
+interface Agent {
+  run_id: string;
+  agent_name: string;
+}
+
+interface AskedQuestion extends Agent, Omit<Static<typeof Input>, 'wait_seconds' | 'options'> {
+  attempt: number;
+  options?: Offered[];
+}
+
+type Offered = Exclude<Static<typeof Option>, string>;
+
 /** The tool that asks a person. The same question again finds the first one, so a call that was cut can be repeated. */
 export function askTool({ control, questions, signals, signalVersions, writes, outcomes }: Dependencies): Tool {
   /** The current attempt: after a new one, the same words are a new question. */
-  async function attemptOf(run_id: string, agent_name: string): Promise<number> {
+  async function attemptOf({ run_id, agent_name }: Agent): Promise<number> {
     try {
       return (await control.get(run_id, agent_name)).attempt;
     } catch (error) {
       if (error instanceof Refusal && error.code === 'CONTROL_THREAD_NOT_FOUND') return 1;
       throw error;
     }
+  }
+
+  /** Asks, or finds the question that was asked before. @returns the id of its signal */
+  async function send({ request }: Call, asked: AskedQuestion): Promise<string> {
+    const body = { schema_version: 1, control_type: 'guidance_request', ...asked };
+    const command = signals.signedBy(signalVersions.of(body).toCommand(body), request.caller);
+    const twin = { key: await askKey(asked), path: '/control-signals', body, touches: signals.touches(command) };
+    return writes.performOnce(request, twin, async tx => {
+      const { signal_id } = (await signals.append(tx, command)).signal;
+      return { status: 201, headers: { location: `/control-signals/${signal_id}` }, reference: signal_id };
+    });
   }
 
   return tool({
@@ -68,28 +91,14 @@ export function askTool({ control, questions, signals, signalVersions, writes, o
     audience: ['agent'],
     readOnly: false,
     alwaysLoad: true,
-    async run(call, { wait_seconds, options, ...asked }) {
-      const { caller } = call.request;
-      const agent = agentOf(caller, call.names);
-      const offered = options?.map(option => (typeof option === 'string' ? { label: option } : option));
-      const body = {
-        schema_version: 1,
-        control_type: 'guidance_request',
-        ...agent,
-        ...asked,
-        ...(offered && { options: offered }),
-      };
-      const command = signals.signedBy(signalVersions.of(body).toCommand(body), caller);
-      const attempt = await attemptOf(agent.run_id, agent.agent_name);
-      const key = await questionKey({ ...agent, attempt, question: asked.question, options: offered });
-      const twin = { key, path: '/control-signals', body, touches: signals.touches(command) };
-      const signalId = await writes.performOnce(call.request, twin, async tx => {
-        const { signal } = await signals.append(tx, command);
-        return {
-          status: 201,
-          headers: { location: `/control-signals/${signal.signal_id}` },
-          reference: signal.signal_id,
-        };
+    async run(call, { wait_seconds, options, ...rest }) {
+      const agent = agentOf(call.request.caller, call.names);
+      const asked = { ...rest, ...(options && { options: options.map(toOption) }) };
+      const attempt = await attemptOf(agent);
+      const signalId = await send(call, { ...agent, ...asked, attempt }).catch(async error => {
+        if (!(error instanceof Refusal && error.code === 'STALE_ATTEMPT')) throw error;
+        // A new attempt began meanwhile.
+        return send(call, { ...agent, ...asked, attempt: await attemptOf(agent) });
       });
       const { question_id } = await signals.get(signalId);
       const question: Question = await questions.get(question_id as string);
@@ -102,4 +111,8 @@ export function askTool({ control, questions, signals, signalVersions, writes, o
       }
     },
   });
+}
+
+function toOption(option: Static<typeof Option>): Offered {
+  return typeof option === 'string' ? { label: option } : option;
 }

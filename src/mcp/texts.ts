@@ -29,7 +29,7 @@ export function outcome(question: Question): string {
     case 'expired':
       return question.default_applied
         ? `Expired, nobody answered; your default applies: ${choice(question.default_answer, question.default_selected)}`
-        : 'Expired: nobody answered, and it has no default.';
+        : 'Expired: nobody answered, and it has no default. To ask again, use other words.';
     case 'cancelled':
       return 'Cancelled: no answer will come.';
     case 'superseded':
