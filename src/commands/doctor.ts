@@ -1,7 +1,8 @@
 import { diagnose } from '../doctor/diagnose.ts';
 import type { Finding } from '../doctor/finding.ts';
 import { StartError } from '../errors.ts';
-import { createLogger, logWarnings, printable } from '../logging.ts';
+import { createLogger, logWarnings } from '../logging.ts';
+import { printable } from '../printable.ts';
 import { answerHelp, endWith, readArguments } from './command.ts';
 
 /*

@@ -11,7 +11,7 @@ import { type ProblemItem, Refusal, StartError } from '../errors.ts';
 import { createEvents } from '../events/service.ts';
 import { tokenEvents } from '../events/token-events.ts';
 import { bodyValidator } from '../http/validation.ts';
-import { printable } from '../logging.ts';
+import { printable } from '../printable.ts';
 import { answerHelp, type CommandContext, readArguments, runCommand, withResource } from './command.ts';
 
 /*
