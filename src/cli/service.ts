@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { extname } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { PROGRAM } from '../invocation.ts';
 import type { Context } from './command.ts';
 
 /** `.ts` in a clone, `.js` in the package. */
@@ -38,10 +39,9 @@ export async function become(context: Context, file: string, args: readonly stri
   if (typeof process.execve === 'function' && process.platform !== 'win32' && existsSync(process.execPath)) {
     // Node calls it experimental on stderr.
     process.removeAllListeners('warning');
-    // The name by which a program tells in its help how it was called.
-    process.execve(process.execPath, ['forumbus', ...programOf(file, args)], env as NodeJS.ProcessEnv);
+    process.execve(process.execPath, [PROGRAM, ...programOf(file, args)], env as NodeJS.ProcessEnv);
   }
-  Object.assign(process.env, env);
+  Object.assign(context.env, env);
   process.argv.splice(1, Number.POSITIVE_INFINITY, path, ...args);
   await import(pathToFileURL(path).href);
   return new Promise<never>(() => {});

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { PROGRAM } from '../invocation.ts';
 import { BACKGROUND_FILE, type Background, isAlive, LOG_FILE, markOf, type ProcessMark, until } from './background.ts';
 import { type Context, defineCommand, exits, UsageError } from './command.ts';
 import { programOf, requireNode, serviceEnv } from './service.ts';
@@ -47,9 +48,11 @@ async function start(context: Context, url: string): Promise<Background> {
     const child = spawn(process.execPath, programOf('main'), {
       // Folders that the settings name are those of the caller.
       cwd: context.cwd,
-      env: serviceEnv(context) as NodeJS.ProcessEnv,
+      // It outlives the npx that may have started this command.
+      env: { ...serviceEnv(context), npm_lifecycle_event: undefined } as NodeJS.ProcessEnv,
       stdio: ['ignore', output, output],
       detached: true,
+      argv0: PROGRAM,
     });
     closeSync(output);
     child.unref();
