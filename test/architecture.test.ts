@@ -171,6 +171,7 @@ describe('the environment', () => {
   it('is read by main.ts and the commands only', () => {
     const readers = files.filter(file => /process\.env\b/.test(readFileSync(join(root, file), 'utf8')));
     expect(readers.toSorted()).toEqual([
+      'src/cli/main.ts',
       'src/commands/command.ts',
       'src/commands/doctor.ts',
       'src/commands/handler.ts',

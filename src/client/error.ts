@@ -41,6 +41,6 @@ export class ForumbusError extends Error {
 const PASSING = [429, 502, 503, 504];
 
 /** Whether the same request may succeed later. */
-export function isPassing(error: unknown): error is ForumbusError {
+export function isPassing(error: unknown): boolean {
   return error instanceof ForumbusError && (error.code === 'UNREACHABLE' || PASSING.includes(error.status));
 }

@@ -1,4 +1,4 @@
-import { isPassing } from './error.ts';
+import { type ForumbusError, isPassing } from './error.ts';
 import { delayMs, sleep } from './retry.ts';
 import { framesOf } from './sse.ts';
 import type { Transport } from './transport.ts';
@@ -40,7 +40,7 @@ export async function* followEvents(
     } catch (error) {
       if (signal?.aborted) return;
       if (!isPassing(error)) throw error;
-      pause = delayMs(failures, error.retry_after);
+      pause = delayMs(failures, (error as ForumbusError).retry_after);
     }
     failures += 1;
     await sleep(pause, signal).catch(() => {});

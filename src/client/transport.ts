@@ -67,7 +67,7 @@ export class Transport {
         return await this.#sendOnce<T>(call, signal);
       } catch (error) {
         if (!isPassing(error)) throw error;
-        const delay = delayMs(attempt, error.retry_after);
+        const delay = delayMs(attempt, (error as ForumbusError).retry_after);
         if (performance.now() + delay > deadline) throw error;
         await sleep(delay, signal);
       }

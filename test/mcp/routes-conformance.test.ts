@@ -1,8 +1,8 @@
 import { execFile } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { startApp } from '../helpers/app.ts';
@@ -12,7 +12,7 @@ import { startApp } from '../helpers/app.ts';
  * server built for the suite has; those do not apply, for the reasons below. All others pass.
  */
 
-const cli = join(createRequire(import.meta.url).resolve('@modelcontextprotocol/conformance'), '../index.js');
+const cli = fileURLToPath(new URL('../../node_modules/.bin/conformance', import.meta.url));
 
 const fixture = 'calls a tool that only a server built for the suite has';
 const prompts = 'there are no prompts, and the server does not declare them';
