@@ -29,7 +29,7 @@ const arrows: Record<string, string[]> = {
   commands: ['db', 'http', 'access', 'events', 'subscriptions', 'outbox', 'worker', 'backup', 'doctor'],
   // Types only: it runs in browsers.
   client: ['http', 'events', 'threads', 'control', 'questions', 'signals', 'runs'],
-  cli: ['client'],
+  cli: ['client', 'mcp'],
   metrics: ['db', 'http', 'events', 'subscriptions', 'signals', 'outbox', 'worker', 'health'],
 };
 

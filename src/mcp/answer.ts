@@ -1,14 +1,12 @@
 import { Type } from 'typebox';
-import type { Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import type { IdempotentWrites } from '../http/idempotent-writes.ts';
 import { Id, LENGTHS, Name, Strict, Text } from '../http/schemas.ts';
-import type { Precondition } from '../precondition.ts';
-import type { Answer, Question } from '../questions/schemas.ts';
+import type { SignalService } from '../signals/service.ts';
 import { described, type Tool, tool } from './tool.ts';
 
 interface Dependencies {
-  signals: { answer(tx: Tx, questionId: string, answer: Answer, expected: Precondition): Promise<Question> };
+  signals: Pick<SignalService, 'answer'>;
   writes: IdempotentWrites;
 }
 
@@ -29,13 +27,13 @@ export function answerTool({ signals, writes }: Dependencies): Tool {
     audience: ['operator'],
     readOnly: false,
     async run({ request }, { question_id, answer, selected = [] }) {
+      const { caller } = request;
       if (answer === undefined && selected.length === 0) {
         throw new Refusal('VALIDATION_FAILED', 'An answer needs answer, selected or both.');
       }
-      const actor = request.caller.actor(undefined);
-      const given = { answer: answer ?? selected.join(', '), selected, ...(actor && { actor }) };
+      const given = { selected, ...(answer !== undefined && { answer }), answered_in: 'mcp' as const };
       const { agent_name, run_id } = await writes.perform(request, tx =>
-        signals.answer(tx, question_id, given, undefined),
+        signals.answer(tx, question_id, given, undefined, caller),
       );
       return { text: `Answered; ${agent_name} in ${run_id} gets it.` };
     },

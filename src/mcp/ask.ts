@@ -53,6 +53,7 @@ interface Agent {
 interface AskedQuestion extends Agent, Omit<Static<typeof Input>, 'wait_seconds' | 'options'> {
   attempt: number;
   options?: Offered[];
+  source?: Call['source'];
 }
 
 type Offered = Exclude<Static<typeof Option>, string>;
@@ -93,7 +94,8 @@ export function askTool({ control, questions, signals, signalVersions, writes, o
     alwaysLoad: true,
     async run(call, { wait_seconds, options, ...rest }) {
       const agent = agentOf(call.request.caller, call.names);
-      const asked = { ...rest, ...(options && { options: options.map(toOption) }) };
+      const { source } = call;
+      const asked = { ...rest, ...(options && { options: options.map(toOption) }), ...(source && { source }) };
       const attempt = await attemptOf(agent);
       const signalId = await send(call, { ...agent, ...asked, attempt }).catch(async error => {
         if (!(error instanceof Refusal && error.code === 'STALE_ATTEMPT')) throw error;

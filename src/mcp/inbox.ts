@@ -26,7 +26,7 @@ export function inboxTool({ clock, questions }: Dependencies): Tool {
     input: Strict({ run: Type.Optional(described(Name, 'Only of this run.')) }),
     audience: ['operator', 'viewer'],
     readOnly: true,
-    async run({ request, names }, { run = names.run }) {
+    async run({ request }, { run }) {
       const filter = run === undefined ? {} : { run_id: run };
       const page = await questions.list(request.caller.inRun({ state: 'open', ...filter, limit: SHOWN }));
       if (page.items.length === 0) return { text: 'No open questions.' };

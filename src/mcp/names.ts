@@ -14,11 +14,11 @@ export function audienceOf({ grant }: Caller, names: Names): Audience {
  * @throws Refusal VALIDATION_FAILED if neither names one, FORBIDDEN if the token is for another
  */
 export function agentOf(caller: Caller, names: Names): { run_id: string; agent_name: string } {
-  const run_id = names.run ?? exactName(caller.grant?.runs ?? null);
-  const agent_name = names.agent ?? exactName(caller.grant?.agents ?? null);
+  const run_id = exactName(caller.grant?.runs ?? null) ?? names.run;
+  const agent_name = exactName(caller.grant?.agents ?? null) ?? names.agent;
   if (run_id === undefined || agent_name === undefined) {
     const missing = run_id === undefined ? 'run' : 'agent';
-    const detail = `The URL of the MCP server must name the ${missing}, as in /mcp?run=run-7&agent=builder.`;
+    const detail = `The URL of the MCP server must name the ${missing}, as /mcp?run=run-7&agent=builder does.`;
     throw new Refusal('VALIDATION_FAILED', detail, {
       errors: [{ in: 'query', pointer: `/${missing}`, code: 'REQUIRED', detail: 'is required' }],
     });

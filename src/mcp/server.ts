@@ -2,7 +2,7 @@ import { ProtocolError, ProtocolErrorCode, Server } from '@modelcontextprotocol/
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { audienceOf } from './names.ts';
 import { problemText } from './problems.ts';
-import type { Names } from './tool.ts';
+import type { Call, Names } from './tool.ts';
 import type { Tools } from './tools.ts';
 
 /** What a model reads of this server while its client has not loaded the tools. At most 2 KB. */
@@ -45,7 +45,7 @@ export function serverFor(tools: Tools, version: string, request: FastifyRequest
               params: { progressToken, progress: notice, message },
             });
     try {
-      const call = { request, reply, names, progress };
+      const call = { request, reply, names, progress, source: sourceOf(mcpReq._meta) };
       const answer = await tools.call(audience, params.name, params.arguments ?? {}, call);
       if (!answer) throw new ProtocolError(ProtocolErrorCode.InvalidParams, `There is no tool ${params.name}.`);
       return { content: [{ type: 'text', text: answer.text }], ...(answer.meta && { _meta: answer.meta }) };
@@ -55,4 +55,15 @@ export function serverFor(tools: Tools, version: string, request: FastifyRequest
     }
   });
   return server;
+}
+
+/** The names under which hosts send the id that their hooks know the call by. */
+const TOOL_USE_IDS = { 'claudecode/toolUseId': 'claude-code', callId: 'codex' };
+
+function sourceOf(meta: Record<string, unknown> = {}): Call['source'] {
+  for (const [name, host] of Object.entries(TOOL_USE_IDS)) {
+    const tool_use_id = meta[name];
+    if (typeof tool_use_id === 'string' && /^[\x21-\x7e]{1,200}$/.test(tool_use_id)) return { host, tool_use_id };
+  }
+  return undefined;
 }

@@ -16,6 +16,8 @@ export interface Call {
   request: FastifyRequest;
   reply: FastifyReply;
   names: Names;
+  /** Where the call comes from, if its client says so. */
+  source: { host: string; tool_use_id: string } | undefined;
   /** Tells the client how the call goes on, by notices that count up; undefined if it has not asked for them. */
   progress: ((notice: number, message: string) => Promise<void>) | undefined;
 }

@@ -18,6 +18,7 @@ const fixture = 'calls a tool that only a server built for the suite has';
 const prompts = 'there are no prompts, and the server does not declare them';
 const resources = 'there are no resources, and the server does not declare them';
 const logging = 'the server sends no log, and does not declare it';
+const sessions = 'resuming a stream needs sessions; here a repeated ask goes on waiting';
 const tasks = 'the extension for tasks is not declared; a pending question is a normal result';
 
 /** Scenarios that do not apply as a whole. */
@@ -79,6 +80,14 @@ const inapplicableChecks: Record<string, string> = {
   'sep-2575-missing-capability-http-400': fixture,
   'sep-2575-http-server-no-independent-requests-on-stream': fixture,
   'sep-2575-server-no-log-without-loglevel': fixture,
+  'sep-2322-missing-response-rerequests': fixture,
+  'sep-2322-ignore-unexpected-params': fixture,
+  'sep-2164-error-code': resources,
+  'sep-2164-data-uri': resources,
+  'server-sse-multiple-streams-session': sessions,
+  'server-sse-polling-session': sessions,
+  'server-sse-priming-event': sessions,
+  'server-sse-retry-field': sessions,
   'sep-2549-prompts-list-caching-hints': prompts,
   'sep-2549-resources-list-caching-hints': resources,
   'sep-2549-resources-templates-list-caching-hints': resources,

@@ -169,6 +169,21 @@ describe.each(engines)('the MCP server on %s', engine => {
     expect((await called(operator, 'answer', { question_id: 'q_1' })).text).toMatch(/VALIDATION_FAILED/);
   });
 
+  it('stores which call of the host asked, and that the answer came by MCP', async () => {
+    const run = fresh();
+    const [agent, operator] = await Promise.all([asAgent(run), asOperator()]);
+    const asked = { question: 'Who?', wait_seconds: 0 };
+    const result = await agent.callTool({
+      name: 'ask',
+      arguments: asked,
+      _meta: { 'claudecode/toolUseId': 'toolu_1' },
+    });
+    const question_id = questionOf({ meta: result._meta ?? {} });
+    await called(operator, 'answer', { question_id, answer: 'Me.' });
+    const { body } = await service.send('GET', `/questions/${question_id}`);
+    expect(body).toMatchObject({ source: { host: 'claude-code', tool_use_id: 'toolu_1' }, answered_in: 'mcp' });
+  });
+
   it('stores a report once, until the work is validated', async () => {
     const run = fresh();
     const agent = await asAgent(run);
@@ -249,20 +264,22 @@ describe('tokens', () => {
     await expect(viewer.callTool({ name: 'answer', arguments: {} })).rejects.toMatchObject({ code: -32602 });
   });
 
-  it('say who calls: the URL narrows them, and widens nothing', async () => {
+  it('say who calls, and leave to the URL what they leave open', async () => {
     const one = await connect(await agentToken('run-2', 'builder'));
     const id = questionOf(await called(one, 'ask', { question: 'Who?', wait_seconds: 0 }));
     const { body } = await tokens.admin('GET', `/questions/${id}`);
     expect(body).toMatchObject({ run_id: 'run-2', agent_name: 'builder' });
 
-    const foreign = await connect(await agentToken('run-2', 'builder'), '?run=run-3&agent=builder');
-    expect((await called(foreign, 'status')).text).toBe('The token is not for the run run-3 (FORBIDDEN).');
+    const other = await connect(await agentToken('run-2', 'builder'), '?run=run-3&agent=reviewer');
+    expect((await called(other, 'status')).text).toMatch(/^builder in run-2/);
 
     const several = await agentToken('run-*', 'builder');
     const unnamed = await called(await connect(several), 'ask', { question: 'Who?' });
-    expect(unnamed.text).toMatch(/must name the run, as in .* \(VALIDATION_FAILED\)\.$/);
+    expect(unnamed.text).toMatch(/must name the run, as .* \(VALIDATION_FAILED\)\.$/);
     const named = await connect(several, '?run=run-4');
     expect((await called(named, 'status')).text).toMatch(/^builder in run-4/);
+    const foreign = await connect(several, '?run=other&agent=builder');
+    expect((await called(foreign, 'status')).text).toBe('The token is not for the run other (FORBIDDEN).');
     expect((await called(named, 'wait', { question_id: id, wait_seconds: 0 })).text).toMatch(/Pending/);
   });
 
