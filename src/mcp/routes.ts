@@ -38,6 +38,7 @@ export function mcpRoutes(dependencies: Dependencies): FastifyPluginAsyncTypebox
   const tools = createTools({ ...dependencies, times });
 
   return async app => {
+    const problems = bodyProblems('TOO_MANY_STREAMS');
     app.post(
       '/mcp',
       {
@@ -57,7 +58,15 @@ export function mcpRoutes(dependencies: Dependencies): FastifyPluginAsyncTypebox
               },
             },
             202: Type.Null({ description: 'The notification is accepted.' }),
-            ...bodyProblems('TOO_MANY_STREAMS'),
+            ...problems,
+            400: {
+              ...problems[400],
+              content: { ...problems[400]?.content, 'application/json': { schema: Message } },
+            },
+            404: {
+              description: 'A JSON-RPC error: the method is unknown.',
+              content: { 'application/json': { schema: Message } },
+            },
           },
         },
       },

@@ -55,6 +55,6 @@ function choice(answer: string | null, selected: string[]): string {
   return answer === null || selected.includes(answer) ? labels : `${labels}. ${answer}`;
 }
 
-export function nameOf(actor: Actor | null): string {
+function nameOf(actor: Actor | null): string {
   return actor?.name ?? 'somebody';
 }
