@@ -15,6 +15,7 @@ const arrows: Record<string, string[]> = {
   threads: ['access', 'db', 'http', 'events', 'search'],
   control: ['access', 'db', 'http', 'events', 'threads'],
   questions: ['access', 'db', 'http', 'events', 'threads', 'control'],
+  inbox: ['access', 'db', 'http', 'events', 'threads', 'control', 'questions'],
   signals: ['access', 'db', 'http', 'events', 'threads', 'control', 'questions'],
   stats: ['db', 'http', 'threads', 'questions'],
   subscriptions: ['db', 'http', 'events'],
