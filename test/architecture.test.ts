@@ -128,6 +128,11 @@ describe('the direction of dependencies', () => {
     expect(outside(/^@?fastify\b/, /^src\/(http\/|app\.ts)|\/routes\.ts$/)).toEqual([]);
   });
 
+  it('lets the client run without Node and without dependencies', () => {
+    const needed = imports.filter(({ from, typeOnly }) => folderOf(from) === 'client' && !typeOnly);
+    expect(needed.filter(({ to }) => folderOf(to) !== 'client')).toEqual([]);
+  });
+
   it('keeps the metrics library in one folder', () => {
     const users = imports.filter(({ from, to }) => to === 'prom-client' && folderOf(from) !== 'metrics');
     expect(users).toEqual([]);
