@@ -9,6 +9,7 @@ import { surroundings } from './008-surroundings.ts';
 import { budgets } from './009-budgets.ts';
 import { trust } from './010-trust.ts';
 import { subscriptions } from './011-subscriptions.ts';
+import { agents } from './012-agents.ts';
 import type { Migration } from './migration.ts';
 
 /** All migrations, in order of application. Released names are never changed or reused. */
@@ -24,4 +25,5 @@ export const migrations: Record<string, Migration> = {
   '009-budgets': budgets,
   '010-trust': trust,
   '011-subscriptions': subscriptions,
+  '012-agents': agents,
 };

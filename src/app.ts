@@ -133,7 +133,7 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
     for (const routes of apiRoutes) await app.register(routes({ ...dependencies, writes, readers: metrics.streams }));
   }
   const health = createHealth({ ...services, ...delivery, drain, log, dispatches: config.ROLE !== 'http' });
-  await app.register(healthRoutes({ health, drain, access: tokens, opening: longRequests }));
+  await app.register(healthRoutes({ health, drain, access: tokens, opening: longRequests, version }));
   const scrape = createScrape({ ...services, ...metrics, ...delivery, ...waits, version, health, drain });
   await app.register(metricsRoutes({ scrape }));
 

@@ -3,6 +3,7 @@ import { type Actor, parseActor } from '../actor.ts';
 import { Refusal } from '../errors.ts';
 import { exactName, matchesPattern } from './pattern.ts';
 import { type Permission, permits, type Role } from './permissions.ts';
+import type { Me } from './schemas.ts';
 
 /** The rights of a token: patterns of run ids and agent names for the role `agent`, an actor for any other role. */
 export interface Grant {
@@ -53,6 +54,13 @@ export class Caller {
     return createHash('sha256').update(owner).digest('base64url');
   }
 
+  /** The caller as it may know itself. */
+  get me(): Me {
+    if (!this.grant) return { access: 'open', role: 'admin', token_id: null, name: null, runs: null, agents: null };
+    const { token_id, role, actor, runs, agents } = this.grant;
+    return { access: 'token', role, token_id, name: actor?.name ?? exactName(agents) ?? null, runs, agents };
+  }
+
   may(rule: Permission): boolean {
     return this.grant === undefined || permits(rule, this.grant.role);
   }
@@ -73,13 +81,14 @@ export class Caller {
     if (!this.grant) return given;
     const { actor, agents } = this.grant;
     if (actor) {
-      if (given && (given.type !== actor.type || given.name !== actor.name)) throw mismatch(given, actor);
+      if (given && (given.type !== actor.type || given.name !== actor.name)) throw actorMismatch(given, actor);
       return actor;
     }
     const name = given?.name ?? agentName ?? exactName(agents);
-    if (given && given.type !== 'agent') throw mismatch(given, { type: 'agent', name: agents ?? '' });
+    if (given && given.type !== 'agent') throw actorMismatch(given, { type: 'agent', name: agents ?? '' });
     if (name === undefined) return undefined;
-    if (!matchesPattern(agents, name)) throw mismatch({ type: 'agent', name }, { type: 'agent', name: agents ?? '' });
+    if (!matchesPattern(agents, name))
+      throw actorMismatch({ type: 'agent', name }, { type: 'agent', name: agents ?? '' });
     return { type: 'agent', name };
   }
 
@@ -174,7 +183,7 @@ export function selfValidationRefused(agentName: string): Refusal {
 /** The caller of any request while the service has no tokens. */
 export const anonymous = new Caller();
 
-function mismatch(given: Actor, own: Actor): Refusal {
+export function actorMismatch(given: Actor, own: Actor): Refusal {
   return new Refusal(
     'ACTOR_MISMATCH',
     `The request names the actor ${given.type}:${given.name}, but its token belongs to ${own.type}:${own.name}.`,

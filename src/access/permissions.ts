@@ -27,7 +27,8 @@ export const permissions: Record<string, Permission | typeof anybody> = {
   getControlSignal: reads('its runs'),
   listQuestions: reads('its runs'),
   getQuestion: reads('its runs'),
-  answerQuestion: writes('no'),
+  // Its own ones, for a person at the terminal of its session.
+  answerQuestion: writes('itself'),
   cancelQuestion: writes('itself'),
   acknowledgeQuestion: writes('itself'),
   listControlThreads: reads('its runs'),
@@ -64,11 +65,13 @@ export const permissions: Record<string, Permission | typeof anybody> = {
   resumeTopic: writes('no'),
   processMessages: writes('no'),
   getMetrics: reads('no'),
+  getMe: reads('itself'),
   createToken: administers,
   listTokens: administers,
   revokeToken: administers,
   getHealth: anybody,
   getLiveness: anybody,
+  getVersion: anybody,
   getReadiness: anybody,
 };
 

@@ -5,7 +5,7 @@ import { badHeader, bodyProblems, problemResponses, writeProblems } from '../htt
 import { Ref } from '../http/schemas.ts';
 import { callOf } from '../invocation.ts';
 import type { Caller } from './caller.ts';
-import { IssuedToken, NewToken, Token, TokenPage, TokenParams, TokenQuery } from './schemas.ts';
+import { IssuedToken, Me, NewToken, Token, TokenPage, TokenParams, TokenQuery } from './schemas.ts';
 import type { Access, TokenAdmin } from './service.ts';
 
 interface Dependencies {
@@ -39,6 +39,19 @@ export function tokenRoutes({ access, writes }: Dependencies): FastifyPluginAsyn
           body: await access.issue(tx, request.body, adminOf(request.caller)),
         }));
       },
+    );
+
+    app.get(
+      '/me',
+      {
+        schema: {
+          operationId: 'getMe',
+          summary: 'Read what the token of the request stands for',
+          tags,
+          response: { 200: Ref(Me), ...problemResponses() },
+        },
+      },
+      async ({ caller }) => caller.me,
     );
 
     app.get(

@@ -82,6 +82,34 @@ export const NewToken = Strict(
 );
 export type NewToken = Static<typeof NewToken>;
 
+export const Me = Type.Object(
+  {
+    access: Type.Enum(['open', 'token'], {
+      description: '`open`: the service has no tokens, so anybody may do everything.',
+    }),
+    role: shared.role,
+    token_id: Nullable(Id),
+    name: Nullable({ ...Name, description: 'The actor, or the one agent, of the token.' }),
+    runs: shared.runs,
+    agents: shared.agents,
+  },
+  {
+    $id: 'Me',
+    description: 'The caller of a request, as the service sees it.',
+    examples: [
+      {
+        access: 'token',
+        role: 'agent',
+        token_id: example.token_id,
+        name: 'builder',
+        runs: 'run-7',
+        agents: 'builder',
+      },
+    ],
+  },
+);
+export type Me = Static<typeof Me>;
+
 export const TokenPage = PageOf(Token);
 
 export const TokenParams = Strict({ token_id: Id });

@@ -123,6 +123,7 @@ interface QuestionsTable {
   selected: string | null;
   answered_by: string | null;
   answered_at: number | null;
+  answered_in: string | null;
   default_applied: number;
   acknowledged_at: number | null;
   version: number;

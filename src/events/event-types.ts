@@ -38,6 +38,16 @@ const Priority = Type.Enum([...priorities]);
 const ThreadState = Type.Enum(['new', 'triaged', 'waiting_operator', 'waiting_human', 'answered', 'closed']);
 const Option = Type.Object({ label: Name, description: Type.Optional(Type.String()) });
 const OptionHead = Type.Object({ ...Option.properties, description_truncated: Truncated });
+/** Where a question was asked, such as the session of a coding agent. */
+const Source = Type.Object({
+  host: Type.String(),
+  session_id: Type.Optional(Type.String()),
+  prompt_id: Type.Optional(Type.String()),
+  tool_use_id: Type.Optional(Type.String()),
+  cwd: Type.Optional(Type.String()),
+  url: Type.Optional(Type.String()),
+});
+const source = { host: 'claude-code', session_id: '6f1c2a', cwd: '/home/ana/shop' };
 const Evidence = Type.Object({ kind: Name, ref: Type.String(), note: Type.Optional(Type.String()) });
 const options = [{ label: 'eu-west-1', description: 'Where staging runs.' }, { label: 'us-east-1' }];
 
@@ -60,6 +70,7 @@ const ControlSignal = Type.Union(
       default_answer: Type.Optional(Type.String()),
       default_selected: Type.Optional(Type.Array(Name)),
       supersedes: Type.Optional(Id),
+      source: Type.Optional(Source),
     }),
     Type.Object({
       ...signal,
@@ -68,6 +79,7 @@ const ControlSignal = Type.Union(
       answer: Type.String(),
       in_reply_to: Type.Optional(Id),
       selected: Type.Optional(Type.Array(Name)),
+      answered_in: Type.Optional(Type.String()),
     }),
     Type.Object({
       ...signal,
@@ -99,9 +111,16 @@ const ended = {
   question: Type.Optional(Type.String()),
   question_truncated: Truncated,
   options: Type.Optional(Type.Array(OptionHead)),
+  source: Type.Optional(Nullable(Source)),
   run_title: RunTitle,
 };
-const endedExample = { question_id: QUESTION_ID, question: 'Which region?', options, run_title: 'Move to Europe' };
+const endedExample = {
+  question_id: QUESTION_ID,
+  question: 'Which region?',
+  options,
+  source,
+  run_title: 'Move to Europe',
+};
 
 const { token_id, role, actor, runs, agents, validates, expires_at } = Token.properties;
 const token = { token_id, role, actor, runs, agents, validates, expires_at };
@@ -162,20 +181,27 @@ const definitions = {
       default_answer: Type.Optional(Nullable(Type.String())),
       default_selected: Type.Optional(Type.Array(Name)),
       supersedes: Type.Optional(Nullable(Id)),
+      source: Type.Optional(Nullable(Source)),
       run_title: RunTitle,
     },
     {
       ...{ question_id: QUESTION_ID, question: 'Which region?', context: null, options, multi_select: false },
       ...{ priority: 'normal', expires_at: null, default_answer: null, default_selected: [], supersedes: null },
+      source,
       run_title: 'Move to Europe',
     },
   ),
   'forum.question.answered': define(
     'A question was answered.',
     ana,
-    // The answer was added later.
-    { ...ended, answer: Type.Optional(Type.String()), selected: Type.Optional(Type.Array(Name)) },
-    { ...endedExample, answer: 'Europe.', selected: ['eu-west-1'] },
+    // All others were added later.
+    {
+      ...ended,
+      answer: Type.Optional(Type.String()),
+      selected: Type.Optional(Type.Array(Name)),
+      answered_in: Type.Optional(Type.String({ description: 'Where the answer was given, such as `cli`.' })),
+    },
+    { ...endedExample, answer: 'Europe.', selected: ['eu-west-1'], answered_in: 'cli' },
   ),
   'forum.question.cancelled': define('A question was cancelled.', ana, ended, endedExample),
   'forum.question.superseded': define(

@@ -5,7 +5,7 @@ import { problemResponses } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import type { Checked, HealthCheck } from './health.ts';
 import { publicReasons } from './reasons.ts';
-import { Health, Probe } from './schemas.ts';
+import { Health, Probe, Version } from './schemas.ts';
 
 const tags = ['bus'];
 
@@ -14,10 +14,12 @@ interface Dependencies {
   drain: Drain;
   access: { authenticate(authorization: string | undefined): Promise<unknown> };
   opening: { readonly isOpen: boolean };
+  /** Of the service. */
+  version: string;
 }
 
 /** Routes for probes: served in every role, also during a shutdown. */
-export function healthRoutes({ health, drain, access, opening }: Dependencies): FastifyPluginAsyncTypebox {
+export function healthRoutes({ health, drain, access, opening, version }: Dependencies): FastifyPluginAsyncTypebox {
   const config = { whileDraining: true };
 
   /** Whether the header holds a valid token. Probes work without one, so another is no error. */
@@ -65,6 +67,21 @@ export function healthRoutes({ health, drain, access, opening }: Dependencies): 
         },
       },
       async () => ({ status: 'ok' as const }),
+    );
+
+    app.get(
+      '/version',
+      {
+        config,
+        logLevel: 'warn',
+        schema: {
+          operationId: 'getVersion',
+          summary: 'Read the version of the service',
+          tags,
+          response: { 200: Ref(Version), ...problemResponses() },
+        },
+      },
+      async () => ({ version, node: process.versions.node }),
     );
 
     app.get(

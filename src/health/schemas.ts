@@ -89,4 +89,9 @@ export const Health = Type.Object(
 );
 export type Health = Static<typeof Health>;
 
+export const Version = Type.Object(
+  { version: Type.String(), node: Type.String({ description: 'The version of Node.js that runs the service.' }) },
+  { $id: 'Version', examples: [{ version: '0.2.0', node: '24.11.1' }] },
+);
+
 export const Probe = Type.Object({ status: Type.Literal('ok') }, { $id: 'Probe', examples: [{ status: 'ok' }] });

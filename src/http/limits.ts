@@ -160,7 +160,7 @@ export function useAnswerBudget(app: FastifyInstance, budget = ANSWERS_PER_CALLE
 }
 
 /** Health and metrics are answered under any load, since they report it. */
-const PROBES = ['getHealth', 'getLiveness', 'getReadiness', 'getMetrics'];
+const PROBES = ['getHealth', 'getLiveness', 'getReadiness', 'getVersion', 'getMetrics'];
 
 export function isProbe({ routeOptions }: FastifyRequest): boolean {
   return PROBES.includes(routeOptions.schema?.operationId ?? '');

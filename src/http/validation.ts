@@ -158,8 +158,11 @@ function createAjv(components: TSchema[], { coerce, allErrors }: { coerce: boole
     keyword: 'x-unique-by',
     type: 'array',
     schemaType: 'string',
-    validate: (name: string, items: Record<string, unknown>[]) => {
-      const values = items.map(item => item?.[name]).filter(value => value !== undefined);
+    // A member that is a text stands for an object with nothing but that.
+    validate: (name: string, items: (string | Record<string, unknown>)[]) => {
+      const values = items
+        .map(item => (typeof item === 'string' ? item : item?.[name]))
+        .filter(value => value !== undefined);
       return new Set(values).size === values.length;
     },
   });
@@ -171,14 +174,27 @@ function createAjv(components: TSchema[], { coerce, allErrors }: { coerce: boole
 export function toItems(errors: FastifySchemaValidationError[], context: string): ProblemItem[] {
   const where = context === 'querystring' ? 'query' : (context as ProblemItem['in']);
   const items = new Map<string, ProblemItem>();
-  for (const error of errors) {
-    const item = { in: where, ...toItem(error as ErrorObject) };
+  for (const error of ofFittingTypes(errors as ErrorObject[])) {
+    const item = { in: where, ...toItem(error) };
     // A name may be as long as the body.
     item.pointer = cut(item.pointer, POINTER_LENGTH);
     if (!items.has(item.pointer)) items.set(item.pointer, item);
     if (items.size === ERRORS_REPORTED) break;
   }
   return [...items.values()];
+}
+
+/**
+ * Without what Ajv says of the alternatives of an `anyOf` whose type the value does not have: a wrong label of an option is
+ * no wrong object. If it has the type of none, the first alternative counts.
+ */
+function ofFittingTypes(errors: readonly ErrorObject[]): ErrorObject[] {
+  const choices = errors.filter(({ keyword }) => keyword === 'anyOf').map(({ instancePath }) => instancePath);
+  const isWrongType = ({ keyword, instancePath }: ErrorObject) => keyword === 'type' && choices.includes(instancePath);
+  const told = errors.filter(({ keyword }) => keyword !== 'anyOf');
+  const explained = (path: string) =>
+    told.some(error => !isWrongType(error) && `${error.instancePath}/`.startsWith(`${path}/`));
+  return told.filter(error => !isWrongType(error) || !explained(error.instancePath));
 }
 
 function toItem({

@@ -4,7 +4,7 @@ import type { Row } from '../db/schema.ts';
 import { Refusal } from '../errors.ts';
 import type { Event } from '../events/schemas.ts';
 import { priorityAt } from '../priority.ts';
-import type { Question, QuestionHead, QuestionState } from './schemas.ts';
+import type { AnswerPlace, Question, QuestionHead, QuestionState, Source } from './schemas.ts';
 
 /** A question as stored. */
 export type QuestionRow = Row<'questions'>;
@@ -19,6 +19,7 @@ export interface Asked {
   default_selected?: string[];
   /** The id of the open question that this one replaces. */
   supersedes?: string;
+  source?: Source;
 }
 
 /** The fields of a guidance request that its default has to fit. */
@@ -27,6 +28,25 @@ export type Defaulted = Partial<Pick<Asked, 'options' | 'multi_select' | 'defaul
 export interface GivenAnswer {
   answer: string;
   selected?: string[] | undefined;
+  answered_in?: AnswerPlace | undefined;
+}
+
+/**
+ * The text of an answer; without one, the selected labels.
+ * @throws Refusal VALIDATION_FAILED if there is neither
+ */
+export function answerText({ answer, selected = [] }: { answer?: string; selected?: string[] }): string {
+  if (answer !== undefined) return answer;
+  if (selected.length > 0) return labelsText(selected);
+  const detail = 'is required without selected';
+  throw new Refusal('VALIDATION_FAILED', `body/answer: ${detail}`, {
+    errors: [{ in: 'body', pointer: '/answer', code: 'REQUIRED', detail }],
+  });
+}
+
+/** The text of selected labels. Their order does not matter, so it is always the same. */
+export function labelsText(selected: readonly string[]): string {
+  return selected.toSorted().join(', ');
 }
 
 /** A question before its event has a sequence. */
@@ -46,6 +66,7 @@ export function openQuestion(row: NewQuestion, supersedes: string | null, asked_
     selected: null,
     answered_by: null,
     answered_at: null,
+    answered_in: null,
     default_applied: 0,
     acknowledged_at: null,
     version: 1,
@@ -66,6 +87,7 @@ export function answered(
     selected: selectedText(given),
     answered_by: actorText(actor),
     answered_at: now,
+    answered_in: placeOf(given),
   };
 }
 
@@ -86,6 +108,11 @@ export function isForAgent(state: string): boolean {
 /** Whether the question already has this answer. The order of selected labels does not matter. */
 export function isStoredAnswer(row: QuestionRow, given: GivenAnswer): boolean {
   return row.state === 'answered' && row.answer === given.answer && row.selected === selectedText(given);
+}
+
+/** Where an answer was given. */
+export function placeOf({ answered_in = 'api' }: GivenAnswer): AnswerPlace {
+  return answered_in;
 }
 
 function selectedText({ selected = [] }: GivenAnswer): string {
@@ -155,12 +182,15 @@ function winner(row: QuestionRow) {
     selected: JSON.parse(row.selected ?? '[]') as string[],
     answered_by: row.answered_by === null ? null : parseActor(row.answered_by),
     answered_at: toTimestampOrNull(row.answered_at),
+    // Answers of old versions came over the API, and do not say so.
+    answered_in: row.answered_by === null ? null : (row.answered_in ?? 'api'),
   };
 }
 
 /** The wire form of a question. @param asked the payload of its guidance request's event */
 export function toQuestion(row: QuestionRow, asked: Event['payload']): Question {
-  const { question, context, options, multi_select, default_answer, default_selected } = asked as unknown as Asked;
+  const { question, context, options, multi_select, default_answer, default_selected, source } =
+    asked as unknown as Asked;
   return {
     question_id: row.question_id,
     run_id: row.run_id,
@@ -181,6 +211,7 @@ export function toQuestion(row: QuestionRow, asked: Event['payload']): Question 
     ...winner(row),
     acknowledged_at: toTimestampOrNull(row.acknowledged_at),
     supersedes: row.supersedes,
+    source: source ?? null,
   };
 }
 
@@ -210,6 +241,7 @@ export function openedPayload(row: NewQuestion, asked: Asked, runTitle: string |
     default_answer: default_answer ?? null,
     default_selected: default_selected ?? [],
     supersedes: asked.supersedes ?? null,
+    source: asked.source ?? null,
     run_title: runTitle,
   };
 }
@@ -226,8 +258,8 @@ export function endedPayload(
   outcome: Event['payload'],
   runTitle: string | null,
 ): Event['payload'] {
-  const { question, question_truncated, options = [] } = asked;
-  return { question_id, question, question_truncated, options, ...outcome, run_title: runTitle };
+  const { question, question_truncated, options = [], source = null } = asked;
+  return { question_id, question, question_truncated, options, source, ...outcome, run_title: runTitle };
 }
 
 /** What the event of an expiry says beside the question. @param asked as for `endedPayload` */

@@ -28,6 +28,7 @@ const outcome = [
   'selected',
   'answered_by',
   'answered_at',
+  'answered_in',
   'default_applied',
   'acknowledged_at',
   'version',
@@ -122,9 +123,9 @@ export async function findAskedHeads(tx: Tx, sequences: number[]): Promise<Map<n
   if (sequences.length === 0) return new Map();
   const rows = await tx.all(askedHeadsStatement, { sequences: JSON.stringify(sequences) });
   return new Map(
-    rows.map(({ sequence, options, default_selected, ...texts }) => {
+    rows.map(({ sequence, options, default_selected, source, ...texts }) => {
       const lists = { options: JSON.parse(options ?? '[]'), default_selected: JSON.parse(default_selected ?? '[]') };
-      return [sequence, headOf({ ...texts, ...lists })];
+      return [sequence, headOf({ ...texts, ...lists, source: JSON.parse(source ?? 'null') })];
     }),
   );
 }
@@ -140,6 +141,7 @@ const askedHeadsStatement = statement(({ query, integerElements, member }: State
     .select([
       sql<string | null>`${member(payload, 'options')}`.as('options'),
       sql<string | null>`${member(payload, 'default_selected')}`.as('default_selected'),
+      sql<string | null>`${member(payload, 'source')}`.as('source'),
     ])
     .where('sequence', 'in', integerElements('sequences'));
 });

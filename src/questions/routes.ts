@@ -27,7 +27,9 @@ import type { QuestionWaiters } from './waiting.ts';
 interface Dependencies {
   questions: QuestionService;
   /** An answer is stored as a signal. */
-  signals: { answer(tx: Tx, questionId: string, answer: Answer, expected: Precondition): Promise<Question> };
+  signals: {
+    answer(tx: Tx, questionId: string, answer: Answer, expected: Precondition, caller: Caller): Promise<Question>;
+  };
   questionWaiters: QuestionWaiters;
   longRequests: LongRequests;
   writes: IdempotentWrites;
@@ -124,10 +126,8 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
       },
       (request, reply) =>
         write(request, reply, async tx => {
-          const { params, body: given, headers, caller } = request;
-          const actor = caller.actor(given.actor);
-          const answer = actor ? { ...given, actor } : given;
-          const body = await signals.answer(tx, params.question_id, answer, ifMatch(headers));
+          const { params, body: answer, headers, caller } = request;
+          const body = await signals.answer(tx, params.question_id, answer, ifMatch(headers), caller);
           return { status: 200, body };
         }),
     );

@@ -25,6 +25,35 @@ export const Option = Strict(
   { $id: 'Option', examples: [{ label: 'eu-west-1', description: 'Where staging runs.' }] },
 );
 
+const Place = Text(500);
+
+export const Source = Strict(
+  {
+    host: Type.String({ ...Place, description: 'The program that runs the agent, such as `claude-code`.' }),
+    session_id: Type.Optional(Type.String({ ...Place, description: "The host's session that the agent works in." })),
+    prompt_id: Type.Optional(Place),
+    tool_use_id: Type.Optional(Place),
+    cwd: Type.Optional(Type.String({ ...Place, description: 'The folder that the agent works in.' })),
+    url: Type.Optional(Type.String({ ...Place, description: 'Where a person can see the session.' })),
+  },
+  {
+    $id: 'Source',
+    description: 'Where a question was asked.',
+    examples: [{ host: 'claude-code', session_id: '6f1c2a', cwd: '/home/ana/shop' }],
+  },
+);
+export type Source = Static<typeof Source>;
+
+/** Where an answer may have been given. */
+export const answerPlaces = ['api', 'cli', 'mcp', 'page', 'link', 'terminal'] as const;
+export type AnswerPlace = (typeof answerPlaces)[number];
+
+/** Where a person gave an answer, as its sender says. */
+export const AnsweredIn = Type.Enum([...answerPlaces], {
+  description:
+    'Where the answer was given; `api` if left out. An agent may send `terminal` only: see the documentation.',
+});
+
 export const Question = Type.Object(
   {
     question_id: Id,
@@ -49,8 +78,10 @@ export const Question = Type.Object(
     selected: Type.Array(Type.String()),
     answered_by: Nullable(Ref(Actor)),
     answered_at: Nullable(Timestamp),
+    answered_in: Nullable(Type.String({ description: 'Where the answer was given, such as `cli`.' })),
     acknowledged_at: Nullable(Timestamp),
     supersedes: Nullable(Id),
+    source: Nullable(Ref(Source)),
   },
   {
     $id: 'Question',
@@ -77,8 +108,10 @@ export const Question = Type.Object(
         selected: ['eu-west-1'],
         answered_by: { type: 'operator', name: 'ana' },
         answered_at: '2026-11-22T09:31:00.000Z',
+        answered_in: 'cli',
         acknowledged_at: null,
         supersedes: null,
+        source: null,
       },
     ],
   },
@@ -119,10 +152,21 @@ export const QuestionQuery = Strict({
 });
 export type QuestionQuery = Static<typeof QuestionQuery>;
 
+/** The fields of an answer, by whatever way it comes. */
+export const answerFields = {
+  answer: Type.Optional(
+    Type.String({
+      ...Text(LENGTHS.text),
+      description: 'Required without `selected`; left out, it is the selected labels, joined by ", ".',
+    }),
+  ),
+  selected: Type.Optional(Type.Array(Name, { maxItems: 10 })),
+  answered_in: Type.Optional(AnsweredIn),
+};
+
 export const Answer = Strict(
   {
-    answer: Text(LENGTHS.text),
-    selected: Type.Optional(Type.Array(Name, { maxItems: 10 })),
+    ...answerFields,
     actor: Type.Optional(Ref(Actor)),
   },
   {

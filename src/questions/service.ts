@@ -21,8 +21,10 @@ import {
   expiryOutcome,
   type GivenAnswer,
   isForAgent,
+  labelsText,
   openedPayload,
   openQuestion,
+  placeOf,
   type QuestionRow,
   questionNotFound,
   toQuestion,
@@ -205,6 +207,8 @@ export function createQuestions(dependencies: Dependencies) {
       assertRoom(agent, superseded ? 1 : 0);
       const question_id = `q_${cause.uid}`;
       cause.payload.question_id = question_id;
+      const { default_answer = request.default_selected && labelsText(request.default_selected) } = request;
+      if (default_answer !== undefined) cause.payload.default_answer = default_answer;
       const asked_at = cause.occurred_at;
       const asked = {
         question_id,
@@ -214,10 +218,11 @@ export function createQuestions(dependencies: Dependencies) {
         priority: priorityRank(priority ?? 'normal'),
         asked_at,
         expires_at: expires_in_seconds ? asked_at + expires_in_seconds * 1000 : null,
-        has_default: (request.default_answer ?? request.default_selected) === undefined ? 0 : 1,
+        has_default: default_answer === undefined ? 0 : 1,
       };
       const { title } = agent.run;
-      const effects = [events.follow(cause, 'forum.question.opened', openedPayload(asked, request, title))];
+      const withDefault = default_answer === undefined ? request : { ...request, default_answer };
+      const effects = [events.follow(cause, 'forum.question.opened', openedPayload(asked, withDefault, title))];
       if (superseded) {
         const askedHead = await askedHeads(tx, [superseded]);
         const payload = endedPayload(superseded, askedHead(superseded), { superseded_by: question_id }, title);
@@ -270,7 +275,8 @@ export function createQuestions(dependencies: Dependencies) {
       cause.payload.question_id = question_id;
       const { answer, selected = [] } = given;
       const askedHead = await askedHeads(tx, [question]);
-      const payload = endedPayload(question, askedHead(question), { answer, selected }, agent.run.title);
+      const outcome = { answer, selected, answered_in: placeOf(given) };
+      const payload = endedPayload(question, askedHead(question), outcome, agent.run.title);
       const closed = events.follow(cause, 'forum.question.answered', payload);
       const recorded = await control.record(tx, agent, [cause, closed], { closed: 1, ended: 1 });
       const row = answered(question, given, cause.actor, cause.occurred_at, recorded.sequence);

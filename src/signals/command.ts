@@ -1,6 +1,7 @@
 import type { Actor } from '../actor.ts';
 import type { Evidence } from '../control/schemas.ts';
 import type { Priority } from '../priority.ts';
+import type { AnswerPlace, Source } from '../questions/schemas.ts';
 
 /** Every kind of control signal. */
 export const controlTypes = ['guidance_request', 'guidance_answer', 'completion', 'validation'] as const;
@@ -31,14 +32,19 @@ export interface AskCommand extends Envelope {
   default_selected?: string[];
   /** The id of the open question that this one replaces. */
   supersedes?: string;
+  source?: Source;
 }
 
 export interface AnswerCommand extends Envelope {
   control_type: 'guidance_answer';
-  answer: string;
+  /** Required without `selected`. */
+  answer?: string;
   /** The id of the question; without it the agent's only open one. */
   in_reply_to?: string;
   selected?: string[];
+  answered_in?: AnswerPlace;
+  /** The asking agent's own token sends it, for a person who answered in the terminal of its session. Not stored. */
+  ownTerminal?: true;
 }
 
 export interface CompleteCommand extends Envelope {

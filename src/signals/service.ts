@@ -1,4 +1,5 @@
-import { anonymous, type Caller, selfValidationRefused } from '../access/caller.ts';
+import { isDeepStrictEqual } from 'node:util';
+import { actorMismatch, anonymous, type Caller, selfValidationRefused } from '../access/caller.ts';
 import type { Actor } from '../actor.ts';
 import { toTimestamp } from '../clock.ts';
 import type { ControlChange } from '../control/agent-state.ts';
@@ -11,7 +12,7 @@ import type { Event } from '../events/schemas.ts';
 import type { EventDraft, EventLog } from '../events/service.ts';
 import { foldName } from '../fold-name.ts';
 import { assertPrecondition, type Precondition } from '../precondition.ts';
-import { isStoredAnswer, type QuestionRow } from '../questions/question.ts';
+import { answerText, isStoredAnswer, type QuestionRow, questionNotFound } from '../questions/question.ts';
 import type { Answer, Question } from '../questions/schemas.ts';
 import type { QuestionService } from '../questions/service.ts';
 import { toThread } from '../threads/thread.ts';
@@ -80,14 +81,24 @@ export function createSignals({ db, events, control, questions, selfValidation, 
   }
 
   async function answer(tx: Tx, agent: Agent, actor: Actor, command: AnswerCommand): Promise<Accepted> {
-    const asked = await questions.repliedTo(tx, agent, command.in_reply_to);
-    if (asked.answer_sequence !== null && isStoredAnswer(asked, command)) {
+    const { ownTerminal, ...given } = { ...command, answer: answerText(command) };
+    const asked = await questions.repliedTo(tx, agent, given.in_reply_to);
+    if (ownTerminal) await assertFromSession(tx, asked);
+    if (asked.answer_sequence !== null && isStoredAnswer(asked, given)) {
       return repeated(tx, agent, asked, asked.answer_sequence);
     }
-    assertAccepts(agent, command);
-    const cause = draftOf(agent, actor, command);
-    const { question, ...recorded } = await questions.answer(tx, agent, cause, asked, command);
+    assertAccepts(agent, given);
+    const cause = draftOf(agent, actor, given);
+    const { question, ...recorded } = await questions.answer(tx, agent, cause, asked, given);
     return accepted(tx, cause, recorded, question);
+  }
+
+  /** A person can have answered in a terminal only if the question was asked in one. @throws Refusal FORBIDDEN */
+  async function assertFromSession(tx: Tx, asked: QuestionRow): Promise<void> {
+    const { source } = await questions.view(tx, asked);
+    if (source?.session_id !== undefined) return;
+    const detail = 'An agent can pass on the answer from a terminal only to a question with source.session_id.';
+    throw new Refusal('FORBIDDEN', detail);
   }
 
   async function report(
@@ -167,7 +178,7 @@ export function createSignals({ db, events, control, questions, selfValidation, 
       const { run_id, agent_name, control_type } = command;
       if (control_type === 'validation') caller.assertValidates(run_id, agent_name, selfValidation);
       else caller.assertActsFor(run_id, agent_name);
-      if (control_type === 'guidance_answer') caller.assertNoAgent('answer questions');
+      if (control_type === 'guidance_answer' && caller.isAgent) return { ...command, ...ownTerminal(caller, command) };
       const actor = caller.isBoundTo(agent_name)
         ? caller.actor(command.actor, agent_name)
         : caller.requiredActor(command.actor);
@@ -181,8 +192,12 @@ export function createSignals({ db, events, control, questions, selfValidation, 
     touches: ({ run_id }: SignalCommand): Touched[] => [`run ${run_id}`],
 
     /** Answers a question by a `guidance_answer` that names it. @throws Refusal as {@link append}, and PRECONDITION_FAILED */
-    async answer(tx: Tx, questionId: string, { actor, ...given }: Answer, expected: Precondition): Promise<Question> {
+    async answer(tx: Tx, questionId: string, given: Answer, expected: Precondition, caller: Caller): Promise<Question> {
       const { run_id, agent_name, version } = await questions.required(tx, questionId);
+      // An agent must not learn that a question of another run exists.
+      if (!caller.sees(run_id)) throw questionNotFound(questionId);
+      if (caller.isAgent) caller.assertActsFor(run_id, agent_name);
+      const actor = caller.isAgent ? undefined : caller.actor(given.actor);
       assertPrecondition(expected, version);
       const command: AnswerCommand = {
         schema_version: 1,
@@ -192,6 +207,7 @@ export function createSignals({ db, events, control, questions, selfValidation, 
         in_reply_to: questionId,
         ...given,
         ...(actor && { actor }),
+        ...(caller.isAgent && ownTerminal(caller, given)),
       };
       const { question } = await append(tx, command);
       return question as Question;
@@ -211,10 +227,22 @@ export function createSignals({ db, events, control, questions, selfValidation, 
   };
 }
 
-function defaultActor({ control_type, agent_name }: SignalCommand): Actor {
-  return control_type === 'guidance_answer'
-    ? { type: 'operator', name: 'operator' }
-    : { type: 'agent', name: agent_name };
+function defaultActor(command: SignalCommand): Actor {
+  if (command.control_type !== 'guidance_answer') return { type: 'agent', name: command.agent_name };
+  return command.answered_in === 'terminal' ? terminal : { type: 'operator', name: 'operator' };
+}
+
+/** The person at the terminal that an agent's session runs in. */
+const terminal: Actor = { type: 'human', name: 'terminal' };
+
+/**
+ * What an agent adds to the answer of its own question: a person gave it, in the terminal of its session.
+ * @throws Refusal FORBIDDEN for an answer that was given elsewhere, ACTOR_MISMATCH
+ */
+function ownTerminal(caller: Caller, { answered_in, actor }: Pick<AnswerCommand, 'answered_in' | 'actor'>) {
+  if (answered_in !== 'terminal') caller.assertNoAgent('answer questions');
+  if (actor && !isDeepStrictEqual(actor, terminal)) throw actorMismatch(actor, terminal);
+  return { actor: terminal, ownTerminal: true as const };
 }
 
 /** @throws Refusal THREAD_CLOSED, STALE_ATTEMPT */

@@ -3,7 +3,7 @@ import { Actor } from '../actor.ts';
 import { Evidence } from '../control/schemas.ts';
 import { componentName, Id, LENGTHS, Name, Ref, Strict, Text } from '../http/schemas.ts';
 import { priorities } from '../priority.ts';
-import { Option } from '../questions/schemas.ts';
+import { answerFields, Option, Source } from '../questions/schemas.ts';
 import type { SignalVersion } from './versions.ts';
 
 /* The control signals of schema version 1, one variant per control_type. */
@@ -22,18 +22,22 @@ const envelope = {
 const evidence = Type.Optional(Type.Array(Ref(Evidence), { maxItems: 50 }));
 const example = { schema_version: 1, run_id: 'run-7', agent_name: 'builder' };
 
+/** An option, or its label alone. */
+const GivenOption = Type.Unsafe<string | Static<typeof Option>>({ anyOf: [Ref(Option), Name] });
+
 export const GuidanceRequest = variant(
   'guidance_request',
   {
     question: Text(LENGTHS.text),
     context: Type.Optional(Text(LENGTHS.body)),
-    options: Type.Optional(Type.Array(Ref(Option), { minItems: 2, maxItems: 10, 'x-unique-by': 'label' })),
+    options: Type.Optional(Type.Array(GivenOption, { minItems: 2, maxItems: 10, 'x-unique-by': 'label' })),
     multi_select: Type.Optional(Type.Boolean()),
     priority: Type.Optional(Type.Enum([...priorities])),
     expires_in_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 31_536_000 })),
     default_answer: Type.Optional(Text(LENGTHS.text)),
     default_selected: Type.Optional(Type.Array(Name, { minItems: 1, maxItems: 10 })),
     supersedes: Type.Optional(Id),
+    source: Type.Optional(Ref(Source)),
   },
   { $id: 'GuidanceRequest', examples: [{ ...example, control_type: 'guidance_request', question: 'Which region?' }] },
 );
@@ -42,9 +46,8 @@ export type GuidanceRequest = Static<typeof GuidanceRequest>;
 export const GuidanceAnswer = variant(
   'guidance_answer',
   {
-    answer: Text(LENGTHS.text),
+    ...answerFields,
     in_reply_to: Type.Optional(Id),
-    selected: Type.Optional(Type.Array(Name, { maxItems: 10 })),
   },
   { $id: 'GuidanceAnswer', examples: [{ ...example, control_type: 'guidance_answer', answer: 'Europe.' }] },
 );
@@ -87,6 +90,15 @@ function variant<T extends string, P extends TProperties>(controlType: T, proper
 export const v1: SignalVersion = {
   version: 1,
   schema: Ref(ControlSignalV1),
-  // The command has the form of version 1; a later version translates.
-  toCommand: body => body as ControlSignalV1,
+  // The command has the form of version 1, apart from options that are labels; a later version translates.
+  toCommand(body) {
+    const signal = body as ControlSignalV1;
+    if (signal.control_type !== 'guidance_request') return signal;
+    const { options, ...request } = signal;
+    return options ? { ...request, options: options.map(toOption) } : request;
+  },
 };
+
+function toOption(given: string | Static<typeof Option>): Static<typeof Option> {
+  return typeof given === 'string' ? { label: given } : given;
+}

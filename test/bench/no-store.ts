@@ -173,6 +173,8 @@ function question(question_id: string, thread_id: string, signal: SignalCommand,
     answered_by: null,
     answered_at: null,
     acknowledged_at: null,
+    answered_in: null,
     supersedes: null,
+    source: null,
   };
 }

@@ -39,11 +39,12 @@ async function tell(send: Send, clock: ManualClock, expiries: Expiries): Promise
   const brief = { ticket: 'TCK-1', title: 'Move', done_criteria: 'Tests are green.', agents: ['builder'] };
   await done('PUT', '/runs/run-1', brief);
   await done('PUT', '/runs/run-2', {});
-  const asked = { question: LONG, context: LONG, options: OPTIONS, multi_select: true, priority: 'urgent' };
+  const source = { host: 'h', session_id: 's', prompt_id: 'p', tool_use_id: 't', cwd: '/', url: 'https://x.example' };
+  const asked = { source, question: LONG, context: LONG, options: OPTIONS, multi_select: true, priority: 'urgent' };
   const expiring = { expires_in_seconds: 60, default_answer: 'eu', default_selected: ['eu'] };
   const first = await ask({ ...asked, ...expiring });
   const second = await ask({ ...asked, supersedes: first });
-  await sent('guidance_answer', { answer: LONG, in_reply_to: second, selected: ['eu', 'us'] });
+  await sent('guidance_answer', { answered_in: 'cli', answer: LONG, in_reply_to: second, selected: ['eu', 'us'] });
   await done('POST', `/questions/${second}/acknowledge`, {});
   await done('POST', `/questions/${await ask(asked)}/cancel`, {});
   const expired = [await ask({ expires_in_seconds: 60, default_answer: LONG }), await ask({ ...asked, ...expiring })];

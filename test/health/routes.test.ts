@@ -1,4 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
+import packageJson from '../../package.json' with { type: 'json' };
 import { startApp } from '../helpers/app.ts';
 import { engines } from '../helpers/engines.ts';
 import { handler } from '../helpers/handling.ts';
@@ -57,5 +58,17 @@ describe.each(engines)('GET /bus/health on %s', engine => {
     expect(stranger).toMatchObject({ reasons: [{ code: 'NOT_SERVED' }], outbox: { pending: 3 } });
     expect(JSON.stringify(stranger)).not.toContain('secret-notes');
     expect(JSON.stringify((await health(bearer(token))).reasons)).toContain('secret-notes');
+  });
+});
+
+describe('GET /version', () => {
+  it('says which version runs, to everybody', async () => {
+    const service = await startApp('sqlite');
+    onTestFinished(() => service.close());
+    await firstToken(service.url);
+    const { status, body } = await service.send('GET', '/version');
+    expect(status).toBe(200);
+    expect(body).toEqual({ version: packageJson.version, node: process.versions.node });
+    expect((await service.send('GET', '/openapi.json')).body.info.version).toBe(body.version);
   });
 });

@@ -30,7 +30,8 @@ export function exampleRequests(send: Send, viewer: string, database: string) {
   };
   const signalled = (control_type: string, fields: object = {}) =>
     made('/control-signals', signal(control_type, fields));
-  const question = async () => (await signalled('guidance_request')).question.question_id;
+  const source = { host: 'claude-code', session_id: 's-1' };
+  const question = async () => (await signalled('guidance_request', { source })).question.question_id;
   const thread = async () => (await made('/threads', { ...talk, run_id: 'run-1' })).thread_id;
   const message = async (topic = 'forum.integration.none') =>
     (await made('/outbox', { topic, payload: {} })).message_id;
@@ -59,7 +60,7 @@ export function exampleRequests(send: Send, viewer: string, database: string) {
     answerQuestion: async () => ({
       method: 'PUT',
       url: `/questions/${await question()}/answer`,
-      body: { answer: 'Europe.' },
+      body: { answer: 'Europe.', answered_in: 'terminal' },
     }),
     cancelQuestion: async () => post(`/questions/${await question()}/cancel`, {}),
     acknowledgeQuestion: async () => {
@@ -123,6 +124,7 @@ export function exampleRequests(send: Send, viewer: string, database: string) {
       return post('/bus/process', {});
     },
     getMetrics: async () => get('/metrics'),
+    getMe: async () => get('/me'),
     createToken: async () => post('/tokens', { role: 'viewer', actor: { type: 'human', name: fresh() } }),
     listTokens: async () => get('/tokens'),
     revokeToken: async () => {
@@ -131,6 +133,7 @@ export function exampleRequests(send: Send, viewer: string, database: string) {
     },
     getHealth: async () => get('/bus/health'),
     getLiveness: async () => get('/livez'),
+    getVersion: async () => get('/version'),
     getReadiness: async () => get('/readyz'),
   } satisfies Record<string, () => Promise<Example>>;
 }

@@ -38,7 +38,7 @@ describe.each(engines)('the events of a question on %s', engine => {
     const path = `/events?run_id=${run_id}&event_type=forum.question.${type}`;
     return (await service.send('GET', path)).body.items.at(-1)?.payload;
   };
-  const head = { question: 'Which region?', options: OPTIONS, run_title: 'Move to Europe' };
+  const head = { question: 'Which region?', options: OPTIONS, source: null, run_title: 'Move to Europe' };
 
   it('open it with all that is needed to put it to people', async () => {
     const run_id = await briefed();
@@ -57,6 +57,7 @@ describe.each(engines)('the events of a question on %s', engine => {
     expect(await payloadOf(run_id, 'opened')).toEqual({
       ...{ question_id, question: 'Which region?', context: null, options: [], multi_select: false },
       ...{ priority: 'normal', expires_at: null, default_answer: null, default_selected: [], supersedes: null },
+      source: null,
       run_title: null,
     });
   });
@@ -66,7 +67,10 @@ describe.each(engines)('the events of a question on %s', engine => {
     const answered = await ask(run_id);
     const answer = { answer: 'Europe.', selected: ['eu'] };
     expect((await service.send('PUT', `/questions/${answered}/answer`, answer)).status).toBe(200);
-    expect(await payloadOf(run_id, 'answered')).toEqual({ question_id: answered, ...head, ...answer });
+    expect(await payloadOf(run_id, 'answered')).toEqual({
+      ...{ question_id: answered, ...head, ...answer },
+      answered_in: 'api',
+    });
 
     const cancelled = await ask(run_id);
     await service.send('POST', `/questions/${cancelled}/cancel`);
