@@ -27,7 +27,7 @@ const arrows: Record<string, string[]> = {
   doctor: ['db', 'events', 'subscriptions', 'outbox', 'topics', 'worker'],
   commands: ['db', 'http', 'access', 'events', 'subscriptions', 'outbox', 'worker', 'backup', 'doctor'],
   // Types only: it runs in browsers.
-  client: ['http', 'events', 'threads', 'control', 'questions', 'signals', 'runs'],
+  client: ['access', 'http', 'events', 'threads', 'control', 'questions', 'signals', 'runs'],
   cli: ['client'],
   metrics: ['db', 'http', 'events', 'subscriptions', 'signals', 'outbox', 'worker', 'health'],
 };
