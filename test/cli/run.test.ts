@@ -99,7 +99,10 @@ describe('ask and answer', () => {
     }
     await person(['answer', '1', '1']);
     expect(await person(['answer', '1', '1'])).toMatchObject({ code: 0 });
-    expect(await person(['answer', '1', '2'])).toMatchObject({ code: 1, err: expect.stringContaining('already') });
+    expect(await person(['answer', '1', '2'])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('was answered before'),
+    });
   });
 
   it('end with 4 when the question is withdrawn', async () => {
