@@ -23,6 +23,7 @@ import { useSerialization } from './http/serialization.ts';
 import { useTracing } from './http/tracing.ts';
 import { useTurns } from './http/turns.ts';
 import { useValidation } from './http/validation.ts';
+import { inboxRoutes } from './inbox/routes.ts';
 import { callOf } from './invocation.ts';
 import type { Logger } from './logging.ts';
 import { useRequestMetrics } from './metrics/requests.ts';
@@ -44,6 +45,7 @@ const apiRoutes = [
   signalRoutes,
   questionRoutes,
   controlRoutes,
+  inboxRoutes,
   threadRoutes,
   runRoutes,
   statsRoutes,

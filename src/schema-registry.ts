@@ -6,6 +6,7 @@ import { AnyEvent, eventSchemas } from './events/event-types.ts';
 import * as events from './events/schemas.ts';
 import * as health from './health/schemas.ts';
 import { Problem } from './http/problems.ts';
+import * as inbox from './inbox/schemas.ts';
 import * as outbox from './outbox/schemas.ts';
 import * as questions from './questions/schemas.ts';
 import * as runs from './runs/schemas.ts';
@@ -25,6 +26,7 @@ export const components: TSchema[] = [
     [threads],
     [control],
     [questions],
+    [inbox],
     [signals, signalsV1],
     [runs],
     [stats],

@@ -7,6 +7,7 @@ import { type Clock, type NewUid, newUid, systemClock } from './clock.ts';
 import { CommitNotifier } from './commit-notifier.ts';
 import type { Config } from './config.ts';
 import { createControl } from './control/service.ts';
+import { Sightings } from './control/sightings.ts';
 import { errorCode, publicMessage } from './db/errors.ts';
 import { openDatabase } from './db/open.ts';
 import { StartError } from './errors.ts';
@@ -15,6 +16,8 @@ import { createEvents } from './events/service.ts';
 import { tokenEvents } from './events/token-events.ts';
 import { bodyValidator } from './http/validation.ts';
 import { createIdempotencyKeys } from './idempotency/service.ts';
+import { createInbox, type Inbox } from './inbox/service.ts';
+import { createInboxWaiters } from './inbox/waiting.ts';
 import type { Logger } from './logging.ts';
 import { createDeliveryMetrics } from './metrics/deliveries.ts';
 import { createMetrics } from './metrics/metrics.ts';
@@ -87,7 +90,11 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const seen = createSeen();
     // Closing a control thread cancels its open questions; threads know questions by this function only.
     const withdrawQuestions: QuestionService['withdraw'] = (...withdrawal) => questions.withdraw(...withdrawal);
-    const threads = createThreads({ db, clock, newUid: uid, events, counts, search, seen, withdrawQuestions });
+    const notifyAgent: Inbox['record'] = (...act) => inbox.record(...act);
+    const threads = createThreads({
+      ...{ db, clock, newUid: uid, events, counts, search, seen },
+      ...{ notifyAgent, withdrawQuestions },
+    });
     const threadLists = createThreadLists({ db, events, seen, search });
     const indexing = createIndexing({ db, events, search, log });
     const control = createControl({ db, clock, events, threads });
@@ -96,6 +103,8 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       openPerAgent: config.OPEN_QUESTIONS_PER_AGENT,
       minDefaultSeconds: config.MIN_DEFAULT_SECONDS,
     });
+    const inbox: Inbox = createInbox({ db, events, control, questions });
+    const sightings = new Sightings({ db, control, clock, log });
     const selfValidation = config.SELF_VALIDATION === 'allow';
     const signals = createSignals({ db, events, control, questions, selfValidation, stored: metrics.stored });
     const keys = createIdempotencyKeys({ db, clock });
@@ -111,6 +120,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     commits.on('event', () => feed.wake());
     const questionWaiters = createQuestionWaiters(feed, questions, ending.signal);
     const runWaiters = createRunWaiters(feed, runs, ending.signal);
+    const inboxWaiters = createInboxWaiters(feed, inbox, ending.signal);
 
     const signalVersions = new SchemaVersions([v1, ...(overrides.signalVersions ?? [])]);
     const own = createTopics({ threads, signals, signalVersions, validator: bodyValidator(components) });
@@ -222,6 +232,8 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         indexing,
         control,
         questions,
+        inbox,
+        sightings,
         signals,
         signalVersions,
         runs,
@@ -231,6 +243,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         feed,
         questionWaiters,
         runWaiters,
+        inboxWaiters,
         /** Aborted when the service stops: it ends streams and answers waits. */
         ending: ending.signal,
       },
@@ -264,6 +277,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         ending.abort();
         longRequests.stop();
         uses.stop();
+        sightings.stop();
         unwatch();
         await Promise.all([stop(), feed.close()]);
         await db.close();

@@ -15,6 +15,7 @@ const arrows: Record<string, string[]> = {
   threads: ['access', 'db', 'http', 'events', 'search'],
   control: ['access', 'db', 'http', 'events', 'threads'],
   questions: ['access', 'db', 'http', 'events', 'threads', 'control'],
+  inbox: ['access', 'db', 'http', 'events', 'threads', 'control', 'questions'],
   signals: ['access', 'db', 'http', 'events', 'threads', 'control', 'questions'],
   stats: ['db', 'http', 'threads', 'questions'],
   subscriptions: ['db', 'http', 'events'],
@@ -27,7 +28,7 @@ const arrows: Record<string, string[]> = {
   doctor: ['db', 'events', 'subscriptions', 'outbox', 'topics', 'worker'],
   commands: ['db', 'http', 'access', 'events', 'subscriptions', 'outbox', 'worker', 'backup', 'doctor'],
   // Types only: it runs in browsers.
-  client: ['access', 'http', 'events', 'threads', 'control', 'questions', 'signals', 'runs'],
+  client: ['access', 'http', 'events', 'threads', 'control', 'questions', 'inbox', 'signals', 'runs'],
   cli: ['client'],
   metrics: ['db', 'http', 'events', 'subscriptions', 'signals', 'outbox', 'worker', 'health'],
 };

@@ -3,6 +3,7 @@ import type { Me } from '../access/schemas.ts';
 import type { Actor } from '../actor.ts';
 import type { ControlState, Evidence } from '../control/schemas.ts';
 import type { Event } from '../events/schemas.ts';
+import type { InboxItem, InboxItemPage } from '../inbox/schemas.ts';
 import type {
   Answer,
   Option as OptionSchema,
@@ -18,9 +19,10 @@ import type { Post } from '../threads/schemas.ts';
 
 /* The wire types, from the schemas of the service. Each name is that of the OpenAPI document, in snake_case inside. */
 
-export type { Actor, ControlState, Event, Evidence, Me, Post, Question, Run, SignalResult, Source };
+export type { Actor, ControlState, Event, Evidence, InboxItem, Me, Post, Question, Run, SignalResult, Source };
 
 export type Option = Static<typeof OptionSchema>;
+export type InboxPage = Static<typeof InboxItemPage>;
 export type QuestionPage = Static<typeof QuestionPageSchema>;
 export type Gate = Run['gate'] & Pick<Run, 'run_id' | 'status' | 'version'>;
 
@@ -51,20 +53,6 @@ export interface QuestionFilter extends Omit<QuestionQuery, 'limit'> {
   order?: 'newest';
   /** Only questions whose outcome the agent has not acknowledged. */
   unacknowledged?: true;
-}
-
-/** Something that the agent has not acknowledged. */
-export interface InboxItem {
-  item_id: string;
-  kind: 'answered' | 'expired' | 'cancelled' | 'message';
-  at: string;
-  claimed_until: string | null;
-  question?: Question;
-  post?: Post;
-}
-export interface InboxPage {
-  items: InboxItem[];
-  next_cursor: string | null;
 }
 
 /** Options of every call. */

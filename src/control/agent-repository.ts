@@ -18,6 +18,7 @@ const changing = [
   'unread',
   'version',
   'withdrawn_at',
+  'last_seen_at',
 ] as const;
 
 export async function findControlThread(
@@ -55,6 +56,33 @@ const updateControlThreadStatement = statement(({ query, value, values }: Statem
     .set(values(changing))
     .where('run_id', '=', value('run_id'))
     .where('agent_name', '=', value('agent_name')),
+);
+
+/** Adds to the number of an agent's unacknowledged items. */
+export function addUnread(tx: Tx, pair: Pair, by: number): void {
+  tx.send(addUnreadStatement, { run_id: pair.run_id, agent_name: pair.agent_name, by });
+}
+
+const addUnreadStatement = statement(({ query, value }: StatementBuilder<Pair & { by: number }>) =>
+  query
+    .updateTable('control_threads')
+    .set(eb => ({ unread: eb('unread', '+', value('by')) }))
+    .where('run_id', '=', value('run_id'))
+    .where('agent_name', '=', value('agent_name')),
+);
+
+/** Stores when an agent was seen, unless it has been seen later than `renewMs` before that. */
+export function setSeen(tx: Tx, pair: Pair, at: number, renewMs: number): void {
+  tx.send(setSeenStatement, { run_id: pair.run_id, agent_name: pair.agent_name, at, until: at - renewMs });
+}
+
+const setSeenStatement = statement(({ query, value }: StatementBuilder<Pair & { at: number; until: number }>) =>
+  query
+    .updateTable('control_threads')
+    .set({ last_seen_at: value('at') })
+    .where('run_id', '=', value('run_id'))
+    .where('agent_name', '=', value('agent_name'))
+    .where(eb => eb.or([eb('last_seen_at', 'is', null), eb('last_seen_at', '<=', value('until'))])),
 );
 
 /** By run, then agent. `from` is the pair of the last row of the previous page. */

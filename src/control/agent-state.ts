@@ -43,6 +43,7 @@ export function blankControl(run_id: string, agent_name: string): ControlRow {
     unread: 0,
     version: 0,
     withdrawn_at: null,
+    last_seen_at: null,
   };
 }
 

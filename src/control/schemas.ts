@@ -23,7 +23,8 @@ export const controlStatuses = [
   'working',
   'withdrawn',
 ] as const;
-export type ControlStatus = (typeof controlStatuses)[number];
+/** `absent`: named by the brief, and has sent no signal. */
+export type ControlStatus = (typeof controlStatuses)[number] | 'absent';
 
 export const Evidence = Strict(
   {
@@ -84,13 +85,19 @@ export const ControlState = Type.Object(
     agent_name: Name,
     thread_id: Id,
     attempt: Type.Integer({ minimum: 1 }),
-    status: Type.Enum([...controlStatuses]),
+    status: Type.Enum([...controlStatuses, 'absent'], {
+      description: '`absent`, only in a run: the brief names the agent, and it has sent no signal.',
+    }),
     open_questions: Type.Array(Id, { description: 'Ids of open questions, oldest first; at most 100.' }),
     open_questions_count: Type.Integer({ minimum: 0, description: 'The number of all open questions.' }),
     open_questions_url: Type.String({ description: 'The list of all open questions.' }),
     completion: Nullable(Ref(Completion)),
     validation: Nullable(Ref(Validation)),
-    version: Version,
+    last_seen_at: Nullable({
+      ...Timestamp,
+      description: 'The latest act or wait of the agent, about 30 seconds exact. It changes without the version.',
+    }),
+    version: Type.Integer({ ...Version, minimum: 0, description: 'Rises with every change; 0 for an absent agent.' }),
   },
   {
     $id: 'ControlState',
@@ -107,6 +114,7 @@ export const ControlState = Type.Object(
         open_questions_url: '/questions?state=open&run_id=run-7&agent_name=builder',
         completion: null,
         validation: null,
+        last_seen_at: '2026-11-22T09:30:00.000Z',
         version: 1,
       },
     ],

@@ -1,5 +1,5 @@
 import type { Actor } from '../actor.ts';
-import type { Clock } from '../clock.ts';
+import { type Clock, toTimestampOrNull } from '../clock.ts';
 import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
@@ -9,6 +9,7 @@ import { priorityRank } from '../priority.ts';
 import type { ThreadService } from '../threads/service.ts';
 import { awaitsPerson, blankThread, isClosed, type ThreadRow } from '../threads/thread.ts';
 import {
+  addUnread,
   findControlThread,
   insertControlThread,
   listAgents,
@@ -16,6 +17,7 @@ import {
   listControlThreads,
   listOpenQuestions,
   listSeen,
+  setSeen,
   updateControlThread,
 } from './agent-repository.ts';
 import { blankControl, type ControlChange, type ControlRow, changed, openAfter } from './agent-state.ts';
@@ -29,6 +31,9 @@ export interface Agent {
   thread: ThreadRow;
   run: RunRow;
 }
+
+/** The names of an agent. */
+export type AgentName = Pick<ControlRow, 'run_id' | 'agent_name'>;
 
 /** The most heads that a snapshot embeds; a paged list has all. */
 export const EMBEDDED = 100;
@@ -109,6 +114,7 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
     const { thread, sequences } = await threads.record(tx, agent.thread, [...opened, ...drafts, ...moved]);
     const sequence = sequences[opened.length] as number;
     const control = changed(agent.control, change, sequence);
+    if (isAgent(cause.actor, control)) control.last_seen_at = cause.occurred_at;
     if (agent.control.version === 0) insertControlThread(tx, control);
     else updateControlThread(tx, control);
     const act = { sequence: sequences[0] as number, occurred_at: cause.occurred_at, ticket: thread.ticket };
@@ -160,6 +166,8 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
       return views(reader, await listControlThreads(reader, { run_id: runId }, EMBEDDED));
     },
 
+    absent,
+
     /** The first agents that keep the gate of a run closed, by name. */
     blocking: (reader: Reader, runId: string): Promise<ControlRow[]> => listBlocking(reader, runId, EMBEDDED),
 
@@ -168,6 +176,12 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
       const seen = new Set(await listSeen(reader, runId, agentNames));
       return agentNames.filter(name => !seen.has(name));
     },
+
+    /** Counts items that were put into an agent's inbox, or taken out, without an act of {@link record}. */
+    addUnread: (tx: Tx, agent: AgentName, by: number): void => addUnread(tx, agent, by),
+
+    /** Stores that an agent has done something, without an act of {@link record}. @param renewMs as for `setSeen` */
+    seen: (tx: Tx, agent: AgentName, at: number, renewMs = 0): void => setSeen(tx, agent, at, renewMs),
 
     /** Stores an agent after its validation was measured by another brief. */
     remeasure: (tx: Tx, row: ControlRow): void => updateControlThread(tx, row),
@@ -224,6 +238,16 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
   };
 }
 
+/** Whether an actor is this agent. */
+export function isAgent({ type, name }: Actor, { agent_name }: Pick<AgentName, 'agent_name'>): boolean {
+  return type === 'agent' && name === agent_name;
+}
+
+/** The state of an agent that the brief names and that has sent no signal. Its control thread does not exist yet. */
+function absent(run_id: string, agent_name: string): ControlState {
+  return { ...toControlState(blankControl(run_id, agent_name), new Map(), []), status: 'absent' };
+}
+
 export function runClosed(runId: string): Refusal {
   return new Refusal('RUN_CLOSED', `The run ${runId} is closed.`);
 }
@@ -247,6 +271,7 @@ function toControlState(row: ControlRow, stated: Map<number, Event>, open_questi
     open_questions_url: `/questions?${new URLSearchParams({ state: 'open', run_id: row.run_id, agent_name: row.agent_name })}`,
     completion: completion ? toCompletion(completion) : null,
     validation: validation ? toValidation(validation) : null,
+    last_seen_at: toTimestampOrNull(row.last_seen_at),
     version: row.version,
   };
 }

@@ -46,6 +46,17 @@ interface ControlThreadsTable {
   unread: number;
   version: number;
   withdrawn_at: number | null;
+  last_seen_at: number | null;
+}
+
+interface InboxItemsTable {
+  sequence: number;
+  run_id: string;
+  agent_name: string;
+  question_id: string | null;
+  created_at: number;
+  claimed_by: string | null;
+  claimed_until: Generated<number>;
 }
 
 interface RunsTable {
@@ -232,6 +243,7 @@ export interface Schema {
   control_threads: ControlThreadsTable;
   runs: RunsTable;
   questions: QuestionsTable;
+  inbox_items: InboxItemsTable;
   events: EventsTable;
   subscriptions: SubscriptionsTable;
   subscription_servers: SubscriptionServersTable;

@@ -13,11 +13,12 @@ export const notModified = { 304: Type.Null({ description: 'The copy of the call
 
 /**
  * The strong ETag of a resource with a version, such as `"3"`; undefined for anything else. `unseen` depends on the
- * viewer and changes without the version, so it is part of the tag: `"3-unseen"`.
+ * viewer and changes without the version, so it is part of the tag: `"3-unseen"`. So does `last_seen_at`.
  */
 export function etagOf(resource: unknown): string | undefined {
-  const { version, unseen } = (resource ?? {}) as { version?: unknown; unseen?: unknown };
+  const { version, unseen, last_seen_at } = (resource ?? {}) as Record<'version' | 'unseen' | 'last_seen_at', unknown>;
   if (typeof version !== 'number') return undefined;
+  if (typeof last_seen_at === 'string') return `"${version}-${Date.parse(last_seen_at)}"`;
   return `"${version}${unseen === undefined ? '' : unseen ? '-unseen' : '-seen'}"`;
 }
 

@@ -22,6 +22,7 @@ interface Dependencies {
   worker: Pick<Worker, 'health'>;
   questionWaiters: Sized;
   runWaiters: Sized;
+  inboxWaiters: Sized;
   clock: Clock;
   drain: Drain;
 }
@@ -31,7 +32,7 @@ interface Dependencies {
  * of the database use the state of the health check, which is at most a second old and needs no write.
  */
 export function createScrape(dependencies: Dependencies): () => Promise<string> {
-  const { instruments, topics, health, worker, questionWaiters, runWaiters, clock, drain } = dependencies;
+  const { instruments, topics, health, worker, questionWaiters, runWaiters, inboxWaiters, clock, drain } = dependencies;
 
   instruments.build.labels(dependencies.version, dependencies.db.engine).set(1);
   return async () => {
@@ -44,6 +45,7 @@ export function createScrape(dependencies: Dependencies): () => Promise<string> 
     setTotal(instruments.staleAcks, stale_acks);
     instruments.waiters.labels('question').set(questionWaiters.size);
     instruments.waiters.labels('run').set(runWaiters.size);
+    instruments.waiters.labels('inbox').set(inboxWaiters.size);
     setOutboxGauges(database);
     collectProcessMetrics(instruments);
     return canonical(await instruments.registry.metrics());

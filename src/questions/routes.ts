@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { Caller } from '../access/caller.ts';
 import type { LongRequests } from '../access/long-requests.ts';
 import type { Actor } from '../actor.ts';
+import type { Sightings } from '../control/sightings.ts';
 import type { Tx } from '../db/database.ts';
 import { IfNoneMatch, notModified } from '../http/etags.ts';
 import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-writes.ts';
@@ -32,11 +33,12 @@ interface Dependencies {
   };
   questionWaiters: QuestionWaiters;
   longRequests: LongRequests;
+  sightings: Sightings;
   writes: IdempotentWrites;
 }
 
 export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTypebox {
-  const { questions, signals, questionWaiters, longRequests, writes } = dependencies;
+  const { questions, signals, questionWaiters, longRequests, sightings, writes } = dependencies;
   const { write } = writes;
   const tags = ['questions'];
 
@@ -89,6 +91,7 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
           const question = await questions.get(question_id);
           if (!request.caller.sees(question.run_id)) throw questionNotFound(question_id);
           if (wait === 0) return question;
+          if (request.caller.isBoundTo(question.agent_name)) sightings.note(question);
         }
         const question = await longRequests.wait(request, reply, signal =>
           questionWaiters.wait(question_id, {

@@ -1,6 +1,6 @@
 import { type Actor, parseActor } from '../actor.ts';
 import { type Clock, toTimestampOrNull } from '../clock.ts';
-import { type Agent, assertOpen, type Control, EMBEDDED } from '../control/service.ts';
+import { type Agent, type AgentName, assertOpen, type Control, EMBEDDED } from '../control/service.ts';
 import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
@@ -144,6 +144,24 @@ export function createQuestions(dependencies: Dependencies) {
     return closed;
   }
 
+  /** Stores that the outcomes of ended questions of one agent have arrived, in one act. */
+  async function receive(
+    tx: Tx,
+    { run_id, agent_name }: AgentName,
+    rows: QuestionRow[],
+    actor: Actor = { type: 'agent', name: agent_name },
+  ): Promise<QuestionRow[]> {
+    const agent = await control.required(tx, run_id, agent_name);
+    const [cause, ...others] = rows.map(({ question_id }) =>
+      events.draft(agent.thread, actor, 'forum.question.acknowledged', { question_id }),
+    );
+    if (!cause) return [];
+    await control.record(tx, agent, [cause, ...others], { received: rows.filter(row => isForAgent(row.state)).length });
+    const next = rows.map(row => ({ ...row, acknowledged_at: cause.occurred_at, version: row.version + 1 }));
+    for (const row of next) updateQuestion(tx, row);
+    return next;
+  }
+
   /** Cancels the oldest open questions of a control thread. */
   async function withdraw(tx: Tx, { run_id, agent_name }: ThreadRow, actor: Actor): Promise<void> {
     const agent = await control.required(tx, run_id as string, agent_name as string);
@@ -284,6 +302,12 @@ export function createQuestions(dependencies: Dependencies) {
       return { ...recorded, question: row };
     },
 
+    /** These questions, by id. */
+    async byId(reader: Reader, questionIds: string[]): Promise<Map<string, Question>> {
+      const found = await views(reader, await findQuestions(reader, questionIds));
+      return new Map(found.map(question => [question.question_id, question]));
+    },
+
     /** @throws Refusal QUESTION_NOT_FOUND */
     get: (questionId: string): Promise<Question> => current(db.read, questionId),
 
@@ -324,13 +348,19 @@ export function createQuestions(dependencies: Dependencies) {
         );
       }
       if (row.acknowledged_at !== null) return view(tx, row);
-      const agent = await control.required(tx, row.run_id, row.agent_name);
-      const by = actor ?? { type: 'agent', name: row.agent_name };
-      const acknowledged = events.draft(agent.thread, by, 'forum.question.acknowledged', { question_id: questionId });
-      await control.record(tx, agent, [acknowledged], { received: isForAgent(row.state) ? 1 : 0 });
-      const next = { ...row, acknowledged_at: acknowledged.occurred_at, version: row.version + 1 };
-      updateQuestion(tx, next);
+      const [next = row] = await receive(tx, row, [row], actor);
       return view(tx, next);
+    },
+
+    /** As {@link acknowledge}, for ended questions of one agent, in one act. */
+    async acknowledgeAll(tx: Tx, agent: AgentName, questionIds: string[], actor: Actor | undefined): Promise<void> {
+      const rows = await findQuestions(tx, questionIds);
+      await receive(
+        tx,
+        agent,
+        rows.filter(row => row.acknowledged_at === null).sort((a, b) => a.asked_sequence - b.asked_sequence),
+        actor,
+      );
     },
 
     /**

@@ -82,10 +82,15 @@ export const Run = Type.Object(
     ticket: Nullable(Name),
     brief: Nullable(Ref(Brief)),
     agents: Type.Array(Ref(ControlState), {
-      description: 'The agents that have sent a signal, by name; at most 100.',
+      description:
+        'The agents that have sent a signal, by name, then those that the brief names and that have sent none; at most 100.',
     }),
     agents_count: Type.Integer({ minimum: 0, description: 'The number of all agents that have sent a signal.' }),
-    agents_url: Type.String({ description: 'The list of all agents.' }),
+    absent_count: Type.Integer({
+      minimum: 0,
+      description: 'The number of agents that the brief names and that have sent no signal.',
+    }),
+    agents_url: Type.String({ description: 'The list of all agents that have sent a signal.' }),
     open_questions: Type.Array(Ref(QuestionHead), {
       description: 'Most urgent first, then oldest first; at most 100.',
     }),
@@ -114,6 +119,7 @@ export const Run = Type.Object(
         brief: { ticket: 'TCK-1', title: 'Move to Europe', done_criteria: null, agents: ['builder'] },
         agents: [],
         agents_count: 0,
+        absent_count: 1,
         agents_url: '/control-threads?run_id=run-7',
         open_questions: [],
         open_questions_count: 0,

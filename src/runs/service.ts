@@ -11,7 +11,7 @@ import {
   type RunRow,
   withBrief,
 } from '../control/run-state.ts';
-import { type Control, runClosed } from '../control/service.ts';
+import { type Control, EMBEDDED, runClosed } from '../control/service.ts';
 import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
@@ -46,18 +46,22 @@ export function createRuns({ db, events, threads, control, questions }: Dependen
     const { run_id } = run;
     const query = new URLSearchParams({ run_id });
     const brief = briefOf(run);
+    const absent = await absentOf(reader, run);
+    const seen = await control.someAgents(reader, run_id);
+    const agents = [...seen, ...absent.slice(0, EMBEDDED).map(name => control.absent(run_id, name))];
     return {
       run_id,
       status: run.status,
       ticket: run.ticket,
       brief,
-      agents: within(await control.someAgents(reader, run_id)),
+      agents: within(agents.slice(0, EMBEDDED)),
       agents_count: run.agents_count,
+      absent_count: run.absent_count,
       agents_url: `/control-threads?${query}`,
       open_questions: within(run.open_questions_count === 0 ? [] : await questions.openHeads(reader, run_id)),
       open_questions_count: run.open_questions_count,
       open_questions_url: `/questions?state=open&${query}`,
-      gate: await gate(reader, run, brief?.agents ?? []),
+      gate: await gate(reader, run, absent),
       version: run.version,
     };
   }
@@ -66,8 +70,11 @@ export function createRuns({ db, events, threads, control, questions }: Dependen
     return view(reader, await required(reader, runId));
   }
 
-  async function gate(reader: Reader, run: RunRow, expected: string[]): Promise<Run['gate']> {
-    const absent = run.absent_count === 0 ? [] : await control.unseen(reader, run.run_id, expected);
+  async function absentOf(reader: Reader, run: RunRow): Promise<string[]> {
+    return run.absent_count === 0 ? [] : control.unseen(reader, run.run_id, briefOf(run)?.agents ?? []);
+  }
+
+  async function gate(reader: Reader, run: RunRow, absent: string[]): Promise<Run['gate']> {
     const rows = run.agents_count === run.clear_count ? [] : await control.blocking(reader, run.run_id);
     const blocking: Blocking[] = [];
     for (const row of rows) {
@@ -140,7 +147,7 @@ export function createRuns({ db, events, threads, control, questions }: Dependen
       assertPrecondition(expected, run.version);
       if (run.closed_at !== null) return view(tx, run);
       if (!isReady(run)) {
-        const { reasons, blocking_count } = await gate(tx, run, briefOf(run)?.agents ?? []);
+        const { reasons, blocking_count } = await gate(tx, run, await absentOf(tx, run));
         throw new Refusal('GATE_BLOCKED', `The run ${runId} cannot be closed yet: ${reasons[0]?.detail}`, {
           reasons,
           blocking_count,

@@ -57,7 +57,8 @@ export const SignalResult = Type.Object(
     inbox: Type.Object({
       unread: Type.Integer({
         minimum: 0,
-        description: 'Questions of the agent that ended without its acknowledgement: answered, expired or cancelled.',
+        description:
+          'Items of the inbox: questions that ended and messages of people that the agent has not acknowledged.',
       }),
     }),
   },

@@ -44,13 +44,15 @@ interface Dependencies {
   counts: Counts;
   search: Search;
   seen: Seen;
+  /** Puts what an act means for the agent of a control thread into its inbox. */
+  notifyAgent: (tx: Tx, thread: ThreadRow, drafts: readonly EventDraft[], sequences: readonly number[]) => void;
   /** Cancels open questions of a control thread before it closes. */
   withdrawQuestions: (tx: Tx, thread: ThreadRow, actor: Actor) => Promise<void>;
 }
 
 /** Discussions and posts, and `record`, through which all changes of threads pass, control threads included. */
 export function createThreads(dependencies: Dependencies) {
-  const { db, clock, newUid, events, counts, search, seen, withdrawQuestions } = dependencies;
+  const { db, clock, newUid, events, counts, search, seen, notifyAgent, withdrawQuestions } = dependencies;
 
   /**
    * Appends the events of one act on one thread, and stores the changed thread, its search words and its counts.
@@ -70,6 +72,7 @@ export function createThreads(dependencies: Dependencies) {
       search.index(tx, { number: next.opened_sequence, title: next.title, kind: next.kind }, post);
     }
     counts.count(tx, countedChanges(thread, next, posts));
+    if (next.kind === 'control') notifyAgent(tx, next, drafts, sequences);
     return { thread: next, sequences };
   }
 

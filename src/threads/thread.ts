@@ -105,7 +105,7 @@ export function awaitsPerson(thread: Pick<ThreadRow, 'awaits_person'>, drafts: r
 
 const ATTENDING: readonly EventType[] = ['forum.post.added', 'forum.control.signal', 'forum.state.changed'];
 
-function isPerson({ type }: Actor): boolean {
+export function isPerson({ type }: Actor): boolean {
   return type === 'operator' || type === 'human';
 }
 

@@ -113,6 +113,7 @@ function accepted(signal: SignalCommand): Accepted {
           ? { ...made, actor, summary: null, evidence: [], evidence_count: 0 }
           : null,
       validation: null,
+      last_seen_at: null,
       version: 7,
     },
     inbox: { unread: 0 },

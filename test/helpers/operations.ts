@@ -82,6 +82,13 @@ export function exampleRequests(send: Send, viewer: string, database: string) {
       await signalled('completion', { agent_name });
       return post(`/control-threads/run-1/${agent_name}/withdraw`, {});
     },
+    listInbox: async () => get('/control-threads/run-1/builder/inbox'),
+    claimInbox: async () => post('/control-threads/run-1/builder/inbox/claim', { claimant: 'session-1' }),
+    acknowledgeInbox: async () => {
+      await send('POST', `/questions/${await question()}/cancel`);
+      const { items } = (await send('GET', '/control-threads/run-1/builder/inbox')).body;
+      return post('/control-threads/run-1/builder/inbox/acknowledge', { item_ids: [items[0].item_id] });
+    },
     openThread: async () => post('/threads', { ...talk, run_id: 'run-1' }),
     listThreads: async () => get('/threads?run_id=run-1'),
     getThread: async () => get(`/threads/${await thread()}`),

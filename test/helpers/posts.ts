@@ -73,6 +73,25 @@ export function posts(send: TestApp['send']) {
       await send('POST', `/questions/${id}/cancel`);
       return { url: `/questions/${id}/acknowledge`, body: { actor: ana }, change: { actor: bob } };
     },
+    claimInbox: async () => {
+      const run_id = fresh();
+      const { question } = await signalled('guidance_request', run_id);
+      await send('POST', `/questions/${question.question_id}/cancel`);
+      const url = `/control-threads/${run_id}/builder/inbox/claim`;
+      return { url, body: { claimant: 'session-1' }, change: { claimant: 'session-2' } };
+    },
+    acknowledgeInbox: async () => {
+      const run_id = fresh();
+      const { question } = await signalled('guidance_request', run_id);
+      await send('POST', `/questions/${question.question_id}/cancel`);
+      const inbox = `/control-threads/${run_id}/builder/inbox`;
+      const { items } = (await send('GET', inbox)).body;
+      return {
+        url: `${inbox}/acknowledge`,
+        body: { item_ids: items.map(({ item_id }: { item_id: string }) => item_id) },
+        change: { item_ids: ['item_0'] },
+      };
+    },
     withdrawAgent: async () => {
       const run_id = fresh();
       await signalled('completion', run_id);
