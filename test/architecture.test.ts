@@ -23,13 +23,13 @@ const arrows: Record<string, string[]> = {
   runs: ['access', 'db', 'http', 'events', 'threads', 'control', 'questions'],
   worker: ['db', 'http', 'events', 'subscriptions', 'outbox'],
   health: ['db', 'http', 'subscriptions', 'outbox', 'worker'],
-  mcp: ['client', 'access', 'db', 'http', 'events', 'threads', 'control', 'questions', 'signals', 'runs'],
+  mcp: ['client', 'access', 'db', 'http', 'events', 'threads', 'control', 'questions', 'inbox', 'signals', 'runs'],
   topics: ['db', 'http', 'events', 'subscriptions', 'threads', 'signals', 'worker'],
   backup: ['db', 'events'],
   doctor: ['db', 'events', 'subscriptions', 'outbox', 'topics', 'worker'],
   commands: ['db', 'http', 'access', 'events', 'subscriptions', 'outbox', 'worker', 'backup', 'doctor'],
   // Types only: it runs in browsers.
-  client: ['http', 'events', 'threads', 'control', 'questions', 'signals', 'runs'],
+  client: ['access', 'http', 'events', 'threads', 'control', 'questions', 'inbox', 'signals', 'runs'],
   cli: ['client', 'mcp'],
   metrics: ['db', 'http', 'events', 'subscriptions', 'signals', 'outbox', 'worker', 'health'],
 };
@@ -128,6 +128,11 @@ describe('the direction of dependencies', () => {
       imports.filter(({ from, to, typeOnly }) => !typeOnly && library.test(to) && !allowed.test(from));
     expect(outside(/^(kysely|pg|better-sqlite3)\b/, /^(migrations|src\/db)\/|repository\.ts$/)).toEqual([]);
     expect(outside(/^@?fastify\b/, /^src\/(http\/|app\.ts)|\/routes\.ts$/)).toEqual([]);
+  });
+
+  it('lets the client run without Node and without dependencies', () => {
+    const needed = imports.filter(({ from, typeOnly }) => folderOf(from) === 'client' && !typeOnly);
+    expect(needed.filter(({ to }) => folderOf(to) !== 'client')).toEqual([]);
   });
 
   it('keeps the metrics library in one folder', () => {

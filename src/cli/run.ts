@@ -10,7 +10,7 @@ import { Spool } from './spool.ts';
 import { StateFolder } from './state-folder.ts';
 
 /** How long a request is repeated before the service counts as unreachable. Seconds. */
-const RETRY_SECONDS = 5;
+const RETRY_SECONDS = 3;
 
 /** What to do about a refusal, where its own sentence does not say it. */
 const remedies: Record<string, string> = {

@@ -16,6 +16,7 @@ import type {
   InboxItem,
   InboxPage,
   Me,
+  Option,
   Question,
   QuestionFilter,
   QuestionPage,
@@ -225,13 +226,16 @@ export class Forumbus {
   /** The question of a request, asked now or before. */
   async #asked(request: AskRequest, { idempotency_key, signal }: AskOptions): Promise<Question> {
     const agent = this.#agent(request);
+    const { options } = request;
+    // Both forms of an option are the same request.
+    const given = options ? { ...request, options: options.map(toOption) } : request;
     for (let retried = false; ; retried = true) {
       const attempt = request.attempt ?? (await this.status({ ...agent, signal }))?.attempt ?? 1;
       const key = idempotency_key ?? (await askKey({ ...request, ...agent, attempt }));
       try {
         const { question } = await this.#signal(
           'guidance_request',
-          { ...request, ...agent, attempt },
+          { ...given, ...agent, attempt },
           { idempotency_key: key, signal },
         );
         return question as Question;
@@ -343,6 +347,10 @@ function endOf(seconds = Number.POSITIVE_INFINITY): number {
 
 function isRefusal(error: unknown, code: string): boolean {
   return error instanceof ForumbusError && error.code === code;
+}
+
+function toOption(option: string | Option): Option {
+  return typeof option === 'string' ? { label: option } : option;
 }
 
 function labelOf(option: string | { label: string }): string {

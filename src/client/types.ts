@@ -1,13 +1,16 @@
 import type { Static } from 'typebox';
+import type { Me } from '../access/schemas.ts';
 import type { Actor } from '../actor.ts';
 import type { ControlState, Evidence } from '../control/schemas.ts';
 import type { Event } from '../events/schemas.ts';
+import type { InboxItem, InboxItemPage } from '../inbox/schemas.ts';
 import type {
   Answer,
   Option as OptionSchema,
   Question,
   QuestionPage as QuestionPageSchema,
   QuestionQuery,
+  Source,
 } from '../questions/schemas.ts';
 import type { Run } from '../runs/schemas.ts';
 import type { SignalResult } from '../signals/schemas.ts';
@@ -16,9 +19,10 @@ import type { Post } from '../threads/schemas.ts';
 
 /* The wire types, from the schemas of the service. Each name is that of the OpenAPI document, in snake_case inside. */
 
-export type { Actor, ControlState, Event, Evidence, Post, Question, Run, SignalResult };
+export type { Actor, ControlState, Event, Evidence, InboxItem, Me, Post, Question, Run, SignalResult, Source };
 
 export type Option = Static<typeof OptionSchema>;
+export type InboxPage = Static<typeof InboxItemPage>;
 export type QuestionPage = Static<typeof QuestionPageSchema>;
 export type Gate = Run['gate'] & Pick<Run, 'run_id' | 'status' | 'version'>;
 
@@ -28,32 +32,16 @@ type Sent<T> = Omit<T, 'schema_version' | 'control_type' | 'run_id' | 'agent_nam
   agent_name?: string;
 };
 
-/** The place in an agent's host where a question came up. */
-export interface Source {
-  host: string;
-  session_id?: string;
-  prompt_id?: string;
-  tool_use_id?: string;
-  cwd?: string;
-  url?: string;
-}
-
 export type AskRequest = Omit<Sent<GuidanceRequest>, 'options'> & {
   /** A string is the label of an option. */
   options?: (string | Option)[];
-  source?: Source;
 };
 export type CompletionRequest = Sent<CompletionSignal>;
 export type ValidationRequest = Sent<ValidationSignal>;
 
-/** Where an answer was given. */
-export type AnsweredIn = 'api' | 'cli' | 'mcp' | 'page' | 'link' | 'terminal';
-
 /** `answer`, `selected` or both. */
-export interface AnswerRequest extends Omit<Partial<Answer>, 'answered_in'> {
-  answered_in?: AnsweredIn;
-}
-export type GuidanceAnswerRequest = Omit<Partial<Sent<GuidanceAnswer>>, 'answered_in'> & { answered_in?: AnsweredIn };
+export type AnswerRequest = Answer;
+export type GuidanceAnswerRequest = Sent<GuidanceAnswer>;
 
 export interface QuestionFilter extends Omit<QuestionQuery, 'limit'> {
   limit?: number;
@@ -65,30 +53,6 @@ export interface QuestionFilter extends Omit<QuestionQuery, 'limit'> {
   order?: 'newest';
   /** Only questions whose outcome the agent has not acknowledged. */
   unacknowledged?: true;
-}
-
-/** Something that the agent has not acknowledged. */
-export interface InboxItem {
-  item_id: string;
-  kind: 'answered' | 'expired' | 'cancelled' | 'message';
-  at: string;
-  claimed_until: string | null;
-  question?: Question;
-  post?: Post;
-}
-export interface InboxPage {
-  items: InboxItem[];
-  next_cursor: string | null;
-}
-
-/** What the token of the client stands for. Nulls without a token. */
-export interface Me {
-  access: 'open' | 'token';
-  role: 'agent' | 'viewer' | 'operator' | 'admin';
-  token_id: string | null;
-  name: string | null;
-  runs: string | null;
-  agents: string | null;
 }
 
 /** Options of every call. */
