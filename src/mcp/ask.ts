@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { askKey } from '../client/ask-key.ts';
-import type { Control } from '../control/service.ts';
+import type { AgentName, Control } from '../control/service.ts';
 import { Refusal } from '../errors.ts';
 import type { IdempotentWrites } from '../http/idempotent-writes.ts';
 import { LENGTHS, Name, Strict, Text } from '../http/schemas.ts';
@@ -45,12 +45,7 @@ const Input = Strict({
   wait_seconds: waitSeconds,
 });
 
-interface Agent {
-  run_id: string;
-  agent_name: string;
-}
-
-interface AskedQuestion extends Agent, Omit<Static<typeof Input>, 'wait_seconds' | 'options'> {
+interface AskedQuestion extends AgentName, Omit<Static<typeof Input>, 'wait_seconds' | 'options'> {
   attempt: number;
   options?: Offered[];
   source?: Call['source'];
@@ -61,7 +56,7 @@ type Offered = Exclude<Static<typeof Option>, string>;
 /** The tool that asks a person. The same question again finds the first one, so a call that was cut can be repeated. */
 export function askTool({ control, questions, signals, signalVersions, writes, outcomes }: Dependencies): Tool {
   /** The current attempt: after a new one, the same words are a new question. */
-  async function attemptOf({ run_id, agent_name }: Agent): Promise<number> {
+  async function attemptOf({ run_id, agent_name }: AgentName): Promise<number> {
     try {
       return (await control.get(run_id, agent_name)).attempt;
     } catch (error) {

@@ -1,5 +1,6 @@
 import type { Caller } from '../access/caller.ts';
 import { exactName } from '../access/pattern.ts';
+import type { AgentName } from '../control/service.ts';
 import { Refusal } from '../errors.ts';
 import type { Audience, Names } from './tool.ts';
 
@@ -13,7 +14,7 @@ export function audienceOf({ grant }: Caller, names: Names): Audience {
  * The agent that a caller is: of its token, or where that is for several, of the URL.
  * @throws Refusal VALIDATION_FAILED if neither names one, FORBIDDEN if the token is for another
  */
-export function agentOf(caller: Caller, names: Names): { run_id: string; agent_name: string } {
+export function agentOf(caller: Caller, names: Names): AgentName {
   const run_id = exactName(caller.grant?.runs ?? null) ?? names.run;
   const agent_name = exactName(caller.grant?.agents ?? null) ?? names.agent;
   if (run_id === undefined || agent_name === undefined) {

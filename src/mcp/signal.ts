@@ -12,6 +12,7 @@ import type { SignalCommand } from '../signals/command.ts';
 import type { SignalService } from '../signals/service.ts';
 import type { SchemaVersions } from '../signals/versions.ts';
 import { agentOf } from './names.ts';
+import type { Outcomes } from './outcomes.ts';
 import { gateText } from './status.ts';
 import { described, type Tool, tool } from './tool.ts';
 
@@ -22,6 +23,7 @@ interface Dependencies {
   signals: SignalService;
   signalVersions: SchemaVersions;
   writes: IdempotentWrites;
+  outcomes: Pick<Outcomes, 'others'>;
 }
 
 const Input = Strict({
@@ -46,7 +48,7 @@ const Input = Strict({
 });
 
 /** The tool that reports completion or validation. A repeated report stores nothing. */
-export function signalTool({ control, events, runs, signals, signalVersions, writes }: Dependencies): Tool {
+export function signalTool({ control, events, runs, signals, signalVersions, writes, outcomes }: Dependencies): Tool {
   /** Whether the same was reported before, by the same actor, and nothing of the other kind since. */
   async function isRepeated(tx: Tx, command: SignalCommand, actor: Actor): Promise<boolean> {
     const known = await control.find(tx, command.run_id, command.agent_name);
@@ -95,7 +97,8 @@ export function signalTool({ control, events, runs, signals, signalVersions, wri
         return false;
       });
       const { gate } = await runs.get(self.run_id);
-      return { text: `${repeated ? 'Already recorded' : 'Recorded'}. ${gateText(gate)}` };
+      const done = repeated ? 'Already recorded' : 'Recorded';
+      return { text: `${done}. ${gateText(gate)}${await outcomes.others(self)}` };
     },
   });
 }

@@ -8,6 +8,7 @@ import type { QuestionService } from '../questions/service.ts';
 import type { Run } from '../runs/schemas.ts';
 import type { RunService } from '../runs/service.ts';
 import { agentOf } from './names.ts';
+import type { Outcomes } from './outcomes.ts';
 import { duration, line } from './texts.ts';
 import { type Tool, tool } from './tool.ts';
 
@@ -16,6 +17,7 @@ interface Dependencies {
   control: Pick<Control, 'get'>;
   questions: Pick<QuestionService, 'list'>;
   runs: Pick<RunService, 'get'>;
+  outcomes: Pick<Outcomes, 'others'>;
 }
 
 /** The open questions and gate reasons that a status names. */
@@ -25,7 +27,7 @@ const HEAD = 100;
 const CRITERIA = 4000;
 
 /** The tool that says where an agent and its run stand. */
-export function statusTool({ clock, control, questions, runs }: Dependencies): Tool {
+export function statusTool({ clock, control, questions, runs, outcomes }: Dependencies): Tool {
   return tool({
     name: 'status',
     title: 'Status of this agent and its run',
@@ -47,7 +49,7 @@ export function statusTool({ clock, control, questions, runs }: Dependencies): T
         ...openLines(state, open, clock.now()),
         ...(run ? runLines(run) : []),
       ];
-      return { text: lines.join('\n') };
+      return { text: `${lines.join('\n')}${await outcomes.others({ run_id, agent_name })}` };
     },
   });
 }

@@ -1,4 +1,5 @@
 import type { Actor } from '../actor.ts';
+import type { InboxItem } from '../inbox/schemas.ts';
 import type { Question } from '../questions/schemas.ts';
 import { cut } from '../text.ts';
 
@@ -46,6 +47,18 @@ export function pending({ question_id, asked_at }: Question, now: number): strin
     `Pending: nobody has answered ${question_id} yet (asked ${age} ago). Call wait with this question_id to go on ` +
     'waiting, or do other work first. Do not invent an answer.'
   );
+}
+
+/** Stands behind a result while the inbox of the agent has something else. */
+export const NEWS_HINT = '\nYou have other news: call wait without question_id.';
+
+/** Of a question, enough to recognise it. Characters. */
+const HEAD = 50;
+
+/** An item of the inbox: what became of which question, or what a person says. */
+export function news({ question, post }: InboxItem): string {
+  if (question) return `${question.question_id} (${line(question.question, HEAD)}): ${outcome(question)}`;
+  return `Message from ${nameOf(post?.actor ?? null)}: ${post?.body}`;
 }
 
 /** The labels and the text of an answer, without saying one thing twice. */

@@ -2,9 +2,12 @@ import type { TSchema } from 'typebox';
 import type { LongRequests } from '../access/long-requests.ts';
 import type { Clock } from '../clock.ts';
 import type { Control } from '../control/service.ts';
+import type { Sightings } from '../control/sightings.ts';
 import { type ProblemItem, Refusal } from '../errors.ts';
 import type { EventLog } from '../events/service.ts';
 import type { IdempotentWrites } from '../http/idempotent-writes.ts';
+import type { Inbox } from '../inbox/service.ts';
+import type { InboxWaiters } from '../inbox/waiting.ts';
 import type { QuestionService } from '../questions/service.ts';
 import type { QuestionWaiters } from '../questions/waiting.ts';
 import type { RunService } from '../runs/service.ts';
@@ -15,6 +18,7 @@ import { answerTool } from './answer.ts';
 import { askTool } from './ask.ts';
 import { createHold, type HoldTimes } from './hold.ts';
 import { inboxTool } from './inbox.ts';
+import { agentOf } from './names.ts';
 import { createOutcomes } from './outcomes.ts';
 import { signalTool } from './signal.ts';
 import { statusTool } from './status.ts';
@@ -25,6 +29,9 @@ export interface ToolDependencies {
   clock: Clock;
   control: Control;
   events: EventLog;
+  inbox: Inbox;
+  inboxWaiters: InboxWaiters;
+  sightings: Sightings;
   questions: QuestionService;
   questionWaiters: QuestionWaiters;
   runs: RunService;
@@ -44,7 +51,7 @@ export type Tools = ReturnType<typeof createTools>;
 export function createTools(dependencies: ToolDependencies) {
   const hold = createHold(dependencies);
   const outcomes = createOutcomes({ ...dependencies, hold });
-  const parts = { ...dependencies, outcomes };
+  const parts = { ...dependencies, hold, outcomes };
   const tools = [
     askTool(parts),
     waitTool(parts),
@@ -72,6 +79,7 @@ export function createTools(dependencies: ToolDependencies) {
         const { pointer, detail } = fault;
         throw new Refusal('VALIDATION_FAILED', `${pointer.slice(1) || 'arguments'}: ${detail}`);
       }
+      if (audience === 'agent') dependencies.sightings.note(agentOf(call.request.caller, call.names));
       return found.tool.run(call, args as never);
     },
   };

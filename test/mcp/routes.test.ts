@@ -32,7 +32,7 @@ describe.each(engines)('the MCP server on %s', engine => {
     it('carries a run from its first question to its validation', async () => {
       const run = fresh();
       const [agent, operator] = await Promise.all([asAgent(run, revision), asOperator(revision)]);
-      expect((await called(agent, 'status')).text).toBe(`builder in ${run}: no signal sent yet.`);
+      expect((await called(agent, 'status')).text).toMatch(`builder in ${run}: no signal sent yet.`);
 
       const options = ['eu-west-1', { label: 'us-east-1', description: 'Cheaper.' }];
       const asked = await called(agent, 'ask', { question: 'Which region?', options, wait_seconds: 0 });
@@ -182,6 +182,60 @@ describe.each(engines)('the MCP server on %s', engine => {
     await called(operator, 'answer', { question_id, answer: 'Me.' });
     const { body } = await service.send('GET', `/questions/${question_id}`);
     expect(body).toMatchObject({ source: { host: 'claude-code', tool_use_id: 'toolu_1' }, answered_in: 'mcp' });
+  });
+
+  /** A person speaks to the agent. */
+  async function tell(run: string, body: string): Promise<void> {
+    const { thread_id } = (await service.send('GET', `/control-threads/${run}/builder`)).body;
+    const { status } = await service.send('POST', `/threads/${thread_id}/posts`, { body, actor: people.operator });
+    expect(status).toBe(201);
+  }
+  const inboxOf = async (run: string) =>
+    (await service.send('GET', `/control-threads/${run}/builder/inbox`)).body.items.length;
+
+  it('gives the agent any news, each once, and tells it that there are some', async () => {
+    const run = fresh();
+    const agent = await asAgent(run);
+    const asked = await called(agent, 'ask', { question: 'Which region?', wait_seconds: 0 });
+    const id = questionOf(asked);
+    expect((await called(agent, 'wait', { wait_seconds: 0 })).text).toMatch(/^No news yet\./);
+
+    const begun = Promise.withResolvers<string | undefined>();
+    const waiting = called(agent, 'wait', {}, { onprogress: ({ message }) => begun.resolve(message) });
+    expect(await begun.promise).toBe('Waiting for an answer or a message for builder');
+    await tell(run, 'Stop using\nnpm.');
+    expect((await waiting).text).toBe('Message from ana: Stop using\nnpm.');
+    await expect.poll(() => inboxOf(run)).toBe(0);
+
+    await tell(run, 'Use yarn.');
+    const hint = '\nYou have other news: call wait without question_id.';
+    expect((await called(agent, 'status')).text.endsWith(hint)).toBe(true);
+    await service.send('PUT', `/questions/${id}/answer`, { answer: 'Europe.' });
+    const both = (await Promise.all([1, 2].map(() => called(agent, 'wait', { wait_seconds: 0 })))).map(
+      ({ text }) => text,
+    );
+    expect(both.toSorted().reverse()).toEqual([
+      expect.stringMatching(/^No news yet/),
+      `Message from ana: Use yarn.\n${id} (Which region?): Answered by operator: Europe.`,
+    ]);
+    await expect.poll(() => inboxOf(run)).toBe(0);
+    const { body } = await service.send('GET', `/questions/${id}`);
+    expect(body.acknowledged_at).not.toBeNull();
+    expect((await called(agent, 'wait', { question_id: id })).text).toBe('Answered by operator: Europe.');
+  });
+
+  it('takes nothing from the inbox for a client that has gone', async () => {
+    const run = fresh();
+    const [first, second] = await Promise.all([asAgent(run), asAgent(run)]);
+    await called(first, 'signal', { type: 'completion' });
+    const begun = Promise.withResolvers<void>();
+    const cut = called(first, 'wait', {}, { onprogress: () => begun.resolve() });
+    cut.catch(() => {});
+    await begun.promise;
+    await first.close();
+    await Promise.allSettled([cut]);
+    await tell(run, 'Stop.');
+    expect((await called(second, 'wait', {})).text).toBe('Message from ana: Stop.');
   });
 
   it('stores a report once, until the work is validated', async () => {
