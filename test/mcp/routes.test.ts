@@ -362,6 +362,14 @@ describe('tokens', () => {
     expect((await waiting).text).toMatch(/\(UNAUTHORIZED\)\.$/);
   });
 
+  it('let no page of another origin in', async () => {
+    const headers = { ...bearer(await agentToken('run-9', 'builder')), origin: 'https://evil.example' };
+    const message = { jsonrpc: '2.0', id: 1, method: 'tools/list' };
+    expectProblem(await service.send('POST', '/mcp', message, headers), 'ORIGIN_NOT_ALLOWED');
+    const own = { ...headers, origin: 'http://localhost:80' };
+    expect((await service.send('POST', '/mcp', message, own)).status).toBe(200);
+  });
+
   it('are named by what is written', async () => {
     const issued = await tokens.issue({ role: 'agent', runs: 'run-8', agents: 'builder' });
     const agent = await connect(issued.token);
