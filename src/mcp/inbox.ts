@@ -1,14 +1,14 @@
 import { Type } from 'typebox';
 import type { Clock } from '../clock.ts';
 import { Name, Strict } from '../http/schemas.ts';
+import type { QuestionLists } from '../questions/lists.ts';
 import type { Question } from '../questions/schemas.ts';
-import type { QuestionService } from '../questions/service.ts';
 import { duration, line } from './texts.ts';
 import { described, type Tool, tool } from './tool.ts';
 
 interface Dependencies {
   clock: Clock;
-  questions: Pick<QuestionService, 'list'>;
+  questionLists: QuestionLists;
 }
 
 const SHOWN = 20;
@@ -17,7 +17,7 @@ const HEAD = 500;
 const LABEL = 80;
 
 /** The tool that lists what agents ask. */
-export function inboxTool({ clock, questions }: Dependencies): Tool {
+export function inboxTool({ clock, questionLists }: Dependencies): Tool {
   return tool({
     name: 'inbox',
     title: 'Open questions',
@@ -28,7 +28,7 @@ export function inboxTool({ clock, questions }: Dependencies): Tool {
     readOnly: true,
     async run({ request }, { run }) {
       const filter = run === undefined ? {} : { run_id: run };
-      const page = await questions.list(request.caller.inRun({ state: 'open', ...filter, limit: SHOWN }));
+      const page = await questionLists.list(request.caller.inRun({ state: 'open', ...filter, limit: SHOWN }));
       if (page.items.length === 0) return { text: 'No open questions.' };
       const more = page.next_cursor === null ? [] : ['There are more; these come first.'];
       return { text: [...page.items.map(question => entry(question, clock.now())), ...more].join('\n') };

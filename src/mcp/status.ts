@@ -3,8 +3,8 @@ import type { ControlState } from '../control/schemas.ts';
 import type { Control } from '../control/service.ts';
 import { Refusal } from '../errors.ts';
 import { Strict } from '../http/schemas.ts';
+import type { QuestionLists } from '../questions/lists.ts';
 import type { Question } from '../questions/schemas.ts';
-import type { QuestionService } from '../questions/service.ts';
 import type { Run } from '../runs/schemas.ts';
 import type { RunService } from '../runs/service.ts';
 import { agentOf } from './names.ts';
@@ -15,7 +15,7 @@ import { type Tool, tool } from './tool.ts';
 interface Dependencies {
   clock: Clock;
   control: Pick<Control, 'get'>;
-  questions: Pick<QuestionService, 'list'>;
+  questionLists: QuestionLists;
   runs: Pick<RunService, 'get'>;
   outcomes: Pick<Outcomes, 'others'>;
 }
@@ -27,7 +27,7 @@ const HEAD = 100;
 const CRITERIA = 4000;
 
 /** The tool that says where an agent and its run stand. */
-export function statusTool({ clock, control, questions, runs, outcomes }: Dependencies): Tool {
+export function statusTool({ clock, control, questionLists, runs, outcomes }: Dependencies): Tool {
   return tool({
     name: 'status',
     title: 'Status of this agent and its run',
@@ -42,7 +42,7 @@ export function statusTool({ clock, control, questions, runs, outcomes }: Depend
         unlessMissing(runs.get(run_id), 'RUN_NOT_FOUND'),
       ]);
       const open = state?.open_questions_count
-        ? (await questions.list({ state: 'open', run_id, agent_name, limit: NAMED })).items
+        ? (await questionLists.list({ state: 'open', run_id, agent_name, limit: NAMED })).items
         : [];
       const lines = [
         `${agent_name} in ${run_id}: ${state ? `${state.status}, attempt ${state.attempt}` : 'no signal sent yet'}.`,

@@ -8,6 +8,7 @@ import type { EventLog } from '../events/service.ts';
 import type { IdempotentWrites } from '../http/idempotent-writes.ts';
 import type { Inbox } from '../inbox/service.ts';
 import type { InboxWaiters } from '../inbox/waiting.ts';
+import type { QuestionLists } from '../questions/lists.ts';
 import type { QuestionService } from '../questions/service.ts';
 import type { QuestionWaiters } from '../questions/waiting.ts';
 import type { RunService } from '../runs/service.ts';
@@ -33,6 +34,7 @@ export interface ToolDependencies {
   inboxWaiters: InboxWaiters;
   sightings: Sightings;
   questions: QuestionService;
+  questionLists: QuestionLists;
   questionWaiters: QuestionWaiters;
   runs: RunService;
   signals: SignalService;
