@@ -22,9 +22,11 @@ import { RefusalLimit, RequestLog } from './http/request-log.ts';
 import { useSerialization } from './http/serialization.ts';
 import { useTracing } from './http/tracing.ts';
 import { useTurns } from './http/turns.ts';
-import { useValidation } from './http/validation.ts';
+import { bodyValidator, useValidation } from './http/validation.ts';
 import { inboxRoutes } from './inbox/routes.ts';
+import { callOf } from './invocation.ts';
 import type { Logger } from './logging.ts';
+import { mcpRoutes } from './mcp/routes.ts';
 import { useRequestMetrics } from './metrics/requests.ts';
 import { metricsRoutes } from './metrics/routes.ts';
 import { createScrape } from './metrics/scrape.ts';
@@ -53,6 +55,7 @@ const apiRoutes = [
   outboxRoutes,
   busRoutes,
   subscriptionRoutes,
+  mcpRoutes,
   tokenRoutes,
 ];
 
@@ -60,17 +63,18 @@ const apiRoutes = [
 export async function buildApp(config: Config, log: Logger, overrides: Overrides = {}): Promise<FastifyInstance> {
   const services = await createServices(config, log, overrides);
   const { access, forum, waits, delivery, metrics } = services;
+  const firstToken = callOf('token', 'create --role admin --actor operator:<your name>');
   if (access.longRequests.isOpen && !isLoopback(config.HOST)) {
     await services.close();
     throw new StartError(
       `At HOST=${config.HOST} anybody could come in, as there are no tokens. Make the first one with ` +
-        '`npm run token -- create --role admin --actor operator:<your name>`, or listen on 127.0.0.1.',
+        `\`${firstToken}\`, or listen on 127.0.0.1.`,
     );
   }
   if (access.longRequests.isOpen) {
     log.warn(
       'The service has no tokens: every program on this machine may do everything. ' +
-        '`npm run token -- create --role admin --actor operator:<your name>` makes the first.',
+        `\`${firstToken}\` makes the first.`,
     );
   }
   const { version } = packageJson;
@@ -129,6 +133,10 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
       longRequests,
       maxPayload,
       clock: services.clock,
+      origins,
+      version,
+      validator: bodyValidator(components),
+      times: overrides.mcpHoldTimes,
     };
     for (const routes of apiRoutes) await app.register(routes({ ...dependencies, writes, readers: metrics.streams }));
   }

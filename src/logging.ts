@@ -2,6 +2,7 @@ import type { FastifyReply } from 'fastify';
 import { type DestinationStream, type Logger, type LoggerOptions, pino, stdSerializers } from 'pino';
 import { prettyFactory } from 'pino-pretty';
 import { textOf } from './error-text.ts';
+import { STEERING } from './printable.ts';
 import { lineWriter } from './stdout.ts';
 import { cut } from './text.ts';
 
@@ -20,16 +21,8 @@ export function maskTokens(text: string): string {
   return text.replace(TOKENS, 'fbt_$1_***');
 }
 
-/** Characters that change how a terminal shows a text: controls, bidirectional controls and line separators. */
-const STEERING = String.raw`[\p{Cc}\p{Bidi_Control}\u2028\u2029]`;
-const steering = new RegExp(STEERING, 'gu');
 const steeringRuns = new RegExp(`${STEERING}+`, 'gu');
 const steeringInLines = new RegExp(`(?!\\n)${STEERING}`, 'gu');
-
-/** A text for one line of a terminal: characters that would steer it are shown as `\\u{…}`. */
-export function printable(text: string): string {
-  return text.replace(steering, character => `\\u{${character.codePointAt(0)?.toString(16)}}`);
-}
 
 /**
  * Logs to stdout: JSON lines, or one readable line each on a terminal.

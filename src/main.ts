@@ -17,7 +17,9 @@ const CLOSE_MARGIN_MS = 2000;
  * A terminal sends Ctrl-C to npm and to the service, and npm passes it on: within this time, both count as one signal.
  * Milliseconds.
  */
-const SAME_SIGNAL_MS = process.env.npm_lifecycle_event === 'start' ? 1000 : 0;
+const SAME_SIGNAL_MS = ['start', 'npx'].includes(process.env.npm_lifecycle_event ?? '') ? 1000 : 0;
+/** How often the service looks whether the shell of npx is there. Milliseconds. */
+const SHELL_CHECK_MS = 500;
 /** Signals that would end the process by default. Node forgets that `nohup` ignores SIGHUP. */
 const IGNORED = ['SIGHUP', 'SIGQUIT', 'SIGUSR2', 'SIGALRM', 'SIGVTALRM', 'SIGIO', 'SIGPWR', 'SIGSTKFLT'] as const;
 /** What close-with-grace would end the process for, beside errors that nobody caught. A start that failed has its own exit code. */
@@ -86,6 +88,15 @@ async function serve(config: Config, log: Logger): Promise<void> {
     }
   };
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
+  if (process.env.npm_lifecycle_event === 'npx') {
+    // The shell that npx starts may take SIGTERM for itself and leave the service behind.
+    const shell = process.ppid;
+    const check = setInterval(() => {
+      if (process.ppid === shell) return;
+      clearInterval(check);
+      onSignal('SIGTERM');
+    }, SHELL_CHECK_MS).unref();
+  }
   process.on('uncaughtException', onUncaught).on('unhandledRejection', onUncaught);
   app = await buildApp(config, log);
   try {

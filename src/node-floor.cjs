@@ -1,7 +1,7 @@
 'use strict';
 
 // Runs before the code of each npm script. An old Node must be able to parse this file: it cannot load the TypeScript of the others.
-var needed = /\d+\.\d+/.exec(require('../package.json').engines.node)[0];
+var needed = '24.16';
 var floor = needed.split('.').map(Number);
 var given = process.versions.node.split('.').map(Number);
 

@@ -23,10 +23,14 @@ const arrows: Record<string, string[]> = {
   runs: ['access', 'db', 'http', 'events', 'threads', 'control', 'questions'],
   worker: ['db', 'http', 'events', 'subscriptions', 'outbox'],
   health: ['db', 'http', 'subscriptions', 'outbox', 'worker'],
+  mcp: ['client', 'access', 'db', 'http', 'events', 'threads', 'control', 'questions', 'inbox', 'signals', 'runs'],
   topics: ['db', 'http', 'events', 'subscriptions', 'threads', 'signals', 'worker'],
   backup: ['db', 'events'],
   doctor: ['db', 'events', 'subscriptions', 'outbox', 'topics', 'worker'],
   commands: ['db', 'http', 'access', 'events', 'subscriptions', 'outbox', 'worker', 'backup', 'doctor'],
+  // Types only: it runs in browsers.
+  client: ['access', 'http', 'events', 'threads', 'control', 'questions', 'inbox', 'signals', 'runs'],
+  cli: ['client', 'mcp'],
   metrics: ['db', 'http', 'events', 'subscriptions', 'signals', 'outbox', 'worker', 'health'],
 };
 
@@ -126,6 +130,11 @@ describe('the direction of dependencies', () => {
     expect(outside(/^@?fastify\b/, /^src\/(http\/|app\.ts)|\/routes\.ts$/)).toEqual([]);
   });
 
+  it('lets the client run without Node and without dependencies', () => {
+    const needed = imports.filter(({ from, typeOnly }) => folderOf(from) === 'client' && !typeOnly);
+    expect(needed.filter(({ to }) => folderOf(to) !== 'client')).toEqual([]);
+  });
+
   it('keeps the metrics library in one folder', () => {
     const users = imports.filter(({ from, to }) => to === 'prom-client' && folderOf(from) !== 'metrics');
     expect(users).toEqual([]);
@@ -168,6 +177,7 @@ describe('the environment', () => {
   it('is read by main.ts and the commands only', () => {
     const readers = files.filter(file => /process\.env\b/.test(readFileSync(join(root, file), 'utf8')));
     expect(readers.toSorted()).toEqual([
+      'src/cli/main.ts',
       'src/commands/command.ts',
       'src/commands/doctor.ts',
       'src/commands/handler.ts',

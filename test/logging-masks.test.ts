@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, it, onTestFinished } from 'vitest';
-import { maskTokens, printable } from '../src/logging.ts';
+import { maskTokens } from '../src/logging.ts';
+import { printable } from '../src/printable.ts';
 import { startApp } from './helpers/app.ts';
 
 const ID = '0123456789abcdef';

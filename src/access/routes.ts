@@ -3,6 +3,7 @@ import { Refusal } from '../errors.ts';
 import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-writes.ts';
 import { badHeader, bodyProblems, problemResponses, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
+import { callOf } from '../invocation.ts';
 import type { Caller } from './caller.ts';
 import { IssuedToken, Me, NewToken, Token, TokenPage, TokenParams, TokenQuery } from './schemas.ts';
 import type { Access, TokenAdmin } from './service.ts';
@@ -96,6 +97,6 @@ function adminOf(caller: Caller): TokenAdmin {
 function firstByCommand(): Refusal {
   return new Refusal(
     'FORBIDDEN',
-    'The first token is made by the command `npm run token -- create --role admin --actor operator:<your name>`.',
+    `The first token is made by the command \`${callOf('token', 'create --role admin --actor operator:<your name>')}\`.`,
   );
 }

@@ -4,6 +4,7 @@ import type { CommitNotifier } from '../commit-notifier.ts';
 import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Tx } from '../db/database.ts';
 import { Refusal, StartError } from '../errors.ts';
+import { callOf } from '../invocation.ts';
 import { Caller } from './caller.ts';
 import { endedAmong, findToken, hasTokens, insertToken, listTokens, setRevoked, type TokenRow } from './repository.ts';
 import type { IssuedToken, NewToken, Token, TokenQuery } from './schemas.ts';
@@ -124,7 +125,7 @@ export function createAccess({ db, clock, commits, used, record }: Dependencies)
       const parts = parseToken(text);
       if (!parts)
         throw new StartError(
-          'The file named by ADMIN_TOKEN_FILE holds no token (`npm run token -- generate` prints one).',
+          `The file named by ADMIN_TOKEN_FILE holds no token (\`${callOf('token', 'generate')}\` prints one).`,
         );
       const known = await findToken(tx, parts.token_id);
       if (!known) {

@@ -2,11 +2,12 @@ import { resolve } from 'node:path';
 import { backUp } from '../backup/backup.ts';
 import { sqliteFile } from '../db/url.ts';
 import { StartError } from '../errors.ts';
+import { callOf } from '../invocation.ts';
 import { answerHelp, readArguments, runCommand } from './command.ts';
 
 /* `npm run backup`: copies the SQLite database, also while the service runs, and verifies the copy. */
 
-const USAGE = 'npm run backup -- <file>';
+const USAGE = callOf('backup', '<file>');
 
 await answerHelp(USAGE, 'Copies the SQLite database to a file and verifies the copy, also while the service runs.');
 await runCommand('The backup failed.', async ({ config, log }) => {

@@ -1,7 +1,9 @@
 import { diagnose } from '../doctor/diagnose.ts';
 import type { Finding } from '../doctor/finding.ts';
 import { StartError } from '../errors.ts';
-import { createLogger, logWarnings, printable } from '../logging.ts';
+import { callOf } from '../invocation.ts';
+import { createLogger, logWarnings } from '../logging.ts';
+import { printable } from '../printable.ts';
 import { answerHelp, endWith, readArguments } from './command.ts';
 
 /*
@@ -10,7 +12,7 @@ import { answerHelp, endWith, readArguments } from './command.ts';
  * open.
  */
 
-const USAGE = 'npm run doctor [-- --json]';
+const USAGE = callOf('doctor', '[--json]');
 await answerHelp(
   USAGE,
   'Checks settings, handlers, database and messages, also while the service runs. 1 if there is a problem.',

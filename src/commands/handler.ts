@@ -4,9 +4,11 @@ import { textOf } from '../error-text.ts';
 import { StartError } from '../errors.ts';
 import { eventTopic } from '../events/envelope.ts';
 import { eventTypes, sampleEvent } from '../events/event-types.ts';
-import { createStderrLogger, logWarnings, printable } from '../logging.ts';
+import { callOf } from '../invocation.ts';
+import { createStderrLogger, logWarnings } from '../logging.ts';
 import type { Outcome } from '../outbox/outcome.ts';
 import type { Message } from '../outbox/schemas.ts';
+import { printable } from '../printable.ts';
 import { topicMatches } from '../subscriptions/patterns.ts';
 import { defaultPolicy } from '../worker/handler.ts';
 import { loadHandler } from '../worker/load-handlers.ts';
@@ -19,7 +21,7 @@ import { answerHelp, endWith, readArguments } from './command.ts';
  * logs goes to stderr. The command calls process.exit, since a handler may hold a timer open.
  */
 
-const USAGE = 'npm run handler -- test FILE (--event TYPE | --topic TOPIC --payload JSON)';
+const USAGE = callOf('handler', 'test FILE (--event TYPE | --topic TOPIC --payload JSON)');
 await answerHelp(
   USAGE,
   'Runs the handler in FILE once, with a sample of an event type or with your message. 0 if handled, 1 if not, 2 for wrong usage.',

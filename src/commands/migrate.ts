@@ -1,9 +1,10 @@
 import { openDatabase } from '../db/open.ts';
+import { callOf } from '../invocation.ts';
 import { answerHelp, readArguments, runCommand, withResource } from './command.ts';
 
 /* `npm run migrate`: applies missing migrations and ends. The service does the same at every start. */
 
-const USAGE = 'npm run migrate';
+const USAGE = callOf('migrate');
 
 await answerHelp(USAGE, 'Brings the schema of the database up to date. Every start of the service does the same.');
 await runCommand('The migration failed.', async ({ config, log }) => {

@@ -2,11 +2,12 @@ import { resolve } from 'node:path';
 import { restore } from '../backup/restore.ts';
 import { sqliteFile } from '../db/url.ts';
 import { StartError } from '../errors.ts';
+import { callOf } from '../invocation.ts';
 import { answerHelp, readArguments, runCommand } from './command.ts';
 
 /* `npm run restore`: replaces the SQLite database by a backup while no service runs. */
 
-const USAGE = 'npm run restore -- <backup> [--replace]';
+const USAGE = callOf('restore', '<backup> [--replace]');
 
 await answerHelp(USAGE, 'Puts a backup in the place of the SQLite database. The service must be stopped.');
 await runCommand('The restore failed.', async ({ config, log }) => {

@@ -11,7 +11,8 @@ import { type ProblemItem, Refusal, StartError } from '../errors.ts';
 import { createEvents } from '../events/service.ts';
 import { tokenEvents } from '../events/token-events.ts';
 import { bodyValidator } from '../http/validation.ts';
-import { printable } from '../logging.ts';
+import { callOf } from '../invocation.ts';
+import { printable } from '../printable.ts';
 import { answerHelp, type CommandContext, readArguments, runCommand, withResource } from './command.ts';
 
 /*
@@ -19,9 +20,12 @@ import { answerHelp, type CommandContext, readArguments, runCommand, withResourc
  * on stdout, so that it can go to a file or a variable.
  */
 
-const USAGE = `npm run token -- create --role agent|viewer|operator|admin [--actor operator:<name>]
+const USAGE = callOf(
+  'token',
+  `create --role agent|viewer|operator|admin [--actor operator:<name>]
   [--runs <run or pattern>] [--agents <agent or pattern>] [--validates <agent or pattern>]
-  [--expires-in 12h|30d], list, revoke <id>, or generate`;
+  [--expires-in 12h|30d], list, revoke <id>, or generate`,
+);
 
 const options = {
   role: { type: 'string' },

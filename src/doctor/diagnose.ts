@@ -7,6 +7,7 @@ import { sqliteFile } from '../db/url.ts';
 import { textOf } from '../error-text.ts';
 import { StartError } from '../errors.ts';
 import { createEvents } from '../events/service.ts';
+import { callOf } from '../invocation.ts';
 import type { Logger } from '../logging.ts';
 import { createOutboxMonitor } from '../outbox/monitor.ts';
 import { assertDistinct, createSubscriptionViews } from '../subscriptions/service.ts';
@@ -101,7 +102,7 @@ async function checkSchema(db: ReadOnlyDatabase): Promise<Finding> {
   return problem(
     'schema',
     `Migrations are missing: ${missing.join(', ')}.`,
-    'Run npm run migrate, or start the service.',
+    `Run ${callOf('migrate')}, or start the service.`,
   );
 }
 

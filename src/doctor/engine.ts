@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import type { ReadOnlyDatabase } from '../db/database.ts';
 import { errorCode, isDamaged } from '../db/errors.ts';
 import { journalMode, openToOthers, serverVersion, sqliteFaults } from '../db/inspection.ts';
+import { callOf } from '../invocation.ts';
 import { type Finding, inBytes, ok, problem, warning } from './finding.ts';
 
 /** Five times the size at which the service checkpoints the write-ahead log. Bytes. */
@@ -15,8 +16,7 @@ const LOW_FREE_BYTES = 500_000_000;
 /** Checks that a SQLite database exists and is writable. Answers undefined if so. */
 export function checkDatabaseFile(file: string): Finding | undefined {
   if (!existsSync(file)) {
-    const advice =
-      'The first start creates it. If one should exist, correct DATABASE_URL or restore a backup with npm run restore.';
+    const advice = `The first start creates it. If one should exist, correct DATABASE_URL or restore a backup with ${callOf('restore')}.`;
     return warning('database', `There is no database at ${file}.`, advice);
   }
   for (const path of [file, dirname(file)]) {
@@ -46,7 +46,7 @@ export async function checkSqlite(db: ReadOnlyDatabase, file: string): Promise<F
 }
 
 async function checkIntegrity(db: ReadOnlyDatabase): Promise<Finding> {
-  const advice = 'Stop the service and restore a backup with npm run restore.';
+  const advice = `Stop the service and restore a backup with ${callOf('restore')}.`;
   try {
     const faults = await sqliteFaults(db.read, false);
     return faults.length === 0

@@ -1,5 +1,6 @@
 import { type Config, isLoopback } from '../config.ts';
 import type { ReadOnlyDatabase } from '../db/database.ts';
+import { callOf } from '../invocation.ts';
 import { type Finding, inTime, ok, problem, warning } from './finding.ts';
 import { countTokens, firstToExpire } from './repository.ts';
 
@@ -16,11 +17,11 @@ export async function checkTokens(db: ReadOnlyDatabase, { HOST }: Config, now: n
   }
   if (total === 0) {
     const finding = `There are no tokens and HOST is ${HOST}: the service will not start.`;
-    return [problem('tokens', finding, 'Create an admin token with npm run token.')];
+    return [problem('tokens', finding, `Create an admin token with ${callOf('token')}.`)];
   }
   if (valid === 0) {
     const finding = `All ${total} tokens have expired or been revoked: every request that needs one is refused.`;
-    return [problem('tokens', finding, 'Create an admin token with npm run token.')];
+    return [problem('tokens', finding, `Create an admin token with ${callOf('token')}.`)];
   }
   const expiring = await firstToExpire(db.read, now, now + EXPIRING_SOON_MS);
   if (expiring.length === 0) return [ok('tokens', `${valid} of ${total} tokens are valid.`)];
@@ -28,7 +29,7 @@ export async function checkTokens(db: ReadOnlyDatabase, { HOST }: Config, now: n
     warning(
       'tokens',
       `The token ${token_id} (${role}) expires in ${inTime(expires_at - now)}.`,
-      'Create a new one with npm run token and give it to its user.',
+      `Create a new one with ${callOf('token')} and give it to its user.`,
     ),
   );
 }

@@ -1,4 +1,5 @@
 import type { Trouble } from '../db/errors.ts';
+import { callOf } from '../invocation.ts';
 import type { DeliveryCount } from '../outbox/leased-delivery.ts';
 import type { SubscriptionState } from '../subscriptions/subscription.ts';
 import type { Worker } from '../worker/worker.ts';
@@ -73,7 +74,7 @@ export function reasonsOf({
   if (database.trouble) add(database.trouble.code, database.trouble.detail);
   if (database.missingMigrations.length > 0) {
     const names = listed(database.missingMigrations);
-    add('MIGRATIONS_MISSING', `The database lacks migrations: ${names}. Run npm run migrate.`);
+    add('MIGRATIONS_MISSING', `The database lacks migrations: ${names}. Run ${callOf('migrate')}.`);
   }
   if (dispatches && !draining && !worker.running) {
     add('WORKER_STOPPED', 'The worker of this process is not running. Restart the process.');

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { extname, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { textOf } from '../error-text.ts';
 import { StartError } from '../errors.ts';
@@ -89,7 +89,7 @@ async function placeOf(error: unknown, href: string): Promise<string | undefined
   return new Promise(resolve => {
     const args = [
       '--import',
-      new URL('handler-import.ts', import.meta.url).href,
+      new URL(`handler-import${extname(import.meta.url)}`, import.meta.url).href,
       '--input-type=module',
       '--eval',
       program,

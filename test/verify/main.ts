@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { cliKills } from './cli.ts';
 import { figures } from './figures.ts';
 import { type Options, readOptions, usage } from './options.ts';
 import type { Proof } from './proof.ts';
@@ -34,13 +35,14 @@ async function verify(options: Options): Promise<boolean> {
     `${engine === 'sqlite' ? 'SQLite' : 'PostgreSQL'}, ${processes === 1 ? 'one process' : `${processes} processes`}`,
   );
   if (options.upgrade) progress.say('the upgrade of a database of the previous release');
+  else if (options.cli) progress.say(`${kills} questions by the command line, each with a kill (--seed ${seed})`);
   else progress.say(`${clients} clients in ${lanes} lanes for ${seconds} s, ${kills} kills and stops (--seed ${seed})`);
   const folder = await mkdtemp(join(tmpdir(), 'forumbus-verify-'));
   let store: Store | undefined;
   let holds = false;
   try {
     store = await openStore(engine, folder, options.hostile);
-    const { proofs, table } = await (options.upgrade ? upgrade : load)(
+    const { proofs, table } = await (options.cli ? cliKills : options.upgrade ? upgrade : load)(
       options,
       store,
       folder,

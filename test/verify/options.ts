@@ -17,6 +17,8 @@ export interface Options {
   hostile: boolean;
   /** Upgrades a database of the previous release instead. */
   upgrade: boolean;
+  /** Kills the command line and the service while an agent asks, instead. */
+  cli: boolean;
 }
 
 export const usage = `npm run verify -- [options]
@@ -30,6 +32,7 @@ export const usage = `npm run verify -- [options]
   --lease-ms M     how long a claim holds (2000)
   --seed S         draws the same mix of acts and moments again (random)
   --hostile        handlers throw what cannot be printed, the database has unusual defaults, clocks are an hour apart
+  --cli            asks by the command line instead, and kills the command, the service or both, once for each of --kills (100)
   --upgrade        upgrades a database of the previous release instead, and kills a process while it delivers what waits
 `;
 
@@ -50,10 +53,11 @@ export function readOptions(args: string[]): Options[] {
       'lease-ms': text,
       hostile: { type: 'boolean' },
       upgrade: { type: 'boolean' },
+      cli: { type: 'boolean' },
     },
   });
   const whole = (
-    name: Exclude<keyof typeof values, 'hostile' | 'upgrade'>,
+    name: Exclude<keyof typeof values, 'hostile' | 'upgrade' | 'cli'>,
     fallback: number,
     least: number,
   ): number => {
@@ -73,7 +77,7 @@ export function readOptions(args: string[]): Options[] {
   const seconds = whole('seconds', 60, 1);
   const common = {
     seconds,
-    kills: whole('kills', Math.max(1, Math.round(seconds / 6)), 0),
+    kills: whole('kills', values.cli ? 100 : Math.max(1, Math.round(seconds / 6)), 0),
     lanes,
     // A lane belongs to one client, so that its signals are sent one after the other.
     clients: Math.min(whole('clients', 8, 1), lanes),
@@ -82,6 +86,7 @@ export function readOptions(args: string[]): Options[] {
     leaseMs: whole('lease-ms', 2000, 300),
     hostile: values.hostile ?? false,
     upgrade: values.upgrade ?? false,
+    cli: values.cli ?? false,
   };
   const engines: Engine[] = engine === 'both' ? ['sqlite', 'postgres'] : [engine];
   return engines.map(one => ({ ...common, engine: one, processes: one === 'sqlite' ? 1 : processes }));

@@ -1,0 +1,92 @@
+import { type AskOptions, ForumbusError, isPassing, type Question, type SignalResult } from '../client/index.ts';
+import type { Context } from './command.ts';
+import { head } from './output.ts';
+import type { Spooled } from './spool.ts';
+
+/** The service cannot answer. `message` is one sentence with the remedy. */
+export class Unreachable extends Error {
+  override readonly name = 'Unreachable';
+}
+
+type Asked = Extract<Spooled, { act: 'ask' }>;
+/** Gets the request as it is about to be sent: its repeat must have the same key. */
+type Settle = (spooled: Spooled) => void;
+
+/**
+ * Sends the requests that wait in the spool, in order. A refused one is dropped with a line on stderr.
+ * @throws ForumbusError if the service cannot answer, or refuses the token
+ */
+export async function drain(context: Context): Promise<void> {
+  const { spool, identity, tell } = context;
+  for (const { name, spooled } of spool.list(identity)) {
+    try {
+      const settle = (settled: Spooled) => spool.replace(identity, name, settled);
+      if (spooled.act === 'ask') await ask(context, spooled, settle, { wait_seconds: 0 });
+      else await sendReport(context, spooled);
+    } catch (error) {
+      if (!(error instanceof ForumbusError) || isPassing(error) || error.status === 401) throw error;
+      tell(`A request that had to wait (${spooled.act}) is dropped: ${head(error.message, 300)}`);
+    }
+    spool.remove(name);
+  }
+}
+
+/** Asks after all that waits. @throws Unreachable if the question is kept for the next call */
+export function askInOrder(context: Context, asked: Asked, options: AskOptions): Promise<Question> {
+  return inOrder(context, asked, settle => ask(context, asked, settle, options));
+}
+
+/** Sends a report after all that waits. @throws Unreachable if the report is kept for the next call */
+export function reportInOrder(context: Context, report: Report): Promise<SignalResult | undefined> {
+  return inOrder(context, report, () => sendReport(context, report));
+}
+
+async function inOrder<T>(context: Context, first: Spooled, work: (settle: Settle) => Promise<T>): Promise<T> {
+  let spooled = first;
+  try {
+    await drain(context);
+    return await work(settled => {
+      spooled = settled;
+    });
+  } catch (error) {
+    if (!(error instanceof ForumbusError) || !isPassing(error)) throw error;
+    if (!context.spool.add(context.identity, spooled)) {
+      throw new Unreachable(`${error.message} Too many requests wait already, so this one is lost; start the service.`);
+    }
+    throw new Unreachable(`${error.message} The next call sends this request; \`forumbus up\` starts the service.`);
+  }
+}
+
+async function ask({ connect }: Context, first: Asked, settle: Settle, options: AskOptions): Promise<Question> {
+  const client = connect(first);
+  const { attempt: known, ...rest } = first.request;
+  const current = async () => (await client.status())?.attempt ?? 1;
+  let attempt = known ?? (await current());
+  for (let again = false; ; again = true) {
+    const request = { ...rest, attempt };
+    settle({ ...first, request });
+    try {
+      return await client.ask(request, { ...options, acknowledge: false });
+    } catch (error) {
+      // A new attempt has begun, and the question has not arrived in the old one.
+      if (again || !(error instanceof ForumbusError) || error.code !== 'STALE_ATTEMPT') throw error;
+      attempt = await current();
+    }
+  }
+}
+
+type Report = Exclude<Spooled, { act: 'ask' }>;
+
+async function sendReport({ connect }: Context, report: Report): Promise<SignalResult | undefined> {
+  const client = connect(report);
+  const { idempotency_key } = report;
+  switch (report.act) {
+    case 'note':
+      await client.note(report.text, { idempotency_key });
+      return undefined;
+    case 'complete':
+      return client.signal.completion(report.request, { idempotency_key });
+    case 'validate':
+      return client.signal.validation(report.request, { idempotency_key });
+  }
+}

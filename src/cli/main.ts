@@ -1,0 +1,11 @@
+#!/usr/bin/env node
+import { run } from './run.ts';
+
+/* The program `forumbus`. Nothing else of the command line reads the process's arguments and environment. */
+
+const { argv, stdin, stdout, stderr } = process;
+// A reader that has read enough is no error.
+for (const stream of [stdout, stderr]) stream.on('error', () => {});
+const code = await run(argv.slice(2), { env: process.env, cwd: process.cwd(), stdin, stdout, stderr });
+// Connections that are kept alive would hold the process.
+process.exit(code);

@@ -1,0 +1,138 @@
+import { readFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { Forumbus, ForumbusError, isPassing } from '../client/index.ts';
+import { type Command, type Context, exits, type Surroundings, sharedOptions, UsageError } from './command.ts';
+import { commands } from './commands.ts';
+import { Unreachable } from './deliver.ts';
+import { identityOf } from './identity.ts';
+import { oneLine } from './output.ts';
+import { Spool } from './spool.ts';
+import { StateFolder } from './state-folder.ts';
+
+/** How long a request is repeated before the service counts as unreachable. Seconds. */
+const RETRY_SECONDS = 3;
+
+/** What to do about a refusal, where its own sentence does not say it. */
+const remedies: Record<string, string> = {
+  UNAUTHORIZED: 'Set FORUMBUS_TOKEN or FORUMBUS_TOKEN_FILE to a valid token.',
+  FORBIDDEN: 'Use a token that allows it, or another --run and --agent.',
+  ACTOR_MISMATCH: 'Set --agent to the agent of the token.',
+  QUESTION_NOT_FOUND: 'See `forumbus inbox` for the open ones.',
+  RUN_NOT_FOUND: 'Check the name, or set --run.',
+  THREAD_CLOSED: 'The agent has been withdrawn or its run is closed: stop, or work in another --run.',
+  RUN_CLOSED: 'Work in another --run.',
+};
+
+/** Runs a command line. @returns the exit code */
+export async function run(args: readonly string[], surroundings: Surroundings): Promise<number> {
+  const isJson = args.includes('--json');
+  const { stdout, stderr } = surroundings;
+  try {
+    return await dispatch(args, surroundings);
+  } catch (error) {
+    const { code, exit, message } = failureOf(error);
+    if (isJson) await written(stdout, `${JSON.stringify({ error: { code, message } })}\n`);
+    else await written(stderr, `${oneLine(message)}\n`);
+    return exit;
+  }
+}
+
+async function dispatch(args: readonly string[], surroundings: Surroundings): Promise<number> {
+  const { stdout } = surroundings;
+  const [first = 'serve', ...rest] = args;
+  if (first === '--version') return done(stdout, `${version()}\n`);
+  if (first === '--help' || first === '-h') return done(stdout, await overview());
+  const command = await commands.find(({ name }) => name === first)?.load();
+  if (!command) throw new UsageError(`There is no command ${first}; \`forumbus --help\` lists them.`);
+  if (command.ownArguments) return command.run(contextOf({}, surroundings), rest, {});
+  const { values, positionals } = parsed(command, rest);
+  if (values.help) return done(stdout, helpOf(command));
+  if (values.version) return done(stdout, `${version()}\n`);
+  const { least, most } = command.counts;
+  if (positionals.length < least || positionals.length > most) {
+    const given = positionals.length < least ? 'Something is missing' : 'These are too many arguments (quote a text)';
+    throw new UsageError(`${given}. Usage: forumbus ${command.name} ${command.usage}`);
+  }
+  return command.run(contextOf(values, surroundings), positionals, values);
+}
+
+/** @throws UsageError */
+function parsed(command: Command, args: string[]) {
+  try {
+    return parseArgs({ args, options: { ...sharedOptions, ...command.options }, allowPositionals: true, strict: true });
+  } catch (error) {
+    const [reason] = (error as Error).message.split('. ');
+    throw new UsageError(`${reason}. Usage: forumbus ${command.name} ${command.usage}`.trim());
+  }
+}
+
+function contextOf(values: Record<string, unknown>, surroundings: Surroundings): Context {
+  const { env, cwd, stdout, stderr } = surroundings;
+  const identity = identityOf(values, env, cwd);
+  const { url, token } = identity;
+  const state = new StateFolder(env);
+  const connect = (agent: { run_id: string; agent_name: string }) =>
+    new Forumbus({ url, token, ...agent, retry_seconds: RETRY_SECONDS });
+  return {
+    ...surroundings,
+    identity,
+    connect,
+    client: connect(identity),
+    state,
+    spool: new Spool(state),
+    print: (text, value) => written(stdout, `${values.json ? JSON.stringify(value) : text}\n`),
+    tell: text => void stderr.write(`${oneLine(text)}\n`),
+  };
+}
+
+function failureOf(error: unknown): { code: string; exit: number; message: string } {
+  if (error instanceof Unreachable) return { code: 'UNREACHABLE', exit: exits.unreachable, message: error.message };
+  if (error instanceof UsageError) return { code: 'USAGE', exit: exits.refused, message: error.message };
+  if (!(error instanceof ForumbusError)) throw error;
+  const { code, message } = error;
+  if (!isPassing(error)) return { code, exit: exits.refused, message: `${message} ${remedies[code] ?? ''}`.trim() };
+  const remedy =
+    error.status === 0 ? '`forumbus up` starts the service, FORUMBUS_URL names another.' : 'Try again later.';
+  return { code, exit: exits.unreachable, message: `${message} ${remedy}` };
+}
+
+async function overview(): Promise<string> {
+  const loaded = await Promise.all(commands.map(({ load }) => load()));
+  const width = Math.max(...loaded.map(({ name }) => name.length));
+  const lines = loaded.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}\n`).join('');
+  return `Usage: forumbus [COMMAND] [OPTIONS]
+
+${lines}
+\`forumbus COMMAND --help\` explains one, \`forumbus --version\` prints the version.
+`;
+}
+
+function helpOf({ name, usage, summary, help }: Command): string {
+  return `Usage: forumbus ${`${name} ${usage}`.trim()}
+
+${summary}.
+${help ? `\n${help}\n` : ''}
+  --url URL          the service; FORUMBUS_URL, or http://127.0.0.1:4010
+  --token-file FILE  a file with the token; FORUMBUS_TOKEN_FILE, or the token itself in FORUMBUS_TOKEN
+  --run RUN          the run; FORUMBUS_RUN, or <folder>@<branch>
+  --agent AGENT      the agent; FORUMBUS_AGENT, or the name of the host, or "agent"
+  --json             prints one line of JSON
+`;
+}
+
+/** Of the package; the compiled form has a copy of package.json at the same distance. */
+function version(): string {
+  return String(JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version);
+}
+
+async function done(stream: NodeJS.WriteStream, text: string): Promise<number> {
+  await written(stream, text);
+  return exits.done;
+}
+
+/** Resolves once a text is written, or nobody reads it. */
+function written(stream: NodeJS.WriteStream, text: string): Promise<void> {
+  return new Promise(resolve => {
+    stream.write(text, () => resolve());
+  });
+}

@@ -1,0 +1,107 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { AskRequest, CompletionRequest, ValidationRequest } from '../client/index.ts';
+import type { Identity } from './identity.ts';
+import type { StateFolder } from './state-folder.ts';
+
+/** A request that could not be sent. A question has the key that its text gives it; the others have one of their own. */
+export type Spooled = { run_id: string; agent_name: string } & (
+  | { act: 'ask'; request: AskRequest }
+  | { act: 'note'; text: string; idempotency_key: string }
+  | { act: 'complete'; request: CompletionRequest; idempotency_key: string }
+  | { act: 'validate'; request: ValidationRequest; idempotency_key: string }
+);
+
+interface Stored {
+  url: string;
+  /** Tells the tokens apart without storing one. */
+  token: string;
+  spooled: Spooled;
+}
+
+/** More would fill the disk while an agent tries again and again. */
+const MOST = 1000;
+
+/**
+ * Requests that wait for the service, oldest first: a file each, so that two processes need no lock. Both may send the same
+ * one, which its idempotency key allows.
+ */
+export class Spool {
+  readonly #state: StateFolder;
+
+  constructor(state: StateFolder) {
+    this.#state = state;
+  }
+
+  /** Adds a request. The same question is kept once. @returns false if there are too many */
+  add(identity: Identity, spooled: Spooled): boolean {
+    const name = nameOf(spooled);
+    const present = this.#names();
+    if (present.length >= MOST) return false;
+    if (spooled.act === 'ask' && present.some(other => other.endsWith(name))) return true;
+    this.#write(`${String(Date.now()).padStart(14, '0')}-${name}`, {
+      url: identity.url,
+      token: tokenMark(identity),
+      spooled,
+    });
+    return true;
+  }
+
+  /** The requests for this service with this token. */
+  list(identity: Identity): { name: string; spooled: Spooled }[] {
+    return this.#names().flatMap(name => {
+      try {
+        const { url, token, spooled }: Stored = JSON.parse(readFileSync(this.#path(name), 'utf8'));
+        return url === identity.url && token === tokenMark(identity) ? [{ name, spooled }] : [];
+      } catch {
+        // Another process has sent it, or it is damaged.
+        return [];
+      }
+    });
+  }
+
+  replace(identity: Identity, name: string, spooled: Spooled): void {
+    this.#write(name, { url: identity.url, token: tokenMark(identity), spooled });
+  }
+
+  remove(name: string): void {
+    rmSync(this.#path(name), { force: true });
+  }
+
+  #names(): string[] {
+    try {
+      return readdirSync(join(this.#state.path, 'spool'))
+        .filter(name => name.endsWith('.json'))
+        .sort();
+    } catch {
+      return [];
+    }
+  }
+
+  #write(name: string, stored: Stored): void {
+    const path = this.#path(name);
+    const draft = join(dirname(path), `.${randomUUID()}`);
+    writeFileSync(draft, JSON.stringify(stored), { mode: 0o600, flush: true });
+    renameSync(draft, path);
+  }
+
+  #path(name: string): string {
+    return this.#state.file('spool', name);
+  }
+}
+
+function nameOf(spooled: Spooled): string {
+  if (spooled.act !== 'ask') return `${spooled.act}-${spooled.idempotency_key}.json`;
+  const { run_id, agent_name, request } = spooled;
+  const { question, options } = request;
+  return `ask-${hash(JSON.stringify([run_id, agent_name, question, options]))}.json`;
+}
+
+function tokenMark({ token }: Identity): string {
+  return token === undefined ? '' : hash(token);
+}
+
+function hash(text: string): string {
+  return createHash('sha256').update(text).digest('hex').slice(0, 32);
+}

@@ -1,0 +1,44 @@
+import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+
+/** The folder of a user's own state: database, spooled requests, the service in the background. Only its user may read it. */
+export class StateFolder {
+  readonly path: string;
+
+  constructor(env: Record<string, string | undefined>) {
+    this.path = join(parentOf(env), 'forumbus');
+  }
+
+  /** The path of a file in the folder, which exists afterwards. */
+  file(...names: string[]): string {
+    const folder = join(this.path, ...names.slice(0, -1));
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    chmodSync(this.path, 0o700);
+    return join(folder, names.at(-1) ?? '');
+  }
+
+  /** Replaces a file as a whole: a reader never sees half of it. */
+  write(name: string, value: unknown): void {
+    const path = this.file(name);
+    const draft = `${path}.${process.pid}`;
+    writeFileSync(draft, JSON.stringify(value), { mode: 0o600 });
+    renameSync(draft, path);
+  }
+
+  /** The content of a file; undefined if it is missing or damaged. */
+  read<T>(name: string): T | undefined {
+    try {
+      return JSON.parse(readFileSync(join(this.path, name), 'utf8')) as T;
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+/** XDG Base Directory Specification; on Windows the local application data. */
+function parentOf({ XDG_STATE_HOME, LOCALAPPDATA, HOME }: Record<string, string | undefined>): string {
+  if (XDG_STATE_HOME?.startsWith('/')) return XDG_STATE_HOME;
+  if (process.platform === 'win32' && LOCALAPPDATA) return LOCALAPPDATA;
+  return join(HOME || homedir(), '.local', 'state');
+}

@@ -1,0 +1,359 @@
+import { askKey, digest, normal } from './ask-key.ts';
+import { ForumbusError, isPassing } from './error.ts';
+import { type EventFilter, followEvents } from './events.ts';
+import { delayMs, sleep } from './retry.ts';
+import { type Call, type Limits, Transport } from './transport.ts';
+import type {
+  Actor,
+  AnswerRequest,
+  AskRequest,
+  CallOptions,
+  CompletionRequest,
+  ControlState,
+  Event,
+  Gate,
+  GuidanceAnswerRequest,
+  InboxClaim,
+  InboxItem,
+  InboxPage,
+  Me,
+  Option,
+  Question,
+  QuestionFilter,
+  QuestionPage,
+  Run,
+  SignalResult,
+  ValidationRequest,
+  WaitOptions,
+  WriteOptions,
+} from './types.ts';
+
+export interface ForumbusOptions {
+  /** Such as `http://127.0.0.1:4010`; a path is kept. */
+  url: string;
+  token?: string | undefined;
+  run_id?: string | undefined;
+  agent_name?: string | undefined;
+  fetch?: typeof fetch | undefined;
+  /** Seconds during which a request is repeated while the service cannot answer. 30 if left out. */
+  retry_seconds?: number | undefined;
+}
+
+export interface AskOptions extends WaitOptions, WriteOptions {
+  /** Acknowledges the outcome, so that the inbox does not show it again. True if left out. */
+  acknowledge?: boolean | undefined;
+}
+
+/** The longest wait of one request. Seconds. */
+const WAIT_PIECE = 50;
+const RETRY_SECONDS = 30;
+
+/**
+ * A client of Forumbus for Node and browsers, for one agent or one person.
+ *
+ * Every method throws a ForumbusError for a refusal or a lost service, and the reason of `signal` if that aborts. Requests
+ * that are safe to repeat are repeated for `retry_seconds`; waits go on through an outage until `wait_seconds` are over.
+ */
+export class Forumbus {
+  readonly run_id: string | undefined;
+  readonly agent_name: string | undefined;
+  readonly #transport: Transport;
+
+  constructor({ url, token, run_id, agent_name, fetch: own, retry_seconds = RETRY_SECONDS }: ForumbusOptions) {
+    this.run_id = run_id;
+    this.agent_name = agent_name;
+    // The fetch of a browser needs its window.
+    this.#transport = new Transport({ url, token, retry_seconds, fetch: own ?? ((...args) => fetch(...args)) });
+  }
+
+  /**
+   * Asks a question and waits for its end. The same text and options of an agent in its attempt are the same question: a
+   * repeat goes on waiting. The outcome of a superseded or cancelled question is a result, not an error.
+   * @returns the question, still open if `wait_seconds` are over
+   */
+  async ask(request: AskRequest, options: AskOptions = {}): Promise<Question> {
+    const { acknowledge = true, ...rest } = options;
+    const end = endOf(rest.wait_seconds);
+    const asked = await this.#asked(request, rest);
+    const question = await this.#untilEnded(asked.question_id, end, rest.signal, asked);
+    if (acknowledge && question.state !== 'open') await this.#acknowledgeQuietly(question, rest);
+    return question;
+  }
+
+  /** Waits for the end of a question. @returns the question, still open if `wait_seconds` are over */
+  wait(question_id: string, { wait_seconds, signal }: WaitOptions = {}): Promise<Question> {
+    return this.#untilEnded(question_id, endOf(wait_seconds), signal);
+  }
+
+  /** Answers a question, by text, by labels of its options or by both. The first answer wins. */
+  answer(question_id: string, request: AnswerRequest, options: CallOptions = {}): Promise<Question> {
+    return this.#send({ method: 'PUT', path: `${questionPath(question_id)}/answer`, body: request }, options);
+  }
+
+  question(question_id: string, options: CallOptions = {}): Promise<Question> {
+    return this.#send({ method: 'GET', path: questionPath(question_id) }, options);
+  }
+
+  /** A page of questions: most urgent first, then oldest first, unless `order` says otherwise. */
+  questions(filter: QuestionFilter = {}, options: CallOptions = {}): Promise<QuestionPage> {
+    return this.#send({ method: 'GET', path: '/questions', query: { ...filter } }, options);
+  }
+
+  /** Tells the service that the agent has the outcome of its question. */
+  acknowledge(question_id: string, options: CallOptions = {}): Promise<Question> {
+    const idempotency_key = `ack-${question_id}`;
+    const path = `${questionPath(question_id)}/acknowledge`;
+    return this.#send({ method: 'POST', path, body: {}, idempotency_key }, options);
+  }
+
+  /** Control signals, each stored once; `idempotency_key` is a random one if left out. */
+  readonly signal = {
+    completion: (request: CompletionRequest = {}, options: WriteOptions = {}) =>
+      this.#signal('completion', request, options),
+    validation: (request: ValidationRequest, options: WriteOptions = {}) =>
+      this.#signal('validation', request, options),
+    guidance_request: (request: AskRequest, options: WriteOptions = {}) =>
+      this.#signal('guidance_request', request, options),
+    guidance_answer: (request: GuidanceAnswerRequest, options: WriteOptions = {}) =>
+      this.#signal('guidance_answer', request, options),
+  };
+
+  /** News for the agent that it has not acknowledged, oldest first. */
+  readonly inbox = {
+    /** With `wait_seconds`, returns as soon as there is an item that nobody has claimed. */
+    list: ({ wait_seconds = 0, limit, signal }: WaitOptions & { limit?: number } = {}): Promise<InboxPage> =>
+      this.#poll<InboxPage>({
+        call: wait => ({ method: 'GET', path: this.#inboxPath(), query: { limit }, wait }),
+        isDone: ({ items }) => items.some(item => item.claimed_until === null),
+        end: endOf(wait_seconds),
+        signal,
+      }),
+
+    /** Leases items to `claimant`, oldest first: free ones, and those that it holds. */
+    claim: async (request: InboxClaim, options: CallOptions = {}): Promise<InboxItem[]> => {
+      const call: Call = { method: 'POST', path: `${this.#inboxPath()}/claim`, body: request };
+      return (await this.#send<{ items: InboxItem[] }>(call, options)).items;
+    },
+
+    /** Ends items. Unknown ids, and those that have ended, change nothing. @returns the number of items that ended */
+    acknowledge: async (item_ids: readonly string[], options: CallOptions = {}): Promise<number> => {
+      const call: Call = { method: 'POST', path: `${this.#inboxPath()}/acknowledge`, body: { item_ids } };
+      return (await this.#send<{ acknowledged: number }>(call, options)).acknowledged;
+    },
+  };
+
+  /**
+   * Posts a text in the agent's control thread, such as progress. An agent that has sent no signal has no control thread:
+   * its notes go into a discussion of their own in the run.
+   */
+  async note(text: string, options: WriteOptions = {}): Promise<{ thread_id: string }> {
+    const { run_id, agent_name } = this.#agent();
+    const { idempotency_key = crypto.randomUUID() } = options;
+    const post = { body: text, actor: { type: 'agent', name: agent_name } };
+    const add = async (thread_id: string) => {
+      const path = `/threads/${encodeURIComponent(thread_id)}/posts`;
+      await this.#send({ method: 'POST', path, body: post, idempotency_key }, options);
+      return { thread_id };
+    };
+    const control = await this.status(options);
+    if (control) return add(control.thread_id);
+    const thread_id = await digest('notes', [normal(run_id), normal(agent_name)]);
+    const body = { ...post, thread_id, title: `Notes: ${agent_name} in ${run_id}`, run_id, agent_name };
+    try {
+      await this.#send({ method: 'POST', path: '/threads', body, idempotency_key }, options);
+      return { thread_id };
+    } catch (error) {
+      if (isRefusal(error, 'THREAD_EXISTS')) return add(thread_id);
+      throw error;
+    }
+  }
+
+  /** Whether a run may be closed, and what blocks it. With `wait_seconds`, returns as soon as it may. */
+  async gate(run_id: string, { wait_seconds = 0, signal }: WaitOptions = {}): Promise<Gate> {
+    const { gate, status, version } = await this.#poll<Run>({
+      call: wait => ({ method: 'GET', path: runPath(run_id), wait }),
+      isDone: run => run.gate.ready || run.status === 'closed',
+      end: endOf(wait_seconds),
+      signal,
+    });
+    return { ...gate, run_id, status, version };
+  }
+
+  /** Closes a run whose gate is open. With `version`, only if the run has not changed since. */
+  close(run_id: string, options: WriteOptions & { version?: number; actor?: Actor } = {}): Promise<Run> {
+    const { version, actor, idempotency_key = crypto.randomUUID() } = options;
+    const headers = version === undefined ? {} : { 'if-match': `"${version}"` };
+    const path = `${runPath(run_id)}/close`;
+    return this.#send({ method: 'POST', path, body: { ...(actor && { actor }) }, headers, idempotency_key }, options);
+  }
+
+  /** The control state of the agent; null if it has sent no signal. */
+  async status(options: CallOptions & { run_id?: string; agent_name?: string } = {}): Promise<ControlState | null> {
+    try {
+      return await this.#send<ControlState>({ method: 'GET', path: this.#agentPath(options) }, options);
+    } catch (error) {
+      if (isRefusal(error, 'CONTROL_THREAD_NOT_FOUND')) return null;
+      throw error;
+    }
+  }
+
+  /** What the token stands for. */
+  me(options: CallOptions = {}): Promise<Me> {
+    return this.#send({ method: 'GET', path: '/me' }, options);
+  }
+
+  /**
+   * Follows the log from a sequence on: every event once, in order, also across lost connections. Ends when `signal` aborts.
+   * @throws ForumbusError for a refusal that a retry does not change
+   */
+  events(filter: EventFilter & CallOptions = {}): AsyncGenerator<Event, void, undefined> {
+    const { signal, ...rest } = filter;
+    return followEvents(this.#transport, rest, signal);
+  }
+
+  #send<T>(call: Call, { signal }: CallOptions): Promise<T> {
+    return this.#transport.send<T>(call, { signal });
+  }
+
+  #signal(control_type: string, request: object, options: WriteOptions): Promise<SignalResult> {
+    const { idempotency_key = crypto.randomUUID() } = options;
+    const body = { schema_version: 1, control_type, ...this.#agent(request), ...request };
+    return this.#send({ method: 'POST', path: '/control-signals', body, idempotency_key }, options);
+  }
+
+  /** The question of a request, asked now or before. */
+  async #asked(request: AskRequest, { idempotency_key, signal }: AskOptions): Promise<Question> {
+    const agent = this.#agent(request);
+    const { options } = request;
+    // Both forms of an option are the same request.
+    const given = options ? { ...request, options: options.map(toOption) } : request;
+    for (let retried = false; ; retried = true) {
+      const attempt = request.attempt ?? (await this.status({ ...agent, signal }))?.attempt ?? 1;
+      const key = idempotency_key ?? (await askKey({ ...request, ...agent, attempt }));
+      try {
+        const { question } = await this.#signal(
+          'guidance_request',
+          { ...given, ...agent, attempt },
+          { idempotency_key: key, signal },
+        );
+        return question as Question;
+      } catch (error) {
+        // A new attempt began meanwhile.
+        if (isRefusal(error, 'STALE_ATTEMPT') && request.attempt === undefined && !retried) continue;
+        if (!isRefusal(error, 'IDEMPOTENCY_KEY_REUSED') || idempotency_key !== undefined) throw error;
+        // The same question with another context or expiry.
+        const found = await this.#latestAlike(request, agent, signal);
+        if (found) return found;
+        throw error;
+      }
+    }
+  }
+
+  async #latestAlike(
+    request: AskRequest,
+    agent: Agent,
+    signal: AbortSignal | undefined,
+  ): Promise<Question | undefined> {
+    const { items } = await this.questions({ ...agent, order: 'newest', limit: 200 }, { signal });
+    const labels = JSON.stringify(request.options?.map(labelOf) ?? []);
+    return items.find(
+      ({ question, options }) => question === request.question && JSON.stringify(options.map(labelOf)) === labels,
+    );
+  }
+
+  #untilEnded(question_id: string, end: number, signal: AbortSignal | undefined, known?: Question): Promise<Question> {
+    return this.#poll<Question>({
+      call: wait => ({ method: 'GET', path: questionPath(question_id), wait }),
+      isDone: ({ state }) => state !== 'open',
+      end,
+      signal,
+      known,
+    });
+  }
+
+  /**
+   * Repeats a waiting request until `isDone` or `end`, and goes on through outages.
+   * @returns the last state; `known` is one that the caller has
+   */
+  async #poll<T>({ call, isDone, end, signal, known }: Poll<T>): Promise<T> {
+    let last = known;
+    for (let quick = 0; ; ) {
+      const left = (end - performance.now()) / 1000;
+      if (last !== undefined && (left <= 0 || isDone(last))) return last;
+      const wait = Math.max(0, Math.min(WAIT_PIECE, Math.ceil(left)));
+      const limits: Limits = wait === 0 ? { signal } : { signal, retry_seconds: left };
+      const began = performance.now();
+      try {
+        last = await this.#transport.send<T>(call(wait), limits);
+      } catch (error) {
+        if (last !== undefined && isPassing(error)) return last;
+        throw error;
+      }
+      // A service that stops answers its waits early.
+      const isEarly = performance.now() - began < (wait * 1000) / 2;
+      quick = isEarly ? quick + 1 : 0;
+      if (isEarly && !isDone(last)) await sleep(Math.min(delayMs(quick), Math.max(0, end - performance.now())), signal);
+    }
+  }
+
+  /** A lost acknowledgement only repeats the news. */
+  async #acknowledgeQuietly({ question_id, acknowledged_at, state }: Question, options: CallOptions): Promise<void> {
+    if (acknowledged_at !== null || state === 'superseded') return;
+    try {
+      await this.acknowledge(question_id, options);
+    } catch (error) {
+      if (!(error instanceof ForumbusError)) throw error;
+    }
+  }
+
+  /** @throws TypeError if neither the call nor the client names the agent */
+  #agent({ run_id = this.run_id, agent_name = this.agent_name }: Partial<Agent> = {}): Agent {
+    if (run_id === undefined || agent_name === undefined) {
+      throw new TypeError('run_id and agent_name are missing: give them to the client or to the call.');
+    }
+    return { run_id, agent_name };
+  }
+
+  #agentPath(agent: Partial<Agent> = {}): string {
+    const { run_id, agent_name } = this.#agent(agent);
+    return `/control-threads/${encodeURIComponent(run_id)}/${encodeURIComponent(agent_name)}`;
+  }
+
+  #inboxPath(): string {
+    return `${this.#agentPath()}/inbox`;
+  }
+}
+
+interface Agent {
+  run_id: string;
+  agent_name: string;
+}
+
+interface Poll<T> {
+  /** @param wait seconds */
+  call: (wait: number) => Call;
+  isDone: (state: T) => boolean;
+  /** As performance.now(). */
+  end: number;
+  signal: AbortSignal | undefined;
+  known?: T | undefined;
+}
+
+function endOf(seconds = Number.POSITIVE_INFINITY): number {
+  return performance.now() + seconds * 1000;
+}
+
+function isRefusal(error: unknown, code: string): boolean {
+  return error instanceof ForumbusError && error.code === code;
+}
+
+function toOption(option: string | Option): Option {
+  return typeof option === 'string' ? { label: option } : option;
+}
+
+function labelOf(option: string | { label: string }): string {
+  return normal(typeof option === 'string' ? option : option.label);
+}
+
+const questionPath = (question_id: string) => `/questions/${encodeURIComponent(question_id)}`;
+const runPath = (run_id: string) => `/runs/${encodeURIComponent(run_id)}`;

@@ -1,0 +1,8 @@
+/* The module `forumbus/client`: for Node 20 and later and for browsers. It has no dependencies when it runs. */
+
+export { askKey } from './ask-key.ts';
+export { ForumbusError, isPassing, type Problem } from './error.ts';
+export type { EventFilter } from './events.ts';
+export { type AskOptions, Forumbus, type ForumbusOptions } from './forumbus.ts';
+export type * from './types.ts';
+export { verifyWebhook } from './webhook.ts';

@@ -1,0 +1,11 @@
+/** The name that the program `forumbus` gives to the processes that it becomes or starts. */
+export const PROGRAM = 'forumbus';
+
+/**
+ * How an operator's command is called: by the program `forumbus`, or as an npm script of a clone.
+ * Example: `forumbus token list` or `npm run token -- list`.
+ */
+export function callOf(name: string, args = ''): string {
+  if (process.argv0 === PROGRAM) return `${PROGRAM} ${name} ${args}`.trim();
+  return args === '' ? `npm run ${name}` : `npm run ${name} -- ${args}`;
+}

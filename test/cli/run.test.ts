@@ -1,0 +1,303 @@
+import { statSync } from 'node:fs';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { commands } from '../../src/cli/commands.ts';
+import { startApp, type TestApp } from '../helpers/app.ts';
+import { commandLine } from '../helpers/cli.ts';
+import { freePort } from '../helpers/ports.ts';
+import { forThisTest } from '../helpers/process.ts';
+import { scratchFolder } from '../helpers/scratch.ts';
+import { listen } from '../helpers/socket.ts';
+
+let service: TestApp;
+let url: string;
+let folder: string;
+let agent: ReturnType<typeof commandLine>;
+let person: ReturnType<typeof commandLine>;
+
+beforeAll(async () => {
+  service = await startApp('sqlite', { config: { ROLE: 'all' } });
+  url = `http://127.0.0.1:${await listen(service.app)}`;
+  return () => service.close();
+});
+
+let runs = 0;
+beforeEach(async () => {
+  folder = (await forThisTest(scratchFolder())).path;
+  runs += 1;
+  const env = { XDG_STATE_HOME: join(folder, 'state'), FORUMBUS_URL: url, FORUMBUS_RUN: `run-${runs}` };
+  person = commandLine({ env, cwd: folder });
+  agent = commandLine({ env: { ...env, FORUMBUS_AGENT: 'builder' }, cwd: folder });
+});
+
+const region = ['ask', 'Which region?', '-o', 'eu-west-1: Where staging runs.', '-o', 'us-east-1'];
+const questions = async (query = '') => (await service.send('GET', `/questions?run_id=run-${runs}${query}`)).body.items;
+/** As tokens are estimated. Characters. */
+const TOKEN = 4;
+
+describe('ask and answer', () => {
+  it('print the answer in at most 40 tokens, once and for all', async () => {
+    const asking = agent([...region, '--wait', '30s']);
+    await expect.poll(() => questions()).toHaveLength(1);
+    expect((await person(['inbox', '--run', `run-${runs}`])).out).toBe(
+      `1  builder in run-${runs}, 0m: Which region?  [eu-west-1 | us-east-1]`,
+    );
+    expect(await person(['answer', '1', '1'])).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^Answered q_\w+: eu-west-1$/),
+    });
+    const { code, out, err } = await asking;
+    expect({ code, out, err }).toEqual({ code: 0, out: 'eu-west-1', err: '' });
+    expect(out.length).toBeLessThanOrEqual(40 * TOKEN);
+    expect(await agent(region)).toMatchObject({ code: 0, out: 'eu-west-1' });
+    const [question] = await questions();
+    expect(question).toMatchObject({ acknowledged_at: expect.any(String), answered_in: 'cli' });
+  });
+
+  it('are the same question as long as they are the same command', async () => {
+    const first = await agent([...region, '--wait', '0']);
+    expect(first).toMatchObject({
+      code: 75,
+      out: expect.stringMatching(/^open: nobody has answered q_\w+ yet; repeat/),
+    });
+    expect(first.out.length).toBeLessThanOrEqual(40 * TOKEN);
+    expect(await agent([...region, '--wait', '1', '--context', 'In a hurry.'])).toEqual(first);
+    expect(await questions()).toHaveLength(1);
+  });
+
+  it('take a label in any case, a text, several options, and a text that is a number', async () => {
+    const answered = async (ask: string[], ...answer: string[]) => {
+      await agent([...ask, '--wait', '0']);
+      await person(['inbox', '--run', `run-${runs}`]);
+      expect(await person(['answer', '1', ...answer])).toMatchObject({ code: 0 });
+      return (await agent(ask)).out;
+    };
+    expect(await answered(['ask', 'A?', '-o', 'Yes', '-o', 'No'], 'no')).toBe('No');
+    expect(await answered(['ask', 'B?', '-o', 'Yes', '-o', 'No'], 'Neither of them.')).toBe('Neither of them.');
+    expect(await answered(['ask', 'C?', '-o', 'a', '-o', 'b', '-o', 'c', '--multi'], '1', 'C')).toBe('a, c');
+    expect(await answered(['ask', 'D?', '-o', 'Yes', '-o', 'No'], '1', '--text', 'But later.')).toBe(
+      'Yes (But later.)',
+    );
+    expect(await answered(['ask', 'E?'], '42')).toBe('42');
+    expect(await answered(['ask', 'F?'], 'line 1\nline\t2 \x1b[31mred \u202e')).toBe(
+      'line 1\\nline\\t2 \\u{1b}[31mred \\u{202e}',
+    );
+  });
+
+  it('say what is wrong with an answer', async () => {
+    await agent([...region, '--wait', '0']);
+    await person(['inbox', '--run', `run-${runs}`]);
+    const refusals: [string[], RegExp][] = [
+      [['1', '3'], /^The question has 2 options; a text that is a number goes into --text\.$/],
+      [['1', '1', '2'], /^Choose one of these options, or give one text: eu-west-1, us-east-1\.$/],
+      [['2', '1'], /^There is no number 2 in the last list/],
+      [['q_none', 'x'], /^There is no question q_none\. See `forumbus inbox`/],
+    ];
+    for (const [args, sentence] of refusals) {
+      expect(await person(['answer', ...args])).toEqual({ code: 1, out: '', err: expect.stringMatching(sentence) });
+    }
+    await person(['answer', '1', '1']);
+    expect(await person(['answer', '1', '1'])).toMatchObject({ code: 0 });
+    expect(await person(['answer', '1', '2'])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('was answered before'),
+    });
+  });
+
+  it('end with 4 when the question is withdrawn', async () => {
+    await agent(['ask', 'Old?', '--wait', '0']);
+    const [{ question_id }] = await questions();
+    const asking = agent(['ask', 'New?', '--supersedes', question_id, '--wait', '30s']);
+    expect(await agent(['wait', question_id])).toMatchObject({ code: 4, out: expect.stringMatching(/^superseded: /) });
+    await expect.poll(() => questions('&state=open')).toHaveLength(1);
+    const [open] = await questions('&state=open');
+    await service.send('POST', `/questions/${open.question_id}/cancel`, {});
+    expect(await asking).toMatchObject({ code: 4, out: expect.stringMatching(/^cancelled: /) });
+  });
+
+  it('end with 3 when the question expires', async () => {
+    expect(await agent(['ask', 'Now?', '--expires', '1s', '--wait', '30s'])).toMatchObject({
+      code: 3,
+      out: expect.stringMatching(/^expired: nobody answered q_/),
+    });
+  });
+
+  it('read the context from a file and from standard input, and the question too', async () => {
+    await writeFile(join(folder, 'context.md'), 'From a file.');
+    await agent(
+      ['ask', 'A?', '--context', 'Said.', '--context-file', join(folder, 'context.md'), '--stdin', '--wait', '0'],
+      {
+        input: 'Piped.',
+      },
+    );
+    await agent(['ask', '--stdin', '--priority', 'urgent', '--wait', '0'], { input: 'Piped?\n' });
+    expect(await questions()).toMatchObject([
+      { question: 'Piped?\n', context: null, priority: 'urgent' },
+      { question: 'A?', context: 'Said.\n\nFrom a file.\n\nPiped.' },
+    ]);
+  });
+
+  it('print one line of JSON', async () => {
+    const asked = JSON.parse((await agent([...region, '--wait', '0', '--json'])).out);
+    expect(asked).toMatchObject({ question_id: expect.any(String), state: 'open', answer: null });
+    const refused = JSON.parse((await agent(['wait', 'q_none', '--json'])).out);
+    expect(refused).toEqual({ error: { code: 'QUESTION_NOT_FOUND', message: expect.any(String) } });
+  });
+});
+
+describe('the other commands of an agent', () => {
+  it('report, and tell of news that is not read', async () => {
+    await agent([...region, '--wait', '0']);
+    expect(await agent(['status'])).toMatchObject({
+      out: expect.stringMatching(/^builder in run-\d+ at http.*: awaiting_guidance, attempt 1, open questions: q_/),
+    });
+    expect(await agent(['gate'])).toMatchObject({
+      code: 75,
+      out: expect.stringMatching(/^blocked: builder waits for/),
+    });
+    await person(['inbox', '--run', `run-${runs}`]);
+    await person(['answer', '1', '2']);
+    expect(await agent(['note', 'Tests run.'])).toEqual({ code: 0, out: 'Noted.', err: '' });
+    expect(await agent(['complete', 'Done.', '-e', 'commit:4f2a91c', '-e', 'url:https://a.example/b'])).toMatchObject({
+      out: 'Completed. 1 unread in `forumbus inbox`.',
+    });
+    expect(await agent(['inbox'])).toMatchObject({ out: '"Which region?" answered: us-east-1' });
+    expect(await agent(['inbox'])).toMatchObject({ out: 'No news.' });
+    const { out: before } = await agent(['gate']);
+    expect(before).toBe('blocked: The work of builder has not been validated.');
+    const waiting = agent(['gate', `run-${runs}`, '--wait', '30s']);
+    expect(
+      await agent(['validate', 'passed', '--of', 'builder', '--criteria', 'Green.', '--agent', 'tester']),
+    ).toMatchObject({
+      code: 0,
+      out: 'Validated.',
+    });
+    expect(await waiting).toMatchObject({ code: 0, out: 'ready' });
+    const run = (await service.send('GET', `/runs/run-${runs}`)).body;
+    expect(run.agents[0]).toMatchObject({
+      completion: {
+        evidence: [
+          { kind: 'commit', ref: '4f2a91c' },
+          { kind: 'url', ref: 'https://a.example/b' },
+        ],
+      },
+      validation: { actor: { type: 'agent', name: 'tester' } },
+    });
+  });
+
+  it('show an agent what a person says', async () => {
+    await agent(['complete']);
+    const { thread_id } = (await service.send('GET', `/control-threads/run-${runs}/builder`)).body;
+    const news = agent(['inbox', '--wait', '30s']);
+    await service.send('POST', `/threads/${thread_id}/posts`, { body: 'Stop!', actor: { type: 'human', name: 'ana' } });
+    expect(await news).toMatchObject({ code: 0, out: 'message from ana: Stop!' });
+  });
+});
+
+describe('usage', () => {
+  it('is explained by --help of each command, and the version is that of the package', async () => {
+    const { out } = await person(['--help']);
+    for (const { name, load } of commands) {
+      expect(out).toContain(`  ${name} `);
+      if ((await load()).ownArguments) continue;
+      const help = await person([name, '--help']);
+      expect(help).toMatchObject({ code: 0, err: '' });
+      expect(help.out).toMatch(new RegExp(`^Usage: forumbus ${name}`));
+      expect(await person([name, '--version'])).toMatchObject({
+        code: 0,
+        out: expect.stringMatching(/^\d+\.\d+\.\d+/),
+      });
+    }
+  });
+
+  const wrong: [string[], RegExp][] = [
+    [['asks'], /^There is no command asks; `forumbus --help` lists them\.$/],
+    [['ask'], /^The question is missing/],
+    [['ask', 'a', 'b'], /^These are too many arguments \(quote a text\)\. Usage: forumbus ask/],
+    [['ask', 'a', '--bogus'], /^Unknown option '--bogus'\. Usage: forumbus ask/],
+    [['ask', 'a', '--wait', 'soon'], /^--wait takes a time such as 90s, 9m or 8h, not soon\.$/],
+    [['ask', 'a', '--priority', 'top'], /^--priority is one of urgent, high, normal, low, not top\.$/],
+    [['ask', 'a', '--context-file', '/none'], /^The file \/none cannot be read \(ENOENT\)/],
+    [['ask', 'a', '--url', 'localhost'], /^localhost is no URL/],
+    [['ask', 'a', '--token-file', '/none'], /^The token file \/none cannot be read \(ENOENT\)/],
+    [['note'], /^Something is missing\. Usage: forumbus note "TEXT"$/],
+    [['complete', '-e', 'commit'], /^--evidence takes kind:ref/],
+    [['validate', 'good'], /^Say passed or failed/],
+    [['validate', 'passed'], /^--criteria is missing/],
+    [['wait'], /^The agent has no open question/],
+    [['gate', 'none'], /^There is no run none\. Check the name, or set --run\.$/],
+    [['ask', 'a', '-o', 'only one'], /^body\/options/],
+  ];
+  it.each(wrong)('%j is one sentence with the remedy', async (args, sentence) => {
+    const { code, out, err } = await agent(args);
+    expect({ code, out }).toEqual({ code: 1, out: '' });
+    expect(err).toMatch(sentence);
+    expect(err).not.toContain('\n');
+  });
+});
+
+describe('a service that does not answer', () => {
+  it('gets what waited, in order and once, with the next call', async () => {
+    const nowhere = { env: { FORUMBUS_URL: url.replace(/\d+$/, String(await freePort())) } };
+    const later = commandLine({
+      env: {
+        XDG_STATE_HOME: join(folder, 'state'),
+        ...nowhere.env,
+        FORUMBUS_RUN: `run-${runs}`,
+        FORUMBUS_AGENT: 'builder',
+      },
+      cwd: folder,
+    });
+    for (const args of [region, ['note', 'One.'], ['complete', 'Two.'], region]) {
+      expect(await later(args)).toEqual({
+        code: 69,
+        out: '',
+        err: expect.stringMatching(
+          /^Forumbus does not answer at .* \(ECONNREFUSED\)\. The next call sends this request/,
+        ),
+      });
+    }
+    expect(await later(['status'])).toMatchObject({
+      code: 69,
+      err: expect.stringMatching(/`forumbus up` starts the service/),
+    });
+    const spool = join(folder, 'state', 'forumbus', 'spool');
+    const names = (await readdir(spool)).sort();
+    expect(names).toHaveLength(3);
+    expect(statSync(join(spool, names[0] as string)).mode & 0o777).toBe(0o600);
+    // The service comes back, here at another port.
+    for (const name of names) {
+      const path = join(spool, name);
+      await writeFile(path, (await readFile(path, 'utf8')).replaceAll(nowhere.env.FORUMBUS_URL, url));
+    }
+    expect(await agent(['status'])).toMatchObject({ code: 0 });
+    expect(await readdir(spool)).toEqual([]);
+    const { items } = (await service.send('GET', `/events?run_id=run-${runs}`)).body;
+    const texts = items.flatMap(
+      ({ payload }: { payload: Record<string, string> }) => payload.body ?? payload.summary ?? [],
+    );
+    expect(texts).toEqual(['One.', 'Two.']);
+    expect(await questions()).toHaveLength(1);
+  });
+
+  it('drops what is refused, and keeps what belongs to another service or token', async () => {
+    const spool = join(folder, 'state', 'forumbus', 'spool');
+    await mkdir(spool, { recursive: true });
+    const entry = (at: string, token = '') =>
+      JSON.stringify({
+        url: at,
+        token,
+        spooled: { act: 'note', run_id: `run-${runs}`, agent_name: 'builder', text: ' ', idempotency_key: 'k' },
+      });
+    await writeFile(join(spool, '1-note-a.json'), entry(url));
+    await writeFile(join(spool, '2-note-b.json'), entry('http://127.0.0.1:1'));
+    await writeFile(join(spool, '3-note-c.json'), entry(url, 'other'));
+    await writeFile(join(spool, '4-note-d.json'), '{');
+    expect(await agent(['status'])).toMatchObject({
+      code: 0,
+      err: expect.stringMatching(/^A request that had to wait \(note\) is dropped: body\/body/),
+    });
+    expect((await readdir(spool)).sort()).toEqual(['2-note-b.json', '3-note-c.json', '4-note-d.json']);
+  });
+});
