@@ -66,12 +66,18 @@ describe.each(engines)("an agent's token on %s", engine => {
 
     it('answers no question, its own neither', async () => {
       const answer = (in_reply_to: string) => signal('guidance_answer', { in_reply_to });
-      const ids = [own, tester, foreign].map(({ question_id }) => question_id);
+      const put = ({ question_id }: Things): Request => [
+        'PUT',
+        `/questions/${question_id}/answer`,
+        { answer: 'Europe.' },
+      ];
+      const all = [own, tester, foreign];
       await refused(
         'FORBIDDEN',
-        ...ids.map((id): Request => ['POST', '/control-signals', answer(id)]),
-        ...ids.map((id): Request => ['PUT', `/questions/${id}/answer`, { answer: 'Europe.' }]),
+        ...all.map(({ question_id }): Request => ['POST', '/control-signals', answer(question_id)]),
       );
+      await refused('FORBIDDEN', put(own), put(tester));
+      await refused('QUESTION_NOT_FOUND', put(foreign));
     });
 
     it('cancels and acknowledges what it has asked, and nothing else', async () => {

@@ -99,7 +99,7 @@ function judge(
   return faultOf(request.operation, status, mediaType, body);
 }
 
-const PUBLIC = ['getHealth', 'getLiveness', 'getReadiness'];
+const PUBLIC = ['getHealth', 'getLiveness', 'getReadiness', 'getVersion'];
 
 /** The request as it is sent, with ids that the service has given out. */
 function filledIn(request: Request, ids: Map<string, string[]>, token: string): InjectOptions {
