@@ -4,7 +4,6 @@ import { chmodSync, existsSync, readdirSync, symlinkSync } from 'node:fs';
 import { cp, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { text } from 'node:stream/consumers';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import packageJson from '../package.json' with { type: 'json' };
 import { commands } from '../src/cli/commands.ts';
@@ -151,8 +150,11 @@ describe.skipIf(!oldNode)(`on an older Node${without}`, () => {
     expect(await asked).toMatchObject({ code: 75 });
     const params = { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'test', version: '1' } };
     const mcp = spawn(oldNode as string, [program(), 'mcp'], { env: env(agent), cwd: folder });
-    mcp.stdin.end(`${JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'initialize', params })}\n`);
-    expect(JSON.parse(await text(mcp.stdout))).toMatchObject({ id: 1, result: { serverInfo: { name: 'forumbus' } } });
+    mcp.stdin.write(`${JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'initialize', params })}\n`);
+    for await (const line of createInterface(mcp.stdout)) {
+      expect(JSON.parse(line)).toMatchObject({ id: 1, result: { serverInfo: { name: 'forumbus' } } });
+      mcp.stdin.end();
+    }
     tried.add('mcp');
     expect(commands.map(({ name }) => name).filter(name => !tried.has(name) && !SERVICE.includes(name))).toEqual([]);
   }, 180_000);
