@@ -36,6 +36,13 @@ describe('npm run verify', () => {
     },
   );
 
+  it('asks nothing twice and loses no answer when the command line and the service are killed', async () => {
+    const { stdout } = await verify('--cli', '--engine', 'sqlite', '--kills', '4');
+    expect(stdout).not.toContain('FAILED');
+    expect(stdout).toMatch(/^ {2}ok {5}a repeated command asked once \(4\)$/m);
+    expect(stdout).toMatch(/^ {2}ok {5}every command has printed the answer to its question in the end \(4\)$/m);
+  });
+
   it.each([
     [['--engine', 'sqlite', '--processes', '2'], 'A SQLite file has one Forumbus process'],
     [['--engine', 'mysql'], '--engine takes sqlite, postgres or both'],
