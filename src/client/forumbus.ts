@@ -92,7 +92,10 @@ export class Forumbus {
   /** Cancels an open question: it needs no answer any more. */
   cancel(question_id: string, options: CallOptions = {}): Promise<Question> {
     const idempotency_key = `cancel-${question_id}`;
-    return this.#send({ method: 'POST', path: `${questionPath(question_id)}/cancel`, body: {}, idempotency_key }, options);
+    return this.#send(
+      { method: 'POST', path: `${questionPath(question_id)}/cancel`, body: {}, idempotency_key },
+      options,
+    );
   }
 
   question(question_id: string, options: CallOptions = {}): Promise<Question> {

@@ -25,7 +25,8 @@ export function noteCall(input: HookInput, { notes }: Station): void {
 }
 
 /** The call that an event is about. */
-export function callOf(input: HookInput, { host, notes }: Station): ToolCall {
+export function callOf(input: HookInput, station: Station): ToolCall {
+  const { host, notes } = station;
   const session = sessionOf(input);
   const print = fingerprint(input);
   const id = textOf(input.tool_use_id) ?? notes.read(session).calls?.[print];
@@ -38,7 +39,8 @@ export function callOf(input: HookInput, { host, notes }: Station): ToolCall {
     ...(cwd !== undefined && { cwd: short(cwd) }),
   };
   // A resumed session has another prompt, but the same call.
-  return { source, key: digest([session, id ?? [prompt, print]]) };
+  const { run_id, agent_name } = agentOf(station);
+  return { source, key: digest([run_id, agent_name, session, id ?? [prompt, print]]) };
 }
 
 /**
