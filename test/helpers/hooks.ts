@@ -1,3 +1,4 @@
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import type { TestApp } from './app.ts';
@@ -75,6 +76,12 @@ export async function hostSession(host: string, service: TestApp, url: string, h
       await expect.poll(() => questions('&state=open'), { timeout: 20_000 }).toHaveLength(1);
       const [question] = await questions('&state=open');
       return question;
+    },
+    /** The process that waits to wake the session, as its file says. */
+    waiter: async () => {
+      const sessions = join(folder, 'state/forumbus/sessions');
+      const [file] = (await readdir(sessions).catch(() => [])).filter(name => name.endsWith('.waiter'));
+      return file && JSON.parse(await readFile(join(sessions, file), 'utf8')).pid;
     },
     inbox: async () => (await service.send('GET', `${agent}/inbox`)).body.items,
   };
