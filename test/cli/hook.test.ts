@@ -73,7 +73,7 @@ it('says nothing with a token that is not for the agent, and works with one that
   onTestFinished(() => guarded.close());
   const there = `http://127.0.0.1:${await listen(guarded.app)}`;
   const tokens = await withTokens(guarded);
-  const session = await hostSession('claude', { ...guarded, send: tokens.admin }, there);
+  const session = await hostSession('claude', { send: tokens.admin }, there);
   const id = await session.news({ answer: 'Yes.', actor: people.admin });
   expect(await session.fire(batch)).toBeUndefined();
   const other = await tokens.issue({ role: 'agent', runs: session.run_id, agents: 'other' });

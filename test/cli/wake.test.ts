@@ -4,15 +4,16 @@ import { type HostSession, hostSession } from '../helpers/hooks.ts';
 import { listen } from '../helpers/socket.ts';
 
 let service: TestApp;
+let url: string;
 let session: HostSession;
 
 beforeAll(async () => {
   service = await startApp('sqlite', { config: { ROLE: 'all' } });
-  const url = `http://127.0.0.1:${await listen(service.app)}`;
-  beforeEach(async () => {
-    session = await hostSession('claude', service, url, { CLAUDE_CODE_ENTRYPOINT: 'cli' });
-  });
+  url = `http://127.0.0.1:${await listen(service.app)}`;
   return () => service.close();
+});
+beforeEach(async () => {
+  session = await hostSession('claude', service, url, { CLAUDE_CODE_ENTRYPOINT: 'cli' });
 });
 
 const stop = { hook_event_name: 'Stop', stop_hook_active: false };

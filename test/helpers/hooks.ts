@@ -12,7 +12,7 @@ type Env = Record<string, string>;
 let runs = 0;
 
 /** A session of a host, whose hooks run as the host would run them, in a run of its own. */
-export async function hostSession(host: string, service: TestApp, url: string, hostEnv: Env = {}) {
+export async function hostSession(host: string, service: Pick<TestApp, 'send'>, url: string, hostEnv: Env = {}) {
   const folder = (await forThisTest(scratchFolder())).path;
   runs += 1;
   const run_id = `${host}-${runs}`;

@@ -3,8 +3,10 @@ import { once } from 'node:events';
 import { beforeAll, beforeEach, expect, it, onTestFinished } from 'vitest';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { cliMain } from '../helpers/cli.ts';
+import { scratchDatabase } from '../helpers/engines.ts';
 import { type HostSession, hostSession, region } from '../helpers/hooks.ts';
-import { NODE_COMPILE_CACHE } from '../helpers/process.ts';
+import { freePort } from '../helpers/ports.ts';
+import { forThisTest, NODE_COMPILE_CACHE, startService } from '../helpers/process.ts';
 import { listen } from '../helpers/socket.ts';
 
 let service: TestApp;
@@ -80,13 +82,17 @@ it('finds the question of a resumed call whose folder has another name now', asy
 });
 
 it('goes on through a restart of the service', async () => {
-  const asking = session.spawn(permission);
-  const { question_id } = await session.asked();
-  const port = Number(new URL(url).port);
-  await service.restart();
-  await service.app.listen({ port, host: '127.0.0.1' });
-  await session.answer(question_id, { selected: ['eu-west-1'] });
-  expect(session.outputOf(await asking.ended)).toMatchObject({
-    hookSpecificOutput: { decision: { behavior: 'allow' } },
-  });
+  const scratch = await forThisTest(scratchDatabase('sqlite'));
+  const env = { DATABASE_URL: scratch.url, PORT: String(await freePort()) };
+  let running = await startService(env);
+  const own: Pick<TestApp, 'send'> = { send: (...request) => running.send(...request) };
+  const restarted = await hostSession('claude', own, await running.listening(), { CLAUDE_CODE_ENTRYPOINT: 'cli' });
+  const asking = restarted.spawn(permission);
+  const { question_id } = await restarted.asked();
+  running.kill('SIGKILL');
+  await running.exited;
+  running = await startService(env);
+  await restarted.answer(question_id, { selected: ['eu-west-1'] });
+  const { hookSpecificOutput } = restarted.outputOf(await asking.ended);
+  expect(hookSpecificOutput.decision.behavior).toBe('allow');
 });
