@@ -23,10 +23,11 @@ import { RefusalLimit, RequestLog } from './http/request-log.ts';
 import { useSerialization } from './http/serialization.ts';
 import { useTracing } from './http/tracing.ts';
 import { useTurns } from './http/turns.ts';
-import { useValidation } from './http/validation.ts';
+import { bodyValidator, useValidation } from './http/validation.ts';
 import { inboxRoutes } from './inbox/routes.ts';
 import { callOf } from './invocation.ts';
 import type { Logger } from './logging.ts';
+import { mcpRoutes } from './mcp/routes.ts';
 import { useRequestMetrics } from './metrics/requests.ts';
 import { metricsRoutes } from './metrics/routes.ts';
 import { createScrape } from './metrics/scrape.ts';
@@ -56,6 +57,7 @@ const apiRoutes = [
   outboxRoutes,
   busRoutes,
   subscriptionRoutes,
+  mcpRoutes,
   tokenRoutes,
 ];
 
@@ -133,6 +135,10 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
       longRequests,
       maxPayload,
       clock: services.clock,
+      origins,
+      version,
+      validator: bodyValidator(components),
+      times: overrides.mcpHoldTimes,
     };
     for (const routes of apiRoutes) await app.register(routes({ ...dependencies, writes, readers: metrics.streams }));
   }

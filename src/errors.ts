@@ -25,6 +25,7 @@ export const problemTable = {
   MESSAGE_NOT_FOUND: { status: 404, title: 'No such message' },
   SUBSCRIPTION_NOT_FOUND: { status: 404, title: 'No such subscription' },
   TOKEN_NOT_FOUND: { status: 404, title: 'No such token' },
+  METHOD_NOT_ALLOWED: { status: 405, title: 'The path does not take this method' },
   REQUEST_TIMEOUT: { status: 408, title: 'The request took too long to arrive' },
   THREAD_CLOSED: { status: 409, title: 'The thread is closed' },
   THREAD_EXISTS: { status: 409, title: 'The thread exists with different content' },

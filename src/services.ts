@@ -19,6 +19,7 @@ import { createIdempotencyKeys } from './idempotency/service.ts';
 import { createInbox, type Inbox } from './inbox/service.ts';
 import { createInboxWaiters } from './inbox/waiting.ts';
 import type { Logger } from './logging.ts';
+import type { HoldTimes } from './mcp/hold.ts';
 import { createDeliveryMetrics } from './metrics/deliveries.ts';
 import { createMetrics } from './metrics/metrics.ts';
 import { watchEventLoop } from './metrics/process.ts';
@@ -61,6 +62,8 @@ export interface Overrides {
   random?: () => number;
   /** Registered after the handlers of HANDLERS_DIR. */
   handlers?: HandlerDefinition[];
+  /** How long calls of MCP tools are held. */
+  mcpHoldTimes?: HoldTimes;
   /** Schema versions of control signals beside those of the service. */
   signalVersions?: SignalVersion[];
 }

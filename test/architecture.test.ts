@@ -23,6 +23,7 @@ const arrows: Record<string, string[]> = {
   runs: ['access', 'db', 'http', 'events', 'threads', 'control', 'questions'],
   worker: ['db', 'http', 'events', 'subscriptions', 'outbox'],
   health: ['db', 'http', 'subscriptions', 'outbox', 'worker'],
+  mcp: ['client', 'access', 'db', 'http', 'events', 'threads', 'control', 'questions', 'inbox', 'signals', 'runs'],
   topics: ['db', 'http', 'events', 'subscriptions', 'threads', 'signals', 'worker'],
   backup: ['db', 'events'],
   doctor: ['db', 'events', 'subscriptions', 'outbox', 'topics', 'worker'],
@@ -30,7 +31,7 @@ const arrows: Record<string, string[]> = {
   // Types only: it runs in browsers.
   client: ['access', 'http', 'events', 'threads', 'control', 'questions', 'inbox', 'signals', 'runs'],
   hooks: ['access', 'http', 'client'],
-  cli: ['client', 'hooks'],
+  cli: ['client', 'mcp', 'hooks'],
   metrics: ['db', 'http', 'events', 'subscriptions', 'signals', 'outbox', 'worker', 'health'],
 };
 

@@ -69,6 +69,8 @@ export const permissions: Record<string, Permission | typeof anybody> = {
   resumeTopic: writes('no'),
   processMessages: writes('no'),
   getMetrics: reads('no'),
+  // Each of its tools asks for more.
+  callMcp: reads('itself'),
   getMe: reads('itself'),
   createToken: administers,
   listTokens: administers,

@@ -39,15 +39,32 @@ interface RepeatableRequest {
   caller: string;
   key: string;
   fingerprint: string;
+  keyNamesIt?: boolean;
+}
+
+/** A write that is a request of HTTP in another form. */
+interface Twin {
+  /** The idempotency key of the request. It alone names it, so the body of a repetition may differ. */
+  key: string;
+  /** The path of the POST, without a query. */
+  path: string;
+  body: unknown;
+  touches: readonly Touched[];
+}
+
+/** The effect of a write, without a body: `reference` identifies it. */
+interface Effect extends Omit<Sent, 'body'> {
+  body: null;
+  reference: string;
 }
 
 interface Keys {
   find(tx: Tx, request: RepeatableRequest): Promise<StoredAnswer | undefined>;
-  once(
+  once<S extends Sent | Effect>(
     tx: Tx,
     request: RepeatableRequest,
-    work: () => Promise<Sent>,
-  ): Promise<{ replayed: true; answer: StoredAnswer } | { replayed: false; answer: Sent }>;
+    work: () => Promise<S>,
+  ): Promise<{ replayed: true; answer: StoredAnswer } | { replayed: false; answer: S }>;
   put(tx: Tx, request: RepeatableRequest, answer: Sent): void;
 }
 
@@ -114,6 +131,30 @@ export function createIdempotentWrites({ db, keys }: { db: Database; keys: Keys 
     execute,
     send,
 
+    /** Runs `work` in a transaction, for answers in another form than HTTP's (MCP). */
+    perform<T>(request: FastifyRequest, work: (tx: Tx) => Promise<T>): Promise<T> {
+      return writeFor(db, request, work, SHEDDABLE);
+    },
+
+    /**
+     * As {@link execute}, for answers in another form: the same request over HTTP with the same key gets the same effect.
+     * @returns the reference of the effect
+     */
+    async performOnce(
+      request: FastifyRequest,
+      { key, path, body, touches }: Twin,
+      work: (tx: Tx) => Promise<Omit<Effect, 'body'>>,
+    ): Promise<string> {
+      const caller = request.caller.keyOwner;
+      const repeatable = { caller, key, fingerprint: fingerprintOf('POST', path, body), keyNamesIt: true };
+      const once = async (tx: Tx) => {
+        const { answer } = await keys.once(tx, repeatable, async () => ({ ...(await work(tx)), body: null }));
+        if (answer.reference === undefined) throw new Error(`The answer of the key ${key} has no reference.`);
+        return answer.reference;
+      };
+      return writeFor(db, request, once, { ...SHEDDABLE, touches: [...touches, `key ${caller} ${key}` as const] });
+    },
+
     /**
      * Runs `work` in a transaction and sends its answer.
      * @throws Refusal VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED, and any of `work`; then nothing is stored
@@ -177,12 +218,13 @@ function repeatableRequest(request: FastifyRequest): RepeatableRequest | undefin
   if (key === undefined) {
     throw badHeader('idempotency-key', 'must be 1 to 255 visible ASCII characters, in quotes or bare');
   }
-  const content = `${request.method} ${targetOf(request.url)}\n${request.body === undefined ? '' : canonical(request.body)}`;
-  return {
-    caller: request.caller.keyOwner,
-    key,
-    fingerprint: createHash('sha256').update(content).digest('base64url'),
-  };
+  const { method, url, body, caller } = request;
+  return { caller: caller.keyOwner, key, fingerprint: fingerprintOf(method, targetOf(url), body) };
+}
+
+function fingerprintOf(method: string, target: string, body: unknown): string {
+  const content = `${method} ${target}\n${body === undefined ? '' : canonical(body)}`;
+  return createHash('sha256').update(content).digest('base64url');
 }
 
 /** The path and the query, without how long the caller waits: a retry may wait for longer. */

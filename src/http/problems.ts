@@ -256,7 +256,7 @@ const FRAMEWORK_CODES: Record<string, ProblemCode> = {
 };
 
 /** Converts any error to a refusal. An unexpected error becomes INTERNAL_ERROR; its message stays in the log. */
-function toRefusal(error: FastifyError): Refusal {
+export function toRefusal(error: FastifyError): Refusal {
   if (error instanceof Refusal) return error;
   if (error.validation) {
     const errors = toItems(error.validation, error.validationContext ?? 'body');

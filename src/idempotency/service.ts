@@ -14,16 +14,18 @@ export interface RepeatableRequest {
   key: string;
   /** Equal for requests with the same method, path and body. */
   fingerprint: string;
+  /** Whether the key alone names the request: it may come again with another body. */
+  keyNamesIt?: boolean;
 }
 
 /** The largest body that is stored. Bytes. */
 const STORED_BYTES = 16_384;
 
-/** The answer that the service sent. */
+/** The answer that the service sent. Without a body, the answer was given in another form; its reference stands for it. */
 export interface Sent {
   status: number;
   headers: Record<string, string>;
-  body: string;
+  body: string | null;
   /** Identifies the effect of the request, from which the route can build the body again. */
   reference?: string | undefined;
 }
@@ -36,14 +38,17 @@ export interface StoredAnswer extends Omit<Sent, 'body'> {
 /** Stores the answers to requests with an idempotency key, or references to their effects, so a repeated request has no second effect. */
 export function createIdempotencyKeys({ db, clock }: { db: Database; clock: Clock }) {
   /** The answer in a row, unless it has expired. @throws Refusal IDEMPOTENCY_KEY_REUSED */
-  function answerIn(row: KeyRow | undefined, { key, fingerprint }: RepeatableRequest): StoredAnswer | undefined {
+  function answerIn(
+    row: KeyRow | undefined,
+    { key, fingerprint, keyNamesIt }: RepeatableRequest,
+  ): StoredAnswer | undefined {
     if (!row || row.created_at <= clock.now() - LIFETIME_MS) return undefined;
-    if (row.fingerprint !== fingerprint) {
+    if (row.fingerprint !== fingerprint && !keyNamesIt) {
       throw new Refusal('IDEMPOTENCY_KEY_REUSED', `The idempotency key ${key} belongs to another request.`);
     }
-    const { status, reference } = row;
+    const { status, body, reference } = row;
     const headers = JSON.parse(row.headers);
-    return reference === null ? { status, headers, body: row.body } : { status, headers, body: null, reference };
+    return reference === null ? { status, headers, body } : { status, headers, body: body || null, reference };
   }
 
   async function find(tx: Tx, request: RepeatableRequest): Promise<StoredAnswer | undefined> {
@@ -54,8 +59,8 @@ export function createIdempotencyKeys({ db, clock }: { db: Database; clock: Cloc
     const { caller, key: idempotency_key, fingerprint } = request;
     const { status, headers, body, reference } = answer;
     // What a key costs must not depend on what else the answer shows.
-    const isLarge = reference !== undefined && Buffer.byteLength(body) > STORED_BYTES;
-    const stored = isLarge ? { body: '', reference } : { body, reference: null };
+    const isLarge = reference !== undefined && Buffer.byteLength(body ?? '') > STORED_BYTES;
+    const stored = { body: isLarge ? '' : (body ?? ''), reference: reference ?? null };
     const row = { caller, idempotency_key, fingerprint, status, headers: JSON.stringify(headers), ...stored };
     putKey(tx, { ...row, created_at: clock.now() });
   }
@@ -72,11 +77,11 @@ export function createIdempotencyKeys({ db, clock }: { db: Database; clock: Cloc
      * Writes are serialized, so of concurrent equal requests the first runs `work` and the others get its answer.
      * @throws Refusal IDEMPOTENCY_KEY_REUSED, and any error of `work`; then no answer is stored
      */
-    async once(
+    async once<S extends Sent>(
       tx: Tx,
       request: RepeatableRequest,
-      work: () => Promise<Sent>,
-    ): Promise<{ replayed: true; answer: StoredAnswer } | { replayed: false; answer: Sent }> {
+      work: () => Promise<S>,
+    ): Promise<{ replayed: true; answer: StoredAnswer } | { replayed: false; answer: S }> {
       const known = await find(tx, request);
       if (known) return { replayed: true, answer: known };
       const answer = await work();

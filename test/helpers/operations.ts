@@ -133,6 +133,7 @@ export function exampleRequests(send: Send, viewer: string, database: string) {
       return post('/bus/process', {});
     },
     getMetrics: async () => get('/metrics'),
+    callMcp: async () => post('/mcp', { jsonrpc: '2.0', id: 1, method: 'tools/list' }),
     getMe: async () => get('/me'),
     createToken: async () => post('/tokens', { role: 'viewer', actor: { type: 'human', name: fresh() } }),
     listTokens: async () => get('/tokens'),

@@ -32,8 +32,8 @@ const inOneTransaction = operations.filter(operation => operation !== 'replayMes
 it('is tried on every POST that writes', () => {
   const all = Object.values(openapi.paths).flatMap(path => ('post' in path ? [path.post.operationId] : []));
   // Tokens have tests of their own: the first one shuts everybody out who has none.
-  // The acts of a hook have keys of their own.
-  const others = ['processMessages', 'createToken', 'revokeToken', 'callClaudeHook'];
+  // The acts of hooks and the tools of MCP have keys of their own.
+  const others = ['processMessages', 'createToken', 'revokeToken', 'callClaudeHook', 'callMcp'];
   expect([...operations, ...others].sort()).toEqual(all.sort());
 });
 
