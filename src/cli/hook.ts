@@ -5,7 +5,7 @@ import { type HostName, hostNames, hosts } from '../hooks/hosts.ts';
 import { type Context, defineCommand, exits, UsageError } from './command.ts';
 import { secondsOf } from './duration.ts';
 import { HookLog } from './hook-log.ts';
-import { connects, hookFetch } from './hook-transport.ts';
+import { hookFetch, look } from './hook-transport.ts';
 import { type Identity, identityOf } from './identity.ts';
 import { Sessions } from './sessions.ts';
 import { wake } from './wake.ts';
@@ -52,6 +52,11 @@ FORUMBUS_AWAY=1 that approvals are asked here (Codex), FORUMBUS_EXPIRES=8h after
   },
 });
 
+/** Whether the event means more than a chance to tell news. */
+function acts(host: HostName, event: string): boolean {
+  return host === 'claude' && event === 'PostToolUse';
+}
+
 /** @throws SyntaxError if it is not an object */
 function inputOf(json: string, event: string | undefined): HookInput {
   const input: unknown = JSON.parse(json);
@@ -77,9 +82,18 @@ async function answer(context: Context, host: HostName, input: HookInput, isWait
   const ends = new Ends();
   try {
     const mayWait = isWaiter || waiting.includes(event);
-    if (!(await connects(identity.url, CONNECT_MS[pace]))) {
-      throw new Error(`No connection to ${new URL(identity.url).origin}.`);
-    }
+    const { url, token, run_id, agent_name } = identity;
+    const agent = `${encodeURIComponent(run_id)}/${encodeURIComponent(agent_name)}`;
+    const reads = !mayWait && !acts(host, event) && !sessions.read(session).continued;
+    const found = await look({
+      inbox: `${url.replace(/\/+$/, '')}/control-threads/${agent}/inbox`,
+      token,
+      reads,
+      connectMs: CONNECT_MS[pace],
+      answerMs: ANSWER_MS[pace],
+    });
+    if (found === 'unreachable') throw new Error(`No connection to ${new URL(url).origin}.`);
+    if (found === 'empty') return exits.done;
     const limit = mayWait ? [] : [AbortSignal.timeout(ANSWER_MS[pace])];
     const client = new Forumbus({ ...identity, fetch: hookFetch, retry_seconds: mayWait ? RETRY_SECONDS : 0 });
     const station: Station = {
