@@ -10,6 +10,7 @@ import { eventRoutes } from './events/routes.ts';
 import { eventStreamRoutes } from './events/stream-routes.ts';
 import { createHealth } from './health/health.ts';
 import { healthRoutes } from './health/routes.ts';
+import { hookRoutes } from './hooks/routes.ts';
 import { useDrain } from './http/drain.ts';
 import { useEtags } from './http/etags.ts';
 import { useCors, useSecurityHeaders } from './http/headers.ts';
@@ -47,6 +48,7 @@ const apiRoutes = [
   questionRoutes,
   controlRoutes,
   inboxRoutes,
+  hookRoutes,
   threadRoutes,
   runRoutes,
   statsRoutes,

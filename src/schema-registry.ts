@@ -5,6 +5,7 @@ import * as control from './control/schemas.ts';
 import { AnyEvent, eventSchemas } from './events/event-types.ts';
 import * as events from './events/schemas.ts';
 import * as health from './health/schemas.ts';
+import * as hooks from './hooks/schemas.ts';
 import { Problem } from './http/problems.ts';
 import * as inbox from './inbox/schemas.ts';
 import * as outbox from './outbox/schemas.ts';
@@ -27,6 +28,7 @@ export const components: TSchema[] = [
     [control],
     [questions],
     [inbox],
+    [hooks],
     [signals, signalsV1],
     [runs],
     [stats],

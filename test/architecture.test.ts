@@ -30,7 +30,8 @@ const arrows: Record<string, string[]> = {
   commands: ['db', 'http', 'access', 'events', 'subscriptions', 'outbox', 'worker', 'backup', 'doctor'],
   // Types only: it runs in browsers.
   client: ['access', 'http', 'events', 'threads', 'control', 'questions', 'inbox', 'signals', 'runs'],
-  cli: ['client', 'mcp'],
+  hooks: ['access', 'http', 'client'],
+  cli: ['client', 'mcp', 'hooks'],
   metrics: ['db', 'http', 'events', 'subscriptions', 'signals', 'outbox', 'worker', 'health'],
 };
 

@@ -38,6 +38,7 @@ export const permissions: Record<string, Permission | typeof anybody> = {
   listInbox: reads('itself'),
   claimInbox: writes('itself'),
   acknowledgeInbox: writes('itself'),
+  callClaudeHook: writes('itself'),
   openThread: writes('its runs'),
   listThreads: reads('its runs'),
   getThread: reads('its runs'),

@@ -60,6 +60,7 @@ function hostOf(env: Record<string, string | undefined>): string | undefined {
   if (Object.keys(env).some(name => name.startsWith('CODEX_') && name !== 'CODEX_HOME')) return 'codex';
   if (env.GEMINI_CLI) return 'gemini';
   if (env.CURSOR_AGENT) return 'cursor';
+  if (env.COPILOT_CLI) return 'copilot';
   if (env.CLAUDECODE) return 'claude';
   return undefined;
 }

@@ -4,7 +4,7 @@ import { Forumbus, ForumbusError, isPassing } from '../client/index.ts';
 import { type Command, type Context, exits, type Surroundings, sharedOptions, UsageError } from './command.ts';
 import { commands } from './commands.ts';
 import { Unreachable } from './deliver.ts';
-import { identityOf } from './identity.ts';
+import { type Identity, identityOf } from './identity.ts';
 import { oneLine } from './output.ts';
 import { Spool } from './spool.ts';
 import { StateFolder } from './state-folder.ts';
@@ -68,16 +68,23 @@ function parsed(command: Command, args: string[]) {
 
 function contextOf(values: Record<string, unknown>, surroundings: Surroundings): Context {
   const { env, cwd, stdout, stderr } = surroundings;
-  const identity = identityOf(values, env, cwd);
-  const { url, token } = identity;
+  let identity: Identity | undefined;
   const state = new StateFolder(env);
-  const connect = (agent: { run_id: string; agent_name: string }) =>
-    new Forumbus({ url, token, ...agent, retry_seconds: RETRY_SECONDS });
+  const who = () => (identity ??= identityOf(values, env, cwd));
+  const connect = (agent: { run_id: string; agent_name: string }) => {
+    const { url, token } = who();
+    return new Forumbus({ url, token, ...agent, retry_seconds: RETRY_SECONDS });
+  };
   return {
     ...surroundings,
-    identity,
+    // When they are used: some commands call no service, and a hook must not fail aloud.
+    get identity() {
+      return who();
+    },
+    get client() {
+      return connect(who());
+    },
     connect,
-    client: connect(identity),
     state,
     spool: new Spool(state),
     print: (text, value) => written(stdout, `${values.json ? JSON.stringify(value) : text}\n`),

@@ -90,6 +90,15 @@ export class Forumbus {
     return this.#send({ method: 'PUT', path: `${questionPath(question_id)}/answer`, body: request }, options);
   }
 
+  /** Cancels an open question: it needs no answer any more. */
+  cancel(question_id: string, options: CallOptions = {}): Promise<Question> {
+    const idempotency_key = `cancel-${question_id}`;
+    return this.#send(
+      { method: 'POST', path: `${questionPath(question_id)}/cancel`, body: {}, idempotency_key },
+      options,
+    );
+  }
+
   question(question_id: string, options: CallOptions = {}): Promise<Question> {
     return this.#send({ method: 'GET', path: questionPath(question_id) }, options);
   }

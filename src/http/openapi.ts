@@ -46,6 +46,7 @@ export async function useOpenapi(app: FastifyInstance, components: TSchema[], ve
         { name: 'control signals', description: 'Signals that agents and operators send.' },
         { name: 'questions', description: 'Questions of agents, answered by operators.' },
         { name: 'control threads', description: 'The current state of each agent.' },
+        { name: 'hooks', description: "Hooks of agents' hosts." },
         { name: 'threads', description: 'Conversations with posts and states.' },
         { name: 'events', description: 'The append-only log.' },
         { name: 'outbox', description: 'Messages for topic handlers, and their deliveries.' },

@@ -42,14 +42,15 @@ export function commandLine({ env, cwd }: Place) {
 
 export const cliMain = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 
-/** A real process of the command line. It does not outlive the test. */
-export function spawnCli(args: string[], { env, cwd }: Place, program = [process.execPath, cliMain]) {
+/** A real process of the command line. It does not outlive the test. @param input what it reads; nothing if left out */
+export function spawnCli(args: string[], { env, cwd }: Place, program = [process.execPath, cliMain], input = '') {
   const [file = '', ...first] = program;
   const child = spawn(file, [...first, ...args], {
     cwd,
     env: { PATH: process.env.PATH, NODE_COMPILE_CACHE, ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['pipe', 'pipe', 'pipe'],
   });
+  child.stdin.end(input);
   const ended = Promise.all([once(child, 'close'), text(child.stdout), text(child.stderr)]).then(
     ([[code], out, err]): Said => ({ code, out: out.trimEnd(), err: err.trimEnd() }),
   );

@@ -89,6 +89,8 @@ export function exampleRequests(send: Send, viewer: string, database: string) {
       const { items } = (await send('GET', '/control-threads/run-1/builder/inbox')).body;
       return post('/control-threads/run-1/builder/inbox/acknowledge', { item_ids: [items[0].item_id] });
     },
+    callClaudeHook: async () =>
+      post('/hooks/claude?run=run-1&agent=builder', { hook_event_name: 'UserPromptSubmit', session_id: 's-1' }),
     openThread: async () => post('/threads', { ...talk, run_id: 'run-1' }),
     listThreads: async () => get('/threads?run_id=run-1'),
     getThread: async () => get(`/threads/${await thread()}`),

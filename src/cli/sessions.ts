@@ -1,0 +1,99 @@
+import { createHash } from 'node:crypto';
+import { appendFileSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Awaited, Notes, SessionNotes } from '../hooks/hook.ts';
+import { isAlive, markOf, type ProcessMark } from './background.ts';
+import type { StateFolder } from './state-folder.ts';
+
+const FOLDER = 'sessions';
+const AWAITED = 'awaited';
+/** A session that has been idle for longer has ended. Milliseconds. */
+const OLD_MS = 30 * 86_400_000;
+
+/** What the hooks of a session on this machine leave for each other, a file each, so that they need no lock. */
+export class Sessions implements Notes {
+  readonly #state: StateFolder;
+
+  constructor(state: StateFolder) {
+    this.#state = state;
+  }
+
+  read(session: string): SessionNotes {
+    return this.#state.read<SessionNotes>(nameOf(session, 'json')) ?? {};
+  }
+
+  write(session: string, notes: SessionNotes): void {
+    this.#write(nameOf(session, 'json'), notes);
+  }
+
+  /** Makes this process the one that waits for the session; one that did so before ends. */
+  takeWaiter(session: string): void {
+    const before = this.#state.read<ProcessMark>(nameOf(session, 'waiter'));
+    this.#write(nameOf(session, 'waiter'), markOf(process.pid));
+    if (before && before.pid !== process.pid) stop(before);
+  }
+
+  /** Whether this process is the one that waits for the session. */
+  isWaiter(session: string): boolean {
+    return this.#state.read<ProcessMark>(nameOf(session, 'waiter'))?.pid === process.pid;
+  }
+
+  /** Ends what waits for a session, and forgets the session. */
+  end(session: string): void {
+    const waiter = this.#state.read<ProcessMark>(nameOf(session, 'waiter'));
+    if (waiter) stop(waiter);
+    for (const kind of ['waiter', 'json']) rmSync(this.#state.file(nameOf(session, kind)), { force: true });
+  }
+
+  /** Forgets sessions whose end was not seen. */
+  clean(): void {
+    const folder = join(this.#state.path, FOLDER);
+    for (const name of readdirSync(folder)) {
+      const path = join(folder, name);
+      const changed = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now();
+      if (Date.now() - changed > OLD_MS) rmSync(path, { force: true });
+    }
+  }
+
+  /** Adds variables to a file of `export` lines for a shell. */
+  exportTo(file: string, variables: Record<string, string>): void {
+    const lines = Object.entries(variables).map(
+      ([name, value]) => `export ${name}='${value.replaceAll("'", "'\\''")}'\n`,
+    );
+    appendFileSync(file, lines.join(''));
+  }
+
+  /** A process that has died waits for nothing. */
+  readonly awaited: Awaited = {
+    add: id => this.#write(awaitedName(id), markOf(process.pid)),
+    remove: id => rmSync(join(this.#state.path, awaitedName(id)), { force: true }),
+    has: id => {
+      const mark = this.#state.read<ProcessMark>(awaitedName(id));
+      return mark !== undefined && isAlive(mark);
+    },
+  };
+
+  #write(name: string, value: unknown): void {
+    const [folder = '', file = ''] = name.split('/');
+    this.#state.file(folder, file);
+    this.#state.write(name, value);
+  }
+}
+
+/** A host's id may hold anything. */
+function nameOf(session: string, kind: string): string {
+  return `${FOLDER}/${createHash('sha256').update(session).digest('hex').slice(0, 32)}.${kind}`;
+}
+
+function awaitedName(question_id: string): string {
+  return `${AWAITED}/${createHash('sha256').update(question_id).digest('hex').slice(0, 32)}`;
+}
+
+function stop(mark: ProcessMark): void {
+  if (!isAlive(mark)) return;
+  try {
+    process.kill(mark.pid, 'SIGTERM');
+  } catch {
+    // It has ended.
+  }
+}

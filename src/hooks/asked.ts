@@ -1,0 +1,64 @@
+import type { AskRequest, Question } from '../client/index.ts';
+import { answerText, cut } from './facts.ts';
+import { fieldsOf, textOf } from './hook.ts';
+
+/** A question of a host's own tool. */
+export interface Asked {
+  question: string;
+  /** The labels of its options as the host writes them; empty if it has none. */
+  labels: string[];
+  /** The question as it is sent to the service. */
+  request: AskRequest;
+}
+
+const LENGTHS = { question: 16_384, description: 2048, label: 200, context: 65_536 };
+
+/**
+ * The questions in the input of a host's tool. Claude Code, Codex and Gemini CLI each write them a little differently.
+ * @returns undefined if there are none, or one that must not leave the machine
+ */
+export function askedIn(tool_input: unknown): Asked[] | undefined {
+  const { questions } = fieldsOf(tool_input);
+  if (!Array.isArray(questions) || questions.length === 0) return undefined;
+  const asked = questions.map(askedOf);
+  return asked.every(one => one !== undefined) ? asked : undefined;
+}
+
+function askedOf(given: unknown): Asked | undefined {
+  const { question, title, header, options, multiSelect, isSecret, type } = fieldsOf(given);
+  const text = textOf(question) ?? textOf(title);
+  if (text === undefined || isSecret === true) return undefined;
+  const choices = type === 'yesno' ? [{ label: 'Yes' }, { label: 'No' }] : Array.isArray(options) ? options : [];
+  const offered = choices.map(choice => (typeof choice === 'string' ? { label: choice } : fieldsOf(choice)));
+  const labels = offered.flatMap(({ label }) => textOf(label) ?? []);
+  const fits = labels.length >= 2 && labels.length <= 10 && labels.every(label => label.length <= LENGTHS.label);
+  const about = [textOf(header), ...(fits ? [] : labels.map(label => `- ${label}`))].filter(line => line !== undefined);
+  const request: AskRequest = {
+    question: cut(text, LENGTHS.question),
+    ...(about.length > 0 && { context: cut(about.join('\n'), LENGTHS.context) }),
+    ...(fits && {
+      options: offered.map(({ label, description }) => ({
+        label: String(label),
+        ...(textOf(description) !== undefined && { description: cut(String(description), LENGTHS.description) }),
+      })),
+      ...(multiSelect === true && { multi_select: true }),
+    }),
+  };
+  return { question: text, labels: fits ? labels : [], request };
+}
+
+/** The answer to a question in the host's words: several labels are joined as its terminal joins them. */
+export function hostValue({ labels }: Asked, answered: Question): string {
+  // The service stores names normalised, in the same order.
+  const chosen = answered.options.flatMap(({ label }, index) =>
+    answered.selected.includes(label) ? [labels[index] ?? label] : [],
+  );
+  return answerText(answered, chosen);
+}
+
+/** What a value of the host's terminal selects. */
+export function selectedIn({ labels }: Asked, value: string): string[] {
+  if (labels.includes(value)) return [value];
+  const parts = value.split(', ');
+  return parts.every(part => labels.includes(part)) ? [...new Set(parts)] : [];
+}

@@ -1,0 +1,41 @@
+import type { InboxItem, Question } from '../client/index.ts';
+import { printable } from '../printable.ts';
+
+/* Facts, not orders: a host may take an order in a context for an attack. */
+
+/** A text of people for a model: its lines are kept, but none of them looks like a fact of its own. */
+export function quoted(text: string): string {
+  const lines = text.replaceAll(/\r\n?/g, '\n').replaceAll(/[^\n\t]+/g, printable);
+  return lines.replaceAll('\n', '\n  ');
+}
+
+/** The beginning of a text, at most `length` characters. */
+export function cut(text: string, length: number): string {
+  return text.length <= length ? text : `${text.slice(0, length - 1).toWellFormed()}…`;
+}
+
+/** What was answered: the labels, and the text if it says more. @param labels how the asker writes them */
+export function answerText({ answer, selected }: Question, labels: readonly string[] = selected): string {
+  const chosen = labels.join(', ');
+  if (chosen === '') return answer ?? '';
+  return answer === null || answer === selected.toSorted().join(', ') ? chosen : `${chosen} (${answer})`;
+}
+
+/** An answer as a fact, such as `Answer to q_12 by ana: Option B`. */
+export function answerFact(question: Question, value = answerText(question)): string {
+  const { question_id, answered_by } = question;
+  return `Answer to ${question_id} by ${quoted(answered_by?.name ?? 'somebody')}: ${quoted(value)}`;
+}
+
+/** News of the inbox as a fact. */
+export function factOf({ kind, question, post }: InboxItem): string {
+  if (post) return `Message from ${quoted(post.actor.name)}: ${quoted(post.body)}`;
+  if (!question) return '';
+  const { question_id, default_applied, default_answer, default_selected } = question;
+  const asked = ` (question: ${quoted(cut(question.question, 200))})`;
+  if (kind === 'answered') return answerFact(question) + asked;
+  if (kind === 'cancelled') return `Question ${question_id} was cancelled: nobody will answer it${asked}`;
+  if (!default_applied) return `Question ${question_id} expired: nobody answered it${asked}`;
+  const fallback = default_selected.join(', ') || (default_answer ?? '');
+  return `Question ${question_id} expired, so its default holds: ${quoted(fallback)}${asked}`;
+}
