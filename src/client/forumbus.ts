@@ -98,6 +98,13 @@ export class Forumbus {
     return this.#send({ method: 'GET', path: '/questions', query: { ...filter } }, options);
   }
 
+  /** Cancels an open question, such as one whose asker has gone; a cancelled one stays as it is. */
+  cancel(question_id: string, options: CallOptions = {}): Promise<Question> {
+    const idempotency_key = `cancel-${question_id}`;
+    const path = `${questionPath(question_id)}/cancel`;
+    return this.#send({ method: 'POST', path, body: {}, idempotency_key }, options);
+  }
+
   /** Tells the service that the agent has the outcome of its question. */
   acknowledge(question_id: string, options: CallOptions = {}): Promise<Question> {
     const idempotency_key = `ack-${question_id}`;
