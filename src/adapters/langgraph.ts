@@ -28,12 +28,8 @@ export async function answerInterrupts(
 
 async function answerTo(client: Forumbus, id: string, value: unknown, asking: Asking): Promise<unknown> {
   if (isReview(value)) return decisionsOf(client, id, value, asking);
-  const question = await askOnce(
-    client,
-    `${host} ${id}`,
-    { ...requestOf(value), source: { host, tool_use_id: id } },
-    asking,
-  );
+  const request = { ...requestOf(value), source: { host, tool_use_id: id } };
+  const question = await askOnce(client, `${host} ${id}`, request, asking);
   if (question.state === 'open') return undefined;
   if (question.state === 'answered') return textOf(question);
   return question.default_applied ? question.default_answer : null;
@@ -45,11 +41,10 @@ async function decisionsOf(client: Forumbus, id: string, { actionRequests }: Too
       askApproval(client, { host, id: `${id} ${index}`, tool: name, input: args, title: description }, asking),
     ),
   );
-  if (verdicts.includes(undefined)) return undefined;
-  const decisions = verdicts.map(verdict =>
-    verdict?.approved ? { type: 'approve' } : { type: 'reject', message: verdict?.reason },
+  const decisions = verdicts.map(given =>
+    given?.approved ? { type: 'approve' } : { type: 'reject', message: given?.reason },
   );
-  return { decisions };
+  return verdicts.includes(undefined) ? undefined : { decisions };
 }
 
 function requestOf(value: unknown): AskRequest {

@@ -50,6 +50,6 @@ export function unanswered({ state, question_id }: Question): string {
 export function jsonOf(value: unknown): string {
   const isPlain = (given: unknown) => typeof given === 'object' && given !== null && !Array.isArray(given);
   const sorted = (_: string, given: object) =>
-    isPlain(given) ? Object.fromEntries(Object.entries(given).sort()) : given;
+    isPlain(given) ? Object.fromEntries(Object.entries(given).sort(([one], [other]) => (one < other ? -1 : 1))) : given;
   return JSON.stringify(value, sorted, 2) ?? 'nothing';
 }
