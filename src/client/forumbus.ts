@@ -13,6 +13,7 @@ import type {
   Event,
   Gate,
   GuidanceAnswerRequest,
+  InboxClaim,
   InboxItem,
   InboxPage,
   Me,
@@ -136,10 +137,7 @@ export class Forumbus {
       }),
 
     /** Leases items to `claimant`, oldest first: free ones, and those that it holds. */
-    claim: async (
-      request: { claimant: string; lease_seconds: number; limit: number },
-      options: CallOptions = {},
-    ): Promise<InboxItem[]> => {
+    claim: async (request: InboxClaim, options: CallOptions = {}): Promise<InboxItem[]> => {
       const call: Call = { method: 'POST', path: `${this.#inboxPath()}/claim`, body: request };
       return (await this.#send<{ items: InboxItem[] }>(call, options)).items;
     },

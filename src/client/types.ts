@@ -3,7 +3,7 @@ import type { Me } from '../access/schemas.ts';
 import type { Actor } from '../actor.ts';
 import type { ControlState, Evidence } from '../control/schemas.ts';
 import type { Event } from '../events/schemas.ts';
-import type { InboxItem, InboxItemPage } from '../inbox/schemas.ts';
+import type { InboxClaim, InboxItem, InboxItemPage } from '../inbox/schemas.ts';
 import type {
   Answer,
   Option as OptionSchema,
@@ -19,7 +19,20 @@ import type { Post } from '../threads/schemas.ts';
 
 /* The wire types, from the schemas of the service. Each name is that of the OpenAPI document, in snake_case inside. */
 
-export type { Actor, ControlState, Event, Evidence, InboxItem, Me, Post, Question, Run, SignalResult, Source };
+export type {
+  Actor,
+  ControlState,
+  Event,
+  Evidence,
+  InboxClaim,
+  InboxItem,
+  Me,
+  Post,
+  Question,
+  Run,
+  SignalResult,
+  Source,
+};
 
 export type Option = Static<typeof OptionSchema>;
 export type InboxPage = Static<typeof InboxItemPage>;

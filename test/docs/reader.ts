@@ -1,10 +1,11 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cp, mkdir, symlink, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { startApp } from '../helpers/app.ts';
+import { cliMain } from '../helpers/cli.ts';
 import { freePort } from '../helpers/ports.ts';
 import { type AtEnd, forThisTest, NODE_COMPILE_CACHE } from '../helpers/process.ts';
 import { scratchFolder } from '../helpers/scratch.ts';
@@ -82,18 +83,21 @@ async function makeClone(
   atEnd: AtEnd,
 ): Promise<{ clone: string; env: Record<string, string> }> {
   const { path } = await forThisTest(scratchFolder(), atEnd);
-  const [clone, home] = [join(path, 'forumbus'), join(path, 'home')];
-  await Promise.all([mkdir(clone), mkdir(home)]);
+  const [clone, home, bin] = [join(path, 'forumbus'), join(path, 'home'), join(path, 'bin')];
+  await Promise.all([mkdir(clone), mkdir(home), mkdir(bin)]);
   await Promise.all([
     ...CLONED.map(name => symlink(join(root, name), join(clone, name))),
     cp(join(root, 'package.json'), join(clone, 'package.json')),
     writeFile(join(home, '.curlrc'), CURLRC),
+    // The program of the package, which the pages call by its name.
+    writeFile(join(bin, 'forumbus'), `#!/bin/sh\nexec '${process.execPath}' '${cliMain}' "$@"\n`, { mode: 0o755 }),
   ]);
   return {
     clone,
     env: {
-      PATH: String(process.env.PATH),
+      PATH: [bin, process.env.PATH].join(delimiter),
       HOME: home,
+      FORUMBUS_URL: `http://127.0.0.1:${settings.PORT}`,
       CURL_HOME: home,
       LANG: 'C.UTF-8',
       NODE_COMPILE_CACHE,
