@@ -284,14 +284,17 @@ export class Forumbus {
    */
   async #poll<T>({ call, isDone, end, signal, known }: Poll<T>): Promise<T> {
     let last = known;
+    // The answer to a repeated request is the one to the first: `known` may have ended since.
+    let looked = false;
     for (let quick = 0; ; ) {
       const left = (end - performance.now()) / 1000;
-      if (last !== undefined && (left <= 0 || isDone(last))) return last;
+      if (last !== undefined && ((looked && left <= 0) || isDone(last))) return last;
       const wait = Math.max(0, Math.min(WAIT_PIECE, Math.ceil(left)));
       const limits: Limits = wait === 0 ? { signal } : { signal, retry_seconds: left };
       const began = performance.now();
       try {
         last = await this.#transport.send<T>(call(wait), limits);
+        looked = true;
       } catch (error) {
         if (last !== undefined && isPassing(error)) return last;
         throw error;

@@ -19,7 +19,8 @@ async function deploy(targets: string[], asking: Asking = {}) {
 async function decide(target: string, answer: { answer?: string; selected?: string[] }) {
   const open = async () =>
     (await place.questions()).find(({ context, state }) => state === 'open' && context?.includes(target));
-  await expect.poll(open).toBeDefined();
+  // A process takes seconds to start.
+  await expect.poll(open, { timeout: 60_000 }).toBeDefined();
   await place.person.answer((await open())?.question_id as string, answer);
 }
 

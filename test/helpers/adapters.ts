@@ -32,7 +32,7 @@ export function meeting(): Meeting {
   let person: Forumbus;
   let runs = 0;
   beforeAll(async () => {
-    service = await startApp('sqlite', { config: { ROLE: 'all' } });
+    service = await startApp('sqlite', { config: { ROLE: 'all', MIN_DEFAULT_SECONDS: '1' } });
     url = `http://127.0.0.1:${await listen(service.app)}`;
     person = new Forumbus({ url });
     return () => service.close();
@@ -57,7 +57,8 @@ export function meeting(): Meeting {
     },
     async asked(text) {
       const isIt = ({ question, state }: Question) => state === 'open' && question.match(text) !== null;
-      await expect.poll(async () => (await meeting.questions()).some(isIt)).toBe(true);
+      // A process of a framework takes seconds to start.
+      await expect.poll(async () => (await meeting.questions()).some(isIt), { timeout: 60_000 }).toBe(true);
       return (await meeting.questions()).find(isIt) as Question;
     },
     async answer(text, answer) {
