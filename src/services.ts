@@ -26,6 +26,9 @@ import { createTopicLabels } from './metrics/topics.ts';
 import { createDeliveryService } from './outbox/delivery-service.ts';
 import { createOutboxMaintenance } from './outbox/maintenance.ts';
 import { createOutbox } from './outbox/service.ts';
+import { createQuestionIndexing } from './questions/indexing.ts';
+import { createQuestionListWaiters } from './questions/list-waiting.ts';
+import { createQuestionLists } from './questions/lists.ts';
 import { createQuestions, type QuestionService } from './questions/service.ts';
 import { createQuestionWaiters } from './questions/waiting.ts';
 import { createRuns } from './runs/service.ts';
@@ -99,10 +102,12 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const indexing = createIndexing({ db, events, search, log });
     const control = createControl({ db, clock, events, threads });
     const questions: QuestionService = createQuestions({
-      ...{ db, clock, events, control, threads },
+      ...{ db, clock, events, control, threads, search },
       openPerAgent: config.OPEN_QUESTIONS_PER_AGENT,
       minDefaultSeconds: config.MIN_DEFAULT_SECONDS,
     });
+    const questionLists = createQuestionLists({ db, search, questions });
+    const questionIndexing = createQuestionIndexing({ db, events, search });
     const inbox: Inbox = createInbox({ db, events, control, questions });
     const sightings = new Sightings({ db, control, clock, log });
     const selfValidation = config.SELF_VALIDATION === 'allow';
@@ -119,6 +124,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     });
     commits.on('event', () => feed.wake());
     const questionWaiters = createQuestionWaiters(feed, questions, ending.signal);
+    const questionListWaiters = createQuestionListWaiters(feed, questionLists, ending.signal);
     const runWaiters = createRunWaiters(feed, runs, ending.signal);
     const inboxWaiters = createInboxWaiters(feed, inbox, ending.signal);
 
@@ -199,6 +205,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       delete_old_messages: () => maintenance.deleteOld(),
       delete_old_keys: () => keys.deleteOld(),
       index_stored_texts: () => indexing.run(),
+      index_stored_questions: () => questionIndexing.run(),
     };
     const failed = (name: string, err: unknown) => log.error({ job: name, err }, 'a maintenance job failed');
     const repeated = (name: string, task: () => Promise<void>) =>
@@ -232,6 +239,8 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         indexing,
         control,
         questions,
+        questionLists,
+        questionIndexing,
         inbox,
         sightings,
         signals,
@@ -242,6 +251,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       waits: {
         feed,
         questionWaiters,
+        questionListWaiters,
         runWaiters,
         inboxWaiters,
         /** Aborted when the service stops: it ends streams and answers waits. */

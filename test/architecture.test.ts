@@ -14,7 +14,7 @@ const arrows: Record<string, string[]> = {
   search: ['db'],
   threads: ['access', 'db', 'http', 'events', 'search'],
   control: ['access', 'db', 'http', 'events', 'threads'],
-  questions: ['access', 'db', 'http', 'events', 'threads', 'control'],
+  questions: ['access', 'db', 'http', 'events', 'search', 'threads', 'control'],
   inbox: ['access', 'db', 'http', 'events', 'threads', 'control', 'questions'],
   signals: ['access', 'db', 'http', 'events', 'threads', 'control', 'questions'],
   stats: ['db', 'http', 'threads', 'questions'],

@@ -135,6 +135,8 @@ interface QuestionsTable {
   answered_by: string | null;
   answered_at: number | null;
   answered_in: string | null;
+  ticket: string | null;
+  phase: number;
   default_applied: number;
   acknowledged_at: number | null;
   version: number;
@@ -238,6 +240,8 @@ export interface Schema {
   search_titles: SearchTable;
   search_openings: SearchTable;
   search_replies: SearchTable;
+  search_questions: SearchTable;
+  search_questions_left: { below: number };
   search_threads: SearchThreadsTable;
   search_progress: SearchProgressTable;
   control_threads: ControlThreadsTable;

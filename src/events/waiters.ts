@@ -7,8 +7,8 @@ interface Dependencies<T> {
   /** Reads the current resource. */
   read: (id: string) => Promise<T>;
   versionOf: (resource: T) => number;
-  /** The id of the resource that an event changes, if any. */
-  concerns: (event: Event) => string | undefined;
+  /** The ids of the resources that an event changes, if any. */
+  concerns: (event: Event) => string | readonly string[] | undefined;
   /** Aborted when the service stops. Each wait then ends with the current resource. */
   ending: AbortSignal;
 }
@@ -131,9 +131,7 @@ export class Waiters<T> {
   }
 
   #refreshChanged(events: readonly EncodedEvent[]): void {
-    for (const id of new Set(events.map(({ event }) => this.#deps.concerns(event)))) {
-      const group = id === undefined ? undefined : this.#groups.get(id);
-      void group?.refresh();
-    }
+    const ids = events.flatMap(({ event }) => this.#deps.concerns(event) ?? []);
+    for (const id of new Set(ids)) void this.#groups.get(id)?.refresh();
   }
 }

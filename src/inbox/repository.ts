@@ -3,7 +3,7 @@ import type { Reader, Tx } from '../db/database.ts';
 import type { Row } from '../db/schema.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 
-export type ItemRow = Row<'inbox_items'>;
+type ItemRow = Row<'inbox_items'>;
 
 type Owner = Pick<ItemRow, 'run_id' | 'agent_name'>;
 type NewItem = Omit<ItemRow, 'claimed_by' | 'claimed_until'>;
@@ -90,8 +90,9 @@ const findItemsStatement = statement(
       .select(['sequence', 'run_id', 'agent_name', 'question_id', 'created_at'])
       .select(sql<number | null>`case when claimed_until > ${leaseNow} then claimed_until end`.as('held_until'))
       .where('sequence', 'in', integerElements('sequences'))
-      .where('run_id', '=', value('run_id'))
-      .where('agent_name', '=', value('agent_name'))
+      // The expressions equal the columns, but no index holds them: the sequences are the most selective.
+      .where(sql<string>`run_id || ''`, '=', value('run_id'))
+      .where(sql<string>`agent_name || ''`, '=', value('agent_name'))
       .orderBy('sequence'),
 );
 

@@ -21,6 +21,7 @@ interface Dependencies {
   health: Pick<HealthCheck, 'checkReadOnly'>;
   worker: Pick<Worker, 'health'>;
   questionWaiters: Sized;
+  questionListWaiters: Sized;
   runWaiters: Sized;
   inboxWaiters: Sized;
   clock: Clock;
@@ -32,7 +33,18 @@ interface Dependencies {
  * of the database use the state of the health check, which is at most a second old and needs no write.
  */
 export function createScrape(dependencies: Dependencies): () => Promise<string> {
-  const { instruments, topics, health, worker, questionWaiters, runWaiters, inboxWaiters, clock, drain } = dependencies;
+  const {
+    instruments,
+    topics,
+    health,
+    worker,
+    questionWaiters,
+    questionListWaiters,
+    runWaiters,
+    inboxWaiters,
+    clock,
+    drain,
+  } = dependencies;
 
   instruments.build.labels(dependencies.version, dependencies.db.engine).set(1);
   return async () => {
@@ -44,6 +56,7 @@ export function createScrape(dependencies: Dependencies): () => Promise<string> 
     instruments.errors.set(consecutive_errors);
     setTotal(instruments.staleAcks, stale_acks);
     instruments.waiters.labels('question').set(questionWaiters.size);
+    instruments.waiters.labels('questions').set(questionListWaiters.size);
     instruments.waiters.labels('run').set(runWaiters.size);
     instruments.waiters.labels('inbox').set(inboxWaiters.size);
     setOutboxGauges(database);

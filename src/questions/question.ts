@@ -52,13 +52,22 @@ export function labelsText(selected: readonly string[]): string {
 /** A question before its event has a sequence. */
 type NewQuestion = Pick<
   QuestionRow,
-  'question_id' | 'thread_id' | 'run_id' | 'agent_name' | 'priority' | 'asked_at' | 'expires_at' | 'has_default'
+  | 'question_id'
+  | 'thread_id'
+  | 'run_id'
+  | 'agent_name'
+  | 'ticket'
+  | 'priority'
+  | 'asked_at'
+  | 'expires_at'
+  | 'has_default'
 >;
 
 export function openQuestion(row: NewQuestion, supersedes: string | null, asked_sequence: number): QuestionRow {
   return {
     ...row,
     state: 'open',
+    phase: 0,
     asked_sequence,
     supersedes,
     answer_sequence: null,
@@ -92,7 +101,50 @@ export function answered(
 }
 
 export function closedAs(row: QuestionRow, state: Exclude<QuestionState, 'open'>): QuestionRow {
-  return { ...row, state, version: row.version + 1 };
+  return { ...row, state, phase: phaseOf(state, false), version: row.version + 1 };
+}
+
+/** The question after its agent has acknowledged its outcome. */
+export function acknowledged(row: QuestionRow, acknowledged_at: number): QuestionRow {
+  const phase = phaseOf(row.state as QuestionState, true);
+  return { ...row, acknowledged_at, phase, version: row.version + 1 };
+}
+
+/**
+ * The phases of each state: before and after the acknowledgement. A phase is what indexes have in place of the state, so
+ * that one index serves lists of both.
+ */
+const phases: Record<QuestionState, readonly [number, number]> = {
+  open: [0, 0],
+  answered: [1, 2],
+  expired: [3, 4],
+  cancelled: [5, 6],
+  superseded: [7, 7],
+};
+
+function phaseOf(state: QuestionState, acknowledged: boolean): number {
+  return phases[state][acknowledged ? 1 : 0];
+}
+
+/** The phases of the questions in a list, ascending. `unacknowledged`: only ended ones that are news for their agents. */
+export function phasesOf({
+  state,
+  unacknowledged,
+}: {
+  state?: string | undefined;
+  unacknowledged?: boolean | undefined;
+}) {
+  const states = state === undefined ? (Object.keys(phases) as QuestionState[]) : [state as QuestionState];
+  const wanted = unacknowledged
+    ? states.filter(isForAgent).map(state => phaseOf(state, false))
+    : states.flatMap(state => phases[state]);
+  return [...new Set(wanted)];
+}
+
+/** The text of a question that a search looks through. @param asked the payload of its guidance request's event */
+export function searchText(asked: Event['payload']): string {
+  const { question, context = '', options = [] } = asked as unknown as Asked;
+  return [question, ...options.map(({ label }) => label), context].join('\n');
 }
 
 /** The question after its expiry. A default may stand in; it is no answer by anybody. */

@@ -1,5 +1,4 @@
 import { sql } from 'kysely';
-import { after } from '../db/cursors.ts';
 import type { Reader, Tx } from '../db/database.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 import { HEAD_CHARACTERS, headOf } from '../events/heads.ts';
@@ -18,11 +17,13 @@ const asked = [
   'expires_at',
   'has_default',
   'supersedes',
+  'ticket',
 ] as const;
 
 /** Columns that change when a question ends or is acknowledged. */
 const outcome = [
   'state',
+  'phase',
   'answer_sequence',
   'answer',
   'selected',
@@ -33,15 +34,6 @@ const outcome = [
   'acknowledged_at',
   'version',
 ] as const;
-
-export interface QuestionFilter {
-  state?: string | undefined;
-  run_id?: string | undefined;
-  agent_name?: string | undefined;
-  priority?: number | undefined;
-  /** Sort key of the last row of the previous page: priority rank, asked_sequence. */
-  from?: readonly [number, number] | undefined;
-}
 
 export async function findQuestion(reader: Reader, questionId: string): Promise<QuestionRow | undefined> {
   return reader.first(findQuestionStatement, { question_id: questionId });
@@ -73,11 +65,14 @@ export async function listOverdue(reader: Reader, now: number, limit: number): P
 
 /** How many questions are open, and when the oldest was asked (epoch milliseconds). */
 export async function countOpen(reader: Reader): Promise<{ count: number; oldest: number | null }> {
-  return reader.query
-    .selectFrom('questions')
-    .select(eb => [eb.fn.countAll<number>().as('count'), eb.fn.min('asked_at').as('oldest')])
-    .where('state', '=', sql.lit('open'))
-    .executeTakeFirstOrThrow();
+  return (
+    reader.query
+      .selectFrom('questions')
+      .select(eb => [eb.fn.countAll<number>().as('count'), eb.fn.min('asked_at').as('oldest')])
+      // As the index spells it.
+      .where(sql<number>`phase + 0`, '=', sql.lit(0))
+      .executeTakeFirstOrThrow()
+  );
 }
 
 export function insertQuestion(tx: Tx, row: QuestionRow): void {
@@ -96,24 +91,6 @@ export function updateQuestion(tx: Tx, row: QuestionRow): void {
 const updateQuestionStatement = statement(({ query, value, values }: StatementBuilder<QuestionRow>) =>
   query.updateTable('questions').set(values(outcome)).where('question_id', '=', value('question_id')),
 );
-
-/** Most urgent first, then oldest first. */
-export async function listQuestions(reader: Reader, filter: QuestionFilter, limit: number): Promise<QuestionRow[]> {
-  let query = reader.query.selectFrom('questions').selectAll();
-  const { run_id, agent_name, priority, state } = filter;
-  if (run_id !== undefined) query = query.where('run_id', '=', run_id);
-  if (priority !== undefined) query = query.where('priority', '=', priority);
-  // `|| ''` keeps the planner off the index by agent name, which spans all runs.
-  const name =
-    run_id !== undefined && state === undefined ? sql<string>`agent_name || ''` : sql.ref<string>('agent_name');
-  if (agent_name !== undefined) query = query.where(name, '=', agent_name);
-  // Literals, so that the partial indexes apply.
-  if (state === 'open') query = query.where('state', '=', sql.lit('open'));
-  else if (state !== undefined) query = query.where('state', '=', state).where('state', '<>', sql.lit('open'));
-  const { from } = filter;
-  if (from) query = query.where(eb => after(eb, ['priority', 'asked_sequence'], from));
-  return query.orderBy('priority').orderBy('asked_sequence').limit(limit).execute();
-}
 
 /**
  * The heads (see `headOf`) of what these questions ask, by sequence. The database cuts the texts, since a transaction that

@@ -11,6 +11,8 @@ import { actProblems, problemResponses, writeProblems } from '../http/problems.t
 import { Ref } from '../http/schemas.ts';
 import { sendShared } from '../http/serialization.ts';
 import type { Precondition } from '../precondition.ts';
+import type { QuestionListWaiters } from './list-waiting.ts';
+import type { QuestionLists } from './lists.ts';
 import { questionNotFound } from './question.ts';
 import {
   Acknowledgement,
@@ -19,8 +21,8 @@ import {
   Question,
   QuestionPage,
   QuestionParams,
-  QuestionQuery,
   WaitingQuestionQuery,
+  WaitingQuestionsQuery,
 } from './schemas.ts';
 import type { QuestionService } from './service.ts';
 import type { QuestionWaiters } from './waiting.ts';
@@ -31,14 +33,17 @@ interface Dependencies {
   signals: {
     answer(tx: Tx, questionId: string, answer: Answer, expected: Precondition, caller: Caller): Promise<Question>;
   };
+  questionLists: QuestionLists;
   questionWaiters: QuestionWaiters;
+  questionListWaiters: QuestionListWaiters;
   longRequests: LongRequests;
   sightings: Sightings;
   writes: IdempotentWrites;
 }
 
 export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTypebox {
-  const { questions, signals, questionWaiters, longRequests, sightings, writes } = dependencies;
+  const { questions, signals, questionLists, questionWaiters, questionListWaiters } = dependencies;
+  const { longRequests, sightings, writes } = dependencies;
   const { write } = writes;
   const tags = ['questions'];
 
@@ -61,13 +66,20 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
       {
         schema: {
           operationId: 'listQuestions',
-          summary: "The operator's inbox: most urgent first, then oldest first",
+          summary:
+            "The operator's inbox: most urgent first, then oldest first; with wait, as soon as there is a question",
           tags,
-          querystring: QuestionQuery,
+          querystring: WaitingQuestionsQuery,
           response: { 200: Ref(QuestionPage), ...problemResponses('INVALID_CURSOR') },
         },
       },
-      request => questions.list(request.caller.inRun(request.query)),
+      async (request, reply) => {
+        const { wait = 0, ...query } = request.caller.inRun(request.query);
+        if (wait === 0) return questionLists.list(query);
+        return longRequests.wait(request, reply, signal =>
+          questionListWaiters.wait(query, { timeoutMs: wait * 1000, signal }),
+        );
+      },
     );
 
     app.get(

@@ -14,6 +14,7 @@ import {
   Timestamp,
   Version,
   versionQuery,
+  waitQuery,
 } from '../http/schemas.ts';
 import { priorities } from '../priority.ts';
 
@@ -147,7 +148,23 @@ export const QuestionQuery = Strict({
   state: Type.Optional(Type.Enum([...questionStates])),
   run_id: Type.Optional(Name),
   agent_name: Type.Optional(Name),
+  ticket: Type.Optional(Name),
   priority: Type.Optional(Type.Enum([...priorities])),
+  unacknowledged: Type.Optional(
+    Type.Literal(true, { description: 'Only questions that ended and that their agents have not acknowledged.' }),
+  ),
+  asked_after: Type.Optional(
+    Type.String({ format: 'date-time', 'x-instant': true, description: 'Only questions asked after this time.' }),
+  ),
+  q: Type.Optional(
+    Type.String({
+      ...Text(LENGTHS.title),
+      description: 'Only questions that contain all these words in text, options or context; newest first.',
+    }),
+  ),
+  order: Type.Optional(
+    Type.Enum(['urgent', 'newest'], { description: '`urgent` if left out: most urgent first, then oldest first.' }),
+  ),
   ...pageQuery,
 });
 export type QuestionQuery = Static<typeof QuestionQuery>;
@@ -163,6 +180,13 @@ export const answerFields = {
   selected: Type.Optional(Type.Array(Name, { maxItems: 10 })),
   answered_in: Type.Optional(AnsweredIn),
 };
+
+export const WaitingQuestionsQuery = Strict({
+  ...QuestionQuery.properties,
+  wait: Type.Optional(
+    Type.Integer({ ...waitQuery.wait, description: 'Seconds to wait for a question, if the page has none.' }),
+  ),
+});
 
 export const Answer = Strict(
   {

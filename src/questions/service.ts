@@ -1,16 +1,18 @@
 import { type Actor, parseActor } from '../actor.ts';
 import { type Clock, toTimestampOrNull } from '../clock.ts';
 import { type Agent, type AgentName, assertOpen, type Control, EMBEDDED } from '../control/service.ts';
-import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import type { Event } from '../events/schemas.ts';
 import type { EventDraft, EventLog } from '../events/service.ts';
 import { type Priority, priorityRank } from '../priority.ts';
+import type { Search } from '../search/service.ts';
 import type { ThreadService } from '../threads/service.ts';
 import type { ThreadRow } from '../threads/thread.ts';
+import { listQuestions } from './list-repository.ts';
 import {
   type Asked,
+  acknowledged,
   answered,
   assertDefault,
   assertOpenQuestion,
@@ -27,6 +29,7 @@ import {
   placeOf,
   type QuestionRow,
   questionNotFound,
+  searchText,
   toQuestion,
   toQuestionHead,
 } from './question.ts';
@@ -37,10 +40,9 @@ import {
   findQuestions,
   insertQuestion,
   listOverdue,
-  listQuestions,
   updateQuestion,
 } from './repository.ts';
-import type { Question, QuestionHead, QuestionQuery } from './schemas.ts';
+import type { Question, QuestionHead } from './schemas.ts';
 
 export type QuestionService = ReturnType<typeof createQuestions>;
 
@@ -50,6 +52,7 @@ interface Dependencies {
   events: EventLog;
   control: Control;
   threads: ThreadService;
+  search: Search;
   /** The most open questions of an agent. */
   openPerAgent: number;
   /** The shortest time after which a default may stand in. Seconds. */
@@ -80,7 +83,7 @@ interface Acted {
 
 /** The life of questions: asked, answered, superseded, cancelled, expired, acknowledged. */
 export function createQuestions(dependencies: Dependencies) {
-  const { db, clock, events, control, threads, openPerAgent, minDefaultSeconds } = dependencies;
+  const { db, clock, events, control, threads, search, openPerAgent, minDefaultSeconds } = dependencies;
 
   async function required(reader: Reader, questionId: string): Promise<QuestionRow> {
     const row = await findQuestion(reader, questionId);
@@ -157,7 +160,7 @@ export function createQuestions(dependencies: Dependencies) {
     );
     if (!cause) return [];
     await control.record(tx, agent, [cause, ...others], { received: rows.filter(row => isForAgent(row.state)).length });
-    const next = rows.map(row => ({ ...row, acknowledged_at: cause.occurred_at, version: row.version + 1 }));
+    const next = rows.map(row => acknowledged(row, cause.occurred_at));
     for (const row of next) updateQuestion(tx, row);
     return next;
   }
@@ -207,6 +210,7 @@ export function createQuestions(dependencies: Dependencies) {
   return {
     required,
     view,
+    views,
 
     /** The question as it is now. @throws Refusal QUESTION_NOT_FOUND */
     current,
@@ -233,6 +237,7 @@ export function createQuestions(dependencies: Dependencies) {
         thread_id: agent.thread.thread_id,
         run_id: agent.control.run_id,
         agent_name: agent.control.agent_name,
+        ticket: cause.thread.ticket,
         priority: priorityRank(priority ?? 'normal'),
         asked_at,
         expires_at: expires_in_seconds ? asked_at + expires_in_seconds * 1000 : null,
@@ -250,6 +255,7 @@ export function createQuestions(dependencies: Dependencies) {
       const recorded = await control.record(tx, agent, [cause, ...effects], change);
       const question = openQuestion(asked, superseded?.question_id ?? null, recorded.sequence);
       insertQuestion(tx, question);
+      search.indexQuestion(tx, recorded.sequence, searchText(cause.payload));
       if (superseded) updateQuestion(tx, closedAs(superseded, 'superseded'));
       return { ...recorded, question };
     },
@@ -310,20 +316,6 @@ export function createQuestions(dependencies: Dependencies) {
 
     /** @throws Refusal QUESTION_NOT_FOUND */
     get: (questionId: string): Promise<Question> => current(db.read, questionId),
-
-    /** Most urgent first, then oldest first. @throws Refusal INVALID_CURSOR */
-    async list({ limit = 50, cursor, priority, ...filter }: QuestionQuery): Promise<Page<Question>> {
-      const rank = priority && priorityRank(priority);
-      return readPage({
-        list: 'questions',
-        cursor,
-        shape: [0, 0],
-        limit,
-        read: (from, count) => listQuestions(db.read, { ...filter, priority: rank, from }, count),
-        keyOf: row => [row.priority, row.asked_sequence],
-        views: rows => views(db.read, rows),
-      });
-    },
 
     /** Cancels an open question; a cancelled one stays as it is. @throws Refusal QUESTION_NOT_FOUND, ALREADY_ANSWERED, QUESTION_CLOSED, THREAD_CLOSED */
     async cancel(tx: Tx, questionId: string, actor: Actor): Promise<Question> {
@@ -388,7 +380,7 @@ export function createQuestions(dependencies: Dependencies) {
 
     /** The heads of the most urgent open questions of a run; of equals the oldest. */
     async openHeads(reader: Reader, runId: string): Promise<QuestionHead[]> {
-      const rows = await listQuestions(reader, { state: 'open', run_id: runId }, EMBEDDED);
+      const rows = await listQuestions(reader, { state: 'open', run_id: runId }, { order: 'urgent' }, EMBEDDED);
       const asked = await events.heads(
         reader,
         rows.map(row => row.asked_sequence),

@@ -12,7 +12,8 @@ export const POSTS_PER_THREAD = 2 ** POST_BITS;
 
 /** The tables of indexed words, one per field, strongest field first. */
 export const searchTables = ['search_titles', 'search_openings', 'search_replies'] as const;
-export type SearchTable = (typeof searchTables)[number];
+/** These, and the words of questions. */
+export type SearchTable = (typeof searchTables)[number] | 'search_questions';
 
 /** The full-text index of an engine. Words have letters, digits and emoji only, so they cannot contain query syntax. */
 interface WordIndex {
@@ -61,6 +62,7 @@ function insertWordsStatements(engine: Engine) {
   return {
     search_titles: into('search_titles'),
     search_openings: into('search_openings'),
+    search_questions: into('search_questions'),
     search_replies: statement(({ query, value }: StatementBuilder<ReplyWords>) =>
       query.insertInto('search_replies').values({
         rowid: sql`(select (number << ${sql.lit(POST_BITS)}) + cast(${value('post')} as bigint) from search_threads
@@ -76,11 +78,11 @@ const insertWordsStatement: Record<Engine, ReturnType<typeof insertWordsStatemen
   postgres: insertWordsStatements('postgres'),
 };
 
-/** Indexes the words of a title or of a first post. */
+/** Indexes the words of a title, of a first post or of a question; the latter by its sequence. */
 export function insertOpening(
   tx: Tx,
   engine: Engine,
-  table: 'search_titles' | 'search_openings',
+  table: 'search_titles' | 'search_openings' | 'search_questions',
   opened_sequence: number,
   words: string[],
 ): void {
@@ -178,6 +180,19 @@ async function fts5Term(reader: Reader, table: SearchTable, { word, prefix }: Te
     where term >= ${`${word}0`} and term <= ${`${word}\u{10ffff}`} limit ${MAX_EXPANSIONS}`.execute(reader.query);
   if (rows.length === MAX_EXPANSIONS) return `"${word}" *`;
   return `(${[word, ...rows.map(row => row.term)].map(term => `"${term}"`).join(' OR ')})`;
+}
+
+/** The sequence below which questions are still to be indexed; undefined if there is none. */
+export async function findQuestionsLeft(reader: Reader): Promise<number | undefined> {
+  return (await reader.query.selectFrom('search_questions_left').selectAll().executeTakeFirst())?.below;
+}
+
+export async function saveQuestionsLeft(tx: Tx, below: number): Promise<void> {
+  await tx.query.updateTable('search_questions_left').set({ below }).execute();
+}
+
+export async function deleteQuestionsLeft(tx: Tx): Promise<void> {
+  await tx.query.deleteFrom('search_questions_left').execute();
 }
 
 /** The progress of a reindex (see migration 006). */

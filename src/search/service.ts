@@ -1,7 +1,9 @@
 import type { Database, Reader, Tx } from '../db/database.ts';
 import {
   deleteProgress,
+  deleteQuestionsLeft,
   findProgress,
+  findQuestionsLeft,
   findTexts,
   insertOpening,
   insertReply,
@@ -9,6 +11,7 @@ import {
   POSTS_PER_THREAD,
   type Progress,
   saveProgress,
+  saveQuestionsLeft,
   searchTables,
 } from './repository.ts';
 import { termsOf, wordsOf } from './words.ts';
@@ -105,6 +108,40 @@ export function createSearch({ db: { engine } }: { db: Pick<Database, 'engine'> 
         nextPosition: end === last ? nextPosition : { rank, below: end },
       };
     },
+
+    /** Indexes the text of a question in the transaction that stores it. @param sequence of its event */
+    indexQuestion(tx: Tx, sequence: number, text: string): void {
+      const words = wordsOf(text);
+      if (words.length === 0) return;
+      tx.beforeCommit(sequence, commitTx => insertOpening(commitTx, engine, 'search_questions', sequence, words));
+    },
+
+    /**
+     * Reads the next batch of questions that contain all words.
+     * @param below their sequences are smaller
+     * @param batch the number of batches before this one in the same request
+     * @returns sequences, newest first, and where the next batch begins; null at the end
+     */
+    async nextQuestions(
+      reader: Reader,
+      query: string,
+      below: number,
+      batch: number,
+    ): Promise<{ questions: number[]; below: number | null }> {
+      const terms = termsOf(query).slice(0, QUERY_TERMS);
+      if (terms.length === 0) return { questions: [], below: null };
+      const limit = batchSize(batch);
+      const span = { above: 0, below: bounded(below), limit };
+      const questions = await findTexts(reader, engine, 'search_questions', terms, span);
+      return { questions, below: questions.length < limit ? null : (questions.at(-1) as number) };
+    },
+
+    /** The sequence below which stored questions are still to be indexed; undefined if there is none. */
+    questionsLeft: (reader: Reader): Promise<number | undefined> => findQuestionsLeft(reader),
+
+    /** Stores how far that has come; undefined ends it. */
+    saveQuestionsLeft: (tx: Tx, below: number | undefined) =>
+      below === undefined ? deleteQuestionsLeft(tx) : saveQuestionsLeft(tx, below),
 
     /** The progress of a reindex; undefined if none is due. */
     reindexProgress: (reader: Reader): Promise<Progress | undefined> => findProgress(reader),

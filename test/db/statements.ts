@@ -8,6 +8,7 @@ import { findRun } from '../../src/control/run-repository.ts';
 import type { Tx } from '../../src/db/database.ts';
 import type { Engine } from '../../src/db/engine.ts';
 import { latestSequence, listEvents, listOutlines, listPosts } from '../../src/events/repository.ts';
+import { findFirstFree, findItems, listClaimable, listItems } from '../../src/inbox/repository.ts';
 import {
   listLanes,
   overtaking,
@@ -29,7 +30,13 @@ import {
   listDeliveries,
   pausedTopics,
 } from '../../src/outbox/repository.ts';
-import { countOpen, findQuestions, listOverdue, listQuestions } from '../../src/questions/repository.ts';
+import {
+  findQuestionsAt,
+  listAskedBefore,
+  listQuestions,
+  type QuestionFilter,
+} from '../../src/questions/list-repository.ts';
+import { countOpen, findQuestions, listOverdue } from '../../src/questions/repository.ts';
 import { listRuns } from '../../src/runs/repository.ts';
 import { findSubscriptions, updatePositions } from '../../src/subscriptions/repository.ts';
 import { largestCounts, readCounts } from '../../src/threads/counts-repository.ts';
@@ -80,6 +87,38 @@ function eventsBy(columns: string[]): string {
   return columns.length === 0 ? 'events' : `events by ${columns.join(' and ')}`;
 }
 
+/** Each combination of the filters of questions that has an index, and the index. */
+const questionIndexes: [filter: QuestionFilter, index: RegExp][] = [
+  [{}, /questions_by_phase\b/],
+  [{ run_id: 'r' }, /questions_by_run\b/],
+  [{ agent_name: 'a' }, /questions_by_name\b/],
+  [{ run_id: 'r', agent_name: 'a' }, /questions_by_agent\b/],
+  [{ ticket: 't' }, /questions_by_ticket\b/],
+  [{ ticket: 't', run_id: 'r' }, /questions_by_ticket_and_run\b/],
+  [{ ticket: 't', agent_name: 'a' }, /questions_by_ticket_and_name\b/],
+  [{ ticket: 't', run_id: 'r', agent_name: 'a' }, /questions_by_ticket_and_agent\b/],
+];
+/** What goes on in each of these indexes. */
+const questionRanges: [name: string, filter: QuestionFilter][] = [
+  ['', {}],
+  [', open', { state: 'open' }],
+  [', expired', { state: 'expired' }],
+  [', unacknowledged', { unacknowledged: true }],
+  [', urgent', { priority: 0 }],
+];
+const questionLists = questionIndexes.flatMap(([filter, index]) =>
+  questionRanges.flatMap(([more, range]) => {
+    const name = `questions by ${Object.keys(filter).join(' and ') || 'nothing'}${more}`;
+    const all = { ...filter, ...range };
+    const list = (from: Parameters<typeof listQuestions>[2]) => (tx: Tx) => listQuestions(tx, all, from, 50);
+    return [
+      { name, index, run: list({ order: 'urgent' }) },
+      { name: `${name}, further on`, index, run: list({ order: 'urgent', key: [1, 1] }) },
+      { name: `${name}, newest first`, index, run: list({ order: 'newest', key: [9] }) },
+    ];
+  }),
+);
+
 /** The statements of the repositories that must not slow down as tables grow. */
 export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   'the claim': tx => claimDue(tx, [1, 2], { limit: 16, lease_token: 't', leased_by: 'w', leaseMs: 1000, now: 0 }),
@@ -117,15 +156,9 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
     eventFilters.map(([name, filter]) => [name, (tx: Tx) => listEvents(tx, { after: 0, ...filter }, 50)]),
   ),
   posts: tx => listPosts(tx, 't', 0, 50),
-  questions: tx => listQuestions(tx, { from: [1, 1] }, 50),
-  'open questions': tx => listQuestions(tx, { state: 'open' }, 50),
-  'questions by run': tx => listQuestions(tx, { run_id: 'r' }, 50),
-  'questions by agent': tx => listQuestions(tx, { agent_name: 'a' }, 50),
-  'ended questions of a run': tx => listQuestions(tx, { state: 'expired', run_id: 'r' }, 50),
   "an agent's open questions": tx => listOpenQuestions(tx, { run_id: 'r', agent_name: 'a' }, 50),
   'the agents that block a run': tx => listBlockingAgents(tx, 'r', 50),
   'a closed thread with open questions': findWithdrawing,
-  'open questions of one agent': tx => listQuestions(tx, { state: 'open', run_id: 'r', agent_name: 'a' }, 50),
   'control threads': tx => listControlThreads(tx, { from: ['a', 'b'] }, 50),
   'control threads by run': tx => listControlThreads(tx, { run_id: 'r' }, 50),
   'control threads by status': tx => listControlThreads(tx, { status: 'working' }, 50),
@@ -161,14 +194,17 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   'runs by status': tx => listRuns(tx, { before: 9, status: 'running' }, 50),
   'runs by ticket': tx => listRuns(tx, { before: 9, ticket: 't' }, 50),
   'runs by status and ticket': tx => listRuns(tx, { before: 9, status: 'running', ticket: 't' }, 50),
-  'open questions of a run': tx => listQuestions(tx, { state: 'open', run_id: 'r' }, 50),
-  'open questions of a run, further on': tx => listQuestions(tx, { state: 'open', run_id: 'r', from: [1, 1] }, 50),
-  'open questions by agent': tx => listQuestions(tx, { state: 'open', agent_name: 'a' }, 50),
-  'open questions by agent, further on': tx => listQuestions(tx, { state: 'open', agent_name: 'a', from: [1, 1] }, 50),
-  'open questions by priority': tx => listQuestions(tx, { state: 'open', priority: 1 }, 50),
   'questions by their ids': tx => findQuestions(tx, ['q', 'p']),
   'overdue questions': tx => listOverdue(tx, 9, 50),
   'the count of open questions': countOpen,
+  ...Object.fromEntries(questionLists.map(({ name, run }) => [name, run])),
+  'the first question after a time': tx => listQuestions(tx, { asked_after: 1 }, { order: 'urgent' }, 50),
+  'found questions': tx => findQuestionsAt(tx, { run_id: 'r', ticket: 't', priority: 1 }, [1, 2, 3]),
+  'the questions to be indexed next': tx => listAskedBefore(tx, 9, 20),
+  'an inbox': tx => listItems(tx, { run_id: 'r', agent_name: 'a', after: 1, limit: 50 }),
+  'what can be claimed': tx => listClaimable(tx, { run_id: 'r', agent_name: 'a', claimant: 'c', after: 1, limit: 50 }),
+  'items of an inbox': tx => findItems(tx, { run_id: 'r', agent_name: 'a' }, [1, 2]),
+  'the first free item': tx => findFirstFree(tx, { run_id: 'r', agent_name: 'a' }),
   'the ends of seen ranges': tx => rangeEnds(tx, 'v', [1, 2, 3]),
   'the range seen up to a place': tx => rangeAtOrBefore(tx, 'v', 1),
   'the range seen after a place': tx => rangeAfter(tx, 'v', 1),
@@ -206,22 +242,30 @@ export const indexes: Record<string, RegExp> = {
   "an agent's open questions": /questions_open_by_agent/,
   'the agents that block a run': /control_threads_blocking/,
   'a closed thread with open questions': /threads_withdrawing/,
-  'ended questions of a run': /questions_closed_by_run/,
   // Each thread's own events: the changes of all threads, once per thread, would be a square.
   'the threads that have moved since': /threads_by_place|events_by_thread/,
   'the threads of a run that have moved since': /threads_by_run_id|events_by_thread/,
   'runs by ticket': /runs_by_ticket/,
   'runs by status': /runs_by_status/,
-  'open questions of a run': /questions_open_by_run|questions_by_agent/,
-  'open questions of a run, further on': /questions_open_by_run|questions_by_agent/,
-  'open questions by agent': /questions_open_by_name/,
-  'open questions by agent, further on': /questions_open_by_name/,
   'overdue questions': /questions_expiring/,
+  ...Object.fromEntries(questionLists.map(({ name, index }) => [name, index])),
+  'the first question after a time': /questions_by_time/,
+  'found questions': /questions_by_sequence/,
+  'an inbox': /inbox_items_by_agent/,
+  'what can be claimed': /inbox_items_by_agent/,
+  'items of an inbox': /inbox_items_pkey|PRIMARY KEY/,
+  'the first free item': /inbox_items_by_lease/,
   'the largest counts': /counts_largest/,
 };
 
 /** These bring together the rows of a bounded set, which may be sorted for it. */
-export const grouped = ['the count of messages', 'the holders of leases', 'questions by their ids'];
+export const grouped = [
+  'the count of messages',
+  'the holders of leases',
+  'questions by their ids',
+  'found questions',
+  'items of an inbox',
+];
 
 /**
  * These read one range of an index per state (or kind), each no further than a page, and bring the pages together. SQLite
@@ -236,6 +280,7 @@ export const merged = [
   'unanswered threads by run',
   'the threads of a run that have moved since',
   'posts',
+  ...questionLists.map(({ name }) => name),
 ];
 
 /** SQLite calls it a scan when it takes one row from the end of a table. */

@@ -160,7 +160,15 @@ describe.each(engines)('acknowledging on %s', engine => {
             (question: { state: string; acknowledged_at: string | null }) =>
               ['answered', 'expired', 'cancelled'].includes(question.state) && question.acknowledged_at === null,
           );
-          expect(body.inbox).toEqual({ unread: waiting.length });
+          const { items: posts } = (await service.send('GET', `/threads/${body.control.thread_id}/posts?limit=200`))
+            .body;
+          const said = posts.filter(
+            (post: { actor: { type: string }; control_type: string | null }) =>
+              post.actor.type === 'human' && post.control_type === null,
+          );
+          expect(body.inbox).toEqual({ unread: waiting.length + said.length });
+          const inbox = (await service.send('GET', `/control-threads/${run_id}/${agent_name}/inbox?limit=200`)).body;
+          expect(inbox.items).toHaveLength(waiting.length + said.length);
         }
       }),
       { numRuns: RUNS[engine], seed: 11 },

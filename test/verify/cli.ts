@@ -1,5 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -35,12 +37,16 @@ export async function cliKills(
   const random = seeded(seed);
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
-  const service = new Restarting({ PORT: String(port), DATABASE_URL: store.url, RATE_LIMIT_PER_MINUTE: '0' });
+  const settings = { PORT: String(port), DATABASE_URL: store.url, RATE_LIMIT_PER_MINUTE: '0' };
+  const service = new Restarting(settings, join(folder, 'service.log'));
   const env = { XDG_STATE_HOME: folder, FORUMBUS_URL: url, FORUMBUS_RUN: RUN, FORUMBUS_AGENT: 'builder' };
   const person = new Forumbus({ url, retry_seconds: PATIENCE_MS / 1000 });
   const ending = new AbortController();
   const signal = AbortSignal.any([ending.signal, interrupted]);
-  const answering = answerAll(person, random, signal);
+  let failed: unknown;
+  const answering = answerAll(person, random, signal).catch(error => {
+    failed = error;
+  });
   const begun = performance.now();
   const counts = { commands: 0, cli: 0, service: 0, both: 0 };
   const lost: string[] = [];
@@ -52,6 +58,7 @@ export async function cliKills(
       let said: { code: number | null; out: string } | undefined;
       for (let isFirst = true; said?.code !== 0 && performance.now() < last; isFirst = false) {
         interrupted.throwIfAborted();
+        if (failed) throw failed;
         counts.commands += 1;
         const child = spawn(process.execPath, [sourceOf('cli/main.ts'), 'ask', question, '--wait', '20s'], {
           env: { PATH: process.env.PATH, ...env },
@@ -119,18 +126,20 @@ async function answerAll(person: Forumbus, random: Random, signal: AbortSignal):
 /** A service that is started again whenever it has ended. */
 class Restarting {
   readonly #env: Record<string, string>;
+  readonly #log: number;
   #child: ChildProcess;
   #ended = false;
 
-  constructor(env: Record<string, string>) {
+  constructor(env: Record<string, string>, log: string) {
     this.#env = env;
+    this.#log = openSync(log, 'a');
     this.#child = this.#start();
   }
 
   #start(): ChildProcess {
     const child = spawn(process.execPath, [sourceOf('main.ts')], {
-      env: { PATH: process.env.PATH, LOG_LEVEL: 'silent', MAX_EVENT_LOOP_DELAY_MS: '0', ...this.#env },
-      stdio: 'ignore',
+      env: { PATH: process.env.PATH, LOG_LEVEL: 'info', MAX_EVENT_LOOP_DELAY_MS: '0', ...this.#env },
+      stdio: ['ignore', this.#log, this.#log],
     });
     child.once('exit', () => {
       if (!this.#ended) this.#child = this.#start();
@@ -145,8 +154,10 @@ class Restarting {
   async end(): Promise<void> {
     this.#ended = true;
     const child = this.#child;
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    child.kill('SIGKILL');
-    await once(child, 'exit');
+    if (child.exitCode === null && child.signalCode === null) {
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+    }
+    closeSync(this.#log);
   }
 }

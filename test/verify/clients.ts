@@ -69,6 +69,8 @@ interface Lane {
 export class Clients {
   /** In the order of the answers; within a lane that is the order in which they were sent. */
   readonly acknowledged: Acknowledged[] = [];
+  /** The items that were acknowledged, also those of requests without an answer. */
+  readonly received = new Set<string>();
   readonly sightings: Sighting[] = [];
   readonly marks: Mark[] = [];
   /** Bodies of posts that were answered with 201, and their threads. */
@@ -284,8 +286,22 @@ export class Clients {
   }
 
   async #acknowledge(lane: Lane): Promise<void> {
+    if (this.#random.next() < 0.5) return this.#readInbox(lane);
     const question = lane.ended.pop();
     if (question) await this.#request('POST', `/questions/${question}/acknowledge`, {});
+  }
+
+  /** Claims and acknowledges, as a hook does. */
+  async #readInbox(lane: Lane): Promise<void> {
+    const { run_id, agent_name } = this.#names(lane);
+    const inbox = `/control-threads/${run_id}/${agent_name}/inbox`;
+    const claim = { claimant: `hook-${this.#next()}`, lease_seconds: 1, limit: 1 + this.#random.below(5) };
+    const claimed = await this.#request('POST', `${inbox}/claim`, claim);
+    const items = (claimed?.body.items ?? []) as unknown as { item_id: string }[];
+    const item_ids = items.map(({ item_id }) => item_id);
+    if (item_ids.length === 0) return;
+    for (const id of item_ids) this.received.add(id);
+    await this.#request('POST', `${inbox}/acknowledge`, { item_ids });
   }
 
   async #cancel(lane: Lane): Promise<void> {

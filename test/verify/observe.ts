@@ -52,7 +52,16 @@ interface Effect {
 }
 
 /** Tables whose rows are computed again from the log. */
-const PROJECTIONS = ['threads', 'control_threads', 'runs', 'questions', 'counts', 'seen', 'topics'] as const;
+const PROJECTIONS = [
+  'threads',
+  'control_threads',
+  'runs',
+  'questions',
+  'inbox_items',
+  'counts',
+  'seen',
+  'topics',
+] as const;
 type Projections = Record<(typeof PROJECTIONS)[number], Row[]>;
 
 /** What the database says. */
@@ -91,6 +100,8 @@ export interface Observed extends Stored {
   /** The answers that showed a thread. */
   sightings: Sighting[];
   marks: Mark[];
+  /** Ids of inbox items that a client acknowledged, also without an answer. */
+  received: ReadonlySet<string>;
   /** Bodies of acknowledged posts, and their threads. */
   posted: ReadonlyMap<string, string>;
   /** Ids of acknowledged messages. */

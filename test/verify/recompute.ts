@@ -18,7 +18,6 @@ interface Agent {
   verdict: string | null;
   criteria: string;
   criteriaMet: boolean;
-  unread: number;
   withdrawn: number | null;
 }
 
@@ -35,6 +34,8 @@ export interface Recomputed {
   control_threads: Map<string, Values>;
   runs: Map<string, Values>;
   questions: Map<string, Values>;
+  /** By sequence. What agents have acknowledged without an event, messages of people, is still there. */
+  inbox_items: Map<string, Values>;
   /** By subject and value; without zeros. */
   counts: Map<string, Values>;
 }
@@ -54,6 +55,7 @@ export function recompute(events: readonly StoredEvent[]): Recomputed {
   const agents = new Map<string, Agent>();
   const runs = new Map<string, Run>();
   const questions = new Map<string, Values>();
+  const inbox_items = new Map<string, Values>();
   const signals = new Map<string, number>();
 
   for (const event of events) {
@@ -64,7 +66,8 @@ export function recompute(events: readonly StoredEvent[]): Recomputed {
     foldRun(runs, agents, event);
     if (!isControl) continue;
     foldQuestion(questions, event);
-    foldAgent(agents, runs, questions, event);
+    foldAgent(agents, runs, event);
+    foldInbox(inbox_items, event);
     if (event.event_type === 'forum.control.signal') add(signals, String(event.payload.control_type));
   }
 
@@ -73,6 +76,7 @@ export function recompute(events: readonly StoredEvent[]): Recomputed {
     control_threads: new Map([...agents].map(([id, agent]) => [id, agentRow(agent)])),
     runs: new Map([...runs].map(([id, run]) => [id, runRow(run, ofRun(agents, id))])),
     questions,
+    inbox_items,
     counts: countsOf(threads, signals),
   };
 }
@@ -136,7 +140,7 @@ function foldQuestion(questions: Map<string, Values>, event: StoredEvent): void 
       has_default: payload.default_answer === undefined && payload.default_selected === undefined ? 0 : 1,
       supersedes: (payload.supersedes as string | undefined) ?? null,
       ...{ answer_sequence: null, answer: null, answered_by: null, answered_at: null },
-      ...{ default_applied: 0, acknowledged_at: null },
+      ...{ default_applied: 0, acknowledged_at: null, answered_in: null, ticket: event.ticket, phase: 0 },
     });
     return;
   }
@@ -147,38 +151,49 @@ function foldQuestion(questions: Map<string, Values>, event: StoredEvent): void 
       answer: payload.answer,
       answered_by: actor,
       answered_at: occurred_at,
+      answered_in: (payload.answered_in as string | undefined) ?? 'api',
     });
   }
   if (event_type === 'forum.question.acknowledged') {
     Object.assign(known, { acknowledged_at: occurred_at, version: Number(known.version) + 1 });
+    if (TOLD.includes(String(known.state))) known.phase = Number(known.phase) + 1;
   }
   const state = ENDS[event_type];
   if (state === undefined) return;
   // An end after the end would be a fault of the service; the version shows it.
   Object.assign(known, { state, version: Number(known.version) + 1 });
+  known.phase = ['answered', 'expired', 'cancelled', 'superseded'].indexOf(state) * 2 + 1;
   if (state === 'expired') known.default_applied = known.has_default as number;
+}
+
+/** Each end of a question that is news for its agent, and each post of a person in a control thread. */
+function foldInbox(items: Map<string, Values>, event: StoredEvent): void {
+  const { event_type, payload, sequence, run_id, agent_name, occurred_at, actor } = event;
+  const ended = TOLD.includes(ENDS[event_type] ?? '');
+  const message = event_type === 'forum.post.added' && /^(operator|human):/.test(actor);
+  if (ended || message) {
+    const question_id = ended ? String(payload.question_id) : null;
+    items.set(String(sequence), { run_id, agent_name, question_id, created_at: occurred_at });
+  }
+  if (event_type !== 'forum.question.acknowledged') return;
+  for (const [key, { question_id }] of items) if (question_id === payload.question_id) items.delete(key);
 }
 
 function foldAgent(
   agents: Map<string, Agent>,
   runs: Map<string, Run>,
-  questions: Map<string, Values>,
   { event_type, payload, sequence, occurred_at, run_id, agent_name, thread_id }: StoredEvent,
 ): void {
   const key = `${run_id} ${agent_name}`;
   const agent: Agent = agents.get(key) ?? {
     ...{ run_id: run_id as string, agent_name: agent_name as string, thread_id: thread_id as string },
     ...{ attempt: 1, open: 0, completion: null, validation: null, verdict: null },
-    ...{ criteria: '', criteriaMet: false, unread: 0, withdrawn: null },
+    ...{ criteria: '', criteriaMet: false, withdrawn: null },
   };
   agents.set(key, agent);
   if (event_type === 'forum.question.opened') agent.open += 1;
   const ended = ENDS[event_type];
   if (ended) agent.open -= 1;
-  if (ended && TOLD.includes(ended)) agent.unread += 1;
-  if (event_type === 'forum.question.acknowledged') {
-    agent.unread -= TOLD.includes(String(questions.get(String(payload.question_id))?.state)) ? 1 : 0;
-  }
   if (event_type === 'forum.agent.withdrawn') agent.withdrawn = occurred_at;
   if (event_type === 'forum.attempt.started') {
     Object.assign(agent, { attempt: agent.attempt + 1, completion: null, validation: null, verdict: null });
@@ -229,7 +244,6 @@ function agentRow(agent: Agent): Values {
     validation_status: agent.verdict,
     status: statusOf(agent),
     criteria_met: agent.criteriaMet ? 1 : 0,
-    unread: agent.unread,
     withdrawn_at: agent.withdrawn,
   };
 }

@@ -100,8 +100,8 @@ export async function run(
     await fleet.stop();
     show();
 
-    const { acknowledged, sent, wrong, sightings, marks, posted, published } = load;
-    const told = { acknowledged, sent, sightings, marks, posted, published };
+    const { acknowledged, sent, wrong, sightings, marks, received, posted, published } = load;
+    const told = { acknowledged, sent, sightings, marks, received, posted, published };
     const mended = fleet.past.reduce((sum, service) => sum + service.mended, 0);
     const seen = { ...told, wrong: [...wrong, ...operator.wrong], unexpected: fleet.unexpected, notes: notes.all };
     const rest = { leaseMs, mended, joined: done.joined, asked };

@@ -252,6 +252,11 @@ describe('the proofs', () => {
       /row of questions/,
       run => Object.assign(at(run.tables.questions, 0), { answer: 'Asia.' }),
     ],
+    'an item of an inbox that is missing': [/one item until/, run => run.tables.inbox_items.pop()],
+    'a wrong number of items': [
+      /one item until/,
+      run => Object.assign(at(run.tables.control_threads, 0), { unread: 2 }),
+    ],
     'a forgotten counter': [/row of counts/, run => run.tables.counts.pop()],
     'a counter of nothing': [
       /row of counts/,
@@ -361,16 +366,22 @@ function observed(): Observed {
     ...{ wrong: [], unexpected: [], posted: new Map(), published: ['verify-message-1'], asked: [] },
     sightings: [{ thread_id: THREAD, version: 1, last_sequence: 4 }],
     marks: [{ viewer: 'operator:ana', thread_id: THREAD, last_sequence: events.length }],
+    received: new Set(),
     joined: { before: { sequence: 0, number: 0 }, after: { sequence: 0, number: 0 } },
-    tables: { threads: [], control_threads: [], runs: [], questions: [], counts: [], topics: [], seen: [] },
+    tables: {
+      ...{ threads: [], control_threads: [], runs: [], questions: [], inbox_items: [] },
+      ...{ counts: [], topics: [], seen: [] },
+    },
   };
   const computed = recompute(events);
   run.tables.threads = [...computed.threads].map(([thread_id, row]) => ({ thread_id, version: 3, ...row }));
   run.tables.control_threads = [...computed.control_threads].map(([, row]) => ({
     run_id: 'run',
     agent_name: 'agent',
+    unread: 1,
     ...row,
   }));
+  run.tables.inbox_items = [...computed.inbox_items].map(([sequence, row]) => ({ sequence, ...row }));
   run.tables.runs = [...computed.runs].map(([run_id, row]) => ({ run_id, ...row }));
   run.tables.questions = [...computed.questions].map(([question_id, row]) => ({ question_id, ...row }));
   run.tables.counts = [...computed.counts].map(([key, { count }]) => {

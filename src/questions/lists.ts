@@ -1,0 +1,89 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { decodeCursor, type Page, readPage, toPage } from '../db/cursors.ts';
+import type { Database } from '../db/database.ts';
+import { priorityRank } from '../priority.ts';
+import type { Search } from '../search/service.ts';
+import { findQuestionsAt, listQuestions, type QuestionFilter } from './list-repository.ts';
+import type { Question, QuestionQuery } from './schemas.ts';
+import type { QuestionService } from './service.ts';
+
+export type QuestionLists = ReturnType<typeof createQuestionLists>;
+
+interface Dependencies {
+  db: Database;
+  search: Search;
+  questions: QuestionService;
+}
+
+/** Lists questions: by urgency, newest first, or by the words that they contain. */
+export function createQuestionLists({ db, search, questions }: Dependencies) {
+  const views = (rows: Parameters<QuestionService['views']>[1]) => questions.views(db.read, rows);
+
+  /**
+   * A page of questions: most urgent first, then oldest first; with `order=newest` or `q`, newest first.
+   * @throws Refusal INVALID_CURSOR
+   */
+  async function list({ limit = 50, cursor, order, q, ...query }: QuestionQuery): Promise<Page<Question>> {
+    const { priority, asked_after, ...columns } = query;
+    const filter: QuestionFilter = {
+      ...columns,
+      priority: priority && priorityRank(priority),
+      asked_after: asked_after === undefined ? undefined : Date.parse(asked_after),
+    };
+    if (q !== undefined) return bySearch(filter, q, cursor, limit);
+    if (order === 'newest') {
+      return readPage({
+        list: 'questions newest first',
+        cursor,
+        shape: [0],
+        limit,
+        read: (key, count) => listQuestions(db.read, filter, { order, key }, count),
+        keyOf: row => [row.asked_sequence],
+        views,
+      });
+    }
+    return readPage({
+      list: 'questions',
+      cursor,
+      shape: [0, 0],
+      limit,
+      read: (key, count) => listQuestions(db.read, filter, { order: 'urgent', key }, count),
+      keyOf: row => [row.priority, row.asked_sequence],
+      views,
+    });
+  }
+
+  /** A page of questions that contain all words, newest first. */
+  async function bySearch(
+    filter: QuestionFilter,
+    q: string,
+    cursor: string | undefined,
+    limit: number,
+  ): Promise<Page<Question>> {
+    const name = 'questions found';
+    const [start] = decodeCursor(name, cursor, [0]) ?? [Number.MAX_SAFE_INTEGER];
+    const found: Question[] = [];
+    const keys = new Map<Question, number>();
+    let below: number | null = start as number;
+    for (let batch = 0; below !== null && found.length <= limit; batch += 1) {
+      const next = await search.nextQuestions(db.read, q, below, batch);
+      const rows = (await findQuestionsAt(db.read, filter, next.questions)).slice(0, limit + 1 - found.length);
+      for (const [index, question] of (await views(rows)).entries()) {
+        found.push(question);
+        keys.set(question, rows[index]?.asked_sequence as number);
+      }
+      below = next.below;
+      // With a filter that few questions match, this loop is long; other requests run in between.
+      await nextTurn();
+    }
+    return toPage(
+      name,
+      found,
+      limit,
+      question => [keys.get(question) as number],
+      question => question,
+    );
+  }
+
+  return { list };
+}
