@@ -32,6 +32,7 @@ const arrows: Record<string, string[]> = {
   client: ['access', 'http', 'events', 'threads', 'control', 'questions', 'inbox', 'signals', 'runs'],
   hooks: ['access', 'http', 'client'],
   cli: ['client', 'mcp', 'hooks'],
+  adapters: ['client'],
   metrics: ['db', 'http', 'events', 'subscriptions', 'signals', 'outbox', 'worker', 'health'],
 };
 
@@ -134,6 +135,20 @@ describe('the direction of dependencies', () => {
   it('lets the client run without Node and without dependencies', () => {
     const needed = imports.filter(({ from, typeOnly }) => folderOf(from) === 'client' && !typeOnly);
     expect(needed.filter(({ to }) => folderOf(to) !== 'client')).toEqual([]);
+  });
+
+  it('lets adapters use the client, and only types of their frameworks', () => {
+    const needed = imports.filter(({ from, typeOnly }) => folderOf(from) === 'adapters' && !typeOnly);
+    const others = needed.filter(({ to }) => to !== 'src/client/index.ts' && folderOf(to) !== 'adapters');
+    expect(others).toEqual([]);
+  });
+
+  it('keeps adapters short, to be read and copied', () => {
+    const lines = files
+      .filter(file => folderOf(file) === 'adapters')
+      .map(file => readFileSync(join(root, file), 'utf8').trimEnd().split('\n').length);
+    expect(lines.length).toBeGreaterThanOrEqual(4);
+    expect(Math.max(...lines)).toBeLessThanOrEqual(60);
   });
 
   it('keeps the metrics library in one folder', () => {

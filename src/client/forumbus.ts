@@ -108,6 +108,13 @@ export class Forumbus {
     return this.#send({ method: 'GET', path: '/questions', query: { ...filter } }, options);
   }
 
+  /** Cancels an open question, such as one whose asker has gone; a cancelled one stays as it is. */
+  cancel(question_id: string, options: CallOptions = {}): Promise<Question> {
+    const idempotency_key = `cancel-${question_id}`;
+    const path = `${questionPath(question_id)}/cancel`;
+    return this.#send({ method: 'POST', path, body: {}, idempotency_key }, options);
+  }
+
   /** Tells the service that the agent has the outcome of its question. */
   acknowledge(question_id: string, options: CallOptions = {}): Promise<Question> {
     const idempotency_key = `ack-${question_id}`;
@@ -286,14 +293,17 @@ export class Forumbus {
    */
   async #poll<T>({ call, isDone, end, signal, known }: Poll<T>): Promise<T> {
     let last = known;
+    // The answer to a repeated request is the one to the first: `known` may have ended since.
+    let looked = false;
     for (let quick = 0; ; ) {
       const left = (end - performance.now()) / 1000;
-      if (last !== undefined && (left <= 0 || isDone(last))) return last;
+      if (last !== undefined && ((looked && left <= 0) || isDone(last))) return last;
       const wait = Math.max(0, Math.min(WAIT_PIECE, Math.ceil(left)));
       const limits: Limits = wait === 0 ? { signal } : { signal, retry_seconds: left };
       const began = performance.now();
       try {
         last = await this.#transport.send<T>(call(wait), limits);
+        looked = true;
       } catch (error) {
         if (last !== undefined && isPassing(error)) return last;
         throw error;

@@ -69,6 +69,20 @@ describe('ask', () => {
     await expect(agent.ask(region, { signal: ending.signal })).rejects.toBe(reason);
   });
 
+  it('finds the answer of a repeated question without waiting', async () => {
+    const agent = agentOf();
+    const { question_id } = await agent.ask(region, { wait_seconds: 0 });
+    await person().answer(question_id, { selected: ['eu-west-1'] });
+    expect(await agent.ask(region, { wait_seconds: 0 })).toMatchObject({ state: 'answered', answer: 'eu-west-1' });
+  });
+
+  it('cancels an open question, once', async () => {
+    const agent = agentOf();
+    const { question_id } = await agent.ask(region, { wait_seconds: 0 });
+    expect(await agent.cancel(question_id)).toMatchObject({ state: 'cancelled' });
+    expect(await agent.cancel(question_id)).toMatchObject({ question_id, state: 'cancelled' });
+  });
+
   it('returns cancelled, superseded and expired questions', async () => {
     const agent = agentOf();
     const first = await agent.ask(region, { wait_seconds: 0 });

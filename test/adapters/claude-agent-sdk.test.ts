@@ -1,0 +1,116 @@
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { type Query, query, type SDKUserMessage } from '@anthropic-ai/claude-agent-sdk';
+import { expect, it } from 'vitest';
+import { canUseTool } from '../../src/adapters/claude-agent-sdk.ts';
+import { meeting } from '../helpers/adapters.ts';
+
+const place = meeting();
+const script = fileURLToPath(new URL('../helpers/scripted-claude.ts', import.meta.url));
+
+/** A query of the SDK whose agent makes one call of a tool, and what the agent hears of it. */
+function calling(tool_name: string, input: object, about: Parameters<typeof canUseTool>[1] = {}) {
+  const done = Promise.withResolvers<void>();
+  async function* prompt(): AsyncGenerator<SDKUserMessage> {
+    const content = JSON.stringify({ tool_name, input, tool_use_id: `toolu-${place.run_id}` });
+    yield { type: 'user', message: { role: 'user', content }, parent_tool_use_id: null };
+    await done.promise;
+  }
+  const running: Query = query({
+    prompt: prompt(),
+    options: {
+      canUseTool: canUseTool(place.agent(), about),
+      // The lock has no Claude Code: its binary is large, and needs an account.
+      pathToClaudeCodeExecutable: script,
+      spawnClaudeCodeProcess: ({ signal }) =>
+        spawn(process.execPath, [script], { stdio: ['pipe', 'pipe', 'inherit'], signal }),
+    },
+  });
+  const heard = (async () => {
+    for await (const message of running) {
+      if (message.type !== 'result' || message.subtype !== 'success') continue;
+      done.resolve();
+      return JSON.parse(message.result);
+    }
+  })();
+  return { running, heard };
+}
+
+const region = {
+  question: 'Which region?',
+  header: 'Region',
+  multiSelect: false,
+  options: [
+    { label: 'eu-west-1', description: 'Near.', preview: 'https://eu.example' },
+    { label: 'us-east-1', description: '' },
+  ],
+};
+const tests = {
+  question: 'Which tests?',
+  header: 'Tests',
+  multiSelect: true,
+  options: [
+    { label: 'unit', description: 'Fast.' },
+    { label: 'e2e', description: 'Slow.' },
+  ],
+};
+const both = { questions: [region, tests] };
+const deploy = { command: 'make deploy', description: 'Deploys' };
+
+it('answers AskUserQuestion with a question each', async () => {
+  const { heard } = calling('AskUserQuestion', both, { priority: 'high' });
+  await place.answer('Which tests?', { selected: ['e2e', 'unit'] });
+  await place.answer('Which region?', { selected: ['eu-west-1'], answer: 'Staging is there.' });
+  const answers = { 'Which region?': 'eu-west-1: Staging is there.', 'Which tests?': 'unit, e2e' };
+  expect(await heard).toEqual({ behavior: 'allow', updatedInput: { ...both, answers }, toolUseID: expect.any(String) });
+  expect(await place.questions()).toMatchObject([{ priority: 'high' }, { priority: 'high' }]);
+  const asked = (await place.questions()).find(({ question }) => question === 'Which region?');
+  expect(asked).toMatchObject({
+    context: 'Region\n\neu-west-1:\nhttps://eu.example',
+    options: [{ label: 'eu-west-1', description: 'Near.' }, { label: 'us-east-1' }],
+  });
+});
+
+it('says which question nobody answered, and what the others were answered', async () => {
+  const { heard } = calling('AskUserQuestion', both);
+  await place.answer('Which region?', { answer: 'Mars.' });
+  const { question_id } = await place.asked('Which tests?');
+  await place.person.cancel(question_id);
+  expect(await heard).toMatchObject({
+    behavior: 'deny',
+    message: `Which region? Mars.\nWhich tests? The question was withdrawn (${question_id}).`,
+  });
+});
+
+it('lets a person allow and deny other tools', async () => {
+  const allowed = calling('Bash', deploy);
+  const question = await place.asked('Allow Bash?');
+  expect(question).toMatchObject({
+    context: 'Bash\n{\n  "command": "make deploy",\n  "description": "Deploys"\n}',
+    source: { host: 'claude-agent-sdk', tool_use_id: `toolu-${place.run_id}` },
+  });
+  await place.answer('Allow Bash?', { selected: ['Allow'] });
+  expect(await allowed.heard).toMatchObject({ behavior: 'allow', updatedInput: deploy });
+  // The same call again is the same question.
+  expect(await calling('Bash', deploy).heard).toMatchObject({ behavior: 'allow' });
+  const denied = calling('Bash', { command: 'make clean' });
+  await place.answer('Allow Bash?', { answer: 'Only on Mondays.' });
+  expect(await denied.heard).toMatchObject({ behavior: 'deny', message: 'Only on Mondays.' });
+  expect(await place.questions()).toHaveLength(2);
+});
+
+it('denies what nobody has decided in time', async () => {
+  const { heard } = calling('Bash', deploy, { expires_in_seconds: 1 });
+  expect(await heard).toMatchObject({
+    behavior: 'deny',
+    message: expect.stringMatching(/^Nobody answered in time \(q_/),
+  });
+});
+
+it('cancels the question of a call that is interrupted', async () => {
+  const { running, heard } = calling('Bash', deploy);
+  const { question_id } = await place.asked('Allow Bash?');
+  await running.interrupt();
+  expect(await heard).toBe('interrupted');
+  await expect.poll(async () => (await place.person.question(question_id)).state).toBe('cancelled');
+});
