@@ -90,7 +90,7 @@ export class Forumbus {
     return this.#send({ method: 'PUT', path: `${questionPath(question_id)}/answer`, body: request }, options);
   }
 
-  /** Cancels an open question: it needs no answer any more. */
+  /** Cancels an open question, such as one whose asker has gone; a cancelled one stays as it is. */
   cancel(question_id: string, options: CallOptions = {}): Promise<Question> {
     const idempotency_key = `cancel-${question_id}`;
     return this.#send(
@@ -106,13 +106,6 @@ export class Forumbus {
   /** A page of questions: most urgent first, then oldest first, unless `order` says otherwise. */
   questions(filter: QuestionFilter = {}, options: CallOptions = {}): Promise<QuestionPage> {
     return this.#send({ method: 'GET', path: '/questions', query: { ...filter } }, options);
-  }
-
-  /** Cancels an open question, such as one whose asker has gone; a cancelled one stays as it is. */
-  cancel(question_id: string, options: CallOptions = {}): Promise<Question> {
-    const idempotency_key = `cancel-${question_id}`;
-    const path = `${questionPath(question_id)}/cancel`;
-    return this.#send({ method: 'POST', path, body: {}, idempotency_key }, options);
   }
 
   /** Tells the service that the agent has the outcome of its question. */
