@@ -52,10 +52,15 @@ export function command<T extends TSchema>(validator: Validator, { name, schema,
         if (faults.length > 0) throw new Refusal('VALIDATION_FAILED', describe(faults));
         context.record(await run(tx as Tx, payload as Static<T>));
       } catch (error) {
-        throw error instanceof Refusal ? context.permanent(`${error.code}: ${error.message}`) : error;
+        throw error instanceof Refusal ? context.permanent(`${error.code}: ${reasonOf(error)}`) : error;
       }
     },
   };
+}
+
+/** Services name the fields of a body; here they are those of the payload. */
+function reasonOf({ message, extensions }: Refusal): string {
+  return Array.isArray(extensions.errors) ? describe(extensions.errors) : message;
 }
 
 function describe(faults: ProblemItem[]): string {

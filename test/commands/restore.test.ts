@@ -146,7 +146,7 @@ describe('a backup that is refused changes nothing', () => {
     const write = (name: string, statements: string) => new BetterSqlite(named(name)).exec(statements).close();
     const wrong = `insert into topics (topic, paused) values ('x', 7)`;
     write('wrong.db', `pragma ignore_check_constraints = on; ${wrong}`);
-    const loose = `insert into control_threads values ('r', 'a', 'none', 1, null, null, null, 'working', 1, 0, 0, 0, null)`;
+    const loose = `insert into control_threads values ('r', 'a', 'none', 1, null, null, null, 'working', 1, 0, 0, 0, null, null)`;
     write('loose.db', `pragma foreign_keys = off; ${loose}`);
     await writeFile(named('open.db-wal'), 'a log');
     await writeFile(named('notes.txt'), 'no database '.repeat(100));
