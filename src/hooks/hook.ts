@@ -40,7 +40,7 @@ export interface Awaited {
 }
 
 /** Settings of a person, from the environment of the host. */
-export interface Switches {
+interface Switches {
   /** Nobody sits at the host's terminal. */
   headless: boolean;
   /** A headless session ends while its question is open, and is resumed later. */
