@@ -8,7 +8,7 @@ import { signal } from '../helpers/signals.ts';
 type Cut = 'before the commit arrives' | 'before its answer comes back' | 'before the transaction begins';
 const cuts: Cut[] = ['before the commit arrives', 'before its answer comes back'];
 /** The statements as they travel, to their end: `read committed` also stands where a connection or a transaction begins. */
-const BEGIN = 'start transaction';
+const BEGIN = 'begin isolation level';
 const COMMIT = 'commit\0';
 
 /** A way to PostgreSQL that can be cut in the middle of the next commit. */
