@@ -154,7 +154,12 @@ export const QuestionQuery = Strict({
     Type.Literal(true, { description: 'Only questions that ended and that their agents have not acknowledged.' }),
   ),
   asked_after: Type.Optional(
-    Type.String({ format: 'date-time', 'x-instant': true, description: 'Only questions asked after this time.' }),
+    Type.String({
+      format: 'date-time',
+      maxLength: 40,
+      'x-instant': true,
+      description: 'Only questions asked after this time.',
+    }),
   ),
   q: Type.Optional(
     Type.String({

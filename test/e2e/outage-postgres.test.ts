@@ -125,7 +125,7 @@ async function survives(break_: () => Promise<void>, mend: () => Promise<void>, 
   expect(await service.exited).toEqual({ code: 0, signal: null });
   await sqlBeside(
     server.url,
-    'truncate events, deliveries, messages, threads, control_threads, questions, runs, idempotency_keys',
+    'truncate events, deliveries, messages, threads, control_threads, questions, inbox_items, runs, idempotency_keys',
   );
 }
 

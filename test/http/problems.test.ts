@@ -12,7 +12,8 @@ import { signal } from '../helpers/signals.ts';
 import { exchange, listen } from '../helpers/socket.ts';
 import { sqlBeside } from '../helpers/sql.ts';
 
-type Schemas = Record<string, { examples?: unknown[] }>;
+type Body = { $ref?: string; examples?: unknown[] };
+type Schemas = Record<string, Body>;
 
 describe('a problem document', () => {
   let service: TestApp;
@@ -116,9 +117,10 @@ describe('a problem document', () => {
     Object.entries(item).map(([method, operation]) => ({ method: method.toUpperCase(), path, operation })),
   );
   it.each(operations)('refuses an unknown query parameter: $method $path', async ({ method, path, operation }) => {
-    const { requestBody } = operation as { requestBody?: { content: Record<string, { schema: { $ref: string } }> } };
-    const name = requestBody?.content['application/json']?.schema.$ref.split('/').at(-1);
-    const payload = name && (openapi.components.schemas as Schemas)[name]?.examples?.[0];
+    const { requestBody } = operation as { requestBody?: { content: Record<string, { schema: Body }> } };
+    const schema = requestBody?.content['application/json']?.schema;
+    const name = schema?.$ref?.split('/').at(-1);
+    const payload = (name ? (openapi.components.schemas as Schemas)[name] : schema)?.examples?.[0];
     const answer = await inject({
       method: method as 'GET',
       // What also a token has for an id.
@@ -281,7 +283,7 @@ describe.each(engines)('a failure inside on %s', engine => {
   beforeAll(async () => {
     service = await startApp(engine);
     await service.send('POST', '/control-signals', signal('completion'));
-    await sqlBeside(service.url, 'drop table questions');
+    await sqlBeside(service.url, `drop table questions${engine === 'postgres' ? ' cascade' : ''}`);
   });
   afterAll(() => service.close());
 
