@@ -72,8 +72,8 @@ export function createDeliveryService(dependencies: Dependencies) {
       countSent(tx, delivery.message.topic);
       storeResult(tx, delivery, outcome);
     }
+    // Else nothing has become claimable: the lanes that were left are empty.
     const areLeaving = settled.every(({ outcome }) => leavesLane(outcome));
-    // Otherwise nothing has become claimable by it.
     if ((await promoting) > 0 || !areLeaving) tx.afterCommit(claimable);
     return settlements.map(({ delivery }) => held.has(delivery));
   }

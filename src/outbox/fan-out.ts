@@ -38,13 +38,13 @@ interface Ahead extends Group {
 }
 
 /** What one fan-out has read: some groups, and whether there are others. */
-export interface LookAhead {
+interface LookAhead {
   groups: Ahead[];
   others: boolean;
 }
 
 /** The deliveries that a fan-out inserts, and the groups that it moves. */
-export interface Placed {
+interface Placed {
   rows: EventDelivery[];
   moves: { group: Group; upTo: number; given: ReadonlySet<number> }[];
   /** It does not reach the end of the log, or leaves heads that there was room for. */
@@ -142,7 +142,7 @@ export function createFanOut({ events, subscriptions }: Dependencies) {
         const share = (left: number) => Math.ceil(left / (groups.length - index));
         const own = { free: share(room.free - leases), most: Math.max(1, share(room.most)) };
         const { candidates, upTo } = all[index] as Candidates;
-        const { rows, heads: more, stoppedAt } = place(candidates, taken, paused, own);
+        const { rows, heads: more, stoppedAt } = placeGroup(candidates, taken, paused, own);
         const reached = stoppedAt ?? upTo;
         placed.rows.push(...rows);
         placed.moves.push({ group, upTo: reached, given: new Set(rows.map(row => row.subscription_id)) });
@@ -192,7 +192,7 @@ async function namesOfTaken(tx: Tx, all: Candidates[]): Promise<Set<string>> {
  * there are `most` heads.
  * @param taken names of lanes; those of the deliveries join it
  */
-function place(
+function placeGroup(
   candidates: Candidate[],
   taken: Set<string>,
   paused: ReadonlySet<string>,
