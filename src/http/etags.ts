@@ -12,14 +12,25 @@ export const IfNoneMatch = Type.Object({
 export const notModified = { 304: Type.Null({ description: 'The copy of the caller is current.' }) };
 
 /**
- * The strong ETag of a resource with a version, such as `"3"`; undefined for anything else. `unseen` depends on the
- * viewer and changes without the version, so it is part of the tag: `"3-unseen"`. So does `last_seen_at`.
+ * The strong ETag of a resource with a version, such as `"3"`; undefined for anything else. What changes without the
+ * version is part of the tag: `"3-unseen"` for a viewer, `"3-1795000000000"` for when its agents were last seen.
  */
 export function etagOf(resource: unknown): string | undefined {
-  const { version, unseen, last_seen_at } = (resource ?? {}) as Record<'version' | 'unseen' | 'last_seen_at', unknown>;
+  const { version, unseen, ...seen } = (resource ?? {}) as { version?: unknown; unseen?: boolean } & Seen;
   if (typeof version !== 'number') return undefined;
-  if (typeof last_seen_at === 'string') return `"${version}-${Date.parse(last_seen_at)}"`;
-  return `"${version}${unseen === undefined ? '' : unseen ? '-unseen' : '-seen'}"`;
+  if (unseen !== undefined) return `"${version}-${unseen ? 'unseen' : 'seen'}"`;
+  const sightings = lastSeen(seen);
+  return `"${version}${sightings > 0 ? `-${sightings}` : ''}"`;
+}
+
+interface Seen {
+  last_seen_at?: string | null;
+  agents?: Seen[];
+}
+
+/** The sum of the times when agents were last seen, in milliseconds. It rises whenever one of them does. */
+function lastSeen({ last_seen_at, agents = [] }: Seen): number {
+  return agents.reduce((sum, agent) => sum + lastSeen(agent), last_seen_at ? Date.parse(last_seen_at) : 0);
 }
 
 /** Puts the tag of a resource with a version on the answer that holds it. */

@@ -26,6 +26,17 @@ describe.each(engines)('If-Match on %s', engine => {
     expect((await answer('*')).status).toBe(200);
   });
 
+  it('takes the tag of a run whose agent was seen since', async () => {
+    const asked = await service.send('POST', '/control-signals', signal('guidance_request', { run_id: 'seen' }));
+    expect(asked.status).toBe(201);
+    const read = await service.send('GET', '/runs/seen');
+    const [{ last_seen_at }] = read.body.agents;
+    expect(read.headers.etag).toBe(`"${read.body.version}-${Date.parse(last_seen_at)}"`);
+    const brief = (tag: string) => service.send('PUT', '/runs/seen', { title: 'Move' }, { 'if-match': tag });
+    expectProblem(await brief(`"${read.body.version + 1}-1"`), 'PRECONDITION_FAILED');
+    expect((await brief(`"${read.body.version}-1"`)).status).toBe(200);
+  });
+
   it('lets a thread be marked as seen at the version that the viewer has read, and at no other', async () => {
     const ana = { type: 'human', name: 'ana' };
     const { body: thread } = await service.send('POST', '/threads', { title: 'Region', body: 'Which?', actor: ana });

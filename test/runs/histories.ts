@@ -119,6 +119,7 @@ export async function live(service: TestApp, clock: ManualClock, run_id: string,
     expect(rest).toEqual({
       ...{ run_id, status, ticket, brief, version: last.version },
       agents_count: model.agents.length,
+      absent_count: model.absent.length,
       agents_url: `/control-threads?${new URLSearchParams({ run_id })}`,
       open_questions_count: model.inbox.length,
       open_questions_url: `/questions?${new URLSearchParams({ state: 'open', run_id })}`,
@@ -137,7 +138,8 @@ export async function live(service: TestApp, clock: ManualClock, run_id: string,
         validation: validation ? { status: validation.status, done_criteria: validation.done_criteria } : null,
       };
     });
-    expect(agents).toMatchObject(states);
+    const absent = model.absent.map(agent_name => ({ agent_name, status: 'absent', version: 0, last_seen_at: null }));
+    expect(agents).toMatchObject([...states, ...absent]);
     // The newest run comes first, among all as among those of its status.
     const row = {
       run_id,

@@ -144,6 +144,12 @@ export class RunModel {
     return [...new Set(signals.map(({ agent }) => agent))].sort();
   }
 
+  /** Those that the brief names and that have sent none, in its order. */
+  get absent(): string[] {
+    const { agents, brief } = this;
+    return (brief?.agents ?? []).filter(name => !agents.includes(name));
+  }
+
   /** The numbers of an agent's open questions, oldest first; of everybody's, if none is named. */
   open(name?: string): number[] {
     const own = this.asked.filter(({ agent }) => name === undefined || agent === name);
@@ -174,8 +180,7 @@ export class RunModel {
 
   /** Why the run cannot be closed. */
   get reasons(): object[] {
-    const { agents, brief } = this;
-    const absent = (brief?.agents ?? []).filter(name => !agents.includes(name));
+    const { agents, absent, brief } = this;
     if (agents.length + absent.length === 0) return [{ code: 'NO_AGENTS' }];
     const reasons: object[] = absent.map(agent_name => ({ code: 'AGENT_NOT_SEEN', agent_name }));
     for (const agent_name of agents) {
