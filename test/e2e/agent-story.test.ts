@@ -70,8 +70,10 @@ const surfaces: Record<string, Surface> = {
       "$@" validate passed --criteria "${criteria}" > /dev/null
       "$@" gate > /dev/null
       printf '%s\\n%s' "$answer" "$news"`;
+    // Bash takes an end of a socket as stdin for a remote shell, and then reads the machine's own start-up file.
     const program = [
       'bash',
+      '--norc',
       '-c',
       script,
       'bash',
