@@ -109,7 +109,9 @@ describe.skipIf(!oldNode)(`on an older Node${without}`, () => {
     const service = await startApp('sqlite', { config: { ROLE: 'all' } });
     onTestFinished(service.close);
     const url = `http://127.0.0.1:${await listen(service.app)}`;
-    const agent = { FORUMBUS_URL: url, FORUMBUS_RUN: 'run-1', FORUMBUS_AGENT: 'builder' };
+    // As an agent's host needs it: it finds the program of the hooks on the PATH.
+    const PATH = `${bin}${delimiter}${process.env.PATH}`;
+    const agent = { FORUMBUS_URL: url, FORUMBUS_RUN: 'run-1', FORUMBUS_AGENT: 'builder', PATH };
     const person = { FORUMBUS_URL: url };
     const region = ['ask', 'Which region?', '-o', 'eu', '-o', 'us', '--wait', '20s'];
     const asking = spawnCli(region, { env: env(agent), cwd: folder }, [...old, program()]);
@@ -134,6 +136,9 @@ describe.skipIf(!oldNode)(`on an older Node${without}`, () => {
       [['gate'], { code: 0, out: 'ready' }],
       [['status'], { code: 0 }],
       [['completion', 'bash'], { code: 0 }],
+      [['install', 'claude', '--project'], { code: 0 }],
+      [['hook', 'claude'], { code: 0, out: '' }],
+      [['uninstall', 'claude', '--project'], { code: 0 }],
       [['down'], { code: 0 }],
       [['--version'], { code: 0, out: packageJson.version }],
       [['--help'], { code: 0 }],
