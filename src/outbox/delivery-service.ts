@@ -186,16 +186,22 @@ export function createDeliveryService(dependencies: Dependencies) {
   }
 
   return {
-    /** Claims up to `limit` due deliveries for this process. */
+    /**
+     * Claims up to `limit` due deliveries for this process. A power failure may undo it: the deliveries are claimed again
+     * then, as those of a process that died.
+     */
     async claim(limit: number): Promise<LeasedDelivery[]> {
       const token = newUid();
       const before = [...uncertain];
-      const claiming = db.write(async tx => {
-        // Not before: what the claim waits for is no part of the attempts.
-        const now = clock.now();
-        await releaseUncertain(tx, before);
-        return { now, ...(await claimIn(tx, { limit, lease_token: token, leased_by: workerName, leaseMs, now })) };
-      });
+      const claiming = db.write(
+        async tx => {
+          // Not before: what the claim waits for is no part of the attempts.
+          const now = clock.now();
+          await releaseUncertain(tx, before);
+          return { now, ...(await claimIn(tx, { limit, lease_token: token, leased_by: workerName, leaseMs, now })) };
+        },
+        { flush: false },
+      );
       const { now, rows, contentOf } = await claiming.catch(error => {
         uncertain.add(token);
         throw error;

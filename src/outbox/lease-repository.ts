@@ -25,8 +25,8 @@ export interface Claim {
 
 /** Subscriptions that one statement looks at, at most. */
 export const SUBSCRIPTIONS_PER_CLAIM = 16;
-/** How many it may look at: for a few, a short statement takes half the time. */
-const SIZES = [2, 4, SUBSCRIPTIONS_PER_CLAIM] as const;
+/** How many it may look at: the time of a statement rises with the number, whether there are so many or not. */
+const SIZES = [1, 2, 3, 4, 6, 8, 12, SUBSCRIPTIONS_PER_CLAIM] as const;
 type Size = (typeof SIZES)[number];
 /** No subscription has this id. */
 const NONE = 0;
