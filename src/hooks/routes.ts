@@ -77,8 +77,8 @@ export function hookRoutes({ longRequests, ending }: Dependencies): FastifyPlugi
   };
 }
 
-const runMissing = new Refusal('VALIDATION_FAILED', 'querystring/run: is required', {
-  errors: [{ in: 'querystring', pointer: '/run', code: 'REQUIRED', detail: 'is required' }],
+const runMissing = new Refusal('VALIDATION_FAILED', 'query/run: is required', {
+  errors: [{ in: 'query', pointer: '/run', code: 'REQUIRED', detail: 'is required' }],
 });
 
 /** A refusal of what the hook does is no refusal of the hook: the session goes on without us. */
