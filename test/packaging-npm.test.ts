@@ -10,7 +10,7 @@ import { commands } from '../src/cli/commands.ts';
 import { startApp } from './helpers/app.ts';
 import { spawnCli } from './helpers/cli.ts';
 import { freePort } from './helpers/ports.ts';
-import { NODE_COMPILE_CACHE } from './helpers/process.ts';
+import { NODE_COMPILE_CACHE, send } from './helpers/process.ts';
 import { scratchFolder } from './helpers/scratch.ts';
 import { listen } from './helpers/socket.ts';
 
@@ -217,25 +217,66 @@ describe('on the Node of the service', () => {
     expect(await run(['migrate'])).toMatchObject({ code: 0 });
   }, 120_000);
 
-  it('runs it by npx, and stops it when npx is told to', async () => {
-    const port = await freePort();
+  /** `npx forumbus` on a port, once it listens. Its log goes on in `lines`. */
+  async function npxForumbus(more: Record<string, string>) {
     const npx = spawn('npx', ['forumbus'], {
       cwd: folder,
-      env: env({ PORT: String(port), npm_config_update_notifier: 'false' }),
+      env: env({ npm_config_update_notifier: 'false', LOG_LEVEL: 'info', ...more }),
       stdio: ['ignore', 'pipe', 'inherit'],
     });
+    const lines: { msg: string; pid: number; req?: { method: string; url: string } }[] = [];
     const pid = await new Promise<number>(resolve => {
       createInterface(npx.stdout).on('line', line => {
-        if (line.startsWith('{') && JSON.parse(line).msg === 'listening') resolve(JSON.parse(line).pid);
+        if (!line.startsWith('{')) return;
+        lines.push(JSON.parse(line));
+        if (lines.at(-1)?.msg === 'listening') resolve(JSON.parse(line).pid);
       });
     });
     onTestFinished(() => {
       if (existsSync(`/proc/${pid}`)) process.kill(pid, 'SIGKILL');
     });
+    return { npx, pid, lines };
+  }
+
+  it('runs it by npx, and stops it when npx is told to', async () => {
+    const { npx, pid } = await npxForumbus({ PORT: String(await freePort()) });
     npx.kill('SIGTERM');
     await once(npx, 'exit');
     await expect.poll(() => existsSync(`/proc/${pid}`)).toBe(false);
   }, 60_000);
+
+  it('asks once and is answered once, by a command that is killed twice and repeated', async () => {
+    const port = await freePort();
+    const at = { FORUMBUS_URL: `http://127.0.0.1:${port}`, XDG_STATE_HOME: join(folder, 'ten-lines') };
+    const { lines } = await npxForumbus({ ...at, PORT: String(port) });
+    const waits = () =>
+      lines.filter(({ msg, req }) => msg === 'incoming request' && req?.url.includes('?wait=')).length;
+    const command = ['ask', 'Which region?', '-o', 'eu-west-1', '-o', 'us-east-1', '--wait', '20s'];
+    const shell = (args: string[]) => spawnCli(args, { env: env(at), cwd: folder }, [join(bin, 'forumbus')]);
+    for (const times of [1, 2]) {
+      const { child, ended } = shell(command);
+      await expect.poll(waits, { timeout: 30_000 }).toBe(times);
+      child.kill('SIGKILL');
+      expect(await ended).toMatchObject({ out: '' });
+    }
+    const third = shell(command);
+    await expect.poll(waits, { timeout: 30_000 }).toBe(3);
+    // Another shell. Its inbox has the question once.
+    const { out: inbox } = await shell(['inbox']).ended;
+    expect(inbox).toMatch(/^1 {2}agent in \S+, \d+m: Which region\? {2}\[eu-west-1 \| us-east-1\]$/);
+    expect((await shell(['answer', '1', 'eu-west-1']).ended).out).toMatch(/^Answered q_\w+: eu-west-1$/);
+    const said = await third.ended;
+    expect(said).toEqual({ code: 0, out: 'eu-west-1', err: '' });
+    // Four characters a token.
+    expect(said.out.length / 4).toBeLessThanOrEqual(40);
+    expect(await shell(command).ended).toEqual(said);
+    const get = async (path: string) => (await send(at.FORUMBUS_URL, 'GET', path)).body.items;
+    expect(await get('/questions')).toMatchObject([
+      { state: 'answered', answer: 'eu-west-1', acknowledged_at: expect.any(String) },
+    ]);
+    expect(await get('/events?event_type=forum.question.answered')).toHaveLength(1);
+    expect((await shell(['inbox', '--agent', 'agent']).ended).out).toBe('No news.');
+  }, 120_000);
 
   it('has types for programs with and without Node', async () => {
     await writeFile(
