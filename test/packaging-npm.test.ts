@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, readdirSync, symlinkSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { cp, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -170,6 +170,27 @@ describe.skipIf(!oldNode)(`on an older Node${without}`, () => {
     }
   }, 60_000);
 
+  it('every module can be imported, without the frameworks of the adapters', async () => {
+    const adapters = readdirSync(join(root, 'src', 'adapters')).map(file => `adapters/${file.replace(/\.ts$/, '')}`);
+    const names = ['forumbus', ...['client', 'handler', ...adapters].map(name => `forumbus/${name}`)];
+    const script = `const names = ${JSON.stringify(names)};
+      const exported = names.map(async name => [name, Object.keys(await import(name))]);
+      console.log(JSON.stringify(Object.fromEntries(await Promise.all(exported))));`;
+    await writeFile(join(folder, 'imports.js'), script);
+    const { out, err } = await spawnCli([], { env: {}, cwd: folder }, [...old, join(folder, 'imports.js')]).ended;
+    expect(err).toBe('');
+    expect(JSON.parse(out)).toMatchObject({
+      'forumbus/client': expect.arrayContaining(['Forumbus', 'ForumbusError', 'verifyWebhook']),
+      'forumbus/handler': ['defineHandler'],
+      'forumbus/adapters/ai-sdk': ['answerApprovals', 'toolApproval'],
+      'forumbus/adapters/claude-agent-sdk': ['canUseTool'],
+      'forumbus/adapters/langgraph': ['answerInterrupts'],
+      'forumbus/adapters/openai-agents': ['decideInterruptions'],
+      'forumbus/adapters/question': expect.arrayContaining(['askOnce']),
+      'forumbus/adapters/approval': ['askApproval'],
+    });
+  }, 60_000);
+
   it('the client works as a library', async () => {
     const service = await startApp('sqlite');
     onTestFinished(service.close);
@@ -299,6 +320,20 @@ describe('on the Node of the service', () => {
     must(tsc, ['--module', 'nodenext', '--types', '', ...common], folder);
     must(tsc, ['--module', 'esnext', '--moduleResolution', 'bundler', '--lib', 'es2024,dom', ...common], folder);
   }, 120_000);
+
+  it('names the frameworks of its adapters, and installs none of them', () => {
+    const { dependencies, peerDependencies, peerDependenciesMeta } = packageJson;
+    const texts = readdirSync(join(root, 'src', 'adapters')).map(file =>
+      readFileSync(join(root, 'src', 'adapters', file), 'utf8'),
+    );
+    const imported = texts.flatMap(text =>
+      [...text.matchAll(/from '((?:@[\w-]+\/)?[\w-]+)[^']*'/g)].map(([, name]) => name),
+    );
+    // Any version: who has another one for another purpose can still install the package.
+    expect(peerDependencies).toEqual(Object.fromEntries(imported.map(name => [name, '*'])));
+    expect(peerDependenciesMeta).toEqual(Object.fromEntries(imported.map(name => [name, { optional: true }])));
+    expect(Object.keys(dependencies).filter(name => name in peerDependencies)).toEqual([]);
+  });
 
   it('contains what it needs and nothing else', () => {
     const top = readdirSync(join(folder, 'node_modules', 'forumbus'));

@@ -104,7 +104,8 @@ const surfaces: Record<string, Surface> = {
       "$@" validate passed --criteria "${criteria}" > /dev/null
       validated=$("$@" gate > /dev/null && echo true || echo false)
       printf '%s\\n' "$answer" "$completed" "$validated" "$news"`;
-    const bash = ['bash', '-c', script, 'bash', process.execPath, cliMain];
+    // Its stdin is a socket, as a remote shell's, for which bash reads the files of the user.
+    const bash = ['bash', '--norc', '-c', script, 'bash', process.execPath, cliMain];
     const { code, out, err } = await spawnCli([], { env: namesOf(place), cwd: place.folder }, bash).ended;
     expect({ code, err }).toEqual({ code: 0, err: '' });
     const [answer = '', completed, validated, ...news] = out.split('\n');
