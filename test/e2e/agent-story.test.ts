@@ -4,7 +4,7 @@ import type { Client } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { run as runAgent } from '@openai/agents';
 import { generateText } from 'ai';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { z } from 'zod';
 import { toolApproval } from '../../src/adapters/ai-sdk.ts';
 import { answerInterrupts } from '../../src/adapters/langgraph.ts';
@@ -188,9 +188,19 @@ async function operate(operator: Forumbus, service: Service, run_id: string): Pr
 type Service = Awaited<ReturnType<typeof startService>>;
 
 describe('an agent goes its whole way', () => {
+  const ends: (() => void | Promise<void>)[] = [];
+  let folder: string;
+  let service: Service;
+  beforeAll(async () => {
+    const atEnd = (end: () => void | Promise<void>) => void ends.push(end);
+    ({ path: folder } = await forThisTest(scratchFolder(), atEnd));
+    service = await startService({ DATABASE_URL: `sqlite:${join(folder, 'forumbus.db')}` }, {}, atEnd);
+  });
+  afterAll(async () => {
+    for (const end of ends.reverse()) await end();
+  });
+
   it.each(Object.entries(surfaces))('by %s', async (name, surface) => {
-    const { path: folder } = await forThisTest(scratchFolder());
-    const service = await startService({ DATABASE_URL: `sqlite:${join(folder, 'forumbus.db')}` });
     const place = { url: await service.listening(), run_id: `run of ${name}`, folder };
     const { url, run_id } = place;
     const brief = { title: 'Deploy', done_criteria: criteria, agents: ['builder'] };
