@@ -134,6 +134,12 @@ describe.skipIf(!oldNode)(`on an older Node${without}`, () => {
       [['gate'], { code: 0, out: 'ready' }],
       [['status'], { code: 0 }],
       [['completion', 'bash'], { code: 0 }],
+      [
+        ['install', 'claude', '--project', '--print'],
+        { code: 0, out: expect.stringContaining('forumbus hook claude') },
+      ],
+      [['hook', 'claude'], { code: 0, out: '' }],
+      [['uninstall', 'claude', '--project'], { code: 0 }],
       [['down'], { code: 0 }],
       [['--version'], { code: 0, out: packageJson.version }],
       [['--help'], { code: 0 }],
