@@ -1,4 +1,4 @@
-import { Forumbus } from '../../src/client/index.ts';
+import { Forumbus, isPassing } from '../../src/client/index.ts';
 
 /** Questions that are being asked at the same time. */
 const AT_ONCE = 20;
@@ -6,6 +6,8 @@ const AT_ONCE = 20;
 export interface WaitingFigures {
   /** Requests that were sent since the agents began to wait. */
   requests: number;
+  /** Waits that the service could not answer in time; the agent waits again. */
+  lost: number;
   /** Agents that have their answer. */
   answered: number;
 }
@@ -25,9 +27,9 @@ interface Agent {
 
 /** Agents that ask one question each by the client library, and wait for its answer. */
 export class WaitingAgents {
-  readonly figures: WaitingFigures = { requests: 0, answered: 0 };
-  /** Seconds after which an agent stops to wait, and begins again; undefined leaves that to the library. */
-  limit: number | undefined;
+  readonly figures: WaitingFigures = { requests: 0, lost: 0, answered: 0 };
+  /** Seconds after which an agent stops to wait, and begins again. */
+  limit = 1;
   readonly #agents: Agent[] = [];
   readonly #setup: Setup;
 
@@ -57,9 +59,17 @@ export class WaitingAgents {
   /** Resolves once all have their answers. */
   async wait(): Promise<void> {
     const waiter = async ({ client, question_id }: Agent) => {
-      for (;;) {
-        const { state } = await client.wait(question_id, { wait_seconds: this.limit });
-        if (state !== 'open') break;
+      for (let limit = 0, state = 'open'; state === 'open'; ) {
+        // The first wait has any length, so that agents do not end their waits together.
+        const isFirst = limit !== this.limit;
+        ({ limit } = this);
+        const wait_seconds = isFirst ? Math.ceil(limit * Math.random()) : limit;
+        try {
+          ({ state } = await client.wait(question_id, { wait_seconds }));
+        } catch (error) {
+          if (!isPassing(error)) throw error;
+          this.figures.lost += 1;
+        }
       }
       this.figures.answered += 1;
     };

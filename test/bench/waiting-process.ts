@@ -13,8 +13,8 @@ const [url = '', from, count, limit] = process.argv.slice(2);
 const agents = new WaitingAgents({ url, run_id: 'bench', from: Number(from), count: Number(count) });
 agents.limit = Number(limit);
 await agents.ask();
-process.on('message', (message: { limit?: number | null }) => {
-  if (message.limit !== undefined) agents.limit = message.limit ?? undefined;
+process.on('message', (message: { limit?: number }) => {
+  if (message.limit !== undefined) agents.limit = message.limit;
   process.send?.(agents.figures);
 });
 const waiting = agents.wait();

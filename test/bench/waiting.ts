@@ -11,7 +11,7 @@ import type { WaitingFigures } from './waiting-agents.ts';
 /** Processes that the agents share. */
 const PROCESSES = 4;
 /** Waits of the short limit, and of the library's own. Seconds. */
-const SHORT = 5;
+const SHORT = 10;
 const OWN = 50;
 /** What a night is. */
 const HOURS = 8;
@@ -31,7 +31,7 @@ export async function waiting(bench: Bench): Promise<void> {
     name: '(g) SQLite',
     databaseUrl: `sqlite:${folder}/g.db`,
     handler: 'none',
-    env: { WAITS_PER_CALLER: String(2 * count), RATE_LIMIT_PER_MINUTE: '0' },
+    env: { WAITS_PER_CALLER: String(2 * count), RATE_LIMIT_PER_MINUTE: '0', MAX_EVENT_LOOP_DELAY_MS: '0' },
   });
   const url = `http://127.0.0.1:${service.port}`;
   const idle = await cpuShare(service, options.quick ? 5 : 20);
@@ -60,14 +60,14 @@ export async function waiting(bench: Bench): Promise<void> {
     report.row('CPU of a request', `${(perRequest * 1e6).toFixed(0)} µs`);
     return perRequest;
   };
-  const perRequest = await measured(SHORT, options.quick ? 10 : 60);
+  const perRequest = await measured(SHORT, options.quick ? SHORT : 6 * SHORT);
   const requests = (HOURS * 3600) / OWN;
   report.note(
     `So ${HOURS} hours in waits of ${OWN} s are ${requests} requests and ${(perRequest * requests * 1000).toFixed(0)} ms of CPU for each agent.`,
   );
   if (!options.quick) {
-    for (const group of groups) group.tell({ limit: null });
-    await delay(SHORT * 1000);
+    for (const group of groups) group.tell({ limit: OWN });
+    await delay((SHORT + OWN) * 1000);
     await measured(OWN, 2 * OWN);
   }
   const after = memoryOf(service.pid)?.now ?? 0;
@@ -83,6 +83,7 @@ export async function waiting(bench: Bench): Promise<void> {
     await delay(20);
     ({ answered } = await figuresOf(groups));
   }
+  report.row('waits lost', String((await figuresOf(groups)).lost));
   report.row('answers sent and received', `${answered} in ${((performance.now() - began) / 1000).toFixed(1)} s`);
   await tokens(bench, url);
   for (const group of groups) await processes.stop(group);
@@ -98,7 +99,7 @@ async function figuresOf(groups: readonly Subject[]): Promise<WaitingFigures> {
     }),
   );
   const sum = (name: keyof WaitingFigures) => figures.reduce((total, one) => total + one[name], 0);
-  return { requests: sum('requests'), answered: sum('answered') };
+  return { requests: sum('requests'), lost: sum('lost'), answered: sum('answered') };
 }
 
 /** @returns CPU seconds a second */

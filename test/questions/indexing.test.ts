@@ -15,8 +15,8 @@ import { copyToFirstVersion, migrateTo } from '../helpers/versions.ts';
 /** The last version without words of questions. */
 const BEFORE = 11;
 /** More than a few transactions take. */
-const QUESTIONS = 400;
-const LONG = Array.from({ length: 1500 }, (_, n) => `padding${n}`).join(' ');
+const QUESTIONS = 240;
+const LONG = Array.from({ length: 800 }, (_, n) => `padding${n}`).join(' ');
 
 describe.each(engines)('a database without the words of its questions, on %s', engine => {
   let scratch: Scratch;
@@ -110,9 +110,9 @@ describe.each(engines)('a database without the words of its questions, on %s', e
     'lynx0x',
     `lynx${QUESTIONS - 1}x`,
     'left77',
-    'right399',
+    'right200',
     'cafe lynx3x',
-    'padding1499',
+    'padding799',
     'sextant',
     'nowhere',
   ])('answers %s as one that was written today', async query => {
