@@ -38,7 +38,7 @@ const get = { method: 'GET', path: '/x' } as const;
 describe('a request is repeated', () => {
   it('when the connection is lost, and while the service or a proxy cannot answer', async () => {
     const late = problem(408, 'REQUEST_TIMEOUT');
-    const steps = [hangUp, problem(503, 'SERVICE_UNAVAILABLE'), json(502, {}), late, hangUp, fine];
+    const steps: [Step, ...Step[]] = [hangUp, problem(503, 'SERVICE_UNAVAILABLE'), json(502, {}), late, hangUp, fine];
     const { url, requests } = await serve(...steps);
     expect(await transportTo(url, 20).send(get)).toEqual({ fine: true });
     expect(requests).toHaveLength(steps.length);
