@@ -21,18 +21,33 @@ type Step =
 
 const claim = fc.record({
   claimant: fc.constantFrom('a', 'b'),
-  lease_seconds: fc.integer({ min: 1, max: 10 }),
+  lease_seconds: fc.integer({ min: 1, max: 6 }),
   limit: fc.integer({ min: 1, max: 3 }),
 });
 const pick = fc.nat({ max: 11 });
+const claiming = claim.map(one => ({ does: 'claim' as const, ...one }));
+const message = fc.record({ does: fc.constant('message' as const) });
+const waiting = fc.record({ does: fc.constant('wait' as const), seconds: fc.integer({ min: 1, max: 8 }) });
 const step: fc.Arbitrary<Step> = fc.oneof(
-  fc.record({ does: fc.constant('ask' as const) }),
-  fc.record({ does: fc.constant('message' as const) }),
-  fc.record({ does: fc.constantFrom('answer', 'answer', 'cancel', 'acknowledge question'), question: pick }),
-  claim.map(one => ({ does: 'claim' as const, ...one })),
-  fc.record({ does: fc.constant('claim at once' as const), claims: fc.tuple(claim, claim) }),
-  fc.record({ does: fc.constant('acknowledge' as const), items: fc.array(pick, { minLength: 1, maxLength: 3 }) }),
-  fc.record({ does: fc.constant('wait' as const), seconds: fc.integer({ min: 1, max: 8 }) }),
+  { weight: 1, arbitrary: fc.record({ does: fc.constant('ask' as const) }) },
+  { weight: 2, arbitrary: message },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      does: fc.constantFrom('answer', 'answer', 'cancel', 'acknowledge question'),
+      question: pick,
+    }),
+  },
+  { weight: 4, arbitrary: claiming },
+  { weight: 1, arbitrary: fc.record({ does: fc.constant('claim at once' as const), claims: fc.tuple(claim, claim) }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      does: fc.constant('acknowledge' as const),
+      items: fc.array(pick, { minLength: 1, maxLength: 3 }),
+    }),
+  },
+  { weight: 3, arbitrary: waiting },
 );
 
 describe.each(engines)('the inbox on %s', engine => {
