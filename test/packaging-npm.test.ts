@@ -1,6 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, readdirSync, symlinkSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { cp, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -10,7 +10,7 @@ import { commands } from '../src/cli/commands.ts';
 import { startApp } from './helpers/app.ts';
 import { spawnCli } from './helpers/cli.ts';
 import { freePort } from './helpers/ports.ts';
-import { NODE_COMPILE_CACHE } from './helpers/process.ts';
+import { NODE_COMPILE_CACHE, send } from './helpers/process.ts';
 import { scratchFolder } from './helpers/scratch.ts';
 import { listen } from './helpers/socket.ts';
 
@@ -175,6 +175,27 @@ describe.skipIf(!oldNode)(`on an older Node${without}`, () => {
     }
   }, 60_000);
 
+  it('every module can be imported, without the frameworks of the adapters', async () => {
+    const adapters = readdirSync(join(root, 'src', 'adapters')).map(file => `adapters/${file.replace(/\.ts$/, '')}`);
+    const names = ['forumbus', ...['client', 'handler', ...adapters].map(name => `forumbus/${name}`)];
+    const script = `const names = ${JSON.stringify(names)};
+      const exported = names.map(async name => [name, Object.keys(await import(name))]);
+      console.log(JSON.stringify(Object.fromEntries(await Promise.all(exported))));`;
+    await writeFile(join(folder, 'imports.js'), script);
+    const { out, err } = await spawnCli([], { env: {}, cwd: folder }, [...old, join(folder, 'imports.js')]).ended;
+    expect(err).toBe('');
+    expect(JSON.parse(out)).toMatchObject({
+      'forumbus/client': expect.arrayContaining(['Forumbus', 'ForumbusError', 'verifyWebhook']),
+      'forumbus/handler': ['defineHandler'],
+      'forumbus/adapters/ai-sdk': ['answerApprovals', 'toolApproval'],
+      'forumbus/adapters/claude-agent-sdk': ['canUseTool'],
+      'forumbus/adapters/langgraph': ['answerInterrupts'],
+      'forumbus/adapters/openai-agents': ['decideInterruptions'],
+      'forumbus/adapters/question': expect.arrayContaining(['askOnce']),
+      'forumbus/adapters/approval': ['askApproval'],
+    });
+  }, 60_000);
+
   it('the client works as a library', async () => {
     const service = await startApp('sqlite');
     onTestFinished(service.close);
@@ -222,25 +243,66 @@ describe('on the Node of the service', () => {
     expect(await run(['migrate'])).toMatchObject({ code: 0 });
   }, 120_000);
 
-  it('runs it by npx, and stops it when npx is told to', async () => {
-    const port = await freePort();
+  /** `npx forumbus` on a port, once it listens. Its log goes on in `lines`. */
+  async function npxForumbus(more: Record<string, string>) {
     const npx = spawn('npx', ['forumbus'], {
       cwd: folder,
-      env: env({ PORT: String(port), npm_config_update_notifier: 'false' }),
+      env: env({ npm_config_update_notifier: 'false', LOG_LEVEL: 'info', ...more }),
       stdio: ['ignore', 'pipe', 'inherit'],
     });
+    const lines: { msg: string; pid: number; req?: { method: string; url: string } }[] = [];
     const pid = await new Promise<number>(resolve => {
       createInterface(npx.stdout).on('line', line => {
-        if (line.startsWith('{') && JSON.parse(line).msg === 'listening') resolve(JSON.parse(line).pid);
+        if (!line.startsWith('{')) return;
+        lines.push(JSON.parse(line));
+        if (lines.at(-1)?.msg === 'listening') resolve(JSON.parse(line).pid);
       });
     });
     onTestFinished(() => {
       if (existsSync(`/proc/${pid}`)) process.kill(pid, 'SIGKILL');
     });
+    return { npx, pid, lines };
+  }
+
+  it('runs it by npx, and stops it when npx is told to', async () => {
+    const { npx, pid } = await npxForumbus({ PORT: String(await freePort()) });
     npx.kill('SIGTERM');
     await once(npx, 'exit');
     await expect.poll(() => existsSync(`/proc/${pid}`)).toBe(false);
   }, 60_000);
+
+  it('asks once and is answered once, by a command that is killed twice and repeated', async () => {
+    const port = await freePort();
+    const at = { FORUMBUS_URL: `http://127.0.0.1:${port}`, XDG_STATE_HOME: join(folder, 'ten-lines') };
+    const { lines } = await npxForumbus({ ...at, PORT: String(port) });
+    const waits = () =>
+      lines.filter(({ msg, req }) => msg === 'incoming request' && req?.url.includes('?wait=')).length;
+    const command = ['ask', 'Which region?', '-o', 'eu-west-1', '-o', 'us-east-1', '--wait', '20s'];
+    const shell = (args: string[]) => spawnCli(args, { env: env(at), cwd: folder }, [join(bin, 'forumbus')]);
+    for (const times of [1, 2]) {
+      const { child, ended } = shell(command);
+      await expect.poll(waits, { timeout: 30_000 }).toBe(times);
+      child.kill('SIGKILL');
+      expect(await ended).toMatchObject({ out: '' });
+    }
+    const third = shell(command);
+    await expect.poll(waits, { timeout: 30_000 }).toBe(3);
+    // Another shell. Its inbox has the question once.
+    const { out: inbox } = await shell(['inbox']).ended;
+    expect(inbox).toMatch(/^1 {2}agent in \S+, \d+m: Which region\? {2}\[eu-west-1 \| us-east-1\]$/);
+    expect((await shell(['answer', '1', 'eu-west-1']).ended).out).toMatch(/^Answered q_\w+: eu-west-1$/);
+    const said = await third.ended;
+    expect(said).toEqual({ code: 0, out: 'eu-west-1', err: '' });
+    // Four characters a token.
+    expect(said.out.length / 4).toBeLessThanOrEqual(40);
+    expect(await shell(command).ended).toEqual(said);
+    const get = async (path: string) => (await send(at.FORUMBUS_URL, 'GET', path)).body.items;
+    expect(await get('/questions')).toMatchObject([
+      { state: 'answered', answer: 'eu-west-1', acknowledged_at: expect.any(String) },
+    ]);
+    expect(await get('/events?event_type=forum.question.answered')).toHaveLength(1);
+    expect((await shell(['inbox', '--agent', 'agent']).ended).out).toBe('No news.');
+  }, 120_000);
 
   it('has types for programs with and without Node', async () => {
     await writeFile(
@@ -263,6 +325,20 @@ describe('on the Node of the service', () => {
     must(tsc, ['--module', 'nodenext', '--types', '', ...common], folder);
     must(tsc, ['--module', 'esnext', '--moduleResolution', 'bundler', '--lib', 'es2024,dom', ...common], folder);
   }, 120_000);
+
+  it('names the frameworks of its adapters, and installs none of them', () => {
+    const { dependencies, peerDependencies, peerDependenciesMeta } = packageJson;
+    const texts = readdirSync(join(root, 'src', 'adapters')).map(file =>
+      readFileSync(join(root, 'src', 'adapters', file), 'utf8'),
+    );
+    const imported = texts.flatMap(text =>
+      [...text.matchAll(/from '((?:@[\w-]+\/)?[\w-]+)[^']*'/g)].map(([, name]) => name),
+    );
+    // Any version: who has another one for another purpose can still install the package.
+    expect(peerDependencies).toEqual(Object.fromEntries(imported.map(name => [name, '*'])));
+    expect(peerDependenciesMeta).toEqual(Object.fromEntries(imported.map(name => [name, { optional: true }])));
+    expect(Object.keys(dependencies).filter(name => name in peerDependencies)).toEqual([]);
+  });
 
   it('contains what it needs and nothing else', () => {
     const top = readdirSync(join(folder, 'node_modules', 'forumbus'));

@@ -24,9 +24,12 @@ export function createQuestionIndexing({ db, events, search }: Dependencies) {
 
   /** @returns whether questions are left */
   async function indexSome(tx: Tx): Promise<boolean> {
-    const began = performance.now();
     let below = await search.questionsLeft(tx);
-    while (below !== undefined && performance.now() - began < TRANSACTION_MS) below = await indexBatch(tx, below);
+    if (below === undefined) return false;
+    const began = performance.now();
+    // At least one batch: far from its database, a transaction is late before it begins.
+    do below = await indexBatch(tx, below);
+    while (below !== undefined && performance.now() - began < TRANSACTION_MS);
     await search.saveQuestionsLeft(tx, below);
     return below !== undefined;
   }

@@ -1,57 +1,19 @@
-import { generateText, type ModelMessage, tool } from 'ai';
-import { MockLanguageModelV4 } from 'ai/test';
+import { generateText, type ModelMessage } from 'ai';
 import { expect, it } from 'vitest';
-import { z } from 'zod';
 import { answerApprovals, toolApproval } from '../../src/adapters/ai-sdk.ts';
 import type { Asking } from '../../src/adapters/question.ts';
 import { meeting } from '../helpers/adapters.ts';
+import { deployTool, scriptedModel } from '../helpers/ai-sdk.ts';
 
 const place = meeting();
 
-type Generated = Awaited<ReturnType<MockLanguageModelV4['doGenerate']>>;
-const usage = {
-  inputTokens: { total: 1, noCache: 1, cacheRead: 0, cacheWrite: 0 },
-  outputTokens: { total: 1, text: 1, reasoning: 0 },
-};
-
-/** A model that calls deploy once for each target, then says what it heard of the calls. */
-function scripted(targets: string[]) {
-  const heard: unknown[] = [];
-  const model = new MockLanguageModelV4({
-    doGenerate: async ({ prompt }): Promise<Generated> => {
-      const last = prompt.at(-1);
-      if (last?.role !== 'tool') {
-        const content = targets.map(target => ({
-          type: 'tool-call' as const,
-          toolCallId: `call-${target}`,
-          toolName: 'deploy',
-          input: JSON.stringify({ target, force: true }),
-        }));
-        return { content, finishReason: { unified: 'tool-calls', raw: undefined }, usage, warnings: [] };
-      }
-      heard.push(...last.content.flatMap(part => (part.type === 'tool-result' ? [part.output] : [])));
-      const content = [{ type: 'text' as const, text: 'Done.' }];
-      return { content, finishReason: { unified: 'stop', raw: undefined }, usage, warnings: [] };
-    },
-  });
-  return { model, heard };
-}
-
 /** One process: it generates from these messages, and returns the conversation as a store keeps it. */
-async function generate({ model }: ReturnType<typeof scripted>, messages: ModelMessage[], asking: Asking = {}) {
+async function generate({ model }: ReturnType<typeof scriptedModel>, messages: ModelMessage[], asking: Asking = {}) {
   const deployed: string[] = [];
   const { text, responseMessages } = await generateText({
     model,
     messages,
-    tools: {
-      deploy: tool({
-        inputSchema: z.object({ target: z.string(), force: z.boolean() }),
-        execute: ({ target }) => {
-          deployed.push(target);
-          return `${target} is deployed`;
-        },
-      }),
-    },
+    tools: { deploy: deployTool(deployed) },
     toolApproval: toolApproval(place.agent(), asking),
     stopWhen: ({ steps }) => steps.length === 3,
   });
@@ -68,7 +30,7 @@ function stored(messages: ModelMessage[]): ModelMessage[] {
 const start: ModelMessage[] = [{ role: 'user', content: 'Deploy.' }];
 
 it('goes on with what a person allows and denies elsewhere', async () => {
-  const script = scripted(['staging', 'production']);
+  const script = scriptedModel(['staging', 'production']);
   const generating = generate(script, start);
   const answered = async () => {
     for (let count = 0; count < 2; count += 1) {
@@ -89,12 +51,12 @@ it('goes on with what a person allows and denies elsewhere', async () => {
 });
 
 it('denies what is cancelled or expires', async () => {
-  const script = scripted(['production']);
+  const script = scriptedModel(['production']);
   const generating = generate(script, start);
   const { question_id } = await place.asked('Allow deploy?');
   await place.person.cancel(question_id);
   expect((await generating).deployed).toEqual([]);
-  const late = scripted(['staging']);
+  const late = scriptedModel(['staging']);
   expect((await generate(late, start, { expires_in_seconds: 1 })).deployed).toEqual([]);
   expect([...script.heard, ...late.heard]).toEqual([
     { type: 'execution-denied', reason: `The question was withdrawn (${question_id}).` },
@@ -103,7 +65,7 @@ it('denies what is cancelled or expires', async () => {
 });
 
 it('parks: another process finds the questions of a stored conversation and goes on', async () => {
-  const parked = await generate(scripted(['staging', 'production']), start, { wait_seconds: 0 });
+  const parked = await generate(scriptedModel(['staging', 'production']), start, { wait_seconds: 0 });
   expect(parked.deployed).toEqual([]);
   expect(await answerApprovals(place.agent(), parked.messages, { wait_seconds: 0 })).toBeUndefined();
   const answering = answerApprovals(place.agent(), parked.messages);
@@ -118,7 +80,7 @@ it('parks: another process finds the questions of a stored conversation and goes
   expect(again).toEqual(message);
   const messages = [...parked.messages, message as ModelMessage];
   expect(await answerApprovals(place.agent(), messages)).toBeUndefined();
-  const script = scripted([]);
+  const script = scriptedModel([]);
   expect(await generate(script, messages)).toMatchObject({ text: 'Done.', deployed: ['staging', 'production'] });
   expect(await place.questions()).toHaveLength(2);
 });

@@ -1,40 +1,11 @@
-import { spawn } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
-import { type Query, query, type SDKUserMessage } from '@anthropic-ai/claude-agent-sdk';
 import { expect, it } from 'vitest';
-import { canUseTool } from '../../src/adapters/claude-agent-sdk.ts';
 import { meeting } from '../helpers/adapters.ts';
+import { callingTool } from '../helpers/claude-agent-sdk.ts';
 
 const place = meeting();
-const script = fileURLToPath(new URL('../helpers/scripted-claude.ts', import.meta.url));
 
-/** A query of the SDK whose agent makes one call of a tool, and what the agent hears of it. */
-function calling(tool_name: string, input: object, about: Parameters<typeof canUseTool>[1] = {}) {
-  const done = Promise.withResolvers<void>();
-  async function* prompt(): AsyncGenerator<SDKUserMessage> {
-    const content = JSON.stringify({ tool_name, input, tool_use_id: `toolu-${place.run_id}` });
-    yield { type: 'user', message: { role: 'user', content }, parent_tool_use_id: null };
-    await done.promise;
-  }
-  const running: Query = query({
-    prompt: prompt(),
-    options: {
-      canUseTool: canUseTool(place.agent(), about),
-      // The lock has no Claude Code: its binary is large, and needs an account.
-      pathToClaudeCodeExecutable: script,
-      spawnClaudeCodeProcess: ({ signal }) =>
-        spawn(process.execPath, [script], { stdio: ['pipe', 'pipe', 'inherit'], signal }),
-    },
-  });
-  const heard = (async () => {
-    for await (const message of running) {
-      if (message.type !== 'result' || message.subtype !== 'success') continue;
-      done.resolve();
-      return JSON.parse(message.result);
-    }
-  })();
-  return { running, heard };
-}
+const calling = (tool_name: string, input: object, about?: Parameters<typeof callingTool>[2]) =>
+  callingTool(place.agent(), { tool_name, input, tool_use_id: `toolu-${place.run_id}` }, about);
 
 const region = {
   question: 'Which region?',

@@ -13,6 +13,7 @@ import { Processes } from './processes.ts';
 import { Report, say } from './report.ts';
 import { shared } from './shared.ts';
 import { signals } from './signals.ts';
+import { waiting } from './waiting.ts';
 
 /*
  * How fast the service is, each figure beside a floor that was measured in the same minutes: machines are noisy, and a
@@ -32,6 +33,7 @@ const work: Record<Section, (bench: Bench) => Promise<void>> = {
   d: aged,
   e: usedMemory,
   f: shared,
+  g: waiting,
 };
 
 const options = optionsOrUsage();

@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 
 /** The sections of the bench, in the order in which they run: the last one tells what the others have used. */
-export const sections = ['a', 'b', 'c', 'd', 'f', 'e'] as const;
+export const sections = ['a', 'b', 'c', 'd', 'f', 'g', 'e'] as const;
 export type Section = (typeof sections)[number];
 
 export interface Options {
@@ -24,6 +24,7 @@ export const usage = `npm run bench -- [options]
                         d  (a), (b) and (c) with a long history against an empty database
                         e  memory of the service in the sections that run
                         f  (a) and (b) on PostgreSQL, with one and with two processes
+                        g  2,000 agents that wait for answers: requests, CPU, memory, tokens (Linux)
   --quick             short and small, about a minute in all
   --history=<file>    keeps the seeded database of (d), and uses it again
   --folder=<folder>   where the databases are made (the system's temporary folder)

@@ -37,9 +37,11 @@ const get = { method: 'GET', path: '/x' } as const;
 
 describe('a request is repeated', () => {
   it('when the connection is lost, and while the service or a proxy cannot answer', async () => {
-    const { url, requests } = await serve(hangUp, problem(503, 'SERVICE_UNAVAILABLE'), json(502, {}), hangUp, fine);
-    expect(await transportTo(url).send(get)).toEqual({ fine: true });
-    expect(requests).toHaveLength(5);
+    const late = problem(408, 'REQUEST_TIMEOUT');
+    const steps: [Step, ...Step[]] = [hangUp, problem(503, 'SERVICE_UNAVAILABLE'), json(502, {}), late, hangUp, fine];
+    const { url, requests } = await serve(...steps);
+    expect(await transportTo(url, 20).send(get)).toEqual({ fine: true });
+    expect(requests).toHaveLength(steps.length);
   });
 
   it('with the same key and body', async () => {

@@ -203,6 +203,57 @@ describe.each(engines)('an upgrade from the previous release on %s', engine => {
     expect((await send('GET', `/questions/${open?.question_id}`)).body).toMatchObject({ state: 'answered' });
   });
 
+  it('makes an inbox of what had ended, and finds the questions that were asked', async () => {
+    const { send } = await upgrade(engine);
+    const { events, questions } = previousRelease as unknown as {
+      events: { event_type: string; payload: string; ticket: string | null; occurred_at: number; sequence: number }[];
+      questions: { question_id: string; run_id: string; agent_name: string; acknowledged_at: number | null }[];
+    };
+    const told = (type: string) => events.filter(({ event_type }) => event_type === `forum.question.${type}`);
+    const idOf = ({ payload }: { payload: string }): string => JSON.parse(payload).question_id;
+    const ended = ['answered', 'expired', 'cancelled']
+      .flatMap(kind => told(kind).map(event => ({ kind, event, question_id: idOf(event) })))
+      .toSorted((one, other) => one.event.sequence - other.event.sequence);
+    const received = told('acknowledged').map(idOf);
+    const agents = new Map(
+      questions.map(({ run_id, agent_name }) => [`${run_id}/${agent_name}`, { run_id, agent_name }]),
+    );
+    let seen = 0;
+    for (const [path, agent] of agents) {
+      const own = questions.filter(one => `${one.run_id}/${one.agent_name}` === path).map(one => one.question_id);
+      const news = ended.filter(({ question_id }) => own.includes(question_id) && !received.includes(question_id));
+      const { items } = (await send('GET', `/control-threads/${path}/inbox`)).body;
+      expect(items, path).toMatchObject(
+        news.map(({ kind, event, question_id }) => ({
+          ...{ kind, at: new Date(event.occurred_at).toISOString(), claimed_until: null },
+          question: { question_id, answered_in: kind === 'answered' ? 'api' : null },
+        })),
+      );
+      seen += items.length;
+      const { body } = await send('POST', `/control-threads/${path}/inbox/claim`, { claimant: 'a', lease_seconds: 60 });
+      expect(body.items).toHaveLength(news.length);
+      const { status, body: done } = await send('POST', '/control-signals', signal('completion', agent));
+      expect([status, done.inbox?.unread], path).toEqual([201, news.length]);
+    }
+    expect(seen).toBeGreaterThan(5);
+
+    const listed = async (query: string) =>
+      (await send('GET', `/questions?limit=200&${query}`)).body.items.map(
+        (one: { question_id: string }) => one.question_id,
+      );
+    const unread = ended.filter(({ question_id }) => !received.includes(question_id)).map(one => one.question_id);
+    expect((await listed('unacknowledged=true')).toSorted()).toEqual(unread.toSorted());
+    const asked = told('opened');
+    const ofTicket = asked.filter(({ ticket }) => ticket === 'T-3').map(idOf);
+    expect((await listed('ticket=T-3')).toSorted()).toEqual(ofTicket.toSorted());
+    expect((await listed('order=newest')).toReversed()).toEqual(asked.map(idOf));
+    for (const event of asked) {
+      const { question } = JSON.parse(event.payload);
+      const q = `q=${encodeURIComponent(question)}`;
+      await expect.poll(() => listed(q), DEADLINE).toContain(idOf(event));
+    }
+  });
+
   it('keeps for a handler that comes later what was routed to it, and what the first ones leave over', async () => {
     const first = ['audit', 'mail'];
     const then = Object.keys(CONSUMERS).filter(name => !first.includes(name));

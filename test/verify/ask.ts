@@ -12,7 +12,7 @@ const PRIORITIES = ['urgent', 'high', 'normal', 'low'];
 type Body = Record<string, unknown>;
 
 /** Asks a service at rest what it knows, and sets beside it what the log says. */
-export async function ask(origin: string, { events, deliveries }: Stored, random: Random): Promise<Asked[]> {
+export async function ask(origin: string, { events, deliveries, tables }: Stored, random: Random): Promise<Asked[]> {
   const get = async (path: string): Promise<Body> => {
     const patience = AbortSignal.timeout(30_000);
     for (;;) {
@@ -73,6 +73,13 @@ export async function ask(origin: string, { events, deliveries }: Stored, random
     ...some(log.questions).map(([id, question]) => async () => {
       const names = ['state', 'answer', 'thread_id', 'version', 'supersedes'];
       return compare(`the question ${id}`, await get(`/questions/${id}`), question, names);
+    }),
+    ...some(tables.control_threads).map(({ run_id, agent_name }) => async () => {
+      const own = tables.inbox_items.filter(row => row.run_id === run_id && row.agent_name === agent_name);
+      const wanted = own.map(({ sequence }) => Number(sequence)).sort((a, b) => a - b);
+      const { items } = (await get(`/control-threads/${run_id}/${agent_name}/inbox?limit=200`)) as { items: Body[] };
+      const got = items.map(({ item_id }) => item_id);
+      return { what: `the inbox of ${agent_name}`, got, wanted: wanted.map(sequence => `item_${sequence}`) };
     }),
     ...some(words(events)).map(([word, thread_id]) => async () => {
       const { items } = (await get(`/threads?q=${word}`)) as { items: Body[] };

@@ -13,8 +13,8 @@ import { type Random, seeded } from './random.ts';
 import type { Progress } from './report.ts';
 import type { Store } from './store.ts';
 
-/** A kill comes at most so long after a command has begun. Milliseconds. */
-const KILL_WITHIN_MS = 1500;
+/** A kill comes at most so long after a command has begun, or after its question is there. Milliseconds. */
+const KILL_WITHIN_MS = { asking: 1500, waiting: 400 };
 /** A person answers at most so long after a question has come. Milliseconds. */
 const THINK_MS = 800;
 /** What one question may take, all repeats included. Milliseconds. */
@@ -48,7 +48,7 @@ export async function cliKills(
     failed = error;
   });
   const begun = performance.now();
-  const counts = { commands: 0, cli: 0, service: 0, both: 0 };
+  const counts = { commands: 0, cli: 0, service: 0, both: 0, waiting: 0 };
   const lost: string[] = [];
   try {
     for (let round = 1; round <= kills; round += 1) {
@@ -67,8 +67,12 @@ export async function cliKills(
         const ended = Promise.all([once(child, 'close'), text(child.stdout)]);
         if (isFirst) {
           const victim = random.pick(['cli', 'service', 'both'] as const);
+          const moment = random.pick(['asking', 'waiting'] as const);
           counts[victim] += 1;
-          await Promise.race([delay(random.below(KILL_WITHIN_MS)), ended]);
+          counts.waiting += moment === 'waiting' ? 1 : 0;
+          const isThere = moment === 'waiting' ? untilAsked(person, question, last) : undefined;
+          const time = delay(random.below(KILL_WITHIN_MS[moment]));
+          await Promise.race([Promise.all([isThere, time]), ended]);
           if (victim !== 'service') child.kill('SIGKILL');
           if (victim !== 'cli') service.kill();
         }
@@ -96,7 +100,8 @@ export async function cliKills(
         'commands run': counts.commands,
         'commands killed': counts.cli + counts.both,
         'services killed': counts.service + counts.both,
-        seconds,
+        'killed while the command waits': counts.waiting,
+        'seconds, and of a question': `${seconds}, ${(seconds / kills).toFixed(1)}`,
       },
     };
   } finally {
@@ -107,6 +112,16 @@ export async function cliKills(
 }
 
 const answerTo = (question: string) => `The answer to ${question}`;
+
+/** Resolves once a question is stored, or it is too late for that. */
+async function untilAsked(person: Forumbus, text: string, last: number): Promise<void> {
+  const isIt = ({ question }: { question: string }) => question === text;
+  while (performance.now() < last) {
+    const { items } = await person.questions({ run_id: RUN, order: 'newest', limit: 5 });
+    if (items.some(isIt)) return;
+    await delay(10);
+  }
+}
 
 /** A person who answers every question after a while. */
 async function answerAll(person: Forumbus, random: Random, signal: AbortSignal): Promise<void> {

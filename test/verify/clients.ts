@@ -27,6 +27,15 @@ export interface Mark {
   last_sequence: number | null;
 }
 
+/** An item of an inbox in the answer to a claim, with the times of request and answer on one clock. Milliseconds. */
+export interface ClaimedItem {
+  item_id: string;
+  claimant: string;
+  sent_at: number;
+  answered_at: number;
+  lease_ms: number;
+}
+
 /** A request hangs while its process is stopped; much longer than that, and it is given up. Milliseconds. */
 const PATIENCE_MS = 30_000;
 /** Before a client sends again that got no answer: a server that is down must not be flooded. Milliseconds. */
@@ -71,6 +80,7 @@ export class Clients {
   readonly acknowledged: Acknowledged[] = [];
   /** The items that were acknowledged, also those of requests without an answer. */
   readonly received = new Set<string>();
+  readonly claimed: ClaimedItem[] = [];
   readonly sightings: Sighting[] = [];
   readonly marks: Mark[] = [];
   /** Bodies of posts that were answered with 201, and their threads. */
@@ -134,7 +144,7 @@ export class Clients {
     if (drawn < 78) return this.#publish(lane);
     if (drawn < 85) return this.#post(lane);
     if (drawn < 89) return this.#change(lane);
-    if (drawn < 92) return this.#markSeen(lane);
+    if (drawn < 91) return this.#markSeen(lane);
     if (drawn < 94) return this.#acknowledge(lane);
     if (drawn < 96) return this.#cancel(lane);
     if (drawn < 97) return this.#brief(lane);
@@ -291,15 +301,25 @@ export class Clients {
     if (question) await this.#request('POST', `/questions/${question}/acknowledge`, {});
   }
 
-  /** Claims and acknowledges, as a hook does. */
+  /** Two claim at once and acknowledge, as hooks of one session do; one that is killed in between does not. */
   async #readInbox(lane: Lane): Promise<void> {
     const { run_id, agent_name } = this.#names(lane);
     const inbox = `/control-threads/${run_id}/${agent_name}/inbox`;
-    const claim = { claimant: `hook-${this.#next()}`, lease_seconds: 1, limit: 1 + this.#random.below(5) };
-    const claimed = await this.#request('POST', `${inbox}/claim`, claim);
-    const items = (claimed?.body.items ?? []) as unknown as { item_id: string }[];
+    await Promise.all([this.#claim(inbox), this.#claim(inbox)]);
+  }
+
+  async #claim(inbox: string): Promise<void> {
+    const claimant = `hook-${this.#next()}`;
+    const lease_seconds = 1 + this.#random.below(3);
+    const claim = { claimant, lease_seconds, limit: 1 + this.#random.below(5) };
+    const sent_at = performance.now();
+    const answer = await this.#request('POST', `${inbox}/claim`, claim);
+    const answered_at = performance.now();
+    const items = (answer?.body.items ?? []) as unknown as { item_id: string }[];
     const item_ids = items.map(({ item_id }) => item_id);
-    if (item_ids.length === 0) return;
+    for (const item_id of item_ids)
+      this.claimed.push({ item_id, claimant, sent_at, answered_at, lease_ms: lease_seconds * 1000 });
+    if (item_ids.length === 0 || this.#random.next() < 0.3) return;
     for (const id of item_ids) this.received.add(id);
     await this.#request('POST', `${inbox}/acknowledge`, { item_ids });
   }

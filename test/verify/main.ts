@@ -31,9 +31,8 @@ process.exit(interrupted.signal.aborted ? INTERRUPTED : allHold ? 0 : 1);
 /** Verifies one engine. Answers whether all claims hold; keeps what the run has left if they do not. */
 async function verify(options: Options): Promise<boolean> {
   const { seconds, kills, engine, processes, lanes, clients, seed } = options;
-  progress.say(
-    `${engine === 'sqlite' ? 'SQLite' : 'PostgreSQL'}, ${processes === 1 ? 'one process' : `${processes} processes`}`,
-  );
+  const many = processes > 1 && !options.cli && !options.upgrade;
+  progress.say(`${engine === 'sqlite' ? 'SQLite' : 'PostgreSQL'}, ${many ? `${processes} processes` : 'one process'}`);
   if (options.upgrade) progress.say('the upgrade of a database of the previous release');
   else if (options.cli) progress.say(`${kills} questions by the command line, each with a kill (--seed ${seed})`);
   else progress.say(`${clients} clients in ${lanes} lanes for ${seconds} s, ${kills} kills and stops (--seed ${seed})`);

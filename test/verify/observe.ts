@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Acknowledged, Mark, Sighting } from './clients.ts';
+import type { Acknowledged, ClaimedItem, Mark, Sighting } from './clients.ts';
 import type { Note } from './notes.ts';
 import type { Row, Store } from './store.ts';
 import { follows } from './subscriptions.ts';
@@ -102,6 +102,8 @@ export interface Observed extends Stored {
   marks: Mark[];
   /** Ids of inbox items that a client acknowledged, also without an answer. */
   received: ReadonlySet<string>;
+  /** Items as claims were answered. */
+  claimed: ClaimedItem[];
   /** Bodies of acknowledged posts, and their threads. */
   posted: ReadonlyMap<string, string>;
   /** Ids of acknowledged messages. */

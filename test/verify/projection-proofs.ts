@@ -22,11 +22,12 @@ export function proveProjections(observed: Observed): Proof[] {
       const rows = name === 'counts' ? tables.counts.filter(row => Number(row.count) !== 0) : tables[name];
       return asLogSays(name, rows, keys[name], log[name]);
     }),
+    leases(observed),
     versions(observed),
     seen(observed),
     sentByTopic(observed),
     {
-      claim: 'the HTTP API answers what the log says: threads, runs, questions, counts, search, subscriptions',
+      claim: 'the HTTP API answers what the log says: threads, runs, questions, inboxes, counts, search, subscriptions',
       checked: asked.length,
       faults: asked.flatMap(({ what, got, wanted }) =>
         same(got, wanted) ? [] : [`${what}: ${text(got)} instead of ${text(wanted)}`],
@@ -48,6 +49,22 @@ function inbox({ tables, received }: Observed, log: Map<string, Row>): Proof {
     if (Number(unread) !== count) proof.faults.push(`${run_id} ${agent_name} has ${count} items, and ${unread} unread`);
   }
   return { ...proof, claim: 'every ended question and every message of a person is one item until it is acknowledged' };
+}
+
+/** Whichever of two claims came first: if both took less time together than the lease, the other one came within it. */
+function leases({ claimed }: Observed): Proof {
+  const faults: string[] = [];
+  for (const [item_id, claims] of Map.groupBy(claimed, one => one.item_id)) {
+    const inOrder = claims.toSorted((one, other) => one.sent_at - other.sent_at);
+    for (const [index, first] of inOrder.entries()) {
+      const other = inOrder.slice(index + 1).find(one => {
+        const took = Math.max(first.answered_at, one.answered_at) - first.sent_at;
+        return one.claimant !== first.claimant && took < Math.min(first.lease_ms, one.lease_ms);
+      });
+      if (other) faults.push(`${item_id} was leased to ${first.claimant} and to ${other.claimant} at once`);
+    }
+  }
+  return { claim: 'no item of an inbox was leased to two claimants at once', checked: claimed.length, faults };
 }
 
 function asLogSays(table: string, rows: Row[], keyOf: (row: Row) => string, log: Map<string, Row>): Proof {

@@ -101,7 +101,9 @@ export async function run(
     show();
 
     const { acknowledged, sent, wrong, sightings, marks, received, posted, published } = load;
-    const told = { acknowledged, sent, sightings, marks, received, posted, published };
+    // On SQLite a process measures leases with its own clock, so one that starts with another ends them.
+    const claimed = clocks && options.engine === 'sqlite' ? [] : load.claimed;
+    const told = { acknowledged, sent, sightings, marks, received, claimed, posted, published };
     const mended = fleet.past.reduce((sum, service) => sum + service.mended, 0);
     const seen = { ...told, wrong: [...wrong, ...operator.wrong], unexpected: fleet.unexpected, notes: notes.all };
     const rest = { leaseMs, mended, joined: done.joined, asked };
