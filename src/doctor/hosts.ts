@@ -76,7 +76,7 @@ function fire(command: string, path: string, { env, cwd }: Surroundings): Findin
 
 function linesOf({ path }: StateFolder): string[] {
   try {
-    return readFileSync(join(path, 'hooks.log'), 'utf8').split('\n');
+    return readFileSync(join(path, 'hooks.log'), 'utf8').trimEnd().split('\n');
   } catch {
     return [];
   }

@@ -80,8 +80,10 @@ describe('the hooks of hosts', () => {
 
   it('that do not reach the service are a warning with the reason', async () => {
     await install('claude');
+    await install('codex');
     env.FORUMBUS_URL = `http://127.0.0.1:${await freePort()}`;
-    expect(check()).toEqual([found('warning', /runs, but: Error: No connection to http:\/\/127/)]);
+    const unreachable = found('warning', /runs, but: Error: No connection to http:\/\/127/);
+    expect(check()).toEqual([unreachable, unreachable]);
   });
 
   it('warn of a dialog that ends by itself', async () => {

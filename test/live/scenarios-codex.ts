@@ -151,7 +151,8 @@ export const codexScenarios: Scenario[] = [
       const terminal = stage.terminal([trust, 'Deploy.']);
       const { question_id } = await stage.asked();
       await terminal.press('Escape');
-      await stage.nothingRuns();
+      // The MCP server belongs to the session.
+      await stage.nothingRuns(/^mcp/);
       stage.answer(question_id, 'eu-west-1');
       stage.model.play(done);
       await terminal.type('Go on.');
