@@ -4,6 +4,7 @@ import { type AskRequest, ForumbusError, type Option, type Question } from '../c
 import { type Context, defineCommand, UsageError } from './command.ts';
 import { askInOrder } from './deliver.ts';
 import { secondsOf } from './duration.ts';
+import { sourceOf } from './identity.ts';
 import { outcomeCode, outcomeOf, outcomeText } from './output.ts';
 
 /** Shorter than the two minutes that hosts usually give a command. */
@@ -42,7 +43,8 @@ Prints the answer. Exit code 0 answered, 3 expired, 4 cancelled or superseded, 6
     const input = values.stdin ? await text(context.stdin) : '';
     const question = given ?? input;
     if (question.trim() === '') throw new UsageError('The question is missing: forumbus ask "Which region?".');
-    const { identity, print } = context;
+    const { identity, print, env, cwd } = context;
+    const source = sourceOf(env, cwd);
     const wait_seconds = secondsOf('wait', values.wait);
     const parts = [values.context ?? '', fileText(values['context-file']), given === undefined ? '' : input];
     const about = parts.filter(part => part.trim() !== '').join('\n\n');
@@ -56,6 +58,7 @@ Prints the answer. Exit code 0 answered, 3 expired, 4 cancelled or superseded, 6
       ...(values.expires !== undefined && { expires_in_seconds: secondsOf('expires', values.expires) }),
       ...defaultOf(values.default, options),
       ...(values.supersedes !== undefined && { supersedes: values.supersedes }),
+      ...(source && { source }),
     };
     const { run_id, agent_name } = identity;
     const asked = await askInOrder(context, { act: 'ask', run_id, agent_name, request }, { wait_seconds });

@@ -2,6 +2,7 @@ import { type AskOptions, ForumbusError, isPassing, type Question, type SignalRe
 import type { Context } from './command.ts';
 import { head } from './output.ts';
 import type { Spooled } from './spool.ts';
+import { unreachableRemedy } from './unreachable.ts';
 
 /** The service cannot answer. `message` is one sentence with the remedy. */
 export class Unreachable extends Error {
@@ -50,10 +51,18 @@ async function inOrder<T>(context: Context, first: Spooled, work: (settle: Settl
     });
   } catch (error) {
     if (!(error instanceof ForumbusError) || !isPassing(error)) throw error;
-    if (!context.spool.add(context.identity, spooled)) {
-      throw new Unreachable(`${error.message} Too many requests wait already, so this one is lost; start the service.`);
-    }
-    throw new Unreachable(`${error.message} The next call sends this request; \`forumbus up\` starts the service.`);
+    throw new Unreachable(`${error.message} ${kept(context, spooled)} ${unreachableRemedy(context.env)}`);
+  }
+}
+
+/** Keeps a request for the next call, and says whether it could. */
+function kept({ spool, identity }: Context, spooled: Spooled): string {
+  try {
+    if (spool.add(identity, spooled)) return 'The next call sends this request.';
+    return 'Too many requests wait already, so this one is lost.';
+  } catch (error) {
+    // A sandbox may keep commands from the folder.
+    return `This request is lost, since the state folder cannot be written (${(error as NodeJS.ErrnoException).code}).`;
   }
 }
 

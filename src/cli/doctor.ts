@@ -1,3 +1,3 @@
 import { defineProgram } from './program.ts';
 
-export const command = defineProgram('doctor', 'Check settings, handlers, database and messages');
+export const command = defineProgram('doctor', 'Check settings, handlers, database, messages and hooks');

@@ -6,6 +6,7 @@ import { type Context, defineCommand, exits, UsageError } from './command.ts';
 import { secondsOf } from './duration.ts';
 import { HookLog } from './hook-log.ts';
 import { hookFetch, look } from './hook-transport.ts';
+import { hostProcess, stillRuns } from './host-process.ts';
 import { type Identity, identityOf } from './identity.ts';
 import { Sessions } from './sessions.ts';
 import { wake } from './wake.ts';
@@ -79,9 +80,9 @@ async function answer(context: Context, host: HostName, input: HookInput, isWait
     return exits.done;
   }
   const pace = during.includes(event) ? 'during' : 'between';
-  const ends = new Ends();
+  const mayWait = isWaiter || waiting.includes(event);
+  const ends = new Ends(mayWait);
   try {
-    const mayWait = isWaiter || waiting.includes(event);
     const { url, token, run_id, agent_name } = identity;
     const agent = `${encodeURIComponent(run_id)}/${encodeURIComponent(agent_name)}`;
     const reads = !mayWait && !acts(host, event) && !sessions.read(session).continued;
@@ -166,11 +167,13 @@ class Ends {
   readonly #timer: NodeJS.Timeout;
   readonly #withdraw = () => this.withdrawn.abort();
 
-  constructor() {
-    const host = process.ppid;
+  /** @param watches whether the hook may last so long that its host dies before it */
+  constructor(watches: boolean) {
+    const parent = process.ppid;
+    const host = watches ? hostProcess() : undefined;
     process.once('SIGTERM', this.#withdraw);
     this.#timer = setInterval(() => {
-      if (process.ppid !== host) this.orphaned.abort();
+      if (process.ppid !== parent || (host && !stillRuns(host))) this.orphaned.abort();
     }, PARENT_MS).unref();
   }
 

@@ -10,11 +10,19 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { homedir } from 'node:os';
-import { dirname, join } from 'node:path';
-import type { HostName } from '../hooks/hosts.ts';
-import { type Content, MalformedHooks } from '../hooks/merge.ts';
+import { dirname } from 'node:path';
+import { MalformedHooks } from '../hooks/merge.ts';
 import { type Context, UsageError } from './command.ts';
+
+/** How the text of a file changes. */
+export interface Edit {
+  /** @param text null if there is no file @throws MalformedHooks */
+  add(text: string | null): string;
+  /** Returns the text itself if it holds nothing of ours. @throws MalformedHooks */
+  remove(text: string): string;
+  /** Whether a text holds nothing. */
+  isBlank(text: string): boolean;
+}
 
 /** What a file was before `forumbus install`, and after. */
 interface Installed {
@@ -26,36 +34,16 @@ interface Installed {
   after: string;
 }
 
-export type Scope = 'project' | 'user';
-
-/** The file of a host that holds hooks, in the folder of a project or of the user. */
-export function hostFile(host: HostName, scope: Scope, { env, cwd }: Pick<Context, 'env' | 'cwd'>): string {
-  const home = env.HOME || homedir();
-  const own = (folder: string) => (scope === 'project' ? join(cwd, folder) : join(home, folder));
-  const configured = (folder: string, setting: string | undefined) =>
-    scope === 'user' && setting ? setting : own(folder);
-  switch (host) {
-    case 'claude':
-      return join(configured('.claude', env.CLAUDE_CONFIG_DIR), 'settings.json');
-    case 'codex':
-      return join(configured('.codex', env.CODEX_HOME), 'hooks.json');
-    case 'gemini':
-      return join(own('.gemini'), 'settings.json');
-    case 'cursor':
-      return join(own('.cursor'), 'hooks.json');
-    case 'copilot':
-      return join(own(scope === 'project' ? '.github' : '.copilot'), 'hooks', 'forumbus.json');
-  }
-}
-
-/** A JSON file of a host, changed and restored. */
+/** A file of a host, changed and restored. */
 export class HostFile {
   readonly path: string;
+  readonly #edit: Edit;
   readonly #state: Context['state'];
 
-  constructor(path: string, state: Context['state']) {
+  constructor(path: string, edit: Edit, state: Context['state']) {
     // What a link of a dotfile manager points at is changed, not the link.
     this.path = existsSync(path) ? realpathSync(path) : path;
+    this.#edit = edit;
     this.#state = state;
   }
 
@@ -70,19 +58,29 @@ export class HostFile {
     }
   }
 
-  /**
-   * Changes its content, and keeps what it was before.
-   * @returns whether it has changed
-   * @throws UsageError if it is not a JSON object, or its hooks have another form
-   */
-  install(change: (content: Content) => Content, without: (content: Content) => Content): boolean {
+  /** Its text with our entries. @throws UsageError if it has another form than the host's */
+  changed(): string {
     const text = this.read();
-    const after = this.changed(change);
+    return this.#understood(() => this.#edit.add(text));
+  }
+
+  /**
+   * Adds our entries, and keeps what it was before.
+   * @returns whether it has changed
+   * @throws UsageError as {@link changed}
+   */
+  install(): boolean {
+    const text = this.read();
+    const after = this.changed();
     if (text === after) return false;
     const known = this.#record();
     // Others may have changed it since the last install: what was before is then theirs, without our entries.
-    const isOurs = known && text !== null && text !== known.after;
-    const before = isOurs ? this.changed(without) : known && text !== null ? known.before : text;
+    const isTheirs = known && text !== null && text !== known.after;
+    const before = isTheirs
+      ? this.#understood(() => this.#edit.remove(text))
+      : known && text !== null
+        ? known.before
+        : text;
     const folders = known?.folders ?? makeFolders(dirname(this.path));
     if (known) mkdirSync(dirname(this.path), { recursive: true });
     this.#state.write(this.#keep(), { path: this.path, before, folders, after } satisfies Installed);
@@ -90,49 +88,30 @@ export class HostFile {
     return true;
   }
 
-  /** Its text after a change of its content, in its own indentation. @throws UsageError */
-  changed(change: (content: Content) => Content): string {
-    const text = this.read();
-    return serialized(this.#changed(text, change), text);
-  }
-
   /**
    * Takes our entries out. A file that nobody has changed since is restored byte by byte; one that did not exist goes.
    * @returns whether it has changed
-   * @throws UsageError as {@link install}
+   * @throws UsageError as {@link changed}
    */
-  uninstall(without: (content: Content) => Content, isBlank: (content: Content) => boolean): boolean {
+  uninstall(): boolean {
     const text = this.read();
     const known = this.#record();
     if (text === null) {
       this.#forget();
       return false;
     }
-    const rest = this.#changed(text, without);
+    const rest = this.#understood(() => this.#edit.remove(text));
     if (known && text === known.after && known.before !== null) this.#write(known.before);
-    else if (known?.before === null && isBlank(rest)) this.#remove(known.folders);
-    else if (
-      serialized(
-        this.#changed(text, content => content),
-        text,
-      ) === serialized(rest, text)
-    )
-      return false;
-    else this.#write(serialized(rest, text));
+    else if (known?.before === null && this.#edit.isBlank(rest)) this.#remove(known.folders);
+    else if (rest === text) return false;
+    else this.#write(rest);
     this.#forget();
     return true;
   }
 
-  #changed(text: string | null, change: (content: Content) => Content): Content {
-    let content: unknown;
+  #understood<T>(edit: () => T): T {
     try {
-      content = text === null ? {} : JSON.parse(text);
-      if (typeof content !== 'object' || content === null || Array.isArray(content)) throw new SyntaxError();
-    } catch {
-      throw new UsageError(`${this.path} is not a JSON object; repair it first. It was not changed.`);
-    }
-    try {
-      return change(content as Content);
+      return edit();
     } catch (error) {
       if (!(error instanceof MalformedHooks)) throw error;
       throw new UsageError(`In ${this.path}, ${error.message}; repair it first. It was not changed.`);
@@ -170,11 +149,6 @@ export class HostFile {
   #keep(): string {
     return `installed-${createHash('sha256').update(this.path).digest('hex').slice(0, 32)}.json`;
   }
-}
-
-function serialized(content: Content, before: string | null): string {
-  const [, indent = '  '] = /^\{\r?\n([ \t]+)"/.exec(before ?? '') ?? [];
-  return `${JSON.stringify(content, null, indent)}\n`;
 }
 
 /** Makes a folder and those around it. @returns those that did not exist, the innermost first */

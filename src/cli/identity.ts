@@ -1,5 +1,6 @@
 import { readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
+import type { Source } from '../client/index.ts';
 import { UsageError } from './command.ts';
 
 /** Who calls, and which service. */
@@ -63,6 +64,28 @@ function hostOf(env: Record<string, string | undefined>): string | undefined {
   if (env.COPILOT_CLI) return 'copilot';
   if (env.CLAUDECODE) return 'claude';
   return undefined;
+}
+
+/** Hosts' names for the session, by host. */
+const SESSIONS: Record<string, string[]> = {
+  claude: ['CLAUDE_CODE_SESSION_ID'],
+  codex: ['CODEX_SESSION_ID', 'CODEX_THREAD_ID'],
+};
+
+/** The longest field of a source. Characters. */
+const SOURCE_LENGTH = 500;
+
+/**
+ * Where a question of a command comes from: the host that runs the command, and its session. Nothing of it changes while the
+ * session lasts but the folder, so that a repeated command sends the same.
+ * @returns undefined outside of a host
+ */
+export function sourceOf(env: Record<string, string | undefined>, cwd: string): Source | undefined {
+  const host = hostOf(env);
+  if (host === undefined) return undefined;
+  const session = SESSIONS[host]?.map(name => env[name]).find(Boolean);
+  const short = (text: string) => text.slice(0, SOURCE_LENGTH).toWellFormed();
+  return { host, ...(session && { session_id: short(session) }), cwd: short(cwd) };
 }
 
 /** `<folder>@<branch>` of the repository around the folder; without one, the folder's name. */

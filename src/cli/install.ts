@@ -1,11 +1,8 @@
-import { accessSync, constants } from 'node:fs';
-import { delimiter, join } from 'node:path';
 import { agentsText } from '../hooks/agents-text.ts';
-import { entries } from '../hooks/entries.ts';
 import { type HostName, hostNames } from '../hooks/hosts.ts';
-import { type Content, withEntries, withoutEntries } from '../hooks/merge.ts';
-import { type Context, defineCommand, exits, UsageError } from './command.ts';
-import { HostFile, hostFile, type Scope } from './host-files.ts';
+import { defineCommand, exits, UsageError } from './command.ts';
+import { findProgram } from './find-program.ts';
+import { hostFilesOf, type Scope } from './host-edits.ts';
 
 export const scopeOptions = { project: { type: 'boolean' }, user: { type: 'boolean' } } as const;
 
@@ -28,27 +25,29 @@ export const command = defineCommand({
   --agents-md    prints a text for AGENTS.md that tells agents when to ask
 What is in the file stays. \`forumbus uninstall\` takes the hooks out again.`,
   async run(context, [name], values) {
-    const { print, state, tell } = context;
+    const { print, tell } = context;
     if (values['agents-md']) {
       await print(agentsText.trimEnd(), { text: agentsText });
       return exits.done;
     }
     const host = hostOf(name, 'install');
     if (values.headless && host !== 'claude') throw new UsageError('--headless is for claude only; leave it out.');
-    const file = new HostFile(hostFile(host, scopeOf(values), context), state);
-    const change = (content: Content) => withEntries(content, entries[host](), values.headless === true);
+    const files = hostFilesOf(host, scopeOf(values), context, values.headless);
+    // Before any is written, each must be understood.
+    const texts = files.map(file => ({ path: file.path, text: file.changed() }));
     if (values.print) {
-      const text = file.changed(change);
-      await print(text.trimEnd(), { path: file.path, text });
+      const shown = texts.map(({ path, text }) => (files.length > 1 ? `${path}:\n\n${text}` : text).trimEnd());
+      await print(shown.join('\n\n'), { files: texts });
       return exits.done;
     }
-    const isNew = file.install(change, withoutEntries);
-    if (!isOnPath(context))
+    const changed = files.filter(file => file.install()).map(({ path }) => path);
+    if (!findProgram('forumbus', context.env))
       tell('`forumbus` is not on the PATH, so the hooks cannot run: install the package globally.');
-    await print(`${isNew ? 'Installed in' : 'Nothing to do:'} ${file.path}${isNew ? after[host] : ' has the hooks.'}`, {
-      path: file.path,
-      installed: isNew,
-    });
+    const said =
+      changed.length > 0
+        ? `Installed in ${changed.join(' and ')}${after[host]}`
+        : `Nothing to do: ${files[0]?.path} has the hooks.`;
+    await print(said, { files: files.map(({ path }) => ({ path, installed: changed.includes(path) })) });
     return exits.done;
   },
 });
@@ -73,17 +72,4 @@ export function hostOf(name: string | undefined, act: string): HostName {
 export function scopeOf({ project, user }: { project?: boolean; user?: boolean }): Scope {
   if (project && user) throw new UsageError('Give --project or --user, not both.');
   return project ? 'project' : 'user';
-}
-
-function isOnPath({ env: { PATH = '' } }: Context): boolean {
-  return PATH.split(delimiter).some(folder =>
-    ['forumbus', 'forumbus.cmd'].some(file => {
-      try {
-        accessSync(join(folder, file), constants.X_OK);
-        return true;
-      } catch {
-        return false;
-      }
-    }),
-  );
 }

@@ -8,6 +8,7 @@ import { type Identity, identityOf } from './identity.ts';
 import { oneLine } from './output.ts';
 import { Spool } from './spool.ts';
 import { StateFolder } from './state-folder.ts';
+import { unreachableRemedy } from './unreachable.ts';
 
 /** How long a request is repeated before the service counts as unreachable. Seconds. */
 const RETRY_SECONDS = 3;
@@ -30,7 +31,7 @@ export async function run(args: readonly string[], surroundings: Surroundings): 
   try {
     return await dispatch(args, surroundings);
   } catch (error) {
-    const { code, exit, message } = failureOf(error);
+    const { code, exit, message } = failureOf(error, surroundings.env);
     if (isJson) await written(stdout, `${JSON.stringify({ error: { code, message } })}\n`);
     else await written(stderr, `${oneLine(message)}\n`);
     return exit;
@@ -92,14 +93,13 @@ function contextOf(values: Record<string, unknown>, surroundings: Surroundings):
   };
 }
 
-function failureOf(error: unknown): { code: string; exit: number; message: string } {
+function failureOf(error: unknown, env: Surroundings['env']): { code: string; exit: number; message: string } {
   if (error instanceof Unreachable) return { code: 'UNREACHABLE', exit: exits.unreachable, message: error.message };
   if (error instanceof UsageError) return { code: 'USAGE', exit: exits.refused, message: error.message };
   if (!(error instanceof ForumbusError)) throw error;
   const { code, message } = error;
   if (!isPassing(error)) return { code, exit: exits.refused, message: `${message} ${remedies[code] ?? ''}`.trim() };
-  const remedy =
-    error.status === 0 ? '`forumbus up` starts the service, FORUMBUS_URL names another.' : 'Try again later.';
+  const remedy = error.status === 0 ? unreachableRemedy(env) : 'Try again later.';
   return { code, exit: exits.unreachable, message: `${message} ${remedy}` };
 }
 

@@ -1,7 +1,6 @@
 import { hostNames } from '../hooks/hosts.ts';
-import { isBlank, withoutEntries } from '../hooks/merge.ts';
 import { defineCommand, exits } from './command.ts';
-import { HostFile, hostFile } from './host-files.ts';
+import { hostFilesOf } from './host-edits.ts';
 import { hostOf, scopeOf, scopeOptions } from './install.ts';
 
 export const command = defineCommand({
@@ -14,10 +13,17 @@ export const command = defineCommand({
   help: 'What others have changed since stays. A file that nobody has changed is what it was before.',
   async run(context, [name], values) {
     const host = hostOf(name, 'uninstall');
-    const file = new HostFile(hostFile(host, scopeOf(values), context), context.state);
-    const uninstalled = file.uninstall(withoutEntries, isBlank);
-    const said = uninstalled ? `The hooks are gone from ${file.path}.` : `${file.path} has no hooks of Forumbus.`;
-    await context.print(said, { path: file.path, uninstalled });
+    const files = hostFilesOf(host, scopeOf(values), context);
+    // The folder of the first one goes with it, if the others have left it.
+    const changed = files
+      .toReversed()
+      .filter(file => file.uninstall())
+      .map(({ path }) => path);
+    const said =
+      changed.length > 0
+        ? `The hooks are gone from ${changed.join(' and ')}.`
+        : `${files[0]?.path} has no hooks of Forumbus.`;
+    await context.print(said, { files: files.map(({ path }) => ({ path, uninstalled: changed.includes(path) })) });
     return exits.done;
   },
 });

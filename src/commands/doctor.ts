@@ -1,5 +1,6 @@
 import { diagnose } from '../doctor/diagnose.ts';
 import type { Finding } from '../doctor/finding.ts';
+import { checkHosts } from '../doctor/hosts.ts';
 import { StartError } from '../errors.ts';
 import { callOf } from '../invocation.ts';
 import { createLogger, logWarnings } from '../logging.ts';
@@ -15,7 +16,7 @@ import { answerHelp, endWith, readArguments } from './command.ts';
 const USAGE = callOf('doctor', '[--json]');
 await answerHelp(
   USAGE,
-  'Checks settings, handlers, database and messages, also while the service runs. 1 if there is a problem.',
+  'Checks settings, handlers, database, messages and hooks, also while the service runs. 1 if there is a problem.',
 );
 
 const log = createLogger('silent');
@@ -33,7 +34,7 @@ function toLines(findings: Finding[]): string {
 
 try {
   const { values } = readArguments(USAGE, 0, { json: { type: 'boolean', default: false } });
-  const findings = await diagnose(process.env, log);
+  const findings = [...(await diagnose(process.env, log)), ...checkHosts({ env: process.env, cwd: process.cwd() })];
   const code = findings.some(({ level }) => level === 'problem') ? 1 : 0;
   endWith(process.stdout, values.json ? `${JSON.stringify({ findings })}\n` : toLines(findings), code);
 } catch (error) {

@@ -119,7 +119,8 @@ async function earlierCalls(requests: AskRequest[], source: Source, station: Sta
 /** The open questions that hooks of a session have filed. */
 export async function openQuestions(source: Source, station: Station): Promise<Question[]> {
   const { items } = await station.client.questions({ ...agentOf(station), state: 'open', limit: 100 });
-  return items.filter(one => isOf(one, source));
+  // A command of the session names no call.
+  return items.filter(one => isOf(one, source) && (one.source?.tool_use_id ?? one.source?.prompt_id) !== undefined);
 }
 
 function isOf({ source }: Question, { host, session_id }: Source): boolean {

@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_URL, identityOf } from '../../src/cli/identity.ts';
+import { DEFAULT_URL, identityOf, sourceOf } from '../../src/cli/identity.ts';
 import { forThisTest } from '../helpers/process.ts';
 import { scratchFolder } from '../helpers/scratch.ts';
 
@@ -54,6 +54,31 @@ describe('the agent', () => {
     [{ CLAUDECODE: '1', FORUMBUS_AGENT: 'builder' }, 'builder', true],
   ])('in %j is %s', (env, agent_name, isAgent) => {
     expect(identityOf({}, env, '/')).toMatchObject({ agent_name, isAgent });
+  });
+});
+
+describe('the source of a question', () => {
+  it.each([
+    [{}, undefined],
+    [{ FORUMBUS_AGENT: 'builder' }, undefined],
+    [
+      { CLAUDECODE: '1', CLAUDE_CODE_SESSION_ID: '6642dc56', AI_AGENT: 'claude-code_2-1-332_agent' },
+      { host: 'claude', session_id: '6642dc56', cwd: '/shop' },
+    ],
+    // What changes with each call is left out: it would make a repeated command another request.
+    [
+      { CODEX_SESSION_ID: '01a22332', CODEX_THREAD_ID: '01a22332', CODEX_TOOL_CALL_ID: 'call_1' },
+      { host: 'codex', session_id: '01a22332', cwd: '/shop' },
+    ],
+    [{ CODEX_THREAD_ID: '01a22333' }, { host: 'codex', session_id: '01a22333', cwd: '/shop' }],
+    [{ GEMINI_CLI: '1' }, { host: 'gemini', cwd: '/shop' }],
+  ])('in %j is %j', (env, source) => {
+    expect(sourceOf(env, '/shop')).toEqual(source);
+  });
+
+  it('is no longer than the service takes', () => {
+    const source = sourceOf({ CLAUDECODE: '1', CLAUDE_CODE_SESSION_ID: 's'.repeat(600) }, `/${'d'.repeat(600)}`);
+    expect(source).toMatchObject({ session_id: 's'.repeat(500), cwd: `/${'d'.repeat(499)}` });
   });
 });
 

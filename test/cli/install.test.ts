@@ -59,7 +59,7 @@ describe.each(hostNames)('install and uninstall %s', host => {
     ] as const) {
       expect(await run(['install', host, ...args])).toMatchObject({
         code: 0,
-        out: expect.stringContaining(`Installed in ${join(folder, file)};`),
+        out: expect.stringMatching(new RegExp(`^Installed in ${join(folder, file)}( and \\S+config.toml)?;`)),
       });
       const text = await readFile(join(folder, file), 'utf8');
       expect(text).toContain(`forumbus hook ${host}`);
@@ -149,6 +149,47 @@ describe('install', () => {
     await run(['uninstall', 'claude']);
     expect(await readFile(path, 'utf8')).toBe('{"env": {"A": "1"}}');
     expect(await run(['install', 'codex', '--headless'])).toMatchObject({ code: 1 });
+  });
+
+  it('gives Codex the MCP server, among what others have in its configuration', async () => {
+    const path = join(home, '.codex/config.toml');
+    const others = 'model = "large" # mine\n\n[mcp_servers.docs]\nurl = "http://127.0.0.1:1/mcp"\n';
+    await write(path, others);
+    const printed = await run(['install', 'codex', '--print']);
+    expect(await readFile(path, 'utf8')).toBe(others);
+    await run(['install', 'codex']);
+    const installed = await readFile(path, 'utf8');
+    expect(printed.out).toContain(installed.trimEnd());
+    expect(installed.startsWith(`${others}\n`)).toBe(true);
+    expect(installed).toMatch(
+      /^\[mcp_servers\.forumbus\]\ncommand = "forumbus"\nargs = \["mcp", "codex"\]\nenv_vars = \[/m,
+    );
+    expect(await run(['install', 'codex'])).toMatchObject({ out: expect.stringContaining('Nothing to do') });
+    await run(['uninstall', 'codex']);
+    expect(await readFile(path, 'utf8')).toBe(others);
+
+    // Codex and people write into the file as well.
+    await run(['install', 'codex']);
+    const approvals = '\n[mcp_servers.forumbus.tools.ask]\napproval_mode = "approve"\n';
+    const state = '\n# Trust.\n[hooks.state]\nx = 1\n';
+    await writeFile(path, `${installed}tool_timeout_sec = 600\n${approvals}${state}`);
+    await run(['uninstall', 'codex']);
+    const after = await readFile(path, 'utf8');
+    expect(after).not.toContain('forumbus');
+    expect(after.replaceAll(/\n+/g, '\n')).toBe(`${others}${state}`.replaceAll(/\n+/g, '\n'));
+  });
+
+  it('leaves a server of that name alone that a person has written', async () => {
+    const path = join(home, '.codex/config.toml');
+    const own = '[mcp_servers."forumbus"]\nurl = "https://forumbus.example/mcp"\n';
+    await write(path, own);
+    await run(['install', 'codex']);
+    expect(await readFile(path, 'utf8')).toBe(own);
+    await run(['uninstall', 'codex']);
+    expect(await readFile(path, 'utf8')).toBe(own);
+    await write(path, 'mcp_servers = { docs = { command = "docs" } }\n');
+    expect(await run(['install', 'codex'])).toMatchObject({ code: 1, err: expect.stringContaining('was not changed') });
+    expect(await tree(home)).toEqual({ '.codex': '(folder)', '.codex/config.toml': expect.any(String) });
   });
 
   it('changes what a link points at', async () => {

@@ -66,6 +66,18 @@ describe('ask and answer', () => {
     expect(await questions()).toHaveLength(1);
   });
 
+  it('name the session that asks, and are the same question in another session', async () => {
+    const sessionEnv = (id: string) => ({ env: { CLAUDECODE: '1', CLAUDE_CODE_SESSION_ID: id } });
+    expect(await agent([...region, '--wait', '0'], sessionEnv('s-1'))).toMatchObject({ code: 75 });
+    const [{ question_id, source }] = await questions();
+    expect(source).toEqual({ host: 'claude', session_id: 's-1', cwd: folder });
+    const again = agent([...region, '--wait', '30s'], sessionEnv('s-2'));
+    await person(['answer', question_id, '2']);
+    expect(await again).toMatchObject({ code: 0, out: 'us-east-1', err: '' });
+    expect(await agent(region)).toMatchObject({ code: 0, out: 'us-east-1' });
+    expect(await questions()).toMatchObject([{ question_id, source: { session_id: 's-1' } }]);
+  });
+
   it('take a label in any case, a text, several options, and a text that is a number', async () => {
     const answered = async (ask: string[], ...answer: string[]) => {
       await agent([...ask, '--wait', '0']);
@@ -279,6 +291,23 @@ describe('a service that does not answer', () => {
     );
     expect(texts).toEqual(['One.', 'Two.']);
     expect(await questions()).toHaveLength(1);
+  });
+
+  it('names the sandbox that keeps a command from it, and tells when a request cannot be kept', async () => {
+    await writeFile(join(folder, 'file'), '');
+    const env = {
+      FORUMBUS_URL: `http://127.0.0.1:${await freePort()}`,
+      XDG_STATE_HOME: join(folder, 'file'),
+      CODEX_SANDBOX_NETWORK_DISABLED: '1',
+    };
+    expect(await agent(region, { env })).toEqual({
+      code: 69,
+      out: '',
+      err: expect.stringMatching(
+        /lost, since the state folder cannot be written \(ENOTDIR\)\. .*network_access = true/,
+      ),
+    });
+    expect(await agent(['status'], { env })).toMatchObject({ code: 69, err: expect.stringContaining('MCP tool') });
   });
 
   it('drops what is refused, and keeps what belongs to another service or token', async () => {

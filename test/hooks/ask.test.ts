@@ -48,12 +48,16 @@ it('goes on waiting for the question of a killed hook, and asks it once', async 
   expect(await session.questions()).toHaveLength(1);
 });
 
-it('leaves its question open when its host dies, and the answer to the next session', async () => {
+it.each([
+  ['', []],
+  // The shell outlives the host, and would keep its child from noticing.
+  [' that has started it by a shell', ['/bin/sh', '-c', '"$0" "$@"; exit $?']],
+])('leaves its question open when a host%s dies, and the answer to the next session', async (_by, shell) => {
   // A host that dies leaves the hook to another parent, and reads no output.
   const { place } = session;
-  const script = `require('node:child_process').spawn(process.execPath, process.argv.slice(1), {
+  const script = `const [file, ...args] = process.argv.slice(1); require('node:child_process').spawn(file, args, {
     stdio: ['pipe', 'ignore', 'inherit'], detached: true }).stdin.end(${JSON.stringify(JSON.stringify({ session_id: 's-1', ...permission }))});`;
-  const host = spawn(process.execPath, ['-e', script, cliMain, 'hook', 'claude'], {
+  const host = spawn(process.execPath, ['-e', script, '--', ...shell, process.execPath, cliMain, 'hook', 'claude'], {
     cwd: place.cwd,
     env: { PATH: process.env.PATH, NODE_COMPILE_CACHE, ...place.env },
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -67,6 +71,17 @@ it('leaves its question open when its host dies, and the answer to the next sess
   await session.answer(question_id, { selected: ['eu-west-1'] });
   const told = await session.fire({ hook_event_name: 'SessionStart', source: 'resume' });
   expect(told.hookSpecificOutput.additionalContext).toContain(`Answer to ${question_id} by ana: eu-west-1`);
+});
+
+it('leaves a question alone that a command of the session has asked in the same words', async () => {
+  const source = { host: 'claude', session_id: 's-1', cwd: session.folder };
+  const asked = await session.ask(region.question, { source });
+  const second = session.spawn({ ...permission, hook_event_name: 'PermissionRequest', tool_use_id: 'toolu_2' });
+  await expect.poll(() => session.questions('&state=open'), { timeout: 20_000 }).toHaveLength(2);
+  const tool_response = { answers: { 'Which region?': 'us-east-1' }, annotations: {} };
+  await session.fire({ ...permission, hook_event_name: 'PostToolUse', tool_use_id: 'toolu_2', tool_response });
+  await second.ended;
+  expect(await session.questions('&state=open')).toMatchObject([{ question_id: asked }]);
 });
 
 it('finds the question of a resumed call whose folder has another name now', async () => {

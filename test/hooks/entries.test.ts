@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, readFile, symlink } from 'node:fs/promises';
+import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -86,8 +86,10 @@ describe('the plugin', () => {
 
 describe('the launcher', () => {
   let service: TestApp;
+  let url: string;
   beforeAll(async () => {
     service = await startApp('sqlite');
+    url = `http://127.0.0.1:${await listen(service.app)}`;
     return () => service.close();
   });
   const launch = async (env: Record<string, string>, input: object) => {
@@ -99,7 +101,7 @@ describe('the launcher', () => {
   };
 
   it('runs the program on the PATH, and is silent without one', async () => {
-    const session = await hostSession('claude', service, `http://127.0.0.1:${await listen(service.app)}`);
+    const session = await hostSession('claude', service, url);
     const id = await session.news();
     const bin = join(session.folder, 'bin');
     await mkdir(bin);
@@ -108,6 +110,17 @@ describe('the launcher', () => {
     const event = { hook_event_name: 'UserPromptSubmit', session_id: 's-1', prompt: 'Go on.' };
     expect(await launch({ ...env, PATH: '/none' }, event)).toEqual({ code: 0, out: '', err: '' });
     const { out } = await launch({ ...env, PATH: `/none:${bin}` }, event);
+    expect(JSON.parse(out).hookSpecificOutput.additionalContext).toContain(id);
+  });
+
+  it('runs a shell script that stands for the program', async () => {
+    const session = await hostSession('claude', service, url);
+    const id = await session.news();
+    const shim = join(session.folder, 'forumbus');
+    await writeFile(shim, `#!/bin/sh\nexec '${process.execPath}' '${cliMain}' "$@"\n`, { mode: 0o755 });
+    const event = { hook_event_name: 'UserPromptSubmit', session_id: 's-1', prompt: 'Go on.' };
+    const { code, out, err } = await launch({ ...session.place.env, PATH: `${session.folder}:/bin` }, event);
+    expect({ code, err }).toEqual({ code: 0, err: '' });
     expect(JSON.parse(out).hookSpecificOutput.additionalContext).toContain(id);
   });
 });
