@@ -47,7 +47,7 @@ const Source = Type.Object({
   cwd: Type.Optional(Type.String()),
   url: Type.Optional(Type.String()),
 });
-const source = { host: 'claude-code', session_id: '6f1c2a', cwd: '/home/ana/shop' };
+const source = { host: 'claude', session_id: '6f1c2a', cwd: '/home/ana/shop' };
 const Evidence = Type.Object({ kind: Name, ref: Type.String(), note: Type.Optional(Type.String()) });
 const options = [{ label: 'eu-west-1', description: 'Where staging runs.' }, { label: 'us-east-1' }];
 

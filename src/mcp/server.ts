@@ -58,7 +58,7 @@ export function serverFor(tools: Tools, version: string, request: FastifyRequest
 }
 
 /** The names under which hosts send the id that their hooks know the call by. */
-const TOOL_USE_IDS = { 'claudecode/toolUseId': 'claude-code', callId: 'codex' };
+const TOOL_USE_IDS = { 'claudecode/toolUseId': 'claude', callId: 'codex' };
 
 function sourceOf(meta: Record<string, unknown> = {}): Call['source'] {
   for (const [name, host] of Object.entries(TOOL_USE_IDS)) {

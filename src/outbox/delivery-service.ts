@@ -187,8 +187,8 @@ export function createDeliveryService(dependencies: Dependencies) {
 
   return {
     /**
-     * Claims up to `limit` due deliveries for this process. A power failure may undo it: the deliveries are claimed again
-     * then, as those of a process that died.
+     * Claims up to `limit` due deliveries for this process. On SQLite a power failure may undo it: the deliveries are
+     * claimed again then, as those of a process that died.
      */
     async claim(limit: number): Promise<LeasedDelivery[]> {
       const token = newUid();
@@ -200,7 +200,8 @@ export function createDeliveryService(dependencies: Dependencies) {
           await releaseUncertain(tx, before);
           return { now, ...(await claimIn(tx, { limit, lease_token: token, leased_by: workerName, leaseMs, now })) };
         },
-        { flush: false },
+        // A server may lose the claim in a crash that this process survives: another would run beside its handler.
+        { flush: db.shared },
       );
       const { now, rows, contentOf } = await claiming.catch(error => {
         uncertain.add(token);

@@ -30,7 +30,7 @@ const Place = Text(500);
 
 export const Source = Strict(
   {
-    host: Type.String({ ...Place, description: 'The program that runs the agent, such as `claude-code`.' }),
+    host: Type.String({ ...Place, description: 'The program that runs the agent, such as `claude`.' }),
     session_id: Type.Optional(Type.String({ ...Place, description: "The host's session that the agent works in." })),
     prompt_id: Type.Optional(Place),
     tool_use_id: Type.Optional(Place),
@@ -40,7 +40,7 @@ export const Source = Strict(
   {
     $id: 'Source',
     description: 'Where a question was asked.',
-    examples: [{ host: 'claude-code', session_id: '6f1c2a', cwd: '/home/ana/shop' }],
+    examples: [{ host: 'claude', session_id: '6f1c2a', cwd: '/home/ana/shop' }],
   },
 );
 export type Source = Static<typeof Source>;

@@ -30,7 +30,7 @@ export function exampleRequests(send: Send, viewer: string, database: string) {
   };
   const signalled = (control_type: string, fields: object = {}) =>
     made('/control-signals', signal(control_type, fields));
-  const source = { host: 'claude-code', session_id: 's-1' };
+  const source = { host: 'claude', session_id: 's-1' };
   const question = async () => (await signalled('guidance_request', { source })).question.question_id;
   const thread = async () => (await made('/threads', { ...talk, run_id: 'run-1' })).thread_id;
   const message = async (topic = 'forum.integration.none') =>

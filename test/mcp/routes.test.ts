@@ -181,7 +181,7 @@ describe.each(engines)('the MCP server on %s', engine => {
     const question_id = questionOf({ meta: result._meta ?? {} });
     await called(operator, 'answer', { question_id, answer: 'Me.' });
     const { body } = await service.send('GET', `/questions/${question_id}`);
-    expect(body).toMatchObject({ source: { host: 'claude-code', tool_use_id: 'toolu_1' }, answered_in: 'mcp' });
+    expect(body).toMatchObject({ source: { host: 'claude', tool_use_id: 'toolu_1' }, answered_in: 'mcp' });
   });
 
   /** A person speaks to the agent. */

@@ -6,7 +6,7 @@ import { signal } from '../helpers/signals.ts';
 import { type Tokens, withTokens } from '../helpers/tokens.ts';
 
 const source = {
-  host: 'claude-code',
+  host: 'claude',
   session_id: 's-1',
   prompt_id: 'p-1',
   tool_use_id: 't-1',
@@ -91,7 +91,7 @@ describe.each(engines)('where questions come from and answers are given on %s', 
 
   it('lets it answer nothing else', async () => {
     const { question_id, run_id } = await ask();
-    const elsewhere = await ask({ source: { host: 'claude-code' } });
+    const elsewhere = await ask({ source: { host: 'claude' } });
     const { body: foreign } = await operator(
       'POST',
       '/control-signals',
