@@ -179,8 +179,11 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
 
 /** Ways to make a request wrong; undefined where one does not apply. */
 const breaks: Record<string, Break> = {
-  'unknown field': request =>
-    isObject(request.body) ? { ...request, body: { ...request.body, surplus: 1 } } : undefined,
+  'unknown field': request => {
+    // What a host hands to a hook has whatever fields it likes.
+    const isOpen = resolved(request.operation.body ?? {}).additionalProperties === true;
+    return isObject(request.body) && !isOpen ? { ...request, body: { ...request.body, surplus: 1 } } : undefined;
+  },
   'unknown parameter': request => ({ ...request, query: { ...request.query, surplus: '1' } }),
   'missing field': (request, _value, pick) => {
     const schema = request.operation.body && resolved(request.operation.body);
