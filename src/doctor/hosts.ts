@@ -24,8 +24,8 @@ const VERSION_MS = 20_000;
 const EVENT = 'Doctor';
 
 /**
- * Checks the hosts of agents whose settings, of the user or of the folder, have our hooks: whether the hooks run and reach the
- * service, and whether the host has a version that they were tried with.
+ * Checks the hosts of agents that have our hooks in the settings of the user or of the folder. Fires the hooks to see
+ * whether they run and reach the service, and compares the host's version with those that they were tried with.
  */
 export function checkHosts(surroundings: Surroundings): Finding[] {
   return hostNames.flatMap(host => {
