@@ -10,6 +10,7 @@ import { budgets } from './009-budgets.ts';
 import { trust } from './010-trust.ts';
 import { subscriptions } from './011-subscriptions.ts';
 import { agents } from './012-agents.ts';
+import { page } from './013-page.ts';
 import type { Migration } from './migration.ts';
 
 /** All migrations, in order of application. Released names are never changed or reused. */
@@ -26,4 +27,5 @@ export const migrations: Record<string, Migration> = {
   '010-trust': trust,
   '011-subscriptions': subscriptions,
   '012-agents': agents,
+  '013-page': page,
 };

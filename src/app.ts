@@ -32,6 +32,7 @@ import { useRequestMetrics } from './metrics/requests.ts';
 import { metricsRoutes } from './metrics/routes.ts';
 import { createScrape } from './metrics/scrape.ts';
 import { outboxRoutes } from './outbox/routes.ts';
+import { pageRoutes } from './page/routes.ts';
 import { questionRoutes } from './questions/routes.ts';
 import { runRoutes } from './runs/routes.ts';
 import { components, documented } from './schema-registry.ts';
@@ -59,6 +60,7 @@ const apiRoutes = [
   subscriptionRoutes,
   mcpRoutes,
   tokenRoutes,
+  pageRoutes,
 ];
 
 /** Builds the service; it does not listen yet. `close()` drains requests, then handlers, then closes the database. */
@@ -119,9 +121,10 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
     requestsPerMinute: config.RATE_LIMIT_PER_MINUTE,
     maxEventLoopDelay: config.MAX_EVENT_LOOP_DELAY_MS,
   });
-  const { tokens, longRequests } = access;
+  const { tokens, logins, longRequests } = access;
+  const { authenticate: login } = logins;
   const { identified } = requestLog;
-  useAccess(app, { access: tokens, opening: longRequests, origins, rates, identified });
+  useAccess(app, { access: tokens, login, opening: longRequests, origins, rates, identified });
   await useOpenapi(app, documented, version);
 
   const writes = createIdempotentWrites({ db: services.db, keys: forum.keys });
@@ -132,6 +135,7 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
       ...waits,
       ...delivery,
       access: tokens,
+      logins,
       longRequests,
       maxPayload,
       clock: services.clock,

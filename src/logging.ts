@@ -62,7 +62,10 @@ function serializedError(error: unknown): unknown {
 /** Logs Node's own warnings, instead of plain text on stderr. */
 export function logWarnings(log: Logger): void {
   process.removeAllListeners('warning');
-  process.on('warning', warning => log.warn({ err: warning }, 'Node warns'));
+  process.on('warning', warning => {
+    // A clone has the page's modules without their types, by a function that Node calls experimental.
+    if (!warning.message.startsWith('stripTypeScriptTypes')) log.warn({ err: warning }, 'Node warns');
+  });
 }
 
 /** Lines for programs. A terminal repeats them: in the last line of the request, or in Fastify's line of the address. */

@@ -9,6 +9,7 @@ import * as hooks from './hooks/schemas.ts';
 import { Problem } from './http/problems.ts';
 import * as inbox from './inbox/schemas.ts';
 import * as outbox from './outbox/schemas.ts';
+import * as page from './page/schemas.ts';
 import * as questions from './questions/schemas.ts';
 import * as runs from './runs/schemas.ts';
 import * as signals from './signals/schemas.ts';
@@ -35,6 +36,7 @@ export const components: TSchema[] = [
     [outbox],
     [health, worker, subscriptions],
     [access],
+    [page],
   ].flatMap(namedSchemas),
 ];
 

@@ -27,6 +27,7 @@ import { createTopicLabels } from './metrics/topics.ts';
 import { createDeliveryService } from './outbox/delivery-service.ts';
 import { createOutboxMaintenance } from './outbox/maintenance.ts';
 import { createOutbox } from './outbox/service.ts';
+import { createLogins } from './page/logins.ts';
 import { createQuestionIndexing } from './questions/indexing.ts';
 import { createQuestionListWaiters } from './questions/list-waiting.ts';
 import { createQuestionLists } from './questions/lists.ts';
@@ -149,6 +150,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const uses = new TokenUses({ db, clock, log });
     const used: TokenUses['note'] = row => uses.note(row);
     const access = createAccess({ db, clock, commits, used, record: tokenEvents(events) });
+    const logins = createLogins({ db, clock, access });
     const limits = { stream: config.STREAMS_PER_CALLER, wait: config.WAITS_PER_CALLER };
     const longRequests = new LongRequests({ access, limits, pollIntervalMs: config.POLL_INTERVAL_MS, log });
     commits.on('token', () => longRequests.tokensChanged());
@@ -233,7 +235,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       clock,
       metrics,
       tracing,
-      access: { tokens: access, longRequests },
+      access: { tokens: access, logins, longRequests },
       forum: {
         events,
         counts,

@@ -29,10 +29,15 @@ const arrows: Record<string, string[]> = {
   doctor: ['db', 'events', 'subscriptions', 'outbox', 'topics', 'worker', 'hooks', 'cli'],
   commands: ['db', 'http', 'access', 'events', 'subscriptions', 'outbox', 'worker', 'backup', 'doctor'],
   // Types only: it runs in browsers.
-  client: ['access', 'http', 'events', 'threads', 'control', 'questions', 'inbox', 'signals', 'runs'],
+  client: [
+    ...['access', 'http', 'events', 'threads', 'control', 'questions', 'inbox', 'signals', 'runs'],
+    ...['stats', 'outbox', 'subscriptions', 'worker'],
+  ],
   hooks: ['access', 'http', 'client'],
   cli: ['client', 'mcp', 'hooks'],
   adapters: ['client'],
+  // What runs in the browser uses the client only.
+  page: ['access', 'db', 'http', 'client'],
   metrics: ['db', 'http', 'events', 'subscriptions', 'signals', 'outbox', 'worker', 'health'],
 };
 

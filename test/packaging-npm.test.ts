@@ -135,6 +135,7 @@ describe.skipIf(!oldNode)(`on an older Node${without}`, () => {
       [['validate', 'passed', '--criteria', 'Green.'], { code: 0, out: 'Validated.' }],
       [['gate'], { code: 0, out: 'ready' }],
       [['status'], { code: 0 }],
+      [['open', '--print'], { code: 0, out: `${url}/` }],
       [['completion', 'bash'], { code: 0 }],
       [['install', 'claude', '--project'], { code: 0 }],
       [['hook', 'claude'], { code: 0, out: '' }],

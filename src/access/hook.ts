@@ -7,6 +7,10 @@ import { type Permission, permissions } from './permissions.ts';
 import type { Access } from './service.ts';
 
 declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Hidden route that is answered from memory, and so without a limit of its own. */
+    isCheap?: boolean;
+  }
   interface FastifyRequest {
     /** The caller; set before the route is reached. */
     caller: Caller;
@@ -15,6 +19,8 @@ declare module 'fastify' {
 
 interface Options {
   access: Pick<Access, 'authenticate'>;
+  /** The caller of a login in a browser; undefined without one. @throws Refusal UNAUTHORIZED, ORIGIN_NOT_ALLOWED */
+  login?: (request: FastifyRequest) => Promise<Caller | undefined>;
   /** Knows whether the service is open, that is, has no tokens, so that requests need none. */
   opening: Pick<LongRequests, 'isOpen' | 'checkOpen'>;
   /** Foreign origins whose pages may call the service. */
@@ -34,7 +40,7 @@ const LOOPBACK_HOST = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/
  * web pages are refused, since a browser can be led here (DNS rebinding). With tokens, each operation needs one.
  */
 export function useAccess(app: FastifyInstance, options: Options): void {
-  const { access, opening, origins, rates, identified } = options;
+  const { access, login, opening, origins, rates, identified } = options;
   app.decorateRequest('caller', null as never);
   app.addHook('onRoute', ({ schema, method, url }) => {
     const known = schema?.hide || Object.hasOwn(permissions, schema?.operationId ?? '');
@@ -58,7 +64,8 @@ export function useAccess(app: FastifyInstance, options: Options): void {
     } else if (rule !== 'anybody') {
       await authorize(request, reply, rule);
     } else {
-      if (hide && !(await hasToken(request, reply))) await rates.limitDocuments(request, reply);
+      const { isCheap } = request.routeOptions.config;
+      if (hide && !isCheap && !(await hasToken(request, reply))) await rates.limitDocuments(request, reply);
       identified(request, reply);
     }
   }
@@ -75,12 +82,19 @@ export function useAccess(app: FastifyInstance, options: Options): void {
     return true;
   }
 
+  /** By its token or, without one, by the login of its browser. @throws Refusal UNAUTHORIZED, ORIGIN_NOT_ALLOWED */
+  async function identify(request: FastifyRequest): Promise<Caller> {
+    const { authorization } = request.headers;
+    const known = authorization === undefined ? await login?.(request) : undefined;
+    return known ?? access.authenticate(authorization);
+  }
+
   /** @throws Refusal UNAUTHORIZED, FORBIDDEN, RATE_LIMITED */
   async function authorize(request: FastifyRequest, reply: FastifyReply, rule: Permission): Promise<void> {
     // Authentication comes before counting: neither failures from the same address nor guesses with the same token id
     // use up the limit of a valid token.
     try {
-      request.caller = await access.authenticate(request.headers.authorization);
+      request.caller = await identify(request);
     } catch (error) {
       if (error instanceof Refusal && error.code === 'UNAUTHORIZED') {
         await rates.limitFailures(request, reply);

@@ -72,6 +72,10 @@ export const permissions: Record<string, Permission | typeof anybody> = {
   // Each of its tools asks for more.
   callMcp: reads('itself'),
   getMe: reads('itself'),
+  createLoginLink: reads('no'),
+  logIn: anybody,
+  openSession: reads('no'),
+  closeSession: reads('no'),
   createToken: administers,
   listTokens: administers,
   revokeToken: administers,

@@ -2,7 +2,7 @@ import { type Actor, actorText, parseActor } from '../actor.ts';
 import { type Clock, toTimestamp, toTimestampOrNull } from '../clock.ts';
 import type { CommitNotifier } from '../commit-notifier.ts';
 import { type Page, readPage } from '../db/cursors.ts';
-import type { Database, Tx } from '../db/database.ts';
+import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal, StartError } from '../errors.ts';
 import { callOf } from '../invocation.ts';
 import { Caller } from './caller.ts';
@@ -77,6 +77,17 @@ export function createAccess({ db, clock, commits, used, record }: Dependencies)
     return record(tx, { event_type, actor: by.actor, payload });
   }
 
+  /** @throws Refusal UNAUTHORIZED if the token has ended */
+  function callerOf(row: TokenRow): Caller {
+    if (row.revoked_at !== null) throw new Refusal('UNAUTHORIZED', `The token ${row.token_id} has been revoked.`);
+    if (row.expires_at !== null && row.expires_at <= clock.now()) {
+      throw new Refusal('UNAUTHORIZED', `The token ${row.token_id} has expired.`);
+    }
+    used(row);
+    const { token_id, role, actor, runs, agents, validates } = row;
+    return new Caller({ token_id, role, actor: actor === null ? null : parseActor(actor), runs, agents, validates });
+  }
+
   return {
     /** Whether requests need no token: as long as none has ever been created. */
     isOpen: async (): Promise<boolean> => !(await hasTokens(db.read)),
@@ -96,13 +107,14 @@ export function createAccess({ db, clock, commits, used, record }: Dependencies)
       if (!row || !isSameHash(row.secret_hash, parts.secret_hash)) {
         throw new Refusal('UNAUTHORIZED', 'The token is unknown to this service.');
       }
-      if (row.revoked_at !== null) throw new Refusal('UNAUTHORIZED', `The token ${row.token_id} has been revoked.`);
-      if (row.expires_at !== null && row.expires_at <= clock.now()) {
-        throw new Refusal('UNAUTHORIZED', `The token ${row.token_id} has expired.`);
-      }
-      used(row);
-      const { token_id, role, actor, runs, agents, validates } = row;
-      return new Caller({ token_id, role, actor: actor === null ? null : parseActor(actor), runs, agents, validates });
+      return callerOf(row);
+    },
+
+    /** The caller of a login, which stands for this token. Never cached. @throws Refusal UNAUTHORIZED */
+    async authenticateById(reader: Reader, tokenId: string): Promise<Caller> {
+      const row = await findToken(reader, tokenId);
+      if (!row) throw new Refusal('UNAUTHORIZED', `There is no token ${tokenId}.`);
+      return callerOf(row);
     },
 
     /** The ids of revoked or expired tokens among these. */

@@ -26,6 +26,7 @@ export const commands: readonly Entry[] = [
   entry('gate', () => import('./gate.ts')),
   entry('status', () => import('./status.ts')),
   entry('watch', () => import('./watch.ts')),
+  entry('open', () => import('./open.ts')),
   entry('mcp', () => import('./mcp.ts')),
   entry('hook', () => import('./hook.ts')),
   entry('install', () => import('./install.ts')),

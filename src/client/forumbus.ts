@@ -1,6 +1,7 @@
 import { askKey, digest, normal } from './ask-key.ts';
 import { ForumbusError, isPassing } from './error.ts';
 import { type EventFilter, followEvents } from './events.ts';
+import { ifMatch, operationsOf, runPath, type VersionedOptions } from './operations.ts';
 import { delayMs, sleep } from './retry.ts';
 import { type Call, type Limits, Transport } from './transport.ts';
 import type {
@@ -57,6 +58,16 @@ const RETRY_SECONDS = 30;
 export class Forumbus {
   readonly run_id: string | undefined;
   readonly agent_name: string | undefined;
+  readonly runs: Operations['runs'];
+  readonly agents: Operations['agents'];
+  readonly threads: Operations['threads'];
+  /** The event log in pages; `events` follows it. */
+  readonly log: Operations['log'];
+  readonly outbox: Operations['outbox'];
+  readonly bus: Operations['bus'];
+  readonly tokens: Operations['tokens'];
+  readonly logins: Operations['logins'];
+  readonly stats: Operations['stats'];
   readonly #transport: Transport;
 
   constructor({ url, token, run_id, agent_name, fetch: own, retry_seconds = RETRY_SECONDS }: ForumbusOptions) {
@@ -64,6 +75,16 @@ export class Forumbus {
     this.agent_name = agent_name;
     // The fetch of a browser needs its window.
     this.#transport = new Transport({ url, token, retry_seconds, fetch: own ?? ((...args) => fetch(...args)) });
+    const operations = operationsOf((call, options) => this.#send(call, options));
+    this.runs = operations.runs;
+    this.agents = operations.agents;
+    this.threads = operations.threads;
+    this.log = operations.log;
+    this.outbox = operations.outbox;
+    this.bus = operations.bus;
+    this.tokens = operations.tokens;
+    this.logins = operations.logins;
+    this.stats = operations.stats;
   }
 
   /**
@@ -85,9 +106,17 @@ export class Forumbus {
     return this.#untilEnded(question_id, endOf(wait_seconds), signal);
   }
 
-  /** Answers a question, by text, by labels of its options or by both. The first answer wins. */
-  answer(question_id: string, request: AnswerRequest, options: CallOptions = {}): Promise<Question> {
-    return this.#send({ method: 'PUT', path: `${questionPath(question_id)}/answer`, body: request }, options);
+  /**
+   * Answers a question, by text, by labels of its options or by both. The first answer wins. With `version`, only if the
+   * question has not changed since.
+   */
+  answer(
+    question_id: string,
+    request: AnswerRequest,
+    { version, ...options }: VersionedOptions = {},
+  ): Promise<Question> {
+    const path = `${questionPath(question_id)}/answer`;
+    return this.#send({ method: 'PUT', path, body: request, headers: ifMatch(version) }, options);
   }
 
   /** Cancels an open question, such as one whose asker has gone; a cancelled one stays as it is. */
@@ -189,9 +218,9 @@ export class Forumbus {
   }
 
   /** Closes a run whose gate is open. With `version`, only if the run has not changed since. */
-  close(run_id: string, options: WriteOptions & { version?: number; actor?: Actor } = {}): Promise<Run> {
+  close(run_id: string, options: VersionedOptions & { actor?: Actor } = {}): Promise<Run> {
     const { version, actor, idempotency_key = crypto.randomUUID() } = options;
-    const headers = version === undefined ? {} : { 'if-match': `"${version}"` };
+    const headers = ifMatch(version);
     const path = `${runPath(run_id)}/close`;
     return this.#send({ method: 'POST', path, body: { ...(actor && { actor }) }, headers, idempotency_key }, options);
   }
@@ -336,6 +365,8 @@ export class Forumbus {
   }
 }
 
+type Operations = ReturnType<typeof operationsOf>;
+
 interface Agent {
   run_id: string;
   agent_name: string;
@@ -368,4 +399,3 @@ function labelOf(option: string | { label: string }): string {
 }
 
 const questionPath = (question_id: string) => `/questions/${encodeURIComponent(question_id)}`;
-const runPath = (run_id: string) => `/runs/${encodeURIComponent(run_id)}`;

@@ -2,7 +2,7 @@ import { ForumbusError, isPassing, type Problem } from './error.ts';
 import { delayMs, sleep } from './retry.ts';
 
 export interface Call {
-  method: 'GET' | 'POST' | 'PUT';
+  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   /** Path with encoded segments, from the root of the service. */
   path: string;
   query?: Record<string, string | number | boolean | undefined>;
@@ -13,6 +13,8 @@ export interface Call {
   accept?: string;
   /** Seconds that the service may hold the request back. */
   wait?: number;
+  /** Not repeated: a repeat would have a second effect. */
+  once?: boolean;
   /** Seconds in which something must arrive, if not those of an answer. */
   silence?: number;
 }
@@ -44,8 +46,8 @@ export interface TransportOptions {
 const ANSWER = 15;
 
 /**
- * Sends requests. Each may be repeated: GET and PUT by nature, a POST by its idempotency key or because its effect is the
- * same. So network errors and passing refusals are retried until a deadline, with full jitter and `Retry-After`.
+ * Sends requests. Each may be repeated, unless it says otherwise: GET, PUT, PATCH and DELETE by nature, a POST by its
+ * idempotency key or because its effect is the same. So network errors and passing refusals are retried until a deadline, with full jitter and `Retry-After`.
  */
 export class Transport {
   readonly #options: TransportOptions;
@@ -66,7 +68,7 @@ export class Transport {
       try {
         return await this.#sendOnce<T>(call, signal);
       } catch (error) {
-        if (!isPassing(error)) throw error;
+        if (call.once || !isPassing(error)) throw error;
         const delay = delayMs(attempt, (error as ForumbusError).retry_after);
         if (performance.now() + delay > deadline) throw error;
         await sleep(delay, signal);

@@ -1,9 +1,16 @@
 import type { Static } from 'typebox';
-import type { Me } from '../access/schemas.ts';
+import type { IssuedToken, Me, NewToken, Token, TokenPage as TokenPageSchema } from '../access/schemas.ts';
 import type { Actor } from '../actor.ts';
-import type { ControlState, Evidence } from '../control/schemas.ts';
-import type { Event } from '../events/schemas.ts';
+import type { ControlState, ControlStatePage as ControlStatePageSchema, Evidence } from '../control/schemas.ts';
+import type { Event, EventPage as EventPageSchema, EventQuery as EventQuerySchema } from '../events/schemas.ts';
 import type { InboxClaim, InboxItem, InboxItemPage } from '../inbox/schemas.ts';
+import type {
+  Message,
+  MessageDetail,
+  MessagePage as MessagePageSchema,
+  MessageQuery as MessageQuerySchema,
+  OutboxStats,
+} from '../outbox/schemas.ts';
 import type {
   Answer,
   Option as OptionSchema,
@@ -12,10 +19,23 @@ import type {
   QuestionQuery,
   Source,
 } from '../questions/schemas.ts';
-import type { Run } from '../runs/schemas.ts';
+import type { NewBrief, Run, RunQuery as RunQuerySchema, RunSummary, RunSummaryPage } from '../runs/schemas.ts';
 import type { SignalResult } from '../signals/schemas.ts';
 import type { CompletionSignal, GuidanceAnswer, GuidanceRequest, ValidationSignal } from '../signals/v1.ts';
-import type { Post } from '../threads/schemas.ts';
+import type { Stats } from '../stats/schemas.ts';
+import type { Subscription, SubscriptionPage as SubscriptionPageSchema } from '../subscriptions/schemas.ts';
+import type {
+  NewPost,
+  NewThread,
+  Post,
+  PostAndThread,
+  PostPage as PostPageSchema,
+  Thread,
+  ThreadChange,
+  ThreadPage as ThreadPageSchema,
+  ThreadQuery as ThreadQuerySchema,
+} from '../threads/schemas.ts';
+import type { Topics } from '../worker/schemas.ts';
 
 /* The wire types, from the schemas of the service. Each name is that of the OpenAPI document, in snake_case inside. */
 
@@ -26,15 +46,39 @@ export type {
   Evidence,
   InboxClaim,
   InboxItem,
+  IssuedToken,
   Me,
+  Message,
+  MessageDetail,
+  NewBrief,
+  NewPost,
+  NewThread,
+  NewToken,
+  OutboxStats,
   Post,
+  PostAndThread,
   Question,
   Run,
+  RunSummary,
   SignalResult,
   Source,
+  Stats,
+  Subscription,
+  Thread,
+  ThreadChange,
+  Token,
+  Topics,
 };
 
 export type Option = Static<typeof OptionSchema>;
+export type ControlStatePage = Static<typeof ControlStatePageSchema>;
+export type EventPage = Static<typeof EventPageSchema>;
+export type MessagePage = Static<typeof MessagePageSchema>;
+export type PostPage = Static<typeof PostPageSchema>;
+export type RunPage = Static<typeof RunSummaryPage>;
+export type SubscriptionPage = Static<typeof SubscriptionPageSchema>;
+export type ThreadPage = Static<typeof ThreadPageSchema>;
+export type TokenPage = Static<typeof TokenPageSchema>;
 export type InboxPage = Static<typeof InboxItemPage>;
 export type QuestionPage = Static<typeof QuestionPageSchema>;
 export type Gate = Run['gate'] & Pick<Run, 'run_id' | 'status' | 'version'>;
@@ -66,6 +110,25 @@ export interface QuestionFilter extends Omit<QuestionQuery, 'limit'> {
   order?: 'newest';
   /** Only questions whose outcome the agent has not acknowledged. */
   unacknowledged?: true;
+}
+
+export interface PageRequest {
+  /** Rows; at most 200. */
+  limit?: number;
+  /** The `next_cursor` of the page before. */
+  cursor?: string;
+}
+type ListOf<Q> = Omit<Q, 'limit' | 'cursor'> & PageRequest;
+export type EventQuery = ListOf<EventQuerySchema>;
+export type MessageQuery = ListOf<MessageQuerySchema>;
+export type RunQuery = ListOf<RunQuerySchema>;
+export type ThreadQuery = ListOf<ThreadQuerySchema>;
+
+/** A link that logs a browser in, once and within a minute. */
+export interface LoginLink {
+  /** Follows the address of the service. */
+  path: string;
+  expires_at: string;
 }
 
 /** Options of every call. */

@@ -227,6 +227,14 @@ interface TokensTable {
   last_used_at: number | null;
 }
 
+interface PageLoginsTable {
+  secret_hash: string;
+  kind: 'link' | 'session';
+  token_id: string;
+  created_at: number;
+  expires_at: number;
+}
+
 interface TopicsTable {
   topic: string;
   sent: Generated<number>;
@@ -257,6 +265,7 @@ export interface Schema {
   counts: CountsTable;
   idempotency_keys: IdempotencyKeysTable;
   tokens: TokensTable;
+  page_logins: PageLoginsTable;
 }
 
 /** A row as a query returns it. */

@@ -29,6 +29,8 @@ export interface EventFilter {
   thread_id?: string | undefined;
   agent_name?: string | undefined;
   event_type?: string | undefined;
+  /** Newest first, and only events with a lower sequence. */
+  before?: number | undefined;
 }
 
 /** Inserts the rows in this order. @returns their sequences, in the same order */
@@ -82,12 +84,13 @@ const latestSequenceStatement = statement(({ query }: StatementBuilder<object>) 
 );
 
 /**
- * The events that match a filter, oldest first. Each combination of columns has an index that ends in `sequence`, so a
+ * The events that match a filter, oldest first; with `before`, newest first. Each combination of columns has an index that ends in `sequence`, so a
  * page reads only what it returns. All events of a thread have its run and agent; they only decide whether it matches.
  */
 export async function listEvents(reader: Reader, filter: EventFilter, limit: number): Promise<EventRow[]> {
-  const { after, thread_id, run_id, agent_name, event_type } = filter;
+  const { after, before, thread_id, run_id, agent_name, event_type } = filter;
   let query = reader.query.selectFrom('events').selectAll().where('sequence', '>', after);
+  if (before !== undefined) query = query.where('sequence', '<', before);
   if (event_type !== undefined) query = query.where('event_type', '=', event_type);
   if (thread_id === undefined) {
     if (run_id !== undefined) query = query.where('run_id', '=', run_id);
@@ -102,7 +105,10 @@ export async function listEvents(reader: Reader, filter: EventFilter, limit: num
       return thread;
     });
   }
-  return query.orderBy('sequence').limit(limit).execute();
+  return query
+    .orderBy('sequence', before === undefined ? 'asc' : 'desc')
+    .limit(limit)
+    .execute();
 }
 
 /** The events of a thread that are posts, oldest first. */

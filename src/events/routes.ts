@@ -15,7 +15,7 @@ export function eventRoutes({ events }: Dependencies): FastifyPluginAsyncTypebox
       {
         schema: {
           operationId: 'listEvents',
-          summary: 'Read the event log, oldest first',
+          summary: 'Read the event log, oldest first or newest first',
           tags: ['events'],
           querystring: EventQuery,
           response: { 200: Ref(EventPage), ...problemResponses('INVALID_CURSOR') },

@@ -49,6 +49,7 @@ export const EventQuery = Strict({
   thread_id: Type.Optional(Id),
   agent_name: Type.Optional(Name),
   event_type: Type.Optional(Id),
+  order: Type.Optional(Type.Enum(['oldest', 'newest'], { description: '`oldest` first if left out.' })),
   ...pageQuery,
 });
 export type EventQuery = Static<typeof EventQuery>;

@@ -176,8 +176,23 @@ export function createEvents({ db, clock, newUid, commits }: Dependencies) {
       return { items: rows.map(row => toEvent(row)), upTo: rows.length < limit ? upTo : sequence };
     },
 
-    /** A page of events, oldest first. `after` sets the start of the first page. @throws Refusal INVALID_CURSOR */
-    async list({ limit = 50, cursor, after = 0, ...filter }: EventQuery): Promise<Page<Event>> {
+    /**
+     * A page of events, oldest first unless `order` says otherwise, all of them after `after`.
+     * @throws Refusal INVALID_CURSOR
+     */
+    async list({ limit = 50, cursor, after = 0, order, ...filter }: EventQuery): Promise<Page<Event>> {
+      if (order === 'newest') {
+        return readPage({
+          list: 'events newest first',
+          cursor,
+          shape: [0],
+          limit,
+          read: (from, count) =>
+            listEvents(db.read, { ...filter, after, before: from?.[0] ?? Number.MAX_SAFE_INTEGER }, count),
+          keyOf: row => [row.sequence],
+          views: rows => rows.map(row => toEvent(row)),
+        });
+      }
       return readPage({
         list: 'events',
         cursor,

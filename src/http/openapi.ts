@@ -53,6 +53,7 @@ export async function useOpenapi(app: FastifyInstance, components: TSchema[], ve
         { name: 'bus', description: 'The worker, its topics and its health.' },
         { name: 'mcp', description: 'The tools of agents and operators, over the Model Context Protocol.' },
         { name: 'tokens', description: 'Access tokens and their roles.' },
+        { name: 'page', description: 'Logins of browsers, for the page at `/`.' },
       ],
     },
     stripBasePath: false,

@@ -155,6 +155,12 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   ...Object.fromEntries(
     eventFilters.map(([name, filter]) => [name, (tx: Tx) => listEvents(tx, { after: 0, ...filter }, 50)]),
   ),
+  ...Object.fromEntries(
+    eventFilters.map(([name, filter]) => [
+      `${name}, newest first`,
+      (tx: Tx) => listEvents(tx, { after: 0, before: 9, ...filter }, 50),
+    ]),
+  ),
   posts: tx => listPosts(tx, 't', 0, 50),
   "an agent's open questions": tx => listOpenQuestions(tx, { run_id: 'r', agent_name: 'a' }, 50),
   'the agents that block a run': tx => listBlockingAgents(tx, 'r', 50),
@@ -238,7 +244,9 @@ export const indexes: Record<string, RegExp> = {
   'unanswered threads by priority': /threads_unanswered/,
   'unanswered threads by state': /threads_unanswered/,
   'unanswered threads by kind': /threads_unanswered/,
-  ...Object.fromEntries(eventIndexes.map(([columns, index]) => [eventsBy(columns), index])),
+  ...Object.fromEntries(
+    eventIndexes.flatMap(([columns, index]) => ['', ', newest first'].map(order => [eventsBy(columns) + order, index])),
+  ),
   "an agent's open questions": /questions_open_by_agent/,
   'the agents that block a run': /control_threads_blocking/,
   'a closed thread with open questions': /threads_withdrawing/,

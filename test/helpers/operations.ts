@@ -45,6 +45,7 @@ export function exampleRequests(send: Send, viewer: string, database: string) {
     for (const type of ['completion', 'validation']) await signalled(type, { run_id });
     return run_id;
   };
+  const loginCode = async () => (await made('/page/links', undefined)).path.replace('/#login=', '');
   const get = (url: string): Example => ({ method: 'GET', url });
   const post = (url: string, body?: Record<string, unknown>): Example => ({
     method: 'POST',
@@ -135,6 +136,10 @@ export function exampleRequests(send: Send, viewer: string, database: string) {
     getMetrics: async () => get('/metrics'),
     callMcp: async () => post('/mcp', { jsonrpc: '2.0', id: 1, method: 'tools/list' }),
     getMe: async () => get('/me'),
+    createLoginLink: async () => post('/page/links'),
+    logIn: async () => post('/page/login', { code: await loginCode() }),
+    openSession: async () => post('/page/session'),
+    closeSession: async () => ({ method: 'DELETE', url: '/page/session' }),
     createToken: async () => post('/tokens', { role: 'viewer', actor: { type: 'human', name: fresh() } }),
     listTokens: async () => get('/tokens'),
     revokeToken: async () => {

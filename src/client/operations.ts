@@ -1,0 +1,157 @@
+import type { Call } from './transport.ts';
+import type {
+  CallOptions,
+  ControlState,
+  ControlStatePage,
+  Event,
+  EventPage,
+  EventQuery,
+  IssuedToken,
+  LoginLink,
+  Me,
+  MessageDetail,
+  MessagePage,
+  MessageQuery,
+  NewBrief,
+  NewPost,
+  NewThread,
+  NewToken,
+  OutboxStats,
+  PageRequest,
+  PostAndThread,
+  PostPage,
+  Run,
+  RunPage,
+  RunQuery,
+  Stats,
+  SubscriptionPage,
+  Thread,
+  ThreadChange,
+  ThreadPage,
+  ThreadQuery,
+  Token,
+  TokenPage,
+  Topics,
+  WriteOptions,
+} from './types.ts';
+
+type Send = <T>(call: Call, options: CallOptions) => Promise<T>;
+interface AgentName {
+  run_id: string;
+  agent_name: string;
+}
+/** With `version`, the act is refused if the resource has changed since. */
+export type VersionedOptions = WriteOptions & { version?: number | undefined };
+
+/** The calls of people who watch and steer runs. Lists are pages; all throw a ForumbusError for a refusal. */
+export function operationsOf(send: Send) {
+  const get =
+    <T>(path: string) =>
+    (query: object = {}, options: CallOptions = {}) =>
+      send<T>({ method: 'GET', path, query: { ...query } }, options);
+  const post = <T>(path: string, body: unknown, options: WriteOptions, more: Partial<Call> = {}) => {
+    const { idempotency_key = crypto.randomUUID() } = options;
+    return send<T>({ method: 'POST', path, ...(body !== undefined && { body }), idempotency_key, ...more }, options);
+  };
+
+  return {
+    runs: {
+      list: get<RunPage>('/runs') as (query?: RunQuery, options?: CallOptions) => Promise<RunPage>,
+      get: (run_id: string, options: CallOptions = {}) => get<Run>(runPath(run_id))({}, options),
+      /** Files the brief of a run, or replaces it. */
+      brief: (run_id: string, brief: NewBrief, { version, ...options }: VersionedOptions = {}) =>
+        send<Run>({ method: 'PUT', path: runPath(run_id), body: brief, headers: ifMatch(version) }, options),
+    },
+
+    agents: {
+      list: get<ControlStatePage>('/control-threads') as (
+        query?: PageRequest & { run_id?: string; status?: string },
+        options?: CallOptions,
+      ) => Promise<ControlStatePage>,
+      /** Starts the next attempt: completion and validation begin anew. */
+      startAttempt: (agent: AgentName, options: WriteOptions = {}) =>
+        post<ControlState>(`${agentPath(agent)}/attempts`, {}, options),
+      /** Takes an agent out of its run. */
+      withdraw: (agent: AgentName, options: WriteOptions = {}) =>
+        post<ControlState>(`${agentPath(agent)}/withdraw`, {}, options),
+    },
+
+    threads: {
+      list: get<ThreadPage>('/threads') as (query?: ThreadQuery, options?: CallOptions) => Promise<ThreadPage>,
+      get: (thread_id: string, options: CallOptions = {}) => get<Thread>(threadPath(thread_id))({}, options),
+      open: (thread: NewThread, options: WriteOptions = {}) => post<Thread>('/threads', thread, options),
+      change: (thread_id: string, change: ThreadChange, { version, ...options }: VersionedOptions = {}) =>
+        send<Thread>(
+          { method: 'PATCH', path: threadPath(thread_id), body: change, headers: ifMatch(version) },
+          options,
+        ),
+      posts: (thread_id: string, query: PageRequest = {}, options: CallOptions = {}) =>
+        get<PostPage>(`${threadPath(thread_id)}/posts`)(query, options),
+      addPost: (thread_id: string, content: NewPost, options: WriteOptions = {}) =>
+        post<PostAndThread>(`${threadPath(thread_id)}/posts`, content, options),
+    },
+
+    log: {
+      list: get<EventPage>('/events') as (query?: EventQuery, options?: CallOptions) => Promise<EventPage>,
+      /** The newest event; undefined in an empty log. */
+      latest: async (options: CallOptions = {}): Promise<Event | undefined> =>
+        (await get<EventPage>('/events')({ order: 'newest', limit: 1 }, options)).items[0],
+    },
+
+    outbox: {
+      list: get<MessagePage>('/outbox') as (query?: MessageQuery, options?: CallOptions) => Promise<MessagePage>,
+      get: (message_id: string, options: CallOptions = {}) => get<MessageDetail>(messagePath(message_id))({}, options),
+      stats: (options: CallOptions = {}) => get<OutboxStats>('/outbox/stats')({}, options),
+      replay: (message_id: string, consumer: string | undefined, options: WriteOptions = {}) =>
+        post<MessageDetail>(`${messagePath(message_id)}/replay`, undefined, options, { query: { consumer } }),
+      discard: (message_id: string, consumer: string | undefined, options: WriteOptions = {}) =>
+        post<MessageDetail>(`${messagePath(message_id)}/discard`, undefined, options, { query: { consumer } }),
+    },
+
+    bus: {
+      subscriptions: get<SubscriptionPage>('/bus/subscriptions') as (
+        query?: PageRequest,
+        options?: CallOptions,
+      ) => Promise<SubscriptionPage>,
+      topics: (options: CallOptions = {}) => get<Topics>('/bus/topics')({}, options),
+      pause: (topic: string, options: WriteOptions = {}) => post(`${topicPath(topic)}/pause`, undefined, options),
+      resume: (topic: string, options: WriteOptions = {}) => post(`${topicPath(topic)}/resume`, undefined, options),
+    },
+
+    tokens: {
+      list: get<TokenPage>('/tokens') as (query?: PageRequest, options?: CallOptions) => Promise<TokenPage>,
+      /** Not repeated after a lost answer, since its secret would be lost with it. */
+      create: (token: NewToken, options: CallOptions = {}) =>
+        send<IssuedToken>({ method: 'POST', path: '/tokens', body: token, once: true }, options),
+      revoke: (token_id: string, options: WriteOptions = {}) =>
+        post<Token>(`/tokens/${encodeURIComponent(token_id)}/revoke`, undefined, options),
+    },
+
+    /** Logins of browsers, by a cookie. */
+    logins: {
+      /** A link that logs a browser in as the caller, once and within a minute; `path` follows the address. */
+      link: (options: CallOptions = {}) =>
+        send<LoginLink>({ method: 'POST', path: '/page/links', once: true }, options),
+      redeem: (code: string, options: CallOptions = {}) =>
+        send<Me>({ method: 'POST', path: '/page/login', body: { code }, once: true }, options),
+      /** By the token of this client. */
+      open: (options: CallOptions = {}) => send<Me>({ method: 'POST', path: '/page/session', once: true }, options),
+      close: (options: CallOptions = {}) =>
+        send<{ logged_out: true }>({ method: 'DELETE', path: '/page/session' }, options),
+    },
+
+    stats: (options: CallOptions = {}) => get<Stats>('/stats')({}, options),
+  };
+}
+
+/** The header that refuses an act on a resource that has changed. */
+export function ifMatch(version: number | undefined): Record<string, string> {
+  return version === undefined ? {} : { 'if-match': `"${version}"` };
+}
+
+export const runPath = (run_id: string) => `/runs/${encodeURIComponent(run_id)}`;
+const agentPath = ({ run_id, agent_name }: AgentName) =>
+  `/control-threads/${encodeURIComponent(run_id)}/${encodeURIComponent(agent_name)}`;
+const threadPath = (thread_id: string) => `/threads/${encodeURIComponent(thread_id)}`;
+const messagePath = (message_id: string) => `/outbox/${encodeURIComponent(message_id)}`;
+const topicPath = (topic: string) => `/bus/topics/${encodeURIComponent(topic)}`;

@@ -1,0 +1,99 @@
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { stripTypeScriptTypes } from 'node:module';
+import { extname } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { manifest } from './document.ts';
+
+/** The address of an asset changes with the content of all. */
+export const CACHED_FOR_EVER = 'public, max-age=31536000, immutable';
+
+interface Asset {
+  type: string;
+  body: Buffer;
+  gzipped: Buffer;
+}
+
+export interface Assets {
+  /** The folder of all assets: a hash of them. */
+  root: string;
+  /** The first module, below the root. */
+  main: string;
+  /** The paths of all modules, below the root. */
+  modules: string[];
+  /** @param path with the root */
+  find(path: string): Asset | undefined;
+}
+
+/** `.ts` in a clone, `.js` in the package. */
+const SCRIPT = extname(import.meta.url);
+/** Folders of src whose modules run in the browser. */
+const FOLDERS = ['page/web', 'client'];
+/** Libraries that run in the browser, as their modules import them. */
+const LIBRARIES = ['preact', 'preact/hooks', '@preact/signals', '@preact/signals-core', 'htm', 'htm/preact', 'marked'];
+const TYPES: Record<string, string> = {
+  [SCRIPT]: 'text/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.svg': 'image/svg+xml',
+};
+
+/** Everything that the page loads, in memory. The first call reads it. */
+export function loadAssets(): Assets {
+  assets ??= readAssets();
+  return assets;
+}
+
+let assets: Assets | undefined;
+
+/** There is no build: modules of a clone lose their types here, and names of libraries become their paths. */
+function readAssets(): Assets {
+  const texts = new Map<string, { type: string; text: string }>();
+  for (const folder of FOLDERS) {
+    const url = new URL(`../${folder}/`, import.meta.url);
+    for (const name of readdirSync(url)) {
+      const type = TYPES[extname(name)];
+      if (type === undefined || name.endsWith('.d.ts')) continue;
+      const text = readFileSync(new URL(name, url), 'utf8');
+      const depth = folder.split('/').length;
+      texts.set(`${folder}/${name}`, { type, text: extname(name) === SCRIPT ? toModule(text, depth) : text });
+    }
+  }
+  const script = TYPES[SCRIPT] as string;
+  for (const name of LIBRARIES) {
+    const text = readFileSync(new URL(import.meta.resolve(name)), 'utf8').replace(/^\/\/# sourceMappingURL=.*$/gm, '');
+    texts.set(`libraries/${fileOf(name)}`, { type: script, text: withPaths(text, 1) });
+  }
+  texts.set('manifest.webmanifest', { type: 'application/manifest+json', text: JSON.stringify(manifest) });
+
+  const root = createHash('sha256')
+    .update(JSON.stringify([...texts]))
+    .digest('base64url')
+    .slice(0, 16);
+  const files = new Map(
+    [...texts].map(([path, { type, text }]): [string, Asset] => {
+      const body = Buffer.from(text);
+      return [`${root}/${path}`, { type, body, gzipped: gzipSync(body, { level: 9 }) }];
+    }),
+  );
+  return {
+    root,
+    main: `page/web/main${SCRIPT}`,
+    modules: [...texts].flatMap(([path, { type }]) => (type === script ? [path] : [])),
+    find: path => files.get(path),
+  };
+}
+
+function toModule(text: string, depth: number): string {
+  return withPaths(SCRIPT === '.ts' ? stripTypeScriptTypes(text) : text, depth);
+}
+
+/** Replaces the names of libraries in imports by their paths. @param depth of the module below the root */
+function withPaths(text: string, depth: number): string {
+  return text.replace(/\b(from|import)\s*(["'])([^"'.][^"']*)\2/g, (found, word, quote, name) =>
+    LIBRARIES.includes(name) ? `${word} ${quote}${'../'.repeat(depth)}libraries/${fileOf(name)}${quote}` : found,
+  );
+}
+
+function fileOf(library: string): string {
+  return `${library.replace('@', '').replaceAll('/', '-')}.js`;
+}

@@ -1,0 +1,82 @@
+import { createHash, randomBytes } from 'node:crypto';
+import type { FastifyRequest } from 'fastify';
+import type { Caller } from '../access/caller.ts';
+import type { Access } from '../access/service.ts';
+import type { Clock } from '../clock.ts';
+import type { Database, Reader, Tx } from '../db/database.ts';
+import { Refusal } from '../errors.ts';
+import { assertOwnPage, SESSION_MS, secretOf } from './cookie.ts';
+import { deleteExpiredLogins, deleteLogin, findLogin, insertLogin, type LoginRow } from './repository.ts';
+
+/** How long a link may be used. Milliseconds. */
+const LINK_MS = 60_000;
+type Kind = LoginRow['kind'];
+
+export type Logins = ReturnType<typeof createLogins>;
+
+interface Dependencies {
+  db: Database;
+  clock: Clock;
+  access: Pick<Access, 'authenticateById'>;
+}
+
+/**
+ * Logins of browsers. Each stands for a token, whose rights it has, and ends with it in any process. Only hashes of their
+ * secrets are stored: 256 random bits need no slow hash.
+ */
+export function createLogins({ db, clock, access }: Dependencies) {
+  async function create(tx: Tx, kind: Kind, tokenId: string, lifeMs: number) {
+    const created_at = clock.now();
+    await deleteExpiredLogins(tx, created_at);
+    const secret = randomBytes(32).toString('base64url');
+    const expires_at = created_at + lifeMs;
+    await insertLogin(tx, { secret_hash: hashOf(secret), kind, token_id: tokenId, created_at, expires_at });
+    return { secret, expires_at };
+  }
+
+  async function find(reader: Reader, kind: Kind, secret: string): Promise<LoginRow | undefined> {
+    const row = await findLogin(reader, hashOf(secret));
+    return row && row.kind === kind && row.expires_at > clock.now() ? row : undefined;
+  }
+
+  return {
+    /** A secret that {@link redeem} takes once, within a minute. */
+    createLink: (tx: Tx, tokenId: string) => create(tx, 'link', tokenId, LINK_MS),
+
+    /** The secret of a browser that is logged in from now on. */
+    createSession: (tx: Tx, tokenId: string) => create(tx, 'session', tokenId, SESSION_MS),
+
+    /**
+     * Uses a link up.
+     * @returns the secret of the session that it opens, and its caller
+     * @throws Refusal UNAUTHORIZED if the link is unknown, used or expired, or its token has ended
+     */
+    async redeem(tx: Tx, code: string): Promise<{ secret: string; caller: Caller }> {
+      const link = await find(tx, 'link', code);
+      if (!link) throw new Refusal('UNAUTHORIZED', 'The link has been used or is older than a minute; make another.');
+      const caller = await access.authenticateById(tx, link.token_id);
+      await deleteLogin(tx, link.secret_hash);
+      return { secret: (await create(tx, 'session', link.token_id, SESSION_MS)).secret, caller };
+    },
+
+    /**
+     * The caller of a browser that is logged in; undefined without a cookie. Never cached.
+     * @throws Refusal UNAUTHORIZED if the session or its token has ended, ORIGIN_NOT_ALLOWED if another page calls
+     */
+    async authenticate({ method, headers }: Pick<FastifyRequest, 'method' | 'headers'>): Promise<Caller | undefined> {
+      const secret = secretOf(headers);
+      if (secret === undefined) return undefined;
+      assertOwnPage(method, headers);
+      const session = await find(db.read, 'session', secret);
+      if (!session) throw new Refusal('UNAUTHORIZED', 'The login of this browser has ended; log in again.');
+      return access.authenticateById(db.read, session.token_id);
+    },
+
+    /** Ends a session; an unknown one is no error. */
+    end: (tx: Tx, secret: string): Promise<void> => deleteLogin(tx, hashOf(secret)),
+  };
+}
+
+function hashOf(secret: string): string {
+  return createHash('sha256').update(secret).digest('hex');
+}

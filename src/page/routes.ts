@@ -1,0 +1,149 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { FastifyRequest } from 'fastify';
+import { Me } from '../access/schemas.ts';
+import { toTimestamp } from '../clock.ts';
+import { Refusal } from '../errors.ts';
+import type { IdempotentWrites } from '../http/idempotent-writes.ts';
+import { badHeader, bodyProblems, problemResponses } from '../http/problems.ts';
+import { Ref } from '../http/schemas.ts';
+import { CACHED_FOR_EVER, loadAssets } from './assets.ts';
+import { cookieOf, secretOf } from './cookie.ts';
+import { documentOf, PAGE_HEADERS } from './document.ts';
+import type { Logins } from './logins.ts';
+import { LoggedOut, Login, LoginLink } from './schemas.ts';
+
+interface Dependencies {
+  logins: Logins;
+  writes: IdempotentWrites;
+}
+
+/** The page for people, and the logins of their browsers. */
+export function pageRoutes({ logins, writes }: Dependencies): FastifyPluginAsyncTypebox {
+  const { write } = writes;
+  const tags = ['page'];
+  return async app => {
+    // Made before the first request, which it would hold up.
+    app.addHook('onListen', async () => void loadAssets());
+
+    // `/q/…` is the address of a question, for links.
+    for (const [url, base] of [
+      ['/', './'],
+      ['/q/:question_id', '../'],
+    ] as const) {
+      app.get(url, { schema: { hide: true } }, (request, reply) => {
+        if (!wantsHtml(request)) return reply.callNotFound();
+        return reply.headers(PAGE_HEADERS).send(documentOf(base, loadAssets()));
+      });
+    }
+
+    app.get<{ Params: { '*': string } }>(
+      '/assets/*',
+      { config: { isCheap: true }, logLevel: 'warn', schema: { hide: true } },
+      (request, reply) => {
+        const asset = loadAssets().find(request.params['*']);
+        if (!asset) return reply.callNotFound();
+        const isGzip = /\bgzip\b/.test(request.headers['accept-encoding'] ?? '');
+        reply.headers({ 'content-type': asset.type, 'cache-control': CACHED_FOR_EVER, vary: 'accept-encoding' });
+        if (isGzip) reply.header('content-encoding', 'gzip');
+        return reply.send(isGzip ? asset.gzipped : asset.body);
+      },
+    );
+
+    app.post(
+      '/page/links',
+      {
+        schema: {
+          operationId: 'createLoginLink',
+          summary: 'Make a link that logs a browser in as the caller, once and within a minute',
+          tags,
+          response: { 201: Ref(LoginLink), ...problemResponses() },
+        },
+      },
+      async (request, reply) => {
+        const tokenId = tokenIdOf(request);
+        reply.header('cache-control', 'no-store');
+        return write(request, reply, async tx => {
+          const { secret, expires_at } = await logins.createLink(tx, tokenId);
+          return { status: 201, body: { path: `/#login=${secret}`, expires_at: toTimestamp(expires_at) } };
+        });
+      },
+    );
+
+    app.post(
+      '/page/login',
+      {
+        schema: {
+          operationId: 'logIn',
+          summary: 'Log a browser in by the code of a link; the answer sets a cookie',
+          tags,
+          body: Ref(Login),
+          response: { 200: Ref(Me), ...bodyProblems() },
+        },
+      },
+      async (request, reply) => {
+        withoutKey(request);
+        return write(request, reply, async tx => {
+          const { secret, caller } = await logins.redeem(tx, request.body.code);
+          return { status: 200, body: caller.me, headers: { 'set-cookie': cookieOf(request.headers, secret) } };
+        });
+      },
+    );
+
+    app.post(
+      '/page/session',
+      {
+        schema: {
+          operationId: 'openSession',
+          summary: 'Log a browser in by the token of the request; the answer sets a cookie',
+          tags,
+          response: { 200: Ref(Me), ...problemResponses() },
+        },
+      },
+      async (request, reply) => {
+        const tokenId = tokenIdOf(request);
+        return write(request, reply, async tx => {
+          const { secret } = await logins.createSession(tx, tokenId);
+          const cookie = cookieOf(request.headers, secret);
+          return { status: 200, body: request.caller.me, headers: { 'set-cookie': cookie } };
+        });
+      },
+    );
+
+    app.delete(
+      '/page/session',
+      {
+        schema: {
+          operationId: 'closeSession',
+          summary: 'Log the browser of the request out',
+          tags,
+          response: { 200: Ref(LoggedOut), ...problemResponses() },
+        },
+      },
+      async (request, reply) =>
+        write(request, reply, async tx => {
+          const secret = secretOf(request.headers);
+          if (secret !== undefined) await logins.end(tx, secret);
+          return { status: 200, body: { logged_out: true }, headers: { 'set-cookie': cookieOf(request.headers, '') } };
+        }),
+    );
+  };
+}
+
+/** Whether the caller is a browser that shows a page; programs accept anything, or JSON. */
+function wantsHtml({ headers }: FastifyRequest): boolean {
+  return /\btext\/html\b/.test(headers.accept ?? '');
+}
+
+/** @throws Refusal VALIDATION_FAILED with an idempotency key, FORBIDDEN if the service has no tokens */
+function tokenIdOf(request: FastifyRequest): string {
+  withoutKey(request);
+  const { tokenId } = request.caller;
+  if (tokenId === null) throw new Refusal('FORBIDDEN', 'A service without tokens needs no login.');
+  return tokenId;
+}
+
+/** @throws Refusal VALIDATION_FAILED */
+function withoutKey({ headers }: FastifyRequest): void {
+  if (headers['idempotency-key'] === undefined) return;
+  throw badHeader('idempotency-key', 'is not accepted here: the answer holds a secret that is stored nowhere');
+}

@@ -1,0 +1,121 @@
+import { signal } from '@preact/signals-core';
+import type { Question } from '../../client/index.ts';
+import { type Draft, keepDraft, put, questions } from './inbox-store.ts';
+import { client, isRefusal, leave, sentenceOf } from './service.ts';
+import { asMe, hasEnded } from './session.ts';
+
+/** The time for an undo. Milliseconds. */
+export const UNDO_MS = 5000;
+
+/** An answer that can still be undone. */
+export interface Pending {
+  question: Question;
+  answer: Draft;
+  /** Epoch milliseconds. */
+  due: number;
+  timer: ReturnType<typeof setTimeout>;
+}
+
+export const pending = signal<readonly Pending[]>([]);
+/** A sentence about the answer to a question, by its id. */
+export const notices = signal<ReadonlyMap<string, string>>(new Map());
+
+export const isPending = (question_id: string) =>
+  pending.value.some(({ question }) => question.question_id === question_id);
+
+export const textOf = ({ text, selected }: Draft) => (text.trim() === '' ? selected.join(', ') : text.trim());
+
+/** Sends an answer unless it is undone in time. It is kept as a draft until it has arrived. */
+export function answer(question: Question, given: Draft): void {
+  const { question_id } = question;
+  if (isPending(question_id)) return;
+  keepDraft(question_id, given);
+  say(question_id, undefined);
+  const timer = setTimeout(() => void send(question_id), UNDO_MS);
+  pending.value = [...pending.value, { question, answer: given, due: Date.now() + UNDO_MS, timer }];
+}
+
+/** Takes the last answer back. @returns its question */
+export function undo(): string | undefined {
+  const last = pending.value.at(-1);
+  if (!last) return undefined;
+  clearTimeout(last.timer);
+  pending.value = pending.value.slice(0, -1);
+  // A choice was one key; words were typed.
+  if (last.answer.text === '' && !last.question.multi_select) keepDraft(last.question.question_id, EMPTY);
+  return last.question.question_id;
+}
+
+const EMPTY: Draft = { text: '', selected: [] };
+
+async function send(question_id: string): Promise<void> {
+  const entry = pending.value.find(({ question }) => question.question_id === question_id);
+  if (!entry) return;
+  clearTimeout(entry.timer);
+  const drop = () => {
+    pending.value = pending.value.filter(other => other !== entry);
+  };
+  const { question, answer: given } = entry;
+  try {
+    const request = { ...bodyOf(given), ...asMe(), answered_in: 'page' as const };
+    const answered = await client.answer(question_id, request, { version: question.version });
+    put([answered]);
+    keepDraft(question_id, EMPTY);
+  } catch (error) {
+    if (!hasEnded(error)) await explain(question_id, error);
+  } finally {
+    drop();
+  }
+}
+
+function bodyOf({ text, selected }: Draft) {
+  return { ...(text.trim() !== '' && { answer: text.trim() }), ...(selected.length > 0 && { selected }) };
+}
+
+/** Somebody else was faster: the question shows the outcome. Anything else leaves the draft to be sent again. */
+async function explain(question_id: string, error: unknown): Promise<void> {
+  if (!isRefusal(error, 'ALREADY_ANSWERED', 'QUESTION_CLOSED', 'PRECONDITION_FAILED', 'THREAD_CLOSED')) {
+    say(question_id, `Not sent. ${sentenceOf(error)}`);
+    return;
+  }
+  say(question_id, 'Your answer came later and was not taken.');
+  keepDraft(question_id, EMPTY);
+  await client.question(question_id).then(
+    winner => put([winner]),
+    () => {},
+  );
+}
+
+export function say(question_id: string, sentence: string | undefined): void {
+  const next = new Map(notices.value);
+  if (sentence === undefined) next.delete(question_id);
+  else next.set(question_id, sentence);
+  notices.value = next;
+}
+
+/** A question that has ended takes no answer any more: one that waits for its undo is dropped. */
+export function dropEnded(ended: Question): void {
+  const entry = pending.value.find(({ question }) => question.question_id === ended.question_id);
+  if (!entry || ended.state === 'open') return;
+  clearTimeout(entry.timer);
+  pending.value = pending.value.filter(other => other !== entry);
+  keepDraft(ended.question_id, EMPTY);
+  if (ended.state !== 'answered' || ended.answered_in !== 'page') {
+    say(ended.question_id, 'Your answer came later and was not taken.');
+  }
+}
+
+/** A page that is left sends at once what waits for its undo. */
+export function sendAllNow(): void {
+  leave(() => {
+    for (const { question } of pending.value) void send(question.question_id);
+  });
+}
+
+/** One answer for several questions: each as it was seen. */
+export function answerAll(ids: readonly string[], given: Draft): void {
+  for (const id of ids) {
+    const question = questions.value.get(id);
+    if (question?.state === 'open') answer(question, given);
+  }
+}

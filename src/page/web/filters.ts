@@ -1,0 +1,38 @@
+import { html } from 'htm/preact';
+import { useRef } from 'preact/hooks';
+import { filter, runs, snapshot } from './inbox-store.ts';
+import { useKeys } from './keys.ts';
+import { go, linkTo } from './route.ts';
+
+/** Narrows the inbox, and searches the history. */
+export function Filters() {
+  const form = useRef<HTMLFormElement>(null);
+  const { run_id, ticket, mine } = filter;
+  const change = (work: () => void) => {
+    work();
+    void snapshot().catch(() => {});
+  };
+  useKeys({ '/': () => form.current?.querySelector('input')?.focus() });
+  const search = (event: SubmitEvent) => {
+    event.preventDefault();
+    const words = new FormData(event.target as HTMLFormElement).get('q');
+    if (typeof words === 'string') go(linkTo(['history'], { q: words.trim() }));
+  };
+  return html`<form class="filters" ref=${form} onSubmit=${search} role="search">
+    <input type="search" name="q" placeholder="Search all questions" aria-label="Search all questions" maxlength="400" />
+    <select aria-label="Run" value=${run_id.value} onChange=${(event: Event) =>
+      change(() => {
+        run_id.value = (event.target as HTMLSelectElement).value;
+      })}>
+      <option value="">all runs</option>
+      ${[...runs.value.keys()].map(name => html`<option value=${name}>${name}</option>`)}
+    </select>
+    <input aria-label="Ticket" placeholder="Ticket" maxlength="200" value=${ticket.value} onChange=${(event: Event) =>
+      change(() => {
+        ticket.value = (event.target as HTMLInputElement).value;
+      })} />
+    <label class="check"><input type="checkbox" checked=${mine.value} onChange=${() => {
+      mine.value = !mine.value;
+    }} /> mine</label>
+  </form>`;
+}

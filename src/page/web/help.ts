@@ -1,0 +1,59 @@
+import { html } from 'htm/preact';
+import { useEffect, useRef } from 'preact/hooks';
+import { allowNotifications } from './notify.ts';
+import { logOut, mayAct, me } from './session.ts';
+import { settings } from './settings.ts';
+
+const KEYS: [keys: string, act: string][] = [
+  ['j k', 'next and previous question'],
+  ['1–9', 'choose an option'],
+  ['r', 'reply in words'],
+  ['Ctrl Enter', 'send the words'],
+  ['z', 'undo the last answer'],
+  ['Enter', 'open the question'],
+  ['h', 'hide it for an hour'],
+  ['a', 'take it, or give it back'],
+  ['x', 'select it, to answer several at once'],
+  ['/', 'search'],
+  ['Esc', 'back'],
+  ['g i', 'inbox'],
+  ['g r', 'runs'],
+  ['g a', 'agents'],
+  ['g t', 'threads'],
+  ['g d', 'deliveries'],
+  ['?', 'this help'],
+];
+
+/** Keys and settings. */
+export function Help({ close }: { close: () => void }) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => dialog.current?.showModal(), []);
+  const { shortcuts, notifications, sound, name } = settings;
+  const setNotifications = async () => {
+    notifications.value = !notifications.value && (await allowNotifications());
+  };
+  return html`<dialog ref=${dialog} onClose=${close} aria-labelledby="help-title">
+    <h2 id="help-title">Settings and keys</h2>
+    <label class="check"><input type="checkbox" checked=${shortcuts.value} onChange=${() => {
+      shortcuts.value = !shortcuts.value;
+    }} /> Keys of one letter</label>
+    <label class="check"><input type="checkbox" checked=${notifications.value} onChange=${() => void setNotifications()} /> Notifications of new questions</label>
+    <label class="check"><input type="checkbox" checked=${sound.value} onChange=${() => {
+      sound.value = !sound.value;
+    }} /> A sound for new questions</label>
+    ${
+      me.value?.access === 'open' &&
+      html`<label class="field">Your name, as agents see it
+      <input value=${name.value} placeholder="operator" maxlength="200" onChange=${(event: Event) => {
+        name.value = (event.target as HTMLInputElement).value;
+      }} /></label>`
+    }
+    ${!mayAct.value && html`<p class="quiet">Your role is ${me.value?.role}: you can look and change nothing.</p>`}
+    <dl class="keys">${KEYS.map(([keys, act]) => html`<dt>${keys.split(' ').map(key => html`<kbd>${key}</kbd> `)}</dt><dd>${act}</dd>`)}</dl>
+    <div class="foot">
+      <button type="button" class="btn primary" onClick=${() => dialog.current?.close()}>Close</button>
+      ${me.value?.access === 'token' && html`<button type="button" class="btn" onClick=${() => void logOut()}>Sign out</button>`}
+      <span class="right"><a href="docs/" target="_blank" rel="noopener">API</a></span>
+    </div>
+  </dialog>`;
+}

@@ -1,0 +1,223 @@
+import { batch, computed, signal } from '@preact/signals-core';
+import type { ControlState, Event, Question, RunSummary, Thread } from '../../client/index.ts';
+import { gather } from './gather.ts';
+import { changed, now } from './live.ts';
+import { allOf, client } from './service.ts';
+import { myName } from './session.ts';
+import { read, stored, write } from './settings.ts';
+
+/* The questions of the inbox and what is known around them. Views read the signals; events of the log renew them. */
+
+const OPEN_MOST = 1000;
+const ENDED_MOST = 100;
+const RECENT_MOST = 20;
+const AROUND_MOST = 400;
+/** Events that come together are read together. Milliseconds. */
+const GATHER_MS = 25;
+/** After a failure. Milliseconds. */
+const AGAIN_MS = 1000;
+/** Above this number of changed questions the lists are read anew. */
+const SINGLE_READS = 20;
+/** How long an answer of somebody else stays in the place of its question. Milliseconds. */
+const SETTLED_MS = 20_000;
+
+export const loaded = signal(false);
+/** By id: all open ones, those that ended and whose agents do not know it, and the last that are done. */
+export const questions = signal<ReadonlyMap<string, Question>>(new Map());
+export const runs = signal<ReadonlyMap<string, RunSummary>>(new Map());
+export const agents = signal<ReadonlyMap<string, ControlState>>(new Map());
+export const threads = signal<ReadonlyMap<string, Thread>>(new Map());
+/** Questions that ended before the eyes of the person, with the time when. */
+export const settled = signal<ReadonlyMap<string, number>>(new Map());
+/** Until when a question is out of sight. Epoch milliseconds. */
+export const snoozed = stored<Record<string, number>>('snoozed', {});
+
+export const filter = {
+  run_id: signal(''),
+  ticket: signal(''),
+  mine: signal(false),
+};
+
+export const agentKey = ({ run_id, agent_name }: { run_id: string; agent_name: string }) =>
+  JSON.stringify([run_id, agent_name]);
+
+const RANKS = ['urgent', 'high', 'normal', 'low'];
+
+const shown = computed(() =>
+  [...questions.value.values()].filter(
+    ({ thread_id }) => !filter.mine.value || threads.value.get(thread_id)?.assignee === myName.value,
+  ),
+);
+
+const isSettled = ({ question_id }: Question) =>
+  (settled.value.get(question_id) ?? Number.NEGATIVE_INFINITY) > now.value - SETTLED_MS;
+const isSnoozed = ({ question_id }: Question) => (snoozed.value[question_id] ?? 0) > now.value;
+
+/** An expired question, even with a default, has been answered by nobody: its thread waits for a person. */
+function isUnattended({ state, thread_id }: Question): boolean {
+  return state === 'expired' && (threads.value.get(thread_id)?.state ?? '').startsWith('waiting');
+}
+
+const needsPerson = (question: Question) => question.state === 'open' || isSettled(question) || isUnattended(question);
+
+export const needsMe = computed(() =>
+  shown.value
+    .filter(question => needsPerson(question) && !isSnoozed(question))
+    .sort((a, b) => RANKS.indexOf(a.priority) - RANKS.indexOf(b.priority) || a.asked_at.localeCompare(b.asked_at)),
+);
+export const later = computed(() => shown.value.filter(question => question.state === 'open' && isSnoozed(question)));
+const ended = computed(() =>
+  shown.value.filter(question => !needsPerson(question)).sort((a, b) => endOf(b).localeCompare(endOf(a))),
+);
+export const waitingOnAgents = computed(() =>
+  ended.value.filter(({ state, acknowledged_at }) => acknowledged_at === null && state !== 'superseded'),
+);
+export const recentlyDone = computed(() =>
+  ended.value.filter(({ acknowledged_at }) => acknowledged_at !== null).slice(0, RECENT_MOST),
+);
+/** The number in the title: open questions that are in sight. */
+export const openCount = computed(() => needsMe.value.filter(({ state }) => state === 'open').length);
+
+function endOf({ answered_at, expires_at, asked_at }: Question): string {
+  return answered_at ?? expires_at ?? asked_at;
+}
+
+/** Reads everything anew. @throws ForumbusError */
+export async function snapshot(): Promise<void> {
+  const { run_id, ticket } = wanted();
+  const narrowed = { ...(run_id && { run_id }), ...(ticket && { ticket }) };
+  const [open, unknown, done] = await Promise.all([
+    allOf(page => client.questions({ ...narrowed, ...page, state: 'open' }), OPEN_MOST),
+    allOf(page => client.questions({ ...narrowed, ...page, unacknowledged: true, order: 'newest' }), ENDED_MOST),
+    client.questions({ ...narrowed, state: 'answered', order: 'newest', limit: RECENT_MOST }),
+    readAround(),
+  ]);
+  batch(() => {
+    questions.value = new Map([...done.items, ...unknown, ...open].map(one => [one.question_id, one]));
+    loaded.value = true;
+  });
+  tidyStorage();
+}
+
+const wanted = () => ({ run_id: filter.run_id.value.trim(), ticket: filter.ticket.value.trim() });
+
+/** Runs, agents and threads: what the rows say beside the question. */
+export async function readAround(): Promise<void> {
+  const [allRuns, allAgents, asking, talking] = await Promise.all([
+    allOf(page => client.runs.list(page), AROUND_MOST),
+    allOf(page => client.agents.list(page), AROUND_MOST),
+    allOf(page => client.threads.list({ ...page, kind: 'control', state: 'waiting_operator' }), AROUND_MOST),
+    allOf(page => client.threads.list({ ...page, kind: 'control', state: 'waiting_human' }), AROUND_MOST),
+  ]);
+  batch(() => {
+    runs.value = new Map(allRuns.map(run => [run.run_id, run]));
+    agents.value = new Map(allAgents.map(agent => [agentKey(agent), agent]));
+    threads.value = new Map([...asking, ...talking].map(thread => [thread.thread_id, thread]));
+  });
+}
+
+const changedIds = new Set<string>();
+const renewSoon = gather(() => void renewChanged(), GATHER_MS);
+const renewLater = gather(() => void renewChanged(), AGAIN_MS);
+/** Tells of questions that an event has renewed, with their states before. */
+type Renewal = { question: Question; before: Question | undefined };
+const watchers = new Set<(renewals: Renewal[]) => void>();
+
+export function onRenewal(watcher: (renewals: Renewal[]) => void): void {
+  watchers.add(watcher);
+}
+
+/** Takes an event of the log. */
+export function take({ event_type, payload, run_id, ticket }: Event): void {
+  if (!event_type.startsWith('forum.question.')) return;
+  const { question_id } = payload as { question_id: string };
+  const { run_id: onlyRun, ticket: onlyTicket } = wanted();
+  const isForeign = (onlyRun && run_id !== onlyRun) || (onlyTicket && ticket !== onlyTicket);
+  if (isForeign && !questions.value.has(question_id)) return;
+  changedIds.add(question_id);
+  renewSoon();
+}
+
+async function renewChanged(): Promise<void> {
+  const ids = [...changedIds];
+  changedIds.clear();
+  const before = questions.value;
+  try {
+    if (ids.length > SINGLE_READS) await snapshot();
+    else put(await Promise.all(ids.map(id => client.question(id))));
+  } catch {
+    // The service is away: the changes are read with the next ones.
+    for (const id of ids) changedIds.add(id);
+    renewLater();
+    return;
+  }
+  const renewals = ids.flatMap(id => {
+    const question = questions.value.get(id);
+    return question ? [{ question, before: before.get(id) }] : [];
+  });
+  for (const watcher of watchers) watcher(renewals);
+}
+
+/** Puts questions as they are now in the place of those before. */
+export function put(renewed: Question[]): void {
+  const next = new Map(questions.value);
+  const ends = new Map(settled.value);
+  for (const question of renewed) {
+    const known = next.get(question.question_id);
+    if (known && known.version > question.version) continue;
+    if (known?.state === 'open' && question.state !== 'open' && !isOwn(question)) {
+      ends.set(question.question_id, Date.now());
+    }
+    next.set(question.question_id, question);
+  }
+  batch(() => {
+    now.value = Date.now();
+    settled.value = ends;
+    questions.value = forgetful(next);
+  });
+}
+
+const isOwn = ({ answered_in, answered_by }: Question) => answered_in === 'page' && answered_by?.name === myName.value;
+
+/** Drops what no section shows, so that a page that is open for weeks stays small. */
+function forgetful(all: Map<string, Question>): Map<string, Question> {
+  const done = [...all.values()].filter(
+    ({ state, acknowledged_at }) => state !== 'open' && (acknowledged_at !== null || state === 'superseded'),
+  );
+  const excess = done.sort((a, b) => endOf(a).localeCompare(endOf(b))).slice(0, -2 * RECENT_MOST);
+  for (const { question_id } of excess) all.delete(question_id);
+  return all;
+}
+
+export function snooze(question_id: string, ms: number): void {
+  snoozed.value = { ...snoozed.value, [question_id]: Date.now() + ms };
+}
+
+export function unsnooze(question_id: string): void {
+  const { [question_id]: _, ...others } = snoozed.value;
+  snoozed.value = others;
+}
+
+export interface Draft {
+  text: string;
+  selected: string[];
+}
+
+const EMPTY: Draft = { text: '', selected: [] };
+export const draftOf = (question_id: string): Draft => read(`draft:${question_id}`, EMPTY);
+export function keepDraft(question_id: string, draft: Draft): void {
+  write(`draft:${question_id}`, draft.text === '' && draft.selected.length === 0 ? undefined : draft);
+}
+
+/** Forgets what was kept for questions long ago. */
+function tidyStorage(): void {
+  const current = Object.entries(snoozed.value).filter(([, until]) => until > Date.now());
+  if (current.length < Object.keys(snoozed.value).length) snoozed.value = Object.fromEntries(current);
+}
+
+/** Reads the threads and runs again whenever they have changed. */
+export function watchAround(): () => void {
+  return changed.threads.subscribe(number => {
+    if (number > 0) void readAround().catch(() => {});
+  });
+}

@@ -1,0 +1,36 @@
+import { useEffect } from 'preact/hooks';
+import { settings } from './settings.ts';
+
+/** What a key does; false if it has nothing to do here. */
+export type Keys = Record<string, () => unknown>;
+
+const stack: Keys[] = [];
+/** The first key of a pair such as `g i`. */
+let prefix = '';
+
+/** Keys of a view, for as long as it is shown. Those of the view that came last win. */
+export function useKeys(keys: Keys): void {
+  useEffect(() => {
+    stack.push(keys);
+    return () => void stack.splice(stack.indexOf(keys), 1);
+  });
+}
+
+export function listenToKeys(): void {
+  addEventListener('keydown', event => {
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    if (!settings.shortcuts.value || isTyping(event.target) || document.querySelector('dialog[open]')) return;
+    const key = prefix + event.key;
+    prefix = '';
+    if (event.key === 'g' && key === 'g') {
+      prefix = 'g ';
+      return;
+    }
+    const keys = stack.findLast(one => Object.hasOwn(one, key));
+    if (keys?.[key] && keys[key]() !== false) event.preventDefault();
+  });
+}
+
+function isTyping(target: EventTarget | null): boolean {
+  return target instanceof HTMLElement && target.matches('input:not([type=checkbox], [type=radio]), textarea, select');
+}

@@ -1,0 +1,69 @@
+import '@preact/signals';
+import { html, render } from 'htm/preact';
+import { dropEnded, sendAllNow } from './answers.ts';
+import { onRenewal, snapshot, take, watchAround } from './inbox-store.ts';
+import { listenToKeys } from './keys.ts';
+import { follow, onEvent } from './live.ts';
+import { Login } from './login.ts';
+import { watchQuestions } from './notify.ts';
+import { Empty } from './parts.ts';
+import { watchRoute } from './route.ts';
+import { begin, me } from './session.ts';
+import { Shell } from './shell.ts';
+
+/** How long after a failed start the page tries again. Milliseconds. */
+const AGAIN_MS = 2000;
+
+function App() {
+  if (me.value === undefined) return html`<main><${Empty}>Loading…<//></main>`;
+  return me.value === null ? html`<${Login} />` : html`<${Shell} />`;
+}
+
+/** Follows the log while somebody is logged in. */
+function followWhileLoggedIn(): void {
+  let ending: AbortController | undefined;
+  const run = async (signal: AbortSignal) => {
+    while (!signal.aborted) {
+      try {
+        return await follow(snapshot, signal);
+      } catch {
+        // The banner says whether the service answers.
+        await new Promise(resolve => setTimeout(resolve, AGAIN_MS));
+      }
+    }
+  };
+  let name: string | undefined;
+  me.subscribe(person => {
+    const next = person ? `${person.access} ${person.token_id}` : undefined;
+    if (next === name) return;
+    name = next;
+    ending?.abort();
+    ending = undefined;
+    if (next === undefined) return;
+    ending = new AbortController();
+    void run(ending.signal);
+  });
+}
+
+async function start(): Promise<void> {
+  watchRoute();
+  listenToKeys();
+  watchQuestions();
+  watchAround();
+  onEvent(take);
+  onRenewal(renewals => {
+    for (const { question } of renewals) dropEnded(question);
+  });
+  addEventListener('pagehide', sendAllNow);
+  const root = document.getElementById('app') as HTMLElement;
+  root.replaceChildren();
+  render(html`<${App} />`, root);
+  while (me.value === undefined) {
+    await begin().catch(async () => {
+      await new Promise(resolve => setTimeout(resolve, AGAIN_MS));
+    });
+  }
+  followWhileLoggedIn();
+}
+
+void start();

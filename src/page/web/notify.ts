@@ -1,0 +1,66 @@
+import { effect } from '@preact/signals-core';
+import type { Question } from '../../client/index.ts';
+import { loaded, onRenewal, openCount } from './inbox-store.ts';
+import { linkTo } from './route.ts';
+import { settings } from './settings.ts';
+import { count, cut, visible } from './text.ts';
+
+/** Older questions are not news, such as after a long outage. Milliseconds. */
+const FRESH_MS = 300_000;
+
+/** Keeps the title, the icon and the badge at the number of open questions, and tells of new ones. */
+export function watchQuestions(): void {
+  const icon = document.querySelector<HTMLLinkElement>('link[rel=icon]');
+  effect(() => {
+    if (!loaded.value) return;
+    const number = openCount.value;
+    document.title = number > 0 ? `(${number}) Forumbus` : 'Forumbus';
+    if (icon) icon.href = icon.href.replace(/icon(-new)?\.svg$/, number > 0 ? 'icon-new.svg' : 'icon.svg');
+    void navigator.setAppBadge?.(number).catch(() => {});
+  });
+  onRenewal(renewals => {
+    const fresh = renewals.flatMap(({ question, before }) =>
+      before === undefined && question.state === 'open' && Date.now() - Date.parse(question.asked_at) < FRESH_MS
+        ? [question]
+        : [],
+    );
+    if (fresh.length > 0) tell(fresh);
+  });
+}
+
+function tell(fresh: readonly Question[]): void {
+  if (settings.sound.value) beep();
+  const isSeen = document.visibilityState === 'visible' && document.hasFocus();
+  if (isSeen || !settings.notifications.value || Notification.permission !== 'granted') return;
+  const [first] = fresh as [Question];
+  const isOne = fresh.length === 1;
+  const notification = new Notification(
+    isOne ? `${visible(first.agent_name)} in ${visible(first.run_id)} asks` : count(fresh.length, 'new question'),
+    { body: isOne ? cut(visible(first.question), 200) : '', tag: isOne ? first.question_id : 'forumbus' },
+  );
+  notification.onclick = () => {
+    window.focus();
+    location.hash = isOne ? linkTo(['q', first.question_id]) : '#/';
+    notification.close();
+  };
+}
+
+/** Asks for the permission when the person switches notifications on. @returns whether they are on */
+export async function allowNotifications(): Promise<boolean> {
+  if (!('Notification' in window)) return false;
+  return (await Notification.requestPermission()) === 'granted';
+}
+
+/** A short tone, without a file. */
+function beep(): void {
+  const audio = new AudioContext();
+  const tone = audio.createOscillator();
+  const volume = audio.createGain();
+  volume.gain.setValueAtTime(0.08, audio.currentTime);
+  volume.gain.exponentialRampToValueAtTime(0.001, audio.currentTime + 0.3);
+  tone.frequency.value = 660;
+  tone.connect(volume).connect(audio.destination);
+  tone.onended = () => void audio.close();
+  tone.start();
+  tone.stop(audio.currentTime + 0.3);
+}

@@ -1,0 +1,133 @@
+import { html } from 'htm/preact';
+import type { Question } from '../../client/index.ts';
+import { AnswerForm, Options } from './answer-form.ts';
+import { isPending, notices, pending, textOf, undo } from './answers.ts';
+import { Context } from './context.ts';
+import { runs, snooze, threads } from './inbox-store.ts';
+import { useKeys } from './keys.ts';
+import { now } from './live.ts';
+import { Act, Age, Pill, Said } from './parts.ts';
+import { Presence, Receipts } from './receipts.ts';
+import { go, linkTo } from './route.ts';
+import { client } from './service.ts';
+import { asMe, mayAct, myName } from './session.ts';
+import { clock, cut, span, visible } from './text.ts';
+
+const SNOOZE_MS = 3_600_000;
+
+interface CardProps {
+  question: Question;
+  /** All of it, as on its own page. */
+  full?: boolean;
+  selected?: boolean;
+  select?: () => void;
+}
+
+/** A question that needs a person, or has just ended. */
+export function QuestionCard({ question, full = false, selected = false, select }: CardProps) {
+  const { question_id, run_id, agent_name, thread_id, state, priority, context } = question;
+  const notice = notices.value.get(question_id);
+  const isOpen = state === 'open';
+  const canAnswer = isOpen && mayAct.value && !isPending(question_id);
+  const assignee = threads.value.get(thread_id)?.assignee ?? null;
+  const focusNext = () => moveFocus(1, { from: question_id });
+  const later = () => {
+    focusNext();
+    snooze(question_id, SNOOZE_MS);
+  };
+  const assign = () =>
+    client.threads.change(thread_id, { assignee: assignee === myName.value ? null : myName.value, ...asMe() });
+  const page = linkTo(['q', question_id]);
+  const element = () => document.getElementById(`q-${question_id}`);
+  const onCard = (work: () => unknown) => () => (element()?.contains(document.activeElement) ? void work() : false);
+  useKeys({
+    ...(!full && { Enter: () => (document.activeElement === element() ? go(page) : false) }),
+    ...(canAnswer && !full && { h: onCard(later) }),
+    ...(canAnswer && { a: onCard(() => assign().catch(() => {})) }),
+    ...(select && { x: onCard(select) }),
+  });
+
+  return html`<article class=${`card ${isOpen ? '' : 'over'}`} id=${`q-${question_id}`} tabindex="0" data-question=${question_id}
+    aria-label=${`Question of ${agent_name}: ${cut(question.question, 80)}`}>
+    <div class="meta">
+      ${select && canAnswer && html`<label class="pick"><input type="checkbox" checked=${selected} onChange=${select} /><span class="hidden">Select</span></label>`}
+      ${['urgent', 'high'].includes(priority) && html`<${Pill} kind=${priority}>${priority}<//>`}
+      ${!isOpen && html`<${Pill}>${state}<//>`}
+      <a class="who" href=${linkTo(['threads', thread_id])}><${Said} text=${agent_name} /></a>
+      <a href=${linkTo(['runs', run_id])}><${Said} text=${run_id} />${title(run_id)}</a>
+      ${runs.value.get(run_id)?.ticket && html`<span><${Said} text=${runs.value.get(run_id)?.ticket ?? ''} /></span>`}
+      ${assignee && html`<span>for <${Said} text=${assignee} /></span>`}
+      <span class="right"><${Age} at=${question.asked_at} />${expiry(question)}</span>
+    </div>
+    <h3 class="q" dir="auto">${full ? visible(question.question) : html`<a href=${page}>${visible(cut(question.question, 1000))}</a>`}</h3>
+    ${context !== null && html`<${Context} key=${question_id} text=${context} open=${full} />`}
+    ${
+      canAnswer
+        ? html`<${AnswerForm} key=${question_id} question=${question} done=${focusNext}>
+          ${!full && html`<button type="button" class="quietly" onClick=${later}><kbd>h</kbd> in an hour</button>`}
+          <button type="button" class="quietly" onClick=${() => assign().catch(() => {})}><kbd>a</kbd> ${assignee === myName.value ? 'give back' : 'take it'}</button>
+          ${full && html`<${Act} kind="quiet" sure="Cancel the question?" act=${() => client.cancel(question_id)}>cancel the question<//>`}
+          <span class="right"><${Presence} question=${question} /></span>
+        <//>`
+        : html`<${Options} question=${question} />`
+    }
+    ${isPending(question_id) && html`<${Sending} question_id=${question_id} />`}
+    ${!isOpen && html`<${Outcome} question=${question} />`}
+    ${notice && html`<p class="notice" role="status">${notice}</p>`}
+  </article>`;
+}
+
+function title(run_id: string) {
+  const name = runs.value.get(run_id)?.title;
+  return name ? html` · <${Said} text=${name} />` : null;
+}
+
+/** What the default of a question says. */
+export function defaultOf({ default_answer, default_selected }: Question): string | undefined {
+  return default_answer ?? (default_selected.length > 0 ? default_selected.join(', ') : undefined);
+}
+
+function expiry(question: Question) {
+  const { expires_at, state } = question;
+  if (expires_at === null || state !== 'open') return null;
+  const left = Date.parse(expires_at) - now.value;
+  const fallback = defaultOf(question);
+  const then =
+    fallback === undefined ? ', then nobody has answered' : html`, then “<${Said} text=${cut(fallback, 40)} />”`;
+  return html` · <span title=${clock(expires_at)}>${left > 0 ? `expires in ${span(left)}` : 'expires now'}${then}</span>`;
+}
+
+function Sending({ question_id }: { question_id: string }) {
+  const entry = pending.value.find(({ question }) => question.question_id === question_id);
+  return html`<p class="notice">Answered “<${Said} text=${cut(entry ? textOf(entry.answer) : '', 120)} />”.
+    ${pending.value.at(-1) === entry && html` <button type="button" class="link" onClick=${undo}>Undo</button>`}</p>`;
+}
+
+/** How a question ended, and by whom. */
+export function Outcome({ question }: { question: Question }) {
+  const { state, answer, answered_by, answered_at, answered_in, default_applied, expires_at, thread_id } = question;
+  const fallback = defaultOf(question);
+  const attended = () => client.threads.change(thread_id, { state: 'answered', ...asMe() });
+  if (state === 'answered') {
+    return html`<p class="outcome"><b>“<${Said} text=${answer ?? ''} />”</b>
+      <span class="quiet"> by <${Said} text=${answered_by?.name ?? ''} />${answered_in && answered_in !== 'page' ? ` (${answered_in})` : ''}${answered_at && html`, <${Age} at=${answered_at} /> ago`}</span>
+      <br /><${Receipts} question=${question} /></p>`;
+  }
+  if (state === 'expired') {
+    return html`<p class="outcome">Nobody answered${expires_at && html` until ${clock(expires_at)}`}${
+      default_applied && fallback !== undefined ? html`; “<${Said} text=${fallback} />” was applied` : ''
+    }.
+      ${mayAct.value && threads.value.has(thread_id) && html` <${Act} act=${attended}>I have seen it<//>`}</p>`;
+  }
+  return html`<p class="outcome">${state === 'cancelled' ? 'Cancelled' : 'The agent asked another question instead'}.</p>`;
+}
+
+/** Moves the focus among the questions of the view. @param from the question that has it, if not the focus says so */
+export function moveFocus(step: number, { from, scroll = true }: { from?: string; scroll?: boolean } = {}): void {
+  const cards = [...document.querySelectorAll<HTMLElement>('[data-question]')];
+  const current = from ? document.getElementById(`q-${from}`) : document.activeElement?.closest('[data-question]');
+  const index = cards.indexOf(current as HTMLElement);
+  const next = cards[index === -1 ? 0 : index + step];
+  next?.focus({ preventScroll: true });
+  if (scroll) next?.scrollIntoView({ block: 'nearest' });
+}

@@ -1,0 +1,55 @@
+import { computed, signal } from '@preact/signals-core';
+import type { Actor, Me } from '../../client/index.ts';
+import { client, connect, isRefusal } from './service.ts';
+import { settings } from './settings.ts';
+
+/** The person, as the service sees him; undefined until that is known, null without a login. */
+export const me = signal<Me | null | undefined>(undefined);
+
+export const mayAct = computed(() => me.value?.role === 'operator' || me.value?.role === 'admin');
+export const isAdmin = computed(() => me.value?.role === 'admin' && me.value.access === 'token');
+export const myName = computed(() => me.value?.name ?? (settings.name.value.trim() || 'operator'));
+
+/** Names the person in writes: a token does it itself. */
+export function asMe(): { actor?: Actor } {
+  return me.value?.access === 'open' ? { actor: { type: 'operator', name: myName.value } } : {};
+}
+
+/** Logs in by the code in the address, if there is one, and reads who the person is. */
+export async function begin(): Promise<void> {
+  const [, code] = /^#login=([\w-]+)$/.exec(location.hash) ?? [];
+  if (code !== undefined) {
+    // The code must not stay in the history.
+    history.replaceState(null, '', location.pathname);
+    await client.logins.redeem(code).catch(() => {});
+  }
+  await whoAmI();
+}
+
+async function whoAmI(): Promise<void> {
+  try {
+    const read = await client.me();
+    me.value = read.role === 'agent' ? null : read;
+  } catch (error) {
+    if (!isRefusal(error, 'UNAUTHORIZED', 'FORBIDDEN')) throw error;
+    me.value = null;
+  }
+}
+
+/** @throws ForumbusError if the token is refused */
+export async function logIn(token: string): Promise<void> {
+  await connect({ token }).logins.open();
+  await whoAmI();
+}
+
+export async function logOut(): Promise<void> {
+  await client.logins.close();
+  me.value = null;
+}
+
+/** Shows the login if an error says that it has ended. @returns whether it has */
+export function hasEnded(error: unknown): boolean {
+  if (!isRefusal(error, 'UNAUTHORIZED')) return false;
+  me.value = null;
+  return true;
+}
