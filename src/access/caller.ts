@@ -56,9 +56,12 @@ export class Caller {
 
   /** The caller as it may know itself. */
   get me(): Me {
-    if (!this.grant) return { access: 'open', role: 'admin', token_id: null, name: null, runs: null, agents: null };
+    if (!this.grant) {
+      const nothing = { token_id: null, name: null, actor: null, runs: null, agents: null };
+      return { access: 'open', role: 'admin', ...nothing };
+    }
     const { token_id, role, actor, runs, agents } = this.grant;
-    return { access: 'token', role, token_id, name: actor?.name ?? exactName(agents) ?? null, runs, agents };
+    return { access: 'token', role, token_id, name: actor?.name ?? exactName(agents) ?? null, actor, runs, agents };
   }
 
   may(rule: Permission): boolean {

@@ -89,6 +89,12 @@ export function operationsOf(send: Send) {
         get<PostPage>(`${threadPath(thread_id)}/posts`)(query, options),
       addPost: (thread_id: string, content: NewPost, options: WriteOptions = {}) =>
         post<PostAndThread>(`${threadPath(thread_id)}/posts`, content, options),
+      /** Marks all of a thread as seen by a viewer, such as `human:ana`. */
+      seen: (thread_id: string, viewer: string, options: CallOptions = {}) =>
+        send<Thread>(
+          { method: 'PUT', path: `${threadPath(thread_id)}/reads/${encodeURIComponent(viewer)}`, body: {} },
+          options,
+        ),
     },
 
     log: {

@@ -1,32 +1,8 @@
-import chromium from '@sparticuz/chromium';
-import {
-  type Browser,
-  type BrowserContext,
-  type BrowserContextOptions,
-  chromium as driver,
-  type Page,
-} from 'playwright-core';
+import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core';
 import { expect, onTestFinished } from 'vitest';
 
-/*
- * A real Chromium, which comes with the development dependencies. FORUMBUS_CHROMIUM names another one, for machines that
- * lack its libraries.
- */
-
-/** Starts the browser. @throws Error with one sentence about where to get one */
-export async function openBrowser(): Promise<Browser> {
-  const executablePath = process.env.FORUMBUS_CHROMIUM ?? (await chromium.executablePath());
-  try {
-    return await driver.launch({ executablePath, args: [...chromium.args, '--no-sandbox'], headless: true });
-  } catch (error) {
-    throw new Error(
-      `Chromium does not start (${executablePath}): install one, for example by \`apt-get install chromium\`, and name it in FORUMBUS_CHROMIUM.`,
-      { cause: error },
-    );
-  }
-}
-
-/** A browser of one person. Its faults fail the test: console errors, broken policies, requests to elsewhere. */
+/** A browser of one person. Its faults fail the test: console errors, as which Chromium also reports a broken
+ * policy, and requests to elsewhere. */
 export interface Person {
   context: BrowserContext;
   page: Page;

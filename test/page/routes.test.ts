@@ -54,7 +54,8 @@ describe('the page', () => {
       bytes += rawPayload.length;
       // An import that no path names would load more.
       const text = gunzipSync(rawPayload).toString();
-      for (const [, name] of text.matchAll(/^(?:import|export)[^;]* from ["']([^"']+)["']/gm)) expect(name).toMatch(/^\./);
+      for (const [, name] of text.matchAll(/^(?:import|export)[^;]* from ["']([^"']+)["']/gm))
+        expect(name).toMatch(/^\./);
     }
     expect(bytes).toBeLessThan(100_000);
   });
@@ -62,7 +63,12 @@ describe('the page', () => {
   it('has no other files', async () => {
     const { body } = await html('/');
     const [, root] = /\.\/assets\/([^/]+)\//.exec(String(body)) ?? [];
-    for (const path of [`${root}/page/routes.ts`, `${root}/page/web/tsconfig.json`, `${root}/../../package.json`, 'x/page/web/main.ts']) {
+    for (const path of [
+      `${root}/page/routes.ts`,
+      `${root}/page/web/tsconfig.json`,
+      `${root}/../../package.json`,
+      'x/page/web/main.ts',
+    ]) {
       expect((await service.send('GET', `/assets/${path}`)).status).toBe(404);
     }
   });
@@ -99,7 +105,9 @@ describe.each(engines)('a login on %s', engine => {
     const code = await linkOf(token);
     const first = await logIn(code);
     expect(first).toMatchObject({ status: 200, body: { role: 'operator', name: 'ana' } });
-    expect(first.headers['set-cookie']).toMatch(/^forumbus_4010=[\w-]{43}; Path=\/; Max-Age=2592000; HttpOnly; SameSite=Strict$/);
+    expect(first.headers['set-cookie']).toMatch(
+      /^forumbus_4010=[\w-]{43}; Path=\/; Max-Age=2592000; HttpOnly; SameSite=Strict$/,
+    );
     expectProblem(await logIn(code), 'UNAUTHORIZED');
     expect((await me(cookieOf(first.headers))).body).toMatchObject({ access: 'token', role: 'operator', name: 'ana' });
     const late = await linkOf(token);

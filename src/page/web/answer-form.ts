@@ -1,6 +1,6 @@
 import { html } from 'htm/preact';
 import type { ComponentChildren } from 'preact';
-import { useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { Question } from '../../client/index.ts';
 import { answer, textOf } from './answers.ts';
 import { type Draft, draftOf, keepDraft } from './inbox-store.ts';
@@ -20,6 +20,7 @@ export function AnswerForm({ question, done, children }: FormProps) {
   const { question_id, options, multi_select } = question;
   const [draft, setDraft] = useState(() => draftOf(question_id));
   const [writes, setWrites] = useState(options.length === 0 || draft.text !== '');
+  const [wantsFocus, setWantsFocus] = useState(false);
   const form = useRef<HTMLDivElement>(null);
 
   const change = (next: Draft) => {
@@ -37,11 +38,17 @@ export function AnswerForm({ question, done, children }: FormProps) {
     const isChosen = draft.selected.includes(label);
     change({ ...draft, selected: isChosen ? draft.selected.filter(one => one !== label) : [...draft.selected, label] });
   };
+  const field = () => form.current?.querySelector('textarea');
   const reply = () => {
     setWrites(true);
-    // The field is there after the next turn.
-    setTimeout(() => form.current?.querySelector('textarea')?.focus());
+    setWantsFocus(true);
+    field()?.focus();
   };
+  // At once, so that the next key is the first letter.
+  useLayoutEffect(() => {
+    if (wantsFocus) field()?.focus();
+    setWantsFocus(false);
+  }, [wantsFocus]);
 
   // Keys act on the question that has the focus, so that a list that moves never gets the wrong answer.
   const card = () => form.current?.closest('[data-question]');

@@ -1,4 +1,4 @@
-import { useEffect } from 'preact/hooks';
+import { useLayoutEffect } from 'preact/hooks';
 import { settings } from './settings.ts';
 
 /** What a key does; false if it has nothing to do here. */
@@ -10,7 +10,8 @@ let prefix = '';
 
 /** Keys of a view, for as long as it is shown. Those of the view that came last win. */
 export function useKeys(keys: Keys): void {
-  useEffect(() => {
+  // Before the next key, which must find the state that this one has left.
+  useLayoutEffect(() => {
     stack.push(keys);
     return () => void stack.splice(stack.indexOf(keys), 1);
   });
@@ -26,8 +27,8 @@ export function listenToKeys(): void {
       prefix = 'g ';
       return;
     }
-    const keys = stack.findLast(one => Object.hasOwn(one, key));
-    if (keys?.[key] && keys[key]() !== false) event.preventDefault();
+    const acts = stack.flatMap(keys => (Object.hasOwn(keys, key) ? [keys[key]] : []));
+    if (acts.toReversed().some(act => act?.() !== false)) event.preventDefault();
   });
 }
 

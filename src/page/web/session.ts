@@ -10,6 +10,9 @@ export const mayAct = computed(() => me.value?.role === 'operator' || me.value?.
 export const isAdmin = computed(() => me.value?.role === 'admin' && me.value.access === 'token');
 export const myName = computed(() => me.value?.name ?? (settings.name.value.trim() || 'operator'));
 
+/** The person as `type:name`, for marks of what was seen. */
+export const viewer = computed(() => `${me.value?.actor?.type ?? 'operator'}:${myName.value}`);
+
 /** Names the person in writes: a token does it itself. */
 export function asMe(): { actor?: Actor } {
   return me.value?.access === 'open' ? { actor: { type: 'operator', name: myName.value } } : {};

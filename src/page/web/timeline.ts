@@ -25,8 +25,14 @@ export function Timeline({ filter, version }: TimelineProps) {
     [version, limit],
   );
   if (!data) return error ? html`<${Failure} error=${error} />` : html`<${Empty}>Loading…<//>`;
-  return html`<ol class="timeline">${data.items.map(event => html`<${Entry} key=${event.sequence} event=${event} />`)}</ol>
+  return html`<ol class="timeline">${data.items.filter(isOwnAct).map(event => html`<${Entry} key=${event.sequence} event=${event} />`)}</ol>
     ${data.next_cursor !== null && limit < 200 && html`<button type="button" class="btn wide" onClick=${() => setLimit(Math.min(200, limit * 2))}>Show earlier ones</button>`}`;
+}
+
+/** What merely follows from an act says nothing beside it. */
+function isOwnAct({ event_type, causation_id }: Event): boolean {
+  const follows = ['forum.question.opened', 'forum.question.answered', 'forum.state.changed'];
+  return causation_id === null || !follows.includes(event_type);
 }
 
 function Entry({ event }: { event: Event }) {

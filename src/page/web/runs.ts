@@ -1,0 +1,43 @@
+import { html } from 'htm/preact';
+import { changed } from './live.ts';
+import { Empty, Failure } from './parts.ts';
+import { go, linkTo, route } from './route.ts';
+import { RunRow } from './run-row.ts';
+import { allOf, client } from './service.ts';
+import { mayAct } from './session.ts';
+import { count } from './text.ts';
+import { useLoad } from './use-load.ts';
+
+const MOST = 200;
+
+/** The runs that go on, those that are ready first; closed ones on request. */
+export function Runs() {
+  const showsClosed = route.value.query.has('closed');
+  const { data, error } = useLoad(
+    signal => allOf(page => client.runs.list({ ...page, ...(showsClosed && { status: 'closed' }) }, { signal }), MOST),
+    String(showsClosed),
+    [changed.runs.value],
+  );
+  const runs = data?.filter(({ status }) => showsClosed || status !== 'closed');
+  const begin = (event: SubmitEvent) => {
+    event.preventDefault();
+    const name = new FormData(event.target as HTMLFormElement).get('run_id');
+    if (typeof name === 'string' && name.trim() !== '') go(linkTo(['runs', name.trim()]));
+  };
+  return html`
+    <h1>Runs</h1>
+    <div class="filters">
+      <a class="btn" href=${linkTo(['runs'], { closed: showsClosed ? undefined : 'yes' })}>${showsClosed ? 'Show open runs' : 'Show closed runs'}</a>
+      ${mayAct.value && html`<form class="act right" onSubmit=${begin}><input name="run_id" aria-label="Name of a run" placeholder="Name of a run" maxlength="200" /><button class="btn">Open</button></form>`}
+    </div>
+    <${Failure} error=${error} />
+    ${runs && html`<h2>${showsClosed ? 'Closed' : 'In progress'} <span>${count(runs.length, 'run')}</span></h2>`}
+    ${runs?.length === 0 && html`<${Empty}>${showsClosed ? 'No run has been closed.' : 'No run goes on. A run begins with the first signal of an agent, or with its brief.'}<//>`}
+    ${
+      runs &&
+      runs.length > 0 &&
+      html`<div class="rows">${runs
+        .toSorted((a, b) => Number(b.ready) - Number(a.ready) || b.open_questions_count - a.open_questions_count)
+        .map(run => html`<${RunRow} key=${run.run_id} run=${run} />`)}</div>`
+    }`;
+}
