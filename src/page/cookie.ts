@@ -5,7 +5,7 @@ import { Refusal } from '../errors.ts';
 export const SESSION_MS = 30 * 86_400_000;
 
 /** The header by which the page marks its requests: a form or a link of another page cannot set it. */
-export const PAGE_HEADER = 'x-forumbus-page';
+const PAGE_HEADER = 'x-forumbus-page';
 
 /** Cookies are shared by all ports of a host, so the name has the port. */
 function nameOf({ host = '' }: IncomingHttpHeaders): string {

@@ -5,7 +5,7 @@ import { client, isRefusal, leave, sentenceOf } from './service.ts';
 import { asMe, hasEnded } from './session.ts';
 
 /** The time for an undo. Milliseconds. */
-export const UNDO_MS = 5000;
+const UNDO_MS = 5000;
 
 /** An answer that can still be undone. */
 export interface Pending {
@@ -86,7 +86,7 @@ async function explain(question_id: string, error: unknown): Promise<void> {
   );
 }
 
-export function say(question_id: string, sentence: string | undefined): void {
+function say(question_id: string, sentence: string | undefined): void {
   const next = new Map(notices.value);
   if (sentence === undefined) next.delete(question_id);
   else next.set(question_id, sentence);

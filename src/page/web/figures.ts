@@ -1,8 +1,14 @@
 import type { Question, Subscription } from '../../client/index.ts';
-import type { Bar } from './plot.ts';
 import { span } from './text.ts';
 
 /* What the numbers view shows, computed from questions. */
+
+export interface Bar {
+  label: string;
+  value: number;
+  /** The value in words. */
+  text: string;
+}
 
 const MINUTE = 60_000;
 const DAY = 86_400_000;

@@ -28,9 +28,9 @@ export const runs = signal<ReadonlyMap<string, RunSummary>>(new Map());
 export const agents = signal<ReadonlyMap<string, ControlState>>(new Map());
 export const threads = signal<ReadonlyMap<string, Thread>>(new Map());
 /** Questions that ended before the eyes of the person, with the time when. */
-export const settled = signal<ReadonlyMap<string, number>>(new Map());
+const settled = signal<ReadonlyMap<string, number>>(new Map());
 /** Until when a question is out of sight. Epoch milliseconds. */
-export const snoozed = stored<Record<string, number>>('snoozed', {});
+const snoozed = stored<Record<string, number>>('snoozed', {});
 
 export const filter = {
   run_id: signal(''),
@@ -102,7 +102,7 @@ export async function snapshot(): Promise<void> {
 const wanted = () => ({ run_id: filter.run_id.value.trim(), ticket: filter.ticket.value.trim() });
 
 /** Runs, agents and threads: what the rows say beside the question. */
-export async function readAround(): Promise<void> {
+async function readAround(): Promise<void> {
   const [allRuns, allAgents, asking, talking] = await Promise.all([
     allOf(page => client.runs.list(page), AROUND_MOST),
     allOf(page => client.agents.list(page), AROUND_MOST),

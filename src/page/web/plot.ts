@@ -1,11 +1,5 @@
 import { html } from 'htm/preact';
-
-export interface Bar {
-  label: string;
-  value: number;
-  /** The value in words. */
-  text: string;
-}
+import type { Bar } from './figures.ts';
 
 const ROW = 26;
 const LEFT = 110;

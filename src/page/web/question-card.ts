@@ -83,7 +83,7 @@ function title(run_id: string) {
 }
 
 /** What the default of a question says. */
-export function defaultOf({ default_answer, default_selected }: Question): string | undefined {
+function defaultOf({ default_answer, default_selected }: Question): string | undefined {
   return default_answer ?? (default_selected.length > 0 ? default_selected.join(', ') : undefined);
 }
 
@@ -104,7 +104,7 @@ function Sending({ question_id }: { question_id: string }) {
 }
 
 /** How a question ended, and by whom. */
-export function Outcome({ question }: { question: Question }) {
+function Outcome({ question }: { question: Question }) {
   const { state, answer, answered_by, answered_at, answered_in, default_applied, expires_at, thread_id } = question;
   const fallback = defaultOf(question);
   const attended = () => client.threads.change(thread_id, { state: 'answered', ...asMe() });

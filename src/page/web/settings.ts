@@ -28,16 +28,6 @@ export function write(name: string, value: unknown): void {
   }
 }
 
-/** The names of all values that begin so. */
-export function namesOf(prefix: string): string[] {
-  try {
-    const begin = PREFIX + prefix;
-    return Object.keys(localStorage).flatMap(key => (key.startsWith(begin) ? [key.slice(PREFIX.length)] : []));
-  } catch {
-    return [];
-  }
-}
-
 export const settings = {
   /** Keys of one letter, which screen readers and speech input may need themselves (WCAG 2.1.4). */
   shortcuts: stored('shortcuts', true),
