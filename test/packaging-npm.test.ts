@@ -225,6 +225,11 @@ describe('on the Node of the service', () => {
     expect(await run(['up'], more)).toMatchObject({ code: 0 });
     onTestFinished(async () => void (await run(['down'], more)));
     expect(await run(['status'], at)).toMatchObject({ code: 0, err: '' });
+    expect(await run(['open'], at)).toMatchObject({ code: 0, out: `${at.FORUMBUS_URL}/` });
+    const page = await (await fetch(`${at.FORUMBUS_URL}/`, { headers: { accept: 'text/html' } })).text();
+    const files = [...page.matchAll(/(?:href|src)="([^"]+)"/g)].map(([, path]) => path as string);
+    expect(files.filter(path => path.endsWith('.ts'))).toEqual([]);
+    for (const path of files) expect((await fetch(new URL(path, `${at.FORUMBUS_URL}/`))).status, path).toBe(200);
     expect(await run(['token', 'list'])).toEqual({ code: 0, out: '', err: '' });
     expect((await run(['token'])).out).toContain('Usage: forumbus token create');
     expect(await run(['doctor'])).toMatchObject({ code: 0, out: expect.stringContaining('The schema is up to date.') });

@@ -3,7 +3,6 @@ import { useState } from 'preact/hooks';
 import { QuestionRow } from './inbox.ts';
 import { changed } from './live.ts';
 import { Empty, Failure } from './parts.ts';
-import { Receipts } from './receipts.ts';
 import { go, linkTo, route } from './route.ts';
 import { allOf, client } from './service.ts';
 import { useLoad } from './use-load.ts';
@@ -40,6 +39,6 @@ export function History() {
     </form>
     <${Failure} error=${error} />
     ${data?.length === 0 && html`<${Empty}>No question has these words.<//>`}
-    ${data && data.length > 0 && html`<div class="rows">${data.map(question => html`<${QuestionRow} key=${question.question_id} question=${question}>${question.state === 'open' ? 'open' : html`<${Receipts} question=${question} />`}<//>`)}</div>`}
+    ${data && data.length > 0 && html`<div class="rows">${data.map(question => html`<${QuestionRow} key=${question.question_id} question=${question} />`)}</div>`}
     ${data && data.length >= most && most < 1000 && html`<button type="button" class="btn wide" onClick=${() => setMost(most + STEP)}>Show more</button>`}`;
 }

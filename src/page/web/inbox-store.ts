@@ -29,8 +29,10 @@ export const agents = signal<ReadonlyMap<string, ControlState>>(new Map());
 export const threads = signal<ReadonlyMap<string, Thread>>(new Map());
 /** Questions that ended before the eyes of the person, with the time when. */
 const settled = signal<ReadonlyMap<string, number>>(new Map());
+/** Ids of questions that will get one answer. */
+export const selected = signal<ReadonlySet<string>>(new Set());
 /** Until when a question is out of sight. Epoch milliseconds. */
-const snoozed = stored<Record<string, number>>('snoozed', {});
+export const snoozed = stored<Record<string, number>>('snoozed', {});
 
 export const filter = {
   run_id: signal(''),
@@ -187,6 +189,12 @@ function forgetful(all: Map<string, Question>): Map<string, Question> {
   const excess = done.sort((a, b) => endOf(a).localeCompare(endOf(b))).slice(0, -2 * RECENT_MOST);
   for (const { question_id } of excess) all.delete(question_id);
   return all;
+}
+
+export function toggleSelected(question_id: string): void {
+  const next = new Set(selected.value);
+  if (!next.delete(question_id)) next.add(question_id);
+  selected.value = next;
 }
 
 export function snooze(question_id: string, ms: number): void {

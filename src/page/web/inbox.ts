@@ -3,7 +3,17 @@ import { useEffect, useState } from 'preact/hooks';
 import type { Question } from '../../client/index.ts';
 import { answerAll, textOf, undo } from './answers.ts';
 import { Filters } from './filters.ts';
-import { later, loaded, needsMe, recentlyDone, runs, unsnooze, waitingOnAgents } from './inbox-store.ts';
+import {
+  later,
+  loaded,
+  needsMe,
+  recentlyDone,
+  runs,
+  selected,
+  snoozed,
+  unsnooze,
+  waitingOnAgents,
+} from './inbox-store.ts';
 import { useKeys } from './keys.ts';
 import { now } from './live.ts';
 import { Age, Empty, Said } from './parts.ts';
@@ -19,15 +29,9 @@ const STEP = 40;
 /** Everything that needs the person, then what others do with the answers. */
 export function Inbox() {
   const [most, setMost] = useState(STEP);
-  const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
   const cards = needsMe.value;
   const open = cards.filter(({ state }) => state === 'open');
-  const chosen = [...selected].filter(id => open.some(({ question_id }) => question_id === id));
-  const toggle = (id: string) => {
-    const next = new Set(chosen);
-    if (!next.delete(id)) next.add(id);
-    setSelected(next);
-  };
+  const chosen = open.filter(({ question_id }) => selected.value.has(question_id));
   useKeys({ j: () => moveFocus(1), k: () => moveFocus(-1), z: undo, ArrowDown: onCards(1), ArrowUp: onCards(-1) });
   // The first question has the focus, unless the person has begun somewhere else.
   useEffect(() => {
@@ -43,19 +47,13 @@ export function Inbox() {
     <${Filters} />
     <h2>Needs me <span>${open.length === 0 ? 'nothing' : `${count(open.length, 'question')}, the oldest waits ${age(oldest, now.value)}`}</span></h2>
     ${cards.length === 0 && html`<${Empty}>No question waits for you.<//>`}
-    ${cards.slice(0, most).map(
-      question => html`<${QuestionCard} key=${question.question_id} question=${question}
-        selected=${chosen.includes(question.question_id)} select=${() => toggle(question.question_id)} />`,
-    )}
+    ${cards.slice(0, most).map(question => html`<${QuestionCard} key=${question.question_id} question=${question} />`)}
     ${cards.length > most && html`<button type="button" class="btn wide" onClick=${() => setMost(most + STEP)}>Show ${Math.min(STEP, cards.length - most)} more of ${cards.length}</button>`}
-    <${Rows} title="Later" hint="out of sight for an hour" questions=${later.value}
-      line=${(question: Question) => html`<button type="button" class="link" onClick=${() => unsnooze(question.question_id)}>bring back</button>`} />
-    <${Rows} title="Waiting on agents" hint="answered, not yet picked up" questions=${waitingOnAgents.value}
-      line=${(question: Question) => html`<${Receipts} question=${question} />`} />
+    <${Rows} title="Later" hint="out of sight for an hour" questions=${later.value} />
+    <${Rows} title="Waiting on agents" hint="answered, not yet picked up" questions=${waitingOnAgents.value} />
     <${RunsInProgress} />
-    <${Rows} title="Recently done" hint=${html`<a href=${linkTo(['history'])}>all questions</a>`} questions=${recentlyDone.value}
-      line=${(question: Question) => html`<${Receipts} question=${question} />`} />
-    ${chosen.length > 0 && html`<${Batch} questions=${open.filter(({ question_id }) => chosen.includes(question_id))} clear=${() => setSelected(new Set())} />`}
+    <${Rows} title="Recently done" hint=${html`<a href=${linkTo(['history'])}>all questions</a>`} questions=${recentlyDone.value} />
+    ${chosen.length > 0 && html`<${Batch} questions=${chosen} />`}
   `;
 }
 
@@ -68,25 +66,29 @@ interface RowsProps {
   title: string;
   hint: unknown;
   questions: readonly Question[];
-  line: (question: Question) => unknown;
 }
 
-function Rows({ title, hint, questions, line }: RowsProps) {
+function Rows({ title, hint, questions }: RowsProps) {
   if (questions.length === 0) return null;
   return html`<h2>${title} <span>${hint}</span></h2>
     <div class="rows">${questions.map(
-      question => html`<${QuestionRow} key=${question.question_id} question=${question}>${line(question)}<//>`,
+      question => html`<${QuestionRow} key=${question.question_id} question=${question} />`,
     )}</div>`;
 }
 
-/** A question as one line; its second line is for the list that shows it. */
-export function QuestionRow({ question, children }: { question: Question; children?: unknown }) {
+/** A question as one line, and below how far its answer has come. */
+export function QuestionRow({ question }: { question: Question }) {
   const { question_id, answer, answered_by, answered_at, asked_at, agent_name, run_id, state } = question;
   return html`<div class="row">
     <a class="t" href=${linkTo(['q', question_id])}><${Said} text=${cut(question.question, 200)} /></a>
     <span class="a">${state === 'answered' ? html`<${Said} text=${cut(answer ?? '', 40)} /> · by <${Said} text=${answered_by?.name ?? ''} />, ` : `${state}, `}<${Age} at=${answered_at ?? asked_at} /> ago</span>
-    <span class="s"><${Said} text=${agent_name} /> in <${Said} text=${run_id} /> · ${children}</span>
+    <span class="s"><${Said} text=${agent_name} /> in <${Said} text=${run_id} /> · ${state === 'open' ? html`<${OpenLine} question=${question} />` : html`<${Receipts} question=${question} />`}</span>
   </div>`;
+}
+
+function OpenLine({ question: { question_id } }: { question: Question }) {
+  if (snoozed.value[question_id] === undefined) return 'open';
+  return html`<button type="button" class="link" onClick=${() => unsnooze(question_id)}>bring back</button>`;
 }
 
 function RunsInProgress() {
@@ -97,7 +99,10 @@ function RunsInProgress() {
 }
 
 /** The same answer for several questions: buttons for the options that all of them have. */
-function Batch({ questions, clear }: { questions: readonly Question[]; clear: () => void }) {
+function Batch({ questions }: { questions: readonly Question[] }) {
+  const clear = () => {
+    selected.value = new Set();
+  };
   const [text, setText] = useState('');
   const [first, ...others] = questions.map(({ options }) => options.map(({ label }) => label));
   const common = (first ?? []).filter(label => others.every(labels => labels.includes(label)));

@@ -8,7 +8,7 @@ import { Login } from './login.ts';
 import { watchQuestions } from './notify.ts';
 import { Empty } from './parts.ts';
 import { watchRoute } from './route.ts';
-import { begin, me } from './session.ts';
+import { begin, me, takeCode } from './session.ts';
 import { Shell } from './shell.ts';
 
 /** How long after a failed start the page tries again. Milliseconds. */
@@ -46,6 +46,7 @@ function followWhileLoggedIn(): void {
 }
 
 async function start(): Promise<void> {
+  const code = takeCode();
   watchRoute();
   listenToKeys();
   watchQuestions();
@@ -59,7 +60,7 @@ async function start(): Promise<void> {
   root.replaceChildren();
   render(html`<${App} />`, root);
   while (me.value === undefined) {
-    await begin().catch(async () => {
+    await begin(code).catch(async () => {
       await new Promise(resolve => setTimeout(resolve, AGAIN_MS));
     });
   }

@@ -3,7 +3,7 @@ import type { Question } from '../../client/index.ts';
 import { AnswerForm, Options } from './answer-form.ts';
 import { isPending, notices, pending, textOf, undo } from './answers.ts';
 import { Context } from './context.ts';
-import { runs, snooze, threads } from './inbox-store.ts';
+import { runs, selected, snooze, threads, toggleSelected } from './inbox-store.ts';
 import { useKeys } from './keys.ts';
 import { now } from './live.ts';
 import { Act, Age, Pill, Said } from './parts.ts';
@@ -19,13 +19,12 @@ interface CardProps {
   question: Question;
   /** All of it, as on its own page. */
   full?: boolean;
-  selected?: boolean;
-  select?: () => void;
 }
 
 /** A question that needs a person, or has just ended. */
-export function QuestionCard({ question, full = false, selected = false, select }: CardProps) {
+export function QuestionCard({ question, full = false }: CardProps) {
   const { question_id, run_id, agent_name, thread_id, state, priority, context } = question;
+  const select = () => toggleSelected(question_id);
   const notice = notices.value.get(question_id);
   const isOpen = state === 'open';
   const canAnswer = isOpen && mayAct.value && !isPending(question_id);
@@ -44,13 +43,13 @@ export function QuestionCard({ question, full = false, selected = false, select 
     ...(!full && { Enter: () => (document.activeElement === element() ? go(page) : false) }),
     ...(canAnswer && !full && { h: onCard(later) }),
     ...(canAnswer && { a: onCard(() => assign().catch(() => {})) }),
-    ...(select && { x: onCard(select) }),
+    ...(canAnswer && !full && { x: onCard(select) }),
   });
 
   return html`<article class=${`card ${isOpen ? '' : 'over'}`} id=${`q-${question_id}`} tabindex="0" data-question=${question_id}
     aria-label=${`Question of ${agent_name}: ${cut(question.question, 80)}`}>
     <div class="meta">
-      ${select && canAnswer && html`<label class="pick"><input type="checkbox" checked=${selected} onChange=${select} /><span class="hidden">Select</span></label>`}
+      ${canAnswer && !full && html`<label class="pick"><input type="checkbox" checked=${selected.value.has(question_id)} onChange=${select} /><span class="hidden">Select</span></label>`}
       ${['urgent', 'high'].includes(priority) && html`<${Pill} kind=${priority}>${priority}<//>`}
       ${!isOpen && html`<${Pill}>${state}<//>`}
       <a class="who" href=${linkTo(['threads', thread_id])}><${Said} text=${agent_name} /></a>

@@ -1,14 +1,18 @@
 import { html } from 'htm/preact';
+import type { RunSummary } from '../../client/index.ts';
 import { changed } from './live.ts';
 import { Empty, Failure } from './parts.ts';
 import { go, linkTo, route } from './route.ts';
 import { RunRow } from './run-row.ts';
 import { allOf, client } from './service.ts';
 import { mayAct } from './session.ts';
-import { count } from './text.ts';
+import { count, visible } from './text.ts';
 import { useLoad } from './use-load.ts';
 
 const MOST = 200;
+/** Runs whose gates are read, one by one; reasons of each that are shown. */
+const WITH_REASONS = 12;
+const REASONS = 3;
 
 /** The runs that go on, those that are ready first; closed ones on request. */
 export function Runs() {
@@ -38,6 +42,18 @@ export function Runs() {
       runs.length > 0 &&
       html`<div class="rows">${runs
         .toSorted((a, b) => Number(b.ready) - Number(a.ready) || b.open_questions_count - a.open_questions_count)
-        .map(run => html`<${RunRow} key=${run.run_id} run=${run} />`)}</div>`
+        .map(
+          (run, index) =>
+            html`<${RunRow} key=${run.run_id} run=${run}>${index < WITH_REASONS && !showsClosed && html`<${Reasons} run=${run} />`}<//>`,
+        )}</div>`
     }`;
+}
+
+/** The first things that a run lacks. */
+function Reasons({ run: { run_id, version, ready } }: { run: RunSummary }) {
+  const { data } = useLoad(signal => client.runs.get(run_id, { signal }), run_id, [version]);
+  if (ready || !data) return null;
+  const { reasons } = data.gate;
+  const more = reasons.length - REASONS;
+  return html`<ul class="s gate">${reasons.slice(0, REASONS).map(({ detail, question_id, agent_name }) => html`<li>${question_id ? `${visible(agent_name ?? '')} has an open question` : visible(detail)}</li>`)}${more > 0 && html`<li>and ${more} more</li>`}</ul>`;
 }

@@ -18,14 +18,16 @@ export function asMe(): { actor?: Actor } {
   return me.value?.access === 'open' ? { actor: { type: 'operator', name: myName.value } } : {};
 }
 
-/** Logs in by the code in the address, if there is one, and reads who the person is. */
-export async function begin(): Promise<void> {
+/** Takes the code of a login link out of the address, where it must not stay. */
+export function takeCode(): string | undefined {
   const [, code] = /^#login=([\w-]+)$/.exec(location.hash) ?? [];
-  if (code !== undefined) {
-    // The code must not stay in the history.
-    history.replaceState(null, '', location.pathname);
-    await client.logins.redeem(code).catch(() => {});
-  }
+  if (code !== undefined) history.replaceState(null, '', location.pathname);
+  return code;
+}
+
+/** Logs in by the code of a link, if there is one, and reads who the person is. */
+export async function begin(code: string | undefined): Promise<void> {
+  if (code !== undefined) await client.logins.redeem(code).catch(() => {});
   await whoAmI();
 }
 
