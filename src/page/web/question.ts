@@ -5,7 +5,7 @@ import { useKeys } from './keys.ts';
 import { Empty, Failure, Said } from './parts.ts';
 import { moveFocus, QuestionCard } from './question-card.ts';
 import { go, linkTo } from './route.ts';
-import { client } from './service.ts';
+import { base, client } from './service.ts';
 import { Timeline } from './timeline.ts';
 import { useLoad } from './use-load.ts';
 
@@ -28,10 +28,10 @@ export function QuestionPage({ id }: { id: string }) {
     <h1 class="crumbs"><a href="#/">Inbox</a> / Question</h1>
     <${QuestionCard} key=${id} question=${question} full />
     <dl class="facts">
-      <dt>Agent</dt><dd><a href=${linkTo(['threads', thread_id])}><${Said} text=${agent_name} /></a>${agent ? ` · ${agent.status}, attempt ${agent.attempt}` : ''}</dd>
+      <dt>Agent</dt><dd><a href=${linkTo(['threads', thread_id])}><${Said} text=${agent_name} /></a>${agent ? ` · ${agent.status.replaceAll('_', ' ')}, attempt ${agent.attempt}` : ''}</dd>
       <dt>Run</dt><dd><a href=${linkTo(['runs', run_id])}><${Said} text=${run_id} /></a></dd>
       ${source && html`<dt>Asked in</dt><dd><${Said} text=${[source.host, source.cwd].filter(Boolean).join(', ')} />${source.url && /^https?:/.test(source.url) && html` · <a href=${source.url} target="_blank" rel="noopener noreferrer">session</a>`}</dd>`}
-      <dt>Link</dt><dd><code>${`q/${id}`}</code></dd>
+      <dt>Link</dt><dd><code>${new URL(`q/${id}`, base).href}</code></dd>
     </dl>
     <h2>What happened</h2>
     <${Timeline} filter=${{ thread_id }} version=${question.version} />`;

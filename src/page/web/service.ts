@@ -2,7 +2,7 @@ import { signal } from '@preact/signals-core';
 import { Forumbus, ForumbusError } from '../../client/index.ts';
 
 /** The root of the service: this module is at `assets/<root>/page/web/` below it. */
-const base = new URL('../../../../', import.meta.url);
+export const base = new URL('../../../../', import.meta.url);
 
 /** Whether the last request got an answer. */
 export const online = signal(true);
