@@ -1,11 +1,13 @@
 import { signal } from '@preact/signals-core';
-import type { Question } from '../../client/index.ts';
-import { type Draft, keepDraft, put, questions } from './inbox-store.ts';
+import { isPassing, type Question } from '../../client/index.ts';
+import { type Draft, isOwn, keepDraft, put, questions } from './inbox-store.ts';
 import { client, isRefusal, leave, sentenceOf } from './service.ts';
 import { asMe, hasEnded } from './session.ts';
 
 /** The time for an undo. Milliseconds. */
 const UNDO_MS = 5000;
+/** After an attempt that found no service. Milliseconds. */
+const AGAIN_MS = 2000;
 
 /** An answer that can still be undone. */
 export interface Pending {
@@ -37,10 +39,10 @@ export function answer(question: Question, given: Draft): void {
 
 /** Takes the last answer back. @returns its question */
 export function undo(): string | undefined {
-  const last = pending.value.at(-1);
+  const last = pending.value.findLast(({ due }) => due > Date.now());
   if (!last) return undefined;
   clearTimeout(last.timer);
-  pending.value = pending.value.slice(0, -1);
+  pending.value = pending.value.filter(other => other !== last);
   // A choice was one key; words were typed.
   if (last.answer.text === '' && !last.question.multi_select) keepDraft(last.question.question_id, EMPTY);
   return last.question.question_id;
@@ -52,19 +54,22 @@ async function send(question_id: string): Promise<void> {
   const entry = pending.value.find(({ question }) => question.question_id === question_id);
   if (!entry) return;
   clearTimeout(entry.timer);
-  const drop = () => {
-    pending.value = pending.value.filter(other => other !== entry);
-  };
   const { question, answer: given } = entry;
-  try {
-    const request = { ...bodyOf(given), ...asMe(), answered_in: 'page' as const };
-    const answered = await client.answer(question_id, request, { version: question.version });
-    put([answered]);
-    keepDraft(question_id, EMPTY);
-  } catch (error) {
-    if (!hasEnded(error)) await explain(question_id, error);
-  } finally {
-    drop();
+  const request = { ...bodyOf(given), ...asMe(), answered_in: 'page' as const };
+  while (pending.value.includes(entry)) {
+    try {
+      put([await client.answer(question_id, request, { version: question.version })]);
+      keepDraft(question_id, EMPTY);
+      say(question_id, undefined);
+    } catch (error) {
+      if (isPassing(error)) {
+        say(question_id, 'Not sent yet: it is sent as soon as the service answers.');
+        await new Promise(resolve => setTimeout(resolve, AGAIN_MS));
+        continue;
+      }
+      if (!hasEnded(error)) await explain(question_id, error);
+    }
+    pending.value = pending.value.filter(other => other !== entry);
   }
 }
 
@@ -100,7 +105,7 @@ export function dropEnded(ended: Question): void {
   clearTimeout(entry.timer);
   pending.value = pending.value.filter(other => other !== entry);
   keepDraft(ended.question_id, EMPTY);
-  if (ended.state !== 'answered' || ended.answered_in !== 'page') {
+  if (!isOwn(ended)) {
     say(ended.question_id, 'Your answer came later and was not taken.');
   }
 }

@@ -179,7 +179,9 @@ export function put(renewed: Question[]): void {
   });
 }
 
-const isOwn = ({ answered_in, answered_by }: Question) => answered_in === 'page' && answered_by?.name === myName.value;
+/** Whether the person has given the answer here. */
+export const isOwn = ({ answered_in, answered_by }: Question) =>
+  answered_in === 'page' && answered_by?.name === myName.value;
 
 /** Drops what no section shows, so that a page that is open for weeks stays small. */
 function forgetful(all: Map<string, Question>): Map<string, Question> {

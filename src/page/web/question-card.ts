@@ -99,7 +99,7 @@ function expiry(question: Question) {
 function Sending({ question_id }: { question_id: string }) {
   const entry = pending.value.find(({ question }) => question.question_id === question_id);
   return html`<p class="notice">Answered “<${Said} text=${cut(entry ? textOf(entry.answer) : '', 120)} />”.
-    ${pending.value.at(-1) === entry && html` <button type="button" class="link" onClick=${undo}>Undo</button>`}</p>`;
+    ${entry !== undefined && entry.due > Date.now() && html` <button type="button" class="link" onClick=${undo}>Undo</button>`}</p>`;
 }
 
 /** How a question ended, and by whom. */

@@ -66,7 +66,7 @@ function Announcer() {
 
 /** The last answer, as long as it can be undone. */
 function Toast() {
-  const entry = pending.value.at(-1);
+  const entry = pending.value.findLast(({ due }) => due > Date.now());
   const [, redraw] = useState(0);
   useEffect(() => {
     if (!entry) return;
