@@ -1,0 +1,97 @@
+import type { Browser, Page } from 'playwright-core';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { openPerson } from '../helpers/browser.ts';
+import { openBrowser } from '../helpers/chromium.ts';
+import { pageService } from '../helpers/page-service.ts';
+import { signal } from '../helpers/signals.ts';
+
+const service = pageService();
+let browser: Browser;
+beforeAll(async () => {
+  browser = await openBrowser();
+  return () => browser.close();
+});
+
+const opened = async (hash: string): Promise<Page> => {
+  const { page } = await openPerson(browser, () => service.origin);
+  await page.goto(`${service.origin}/${hash}`);
+  return page;
+};
+const send = (type: string, fields: object) => service.send('POST', '/control-signals', signal(type, fields));
+/** A button that asks again before it acts. */
+const sure = async (page: Page, name: string, question: string) => {
+  await page.getByRole('button', { name }).click();
+  await page.getByRole('button', { name: question }).click();
+};
+
+describe('a run', () => {
+  it('gets a brief, says what it lacks, and is closed as it was seen', async () => {
+    const page = await opened('#/runs/release');
+    await page.getByLabel('Title').fill('Release 2');
+    await page.getByLabel('Done when').fill('Tests are green.');
+    await page.getByLabel('Agents that must take part').fill('builder');
+    await page.getByRole('button', { name: 'File the brief' }).click();
+    await page.getByText('builder has sent no signal yet.').waitFor();
+    expect(await page.getByRole('button', { name: 'Close run' }).isDisabled()).toBe(true);
+
+    for (const type of ['completion', 'validation']) await send(type, { run_id: 'release' });
+    await page.getByText('Nothing is missing').waitFor();
+    // Somebody changes the run between the look and the click.
+    await page.route('**/runs/release', route => route.abort());
+    await page.getByRole('button', { name: 'Close run' }).click();
+    const { body: run } = await service.send('GET', '/runs/release');
+    await service.send('PUT', '/runs/release', { ...run.brief, title: 'Release 3' });
+    await page.getByRole('button', { name: 'Close it for good?' }).click();
+    await page.getByText('The run has changed meanwhile').waitFor();
+    await page.unroute('**/runs/release');
+    await page.reload();
+    await sure(page, 'Close run', 'Close it for good?');
+    await page.getByText('The run is closed.').waitFor();
+    await page.getByText('closed the run').waitFor();
+    expect((await service.send('GET', '/runs/release')).body.status).toBe('closed');
+  });
+
+  it('has agents that can be told something, begin again, and be withdrawn', async () => {
+    await send('completion', { run_id: 'talk', summary: 'It works.' });
+    const page = await opened('#/runs/talk');
+    await page.getByRole('button', { name: 'say something' }).click();
+    await page.getByLabel('To builder').fill('Please add a test.');
+    await page.getByLabel('To builder').press('Control+Enter');
+    const inbox = async () => (await service.send('GET', '/control-threads/talk/builder/inbox')).body.items;
+    await expect.poll(inbox).toMatchObject([{ kind: 'message', post: { body: 'Please add a test.' } }]);
+    await sure(page, 'next attempt', 'Begin the next attempt?');
+    await page.getByText('attempt 2').first().waitFor();
+    await sure(page, 'withdraw', 'Take it out of the run?');
+    await page.getByText('withdrawn', { exact: true }).waitFor();
+  });
+});
+
+it('a thread takes a reply with a state, a priority and an assignee', async () => {
+  const page = await opened('#/threads');
+  await page.getByRole('button', { name: 'New thread' }).click();
+  await page.getByLabel('Title').fill('Which region?');
+  await page.getByLabel('Text').fill('There are **two**.');
+  await page.getByRole('button', { name: 'Open the thread' }).click();
+  await page.locator('.posts strong', { hasText: 'two' }).waitFor();
+  await page.getByLabel('Reply').fill('Europe.');
+  await page.getByLabel('and set the state to').selectOption('answered');
+  await page.getByRole('button', { name: 'Send' }).click();
+  await page.getByText('Europe.').waitFor();
+  await page.getByLabel('For').fill('ben');
+  await page.getByRole('button', { name: 'Assign' }).click();
+  await page.getByLabel('Priority').selectOption('high');
+  const [thread] = (await service.send('GET', '/threads?q=region')).body.items;
+  await expect
+    .poll(async () => (await service.send('GET', `/threads/${thread.thread_id}`)).body)
+    .toMatchObject({ state: 'answered', assignee: 'ben', priority: 'high' });
+});
+
+it('a topic can be paused and resumed', async () => {
+  const page = await opened('#/deliveries');
+  await page.getByLabel('Topic to pause').fill('forum.integration.chat');
+  await page.getByRole('button', { name: 'Pause' }).click();
+  await page.getByRole('button', { name: 'Resume' }).waitFor();
+  expect((await service.send('GET', '/bus/topics')).body.paused).toEqual(['forum.integration.chat']);
+  await page.getByRole('button', { name: 'Resume' }).click();
+  await expect.poll(async () => (await service.send('GET', '/bus/topics')).body.paused).toEqual([]);
+});
