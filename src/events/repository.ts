@@ -29,7 +29,7 @@ export interface EventFilter {
   thread_id?: string | undefined;
   agent_name?: string | undefined;
   event_type?: string | undefined;
-  /** Newest first, and only events with a lower sequence. */
+  /** Newest first, and only events with a lower sequence; `after` is left out of account. */
   before?: number | undefined;
 }
 
@@ -89,8 +89,11 @@ const latestSequenceStatement = statement(({ query }: StatementBuilder<object>) 
  */
 export async function listEvents(reader: Reader, filter: EventFilter, limit: number): Promise<EventRow[]> {
   const { after, before, thread_id, run_id, agent_name, event_type } = filter;
-  let query = reader.query.selectFrom('events').selectAll().where('sequence', '>', after);
-  if (before !== undefined) query = query.where('sequence', '<', before);
+  // One end of the range only: with both, SQLite prefers an index of fewer columns.
+  let query = reader.query
+    .selectFrom('events')
+    .selectAll()
+    .where('sequence', before === undefined ? '>' : '<', before ?? after);
   if (event_type !== undefined) query = query.where('event_type', '=', event_type);
   if (thread_id === undefined) {
     if (run_id !== undefined) query = query.where('run_id', '=', run_id);

@@ -187,8 +187,11 @@ export function createEvents({ db, clock, newUid, commits }: Dependencies) {
           cursor,
           shape: [0],
           limit,
-          read: (from, count) =>
-            listEvents(db.read, { ...filter, after, before: from?.[0] ?? Number.MAX_SAFE_INTEGER }, count),
+          read: async (from, count) => {
+            const before = from?.[0] ?? Number.MAX_SAFE_INTEGER;
+            const rows = await listEvents(db.read, { ...filter, after, before }, count);
+            return rows.filter(({ sequence }) => sequence > after);
+          },
           keyOf: row => [row.sequence],
           views: rows => rows.map(row => toEvent(row)),
         });
