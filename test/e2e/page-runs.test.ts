@@ -40,12 +40,15 @@ describe('a run', () => {
     // Somebody changes the run between the look and the click.
     await page.route('**/runs/release', () => {});
     await page.getByRole('button', { name: 'Close run' }).click();
-    const { body: run } = await service.send('GET', '/runs/release');
-    await service.send('PUT', '/runs/release', { ...run.brief, title: 'Release 3' });
+    await service.send('PUT', '/runs/release', {
+      title: 'Release 3',
+      done_criteria: 'Tests are green.',
+      agents: ['builder'],
+    });
     await page.getByRole('button', { name: 'Close it for good?' }).click();
     await page.getByText('The run has changed meanwhile').waitFor();
-    // Chromium reports every refusal.
-    expect(faults.splice(0)).toEqual([expect.stringContaining('status of 412')]);
+    // Chromium reports every refusal: there was no such run, and later another version of it.
+    expect(faults.splice(0).filter(fault => !/status of 4(04|12)/.test(fault))).toEqual([]);
     await page.unroute('**/runs/release');
     await page.reload();
     await sure(page, 'Close run', 'Close it for good?');
@@ -72,15 +75,15 @@ describe('a run', () => {
 it('a thread takes a reply with a state, a priority and an assignee', async () => {
   const page = await opened('#/threads');
   await page.getByRole('button', { name: 'New thread' }).click();
-  await page.getByLabel('Title').fill('Which region?');
-  await page.getByLabel('Text').fill('There are **two**.');
+  await page.getByLabel('Title', { exact: true }).fill('Which region?');
+  await page.getByLabel('Text', { exact: true }).fill('There are **two**.');
   await page.getByRole('button', { name: 'Open the thread' }).click();
   await page.locator('.posts strong', { hasText: 'two' }).waitFor();
   await page.getByLabel('Reply').fill('Europe.');
   await page.getByLabel('and set the state to').selectOption('answered');
   await page.getByRole('button', { name: 'Send' }).click();
   await page.getByText('Europe.').waitFor();
-  await page.getByLabel('For').fill('ben');
+  await page.getByLabel('For', { exact: true }).fill('ben');
   await page.getByRole('button', { name: 'Assign' }).click();
   await page.getByLabel('Priority').selectOption('high');
   const [thread] = (await service.send('GET', '/threads?q=region')).body.items;

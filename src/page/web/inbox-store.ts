@@ -26,7 +26,7 @@ export const loaded = signal(false);
 export const questions = signal<ReadonlyMap<string, Question>>(new Map());
 export const runs = signal<ReadonlyMap<string, RunSummary>>(new Map());
 export const agents = signal<ReadonlyMap<string, ControlState>>(new Map());
-export const threads = signal<ReadonlyMap<string, Thread>>(new Map());
+const threads = signal<ReadonlyMap<string, Thread>>(new Map());
 /** Questions that ended before the eyes of the person, with the time when. */
 const settled = signal<ReadonlyMap<string, number>>(new Map());
 /** Ids of questions that will get one answer. */
@@ -42,6 +42,19 @@ export const filter = {
 
 export const agentKey = ({ run_id, agent_name }: { run_id: string; agent_name: string }) =>
   JSON.stringify([run_id, agent_name]);
+
+/* What cards read of runs and threads: as text first, so that they are drawn again only if just that has changed. */
+const briefText = computed(() =>
+  JSON.stringify([...runs.value.values()].map(({ run_id, title, ticket }) => [run_id, { title, ticket }])),
+);
+export const briefs = computed(
+  () => new Map<string, Pick<RunSummary, 'title' | 'ticket'>>(JSON.parse(briefText.value)),
+);
+const assigneeText = computed(() =>
+  JSON.stringify([...threads.value.values()].map(({ thread_id, assignee }) => [thread_id, assignee])),
+);
+/** Of threads that wait for a person; null without one. */
+export const assignees = computed(() => new Map<string, string | null>(JSON.parse(assigneeText.value)));
 
 const RANKS = ['urgent', 'high', 'normal', 'low'];
 

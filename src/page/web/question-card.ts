@@ -3,7 +3,7 @@ import type { Question } from '../../client/index.ts';
 import { AnswerForm, Options } from './answer-form.ts';
 import { isPending, notices, pending, textOf, undo } from './answers.ts';
 import { Context } from './context.ts';
-import { runs, selected, snooze, threads, toggleSelected } from './inbox-store.ts';
+import { assignees, briefs, selected, snooze, toggleSelected } from './inbox-store.ts';
 import { useKeys } from './keys.ts';
 import { now } from './live.ts';
 import { Act, Age, Pill, Said } from './parts.ts';
@@ -28,7 +28,7 @@ export function QuestionCard({ question, full = false }: CardProps) {
   const notice = notices.value.get(question_id);
   const isOpen = state === 'open';
   const canAnswer = isOpen && mayAct.value && !isPending(question_id);
-  const assignee = threads.value.get(thread_id)?.assignee ?? null;
+  const assignee = assignees.value.get(thread_id) ?? null;
   const focusNext = () => moveFocus(1, { from: question_id });
   const later = () => {
     focusNext();
@@ -54,7 +54,7 @@ export function QuestionCard({ question, full = false }: CardProps) {
       ${!isOpen && html`<${Pill}>${state}<//>`}
       <a class="who" href=${linkTo(['threads', thread_id])}><${Said} text=${agent_name} /></a>
       <a href=${linkTo(['runs', run_id])}><${Said} text=${run_id} />${title(run_id)}</a>
-      ${runs.value.get(run_id)?.ticket && html`<span><${Said} text=${runs.value.get(run_id)?.ticket ?? ''} /></span>`}
+      ${briefs.value.get(run_id)?.ticket && html`<span><${Said} text=${briefs.value.get(run_id)?.ticket ?? ''} /></span>`}
       ${assignee && html`<span>for <${Said} text=${assignee} /></span>`}
       <span class="right"><${Age} at=${question.asked_at} />${expiry(question)}</span>
     </div>
@@ -77,7 +77,7 @@ export function QuestionCard({ question, full = false }: CardProps) {
 }
 
 function title(run_id: string) {
-  const name = runs.value.get(run_id)?.title;
+  const name = briefs.value.get(run_id)?.title;
   return name ? html` · <${Said} text=${name} />` : null;
 }
 
@@ -116,7 +116,7 @@ function Outcome({ question }: { question: Question }) {
     return html`<p class="outcome">Nobody answered${expires_at && html` until ${clock(expires_at)}`}${
       default_applied && fallback !== undefined ? html`; “<${Said} text=${fallback} />” was applied` : ''
     }.
-      ${mayAct.value && threads.value.has(thread_id) && html` <${Act} act=${attended}>I have seen it<//>`}</p>`;
+      ${mayAct.value && assignees.value.has(thread_id) && html` <${Act} act=${attended}>I have seen it<//>`}</p>`;
   }
   return html`<p class="outcome">${state === 'cancelled' ? 'Cancelled' : 'The agent asked another question instead'}.</p>`;
 }

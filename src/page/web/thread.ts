@@ -56,9 +56,9 @@ export function ThreadPage({ thread_id }: { thread_id: string }) {
 }
 
 function Arrangement({ thread, reload }: { thread: Thread; reload: () => void }) {
-  const { thread_id, state, priority, assignee, run_id, version } = thread;
+  const { thread_id, state, priority, assignee, run_id } = thread;
   const change = (wanted: ThreadChange) => async () => {
-    await client.threads.change(thread_id, { ...wanted, ...asMe() }, { version });
+    await client.threads.change(thread_id, { ...wanted, ...asMe() });
     reload();
   };
   const canChange = mayAct.value && state !== 'closed';
