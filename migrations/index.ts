@@ -11,6 +11,7 @@ import { trust } from './010-trust.ts';
 import { subscriptions } from './011-subscriptions.ts';
 import { agents } from './012-agents.ts';
 import { page } from './013-page.ts';
+import { webhooks } from './014-webhooks.ts';
 import type { Migration } from './migration.ts';
 
 /** All migrations, in order of application. Released names are never changed or reused. */
@@ -28,4 +29,5 @@ export const migrations: Record<string, Migration> = {
   '011-subscriptions': subscriptions,
   '012-agents': agents,
   '013-page': page,
+  '014-webhooks': webhooks,
 };

@@ -41,6 +41,7 @@ import { signalRoutes } from './signals/routes.ts';
 import { statsRoutes } from './stats/routes.ts';
 import { subscriptionRoutes } from './subscriptions/routes.ts';
 import { threadRoutes } from './threads/routes.ts';
+import { webhookRoutes } from './webhooks/routes.ts';
 import { busRoutes } from './worker/routes.ts';
 
 /** In the order of the OpenAPI document. */
@@ -58,6 +59,7 @@ const apiRoutes = [
   outboxRoutes,
   busRoutes,
   subscriptionRoutes,
+  webhookRoutes,
   mcpRoutes,
   tokenRoutes,
   pageRoutes,

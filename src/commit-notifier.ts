@@ -7,7 +7,9 @@ export type Committed =
   /** A delivery became claimable. */
   | 'claimable'
   /** A token was created or revoked. */
-  | 'token';
+  | 'token'
+  /** A webhook was created, changed or deleted. */
+  | 'webhook';
 
 type Listener = (subjects: readonly string[]) => void;
 
@@ -16,7 +18,9 @@ type Listener = (subjects: readonly string[]) => void;
  * must not throw: it runs before the writer is answered.
  */
 export class CommitNotifier {
-  readonly #listeners: Record<Committed, Listener[]> = { event: [], message: [], claimable: [], token: [] };
+  readonly #listeners: Record<Committed, Listener[]> = {
+    ...{ event: [], message: [], claimable: [], token: [], webhook: [] },
+  };
 
   on(committed: Committed, listener: Listener): void {
     this.#listeners[committed].push(listener);

@@ -64,6 +64,11 @@ const ConfigSchema = Type.Object({
     maximum: 10_000_000,
     description: 'Requests allowed per token and minute; `0` sets no limit.',
   }),
+  WEBHOOK_ALLOW_CIDRS: Type.String({
+    default: '',
+    description:
+      'Networks that webhooks may reach although they are private, also by http, separated by commas: `127.0.0.0/8,10.1.0.0/16`.',
+  }),
   MAX_PAYLOAD_BYTES: Type.Integer({
     default: 1_048_576,
     minimum: 1024,

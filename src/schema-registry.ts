@@ -17,6 +17,7 @@ import * as signalsV1 from './signals/v1.ts';
 import * as stats from './stats/schemas.ts';
 import * as subscriptions from './subscriptions/schemas.ts';
 import * as threads from './threads/schemas.ts';
+import * as webhooks from './webhooks/schemas.ts';
 import * as worker from './worker/schemas.ts';
 
 /** All named schemas, for validators and serializers. */
@@ -35,6 +36,7 @@ export const components: TSchema[] = [
     [stats],
     [outbox],
     [health, worker, subscriptions],
+    [webhooks],
     [access],
     [page],
   ].flatMap(namedSchemas),

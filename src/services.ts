@@ -1,9 +1,11 @@
 import { open } from 'node:fs/promises';
+import type { LookupFunction } from 'node:net';
 import { hostname } from 'node:os';
 import { LongRequests } from './access/long-requests.ts';
 import { createAccess } from './access/service.ts';
 import { TokenUses } from './access/token-uses.ts';
 import { type Clock, type NewUid, newUid, systemClock } from './clock.ts';
+import { coalesce } from './coalesce.ts';
 import { CommitNotifier } from './commit-notifier.ts';
 import type { Config } from './config.ts';
 import { createControl } from './control/service.ts';
@@ -26,6 +28,7 @@ import { watchEventLoop } from './metrics/process.ts';
 import { createTopicLabels } from './metrics/topics.ts';
 import { createDeliveryService } from './outbox/delivery-service.ts';
 import { createOutboxMaintenance } from './outbox/maintenance.ts';
+import { createRedelivery } from './outbox/redelivery.ts';
 import { createOutbox } from './outbox/service.ts';
 import { createLogins } from './page/logins.ts';
 import { createQuestionIndexing } from './questions/indexing.ts';
@@ -49,6 +52,13 @@ import { createThreads } from './threads/service.ts';
 import { createTopics } from './topics/index.ts';
 import { strayPatterns } from './topics/stray-patterns.ts';
 import { createTracing } from './tracing.ts';
+import { createAddressGuard } from './webhooks/addresses.ts';
+import { WEBHOOK_ATTEMPTS } from './webhooks/circuit.ts';
+import { createEndpoints } from './webhooks/endpoints.ts';
+import { createPost } from './webhooks/post.ts';
+import { createReplays } from './webhooks/replays.ts';
+import { createSender } from './webhooks/sender.ts';
+import { createWebhooks } from './webhooks/service.ts';
 import { backoffDelay } from './worker/backoff.ts';
 import { createDispatcher } from './worker/dispatcher.ts';
 import { defaultPolicy, type Handler, type HandlerDefinition } from './worker/handler.ts';
@@ -65,9 +75,14 @@ export interface Overrides {
   handlers?: HandlerDefinition[];
   /** How long calls of MCP tools are held. */
   mcpHoldTimes?: HoldTimes;
+  /** Resolves the names in the URLs of webhooks. */
+  lookup?: LookupFunction;
   /** Schema versions of control signals beside those of the service. */
   signalVersions?: SignalVersion[];
 }
+
+/** Webhooks that one process sends at once. */
+const WEBHOOK_CONCURRENCY = 500;
 
 export type Services = Awaited<ReturnType<typeof createServices>>;
 
@@ -164,6 +179,14 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const deliveries = createDeliveryService({
       ...{ db, clock, newUid: uid, events, subscriptions, workerName, leaseMs, maxAttempts, commits },
     });
+    const redelivery = createRedelivery({ db, clock, events, commits });
+    const guard = createAddressGuard(config.WEBHOOK_ALLOW_CIDRS, overrides.lookup);
+    const poster = createPost(guard);
+    const { post } = poster;
+    const webhooks = createWebhooks({
+      ...{ db, clock, newUid: uid, events, subscriptions },
+      ...{ redelivery, guard, post, commits },
+    });
     const retentionMs = config.OUTBOX_RETENTION_HOURS * 3_600_000;
     const maintenance = createOutboxMaintenance({ db, clock, subscriptions, retentionMs, commits });
     const topics = createTopicLabels(handlers);
@@ -172,7 +195,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const tracing = createTracing();
     const byName = new Map(handlers.map(handler => [handler.name, handler]));
     const worker = new Worker({
-      store: watched.counting(deliveries),
+      store: watched.counting({ ...deliveries, claim: limit => deliveries.claim(limit) }),
       dispatch: watched.timing(createDispatcher({ handlers: byName, clock, random, log, tracing, settleWith })),
       clock,
       log,
@@ -182,11 +205,50 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       explain: publicMessage,
       retryDelay: attempt => backoffDelay(policy, attempt, random),
     });
-    commits.on('claimable', () => worker.wake());
-    commits.on('message', () => worker.wake());
-    commits.on('event', types => {
-      if (subscriptions.own.some(({ eventTypes }) => types.some(type => eventTypes.has(type)))) worker.wake();
+
+    // Webhooks have a worker of their own: however long they take, handlers do not wait for them.
+    const endpoints = createEndpoints({ db, clock, subscriptions });
+    const outgoing = createDeliveryService({
+      ...{ db, clock, newUid: uid, events, subscriptions: endpoints, workerName, leaseMs },
+      maxAttempts: WEBHOOK_ATTEMPTS,
+      commits: { notify: () => webhookWorker.wake() },
     });
+    const webhookWorker = new Worker({
+      store: {
+        ...outgoing,
+        claim: async (limit, held) =>
+          endpoints.own.length === 0 ? [] : outgoing.claim(limit, endpoints.roomBeside(held())),
+      },
+      dispatch: watched.timing(
+        createSender({ db, clock, random, events, subscriptions, questions, threads, post, commits, log }),
+      ),
+      clock,
+      log,
+      concurrency: WEBHOOK_CONCURRENCY,
+      pollIntervalMs: config.POLL_INTERVAL_MS,
+      leaseMs,
+      explain: publicMessage,
+      retryDelay: attempt => backoffDelay(policy, attempt, random),
+      hasRooms: true,
+    });
+    const refreshEndpoints = coalesce(async () => {
+      await endpoints.refresh();
+      webhookWorker.wake();
+    });
+    // A failed read is tried again by the job.
+    if (config.ROLE !== 'http') commits.on('webhook', () => void refreshEndpoints().catch(() => {}));
+
+    const workers = [
+      { worker, served: subscriptions },
+      { worker: webhookWorker, served: endpoints },
+    ];
+    for (const { worker, served } of workers) {
+      commits.on('claimable', () => worker.wake());
+      commits.on('message', () => worker.wake());
+      commits.on('event', types => {
+        if (served.own.some(({ eventTypes }) => types.some(type => eventTypes.has(type)))) worker.wake();
+      });
+    }
 
     const reclaim = async () => {
       const { count, again } = await maintenance.reclaim();
@@ -209,6 +271,8 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       discard_orphans: () => maintenance.discardOrphans(),
       delete_old_messages: () => maintenance.deleteOld(),
       delete_old_keys: () => keys.deleteOld(),
+      refresh_webhooks: () => endpoints.refresh(),
+      replay_webhooks: createReplays({ db, subscriptions, redelivery }),
       index_stored_texts: () => indexing.run(),
       index_stored_questions: () => questionIndexing.run(),
     };
@@ -224,7 +288,10 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     let stopped: Promise<unknown> | undefined;
     /** Stops claiming and waits for handlers; returns the leases of those that do not end. */
     const stop = () => {
-      stopped ??= Promise.all([worker.stop(config.SHUTDOWN_GRACE_MS), ...tasks.map(task => task.stop())])
+      stopped ??= Promise.all([
+        ...workers.map(({ worker }) => worker.stop(config.SHUTDOWN_GRACE_MS)),
+        ...tasks.map(task => task.stop()),
+      ])
         // Without a database, other processes notice that this one is gone.
         .finally(() => subscriptions.leave().catch(() => {}));
       return stopped;
@@ -262,12 +329,12 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         /** Aborted when the service stops: it ends streams and answers waits. */
         ending: ending.signal,
       },
-      delivery: { outbox, subscriptions, deliveries, maintenance, handlers, topics, worker, tasks },
+      delivery: { outbox, subscriptions, deliveries, maintenance, handlers, topics, worker, tasks, webhooks },
 
       /** Announces this process to the others and, unless ROLE=http, starts its worker. */
       async start(): Promise<void> {
         db.onRemoteCommit(() => {
-          worker.wake();
+          for (const { worker } of workers) worker.wake();
           feed.wake();
         });
         await db.presence.register(workerName);
@@ -276,8 +343,9 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         await reclaim();
         keepServers.start();
         if (config.ROLE === 'http') return;
+        await endpoints.refresh();
         watched.started();
-        worker.start();
+        for (const { worker } of workers) worker.start();
         for (const task of workerTasks) task.start();
       },
 
@@ -295,6 +363,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         sightings.stop();
         unwatch();
         await Promise.all([stop(), feed.close()]);
+        poster.close();
         await db.close();
       },
     };

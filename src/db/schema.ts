@@ -163,8 +163,9 @@ interface EventsTable {
 interface SubscriptionsTable {
   subscription_id: Generated<number>;
   name: string;
-  kind: 'handler';
+  kind: 'handler' | 'webhook';
   topics: string;
+  filter: string | null;
   dead_policy: 'pass' | 'block';
   position: number;
   created_at: number;
@@ -175,6 +176,31 @@ interface SubscriptionsTable {
 interface SubscriptionServersTable {
   subscription_id: number;
   process: string;
+}
+
+interface WebhooksTable {
+  subscription_id: number;
+  url: string;
+  event_types: string;
+  filter: string;
+  secrets: string;
+  description: string | null;
+  enabled: number;
+  disabled_reason: 'gone' | 'failing' | 'secret_expired' | null;
+  failures: Generated<number>;
+  failing_since: number | null;
+  probe_at: number | null;
+  created_at: number;
+  updated_at: number;
+  version: number;
+}
+
+interface WebhookReplaysTable {
+  number: Generated<number>;
+  subscription_id: number;
+  after_sequence: number;
+  up_to: number;
+  missing: number;
 }
 
 interface MessagesTable {
@@ -259,6 +285,8 @@ export interface Schema {
   events: EventsTable;
   subscriptions: SubscriptionsTable;
   subscription_servers: SubscriptionServersTable;
+  webhooks: WebhooksTable;
+  webhook_replays: WebhookReplaysTable;
   messages: MessagesTable;
   deliveries: DeliveriesTable;
   topics: TopicsTable;

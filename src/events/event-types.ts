@@ -248,6 +248,18 @@ const definitions = {
     { ticket: 'TCK-1', title: 'Move to Europe', done_criteria: 'Tests are green.', agents: ['builder'] },
   ),
   'forum.run.closed': define('A run was closed.', ana, {}, {}),
+  'forum.webhook.disabled': define(
+    'The service disabled a webhook.',
+    service,
+    { name: Type.String(), reason: Type.Enum(['gone', 'failing', 'secret_expired']) },
+    { name: 'chat', reason: 'failing' },
+  ),
+  'forum.webhook.recovered': define(
+    'A webhook whose circuit was open works again.',
+    service,
+    { name: Type.String() },
+    { name: 'chat' },
+  ),
   'forum.token.created': define('A token was created.', ana, token, tokenExample),
   'forum.token.revoked': define('A token was revoked.', ana, token, tokenExample),
 };
@@ -290,7 +302,7 @@ export const AnyEvent: TSchema = Type.Unsafe({
 export function sampleEvent<T extends EventType>(type: T): Events[T] {
   const { by: actor, payload } = definitions[type];
   const [example] = (payload as { examples?: unknown[] }).examples ?? [];
-  const thread = type.startsWith('forum.token.')
+  const thread = /^forum\.(token|webhook)\./.test(type)
     ? { thread_id: null, run_id: null, agent_name: null }
     : type.startsWith('forum.run.')
       ? { thread_id: null, agent_name: null }

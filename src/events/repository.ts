@@ -58,7 +58,10 @@ const eventsAtStatement = statement(({ query, integerElements }: StatementBuilde
 );
 
 /** An event without its content. */
-export type EventOutline = Pick<EventRow, 'sequence' | 'event_type' | 'occurred_at' | 'thread_id' | 'run_id'>;
+export type EventOutline = Pick<
+  EventRow,
+  'sequence' | 'event_type' | 'occurred_at' | 'thread_id' | 'run_id' | 'agent_name'
+>;
 
 /** The outlines of the next events after a sequence, oldest first. */
 export async function listOutlines(reader: Reader, after: number, limit: number): Promise<EventOutline[]> {
@@ -68,7 +71,7 @@ export async function listOutlines(reader: Reader, after: number, limit: number)
 const outlinesStatement = statement(({ query, value }: StatementBuilder<{ after: number; limit: number }>) =>
   query
     .selectFrom('events')
-    .select(['sequence', 'event_type', 'occurred_at', 'thread_id', 'run_id'])
+    .select(['sequence', 'event_type', 'occurred_at', 'thread_id', 'run_id', 'agent_name'])
     .where('sequence', '>', value('after'))
     .orderBy('sequence')
     .limit(value('limit')),

@@ -158,6 +158,21 @@ export function createEvents({ db, clock, newUid, commits }: Dependencies) {
     outlines: (reader: Reader, after: number, limit: number): Promise<EventOutline[]> =>
       listOutlines(reader, after, limit),
 
+    /**
+     * The sequence of the last event before a time, to the precision with which events are in the order of their times.
+     * @param time epoch milliseconds
+     */
+    async sequenceBefore(reader: Reader, time: number): Promise<number> {
+      let low = 0;
+      for (let high = await latestSequence(reader); low < high; ) {
+        const middle = Math.floor((low + high) / 2);
+        const [event] = await listOutlines(reader, middle, 1);
+        if (!event || event.sequence > high || event.occurred_at >= time) high = middle;
+        else low = event.sequence;
+      }
+      return low;
+    },
+
     /** The sequence of the newest event; 0 before the first. */
     latest: (reader: Reader): Promise<number> => latestSequence(reader),
 

@@ -51,6 +51,7 @@ export async function useOpenapi(app: FastifyInstance, components: TSchema[], ve
         { name: 'events', description: 'The append-only log.' },
         { name: 'outbox', description: 'Messages for topic handlers, and their deliveries.' },
         { name: 'bus', description: 'The worker, its topics and its health.' },
+        { name: 'webhooks', description: 'Endpoints that get events by signed requests.' },
         { name: 'mcp', description: 'The tools of agents and operators, over the Model Context Protocol.' },
         { name: 'tokens', description: 'Access tokens and their roles.' },
         { name: 'page', description: 'Logins of browsers, for the page at `/`.' },

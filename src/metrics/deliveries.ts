@@ -6,7 +6,7 @@ import type { Durations, Instruments } from './instruments.ts';
 import type { TopicLabels } from './topics.ts';
 
 interface Store {
-  claim(limit: number): Promise<LeasedDelivery[]>;
+  claim(limit: number, held: () => LeasedDelivery[]): Promise<LeasedDelivery[]>;
   settle: StoreOutcomes;
 }
 
@@ -57,8 +57,8 @@ export function createDeliveryMetrics(instruments: Instruments, topics: TopicLab
     counting<S extends Store>(store: S): S {
       return {
         ...store,
-        async claim(limit) {
-          const deliveries = await store.claim(limit);
+        async claim(limit, held) {
+          const deliveries = await store.claim(limit, held);
           claimed();
           for (const delivery of deliveries) if (delivery.reclaimed) expired.inc();
           return deliveries;

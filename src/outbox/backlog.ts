@@ -4,7 +4,7 @@ import type { Reader } from '../db/database.ts';
 import { eventTopic } from '../events/envelope.ts';
 import type { EventLog } from '../events/service.ts';
 import type { Subscriptions } from '../subscriptions/service.ts';
-import type { Subscription } from '../subscriptions/subscription.ts';
+import { isInScope, type Subscription } from '../subscriptions/subscription.ts';
 import type { DeliveryCount } from './leased-delivery.ts';
 import { countNext, UNSENT, type Unsent } from './repository.ts';
 
@@ -68,11 +68,11 @@ export function createBacklogCount({ reader, clock, events, subscriptions }: Dep
     const byType = pendingByType(lagging);
     for (let after = Math.min(...lagging.map(({ position }) => position)); after < head; ) {
       const outlines = await events.outlines(reader(), after, CHUNK);
-      for (const { sequence, event_type, occurred_at } of outlines) {
-        for (const pending of byType.get(event_type) ?? []) {
-          if (pending.position >= sequence) continue;
+      for (const outline of outlines) {
+        for (const pending of byType.get(outline.event_type) ?? []) {
+          if (pending.position >= outline.sequence || !isInScope(pending, outline)) continue;
           pending.count += 1;
-          pending.oldest ??= occurred_at;
+          pending.oldest ??= outline.occurred_at;
         }
       }
       if (outlines.length < CHUNK) break;
@@ -80,7 +80,8 @@ export function createBacklogCount({ reader, clock, events, subscriptions }: Dep
       run.large = true;
       await nextTurn();
     }
-    for (const { position: _, ...pending } of [...byType.values()].flat()) if (pending.count > 0) add(counts, pending);
+    for (const { position: _, filter: __, ...pending } of [...byType.values()].flat())
+      if (pending.count > 0) add(counts, pending);
   }
 
   return async (): Promise<DeliveryCount[]> => {
@@ -102,13 +103,15 @@ export function createBacklogCount({ reader, clock, events, subscriptions }: Dep
 }
 
 /** A count of nothing for each subscription and each type of event that it wants. */
-function pendingByType(subscriptions: Subscription[]): Map<string, (DeliveryCount & { position: number })[]> {
-  const wanted = subscriptions.flatMap(({ subscription_id, position, eventTypes }) =>
+function pendingByType(
+  subscriptions: Subscription[],
+): Map<string, (DeliveryCount & Pick<Subscription, 'position' | 'filter'>)[]> {
+  const wanted = subscriptions.flatMap(({ subscription_id, position, filter, eventTypes }) =>
     [...eventTypes].map(type => {
       const topic = eventTopic(type);
       return {
         type,
-        pending: { subscription_id, position, topic, status: 'pending' as const, count: 0, oldest: null },
+        pending: { subscription_id, position, filter, topic, status: 'pending' as const, count: 0, oldest: null },
       };
     }),
   );

@@ -20,6 +20,7 @@ import { UNPARK_BATCH } from './maintenance.ts';
 import { type ContentOf, contentsOf, toMessage } from './message.ts';
 import { changesOf, historyWith, leavesLane, type Outcome, type Settlement } from './outcome.ts';
 import { countSent, pausedTopics, setPaused, updateResult } from './repository.ts';
+import { Room, type RoomOf } from './room.ts';
 
 export type DeliveryService = ReturnType<typeof createDeliveryService>;
 
@@ -34,7 +35,7 @@ interface Dependencies {
   /** Length of a lease. Milliseconds. */
   leaseMs: number;
   maxAttempts: number;
-  commits: CommitNotifier;
+  commits: Pick<CommitNotifier, 'notify'>;
 }
 
 /** A delivery that is sent, and its attempt history (JSON). */
@@ -85,7 +86,7 @@ export function createDeliveryService(dependencies: Dependencies) {
     const endings: Promise<LeasedDelivery[]>[] = [];
     for (const { delivery, outcome } of settlements) {
       if (outcome.kind === 'sent') {
-        finished.push({ delivery, history: historyWith(delivery, 'sent', null, now, workerName) });
+        finished.push({ delivery, history: historyWith(delivery, 'sent', null, now, workerName, outcome.report) });
       } else endings.push(end(tx, delivery, changesOf(delivery, outcome, now, workerName)));
     }
     // Most deliveries of a claim are done at their first attempt and change alike: one statement settles them all.
@@ -124,10 +125,11 @@ export function createDeliveryService(dependencies: Dependencies) {
    * Claims in `tx`: what is due, and then what the log has. Answers the contents of what it claims with it. Statements
    * that do not need each other's results run together, so that they share round trips to a server.
    */
-  async function claimIn(tx: Tx, claim: Claim): Promise<{ rows: LeasedRow[]; contentOf: ContentOf }> {
+  async function claimIn(tx: Tx, claim: Claim, room: Room): Promise<{ rows: LeasedRow[]; contentOf: ContentOf }> {
     const paused = pausedTopics(tx).then(topics => new Set(topics));
-    const [due, ahead, topics] = await Promise.all([claimDueIn(tx, claim, paused), fanOut.lookAhead(tx), paused]);
-    const placed = await fanOut.place(tx, ahead, { free: claim.limit - due.length, most: claim.limit }, topics);
+    const [due, ahead, topics] = await Promise.all([claimDueIn(tx, claim, room, paused), fanOut.lookAhead(tx), paused]);
+    const most = { free: claim.limit - due.length, most: claim.limit };
+    const placed = await fanOut.place(tx, ahead, most, room, topics);
     if (placed.more) tx.afterCommit(claimable);
     // Payloads are read in the claim's transaction: a read that failed later would leave leases without a worker.
     const [leased, contentOf] = await Promise.all([
@@ -141,11 +143,18 @@ export function createDeliveryService(dependencies: Dependencies) {
    * Claims what is due. Messages of paused topics are parked instead, until their topic is resumed. A message whose lease
    * expired is released if an older message of its lane was replayed meanwhile.
    */
-  async function claimDueIn(tx: Tx, claim: Claim, paused: Promise<ReadonlySet<string>>): Promise<LeasedRow[]> {
-    const own = inTurn(subscriptions.own.map(({ subscription_id }) => subscription_id));
+  async function claimDueIn(
+    tx: Tx,
+    claim: Claim,
+    room: Room,
+    paused: Promise<ReadonlySet<string>>,
+  ): Promise<LeasedRow[]> {
+    const roomOf: RoomOf = id => room.left(id);
+    const ids = subscriptions.own.map(({ subscription_id }) => subscription_id);
+    const own = inTurn(ids.filter(id => roomOf(id) > 0));
     const claimed: LeasedRow[] = [];
     for (let round = 0; round < CLAIM_ROUNDS && claimed.length < claim.limit; round += 1) {
-      const rows = await claimDue(tx, own, { ...claim, limit: claim.limit - claimed.length });
+      const rows = await claimDue(tx, own, { ...claim, limit: claim.limit - claimed.length }, roomOf);
       if (rows.length === 0) break;
       const late = await overtaking(
         tx,
@@ -155,7 +164,10 @@ export function createDeliveryService(dependencies: Dependencies) {
       await release(tx, overtakers);
       const first = rows.filter(row => !late.has(row.position));
       const topics = await paused;
-      claimed.push(...first.filter(row => !topics.has(row.topic)));
+      for (const row of first.filter(row => !topics.has(row.topic))) {
+        claimed.push(row);
+        room.take(row.subscription_id);
+      }
       const toPark = first.filter(row => topics.has(row.topic));
       for (const row of toPark) await unclaim(tx, row, { parked: 1 });
       // Other due messages may follow the parked and released ones.
@@ -187,10 +199,12 @@ export function createDeliveryService(dependencies: Dependencies) {
 
   return {
     /**
+    /**
      * Claims up to `limit` due deliveries for this process. On SQLite a power failure may undo it: the deliveries are
      * claimed again then, as those of a process that died.
+     * @param roomOf how many of one subscription it claims at most
      */
-    async claim(limit: number): Promise<LeasedDelivery[]> {
+    async claim(limit: number, roomOf: RoomOf = () => limit): Promise<LeasedDelivery[]> {
       const token = newUid();
       const before = [...uncertain];
       const claiming = db.write(
@@ -198,7 +212,8 @@ export function createDeliveryService(dependencies: Dependencies) {
           // Not before: what the claim waits for is no part of the attempts.
           const now = clock.now();
           await releaseUncertain(tx, before);
-          return { now, ...(await claimIn(tx, { limit, lease_token: token, leased_by: workerName, leaseMs, now })) };
+          const claim = { limit, lease_token: token, leased_by: workerName, leaseMs, now };
+          return { now, ...(await claimIn(tx, claim, new Room(roomOf))) };
         },
         // A server may lose the claim in a crash that this process survives: another would run beside its handler.
         { flush: db.shared },

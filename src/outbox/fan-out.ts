@@ -2,10 +2,11 @@ import type { Tx } from '../db/database.ts';
 import { eventTopic, messageKeyOf } from '../events/envelope.ts';
 import type { EventLog, EventOutline } from '../events/service.ts';
 import type { Subscriptions } from '../subscriptions/service.ts';
-import type { Subscription } from '../subscriptions/subscription.ts';
+import { isInScope, type Subscription } from '../subscriptions/subscription.ts';
 import { type Lane, takenLanes } from './lane-repository.ts';
 import { type Claim, type EventDelivery, insertEventDeliveries } from './lease-repository.ts';
 import type { LeasedRow } from './leased-delivery.ts';
+import type { Room } from './room.ts';
 
 interface Dependencies {
   events: Pick<EventLog, 'outlines'>;
@@ -123,12 +124,14 @@ export function createFanOut({ events, subscriptions }: Dependencies) {
 
     /**
      * Decides which deliveries of the next events to insert, which of them head their lanes and which are leased at once.
-     * @param room how many heads to insert at most, and how many of them to lease
+     * @param most how many heads to insert at most, and how many of them to lease
+     * @param room of each subscription; heads beyond it count as no heads, since nothing waits for them
      */
     async place(
       tx: Tx,
       { groups, others }: LookAhead,
-      room: { free: number; most: number },
+      most: { free: number; most: number },
+      room: Room,
       paused: ReadonlySet<string>,
     ): Promise<Placed> {
       const all = groups.map(group => candidatesOf(group, group.outlines));
@@ -140,9 +143,9 @@ export function createFanOut({ events, subscriptions }: Dependencies) {
         const last = group.outlines.at(-1);
         if (!last) continue;
         const share = (left: number) => Math.ceil(left / (groups.length - index));
-        const own = { free: share(room.free - leases), most: Math.max(1, share(room.most)) };
+        const own = { free: share(most.free - leases), most: Math.max(1, share(most.most)) };
         const { candidates, upTo } = all[index] as Candidates;
-        const { rows, heads: more, stoppedAt } = placeGroup(candidates, taken, paused, own);
+        const { rows, heads: more, stoppedAt } = placeGroup(candidates, taken, { paused, room }, own);
         const reached = stoppedAt ?? upTo;
         placed.rows.push(...rows);
         placed.moves.push({ group, upTo: reached, given: new Set(rows.map(row => row.subscription_id)) });
@@ -151,7 +154,7 @@ export function createFanOut({ events, subscriptions }: Dependencies) {
         leases += rows.filter(row => row.leased === 1).length;
       }
       // A place may have had no use for its share of the room.
-      placed.more ||= leases < Math.min(room.free, heads);
+      placed.more ||= leases < Math.min(most.free, heads);
       return placed;
     },
 
@@ -173,7 +176,8 @@ function candidatesOf(group: Group, outlines: EventOutline[]): Candidates {
     const topic = eventTopic(event.event_type);
     const message_key = messageKeyOf(event);
     for (const subscription of group.subscriptions) {
-      if (subscription.matches(topic)) candidates.push({ subscription, event, topic, message_key });
+      if (subscription.matches(topic) && isInScope(subscription, event))
+        candidates.push({ subscription, event, topic, message_key });
     }
     upTo = event.sequence;
   }
@@ -195,7 +199,7 @@ async function namesOfTaken(tx: Tx, all: Candidates[]): Promise<Set<string>> {
 function placeGroup(
   candidates: Candidate[],
   taken: Set<string>,
-  paused: ReadonlySet<string>,
+  { paused, room }: { paused: ReadonlySet<string>; room: Room },
   { free, most }: { free: number; most: number },
 ): { rows: EventDelivery[]; heads: number; stoppedAt: number | undefined } {
   const rows: EventDelivery[] = [];
@@ -210,9 +214,13 @@ function placeGroup(
     const isHead = !taken.has(nameOf(lane));
     taken.add(nameOf(lane));
     const isParked = isHead && paused.has(topic);
-    const isLeased = isHead && !isParked && leases < free;
-    if (isHead && !isParked) heads += 1;
-    if (isLeased) leases += 1;
+    const hasRoom = isHead && !isParked && room.left(lane.subscription_id) > 0;
+    const isLeased = hasRoom && leases < free;
+    if (hasRoom) heads += 1;
+    if (isLeased) {
+      leases += 1;
+      room.take(lane.subscription_id);
+    }
     const flags = { head: flag(isHead), leased: flag(isLeased), parked: flag(isParked) };
     rows.push({ ...lane, event_sequence: event.sequence, topic, created_at: event.occurred_at, ...flags });
   }

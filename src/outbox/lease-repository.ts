@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
 import { Statement, type StatementBuilder, statement } from '../db/statement.ts';
 import type { DeliveryRow, EndedRow, Lease, LeasedRow } from './leased-delivery.ts';
+import type { RoomOf } from './room.ts';
 
 /* Leases in SQL: claim, renew, settle, reclaim. */
 
@@ -35,22 +36,33 @@ const NONE = 0;
  * Claims up to `limit` due deliveries of these subscriptions, the longest due first; of many subscriptions those of the
  * first {@link SUBSCRIPTIONS_PER_CLAIM} before all others. One whose lease has expired is due again. The claim reads only
  * heads of lanes, in index order, so its cost depends on neither backlog nor history.
+ * @param roomOf how many of one subscription it claims at most
  */
-export async function claimDue(tx: Tx, subscriptions: readonly number[], claim: Claim): Promise<LeasedRow[]> {
+export async function claimDue(
+  tx: Tx,
+  subscriptions: readonly number[],
+  claim: Claim,
+  roomOf: RoomOf = () => claim.limit,
+): Promise<LeasedRow[]> {
   const due: number[] = [];
   for (let from = 0; from < subscriptions.length && due.length < claim.limit; from += SUBSCRIPTIONS_PER_CLAIM) {
     const some = subscriptions.slice(from, from + SUBSCRIPTIONS_PER_CLAIM);
     const size = SIZES.find(size => size >= some.length) ?? SUBSCRIPTIONS_PER_CLAIM;
-    const ids = Object.fromEntries(namesOf(size).map((name, index) => [name, some[index] ?? NONE]));
-    const found = await tx.all(dueStatements[size], { limit: claim.limit - due.length, ...ids });
+    const limit = claim.limit - due.length;
+    const values = namesOf(size).flatMap(([name, most], index) => {
+      const id = some[index] ?? NONE;
+      return [[name, id] as const, [most, Math.min(limit, roomOf(id))] as const];
+    });
+    const found = await tx.all(dueStatements[size], { limit, ...Object.fromEntries(values) });
     due.push(...found.map(row => row.position));
   }
   if (due.length === 0) return [];
   return (await tx.all(claimStatement, { ...claim, positions: JSON.stringify(due) })) as LeasedRow[];
 }
 
-function namesOf(size: Size): string[] {
-  return Array.from({ length: size }, (_, index) => `subscription${index}`);
+/** The names of the values of each subscription: its id, and its limit. */
+function namesOf(size: Size): [string, string][] {
+  return Array.from({ length: size }, (_, index) => [`subscription${index}`, `limit${index}`]);
 }
 
 type DueStatement = Statement<{ limit: number } & Record<string, number>, { position: number }>;
@@ -60,10 +72,10 @@ const dueStatements = Object.fromEntries(SIZES.map(size => [size, dueStatement(s
 function dueStatement(size: Size): DueStatement {
   return new Statement(({ query, value, leaseNow }: StatementBuilder<{ limit: number } & Record<string, number>>) => {
     const branches = namesOf(size).map(
-      name => sql`select * from (
+      ([name, most]) => sql`select * from (
         select position, claimable_at from deliveries
         where subscription_id = ${value(name)} and claimable_at <= ${leaseNow}
-        order by claimable_at, position limit ${value('limit')}) as branch`,
+        order by claimable_at, position limit ${value(most)}) as branch`,
     );
     return query
       .selectFrom(sql<{ position: number; claimable_at: number }>`(${sql.join(branches, sql` union all `)})`.as('due'))
@@ -260,14 +272,14 @@ export async function leaseHolders(reader: Reader): Promise<string[]> {
 export async function reclaimLeasesOf(
   tx: Tx,
   holders: string[],
-): Promise<Pick<DeliveryRow, 'position' | 'attempts' | 'generation' | 'history'>[]> {
+): Promise<Pick<DeliveryRow, 'position' | 'subscription_id' | 'attempts' | 'generation' | 'history'>[]> {
   return tx.query
     .updateTable('deliveries')
     .set(eb => ({ status: 'pending', lease_token: null, leased_by: null, claimable_at: eb.ref('available_at') }))
     .where('status', '=', 'processing')
     .where('status', '<>', sql.lit('sent'))
     .where('leased_by', 'in', holders)
-    .returning(['position', 'attempts', 'generation', 'history'])
+    .returning(['position', 'subscription_id', 'attempts', 'generation', 'history'])
     .execute();
 }
 

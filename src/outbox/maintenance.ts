@@ -5,13 +5,13 @@ import type { Subscriptions } from '../subscriptions/service.ts';
 import { type Lane, listLanes, parkedTopics, putOldestFirst, unpark } from './lane-repository.ts';
 import { leaseHolders, reclaimLeasesOf } from './lease-repository.ts';
 import type { DeliveryRow } from './leased-delivery.ts';
-import { deleteDone, discardSome, pausedTopics } from './repository.ts';
+import { deleteDone, discardSome, hasUnfinished, pausedTopics } from './repository.ts';
 import type { Attempt } from './schemas.ts';
 
 interface Dependencies {
   db: Database;
   clock: Clock;
-  subscriptions: Pick<Subscriptions, 'deleted'>;
+  subscriptions: Pick<Subscriptions, 'abandoned' | 'own'>;
   /** How long sent and discarded deliveries are kept. Milliseconds; 0 keeps them for ever. */
   retentionMs: number;
   commits: CommitNotifier;
@@ -45,7 +45,7 @@ export function createOutboxMaintenance({ db, clock, subscriptions, retentionMs,
   return {
     /**
      * Reclaims the leases of dead processes at once, before they expire.
-     * @returns `count` of reclaimed deliveries, and `again`: one of them had lost an earlier attempt in the same way
+     * @returns `count` of reclaimed deliveries, and `again`: a handler's one had lost an earlier attempt in the same way
      */
     async reclaim(): Promise<{ count: number; again: boolean }> {
       const dead = await db.presence.deadAmong(await leaseHolders(db.read));
@@ -59,7 +59,10 @@ export function createOutboxMaintenance({ db, clock, subscriptions, retentionMs,
         return ended;
       });
       commits.notify('claimable');
-      return { count: reclaimed.length, again: reclaimed.some(wasLostBefore) };
+      // Of the others, what runs is code of the service: webhooks cannot kill it.
+      const handled = new Set<number | null>(subscriptions.own.map(({ subscription_id }) => subscription_id));
+      const again = reclaimed.some(row => handled.has(row.subscription_id) && wasLostBefore(row));
+      return { count: reclaimed.length, again };
     },
 
     /** Unparks deliveries whose topic is no longer paused: a resumed one may have more than {@link UNPARK_BATCH}. */
@@ -76,9 +79,10 @@ export function createOutboxMaintenance({ db, clock, subscriptions, retentionMs,
       }
     },
 
-    /** Discards the unfinished deliveries of deleted subscriptions. */
+    /** Discards the unfinished deliveries of deleted subscriptions and disabled webhooks. */
     async discardOrphans(): Promise<void> {
-      for (const id of await subscriptions.deleted(db.read)) {
+      for (const id of await subscriptions.abandoned(db.read)) {
+        if (!(await hasUnfinished(db.read, id))) continue;
         await inBatches(DISCARD_BATCH, () => db.write(tx => discardSome(tx, id, clock.now(), DISCARD_BATCH)));
       }
     },

@@ -5,15 +5,23 @@ import type { Attempt, MessageStatus } from './schemas.ts';
 /** The end of one attempt to handle a message. */
 export type Outcome =
   /** Handled. `result`: the handler's recorded result (JSON), stored on the delivery. */
-  | { kind: 'sent'; result?: string }
+  | { kind: 'sent'; result?: string; report?: AttemptReport }
   /** Failed; the next attempt is due after `delayMs`. */
-  | { kind: 'retry'; delayMs: number; error: string }
+  | { kind: 'retry'; delayMs: number; error: string; report?: AttemptReport }
   /** The handler asked for a retry at `until` (epoch milliseconds); no attempt is used. */
   | { kind: 'postponed'; until: number; error: string }
   /** No attempts left, or a permanent error. `blocks`: its lane waits until it is replayed or discarded. */
-  | { kind: 'dead'; error: string; blocks: boolean }
+  | { kind: 'dead'; error: string; blocks: boolean; report?: AttemptReport }
+  /** Not to be sent any more; no attempt is used. The reason begins with {@link DROPPED}. */
+  | { kind: 'discarded'; error: string }
   /** The worker stops before the handler has finished; no attempt is used. */
   | { kind: 'released' };
+
+/** How the reason of a delivery begins that was not to be sent any more. */
+export const DROPPED = 'Dropped: ';
+
+/** What an attempt adds to the history of its delivery. */
+export type AttemptReport = Pick<Attempt, 'http_status' | 'response_head'>;
 
 /** A delivery and the outcome of its attempt. */
 export interface Settlement {
@@ -28,7 +36,8 @@ const ERROR_LENGTH = 2000;
 
 /** Whether the delivery leaves its lane, so that the next one becomes its head. */
 export function leavesLane(outcome: Outcome): boolean {
-  return outcome.kind === 'sent' || (outcome.kind === 'dead' && !outcome.blocks);
+  if (outcome.kind === 'dead') return !outcome.blocks;
+  return outcome.kind === 'sent' || outcome.kind === 'discarded';
 }
 
 /**
@@ -41,10 +50,11 @@ export function historyWith(
   error: string | null,
   now: number,
   worker: string,
+  report: AttemptReport & Pick<Attempt, 'next_at'> = {},
 ): string {
   const { attempts, generation } = message;
   const times = { started_at: toTimestamp(claimedAt), duration_ms: Math.max(0, now - claimedAt) };
-  const attempt: Attempt = { attempt: attempts, generation, ...times, worker, outcome, error };
+  const attempt: Attempt = { attempt: attempts, generation, ...times, worker, outcome, error, ...report };
   return JSON.stringify([...history, attempt].slice(-HISTORY_KEPT));
 }
 
@@ -65,18 +75,21 @@ export function changesOf(
   switch (outcome.kind) {
     case 'dead': {
       const attempts = Math.min(message.attempts, message.max_attempts);
-      const history = historyWith(delivery, 'dead', last_error, now, worker);
+      const history = historyWith(delivery, 'dead', last_error, now, worker, outcome.report);
       const position = outcome.blocks ? {} : { queued: 0 };
       return { ...position, status: 'dead', attempts, last_error, history, updated_at: now };
     }
     case 'retry': {
-      const history = historyWith(delivery, 'failed', last_error, now, worker);
+      const report = outcome.report && { ...outcome.report, next_at: toTimestamp(now + outcome.delayMs) };
+      const history = historyWith(delivery, 'failed', last_error, now, worker, report);
       return { ...failed, available_in: outcome.delayMs, claimable_in: outcome.delayMs, history };
     }
     case 'postponed': {
       const delayMs = Math.max(0, outcome.until - now);
       return { ...failed, available_in: delayMs, claimable_in: delayMs, attempts: unused };
     }
+    case 'discarded':
+      return { status: 'discarded', queued: 0, last_error, attempts: unused, updated_at: now };
     case 'released':
       return { status: 'pending', attempts: unused, claimable_in: 0, updated_at: now };
   }

@@ -191,6 +191,60 @@ export async function listDeliveries(
   return query.orderBy('position').limit(limit).execute();
 }
 
+/** Lists deliveries of a subscription, newest first, before a position. */
+export async function listNewest(
+  reader: Reader,
+  filter: {
+    subscription_id: number;
+    status?: DeliveryRow['status'] | undefined;
+    topic?: string | undefined;
+    before: number | undefined;
+  },
+  limit: number,
+): Promise<DeliveryRow[]> {
+  const { subscription_id, status, topic, before } = filter;
+  let query = reader.query.selectFrom('deliveries').selectAll().where('subscription_id', '=', subscription_id);
+  if (before !== undefined) query = query.where('position', '<', before);
+  if (topic !== undefined) query = query.where('topic', '=', topic);
+  if (status !== undefined) query = query.where('status', '=', status);
+  return query.orderBy('position', 'desc').limit(limit).execute();
+}
+
+export async function findDelivery(reader: Reader, position: number): Promise<DeliveryRow | undefined> {
+  return reader.query.selectFrom('deliveries').selectAll().where('position', '=', position).executeTakeFirst();
+}
+
+/** The deliveries of these events for a subscription, oldest first. */
+export async function deliveriesOfEvents(
+  reader: Reader,
+  subscription_id: number,
+  sequences: number[],
+): Promise<Pick<DeliveryRow, 'position' | 'event_sequence' | 'status' | 'last_error'>[]> {
+  if (sequences.length === 0) return [];
+  return reader.query
+    .selectFrom('deliveries')
+    .select(['position', 'event_sequence', 'status', 'last_error'])
+    .where('event_sequence', 'in', sequences)
+    .where('event_sequence', 'is not', null)
+    .where('subscription_id', '=', subscription_id)
+    .orderBy('position')
+    .execute();
+}
+
+/** Whether a subscription has deliveries that have not ended, or that are dead. */
+export async function hasUnfinished(reader: Reader, subscription_id: number): Promise<boolean> {
+  const row = await reader.query
+    .selectFrom('deliveries')
+    .select('position')
+    .where('subscription_id', '=', subscription_id)
+    .where(unfinished)
+    .limit(1)
+    .executeTakeFirst();
+  return row !== undefined;
+}
+
+const unfinished = sql<boolean>`(queued = 1 or claimable_at is not null or parked = 1 or status = 'dead')`;
+
 /** Lists the dead deliveries that block their lanes, by lane. */
 export async function listBlocking(reader: Reader, limit: number): Promise<DeliveryRow[]> {
   return reader.query

@@ -86,6 +86,11 @@ export const Attempt = Type.Object(
     worker: Type.String(),
     outcome: Type.String({ description: 'Status of the delivery after the attempt.' }),
     error: Nullable(Type.String()),
+    http_status: Type.Optional(Nullable(Type.Integer({ description: 'Of a webhook: the status of the answer.' }))),
+    response_head: Type.Optional(Nullable(Type.String({ description: 'Of a webhook: the beginning of the answer.' }))),
+    next_at: Type.Optional(
+      Type.Unsafe<string>({ ...Timestamp, description: 'Of a failed attempt of a webhook: when the next one is due.' }),
+    ),
   },
   { $id: 'Attempt', description: 'One attempt to handle a message.' },
 );

@@ -317,6 +317,10 @@ export function createQuestions(dependencies: Dependencies) {
     /** @throws Refusal QUESTION_NOT_FOUND */
     get: (questionId: string): Promise<Question> => current(db.read, questionId),
 
+    /** The state and the priority rank of a question, if it exists. */
+    standing: (reader: Reader, questionId: string): Promise<Pick<QuestionRow, 'state' | 'priority'> | undefined> =>
+      findQuestion(reader, questionId),
+
     /** Cancels an open question; a cancelled one stays as it is. @throws Refusal QUESTION_NOT_FOUND, ALREADY_ANSWERED, QUESTION_CLOSED, THREAD_CLOSED */
     async cancel(tx: Tx, questionId: string, actor: Actor): Promise<Question> {
       const row = await required(tx, questionId);

@@ -4,7 +4,10 @@ import { type StatementBuilder, statement } from '../db/statement.ts';
 
 export type SubscriptionRow = Omit<Row<'subscriptions'>, 'created_at' | 'deleted_at'>;
 
-const columns = ['subscription_id', 'name', 'kind', 'topics', 'dead_policy', 'position', 'last_seen_at'] as const;
+const columns = [
+  ...(['subscription_id', 'name', 'kind', 'topics', 'filter'] as const),
+  ...(['dead_policy', 'position', 'last_seen_at'] as const),
+] as const;
 
 /** All subscriptions that are not deleted, by name. */
 export async function listSubscriptions(reader: Reader): Promise<SubscriptionRow[]> {
@@ -24,12 +27,12 @@ const namesStatement = statement(({ query }: StatementBuilder<object>) =>
   query.selectFrom('subscriptions').select(['subscription_id', 'name']),
 );
 
-/** The ids of deleted subscriptions. */
-export async function deletedSubscriptions(reader: Reader): Promise<number[]> {
+/** The ids of subscriptions whose deliveries nobody wants: deleted ones, and disabled webhooks. */
+export async function abandonedSubscriptions(reader: Reader): Promise<number[]> {
   const rows = await reader.query
     .selectFrom('subscriptions')
     .select('subscription_id')
-    .where('deleted_at', 'is not', null)
+    .where(eb => eb.or([eb('deleted_at', 'is not', null), eb.and({ kind: 'webhook', topics: '[]' })]))
     .execute();
   return rows.map(row => row.subscription_id);
 }

@@ -1,12 +1,14 @@
 import { type Static, Type } from 'typebox';
 import { Nullable, PageOf, pageQuery, Sequence, Strict, Timestamp } from '../http/schemas.ts';
 
-const SubscriptionName = Type.String({ description: 'The file name of its handler, without the extension.' });
+const SubscriptionName = Type.String({
+  description: 'The file name of its handler, without the extension, or `webhook:` and the name of its webhook.',
+});
 
 export const Subscription = Type.Object(
   {
     name: SubscriptionName,
-    kind: Type.Enum(['handler'], { description: 'What serves it: a handler module.' }),
+    kind: Type.Enum(['handler', 'webhook'], { description: 'What its messages go to: a handler module, or a URL.' }),
     topics: Type.Array(Type.String(), { description: 'The topics or patterns that it subscribes to.' }),
     dead_policy: Type.Enum(['pass', 'block'], {
       description: '`pass`: a dead message lets the later ones of its key pass. `block`: it holds them back.',

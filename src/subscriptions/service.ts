@@ -4,7 +4,7 @@ import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal, StartError } from '../errors.ts';
 import type { EventLog } from '../events/service.ts';
 import {
-  deletedSubscriptions,
+  abandonedSubscriptions,
   deleteServers,
   findSubscriptions,
   firstOfTypes,
@@ -16,7 +16,7 @@ import {
   updatePositions,
   updateSubscription,
 } from './repository.ts';
-import { type Consumer, matching, type Subscription, subscriptionReader } from './subscription.ts';
+import { type Consumer, type EventScope, matching, type Subscription, subscriptionReader } from './subscription.ts';
 
 export type Subscriptions = ReturnType<typeof createSubscriptions>;
 
@@ -35,6 +35,12 @@ export interface Served {
   served_by: string[];
 }
 
+/** What a webhook wants: the topics of its event types, and the scope of its events. */
+export interface WebhookScope {
+  topics: string[];
+  filter: EventScope | null;
+}
+
 /** Reads of subscriptions. */
 export function createSubscriptionViews() {
   const toSubscription = subscriptionReader();
@@ -43,10 +49,16 @@ export function createSubscriptionViews() {
   const all = async (reader: Reader): Promise<Subscription[]> => (await listSubscriptions(reader)).map(toSubscription);
 
   async function served(reader: Reader): Promise<Served[]> {
-    const servers = Map.groupBy(await listServers(reader), ({ subscription_id }) => subscription_id);
+    const servers = await listServers(reader);
+    const bySubscription = Map.groupBy(servers, ({ subscription_id }) => subscription_id);
+    // Each process that has a worker sends all webhooks.
+    const workers = [...new Set(servers.map(server => server.process))];
     return (await all(reader)).map(subscription => ({
       subscription,
-      served_by: (servers.get(subscription.subscription_id) ?? []).map(server => server.process),
+      served_by:
+        subscription.kind === 'webhook'
+          ? workers
+          : (bySubscription.get(subscription.subscription_id) ?? []).map(server => server.process),
     }));
   }
 
@@ -86,6 +98,7 @@ export function createSubscriptions({ db, clock, events, commits, process }: Dep
       name,
       kind: 'handler',
       topics: JSON.stringify(topics),
+      filter: null,
       dead_policy: policy.dead,
       position,
     } as const;
@@ -164,8 +177,26 @@ export function createSubscriptions({ db, clock, events, commits, process }: Dep
     /** Moves these subscriptions to one position in the log. */
     move: updatePositions,
 
-    /** The ids of subscriptions that were deleted. */
-    deleted: (reader: Reader): Promise<number[]> => deletedSubscriptions(reader),
+    /** The ids of subscriptions whose deliveries nobody wants: deleted ones, and disabled webhooks. */
+    abandoned: (reader: Reader): Promise<number[]> => abandonedSubscriptions(reader),
+
+    /** Adds the subscription of a webhook at the head of the log, and answers its id. */
+    async addWebhook(tx: Tx, name: string, { topics, filter }: WebhookScope): Promise<number> {
+      const now = clock.now();
+      return insertSubscription(tx, {
+        ...{ name, kind: 'webhook', topics: JSON.stringify(topics), filter: filter && JSON.stringify(filter) },
+        ...{ dead_policy: 'pass', position: await events.latest(tx), created_at: now, last_seen_at: now },
+      });
+    },
+
+    /** Changes what a webhook wants, from the head of the log on. Without topics it is disabled. */
+    async changeWebhook(tx: Tx, id: number, { topics, filter }: WebhookScope): Promise<void> {
+      const wanted = { topics: JSON.stringify(topics), filter: filter && JSON.stringify(filter) };
+      await updateSubscription(tx, id, { ...wanted, position: await events.latest(tx) });
+    },
+
+    /** Deletes the subscription of a webhook. Its deliveries are discarded soon after. */
+    removeWebhook: (tx: Tx, id: number): Promise<void> => updateSubscription(tx, id, { deleted_at: clock.now() }),
 
     /**
      * Deletes a subscription that no process serves. Its deliveries are discarded soon after.
@@ -173,6 +204,9 @@ export function createSubscriptions({ db, clock, events, commits, process }: Dep
      */
     async remove(tx: Tx, name: string): Promise<void> {
       const { subscription, served_by } = await required(tx, name);
+      if (subscription.kind === 'webhook') {
+        throw new Refusal('SUBSCRIPTION_SERVED', `The subscription ${name} is that of a webhook: delete the webhook.`);
+      }
       if (served_by.length > 0) {
         const advice = 'Take its handler away and restart them first.';
         throw new Refusal(

@@ -17,12 +17,20 @@ export interface Consumer {
   from?: 'beginning';
 }
 
+/** What an event must have besides its topic. */
+export interface EventScope {
+  run_id?: string;
+  agent_name?: string;
+}
+
 /** A stored subscription. */
 export interface Subscription {
   subscription_id: number;
   name: string;
-  kind: 'handler';
+  kind: 'handler' | 'webhook';
   topics: readonly string[];
+  /** Null for all events of its topics. */
+  filter: EventScope | null;
   dead_policy: 'pass' | 'block';
   /** The sequence up to which the log has been looked through for it. */
   position: number;
@@ -47,18 +55,29 @@ export interface SubscriptionState {
 
 /** Makes a function from rows to subscriptions. It remembers what their patterns match. */
 export function subscriptionReader() {
-  const matchers = new Map<string, Pick<Subscription, 'topics' | 'matches' | 'eventTypes'>>();
+  const matchers = new Map<string, Pick<Subscription, 'topics' | 'filter' | 'matches' | 'eventTypes'>>();
 
   return (row: Omit<Row<'subscriptions'>, 'created_at' | 'deleted_at'>): Subscription => {
-    let matcher = matchers.get(row.topics);
+    const key = `${row.topics} ${row.filter}`;
+    let matcher = matchers.get(key);
     if (!matcher) {
       const topics = JSON.parse(row.topics) as string[];
-      matcher = { topics, ...matching(topics) };
-      matchers.set(row.topics, matcher);
+      matcher = { topics, filter: row.filter === null ? null : JSON.parse(row.filter), ...matching(topics) };
+      matchers.set(key, matcher);
     }
     const { subscription_id, name, kind, dead_policy, position, last_seen_at } = row;
     return { subscription_id, name, kind, dead_policy, position, last_seen_at, ...matcher };
   };
+}
+
+/** Whether a subscription wants an event of one of its topics. */
+export function isInScope(
+  { filter }: Pick<Subscription, 'filter'>,
+  event: { run_id: string | null; agent_name: string | null },
+): boolean {
+  if (filter === null) return true;
+  const { run_id = event.run_id, agent_name = event.agent_name } = filter;
+  return run_id === event.run_id && agent_name === event.agent_name;
 }
 
 /** What these patterns match. */

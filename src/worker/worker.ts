@@ -11,7 +11,8 @@ import { Throughput } from './throughput.ts';
 
 /** Source of deliveries and sink of their outcomes; see outbox/delivery-service.ts. */
 interface DeliveryStore {
-  claim(limit: number): Promise<LeasedDelivery[]>;
+  /** @param held what the worker holds already */
+  claim(limit: number, held: () => LeasedDelivery[]): Promise<LeasedDelivery[]>;
   renew(leases: Lease[]): Promise<Lease[]>;
   settle: StoreOutcomes;
 }
@@ -31,6 +32,8 @@ interface Dependencies {
   explain: (error: unknown) => string;
   /** When a message is tried again whose outcome could not be stored; given how many attempts there have been. Milliseconds. */
   retryDelay: (attempt: number) => number;
+  /** The store gives only so much of one subscription: each delivery that ends makes room for another one. */
+  hasRooms?: boolean;
 }
 
 /** Counts of one pass: `failed` includes postponed messages. */
@@ -173,12 +176,12 @@ export class Worker {
       try {
         this.#lastTickAt = clock.now();
         const claimed = await this.#claim(limit);
-        this.#mayHaveLeft = claimed.length === limit;
+        this.#mayHaveLeft = claimed.length === limit || this.#deps.hasRooms === true;
         this.#waiting.push(...claimed);
         if (this.#stopping) this.#releaseWaiting();
         else this.#beginWaiting();
         this.#consecutiveErrors = 0;
-        if (limit > 0 && this.#mayHaveLeft) continue;
+        if (limit > 0 && claimed.length === limit) continue;
       } catch (error) {
         this.#consecutiveErrors += 1;
         this.#lastError = explain(error);
@@ -225,7 +228,7 @@ export class Worker {
     if (limit === 0) return [];
     const heldAt = performance.now();
     const alone = this.#oneAtATime > 0;
-    const deliveries = await this.#deps.store.claim(limit);
+    const deliveries = await this.#deps.store.claim(limit, () => [...this.#held].map(held => held.delivery));
     this.#renewal ??= setInterval(() => void this.#renew(), this.#deps.leaseMs / 3).unref();
     return deliveries.map(delivery => {
       const ended = Promise.withResolvers<Ending>();

@@ -1,0 +1,85 @@
+import { sql } from 'kysely';
+import type { Migration } from './migration.ts';
+
+/** Webhooks: subscriptions whose deliveries are sent to a URL. */
+export const webhooks: Migration = async (db, engine) => {
+  const sqlite = engine === 'sqlite';
+  const int = sqlite ? 'integer' : 'bigint';
+  const text = sqlite ? 'text' : 'text collate "C"';
+  const counter = sqlite ? 'integer primary key autoincrement' : 'bigint generated always as identity primary key';
+  const strict = sqlite ? 'strict' : '';
+  const columns = 'subscription_id, name, kind, topics, dead_policy, position, created_at, last_seen_at, deleted_at';
+
+  // kind: what serves it. filter: what an event must have besides its topic (JSON), such as `{"run_id":"run-7"}`; null for all.
+  // A disabled webhook has no topics.
+  const addKind = sqlite
+    ? [
+        // SQLite cannot change a check. Who serves what is written again at each start.
+        'drop table subscription_servers',
+        `create table subscriptions_before as select ${columns} from subscriptions`,
+        'drop table subscriptions',
+        `create table subscriptions (
+          subscription_id ${counter},
+          name ${text} not null,
+          kind ${text} not null check (kind in ('handler', 'webhook')),
+          topics ${text} not null,
+          filter ${text},
+          dead_policy ${text} not null check (dead_policy in ('pass', 'block')),
+          position ${int} not null,
+          created_at ${int} not null,
+          last_seen_at ${int} not null,
+          deleted_at ${int}
+        ) ${strict}`,
+        `insert into subscriptions (${columns}) select ${columns} from subscriptions_before`,
+        'drop table subscriptions_before',
+        `create unique index subscriptions_by_name on subscriptions (name) where deleted_at is null`,
+        `create table subscription_servers (
+          subscription_id ${int} not null references subscriptions,
+          process ${text} not null,
+          primary key (subscription_id, process)
+        ) ${strict}`,
+      ]
+    : [
+        'set constraints all immediate',
+        `alter table subscriptions drop constraint subscriptions_kind_check`,
+        `alter table subscriptions add check (kind in ('handler', 'webhook'))`,
+        `alter table subscriptions add column filter ${text}`,
+      ];
+
+  const statements = [
+    ...addKind,
+
+    // The endpoint of a subscription of the kind webhook. event_types, filter: as they were given (JSON).
+    // secrets: the signing secrets, the newest first (JSON), each with its `expires_at` in epoch milliseconds or null.
+    // enabled: 0 while nothing is sent. disabled_reason: why the service itself disabled it; null if a person did.
+    // failures: failed attempts since the last success; while the circuit is open only probes count. failing_since: the first
+    // of them; null without any. probe_at: the circuit is open, and nothing is sent before this time; null if it is closed.
+    `create table webhooks (
+      subscription_id ${int} primary key references subscriptions,
+      url ${text} not null,
+      event_types ${text} not null,
+      filter ${text} not null,
+      secrets ${text} not null,
+      description ${text},
+      enabled ${int} not null check (enabled in (0, 1)),
+      disabled_reason ${text} check (disabled_reason in ('gone', 'failing', 'secret_expired')),
+      failures ${int} not null default 0,
+      failing_since ${int},
+      probe_at ${int},
+      created_at ${int} not null,
+      updated_at ${int} not null,
+      version ${int} not null
+    ) ${strict}`,
+
+    // A range of the log that a webhook is to get again. after_sequence: how far that has come. up_to: the last event.
+    // missing: 1 if only events are wanted that were not sent.
+    `create table webhook_replays (
+      number ${counter},
+      subscription_id ${int} not null references subscriptions,
+      after_sequence ${int} not null,
+      up_to ${int} not null,
+      missing ${int} not null check (missing in (0, 1))
+    ) ${strict}`,
+  ];
+  for (const statement of statements) await sql.raw(statement).execute(db);
+};

@@ -1,0 +1,76 @@
+import { lookup as systemLookup } from 'node:dns';
+import { BlockList, isIP, type LookupFunction } from 'node:net';
+import { StartError } from '../errors.ts';
+
+/** Addresses that no request from outside reaches: private, local, reserved, and those that embed an IPv4 address. */
+const PRIVATE = [
+  ...['0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '169.254.0.0/16', '172.16.0.0/12', '192.0.0.0/24'],
+  ...['192.0.2.0/24', '192.88.99.0/24', '192.168.0.0/16', '198.18.0.0/15', '198.51.100.0/24', '203.0.113.0/24'],
+  ...['224.0.0.0/4', '240.0.0.0/4'],
+  ...['::/96', '64:ff9b::/96', '64:ff9b:1::/48', '100::/64', '2001::/32', '2001:2::/48', '2001:db8::/32'],
+  ...['2002::/16', '3fff::/20', 'fc00::/7', 'fe80::/10', 'fec0::/10', 'ff00::/8'],
+];
+
+/** Decides which addresses webhooks may connect to. A name is judged by the addresses that are connected to. */
+export interface AddressGuard {
+  /** Why a URL can never be sent to; undefined if its addresses decide, or if it may be. */
+  fault(url: URL): string | undefined;
+  /** For a connection: resolves a name to those of its addresses that are allowed. `plain`: for HTTP without TLS. */
+  lookup(plain: boolean): LookupFunction;
+}
+
+/**
+ * @param allowed networks such as `127.0.0.0/8,10.1.0.0/16` that are allowed although they are private, also without TLS
+ * @param resolve the resolver of names
+ * @throws StartError if one of them is no network
+ */
+export function createAddressGuard(allowed: string, resolve: LookupFunction = systemLookup): AddressGuard {
+  const listed = blockList(allowed === '' ? [] : allowed.split(','));
+  const refused = blockList(PRIVATE);
+
+  function isAllowed(address: string, plain: boolean): boolean {
+    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
+    return listed.check(address, family) || (!plain && !refused.check(address, family));
+  }
+
+  return {
+    fault(url) {
+      const { protocol, hostname, username, password } = url;
+      if (protocol !== 'https:' && protocol !== 'http:') return 'must be an https URL';
+      if (username !== '' || password !== '') return 'must hold no user name and password';
+      const plain = protocol === 'http:';
+      const address = hostname.replace(/^\[(.*)\]$/, '$1');
+      if (isIP(address) !== 0 && !isAllowed(address, plain)) {
+        return plain
+          ? 'must be https, or in WEBHOOK_ALLOW_CIDRS'
+          : 'must be a public address, or in WEBHOOK_ALLOW_CIDRS';
+      }
+      return plain && allowed === '' ? 'must be https' : undefined;
+    },
+
+    lookup: plain => (hostname, options, callback) => {
+      resolve(hostname, { ...options, all: true }, (error, addresses) => {
+        if (error) return callback(error, []);
+        const good = [addresses].flat().filter(one => typeof one === 'object' && isAllowed(one.address, plain));
+        const [first] = good as { address: string; family: number }[];
+        if (!first) return callback(new Error(`${hostname} has no address that webhooks may connect to.`), []);
+        if (options.all) callback(null, good as { address: string; family: number }[]);
+        else callback(null, first.address, first.family);
+      });
+    },
+  };
+}
+
+function blockList(networks: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const network of networks) {
+    const [address = '', prefix] = network.trim().split('/');
+    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
+    try {
+      list.addSubnet(address, Number(prefix ?? (family === 'ipv6' ? 128 : 32)), family);
+    } catch {
+      throw new StartError(`The setting WEBHOOK_ALLOW_CIDRS is wrong: ${network} is no network such as 10.1.0.0/16.`);
+    }
+  }
+  return list;
+}

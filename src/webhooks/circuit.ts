@@ -1,0 +1,56 @@
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+
+/** The delay before each attempt of a delivery, counted from the one before. Milliseconds. */
+const DELAYS = [
+  ...[0, 5 * SECOND, 30 * SECOND, 2 * MINUTE, 10 * MINUTE],
+  ...[30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR],
+];
+/** Attempts of a delivery, over about 32 hours. */
+export const WEBHOOK_ATTEMPTS = DELAYS.length;
+/** The part of a delay by which it is made longer or shorter at random. */
+const JITTER = 0.1;
+/** The longest Retry-After that counts. Milliseconds. */
+const LONGEST_RETRY_AFTER = 24 * HOUR;
+/** Failures in a row that open the circuit. */
+const FAILURES_TO_OPEN = 5;
+/** A webhook that only fails for so long is disabled. Milliseconds. */
+const DISABLED_AFTER = 120 * HOUR;
+
+/** The failures of a webhook since its last success. */
+export interface Circuit {
+  failures: number;
+  /** Time of the first of them. Epoch milliseconds. */
+  failing_since: number | null;
+  /** The circuit is open: the next attempt, a probe, is due at this time. Epoch milliseconds. */
+  probe_at: number | null;
+}
+
+export const CLOSED: Circuit = { failures: 0, failing_since: null, probe_at: null };
+
+/**
+ * When a delivery is tried again. Milliseconds; undefined if that was its last attempt.
+ * @param attempt number of the failed attempt, from 1
+ * @param retryAfterMs what the endpoint asks for; it counts if it is longer
+ * @param random answers a number in [0, 1)
+ */
+export function retryDelay(attempt: number, retryAfterMs: number | null, random: () => number): number | undefined {
+  const delay = DELAYS[attempt];
+  if (delay === undefined) return undefined;
+  const jittered = Math.round(delay * (1 - JITTER + 2 * JITTER * random()));
+  return Math.max(jittered, Math.min(retryAfterMs ?? 0, LONGEST_RETRY_AFTER));
+}
+
+/** The circuit after a failed attempt; while it is open, after a failed probe: each waits for longer. */
+export function afterFailure({ failures, failing_since }: Circuit, now: number): Circuit {
+  const count = failures + 1;
+  const step = Math.min(count - FAILURES_TO_OPEN + 1, DELAYS.length - 1);
+  const probe_at = count < FAILURES_TO_OPEN ? null : now + (DELAYS[step] as number);
+  return { failures: count, failing_since: failing_since ?? now, probe_at };
+}
+
+/** Whether a webhook has only failed for so long that nobody seems to miss it. */
+export function isLost({ failing_since }: Circuit, now: number): boolean {
+  return failing_since !== null && now - failing_since >= DISABLED_AFTER;
+}

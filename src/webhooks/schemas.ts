@@ -1,0 +1,276 @@
+import { type Static, Type } from 'typebox';
+import { Id, LENGTHS, Name, Nullable, PageOf, pageQuery, Strict, Text, Timestamp, Version } from '../http/schemas.ts';
+import { messageStatuses } from '../outbox/schemas.ts';
+import { priorities } from '../priority.ts';
+
+/** Event types that one webhook may name. */
+const MAX_TYPES = 50;
+
+export const WebhookName = Type.String({
+  pattern: '^[a-z0-9][a-z0-9_-]{0,62}$',
+  description: 'Lower-case letters, digits, `-` and `_`; unique.',
+});
+
+const Url = Type.String({
+  minLength: 1,
+  maxLength: LENGTHS.reference,
+  description: 'An https URL. Its addresses must be public, or in `WEBHOOK_ALLOW_CIDRS`, which also allows http.',
+});
+
+const EventTypes = Type.Array(
+  Type.String({
+    maxLength: 200,
+    pattern: '^(\\*|forum(\\.[a-z]+)*(\\.\\*)?)$',
+    description: 'An event type, or the beginning of some with a trailing `*`, such as `forum.question.*`.',
+  }),
+  { minItems: 1, maxItems: MAX_TYPES },
+);
+
+const Filter = Strict(
+  {
+    run_id: Type.Optional(Name),
+    agent_name: Type.Optional(Name),
+    priority_at_least: Type.Optional(
+      Type.Enum([...priorities], {
+        description: 'Of the question or the thread that an event is about. Other events are sent all the same.',
+      }),
+    ),
+  },
+  { description: 'What an event must have besides its type.' },
+);
+export type Filter = Static<typeof Filter>;
+
+const Secret = Type.String({
+  maxLength: 200,
+  description: '`whsec_` and 24 to 64 bytes in base64. Without it the service makes one.',
+});
+
+const given = { url: Url, event_types: EventTypes };
+const optional = {
+  filter: Type.Optional(Filter),
+  description: Type.Optional(Nullable(Text(LENGTHS.title))),
+  enabled: Type.Optional(Type.Boolean({ description: 'Whether anything is sent. True if it is left out.' })),
+};
+const secret = {
+  secret: Type.Optional(Secret),
+  secret_expires_at: Type.Optional(
+    Type.Unsafe<string>({ ...Timestamp, description: 'From then on the secret signs nothing.' }),
+  ),
+};
+
+export const NewWebhook = Strict(
+  { name: WebhookName, ...given, ...optional, ...secret },
+  {
+    $id: 'NewWebhook',
+    examples: [{ name: 'chat', url: 'https://chat.example.com/forumbus', event_types: ['forum.question.*'] }],
+  },
+);
+export type NewWebhook = Static<typeof NewWebhook>;
+
+export const WebhookChange = Strict(
+  { url: Type.Optional(Url), event_types: Type.Optional(EventTypes), ...optional },
+  { $id: 'WebhookChange', minProperties: 1, examples: [{ enabled: true }] },
+);
+export type WebhookChange = Static<typeof WebhookChange>;
+
+const properties = {
+  name: WebhookName,
+  ...given,
+  filter: Filter,
+  description: Nullable(Type.String()),
+  enabled: Type.Boolean(),
+  disabled_reason: Nullable(
+    Type.Enum(['gone', 'failing', 'secret_expired'], {
+      description:
+        'Why the service disabled it: it answered 410, it only failed for five days, or its last secret expired. Null if a person did.',
+    }),
+  ),
+  failures: Type.Integer({ description: 'Failed attempts in a row.' }),
+  failing_since: Nullable(Timestamp),
+  next_probe_at: Nullable(
+    Type.Unsafe<string>({
+      ...Timestamp,
+      description:
+        'The circuit is open: one delivery is tried at this time, and the others wait for it. Null if it is closed.',
+    }),
+  ),
+  secrets: Type.Array(Type.Object({ expires_at: Nullable(Timestamp) }), {
+    description: 'The secrets that sign, the newest first, without their texts.',
+  }),
+  created_at: Timestamp,
+  updated_at: Timestamp,
+  version: Version,
+};
+
+const example: Static<ReturnType<typeof Type.Object<typeof properties>>> = {
+  name: 'chat',
+  url: 'https://chat.example.com/forumbus',
+  event_types: ['forum.question.*'],
+  filter: {},
+  description: null,
+  enabled: true,
+  disabled_reason: null,
+  failures: 0,
+  failing_since: null,
+  next_probe_at: null,
+  secrets: [{ expires_at: null }],
+  created_at: '2026-11-22T09:30:00.000Z',
+  updated_at: '2026-11-22T09:30:00.000Z',
+  version: 1,
+};
+
+export const Webhook = Type.Object(properties, {
+  $id: 'Webhook',
+  description: 'An endpoint that gets events by signed POST requests.',
+  examples: [example],
+});
+export type Webhook = Static<typeof Webhook>;
+
+const SHOWN = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw';
+
+export const WebhookWithSecret = Type.Object(
+  { ...properties, secret: Type.String({ description: 'Shown in this answer only.' }) },
+  { $id: 'WebhookWithSecret', examples: [{ ...example, secret: SHOWN }] },
+);
+export type WebhookWithSecret = Static<typeof WebhookWithSecret>;
+
+export const WebhookPage = PageOf(Webhook);
+export const WebhookQuery = Strict(pageQuery);
+export const WebhookParams = Strict({ name: WebhookName });
+
+export const WebhookDeleted = Type.Object(
+  { name: WebhookName, deleted: Type.Literal(true) },
+  { $id: 'WebhookDeleted', examples: [{ name: 'chat', deleted: true }] },
+);
+
+export const SecretRotation = Strict(
+  {
+    grace_seconds: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 2_592_000,
+        default: 86_400,
+        description: 'How long the secrets before go on signing beside the new one.',
+      }),
+    ),
+    ...secret,
+  },
+  { $id: 'SecretRotation', examples: [{ grace_seconds: 3600 }] },
+);
+export type SecretRotation = Static<typeof SecretRotation>;
+
+export const PingResult = Type.Object(
+  {
+    ok: Type.Boolean(),
+    status: Nullable(Type.Integer({ description: 'Of the answer; null without one.' })),
+    duration_ms: Type.Integer(),
+    error: Nullable(Type.String()),
+    response_head: Nullable(Type.String({ description: 'At most 1,024 bytes.' })),
+  },
+  {
+    $id: 'PingResult',
+    examples: [{ ok: true, status: 204, duration_ms: 42, error: null, response_head: '' }],
+  },
+);
+export type PingResult = Static<typeof PingResult>;
+
+const WebhookAttempt = Type.Object({
+  at: Timestamp,
+  status: Nullable(Type.Integer({ description: 'Of the answer; null without one.' })),
+  duration_ms: Type.Integer(),
+  error: Nullable(Type.String()),
+  response_head: Nullable(Type.String({ description: 'At most 1,024 bytes.' })),
+  next_at: Nullable(Timestamp),
+});
+
+export const WebhookDelivery = Type.Object(
+  {
+    delivery_id: Id,
+    event_id: Id,
+    event_type: Type.String(),
+    status: Type.Enum([...messageStatuses]),
+    reason: Nullable(Type.String({ description: 'The last error, or why it was dropped.' })),
+    attempts: Type.Array(WebhookAttempt, { description: 'The latest 20, oldest first.' }),
+    next_at: Nullable(Type.Unsafe<string>({ ...Timestamp, description: 'When it is tried next; null if it is not.' })),
+    created_at: Timestamp,
+  },
+  {
+    $id: 'WebhookDelivery',
+    description: 'One event for one webhook.',
+    examples: [
+      {
+        delivery_id: 'dlv_4711',
+        event_id: 'evt_019a3f6e2b7c7d0f8a4c1f2e3d4c5b6a',
+        event_type: 'forum.question.opened',
+        status: 'failed',
+        reason: 'The endpoint answered 503.',
+        attempts: [
+          {
+            at: '2026-11-22T09:30:00.000Z',
+            status: 503,
+            duration_ms: 12,
+            error: 'The endpoint answered 503.',
+            response_head: 'busy',
+            next_at: '2026-11-22T09:30:05.012Z',
+          },
+        ],
+        next_at: '2026-11-22T09:30:05.012Z',
+        created_at: '2026-11-22T09:30:00.000Z',
+      },
+    ],
+  },
+);
+export type WebhookDelivery = Static<typeof WebhookDelivery>;
+
+export const WebhookDeliveryPage = PageOf(WebhookDelivery);
+export const WebhookDeliveryQuery = Strict({
+  status: Type.Optional(Type.Enum([...messageStatuses])),
+  event_type: Type.Optional(Type.String({ maxLength: 200 })),
+  ...pageQuery,
+});
+export type WebhookDeliveryQuery = Static<typeof WebhookDeliveryQuery>;
+
+export const WebhookReplay = Strict(
+  {
+    delivery_id: Type.Optional(
+      Type.String({ pattern: '^dlv_[1-9]\\d{0,15}$', description: 'One delivery that has ended.' }),
+    ),
+    since: Type.Optional(
+      Type.Unsafe<string>({ ...Timestamp, description: 'All events from this time on, sent ones included.' }),
+    ),
+    until: Type.Optional(
+      Type.Unsafe<string>({ ...Timestamp, description: 'With `since`: only those before this time.' }),
+    ),
+    missing_since: Type.Optional(
+      Type.Unsafe<string>({ ...Timestamp, description: 'The events from this time on that were not sent.' }),
+    ),
+  },
+  { $id: 'WebhookReplay', examples: [{ missing_since: '2026-11-22T00:00:00.000Z' }] },
+);
+export type WebhookReplay = Static<typeof WebhookReplay>;
+
+export const WebhookReplayed = Type.Object(
+  {
+    name: WebhookName,
+    after: Type.Integer({ description: 'Events after this sequence follow, in the background.' }),
+    up_to: Type.Integer({ description: 'The last sequence of the replay.' }),
+  },
+  { $id: 'WebhookReplayed', examples: [{ name: 'chat', after: 4000, up_to: 4711 }] },
+);
+export type WebhookReplayed = Static<typeof WebhookReplayed>;
+
+/** The body of a webhook, for the document. */
+export const CloudEvent = Type.Object(
+  {
+    specversion: Type.Literal('1.0'),
+    id: Id,
+    source: Type.String({ description: 'A URI reference of the service.' }),
+    type: Type.String({ description: 'The event type.' }),
+    time: Timestamp,
+    subject: Type.Optional(Type.String({ description: 'The thread of the event, or else its run.' })),
+    datacontenttype: Type.Literal('application/json'),
+    sequence: Type.String({ description: 'Place in the event log, as text.' }),
+    data: Type.Unsafe<unknown>({ $ref: 'Event#' }),
+  },
+  { $id: 'CloudEvent', description: 'An event in the JSON format of CloudEvents 1.0.' },
+);

@@ -1,0 +1,183 @@
+import type { Clock } from '../clock.ts';
+import type { CommitNotifier } from '../commit-notifier.ts';
+import type { Database, Tx } from '../db/database.ts';
+import { isA, textOf } from '../error-text.ts';
+import type { Event } from '../events/schemas.ts';
+import type { EventLog } from '../events/service.ts';
+import type { Logger } from '../logging.ts';
+import type { LeasedDelivery } from '../outbox/leased-delivery.ts';
+import { type AttemptReport, DROPPED, type Outcome } from '../outbox/outcome.ts';
+import { type Priority, priorityRank } from '../priority.ts';
+import type { QuestionService } from '../questions/service.ts';
+import type { Subscriptions } from '../subscriptions/service.ts';
+import type { ThreadService } from '../threads/service.ts';
+import type { Dispatch } from '../worker/dispatcher.ts';
+import { Stopping } from '../worker/handler.ts';
+import { afterFailure, CLOSED, isLost, retryDelay } from './circuit.ts';
+import { CLOUD_EVENT_TYPE, cloudEvent } from './cloud-event.ts';
+import { POST_TIMEOUT_MS, type Post, type PostAnswer } from './post.ts';
+import { findWebhook, updateWebhook, type WebhookRow } from './repository.ts';
+import type { Filter } from './schemas.ts';
+import { type StoredSecret, signedHeaders, valid } from './signature.ts';
+import { scopeOf, secretsOf, toWebhook } from './webhook.ts';
+
+interface Dependencies {
+  db: Database;
+  clock: Clock;
+  random: () => number;
+  events: Pick<EventLog, 'append' | 'draft'>;
+  subscriptions: Pick<Subscriptions, 'changeWebhook'>;
+  questions: Pick<QuestionService, 'standing'>;
+  threads: Pick<ThreadService, 'row'>;
+  post: Post;
+  commits: CommitNotifier;
+  log: Logger;
+}
+
+/** How long a probe may take until another one may begin, if its process died. Milliseconds. */
+const PROBE_MS = 2 * POST_TIMEOUT_MS;
+/** Events that say that a question waits: when it has closed, they are not worth sending. */
+const WAITING_TYPES: readonly string[] = ['forum.question.opened'];
+const nowhere = { thread_id: null, run_id: null, agent_name: null, ticket: null };
+const service = { type: 'system', name: 'forumbus' } as const;
+
+/** Sends the deliveries of webhooks, and keeps their circuits. The worker calls it in place of a handler. */
+export function createSender(dependencies: Dependencies): Dispatch {
+  const { db, clock, random, events, subscriptions, questions, threads, post, commits, log } = dependencies;
+
+  /** Why a delivery is not to be sent; undefined if it is. */
+  async function reasonToDrop({ message }: LeasedDelivery, { filter }: WebhookRow): Promise<string | undefined> {
+    const event = message.payload as Event;
+    const id = event.payload.question_id;
+    const question = typeof id === 'string' ? await questions.standing(db.read, id) : undefined;
+    // Whoever asks for it again gets it, however late.
+    if (WAITING_TYPES.includes(event.event_type) && message.generation === 1 && question?.state !== 'open') {
+      return `the question is ${question?.state ?? 'gone'}`;
+    }
+    const { priority_at_least: least } = JSON.parse(filter) as Filter;
+    if (least === undefined || event.thread_id === null) return undefined;
+    const { priority } = question ?? (await threads.row(db.read, event.thread_id));
+    return priority > priorityRank(least as Priority) ? `it is less urgent than ${least}` : undefined;
+  }
+
+  /** Changes the stored webhook as long as it is enabled. */
+  async function update<T>(row: WebhookRow, work: (tx: Tx, row: WebhookRow) => Promise<T>): Promise<T | undefined> {
+    return db.write(async tx => {
+      const current = await findWebhook(tx, row.subscription);
+      if (current?.subscription_id !== row.subscription_id || current.enabled === 0) return undefined;
+      tx.afterCommit(() => commits.notify('webhook'));
+      return work(tx, current);
+    });
+  }
+
+  async function disable(tx: Tx, row: WebhookRow, reason: NonNullable<WebhookRow['disabled_reason']>): Promise<void> {
+    const disabled = { enabled: 0, disabled_reason: reason, probe_at: null, updated_at: clock.now() };
+    await updateWebhook(tx, row.subscription_id, disabled);
+    await subscriptions.changeWebhook(tx, row.subscription_id, scopeOf({ ...row, ...disabled }));
+    const payload = { name: toWebhook(row).name, reason };
+    await events.append(tx, [events.draft(nowhere, service, 'forum.webhook.disabled', payload)]);
+  }
+
+  /** Takes the probe of an open circuit. @returns null, or when the next one is due (epoch milliseconds) */
+  async function takeProbe(row: WebhookRow): Promise<number | null> {
+    const due = await update(row, async (tx, { subscription_id, probe_at }) => {
+      const now = clock.now();
+      if (probe_at === null) return null;
+      if (probe_at > now) return probe_at;
+      await updateWebhook(tx, subscription_id, { probe_at: now + PROBE_MS });
+      return null;
+    });
+    return due ?? null;
+  }
+
+  async function succeeded(row: WebhookRow): Promise<void> {
+    if (row.failures === 0) return;
+    await update(row, async (tx, current) => {
+      await updateWebhook(tx, row.subscription_id, CLOSED);
+      if (current.probe_at === null) return;
+      const payload = { name: toWebhook(row).name };
+      await events.append(tx, [events.draft(nowhere, service, 'forum.webhook.recovered', payload)]);
+    });
+  }
+
+  async function failed(row: WebhookRow, status: number | null): Promise<void> {
+    const isProbe = row.probe_at !== null;
+    await update(row, async (tx, current) => {
+      if (status === 410) return disable(tx, current, 'gone');
+      // Attempts that began before the circuit opened say nothing new.
+      if (current.probe_at !== null && !isProbe) return;
+      const circuit = afterFailure(current, clock.now());
+      await updateWebhook(tx, row.subscription_id, circuit);
+      if (isLost(circuit, clock.now())) await disable(tx, { ...current, ...circuit }, 'failing');
+    });
+  }
+
+  function send({ message, traceparent }: LeasedDelivery, url: string, secrets: StoredSecret[], signal: AbortSignal) {
+    const body = cloudEvent(message.payload as Event);
+    const signed = signedHeaders(message.message_id, body, secrets, clock.now());
+    const trace = traceparent === null ? {} : { traceparent };
+    return post(url, { 'content-type': CLOUD_EVENT_TYPE, ...signed, ...trace }, body, signal);
+  }
+
+  async function attempt(delivery: LeasedDelivery, signal: AbortSignal): Promise<Outcome> {
+    const { message, consumer } = delivery;
+    const row = await findWebhook(db.read, consumer);
+    if (row?.subscription_id !== delivery.row.subscription_id || row.enabled === 0) {
+      return { kind: 'discarded', error: 'The webhook is disabled or deleted.' };
+    }
+    if (message.attempts > message.max_attempts) {
+      const error = message.last_error ?? 'Every attempt ended without a result.';
+      return { kind: 'dead', error, blocks: false };
+    }
+    const reason = await reasonToDrop(delivery, row);
+    if (reason !== undefined) return { kind: 'discarded', error: `${DROPPED}${reason}.` };
+    const secrets = valid(secretsOf(row), clock.now());
+    if (secrets.length === 0) {
+      await update(row, (tx, current) => disable(tx, current, 'secret_expired'));
+      return { kind: 'discarded', error: 'The last secret of the webhook has expired.' };
+    }
+    if (row.probe_at !== null) {
+      const due = await takeProbe(row);
+      if (due !== null) return { kind: 'postponed', until: due, error: message.last_error ?? 'The circuit is open.' };
+    }
+    return outcomeOf(delivery, row, await send(delivery, row.url, secrets, signal));
+  }
+
+  async function outcomeOf({ message }: LeasedDelivery, row: WebhookRow, answer: PostAnswer): Promise<Outcome> {
+    const { status, head, retryAfterMs } = answer;
+    const report: AttemptReport = { http_status: status, response_head: head };
+    if (status !== null && status >= 200 && status < 300) {
+      await succeeded(row);
+      return { kind: 'sent', report };
+    }
+    await failed(row, status);
+    const error = answer.error ?? textOfStatus(status as number);
+    if (status === 410) return { kind: 'dead', error, blocks: false, report };
+    return again(message.attempts, retryAfterMs, { error, report });
+  }
+
+  function again(
+    attempts: number,
+    retryAfterMs: number | null,
+    failure: { error: string; report?: AttemptReport },
+  ): Outcome {
+    const delayMs = retryDelay(attempts, retryAfterMs, random);
+    return delayMs === undefined ? { kind: 'dead', blocks: false, ...failure } : { kind: 'retry', delayMs, ...failure };
+  }
+
+  return async (delivery, cancellation) => {
+    try {
+      return await attempt(delivery, cancellation.signal);
+    } catch (error) {
+      if (isA(error, Stopping)) return { kind: 'released' };
+      const { message_id, attempts } = delivery.message;
+      log.error({ err: error, message_id, webhook: delivery.consumer }, 'a webhook could not be attempted');
+      return again(attempts, null, { error: textOf(error) });
+    }
+  };
+}
+
+function textOfStatus(status: number): string {
+  const isRedirect = status >= 300 && status < 400;
+  return `The endpoint answered ${status}${isRedirect ? '; redirects are not followed' : ''}.`;
+}

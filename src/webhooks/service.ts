@@ -1,0 +1,254 @@
+import type { Clock, NewUid } from '../clock.ts';
+import { toTimestamp } from '../clock.ts';
+import type { CommitNotifier } from '../commit-notifier.ts';
+import { type Page, readPage } from '../db/cursors.ts';
+import type { Database, Reader, Tx } from '../db/database.ts';
+import { Refusal } from '../errors.ts';
+import { eventTopic } from '../events/envelope.ts';
+import type { EventLog } from '../events/service.ts';
+import type { Redelivery } from '../outbox/redelivery.ts';
+import { assertPrecondition, type Precondition } from '../precondition.ts';
+import type { Subscriptions } from '../subscriptions/service.ts';
+import type { AddressGuard } from './addresses.ts';
+import { CLOSED } from './circuit.ts';
+import { CLOUD_EVENT_TYPE, pingEvent } from './cloud-event.ts';
+import type { Post } from './post.ts';
+import {
+  findWebhook,
+  insertReplay,
+  insertWebhook,
+  listWebhooks,
+  updateWebhook,
+  type WebhookRow,
+} from './repository.ts';
+import type {
+  NewWebhook,
+  PingResult,
+  SecretRotation,
+  Webhook,
+  WebhookChange,
+  WebhookDelivery,
+  WebhookDeliveryQuery,
+  WebhookReplay,
+  WebhookReplayed,
+  WebhookWithSecret,
+} from './schemas.ts';
+import { newSecret, type StoredSecret, secretFault, signedHeaders, valid } from './signature.ts';
+import { scopeOf, secretsOf, strayType, subscriptionName, toDelivery, toWebhook } from './webhook.ts';
+
+/** Webhooks of one service. Each event is fanned out to all of them. */
+const MAX_WEBHOOKS = 200;
+const DAY_SECONDS = 86_400;
+
+interface Dependencies {
+  db: Database;
+  clock: Clock;
+  newUid: NewUid;
+  events: Pick<EventLog, 'latest' | 'sequenceBefore'>;
+  subscriptions: Pick<Subscriptions, 'addWebhook' | 'changeWebhook' | 'removeWebhook'>;
+  redelivery: Pick<Redelivery, 'list' | 'one'>;
+  guard: Pick<AddressGuard, 'fault'>;
+  post: Post;
+  commits: CommitNotifier;
+}
+
+export type Webhooks = ReturnType<typeof createWebhooks>;
+
+/** Webhooks for those who manage them. sender.ts sends what they get. */
+export function createWebhooks(dependencies: Dependencies) {
+  const { db, clock, newUid, events, subscriptions, redelivery, guard, post, commits } = dependencies;
+
+  async function required(reader: Reader, name: string): Promise<WebhookRow> {
+    const row = await findWebhook(reader, subscriptionName(name));
+    if (!row) throw new Refusal('WEBHOOK_NOT_FOUND', `There is no webhook ${name}.`);
+    return row;
+  }
+
+  function assertUsable({ url, event_types }: Pick<WebhookChange, 'url' | 'event_types'>): void {
+    if (url !== undefined) {
+      const fault = URL.canParse(url) ? guard.fault(new URL(url)) : 'must be an absolute URL';
+      if (fault !== undefined) throw invalid('url', fault);
+    }
+    const stray = strayType(event_types ?? []);
+    if (stray !== undefined) throw invalid('event_types', `names ${stray}, which no event has`);
+  }
+
+  /** @throws Refusal VALIDATION_FAILED */
+  function toSecret({ secret, secret_expires_at }: SecretRotation): StoredSecret {
+    const fault = secret === undefined ? undefined : secretFault(secret);
+    if (fault !== undefined) throw invalid('secret', fault);
+    const expires_at = secret_expires_at === undefined ? null : Date.parse(secret_expires_at);
+    if (expires_at !== null && expires_at <= clock.now()) throw invalid('secret_expires_at', 'is over already');
+    return { secret: secret ?? newSecret(), expires_at };
+  }
+
+  /** Stores a webhook that has changed, and answers it. */
+  async function store(tx: Tx, row: WebhookRow): Promise<WebhookRow> {
+    const { subscription: _, subscription_id, version: __, ...changes } = row;
+    await updateWebhook(tx, subscription_id, changes);
+    changed(tx);
+    return { ...row, version: row.version + 1 };
+  }
+
+  function changed(tx: Tx): void {
+    tx.afterCommit(() => commits.notify('webhook'));
+  }
+
+  return {
+    /** A page of webhooks by name. @throws Refusal INVALID_CURSOR */
+    list({ limit = 50, cursor }: { limit?: number; cursor?: string }): Promise<Page<Webhook>> {
+      return readPage({
+        ...{ list: 'webhooks', cursor, shape: [''], limit },
+        read: (from, count) => listWebhooks(db.read, from?.[0], count),
+        keyOf: row => [row.subscription],
+        views: rows => rows.map(toWebhook),
+      });
+    },
+
+    /** @throws Refusal WEBHOOK_NOT_FOUND */
+    get: async (name: string): Promise<Webhook> => toWebhook(await required(db.read, name)),
+
+    /** The names of the webhooks that the service itself has disabled. */
+    async disabled(): Promise<string[]> {
+      const rows = await listWebhooks(db.read);
+      return rows.filter(row => row.disabled_reason !== null).map(row => toWebhook(row).name);
+    },
+
+    /** @throws Refusal VALIDATION_FAILED, WEBHOOK_EXISTS, TOO_MANY_WEBHOOKS */
+    async create(tx: Tx, wanted: NewWebhook): Promise<WebhookWithSecret> {
+      assertUsable(wanted);
+      const first = toSecret(wanted);
+      const subscription = subscriptionName(wanted.name);
+      const others = await listWebhooks(tx);
+      if (others.some(row => row.subscription === subscription)) {
+        throw new Refusal('WEBHOOK_EXISTS', `There is a webhook ${wanted.name} already.`);
+      }
+      if (others.length >= MAX_WEBHOOKS) {
+        throw new Refusal('TOO_MANY_WEBHOOKS', `There are ${MAX_WEBHOOKS} webhooks, and no more are allowed.`);
+      }
+      const now = clock.now();
+      const enabled = wanted.enabled === false ? 0 : 1;
+      const content = {
+        ...{ url: wanted.url, event_types: JSON.stringify(wanted.event_types) },
+        filter: JSON.stringify(wanted.filter ?? {}),
+        ...{ secrets: JSON.stringify([first]), description: wanted.description ?? null },
+        ...{ enabled, disabled_reason: null, ...CLOSED, created_at: now, updated_at: now, version: 1 },
+      };
+      const subscription_id = await subscriptions.addWebhook(tx, subscription, scopeOf(content));
+      await insertWebhook(tx, { ...content, subscription_id });
+      changed(tx);
+      return { ...toWebhook({ ...content, subscription_id, subscription }), secret: first.secret };
+    },
+
+    /**
+     * Changes a webhook. Another URL, or enabling it again, forgets its failures. An enabled one starts at the head of the
+     * log; what waited for a disabled one is discarded.
+     * @throws Refusal VALIDATION_FAILED, WEBHOOK_NOT_FOUND, PRECONDITION_FAILED
+     */
+    async change(tx: Tx, name: string, wanted: WebhookChange, expected: Precondition): Promise<Webhook> {
+      const row = await required(tx, name);
+      assertPrecondition(expected, row.version);
+      assertUsable(wanted);
+      const enabled = wanted.enabled === undefined ? row.enabled : wanted.enabled ? 1 : 0;
+      const isFresh = (wanted.url !== undefined && wanted.url !== row.url) || enabled !== row.enabled;
+      const next: WebhookRow = {
+        ...row,
+        url: wanted.url ?? row.url,
+        event_types: wanted.event_types ? JSON.stringify(wanted.event_types) : row.event_types,
+        filter: wanted.filter ? JSON.stringify(wanted.filter) : row.filter,
+        description: wanted.description === undefined ? row.description : wanted.description,
+        enabled,
+        ...(isFresh && CLOSED),
+        ...(enabled !== row.enabled && { disabled_reason: null }),
+        updated_at: clock.now(),
+      };
+      const isSame = JSON.stringify(scopeOf(next)) === JSON.stringify(scopeOf(row));
+      if (!isSame) await subscriptions.changeWebhook(tx, row.subscription_id, scopeOf(next));
+      return toWebhook(await store(tx, next));
+    },
+
+    /** Deletes a webhook; what waits for it is discarded. @throws Refusal WEBHOOK_NOT_FOUND */
+    async remove(tx: Tx, name: string): Promise<void> {
+      const row = await required(tx, name);
+      await subscriptions.removeWebhook(tx, row.subscription_id);
+      changed(tx);
+    },
+
+    /**
+     * Gives a webhook another secret. Those before sign beside it for some time.
+     * @throws Refusal VALIDATION_FAILED, WEBHOOK_NOT_FOUND
+     */
+    async rotate(tx: Tx, name: string, wanted: SecretRotation): Promise<WebhookWithSecret> {
+      const row = await required(tx, name);
+      const first = toSecret(wanted);
+      const now = clock.now();
+      const until = now + (wanted.grace_seconds ?? DAY_SECONDS) * 1000;
+      const before = valid(secretsOf(row), now).map(({ secret, expires_at }) => ({
+        secret,
+        expires_at: Math.min(expires_at ?? until, until),
+      }));
+      const secrets = [first, ...valid(before, now)];
+      const next = await store(tx, { ...row, secrets: JSON.stringify(secrets), updated_at: now });
+      return { ...toWebhook(next), secret: first.secret };
+    },
+
+    /** Sends a ping, which is no event, and answers what came of it. @throws Refusal WEBHOOK_NOT_FOUND */
+    async ping(name: string, signal: AbortSignal): Promise<PingResult> {
+      const row = await required(db.read, name);
+      const now = clock.now();
+      const uid = newUid();
+      const body = pingEvent(name, `evt_${uid}`, toTimestamp(now));
+      const signed = signedHeaders(`msg_${uid}`, body, valid(secretsOf(row), now), now);
+      const began = performance.now();
+      const answer = await post(row.url, { 'content-type': CLOUD_EVENT_TYPE, ...signed }, body, signal);
+      const { status, head, error } = answer;
+      const ok = status !== null && status >= 200 && status < 300;
+      return { ok, status, duration_ms: Math.round(performance.now() - began), error, response_head: head };
+    },
+
+    /** What a webhook got, newest first. @throws Refusal WEBHOOK_NOT_FOUND, INVALID_CURSOR */
+    async deliveries(
+      name: string,
+      { limit = 50, cursor, status, event_type }: WebhookDeliveryQuery,
+    ): Promise<Page<WebhookDelivery>> {
+      const { subscription_id } = await required(db.read, name);
+      const topic = event_type === undefined ? undefined : eventTopic(event_type);
+      const page = await redelivery.list(subscription_id, { limit, cursor }, { status, topic });
+      return { ...page, items: page.items.map(toDelivery) };
+    },
+
+    /**
+     * Sends a delivery that has ended again, or a range of the log. A job does the latter.
+     * @throws Refusal WEBHOOK_NOT_FOUND, WEBHOOK_DISABLED, DELIVERY_NOT_FOUND, MESSAGE_STATUS_CONFLICT, VALIDATION_FAILED
+     */
+    async replay(
+      tx: Tx,
+      name: string,
+      { delivery_id, since, until, missing_since }: WebhookReplay,
+    ): Promise<WebhookReplayed> {
+      const { subscription_id, enabled } = await required(tx, name);
+      if (enabled === 0) throw new Refusal('WEBHOOK_DISABLED', `The webhook ${name} is disabled: enable it first.`);
+      const given = [delivery_id, since, missing_since].filter(value => value !== undefined);
+      if (given.length !== 1 || (until !== undefined && since === undefined)) {
+        throw invalid('', 'must have one of delivery_id, since (with or without until) and missing_since');
+      }
+      if (delivery_id !== undefined) {
+        const row = await redelivery.one(tx, subscription_id, Number(delivery_id.slice('dlv_'.length)));
+        const sequence = row.event_sequence as number;
+        return { name, after: sequence - 1, up_to: sequence };
+      }
+      const after = await events.sequenceBefore(tx, Date.parse(since ?? (missing_since as string)));
+      const up_to = until === undefined ? await events.latest(tx) : await events.sequenceBefore(tx, Date.parse(until));
+      const missing = missing_since === undefined ? 0 : 1;
+      if (up_to > after) await insertReplay(tx, { subscription_id, after_sequence: after, up_to, missing });
+      return { name, after, up_to };
+    },
+  };
+}
+
+function invalid(field: string, detail: string): Refusal {
+  const pointer = field === '' ? '' : `/${field}`;
+  return new Refusal('VALIDATION_FAILED', `body${pointer}: ${detail}`, {
+    errors: [{ in: 'body', pointer, code: 'NOT_ALLOWED', detail }],
+  });
+}

@@ -1,0 +1,48 @@
+import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { onTestFinished } from 'vitest';
+
+/** A request that an endpoint got. */
+export interface Received {
+  path: string;
+  headers: IncomingHttpHeaders;
+  /** As it came. */
+  body: string;
+  /** Epoch milliseconds. */
+  at: number;
+}
+
+type Answer = (response: ServerResponse, request: Received, number: number) => void;
+
+const ok: Answer = response => response.writeHead(204).end();
+
+/** An endpoint on loopback for one test. Without another answer it takes everything. */
+export async function startReceiver(answer: Answer = ok) {
+  const received: Received[] = [];
+  const server = createServer((request, response) => {
+    const chunks: Buffer[] = [];
+    request.on('data', chunk => chunks.push(chunk));
+    request.on('end', () => {
+      const { url = '', headers } = request;
+      const one = { path: url, headers, body: Buffer.concat(chunks).toString(), at: Date.now() };
+      received.push(one);
+      receiver.answer(response, one, received.length);
+    });
+  });
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const receiver = {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    received,
+    answer,
+    /** The events that it got, by their requests. */
+    events: () => received.map(({ body }) => JSON.parse(body).data),
+  };
+  return receiver;
+}
+
+/** The settings that let webhooks reach {@link startReceiver}. */
+export const toLoopback = { ROLE: 'all', WEBHOOK_ALLOW_CIDRS: '127.0.0.0/8', POLL_INTERVAL_MS: '50' } as const;
