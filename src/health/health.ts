@@ -17,6 +17,7 @@ const PROBE_REUSED_MS = 60_000;
 interface Dependencies {
   db: Database;
   outbox: Pick<Outbox, 'backlog' | 'subscriptions' | 'blockedLanes' | 'pausedTopics' | 'topicsWithoutHandler'>;
+  webhooks: { disabled(): Promise<string[]> };
   worker: Pick<Worker, 'health'>;
   /** The maintenance jobs of this process. */
   tasks: readonly Pick<RepeatingTask, 'health'>[];
@@ -36,6 +37,7 @@ const UNKNOWN: DatabaseState = {
   blockedLanes: 0,
   pausedTopics: [],
   topicsWithoutHandler: [],
+  disabledWebhooks: [],
 };
 
 /** Health without what its caller's access decides. */
@@ -44,7 +46,7 @@ export type Checked = Omit<Health, 'access'>;
 export type HealthCheck = ReturnType<typeof createHealth>;
 
 /** Health of the service. It reads and probes the database at most once a second, and callers never wait long. */
-export function createHealth({ db, outbox, worker, tasks, clock, drain, log, dispatches }: Dependencies) {
+export function createHealth({ db, outbox, webhooks, worker, tasks, clock, drain, log, dispatches }: Dependencies) {
   const reads: CachedCheck<DatabaseState> = new CachedCheck(
     () => read().catch(error => ({ ...lastRead(), trouble: toTrouble(error) })),
     clock,
@@ -57,14 +59,15 @@ export function createHealth({ db, outbox, worker, tasks, clock, drain, log, dis
     const missingMigrations = await db.missingMigrations();
     if (missingMigrations.length > 0) return { ...lastRead(), trouble: undefined, missingMigrations };
     const backlog = await outbox.backlog();
-    const [subscriptions, blockedLanes, pausedTopics, topicsWithoutHandler] = await Promise.all([
+    const [subscriptions, blockedLanes, pausedTopics, topicsWithoutHandler, disabledWebhooks] = await Promise.all([
       outbox.subscriptions(backlog),
       outbox.blockedLanes(),
       outbox.pausedTopics(),
       outbox.topicsWithoutHandler(),
+      webhooks.disabled(),
     ]);
     const state = { backlog, subscriptions, blockedLanes, pausedTopics, topicsWithoutHandler };
-    return { trouble: undefined, missingMigrations, ...state };
+    return { trouble: undefined, missingMigrations, ...state, disabledWebhooks };
   }
 
   function toTrouble(error: unknown): Trouble {
@@ -93,7 +96,9 @@ export function createHealth({ db, outbox, worker, tasks, clock, drain, log, dis
 
   function toHealth(state: DatabaseState): Checked {
     const { draining } = drain;
-    const oldest = oldestPending(state.backlog);
+    // What waits for webhooks may wait for their endpoints.
+    const outside = new Set(state.subscriptions.flatMap(({ subscription: { kind, subscription_id } }) => kind === 'webhook' ? subscription_id : []));
+    const oldest = oldestPending(state.backlog.filter(({ subscription_id }) => !outside.has(subscription_id ?? 0)));
     const age = oldest === null ? null : Math.max(0, (clock.now() - oldest) / 1000);
     const reasons = reasonsOf({
       database: state,

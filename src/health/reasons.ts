@@ -24,6 +24,8 @@ export interface DatabaseState {
   blockedLanes: number;
   pausedTopics: string[];
   topicsWithoutHandler: string[];
+  /** The webhooks that the service itself has disabled. */
+  disabledWebhooks: string[];
 }
 
 interface FailingTask {
@@ -93,7 +95,7 @@ export function reasonsOf({
 }
 
 function outboxReasons(
-  { backlog, subscriptions, blockedLanes, topicsWithoutHandler }: DatabaseState,
+  { backlog, subscriptions, blockedLanes, topicsWithoutHandler, disabledWebhooks }: DatabaseState,
   age: number | null,
 ): HealthReason[] {
   const pending = countOf(backlog, 'pending');
@@ -131,6 +133,10 @@ function outboxReasons(
       detail: `Subscriptions with waiting messages that no process serves: ${names}. ${advice}`,
     });
   }
+  if (disabledWebhooks.length > 0) {
+    const advice = 'Repair their endpoints and enable them: PATCH /webhooks/{name}; then replay what they missed.';
+    reasons.push({ code: 'WEBHOOK_DISABLED', detail: `Disabled webhooks: ${listed(disabledWebhooks)}. ${advice}` });
+  }
   return reasons;
 }
 
@@ -138,6 +144,7 @@ function outboxReasons(
 const PUBLIC_DETAILS: Partial<Record<HealthReason['code'], string>> = {
   WORKER_ERRORS: 'The worker or a maintenance job keeps failing. With a token this answer shows the last error.',
   NO_HANDLER: 'Some topics have messages but no handler. With a token this answer names them.',
+  WEBHOOK_DISABLED: 'Some webhooks are disabled. With a token this answer names them.',
   NOT_SERVED: 'Some subscriptions with waiting messages have no process. With a token this answer names them.',
 };
 

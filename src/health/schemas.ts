@@ -15,6 +15,7 @@ const HealthReason = Type.Object({
       'LANES_BLOCKED',
       'NO_HANDLER',
       'NOT_SERVED',
+      'WEBHOOK_DISABLED',
     ],
     { description: 'Stable code for programs. The first four mean `down`, the others `degraded`.' },
   ),
