@@ -35,7 +35,7 @@ import { outboxRoutes } from './outbox/routes.ts';
 import { pageRoutes } from './page/routes.ts';
 import { questionRoutes } from './questions/routes.ts';
 import { runRoutes } from './runs/routes.ts';
-import { components, documented } from './schema-registry.ts';
+import { components, documented, documentedWebhooks } from './schema-registry.ts';
 import { createServices, type Overrides } from './services.ts';
 import { signalRoutes } from './signals/routes.ts';
 import { statsRoutes } from './stats/routes.ts';
@@ -127,7 +127,7 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
   const { authenticate: login } = logins;
   const { identified } = requestLog;
   useAccess(app, { access: tokens, login, opening: longRequests, origins, rates, identified });
-  await useOpenapi(app, documented, version);
+  await useOpenapi(app, documented, documentedWebhooks, version);
 
   const writes = createIdempotentWrites({ db: services.db, keys: forum.keys });
   if (config.ROLE !== 'worker') {

@@ -47,6 +47,39 @@ export const documented: TSchema[] = components.flatMap(component =>
   component === events.Event ? [AnyEvent, ...eventSchemas] : [component],
 );
 
+/** The requests that webhooks send, for the document. */
+export const documentedWebhooks = {
+  event: {
+    post: {
+      operationId: 'receiveEvent',
+      summary: 'An event, signed as Standard Webhooks says',
+      tags: ['webhooks'],
+      security: [{}],
+      parameters: [
+        webhookHeader('webhook-id', 'The same at each attempt and each replay.'),
+        webhookHeader('webhook-timestamp', 'Time of the attempt, in seconds since 1970.'),
+        webhookHeader(
+          'webhook-signature',
+          '`v1,` and a signature in base64, one for each secret, separated by spaces.',
+        ),
+      ],
+      requestBody: {
+        required: true,
+        content: { 'application/cloudevents+json': { schema: { $ref: '#/components/schemas/CloudEvent' } } },
+      },
+      responses: {
+        '2XX': { description: 'The event was taken.' },
+        410: { description: 'The webhook is to be disabled.' },
+        default: { description: 'The event is sent again later.' },
+      },
+    },
+  },
+};
+
+function webhookHeader(name: string, description: string) {
+  return { name, in: 'header', required: true, description, schema: { type: 'string' } };
+}
+
 /** By name: the document lists them in this order. */
 function namedSchemas(modules: Record<string, unknown>[]): TSchema[] {
   const byName = Object.entries(Object.assign({}, ...modules) as Record<string, unknown>).sort(([a], [b]) =>

@@ -23,6 +23,7 @@ const arrows: Record<string, string[]> = {
   runs: ['access', 'db', 'http', 'events', 'threads', 'control', 'questions'],
   worker: ['db', 'http', 'events', 'subscriptions', 'outbox'],
   health: ['db', 'http', 'subscriptions', 'outbox', 'worker'],
+  webhooks: ['db', 'http', 'events', 'threads', 'questions', 'subscriptions', 'outbox', 'worker'],
   mcp: ['client', 'access', 'db', 'http', 'events', 'threads', 'control', 'questions', 'inbox', 'signals', 'runs'],
   topics: ['db', 'http', 'events', 'subscriptions', 'threads', 'signals', 'worker'],
   backup: ['db', 'events'],

@@ -97,7 +97,11 @@ export function createHealth({ db, outbox, webhooks, worker, tasks, clock, drain
   function toHealth(state: DatabaseState): Checked {
     const { draining } = drain;
     // What waits for webhooks may wait for their endpoints.
-    const outside = new Set(state.subscriptions.flatMap(({ subscription: { kind, subscription_id } }) => kind === 'webhook' ? subscription_id : []));
+    const outside = new Set(
+      state.subscriptions.flatMap(({ subscription: { kind, subscription_id } }) =>
+        kind === 'webhook' ? subscription_id : [],
+      ),
+    );
     const oldest = oldestPending(state.backlog.filter(({ subscription_id }) => !outside.has(subscription_id ?? 0)));
     const age = oldest === null ? null : Math.max(0, (clock.now() - oldest) / 1000);
     const reasons = reasonsOf({

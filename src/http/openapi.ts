@@ -19,8 +19,16 @@ const DOCS_POLICY = {
   'frame-ancestors': "'none'",
 };
 
-/** Serves the OpenAPI 3.1 document of the route schemas at /openapi.json, and Swagger UI at /docs. */
-export async function useOpenapi(app: FastifyInstance, components: TSchema[], version: string): Promise<void> {
+/**
+ * Serves the OpenAPI 3.1 document of the route schemas at /openapi.json, and Swagger UI at /docs.
+ * @param webhooks the requests that the service itself sends, as the document has them
+ */
+export async function useOpenapi(
+  app: FastifyInstance,
+  components: TSchema[],
+  webhooks: object,
+  version: string,
+): Promise<void> {
   for (const component of components) app.addSchema(component);
   await app.register(swagger, {
     openapi: {
@@ -60,7 +68,8 @@ export async function useOpenapi(app: FastifyInstance, components: TSchema[], ve
     stripBasePath: false,
     convertConstToEnum: false,
     refResolver: { buildLocalReference: json => String(json.$id) },
-    transformObject: document => describeUnions('openapiObject' in document ? document.openapiObject : {}),
+    transformObject: document =>
+      describeUnions('openapiObject' in document ? { ...document.openapiObject, webhooks } : {}),
   });
   serializeOnce(app, ['/openapi.json', '/docs/json', '/docs/yaml']);
   await app.register(swaggerUi, {

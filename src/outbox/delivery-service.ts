@@ -199,7 +199,6 @@ export function createDeliveryService(dependencies: Dependencies) {
 
   return {
     /**
-    /**
      * Claims up to `limit` due deliveries for this process. On SQLite a power failure may undo it: the deliveries are
      * claimed again then, as those of a process that died.
      * @param roomOf how many of one subscription it claims at most

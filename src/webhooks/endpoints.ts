@@ -15,8 +15,6 @@ interface Dependencies {
   subscriptions: Pick<Subscriptions, 'all' | 'current' | 'move'>;
 }
 
-export type Endpoints = ReturnType<typeof createEndpoints>;
-
 /**
  * The enabled webhooks as this process knows them. It claims for each only as much as it may send at once, so that what a
  * failing or slow endpoint leaves waiting costs the others nothing.

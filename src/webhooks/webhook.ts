@@ -18,7 +18,7 @@ export function subscriptionName(name: string): string {
 }
 
 /** The topics of event types: `forum.question.*` becomes `forum.events.question.**`. */
-export function topicsOf(types: readonly string[]): string[] {
+function topicsOf(types: readonly string[]): string[] {
   return types.map(type => eventTopic(type === '*' ? 'forum.**' : type.replace(/\.\*$/, '.**')));
 }
 

@@ -46,6 +46,9 @@ export function exampleRequests(send: Send, viewer: string, database: string) {
     return run_id;
   };
   const loginCode = async () => (await made('/page/links', undefined)).path.replace('/#login=', '');
+  /** Nothing can be sent there: it is no public address. */
+  const endpoint = () => ({ name: fresh(), url: 'https://localhost/', event_types: ['forum.question.*'] });
+  const webhook = async () => `/webhooks/${(await made('/webhooks', endpoint())).name}`;
   const get = (url: string): Example => ({ method: 'GET', url });
   const post = (url: string, body?: Record<string, unknown>): Example => ({
     method: 'POST',
@@ -126,6 +129,15 @@ export function exampleRequests(send: Send, viewer: string, database: string) {
     listSubscriptions: async () => get('/bus/subscriptions'),
     deleteSubscription: async () => ({ method: 'DELETE', url: `/bus/subscriptions/${await unserved(database)}` }),
     replaySubscription: async () => post(`/bus/subscriptions/${await unserved(database)}/replay`, { after: 0 }),
+    createWebhook: async () => post('/webhooks', endpoint()),
+    listWebhooks: async () => get('/webhooks'),
+    getWebhook: async () => get(await webhook()),
+    changeWebhook: async () => ({ method: 'PATCH', url: await webhook(), body: { enabled: false } }),
+    deleteWebhook: async () => ({ method: 'DELETE', url: await webhook() }),
+    rotateWebhookSecret: async () => post(`${await webhook()}/rotate-secret`, {}),
+    pingWebhook: async () => post(`${await webhook()}/ping`),
+    listWebhookDeliveries: async () => get(`${await webhook()}/deliveries`),
+    replayWebhook: async () => post(`${await webhook()}/replay`, { missing_since: '2026-11-22T00:00:00.000Z' }),
     listTopics: async () => get('/bus/topics'),
     pauseTopic: async () => post(`/bus/topics/forum.integration.${fresh()}/pause`),
     resumeTopic: async () => post(`/bus/topics/forum.integration.${fresh()}/resume`),

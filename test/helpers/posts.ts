@@ -18,6 +18,8 @@ export const deadly = handler('forum.integration.deadly.*', (_message, context) 
   throw context.permanent('the test wants it so');
 });
 
+const fromThen = '2026-11-22T00:00:00.000Z';
+
 let made = 0;
 /** A name that nothing else has. */
 export const fresh = (): string => `own-${++made}`;
@@ -130,6 +132,11 @@ export function posts(send: TestApp['send']) {
       body: { after: 0 },
       change: { after: 1 },
     }),
+    replayWebhook: async () => {
+      const { name } = await created('/webhooks', { name: fresh(), url: 'https://localhost/', event_types: ['*'] });
+      const url = `/webhooks/${name}/replay`;
+      return { url, body: { missing_since: fromThen }, change: { missing_since: '2026-11-23T00:00:00.000Z' } };
+    },
     pauseTopic: async () => ({ url: `/bus/topics/forum.integration.${fresh()}/pause`, change: { x: 1 } }),
     resumeTopic: async () => {
       const topic = `forum.integration.${fresh()}`;

@@ -17,7 +17,7 @@ type Answer = (response: ServerResponse, request: Received, number: number) => v
 const ok: Answer = response => response.writeHead(204).end();
 
 /** An endpoint on loopback for one test. Without another answer it takes everything. */
-export async function startReceiver(answer: Answer = ok) {
+export async function startReceiver(answer: Answer = ok, host = '127.0.0.1') {
   const received: Received[] = [];
   const server = createServer((request, response) => {
     const chunks: Buffer[] = [];
@@ -29,7 +29,7 @@ export async function startReceiver(answer: Answer = ok) {
       receiver.answer(response, one, received.length);
     });
   });
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>(resolve => server.listen(0, host, resolve));
   onTestFinished(() => {
     server.closeAllConnections();
     server.close();
