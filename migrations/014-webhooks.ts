@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import type { Migration } from './migration.ts';
 
-/** Webhooks: subscriptions whose deliveries are sent to a URL. */
+/** Webhooks: subscriptions whose deliveries are sent to a URL. Reminders of questions, and agents that are silent. */
 export const webhooks: Migration = async (db, engine) => {
   const sqlite = engine === 'sqlite';
   const int = sqlite ? 'integer' : 'bigint';
@@ -80,6 +80,11 @@ export const webhooks: Migration = async (db, engine) => {
       up_to ${int} not null,
       missing ${int} not null check (missing in (0, 1))
     ) ${strict}`,
+
+    // remind_at: when the question is called to mind if it is still open; null if it is not, or was.
+    `alter table questions add column remind_at ${int}`,
+    `create index questions_by_reminder on questions (remind_at) where remind_at is not null`,
+    `create index control_threads_working on control_threads (last_seen_at) where status = 'working'`,
   ];
   for (const statement of statements) await sql.raw(statement).execute(db);
 };

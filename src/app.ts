@@ -150,7 +150,10 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
   }
   const health = createHealth({ ...services, ...delivery, drain, log, dispatches: config.ROLE !== 'http' });
   await app.register(healthRoutes({ health, drain, access: tokens, opening: longRequests, version }));
-  const scrape = createScrape({ ...services, ...metrics, ...delivery, ...waits, version, health, drain });
+  const scrape = createScrape({
+    ...{ ...services, ...metrics, ...delivery, ...waits, ...forum },
+    ...{ version, health, drain },
+  });
   await app.register(metricsRoutes({ scrape }));
 
   app.addHook('onReady', () => services.start());

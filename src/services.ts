@@ -34,6 +34,7 @@ import { createLogins } from './page/logins.ts';
 import { createQuestionIndexing } from './questions/indexing.ts';
 import { createQuestionListWaiters } from './questions/list-waiting.ts';
 import { createQuestionLists } from './questions/lists.ts';
+import { createReminders } from './questions/reminders.ts';
 import { createQuestions, type QuestionService } from './questions/service.ts';
 import { createQuestionWaiters } from './questions/waiting.ts';
 import { createRuns } from './runs/service.ts';
@@ -124,6 +125,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       ...{ db, clock, events, control, threads, search },
       openPerAgent: config.OPEN_QUESTIONS_PER_AGENT,
       minDefaultSeconds: config.MIN_DEFAULT_SECONDS,
+      ended: metrics.ended,
     });
     const questionLists = createQuestionLists({ db, search, questions });
     const questionIndexing = createQuestionIndexing({ db, events, search });
@@ -219,7 +221,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         claim: async (limit, held) =>
           endpoints.own.length === 0 ? [] : outgoing.claim(limit, endpoints.roomBeside(held())),
       },
-      dispatch: watched.timing(
+      dispatch: metrics.countingWebhooks(
         createSender({ db, clock, random, events, subscriptions, questions, threads, post, commits, log }),
       ),
       clock,
@@ -262,6 +264,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const jobs = {
       reclaim_leases: reclaim,
       expire_questions: () => questions.expireOverdue(),
+      remind_of_questions: createReminders({ db, clock, events, control }),
       mend_lanes: async () => {
         const count = await maintenance.mendLanes();
         if (count > 0) log.warn({ count }, 'gave a head to lanes whose messages nothing would have let go');

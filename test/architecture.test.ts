@@ -39,7 +39,10 @@ const arrows: Record<string, string[]> = {
   adapters: ['client'],
   // What runs in the browser uses the client only.
   page: ['access', 'db', 'http', 'client'],
-  metrics: ['db', 'http', 'events', 'subscriptions', 'signals', 'outbox', 'worker', 'health'],
+  metrics: [
+    ...['db', 'http', 'events', 'subscriptions', 'control', 'questions', 'inbox', 'signals', 'outbox', 'worker'],
+    ...['webhooks', 'health'],
+  ],
 };
 
 /** Files at the top of src that put everything together. */

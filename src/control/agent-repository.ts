@@ -144,6 +144,27 @@ export async function listSeen(reader: Reader, runId: string, agentNames: string
   return (await query.where('agent_name', 'in', agentNames).execute()).map(row => row.agent_name);
 }
 
+/** Counts agents that have open questions. */
+export async function countWaiting(reader: Reader): Promise<number> {
+  const query = reader.query.selectFrom('control_threads').select(eb => eb.fn.countAll<number>().as('count'));
+  return (await query.where('status', '=', 'awaiting_guidance').executeTakeFirstOrThrow()).count;
+}
+
+/** Counts working agents of open runs that were last seen between two times. Epoch milliseconds. */
+export async function countSilent(reader: Reader, { from, until }: { from: number; until: number }): Promise<number> {
+  const row = await reader.query
+    .selectFrom('control_threads')
+    .innerJoin('runs', 'runs.run_id', 'control_threads.run_id')
+    .select(eb => eb.fn.countAll<number>().as('count'))
+    .where('control_threads.status', '=', sql.lit('working'))
+    .where('last_seen_at', '>=', from)
+    .where('last_seen_at', '<', until)
+    .where('withdrawn_at', 'is', null)
+    .where('closed_at', 'is', null)
+    .executeTakeFirstOrThrow();
+  return row.count;
+}
+
 /** All agents of a run, by name. */
 export async function listAgents(reader: Reader, runId: string): Promise<ControlRow[]> {
   const query = reader.query.selectFrom('control_threads').selectAll().where('run_id', '=', runId);

@@ -10,6 +10,8 @@ import type { ThreadService } from '../threads/service.ts';
 import { awaitsPerson, blankThread, isClosed, type ThreadRow } from '../threads/thread.ts';
 import {
   addUnread,
+  countSilent,
+  countWaiting,
   findControlThread,
   insertControlThread,
   listAgents,
@@ -34,6 +36,10 @@ export interface Agent {
 
 /** The names of an agent. */
 export type AgentName = Pick<ControlRow, 'run_id' | 'agent_name'>;
+
+/** An agent that works and was not heard of for so long counts as stalled, and after a day as left behind. Milliseconds. */
+const SILENT_MS = 30 * 60_000;
+const FORGOTTEN_MS = 24 * 3_600_000;
 
 /** The most heads that a snapshot embeds; a paged list has all. */
 export const EMBEDDED = 100;
@@ -167,6 +173,16 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
     },
 
     absent,
+
+    /** How many agents have open questions, and how many work without having been heard of for long. */
+    async inNumbers(): Promise<{ waiting: number; stalled: number }> {
+      const now = clock.now();
+      const [waiting, stalled] = await Promise.all([
+        countWaiting(db.read),
+        countSilent(db.read, { from: now - FORGOTTEN_MS, until: now - SILENT_MS }),
+      ]);
+      return { waiting, stalled };
+    },
 
     /** The first agents that keep the gate of a run closed, by name. */
     blocking: (reader: Reader, runId: string): Promise<ControlRow[]> => listBlocking(reader, runId, EMBEDDED),

@@ -139,6 +139,7 @@ interface QuestionsTable {
   phase: number;
   default_applied: number;
   acknowledged_at: number | null;
+  remind_at: number | null;
   version: number;
 }
 

@@ -67,6 +67,7 @@ const ControlSignal = Type.Union(
       multi_select: Type.Optional(Type.Boolean()),
       priority: Type.Optional(Priority),
       expires_in_seconds: Type.Optional(Type.Integer()),
+      remind_after_seconds: Type.Optional(Type.Integer()),
       default_answer: Type.Optional(Type.String()),
       default_selected: Type.Optional(Type.Array(Name)),
       supersedes: Type.Optional(Id),
@@ -222,6 +223,12 @@ const definitions = {
       default_selected: Type.Optional(Type.Array(Name)),
     },
     { ...endedExample, default_applied: true, default_answer: 'Europe.', default_selected: ['eu-west-1'] },
+  ),
+  'forum.question.reminded': define(
+    'A question has been open for long.',
+    service,
+    { ...ended, priority: Priority, asked_at: Timestamp },
+    { ...endedExample, priority: 'high', asked_at: '2026-11-22T09:00:00.000Z' },
   ),
   'forum.question.acknowledged': define(
     'An agent received the end of its question.',

@@ -16,6 +16,15 @@ const insertItemStatement = statement(({ query, values }: StatementBuilder<NewIt
   query.insertInto('inbox_items').values(values(['sequence', 'run_id', 'agent_name', 'question_id', 'created_at'])),
 );
 
+/** Counts items, up to a number. */
+export async function countItems(reader: Reader, most: number): Promise<number> {
+  const row = await reader.query
+    .selectFrom(eb => eb.selectFrom('inbox_items').select('sequence').limit(most).as('branch'))
+    .select(eb => eb.fn.countAll<number>().as('count'))
+    .executeTakeFirstOrThrow();
+  return row.count;
+}
+
 /** Deletes the item of a question, if it has one. */
 export function deleteItemOf(tx: Tx, question_id: string): void {
   tx.send(deleteItemOfStatement, { question_id });

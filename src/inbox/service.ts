@@ -10,6 +10,7 @@ import type { ThreadRow } from '../threads/thread.ts';
 import { itemId, newsOf, sequenceOf } from './item.ts';
 import {
   claimItems,
+  countItems,
   deleteItemOf,
   deleteItems,
   findFirstFree,
@@ -30,6 +31,8 @@ interface Dependencies {
   questions: QuestionService;
 }
 
+/** Items that are counted at most. */
+const COUNTED = 10_000;
 /** What a claim is without its fields. */
 const DEFAULTS = { lease_seconds: 60, limit: 50 };
 
@@ -123,6 +126,9 @@ export function createInbox({ db, events, control, questions }: Dependencies) {
       }));
       return { items, sequences };
     },
+
+    /** How many items no agent has acknowledged, up to 10,000. */
+    undelivered: (): Promise<number> => countItems(db.read, COUNTED),
 
     /** Those of an agent's items with these sequences that are left. */
     async at(reader: Reader, agent: AgentName, sequences: number[]): Promise<InboxItem[]> {

@@ -2,6 +2,8 @@ import { Counter, Gauge, Histogram, type OpenMetricsContentType, Registry } from
 
 /** Bucket bounds for statements, transactions and requests. Seconds. */
 const QUICK = [0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+/** Bucket bounds for people. Seconds. */
+const HUMAN = [10, 30, 60, 300, 900, 1800, 3600, 14_400, 28_800, 86_400, 259_200, 604_800];
 /** Bucket bounds for handlers, which may take minutes. Seconds. */
 const LONG = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 600];
 
@@ -39,6 +41,37 @@ export function createInstruments() {
     draining: gauge('forumbus_draining', '1 while the service shuts down.'),
 
     signals: counter('forumbus_signals_total', 'Control signals stored; repeats do not count.', 'control_type'),
+
+    questionsOpen: gauge(
+      'forumbus_questions_open',
+      'Open questions in the whole database; every process reports the same.',
+      'priority',
+    ),
+    oldestQuestion: gauge(
+      'forumbus_questions_oldest_open_age_seconds',
+      'Age of the oldest open question in the whole database; 0 if there is none.',
+    ),
+    questionsClosed: counter('forumbus_questions_closed_total', 'Questions that ended, by outcome.', 'outcome'),
+    answerTime: histogram('forumbus_question_answer_seconds', HUMAN, 'Time from a question to its answer.'),
+    agentsWaiting: gauge('forumbus_agents_waiting', 'Agents in the whole database that have open questions.'),
+    agentsStalled: gauge(
+      'forumbus_agents_stalled',
+      'Working agents of open runs that were last heard of more than 30 minutes and less than a day ago.',
+    ),
+    inboxItems: gauge(
+      'forumbus_inbox_items_undelivered',
+      'News in the whole database that agents have not acknowledged, up to 10,000.',
+    ),
+    webhooks: gauge(
+      'forumbus_webhooks',
+      'Webhooks by state: ok, waiting (the circuit is open), off (by a person), disabled (by the service).',
+      'state',
+    ),
+    webhookDeliveries: counter(
+      'forumbus_webhook_deliveries_total',
+      'Attempts of webhooks by outcome; retry and dead count failures, discarded what was dropped.',
+      'outcome',
+    ),
 
     requests: counter(
       'forumbus_http_requests_total',

@@ -1,6 +1,8 @@
 import type { Timings } from '../db/database.ts';
 import { type ProblemCode, problemTable } from '../errors.ts';
+import type { Outcome } from '../questions/service.ts';
 import { type ControlType, controlTypes } from '../signals/command.ts';
+import type { Dispatch } from '../worker/dispatcher.ts';
 import { createInstruments, type Instruments } from './instruments.ts';
 
 /**
@@ -9,7 +11,9 @@ import { createInstruments, type Instruments } from './instruments.ts';
  */
 export function createMetrics() {
   const instruments = createInstruments();
-  const { rejections, signals, streams } = instruments;
+  const { rejections, signals, streams, questionsClosed, answerTime, webhookDeliveries } = instruments;
+  for (const outcome of ['sent', 'retry', 'dead', 'discarded']) webhookDeliveries.labels(outcome).inc(0);
+  for (const outcome of ['answered', 'expired', 'cancelled', 'superseded']) questionsClosed.labels(outcome).inc(0);
   const rejected = new Map(Object.keys(problemTable).map(code => [code, counterOf(rejections, code)]));
   return {
     instruments,
@@ -21,6 +25,21 @@ export function createMetrics() {
         return [type, () => counter.inc()];
       }),
     ) as Record<ControlType, () => void>,
+
+    /** Counts a question that has ended. */
+    ended(outcome: Outcome, seconds: number): void {
+      questionsClosed.labels(outcome).inc();
+      if (outcome === 'answered') answerTime.observe(seconds);
+    },
+
+    /** Wraps the dispatch of webhooks: counts their outcomes. */
+    countingWebhooks(dispatch: Dispatch): Dispatch {
+      return async (delivery, cancellation) => {
+        const outcome = await dispatch(delivery, cancellation);
+        webhookDeliveries.labels(outcome.kind).inc();
+        return outcome;
+      };
+    },
 
     /** Counts a problem document. */
     rejected: (code: ProblemCode): void => rejected.get(code)?.inc(),

@@ -1,9 +1,14 @@
 import type { Clock } from '../clock.ts';
+import type { Control } from '../control/service.ts';
 import type { Database } from '../db/database.ts';
 import type { HealthCheck } from '../health/health.ts';
 import type { DatabaseState } from '../health/reasons.ts';
 import type { Drain } from '../http/drain.ts';
+import type { Inbox } from '../inbox/service.ts';
 import { BACKLOG } from '../outbox/monitor.ts';
+import { priorities } from '../priority.ts';
+import type { QuestionService } from '../questions/service.ts';
+import type { Webhooks } from '../webhooks/service.ts';
 import type { Worker } from '../worker/worker.ts';
 import type { Instruments } from './instruments.ts';
 import { collectProcessMetrics, setTotal } from './process.ts';
@@ -20,6 +25,10 @@ interface Dependencies {
   topics: TopicLabels;
   health: Pick<HealthCheck, 'checkReadOnly'>;
   worker: Pick<Worker, 'health'>;
+  questions: Pick<QuestionService, 'openByPriority'>;
+  control: Pick<Control, 'inNumbers'>;
+  inbox: Pick<Inbox, 'undelivered'>;
+  webhooks: Pick<Webhooks, 'states'>;
   questionWaiters: Sized;
   questionListWaiters: Sized;
   runWaiters: Sized;
@@ -60,9 +69,40 @@ export function createScrape(dependencies: Dependencies): () => Promise<string> 
     instruments.waiters.labels('run').set(runWaiters.size);
     instruments.waiters.labels('inbox').set(inboxWaiters.size);
     setOutboxGauges(database);
+    // The counts fail together with the database, whose state says so.
+    const numbers = database && (await readNumbers().catch(() => undefined));
+    setNumbers(numbers);
     collectProcessMetrics(instruments);
     return canonical(await instruments.registry.metrics());
   };
+
+  async function readNumbers() {
+    const { questions, control, inbox, webhooks } = dependencies;
+    const [open, agents, items, endpoints] = await Promise.all([
+      questions.openByPriority(),
+      control.inNumbers(),
+      inbox.undelivered(),
+      webhooks.states(),
+    ]);
+    return { open, agents, items, endpoints };
+  }
+
+  /** Sets the gauges of questions, agents and webhooks, or removes their values while the database cannot be read. */
+  function setNumbers(numbers: Awaited<ReturnType<typeof readNumbers>> | undefined): void {
+    const { questionsOpen, oldestQuestion, agentsWaiting, agentsStalled, inboxItems, webhooks } = instruments;
+    for (const gauge of [questionsOpen, webhooks]) gauge.reset();
+    for (const gauge of [oldestQuestion, agentsWaiting, agentsStalled, inboxItems]) gauge.remove();
+    if (!numbers) return;
+    const { open, agents, items, endpoints } = numbers;
+    for (const priority of priorities) questionsOpen.labels(priority).set(0);
+    for (const { priority, count } of open) questionsOpen.labels(priority).set(count);
+    const asked = open.map(({ oldest }) => oldest);
+    oldestQuestion.set(asked.length === 0 ? 0 : Math.max(0, clock.now() - Math.min(...asked)) / 1000);
+    agentsWaiting.set(agents.waiting);
+    agentsStalled.set(agents.stalled);
+    inboxItems.set(items);
+    for (const [state, count] of Object.entries(endpoints)) webhooks.labels(state).set(count);
+  }
 
   /** Sets the gauges of the outbox, or removes their values while the database cannot be read. */
   function setOutboxGauges(database: DatabaseState | undefined): void {

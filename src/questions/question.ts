@@ -3,7 +3,7 @@ import { toTimestamp, toTimestampOrNull } from '../clock.ts';
 import type { Row } from '../db/schema.ts';
 import { Refusal } from '../errors.ts';
 import type { Event } from '../events/schemas.ts';
-import { priorityAt } from '../priority.ts';
+import { type Priority, priorityAt } from '../priority.ts';
 import type { AnswerPlace, Question, QuestionHead, QuestionState, Source } from './schemas.ts';
 
 /** A question as stored. */
@@ -21,6 +21,9 @@ export interface Asked {
   supersedes?: string;
   source?: Source;
 }
+
+/** After how long an open question is called to mind if its agent does not say. Seconds; 0 is never. */
+export const REMIND_AFTER_SECONDS: Record<Priority, number> = { urgent: 300, high: 1800, normal: 14_400, low: 0 };
 
 /** The fields of a guidance request that its default has to fit. */
 export type Defaulted = Partial<Pick<Asked, 'options' | 'multi_select' | 'default_answer' | 'default_selected'>>;
@@ -61,6 +64,7 @@ type NewQuestion = Pick<
   | 'asked_at'
   | 'expires_at'
   | 'has_default'
+  | 'remind_at'
 >;
 
 export function openQuestion(row: NewQuestion, supersedes: string | null, asked_sequence: number): QuestionRow {

@@ -18,6 +18,7 @@ const asked = [
   'has_default',
   'supersedes',
   'ticket',
+  'remind_at',
 ] as const;
 
 /** Columns that change when a question ends or is acknowledged. */
@@ -50,6 +51,24 @@ export async function findQuestions(reader: Reader, questionIds: string[]): Prom
   return query.orderBy('priority').orderBy('asked_sequence').execute();
 }
 
+/** Ids of open questions that are to be called to mind, the longest overdue first. */
+export async function listToRemind(reader: Reader, now: number, limit: number): Promise<string[]> {
+  const rows = await reader.query
+    .selectFrom('questions')
+    .select('question_id')
+    .where('remind_at', 'is not', null)
+    .where('remind_at', '<=', now)
+    .orderBy('remind_at')
+    .limit(limit)
+    .execute();
+  return rows.map(row => row.question_id);
+}
+
+/** Notes that these questions were called to mind, or need not be. */
+export async function clearReminders(tx: Tx, questionIds: string[]): Promise<void> {
+  await tx.query.updateTable('questions').set({ remind_at: null }).where('question_id', 'in', questionIds).execute();
+}
+
 /** Ids of open questions past their expiry, the longest overdue first. */
 export async function listOverdue(reader: Reader, now: number, limit: number): Promise<string[]> {
   const rows = await reader.query
@@ -73,6 +92,18 @@ export async function countOpen(reader: Reader): Promise<{ count: number; oldest
       .where(sql<number>`phase + 0`, '=', sql.lit(0))
       .executeTakeFirstOrThrow()
   );
+}
+
+/** Counts open questions by priority rank, with the time of the oldest (epoch milliseconds). */
+export async function countOpenByPriority(
+  reader: Reader,
+): Promise<{ priority: number; count: number; oldest: number }[]> {
+  return reader.query
+    .selectFrom('questions')
+    .select(eb => ['priority', eb.fn.countAll<number>().as('count'), eb.fn.min('asked_at').as('oldest')])
+    .where(sql<number>`phase + 0`, '=', sql.lit(0))
+    .groupBy('priority')
+    .execute();
 }
 
 export function insertQuestion(tx: Tx, row: QuestionRow): void {

@@ -5,7 +5,7 @@ import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import type { Event } from '../events/schemas.ts';
 import type { EventDraft, EventLog } from '../events/service.ts';
-import { type Priority, priorityRank } from '../priority.ts';
+import { type Priority, priorityAt, priorityRank } from '../priority.ts';
 import type { Search } from '../search/service.ts';
 import type { ThreadService } from '../threads/service.ts';
 import type { ThreadRow } from '../threads/thread.ts';
@@ -29,12 +29,14 @@ import {
   placeOf,
   type QuestionRow,
   questionNotFound,
+  REMIND_AFTER_SECONDS,
   searchText,
   toQuestion,
   toQuestionHead,
 } from './question.ts';
 import {
   countOpen,
+  countOpenByPriority,
   findAskedHeads,
   findQuestion,
   findQuestions,
@@ -42,7 +44,7 @@ import {
   listOverdue,
   updateQuestion,
 } from './repository.ts';
-import type { Question, QuestionHead } from './schemas.ts';
+import type { Question, QuestionHead, QuestionState } from './schemas.ts';
 
 export type QuestionService = ReturnType<typeof createQuestions>;
 
@@ -57,7 +59,12 @@ interface Dependencies {
   openPerAgent: number;
   /** The shortest time after which a default may stand in. Seconds. */
   minDefaultSeconds: number;
+  /** Told of each question that has ended, and how long it was open (seconds). */
+  ended: (outcome: Outcome, seconds: number) => void;
 }
+
+/** How a question ended. */
+export type Outcome = Exclude<QuestionState, 'open'>;
 
 /** The most questions that one transaction expires or cancels. */
 const CLOSE_BATCH = 100;
@@ -71,6 +78,7 @@ const timekeeper: Actor = { type: 'system', name: 'forumbus' };
 interface Ask extends Asked {
   priority?: Priority;
   expires_in_seconds?: number;
+  remind_after_seconds?: number;
 }
 
 /** The result of asking or answering. */
@@ -83,7 +91,7 @@ interface Acted {
 
 /** The life of questions: asked, answered, superseded, cancelled, expired, acknowledged. */
 export function createQuestions(dependencies: Dependencies) {
-  const { db, clock, events, control, threads, search, openPerAgent, minDefaultSeconds } = dependencies;
+  const { db, clock, events, control, threads, search, openPerAgent, minDefaultSeconds, ended } = dependencies;
 
   async function required(reader: Reader, questionId: string): Promise<QuestionRow> {
     const row = await findQuestion(reader, questionId);
@@ -124,6 +132,12 @@ export function createQuestions(dependencies: Dependencies) {
     return row;
   }
 
+  /** Stores a question that has ended. */
+  function store(tx: Tx, row: QuestionRow, now: number): void {
+    updateQuestion(tx, row);
+    tx.afterCommit(() => ended(row.state as Outcome, Math.max(0, now - row.asked_at) / 1000));
+  }
+
   /** Closes open questions of one agent without an answer, in one act. */
   async function close(
     tx: Tx,
@@ -143,7 +157,7 @@ export function createQuestions(dependencies: Dependencies) {
     const [cause, ...others] = drafts;
     if (!cause) return [];
     await control.record(tx, agent, [cause, ...others], { closed: rows.length, ended: rows.length });
-    for (const row of closed) updateQuestion(tx, row);
+    for (const row of closed) store(tx, row, cause.occurred_at);
     return closed;
   }
 
@@ -232,6 +246,7 @@ export function createQuestions(dependencies: Dependencies) {
       const { default_answer = request.default_selected && labelsText(request.default_selected) } = request;
       if (default_answer !== undefined) cause.payload.default_answer = default_answer;
       const asked_at = cause.occurred_at;
+      const remindAfter = request.remind_after_seconds ?? REMIND_AFTER_SECONDS[priority ?? 'normal'];
       const asked = {
         question_id,
         thread_id: agent.thread.thread_id,
@@ -242,6 +257,7 @@ export function createQuestions(dependencies: Dependencies) {
         asked_at,
         expires_at: expires_in_seconds ? asked_at + expires_in_seconds * 1000 : null,
         has_default: default_answer === undefined ? 0 : 1,
+        remind_at: remindAfter === 0 ? null : asked_at + remindAfter * 1000,
       };
       const { title } = agent.run;
       const withDefault = default_answer === undefined ? request : { ...request, default_answer };
@@ -256,7 +272,7 @@ export function createQuestions(dependencies: Dependencies) {
       const question = openQuestion(asked, superseded?.question_id ?? null, recorded.sequence);
       insertQuestion(tx, question);
       search.indexQuestion(tx, recorded.sequence, searchText(cause.payload));
-      if (superseded) updateQuestion(tx, closedAs(superseded, 'superseded'));
+      if (superseded) store(tx, closedAs(superseded, 'superseded'), asked_at);
       return { ...recorded, question };
     },
 
@@ -304,7 +320,7 @@ export function createQuestions(dependencies: Dependencies) {
       const closed = events.follow(cause, 'forum.question.answered', payload);
       const recorded = await control.record(tx, agent, [cause, closed], { closed: 1, ended: 1 });
       const row = answered(question, given, cause.actor, cause.occurred_at, recorded.sequence);
-      updateQuestion(tx, row);
+      store(tx, row, cause.occurred_at);
       return { ...recorded, question: row };
     },
 
@@ -390,6 +406,12 @@ export function createQuestions(dependencies: Dependencies) {
         rows.map(row => row.asked_sequence),
       );
       return rows.map(row => toQuestionHead(row, asked.get(row.asked_sequence)?.payload ?? {}));
+    },
+
+    /** How many questions of each priority are open, and when the oldest was asked (epoch milliseconds). */
+    async openByPriority(): Promise<{ priority: Priority; count: number; oldest: number }[]> {
+      const counts = await countOpenByPriority(db.read);
+      return counts.map(({ priority, count, oldest }) => ({ priority: priorityAt(priority), count, oldest }));
     },
 
     /** How many questions are open, and how long the oldest has waited (seconds). */

@@ -28,6 +28,8 @@ export interface AskCommand extends Envelope {
   priority?: Priority;
   expires_in_seconds?: number;
   default_answer?: string;
+  /** 0 is never; if left out, the priority decides. */
+  remind_after_seconds?: number;
   /** The labels that the default selects. */
   default_selected?: string[];
   /** The id of the open question that this one replaces. */

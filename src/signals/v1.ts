@@ -34,6 +34,14 @@ export const GuidanceRequest = variant(
     multi_select: Type.Optional(Type.Boolean()),
     priority: Type.Optional(Type.Enum([...priorities])),
     expires_in_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: 31_536_000 })),
+    remind_after_seconds: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 31_536_000,
+        description:
+          'Then an event calls the question to mind, once, if it is still open; 0 is never. If left out: 300 for `urgent`, 1,800 for `high`, 14,400 for `normal`, never for `low`.',
+      }),
+    ),
     default_answer: Type.Optional(Text(LENGTHS.text)),
     default_selected: Type.Optional(Type.Array(Name, { minItems: 1, maxItems: 10 })),
     supersedes: Type.Optional(Id),

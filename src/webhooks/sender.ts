@@ -37,7 +37,7 @@ interface Dependencies {
 /** How long a probe may take until another one may begin, if its process died. Milliseconds. */
 const PROBE_MS = 2 * POST_TIMEOUT_MS;
 /** Events that say that a question waits: when it has closed, they are not worth sending. */
-const WAITING_TYPES: readonly string[] = ['forum.question.opened'];
+const WAITING_TYPES: readonly string[] = ['forum.question.opened', 'forum.question.reminded'];
 const nowhere = { thread_id: null, run_id: null, agent_name: null, ticket: null };
 const service = { type: 'system', name: 'forumbus' } as const;
 

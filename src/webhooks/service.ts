@@ -108,6 +108,17 @@ export function createWebhooks(dependencies: Dependencies) {
     /** @throws Refusal WEBHOOK_NOT_FOUND */
     get: async (name: string): Promise<Webhook> => toWebhook(await required(db.read, name)),
 
+    /** How many webhooks there are: in use, with an open circuit, disabled by a person, and by the service. */
+    async states(): Promise<Record<'ok' | 'waiting' | 'off' | 'disabled', number>> {
+      const states = { ok: 0, waiting: 0, off: 0, disabled: 0 };
+      for (const { enabled, disabled_reason, probe_at } of await listWebhooks(db.read)) {
+        if (disabled_reason !== null) states.disabled += 1;
+        else if (enabled === 0) states.off += 1;
+        else states[probe_at === null ? 'ok' : 'waiting'] += 1;
+      }
+      return states;
+    },
+
     /** The names of the webhooks that the service itself has disabled. */
     async disabled(): Promise<string[]> {
       const rows = await listWebhooks(db.read);

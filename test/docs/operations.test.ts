@@ -161,7 +161,7 @@ describe('operations/dashboard.json', () => {
 
   it('has the rows that it should, and panels that do not overlap', () => {
     const rows = panels.filter(({ type }) => type === 'row').map(({ title }) => title);
-    expect(rows).toEqual(['Health', 'Signals', 'Requests', 'Outbox', 'Worker', 'Database', 'Process']);
+    expect(rows).toEqual(['Health', 'Signals', 'Questions', 'Requests', 'Outbox', 'Worker', 'Database', 'Process']);
     const cells = panels.flatMap(({ gridPos: { x, y, w, h } }) =>
       Array.from({ length: w * h }, (_, at) => `${x + (at % w)}:${y + Math.floor(at / w)}`),
     );
