@@ -33,9 +33,9 @@ it('is tried on every POST that writes', () => {
   const all = Object.values(openapi.paths).flatMap(path => ('post' in path ? [path.post.operationId] : []));
   // Tokens have tests of their own: the first one shuts everybody out who has none.
   // The acts of hooks and the tools of MCP have keys of their own.
-  // Logins are secrets, and a lost one is made again.
-  const logins = ['createLoginLink', 'logIn', 'openSession'];
-  const others = [...logins, 'processMessages', 'createToken', 'revokeToken', 'callClaudeHook', 'callMcp'];
+  // Logins and secrets are told once: a lost one is made again.
+  const secrets = ['createLoginLink', 'logIn', 'openSession', 'createToken', 'createWebhook', 'rotateWebhookSecret'];
+  const others = [...secrets, 'processMessages', 'revokeToken', 'pingWebhook', 'callClaudeHook', 'callMcp'];
   expect([...operations, ...others].sort()).toEqual(all.sort());
 });
 
