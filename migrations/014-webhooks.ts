@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { sql } from 'kysely';
 import type { Migration } from './migration.ts';
 
@@ -51,6 +52,7 @@ export const webhooks: Migration = async (db, engine) => {
 
     // The endpoint of a subscription of the kind webhook. event_types, filter: as they were given (JSON).
     // secrets: the signing secrets, the newest first (JSON), each with its `expires_at` in epoch milliseconds or null.
+    // answer_links: 1 if questions are sent with a link at which whoever has it may answer.
     // enabled: 0 while nothing is sent. disabled_reason: why the service itself disabled it; null if a person did.
     // failures: failed attempts since the last success; while the circuit is open only probes count. failing_since: the first
     // of them; null without any. probe_at: the circuit is open, and nothing is sent before this time; null if it is closed.
@@ -61,6 +63,7 @@ export const webhooks: Migration = async (db, engine) => {
       filter ${text} not null,
       secrets ${text} not null,
       description ${text},
+      answer_links ${int} not null check (answer_links in (0, 1)),
       enabled ${int} not null check (enabled in (0, 1)),
       disabled_reason ${text} check (disabled_reason in ('gone', 'failing', 'secret_expired')),
       failures ${int} not null default 0,
@@ -80,6 +83,10 @@ export const webhooks: Migration = async (db, engine) => {
       up_to ${int} not null,
       missing ${int} not null check (missing in (0, 1))
     ) ${strict}`,
+
+    // The secret that signs answer links: one row.
+    `create table link_secrets (secret ${text} not null) ${strict}`,
+    `insert into link_secrets values ('${randomBytes(32).toString('hex')}')`,
 
     // remind_at: when the question is called to mind if it is still open; null if it is not, or was.
     `alter table questions add column remind_at ${int}`,

@@ -26,6 +26,7 @@ import { useTurns } from './http/turns.ts';
 import { bodyValidator, useValidation } from './http/validation.ts';
 import { inboxRoutes } from './inbox/routes.ts';
 import { callOf } from './invocation.ts';
+import { linkRoutes } from './links/routes.ts';
 import type { Logger } from './logging.ts';
 import { mcpRoutes } from './mcp/routes.ts';
 import { useRequestMetrics } from './metrics/requests.ts';
@@ -146,6 +147,7 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
       validator: bodyValidator(components),
       times: overrides.mcpHoldTimes,
     };
+    await app.register(linkRoutes({ db: services.db, links: forum.links }));
     for (const routes of apiRoutes) await app.register(routes({ ...dependencies, writes, readers: metrics.streams }));
   }
   const health = createHealth({ ...services, ...delivery, drain, log, dispatches: config.ROLE !== 'http' });

@@ -25,6 +25,11 @@ const ConfigSchema = Type.Object({
     description:
       'File with a token that the start registers as an admin token (`npm run token -- generate` prints one).',
   }),
+  PUBLIC_URL: Type.String({
+    default: '',
+    pattern: '^(https?://[^\\s?#]+)?$',
+    description: 'Address at which people reach the service: the beginning of answer links. Without it there are none.',
+  }),
   CORS_ORIGINS: Type.String({
     default: '',
     pattern: '^(https?://[^/,\\s]+(,https?://[^/,\\s]+)*)?$',

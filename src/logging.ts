@@ -16,9 +16,12 @@ const PREFIX = [encoded('f', '[46]6'), encoded('b', '[46]2'), encoded('t', '[57]
 /** A whole token, or its beginning up to a part of the secret. */
 const TOKENS = new RegExp(`${PREFIX}((?:${DIGIT}){16})${UNDERSCORE}(?:${DIGIT})+`, 'gi');
 
-/** Cuts the tokens in a text to their ids, also where they are percent-encoded in whole or in part. */
+/** The path of an answer link: whoever has it may answer. */
+const LINKS = /\/a\/[\w-]+\.[\w-]{43}/g;
+
+/** Cuts the tokens in a text to their ids, also where they are percent-encoded in whole or in part; hides answer links. */
 export function maskTokens(text: string): string {
-  return text.replace(TOKENS, 'fbt_$1_***');
+  return text.replace(TOKENS, 'fbt_$1_***').replace(LINKS, '/a/***');
 }
 
 const steeringRuns = new RegExp(`${STEERING}+`, 'gu');

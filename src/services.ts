@@ -20,6 +20,7 @@ import { bodyValidator } from './http/validation.ts';
 import { createIdempotencyKeys } from './idempotency/service.ts';
 import { createInbox, type Inbox } from './inbox/service.ts';
 import { createInboxWaiters } from './inbox/waiting.ts';
+import { createAnswerLinks } from './links/service.ts';
 import type { Logger } from './logging.ts';
 import type { HoldTimes } from './mcp/hold.ts';
 import { createDeliveryMetrics } from './metrics/deliveries.ts';
@@ -181,13 +182,14 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const deliveries = createDeliveryService({
       ...{ db, clock, newUid: uid, events, subscriptions, workerName, leaseMs, maxAttempts, commits },
     });
+    const links = createAnswerLinks({ db, clock, questions, signals, publicUrl: config.PUBLIC_URL });
     const redelivery = createRedelivery({ db, clock, events, commits });
     const guard = createAddressGuard(config.WEBHOOK_ALLOW_CIDRS, overrides.lookup);
     const poster = createPost(guard);
     const { post } = poster;
     const webhooks = createWebhooks({
       ...{ db, clock, newUid: uid, events, subscriptions },
-      ...{ redelivery, guard, post, commits },
+      ...{ redelivery, guard, links, post, commits },
     });
     const retentionMs = config.OUTBOX_RETENTION_HOURS * 3_600_000;
     const maintenance = createOutboxMaintenance({ db, clock, subscriptions, retentionMs, commits });
@@ -222,7 +224,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
           endpoints.own.length === 0 ? [] : outgoing.claim(limit, endpoints.roomBeside(held())),
       },
       dispatch: metrics.countingWebhooks(
-        createSender({ db, clock, random, events, subscriptions, questions, threads, post, commits, log }),
+        createSender({ db, clock, random, events, subscriptions, questions, threads, links, post, commits, log }),
       ),
       clock,
       log,
@@ -321,6 +323,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         signals,
         signalVersions,
         runs,
+        links,
         keys,
       },
       waits: {

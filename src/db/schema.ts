@@ -186,6 +186,7 @@ interface WebhooksTable {
   filter: string;
   secrets: string;
   description: string | null;
+  answer_links: number;
   enabled: number;
   disabled_reason: 'gone' | 'failing' | 'secret_expired' | null;
   failures: Generated<number>;
@@ -288,6 +289,7 @@ export interface Schema {
   subscription_servers: SubscriptionServersTable;
   webhooks: WebhooksTable;
   webhook_replays: WebhookReplaysTable;
+  link_secrets: { secret: string };
   messages: MessagesTable;
   deliveries: DeliveriesTable;
   topics: TopicsTable;

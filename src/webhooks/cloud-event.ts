@@ -2,8 +2,11 @@ import type { Event } from '../events/schemas.ts';
 
 export const CLOUD_EVENT_TYPE = 'application/cloudevents+json; charset=utf-8';
 
-/** The body of a webhook: an event in the JSON format of CloudEvents 1.0. */
-export function cloudEvent(event: Event): string {
+/**
+ * The body of a webhook: an event in the JSON format of CloudEvents 1.0.
+ * @param answerUrl where its question can be answered
+ */
+export function cloudEvent(event: Event, answerUrl: string | undefined): string {
   const { event_id, event_type, occurred_at, thread_id, run_id, sequence } = event;
   const subject = thread_id ?? run_id;
   return JSON.stringify({
@@ -16,6 +19,7 @@ export function cloudEvent(event: Event): string {
     datacontenttype: 'application/json',
     // A string, as the extension of CloudEvents has it.
     sequence: String(sequence),
+    ...(answerUrl !== undefined && { answerurl: answerUrl }),
     data: event,
   });
 }

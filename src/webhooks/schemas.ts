@@ -49,6 +49,12 @@ const given = { url: Url, event_types: EventTypes };
 const optional = {
   filter: Type.Optional(Filter),
   description: Type.Optional(Nullable(Text(LENGTHS.title))),
+  answer_links: Type.Optional(
+    Type.Boolean({
+      description:
+        'Whether open questions come with an `answerurl`, at which whoever has it may answer in the name of the webhook. Needs `PUBLIC_URL`.',
+    }),
+  ),
   enabled: Type.Optional(Type.Boolean({ description: 'Whether anything is sent. True if it is left out.' })),
 };
 const secret = {
@@ -78,6 +84,7 @@ const properties = {
   ...given,
   filter: Filter,
   description: Nullable(Type.String()),
+  answer_links: Type.Boolean(),
   enabled: Type.Boolean(),
   disabled_reason: Nullable(
     Type.Enum(['gone', 'failing', 'secret_expired'], {
@@ -108,6 +115,7 @@ const example: Static<ReturnType<typeof Type.Object<typeof properties>>> = {
   event_types: ['forum.question.*'],
   filter: {},
   description: null,
+  answer_links: false,
   enabled: true,
   disabled_reason: null,
   failures: 0,
@@ -270,6 +278,9 @@ export const CloudEvent = Type.Object(
     subject: Type.Optional(Type.String({ description: 'The thread of the event, or else its run.' })),
     datacontenttype: Type.Literal('application/json'),
     sequence: Type.String({ description: 'Place in the event log, as text.' }),
+    answerurl: Type.Optional(
+      Type.String({ description: 'Of an open question, if the webhook has `answer_links`: a page to answer at.' }),
+    ),
     data: Type.Unsafe<unknown>({ $ref: 'Event#' }),
   },
   { $id: 'CloudEvent', description: 'An event in the JSON format of CloudEvents 1.0.' },

@@ -4,6 +4,7 @@ import type { Database, Tx } from '../db/database.ts';
 import { isA, textOf } from '../error-text.ts';
 import type { Event } from '../events/schemas.ts';
 import type { EventLog } from '../events/service.ts';
+import type { AnswerLinks } from '../links/service.ts';
 import type { Logger } from '../logging.ts';
 import type { LeasedDelivery } from '../outbox/leased-delivery.ts';
 import { type AttemptReport, DROPPED, type Outcome } from '../outbox/outcome.ts';
@@ -27,8 +28,9 @@ interface Dependencies {
   random: () => number;
   events: Pick<EventLog, 'append' | 'draft'>;
   subscriptions: Pick<Subscriptions, 'changeWebhook'>;
-  questions: Pick<QuestionService, 'standing'>;
+  questions: Pick<QuestionService, 'standing' | 'get'>;
   threads: Pick<ThreadService, 'row'>;
+  links: Pick<AnswerLinks, 'isAvailable' | 'linkTo'>;
   post: Post;
   commits: CommitNotifier;
   log: Logger;
@@ -43,7 +45,7 @@ const service = { type: 'system', name: 'forumbus' } as const;
 
 /** Sends the deliveries of webhooks, and keeps their circuits. The worker calls it in place of a handler. */
 export function createSender(dependencies: Dependencies): Dispatch {
-  const { db, clock, random, events, subscriptions, questions, threads, post, commits, log } = dependencies;
+  const { db, clock, random, events, subscriptions, questions, threads, links, post, commits, log } = dependencies;
 
   /** Why a delivery is not to be sent; undefined if it is. */
   async function reasonToDrop({ message }: LeasedDelivery, { filter }: WebhookRow): Promise<string | undefined> {
@@ -112,11 +114,20 @@ export function createSender(dependencies: Dependencies): Dispatch {
     });
   }
 
-  function send({ message, traceparent }: LeasedDelivery, url: string, secrets: StoredSecret[], signal: AbortSignal) {
-    const body = cloudEvent(message.payload as Event);
+  /** Where the question of an event can be answered, if it is open and the webhook is to know. */
+  async function answerUrl({ event_type, payload }: Event, row: WebhookRow): Promise<string | undefined> {
+    if (row.answer_links === 0 || !links.isAvailable || !WAITING_TYPES.includes(event_type)) return undefined;
+    const question = await questions.get(payload.question_id as string);
+    return question.state === 'open' ? links.linkTo(question, toWebhook(row).name) : undefined;
+  }
+
+  async function send(delivery: LeasedDelivery, row: WebhookRow, secrets: StoredSecret[], signal: AbortSignal) {
+    const { message, traceparent } = delivery;
+    const event = message.payload as Event;
+    const body = cloudEvent(event, await answerUrl(event, row));
     const signed = signedHeaders(message.message_id, body, secrets, clock.now());
     const trace = traceparent === null ? {} : { traceparent };
-    return post(url, { 'content-type': CLOUD_EVENT_TYPE, ...signed, ...trace }, body, signal);
+    return post(row.url, { 'content-type': CLOUD_EVENT_TYPE, ...signed, ...trace }, body, signal);
   }
 
   async function attempt(delivery: LeasedDelivery, signal: AbortSignal): Promise<Outcome> {
@@ -140,7 +151,7 @@ export function createSender(dependencies: Dependencies): Dispatch {
       const due = await takeProbe(row);
       if (due !== null) return { kind: 'postponed', until: due, error: message.last_error ?? 'The circuit is open.' };
     }
-    return outcomeOf(delivery, row, await send(delivery, row.url, secrets, signal));
+    return outcomeOf(delivery, row, await send(delivery, row, secrets, signal));
   }
 
   async function outcomeOf({ message }: LeasedDelivery, row: WebhookRow, answer: PostAnswer): Promise<Outcome> {

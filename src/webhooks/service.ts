@@ -6,6 +6,7 @@ import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import { eventTopic } from '../events/envelope.ts';
 import type { EventLog } from '../events/service.ts';
+import type { AnswerLinks } from '../links/service.ts';
 import type { Redelivery } from '../outbox/redelivery.ts';
 import { assertPrecondition, type Precondition } from '../precondition.ts';
 import type { Subscriptions } from '../subscriptions/service.ts';
@@ -48,6 +49,7 @@ interface Dependencies {
   subscriptions: Pick<Subscriptions, 'addWebhook' | 'changeWebhook' | 'removeWebhook'>;
   redelivery: Pick<Redelivery, 'list' | 'one'>;
   guard: Pick<AddressGuard, 'fault'>;
+  links: Pick<AnswerLinks, 'isAvailable'>;
   post: Post;
   commits: CommitNotifier;
 }
@@ -56,7 +58,7 @@ export type Webhooks = ReturnType<typeof createWebhooks>;
 
 /** Webhooks for those who manage them. sender.ts sends what they get. */
 export function createWebhooks(dependencies: Dependencies) {
-  const { db, clock, newUid, events, subscriptions, redelivery, guard, post, commits } = dependencies;
+  const { db, clock, newUid, events, subscriptions, redelivery, guard, links, post, commits } = dependencies;
 
   async function required(reader: Reader, name: string): Promise<WebhookRow> {
     const row = await findWebhook(reader, subscriptionName(name));
@@ -64,11 +66,12 @@ export function createWebhooks(dependencies: Dependencies) {
     return row;
   }
 
-  function assertUsable({ url, event_types }: Pick<WebhookChange, 'url' | 'event_types'>): void {
+  function assertUsable({ url, event_types, answer_links }: Partial<WebhookChange>): void {
     if (url !== undefined) {
       const fault = URL.canParse(url) ? guard.fault(new URL(url)) : 'must be an absolute URL';
       if (fault !== undefined) throw invalid('url', fault);
     }
+    if (answer_links && !links.isAvailable) throw invalid('answer_links', 'needs the setting PUBLIC_URL');
     const stray = strayType(event_types ?? []);
     if (stray !== undefined) throw invalid('event_types', `names ${stray}, which no event has`);
   }
@@ -143,7 +146,15 @@ export function createWebhooks(dependencies: Dependencies) {
         ...{ url: wanted.url, event_types: JSON.stringify(wanted.event_types) },
         filter: JSON.stringify(wanted.filter ?? {}),
         ...{ secrets: JSON.stringify([first]), description: wanted.description ?? null },
-        ...{ enabled, disabled_reason: null, ...CLOSED, created_at: now, updated_at: now, version: 1 },
+        ...{
+          answer_links: wanted.answer_links ? 1 : 0,
+          enabled,
+          disabled_reason: null,
+          ...CLOSED,
+          created_at: now,
+          updated_at: now,
+          version: 1,
+        },
       };
       const subscription_id = await subscriptions.addWebhook(tx, subscription, scopeOf(content));
       await insertWebhook(tx, { ...content, subscription_id });
@@ -168,6 +179,7 @@ export function createWebhooks(dependencies: Dependencies) {
         event_types: wanted.event_types ? JSON.stringify(wanted.event_types) : row.event_types,
         filter: wanted.filter ? JSON.stringify(wanted.filter) : row.filter,
         description: wanted.description === undefined ? row.description : wanted.description,
+        answer_links: Number(wanted.answer_links ?? row.answer_links),
         enabled,
         ...(isFresh && CLOSED),
         ...(enabled !== row.enabled && { disabled_reason: null }),

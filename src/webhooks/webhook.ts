@@ -53,6 +53,7 @@ export function toWebhook(row: WebhookRow): Webhook {
     event_types: JSON.parse(row.event_types),
     filter: JSON.parse(row.filter),
     description: row.description,
+    answer_links: row.answer_links === 1,
     enabled: row.enabled === 1,
     disabled_reason: row.disabled_reason,
     failures: row.failures,

@@ -132,6 +132,22 @@ describe.each(engines)('a webhook on %s', engine => {
     ]);
   });
 
+  it('gets links at which a person can answer, if it is to have them', async () => {
+    const config = { ...toLoopback, PUBLIC_URL: 'https://forum.example' };
+    const service = await startApp(engine, { config });
+    onTestFinished(() => service.close());
+    const [plain, linked] = [await startReceiver(), await startReceiver()];
+    await create(service, plain.url, { name: 'plain' });
+    await create(service, linked.url, { name: 'linked', answer_links: true });
+    await ask(service);
+    await vi.waitFor(() => expect([plain.received.length, linked.received.length]).toEqual([1, 1]), soon);
+    expect(JSON.parse(plain.received[0]?.body ?? '')).not.toHaveProperty('answerurl');
+    const { answerurl } = JSON.parse(linked.received[0]?.body ?? '');
+    expect(answerurl).toMatch(/^https:\/\/forum\.example\/a\/[\w-]+\.[\w-]{43}$/);
+    const page = await service.app.inject({ method: 'GET', url: answerurl.slice('https://forum.example'.length) });
+    expect(page.body).toContain('Which region?');
+  });
+
   it('is tried again, and then gets what comes later in its thread', async () => {
     const service = await start(engine);
     const receiver = await startReceiver((response, _request, number) => {

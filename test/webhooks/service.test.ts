@@ -37,6 +37,7 @@ describe.each(engines)('webhooks on %s', engine => {
     [{ url: 'https://10.0.0.1/' }, '/url'],
     [{ event_types: ['forum.nothing'] }, '/event_types'],
     [{ event_types: ['forum.question.opened', 'forum.quest*'] }, '/event_types/1'],
+    [{ answer_links: true }, '/answer_links'],
     [{ secret: 'whsec_short' }, '/secret'],
     [{ secret: own.slice(6) }, '/secret'],
     [{ secret_expires_at: '2020-01-01T00:00:00.000Z' }, '/secret_expires_at'],

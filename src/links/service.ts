@@ -1,0 +1,81 @@
+import { anonymous } from '../access/caller.ts';
+import type { Clock } from '../clock.ts';
+import type { Database, Tx } from '../db/database.ts';
+import { Refusal } from '../errors.ts';
+import type { Question } from '../questions/schemas.ts';
+import type { QuestionService } from '../questions/service.ts';
+import type { SignalService } from '../signals/service.ts';
+import { findLinkSecret } from './repository.ts';
+import { fromToken, type LinkGrant, toToken } from './token.ts';
+
+/** How long a link lasts whose question does not expire. Milliseconds. */
+const LASTS_MS = 7 * 24 * 3_600_000;
+
+interface Dependencies {
+  db: Pick<Database, 'read'>;
+  clock: Clock;
+  questions: Pick<QuestionService, 'get'>;
+  signals: Pick<SignalService, 'answer'>;
+  /** The address of the service for people; empty if it has none. */
+  publicUrl: string;
+}
+
+export type AnswerLinks = ReturnType<typeof createAnswerLinks>;
+
+/** What the holder of a link answers with: labels, or a text. */
+export interface LinkAnswer {
+  selected: string[];
+  answer: string;
+}
+
+/**
+ * Answer links: whoever has one may answer its question once, without a token. A link dies with the question. Looking at
+ * it changes nothing, since mail scanners and previews do.
+ */
+export function createAnswerLinks({ db, clock, questions, signals, publicUrl }: Dependencies) {
+  /** @throws Refusal NOT_FOUND if the service has not made the link */
+  async function grantOf(token: string): Promise<LinkGrant> {
+    const grant = fromToken(token, await findLinkSecret(db.read));
+    if (!grant) throw new Refusal('NOT_FOUND', 'There is no such answer link.');
+    return grant;
+  }
+
+  return {
+    /** Whether links can be made: people need an address. */
+    isAvailable: publicUrl !== '',
+
+    /** The URL at which a recipient may answer an open question. */
+    async linkTo(
+      question: Pick<Question, 'question_id' | 'version' | 'expires_at'>,
+      recipient: string,
+    ): Promise<string> {
+      const { question_id, version, expires_at } = question;
+      const until = expires_at === null ? clock.now() + LASTS_MS : Date.parse(expires_at);
+      const token = toToken({ question_id, version, recipient, expires_at: until }, await findLinkSecret(db.read));
+      return `${publicUrl.replace(/\/$/, '')}/a/${token}`;
+    },
+
+    /** The question of a link, and whether the link can answer it. @throws Refusal NOT_FOUND, QUESTION_NOT_FOUND */
+    async show(token: string): Promise<{ question: Question; isOpen: boolean }> {
+      const { question_id, version, expires_at } = await grantOf(token);
+      const question = await questions.get(question_id);
+      const isOpen = question.state === 'open' && question.version === version && clock.now() < expires_at;
+      return { question, isOpen };
+    },
+
+    /**
+     * Answers the question in the name of the recipient.
+     * @throws Refusal NOT_FOUND, QUESTION_CLOSED if the link has expired; those of an answer
+     */
+    async answer(tx: Tx, token: string, { selected, answer }: LinkAnswer): Promise<Question> {
+      const { question_id, version, recipient, expires_at } = await grantOf(token);
+      if (clock.now() >= expires_at) throw new Refusal('QUESTION_CLOSED', 'The answer link has expired.');
+      const given = {
+        ...(answer !== '' && { answer }),
+        ...(selected.length > 0 && { selected }),
+        ...{ answered_in: 'link' as const, actor: { type: 'human' as const, name: recipient } },
+      };
+      return signals.answer(tx, question_id, given, [version], anonymous);
+    },
+  };
+}
