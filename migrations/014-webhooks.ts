@@ -50,7 +50,8 @@ export const webhooks: Migration = async (db, engine) => {
   const statements = [
     ...addKind,
 
-    // The endpoint of a subscription of the kind webhook. event_types, filter: as they were given (JSON).
+    // The endpoint of a subscription of the kind webhook. format: what is sent there. settings: what a channel needs besides
+    // its URL (JSON), such as `{"topic":"alerts"}`. event_types, filter: as they were given (JSON).
     // secrets: the signing secrets, the newest first (JSON), each with its `expires_at` in epoch milliseconds or null.
     // answer_links: 1 if questions are sent with a link at which whoever has it may answer.
     // enabled: 0 while nothing is sent. disabled_reason: why the service itself disabled it; null if a person did.
@@ -59,6 +60,8 @@ export const webhooks: Migration = async (db, engine) => {
     `create table webhooks (
       subscription_id ${int} primary key references subscriptions,
       url ${text} not null,
+      format ${text} not null check (format in ('standard', 'slack', 'discord', 'teams', 'ntfy')),
+      settings ${text} not null,
       event_types ${text} not null,
       filter ${text} not null,
       secrets ${text} not null,

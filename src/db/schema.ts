@@ -182,6 +182,8 @@ interface SubscriptionServersTable {
 interface WebhooksTable {
   subscription_id: number;
   url: string;
+  format: 'standard' | 'slack' | 'discord' | 'teams' | 'ntfy';
+  settings: string;
   event_types: string;
   filter: string;
   secrets: string;

@@ -23,26 +23,26 @@ export function linkPage({ question, isOpen }: { question: Question; isOpen: boo
   const { agent_name, run_id, context, expires_at } = question;
   const facts = [`${agent_name} in ${run_id}`, ...(isOpen && expires_at ? [`open until ${expires_at}`] : [])];
   return layout(question.question, [
-    `<p><small>${escape(facts.join(', '))}</small></p>`,
-    `<h1><pre>${escapeLines(question.question)}</pre></h1>`,
-    ...(context === null ? [] : [`<pre>${escapeLines(context)}</pre>`]),
-    ...(notice === undefined ? [] : [`<p role="alert"><strong>${escape(notice)}</strong></p>`]),
-    isOpen ? form(question) : `<p>${escape(endOf(question))}</p>`,
+    `<p><small>${html(facts.join(', '))}</small></p>`,
+    `<h1><pre>${htmlLines(question.question)}</pre></h1>`,
+    ...(context === null ? [] : [`<pre>${htmlLines(context)}</pre>`]),
+    ...(notice === undefined ? [] : [`<p role="alert"><strong>${html(notice)}</strong></p>`]),
+    isOpen ? form(question) : `<p>${html(endOf(question))}</p>`,
   ]);
 }
 
 /** A page that says why there is nothing to answer. */
 export function noticePage(text: string): string {
-  return layout(text, [`<h1>${escape(text)}</h1>`]);
+  return layout(text, [`<h1>${html(text)}</h1>`]);
 }
 
 function form({ options, multi_select }: Question): string {
   const said = ({ label, description }: Question['options'][number]) =>
-    `${escape(label)}${description === undefined ? '' : `<br><small>${escapeLines(description)}</small>`}`;
+    `${html(label)}${description === undefined ? '' : `<br><small>${htmlLines(description)}</small>`}`;
   const choices = options.map(option =>
     multi_select
-      ? `<label><input type="checkbox" name="selected" value="${escape(option.label)}"> ${said(option)}</label>`
-      : `<button name="selected" value="${escape(option.label)}">${said(option)}</button>`,
+      ? `<label><input type="checkbox" name="selected" value="${html(option.label)}"> ${said(option)}</label>`
+      : `<button name="selected" value="${html(option.label)}">${said(option)}</button>`,
   );
   const text = '<label>In your own words<textarea name="answer"></textarea></label>';
   return `<form method="post">${choices.join('')}${text}<button>Send</button></form>`;
@@ -56,16 +56,16 @@ function endOf({ state, answer, answered_by, answered_at, default_applied, defau
 
 function layout(title: string, body: string[]): string {
   return `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<meta name="robots" content="noindex"><title>${escape(title.slice(0, 80))}</title><style>${STYLE}</style></head>
+<meta name="robots" content="noindex"><title>${html(title.slice(0, 80))}</title><style>${STYLE}</style></head>
 <body><main>${body.join('\n')}</main></body></html>`;
 }
 
 /** Text of one line for HTML: nothing in it is markup or steers the display. */
-function escape(text: string): string {
+function html(text: string): string {
   const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
   return printable(text).replaceAll(/[&<>"']/g, character => entities[character] as string);
 }
 
-function escapeLines(text: string): string {
-  return text.split(/\r?\n/).map(escape).join('\n');
+function htmlLines(text: string): string {
+  return text.split(/\r?\n/).map(html).join('\n');
 }

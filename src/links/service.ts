@@ -1,6 +1,6 @@
 import { anonymous } from '../access/caller.ts';
 import type { Clock } from '../clock.ts';
-import type { Database, Tx } from '../db/database.ts';
+import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import type { Question } from '../questions/schemas.ts';
 import type { QuestionService } from '../questions/service.ts';
@@ -34,8 +34,8 @@ export interface LinkAnswer {
  */
 export function createAnswerLinks({ db, clock, questions, signals, publicUrl }: Dependencies) {
   /** @throws Refusal NOT_FOUND if the service has not made the link */
-  async function grantOf(token: string): Promise<LinkGrant> {
-    const grant = fromToken(token, await findLinkSecret(db.read));
+  async function grantOf(reader: Reader, token: string): Promise<LinkGrant> {
+    const grant = fromToken(token, await findLinkSecret(reader));
     if (!grant) throw new Refusal('NOT_FOUND', 'There is no such answer link.');
     return grant;
   }
@@ -57,7 +57,7 @@ export function createAnswerLinks({ db, clock, questions, signals, publicUrl }: 
 
     /** The question of a link, and whether the link can answer it. @throws Refusal NOT_FOUND, QUESTION_NOT_FOUND */
     async show(token: string): Promise<{ question: Question; isOpen: boolean }> {
-      const { question_id, version, expires_at } = await grantOf(token);
+      const { question_id, version, expires_at } = await grantOf(db.read, token);
       const question = await questions.get(question_id);
       const isOpen = question.state === 'open' && question.version === version && clock.now() < expires_at;
       return { question, isOpen };
@@ -68,7 +68,7 @@ export function createAnswerLinks({ db, clock, questions, signals, publicUrl }: 
      * @throws Refusal NOT_FOUND, QUESTION_CLOSED if the link has expired; those of an answer
      */
     async answer(tx: Tx, token: string, { selected, answer }: LinkAnswer): Promise<Question> {
-      const { question_id, version, recipient, expires_at } = await grantOf(token);
+      const { question_id, version, recipient, expires_at } = await grantOf(tx, token);
       if (clock.now() >= expires_at) throw new Refusal('QUESTION_CLOSED', 'The answer link has expired.');
       const given = {
         ...(answer !== '' && { answer }),

@@ -26,6 +26,23 @@ const EventTypes = Type.Array(
   { minItems: 1, maxItems: MAX_TYPES },
 );
 
+export const formats = ['standard', 'slack', 'discord', 'teams', 'ntfy'] as const;
+export type Format = (typeof formats)[number];
+
+const FormatSchema = Type.Enum([...formats], {
+  description:
+    '`standard`: signed CloudEvents. The others are messages for people; `ntfy` takes the address of its server.',
+});
+
+const SettingsSchema = Strict(
+  {
+    topic: Type.Optional(Type.String({ pattern: '^[-_A-Za-z0-9]{1,64}$', description: 'Of ntfy; needed there.' })),
+    token: Type.Optional(Text(LENGTHS.title)),
+  },
+  { description: 'Of the format `ntfy`. Never shown again.' },
+);
+export type Settings = Static<typeof SettingsSchema>;
+
 const Filter = Strict(
   {
     run_id: Type.Optional(Name),
@@ -47,6 +64,7 @@ const Secret = Type.String({
 
 const given = { url: Url, event_types: EventTypes };
 const optional = {
+  settings: Type.Optional(SettingsSchema),
   filter: Type.Optional(Filter),
   description: Type.Optional(Nullable(Text(LENGTHS.title))),
   answer_links: Type.Optional(
@@ -65,7 +83,7 @@ const secret = {
 };
 
 export const NewWebhook = Strict(
-  { name: WebhookName, ...given, ...optional, ...secret },
+  { name: WebhookName, ...given, format: Type.Optional(FormatSchema), ...optional, ...secret },
   {
     $id: 'NewWebhook',
     examples: [{ name: 'chat', url: 'https://chat.example.com/forumbus', event_types: ['forum.question.*'] }],
@@ -82,6 +100,8 @@ export type WebhookChange = Static<typeof WebhookChange>;
 const properties = {
   name: WebhookName,
   ...given,
+  url: Type.String({ description: 'Of a channel only its beginning: the rest may be a secret.' }),
+  format: FormatSchema,
   filter: Filter,
   description: Nullable(Type.String()),
   answer_links: Type.Boolean(),
@@ -113,6 +133,7 @@ const example: Static<ReturnType<typeof Type.Object<typeof properties>>> = {
   name: 'chat',
   url: 'https://chat.example.com/forumbus',
   event_types: ['forum.question.*'],
+  format: 'standard',
   filter: {},
   description: null,
   answer_links: false,

@@ -15,11 +15,11 @@ import type { ThreadService } from '../threads/service.ts';
 import type { Dispatch } from '../worker/dispatcher.ts';
 import { Stopping } from '../worker/handler.ts';
 import { afterFailure, CLOSED, isLost, retryDelay } from './circuit.ts';
-import { CLOUD_EVENT_TYPE, cloudEvent } from './cloud-event.ts';
 import { POST_TIMEOUT_MS, type Post, type PostAnswer } from './post.ts';
 import { findWebhook, updateWebhook, type WebhookRow } from './repository.ts';
+import { eventRequest } from './request.ts';
 import type { Filter } from './schemas.ts';
-import { type StoredSecret, signedHeaders, valid } from './signature.ts';
+import { type StoredSecret, valid } from './signature.ts';
 import { scopeOf, secretsOf, toWebhook } from './webhook.ts';
 
 interface Dependencies {
@@ -48,12 +48,19 @@ export function createSender(dependencies: Dependencies): Dispatch {
   const { db, clock, random, events, subscriptions, questions, threads, links, post, commits, log } = dependencies;
 
   /** Why a delivery is not to be sent; undefined if it is. */
-  async function reasonToDrop({ message }: LeasedDelivery, { filter }: WebhookRow): Promise<string | undefined> {
+  async function reasonToDrop(
+    { message }: LeasedDelivery,
+    { filter, format }: WebhookRow,
+  ): Promise<string | undefined> {
     const event = message.payload as Event;
     const id = event.payload.question_id;
     const question = typeof id === 'string' ? await questions.standing(db.read, id) : undefined;
-    // Whoever asks for it again gets it, however late.
-    if (WAITING_TYPES.includes(event.event_type) && message.generation === 1 && question?.state !== 'open') {
+    // A program that asks for it again gets it, however late; people are not paged for nothing.
+    if (
+      WAITING_TYPES.includes(event.event_type) &&
+      (message.generation === 1 || format !== 'standard') &&
+      question?.state !== 'open'
+    ) {
       return `the question is ${question?.state ?? 'gone'}`;
     }
     const { priority_at_least: least } = JSON.parse(filter) as Filter;
@@ -123,11 +130,10 @@ export function createSender(dependencies: Dependencies): Dispatch {
 
   async function send(delivery: LeasedDelivery, row: WebhookRow, secrets: StoredSecret[], signal: AbortSignal) {
     const { message, traceparent } = delivery;
-    const event = message.payload as Event;
-    const body = cloudEvent(event, await answerUrl(event, row));
-    const signed = signedHeaders(message.message_id, body, secrets, clock.now());
+    const url = await answerUrl(message.payload as Event, row);
+    const { headers, body } = eventRequest(row, message, url, { secrets, now: clock.now() });
     const trace = traceparent === null ? {} : { traceparent };
-    return post(row.url, { 'content-type': CLOUD_EVENT_TYPE, ...signed, ...trace }, body, signal);
+    return post(row.url, { ...headers, ...trace }, body, signal);
   }
 
   async function attempt(delivery: LeasedDelivery, signal: AbortSignal): Promise<Outcome> {

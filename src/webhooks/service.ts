@@ -12,7 +12,6 @@ import { assertPrecondition, type Precondition } from '../precondition.ts';
 import type { Subscriptions } from '../subscriptions/service.ts';
 import type { AddressGuard } from './addresses.ts';
 import { CLOSED } from './circuit.ts';
-import { CLOUD_EVENT_TYPE, pingEvent } from './cloud-event.ts';
 import type { Post } from './post.ts';
 import {
   findWebhook,
@@ -22,10 +21,13 @@ import {
   updateWebhook,
   type WebhookRow,
 } from './repository.ts';
+import { pingRequest } from './request.ts';
 import type {
+  Format,
   NewWebhook,
   PingResult,
   SecretRotation,
+  Settings,
   Webhook,
   WebhookChange,
   WebhookDelivery,
@@ -34,7 +36,7 @@ import type {
   WebhookReplayed,
   WebhookWithSecret,
 } from './schemas.ts';
-import { newSecret, type StoredSecret, secretFault, signedHeaders, valid } from './signature.ts';
+import { newSecret, type StoredSecret, secretFault, valid } from './signature.ts';
 import { scopeOf, secretsOf, strayType, subscriptionName, toDelivery, toWebhook } from './webhook.ts';
 
 /** Webhooks of one service. Each event is fanned out to all of them. */
@@ -66,7 +68,10 @@ export function createWebhooks(dependencies: Dependencies) {
     return row;
   }
 
-  function assertUsable({ url, event_types, answer_links }: Partial<WebhookChange>): void {
+  function assertUsable({ url, event_types, answer_links }: WebhookChange, format: Format, settings: Settings): void {
+    if ((format === 'ntfy') !== (settings.topic !== undefined)) {
+      throw invalid('settings', format === 'ntfy' ? 'needs a topic' : 'belongs to the format ntfy');
+    }
     if (url !== undefined) {
       const fault = URL.canParse(url) ? guard.fault(new URL(url)) : 'must be an absolute URL';
       if (fault !== undefined) throw invalid('url', fault);
@@ -130,7 +135,8 @@ export function createWebhooks(dependencies: Dependencies) {
 
     /** @throws Refusal VALIDATION_FAILED, WEBHOOK_EXISTS, TOO_MANY_WEBHOOKS */
     async create(tx: Tx, wanted: NewWebhook): Promise<WebhookWithSecret> {
-      assertUsable(wanted);
+      const { format = 'standard', settings = {} } = wanted;
+      assertUsable(wanted, format, settings);
       const first = toSecret(wanted);
       const subscription = subscriptionName(wanted.name);
       const others = await listWebhooks(tx);
@@ -143,7 +149,8 @@ export function createWebhooks(dependencies: Dependencies) {
       const now = clock.now();
       const enabled = wanted.enabled === false ? 0 : 1;
       const content = {
-        ...{ url: wanted.url, event_types: JSON.stringify(wanted.event_types) },
+        ...{ url: wanted.url, format, settings: JSON.stringify(settings) },
+        event_types: JSON.stringify(wanted.event_types),
         filter: JSON.stringify(wanted.filter ?? {}),
         ...{ secrets: JSON.stringify([first]), description: wanted.description ?? null },
         ...{
@@ -170,12 +177,14 @@ export function createWebhooks(dependencies: Dependencies) {
     async change(tx: Tx, name: string, wanted: WebhookChange, expected: Precondition): Promise<Webhook> {
       const row = await required(tx, name);
       assertPrecondition(expected, row.version);
-      assertUsable(wanted);
+      const settings = wanted.settings ?? (JSON.parse(row.settings) as Settings);
+      assertUsable(wanted, row.format, settings);
       const enabled = wanted.enabled === undefined ? row.enabled : wanted.enabled ? 1 : 0;
       const isFresh = (wanted.url !== undefined && wanted.url !== row.url) || enabled !== row.enabled;
       const next: WebhookRow = {
         ...row,
         url: wanted.url ?? row.url,
+        settings: JSON.stringify(settings),
         event_types: wanted.event_types ? JSON.stringify(wanted.event_types) : row.event_types,
         filter: wanted.filter ? JSON.stringify(wanted.filter) : row.filter,
         description: wanted.description === undefined ? row.description : wanted.description,
@@ -219,12 +228,10 @@ export function createWebhooks(dependencies: Dependencies) {
     async ping(name: string, signal: AbortSignal): Promise<PingResult> {
       const row = await required(db.read, name);
       const now = clock.now();
-      const uid = newUid();
-      const body = pingEvent(name, `evt_${uid}`, toTimestamp(now));
-      const signed = signedHeaders(`msg_${uid}`, body, valid(secretsOf(row), now), now);
+      const signing = { secrets: valid(secretsOf(row), now), now };
+      const { headers, body } = pingRequest(row, newUid(), toTimestamp(now), signing);
       const began = performance.now();
-      const answer = await post(row.url, { 'content-type': CLOUD_EVENT_TYPE, ...signed }, body, signal);
-      const { status, head, error } = answer;
+      const { status, head, error } = await post(row.url, headers, body, signal);
       const ok = status !== null && status >= 200 && status < 300;
       return { ok, status, duration_ms: Math.round(performance.now() - began), error, response_head: head };
     },

@@ -49,7 +49,8 @@ export function secretsOf(row: Pick<WebhookRow, 'secrets'>): StoredSecret[] {
 export function toWebhook(row: WebhookRow): Webhook {
   return {
     name: row.subscription.slice(PREFIX.length),
-    url: row.url,
+    url: row.format === 'standard' ? row.url : `${new URL(row.url).origin}/…`,
+    format: row.format,
     event_types: JSON.parse(row.event_types),
     filter: JSON.parse(row.filter),
     description: row.description,

@@ -1,6 +1,6 @@
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import document from '../../openapi/openapi.json' with { type: 'json' };
 import { type EventType, eventTypes, sampleEvent } from '../../src/events/event-types.ts';
 import { threadStates } from '../../src/threads/states.ts';
@@ -8,9 +8,12 @@ import type { TestApp } from '../helpers/app.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { engines } from '../helpers/engines.ts';
 import { Expiries, startTimed } from '../helpers/expiry.ts';
+import type { AtEnd } from '../helpers/process.ts';
+import { startReceiver } from '../helpers/receiver.ts';
 import { signal } from '../helpers/signals.ts';
 import { people, withTokens } from '../helpers/tokens.ts';
 
+const soon = { timeout: 20_000, interval: 20 };
 const LONG = 'w'.repeat(600);
 const OPTIONS = [{ label: 'eu', description: LONG }, { label: 'us' }];
 
@@ -47,6 +50,8 @@ async function tell(send: Send, clock: ManualClock, expiries: Expiries): Promise
   await sent('guidance_answer', { answered_in: 'cli', answer: LONG, in_reply_to: second, selected: ['eu', 'us'] });
   await done('POST', `/questions/${second}/acknowledge`, {});
   await done('POST', `/questions/${await ask(asked)}/cancel`, {});
+  await done('PUT', '/runs/run-3', brief);
+  await ask({ ...asked, run_id: 'run-3', remind_after_seconds: 60 });
   const expired = [await ask({ expires_in_seconds: 60, default_answer: LONG }), await ask({ ...asked, ...expiring })];
   clock.advance(60_000);
   for (const id of expired) await expiries.of(id);
@@ -67,6 +72,28 @@ async function tell(send: Send, clock: ManualClock, expiries: Expiries): Promise
   const { token_id } = await done('POST', '/tokens', { role: 'agent', runs: 'r', agents: 'a', validates: 'b*' });
   await done('POST', `/tokens/${token_id}/revoke`);
   await done('POST', '/tokens', { role: 'viewer', actor: people.viewer, expires_in_seconds: 60 });
+}
+
+/** Makes the events of webhooks: one is gone, and another one fails five times and then works. */
+async function tellOfWebhooks(send: Send, clock: ManualClock, atEnd: AtEnd): Promise<void> {
+  const gone = await startReceiver(response => void response.writeHead(410).end(), '127.0.0.1', atEnd);
+  const broken = await startReceiver(response => void response.writeHead(500).end(), '127.0.0.1', atEnd);
+  for (const [name, { url }] of Object.entries({ gone, broken })) {
+    const { status } = await send('POST', '/webhooks', { name, url, event_types: ['forum.control.signal'] });
+    expect(status).toBe(201);
+  }
+  for (let n = 0; n < 5; n += 1) await send('POST', '/control-signals', signal('completion', { agent_name: `a${n}` }));
+  const state = async () => (await send('GET', '/webhooks/broken')).body;
+  await vi.waitFor(async () => expect((await state()).next_probe_at).toEqual(expect.any(String)), soon);
+  const failed = broken.received.length;
+  broken.answer = response => void response.writeHead(204).end();
+  expect(broken.received.length).toBe(failed);
+  clock.advance(5000);
+  await vi.waitFor(async () => expect(await state()).toMatchObject({ failures: 0, next_probe_at: null }), soon);
+  for (const type of ['forum.webhook.disabled', 'forum.webhook.recovered', 'forum.question.reminded']) {
+    const seen = async () => (await send('GET', `/events?event_type=${type}`)).body.items;
+    await vi.waitFor(async () => expect(await seen()).not.toEqual([]), soon);
+  }
 }
 
 /** A part of the document in which an object has no fields but those that its schema names. */
@@ -121,14 +148,19 @@ describe.each(engines)('every event on %s', engine => {
     Object.entries(mapping).map(([type, $ref]) => [type, ajv.compile({ $ref: `document${$ref}` })]),
   );
   let service: TestApp;
+  const ends: (() => void | Promise<void>)[] = [];
   let events: { event_type: string; payload: object }[];
   beforeAll(async () => {
     service = await startTimed(engine, { clock, expiries });
     const { admin } = await withTokens(service);
     await tell(admin, clock, expiries);
+    await tellOfWebhooks(admin, clock, end => void ends.push(end));
     events = (await admin('GET', '/events?limit=200')).body.items;
   });
-  afterAll(() => service.close());
+  afterAll(async () => {
+    await service.close();
+    for (const end of ends) await end();
+  });
 
   it('fits the schema of its type, and has no other field', () => {
     for (const event of events) {

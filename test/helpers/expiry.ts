@@ -5,6 +5,7 @@ import { startApp, type TestApp } from './app.ts';
 import type { ManualClock } from './clock.ts';
 import type { Scratch } from './engines.ts';
 import { handler } from './handling.ts';
+import { toLoopback } from './receiver.ts';
 
 /** The messages of expired questions, by question, as the handlers of one service or of several get them. */
 export class Expiries {
@@ -40,7 +41,7 @@ export async function startTimed(
 ): Promise<TestApp> {
   return startApp(engine, {
     ...(database && { database }),
-    config: { ROLE: role, POLL_INTERVAL_MS: '20', MIN_DEFAULT_SECONDS: '1' },
+    config: { ...toLoopback, ROLE: role, POLL_INTERVAL_MS: '20', MIN_DEFAULT_SECONDS: '1' },
     overrides: { clock, handlers: [expiries.handler] },
   });
 }

@@ -1,6 +1,7 @@
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { onTestFinished } from 'vitest';
+import type { AtEnd } from './process.ts';
 
 /** A request that an endpoint got. */
 export interface Received {
@@ -17,7 +18,7 @@ type Answer = (response: ServerResponse, request: Received, number: number) => v
 const ok: Answer = response => response.writeHead(204).end();
 
 /** An endpoint on loopback for one test. Without another answer it takes everything. */
-export async function startReceiver(answer: Answer = ok, host = '127.0.0.1') {
+export async function startReceiver(answer: Answer = ok, host = '127.0.0.1', atEnd: AtEnd = onTestFinished) {
   const received: Received[] = [];
   const server = createServer((request, response) => {
     const chunks: Buffer[] = [];
@@ -30,7 +31,7 @@ export async function startReceiver(answer: Answer = ok, host = '127.0.0.1') {
     });
   });
   await new Promise<void>(resolve => server.listen(0, host, resolve));
-  onTestFinished(() => {
+  atEnd(() => {
     server.closeAllConnections();
     server.close();
   });

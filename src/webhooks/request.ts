@@ -1,0 +1,37 @@
+import type { Event } from '../events/schemas.ts';
+import { CLOUD_EVENT_TYPE, cloudEvent, pingEvent } from './cloud-event.ts';
+import { type Rendered, render } from './formats.ts';
+import type { WebhookRow } from './repository.ts';
+import type { Settings } from './schemas.ts';
+import { type StoredSecret, signedHeaders } from './signature.ts';
+import { toWebhook } from './webhook.ts';
+
+/** The secrets that sign, and when they do (epoch milliseconds). */
+interface Signing {
+  secrets: readonly StoredSecret[];
+  now: number;
+}
+
+/** The request that tells a webhook of an event. @param answerUrl where its question can be answered */
+export function eventRequest(
+  row: WebhookRow,
+  message: { message_id: string; payload: unknown },
+  answerUrl: string | undefined,
+  signing: Signing,
+): Rendered {
+  const event = message.payload as Event;
+  if (row.format === 'standard') return signed(message.message_id, cloudEvent(event, answerUrl), signing);
+  return render(row.format, event, JSON.parse(row.settings) as Settings, answerUrl);
+}
+
+/** The request that tries a webhook. @param uid of the ping, which is no event of the log */
+export function pingRequest(row: WebhookRow, uid: string, at: string, signing: Signing): Rendered {
+  const { name } = toWebhook(row);
+  if (row.format === 'standard') return signed(`msg_${uid}`, pingEvent(name, `evt_${uid}`, at), signing);
+  const event = { event_type: 'forum.webhook.ping', agent_name: null, run_id: null, payload: { name } };
+  return render(row.format, event, JSON.parse(row.settings) as Settings, undefined);
+}
+
+function signed(id: string, body: string, { secrets, now }: Signing): Rendered {
+  return { body, headers: { 'content-type': CLOUD_EVENT_TYPE, ...signedHeaders(id, body, secrets, now) } };
+}
