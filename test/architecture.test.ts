@@ -33,7 +33,7 @@ const arrows: Record<string, string[]> = {
   // Types only: it runs in browsers.
   client: [
     ...['access', 'http', 'events', 'threads', 'control', 'questions', 'inbox', 'signals', 'runs'],
-    ...['stats', 'outbox', 'subscriptions', 'worker'],
+    ...['stats', 'outbox', 'subscriptions', 'webhooks', 'worker'],
   ],
   hooks: ['access', 'http', 'client'],
   cli: ['client', 'mcp', 'hooks'],

@@ -31,6 +31,7 @@ export const commands: readonly Entry[] = [
   entry('hook', () => import('./hook.ts')),
   entry('install', () => import('./install.ts')),
   entry('uninstall', () => import('./uninstall.ts')),
+  entry('notify', () => import('./notify.ts')),
   entry('token', () => import('./token.ts')),
   entry('backup', () => import('./backup.ts')),
   entry('restore', () => import('./restore.ts')),

@@ -36,6 +36,12 @@ import type {
   ThreadQuery as ThreadQuerySchema,
 } from '../threads/schemas.ts';
 import type { Topics } from '../worker/schemas.ts';
+import type {
+  NewWebhook,
+  PingResult,
+  WebhookPage as WebhookPageSchema,
+  WebhookWithSecret,
+} from '../webhooks/schemas.ts';
 
 /* The wire types, from the schemas of the service. Each name is that of the OpenAPI document, in snake_case inside. */
 
@@ -55,6 +61,8 @@ export type {
   NewThread,
   NewToken,
   OutboxStats,
+  NewWebhook,
+  PingResult,
   Post,
   PostAndThread,
   Question,
@@ -68,6 +76,7 @@ export type {
   ThreadChange,
   Token,
   Topics,
+  WebhookWithSecret,
 };
 
 export type Option = Static<typeof OptionSchema>;
@@ -80,6 +89,7 @@ export type SubscriptionPage = Static<typeof SubscriptionPageSchema>;
 export type ThreadPage = Static<typeof ThreadPageSchema>;
 export type TokenPage = Static<typeof TokenPageSchema>;
 export type InboxPage = Static<typeof InboxItemPage>;
+export type WebhookPage = Static<typeof WebhookPageSchema>;
 export type QuestionPage = Static<typeof QuestionPageSchema>;
 export type Gate = Run['gate'] & Pick<Run, 'run_id' | 'status' | 'version'>;
 

@@ -1,0 +1,45 @@
+import { expect, it, onTestFinished } from 'vitest';
+import { startApp } from '../helpers/app.ts';
+import { commandLine } from '../helpers/cli.ts';
+import { forThisTest } from '../helpers/process.ts';
+import { startReceiver, toLoopback } from '../helpers/receiver.ts';
+import { scratchFolder } from '../helpers/scratch.ts';
+import { listen } from '../helpers/socket.ts';
+
+it('forumbus notify sets a channel up, tries it, lists it without its secrets, and takes it away', async () => {
+  const service = await startApp('sqlite', { config: { ...toLoopback, PUBLIC_URL: 'https://forum.example' } });
+  onTestFinished(() => service.close());
+  const server = await startReceiver();
+  const { path: cwd } = await forThisTest(scratchFolder());
+  const url = `http://127.0.0.1:${await listen(service.app)}`;
+  const person = commandLine({ env: { XDG_STATE_HOME: cwd, FORUMBUS_URL: url, NTFY_TOKEN: 'tk_secret' }, cwd });
+
+  const add = ['notify', 'add', 'ntfy', 'alerts', '--server', server.url, '--buttons', '--least', 'high'];
+  expect(await person(add)).toEqual({ code: 0, out: 'A test was sent to ntfy.', err: '' });
+  expect(JSON.parse(server.received[0]?.body ?? '')).toMatchObject({
+    topic: 'alerts',
+    title: 'A test of the webhook ntfy',
+  });
+  expect(server.received[0]?.headers.authorization).toBe('Bearer tk_secret');
+  expect((await service.send('GET', '/webhooks/ntfy')).body).toMatchObject({
+    answer_links: true,
+    event_types: ['forum.question.*', 'forum.webhook.disabled'],
+    filter: { priority_at_least: 'high' },
+  });
+
+  server.answer = response => void response.writeHead(403).end();
+  const secret = `${server.url}services/T0/B0/secret`;
+  expect(await person(['notify', 'add', 'slack', secret, '--name', 'team'])).toEqual({
+    code: 1,
+    out: 'team is set up.',
+    err: 'The test failed: the answer was 403',
+  });
+  const origin = new URL(server.url).origin;
+  expect((await person(['notify', 'list'])).out).toBe(`ntfy  ntfy  ${origin}/…  ok\nteam  slack  ${origin}/…  ok`);
+  expect(await person(['notify', 'remove', 'team'])).toMatchObject({ code: 0, out: 'Removed team.' });
+  expect((await person(['notify', 'test', 'team'])).err).toBe('There is no webhook team.');
+  for (const wrong of [['add', 'pager', 'x'], ['add', 'slack'], ['drop'], ['test']]) {
+    const { code, err } = await person(['notify', ...wrong]);
+    expect({ code, lines: err.split('\n').length }).toEqual({ code: 1, lines: 1 });
+  }
+});
