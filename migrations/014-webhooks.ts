@@ -56,7 +56,7 @@ export const webhooks: Migration = async (db, engine) => {
     // answer_links: 1 if questions are sent with a link at which whoever has it may answer.
     // enabled: 0 while nothing is sent. disabled_reason: why the service itself disabled it; null if a person did.
     // failures: failed attempts since the last success; while the circuit is open only probes count. failing_since: the first
-    // of them; null without any. probe_at: the circuit is open, and nothing is sent before this time; null if it is closed.
+    // of them; null without any. probe_at: the circuit is open, and nothing is sent before this time; null if it is closed. reply_since: the last message that was read of its reply topic.
     `create table webhooks (
       subscription_id ${int} primary key references subscriptions,
       url ${text} not null,
@@ -72,6 +72,7 @@ export const webhooks: Migration = async (db, engine) => {
       failures ${int} not null default 0,
       failing_since ${int},
       probe_at ${int},
+      reply_since ${text},
       created_at ${int} not null,
       updated_at ${int} not null,
       version ${int} not null

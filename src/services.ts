@@ -59,6 +59,7 @@ import { WEBHOOK_ATTEMPTS } from './webhooks/circuit.ts';
 import { createEndpoints } from './webhooks/endpoints.ts';
 import { createPost } from './webhooks/post.ts';
 import { createReplays } from './webhooks/replays.ts';
+import { createReplies } from './webhooks/replies.ts';
 import { createSender } from './webhooks/sender.ts';
 import { createWebhooks } from './webhooks/service.ts';
 import { backoffDelay } from './worker/backoff.ts';
@@ -186,7 +187,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const redelivery = createRedelivery({ db, clock, events, commits });
     const guard = createAddressGuard(config.WEBHOOK_ALLOW_CIDRS, overrides.lookup);
     const poster = createPost(guard);
-    const { post } = poster;
+    const { post, follow } = poster;
     const webhooks = createWebhooks({
       ...{ db, clock, newUid: uid, events, subscriptions },
       ...{ redelivery, guard, links, post, commits },
@@ -235,8 +236,10 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       retryDelay: attempt => backoffDelay(policy, attempt, random),
       hasRooms: true,
     });
+    const replies = createReplies({ db, links, follow, log });
     const refreshEndpoints = coalesce(async () => {
       await endpoints.refresh();
+      replies.follow(endpoints.rows);
       webhookWorker.wake();
     });
     // A failed read is tried again by the job.
@@ -276,7 +279,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       discard_orphans: () => maintenance.discardOrphans(),
       delete_old_messages: () => maintenance.deleteOld(),
       delete_old_keys: () => keys.deleteOld(),
-      refresh_webhooks: () => endpoints.refresh(),
+      refresh_webhooks: refreshEndpoints,
       replay_webhooks: createReplays({ db, subscriptions, redelivery }),
       index_stored_texts: () => indexing.run(),
       index_stored_questions: () => questionIndexing.run(),
@@ -293,6 +296,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     let stopped: Promise<unknown> | undefined;
     /** Stops claiming and waits for handlers; returns the leases of those that do not end. */
     const stop = () => {
+      replies.stop();
       stopped ??= Promise.all([
         ...workers.map(({ worker }) => worker.stop(config.SHUTDOWN_GRACE_MS)),
         ...tasks.map(task => task.stop()),
@@ -349,7 +353,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         await reclaim();
         keepServers.start();
         if (config.ROLE === 'http') return;
-        await endpoints.refresh();
+        await refreshEndpoints();
         watched.started();
         for (const { worker } of workers) worker.start();
         for (const task of workerTasks) task.start();

@@ -19,12 +19,14 @@ export const command = defineCommand({
     name: { type: 'string' },
     buttons: { type: 'boolean' },
     server: { type: 'string', default: 'https://ntfy.sh/' },
+    reply: { type: 'string' },
     least: { type: 'string' },
   },
   help: `  CHANNEL        ${channels.join(', ')}
   TARGET         the URL of the channel's webhook; for ntfy the topic
   --name NAME    the name of the webhook that is made; the channel's if left out
   --buttons      with links and buttons that answer; needs PUBLIC_URL
+  --reply TOPIC  of ntfy: buttons publish there, and work without PUBLIC_URL
   --least HIGH   only questions that are at least so urgent
   --server URL   of ntfy; its access token is taken from NTFY_TOKEN
 A test message is sent at once.`,
@@ -42,7 +44,7 @@ A test message is sent at once.`,
           event_types: EVENT_TYPES,
           ...targetOf(format, target, values, context),
         },
-        ...(values.buttons && { answer_links: true }),
+        ...((values.buttons || values.reply) && { answer_links: true }),
         ...(values.least && { filter: { priority_at_least: values.least as 'high' } }),
       });
       return test(context, name);
@@ -58,10 +60,15 @@ A test message is sent at once.`,
   },
 });
 
-function targetOf(format: Channel, target: string, { server }: { server: string }, { env }: Context) {
+function targetOf(
+  format: Channel,
+  target: string,
+  { server, reply }: { server: string; reply?: string },
+  { env }: Context,
+) {
   if (format !== 'ntfy') return { url: target };
   const { NTFY_TOKEN: token } = env;
-  return { url: server, settings: { topic: target, ...(token && { token }) } };
+  return { url: server, settings: { topic: target, ...(reply && { reply_topic: reply }), ...(token && { token }) } };
 }
 
 async function list({ client, print }: Context): Promise<number> {

@@ -194,6 +194,7 @@ interface WebhooksTable {
   failures: Generated<number>;
   failing_since: number | null;
   probe_at: number | null;
+  reply_since: Generated<string | null>;
   created_at: number;
   updated_at: number;
   version: number;

@@ -22,6 +22,14 @@ interface Dependencies {
 
 export type AnswerLinks = ReturnType<typeof createAnswerLinks>;
 
+/** A link to one question. */
+export interface AnswerLink {
+  /** What the link allows. */
+  token: string;
+  /** The page; undefined if people cannot reach the service. */
+  url: string | undefined;
+}
+
 /** What the holder of a link answers with: labels, or a text. */
 export interface LinkAnswer {
   selected: string[];
@@ -41,18 +49,18 @@ export function createAnswerLinks({ db, clock, questions, signals, publicUrl }: 
   }
 
   return {
-    /** Whether links can be made: people need an address. */
+    /** Whether links have a page: people need an address. */
     isAvailable: publicUrl !== '',
 
-    /** The URL at which a recipient may answer an open question. */
+    /** The link by which a recipient may answer an open question. */
     async linkTo(
       question: Pick<Question, 'question_id' | 'version' | 'expires_at'>,
       recipient: string,
-    ): Promise<string> {
+    ): Promise<AnswerLink> {
       const { question_id, version, expires_at } = question;
       const until = expires_at === null ? clock.now() + LASTS_MS : Date.parse(expires_at);
       const token = toToken({ question_id, version, recipient, expires_at: until }, await findLinkSecret(db.read));
-      return `${publicUrl.replace(/\/$/, '')}/a/${token}`;
+      return { token, url: publicUrl === '' ? undefined : `${publicUrl.replace(/\/$/, '')}/a/${token}` };
     },
 
     /** The question of a link, and whether the link can answer it. @throws Refusal NOT_FOUND, QUESTION_NOT_FOUND */

@@ -4,7 +4,7 @@ import type { LeasedDelivery } from '../outbox/leased-delivery.ts';
 import type { RoomOf } from '../outbox/room.ts';
 import type { Subscriptions } from '../subscriptions/service.ts';
 import type { Subscription } from '../subscriptions/subscription.ts';
-import { listWebhooks } from './repository.ts';
+import { listWebhooks, type WebhookRow } from './repository.ts';
 
 /** Deliveries of one webhook that a process sends at once. */
 const SLOTS = 8;
@@ -21,6 +21,7 @@ interface Dependencies {
  */
 export function createEndpoints({ db, clock, subscriptions }: Dependencies) {
   let own: Subscription[] = [];
+  let rows: WebhookRow[] = [];
   /** By subscription: when the next probe is due; null while the circuit is closed. */
   let probes = new Map<number, number | null>();
 
@@ -28,12 +29,17 @@ export function createEndpoints({ db, clock, subscriptions }: Dependencies) {
     get own(): readonly Subscription[] {
       return own;
     },
+    /** All webhooks, disabled ones included. */
+    get rows(): readonly WebhookRow[] {
+      return rows;
+    },
     current: subscriptions.current,
     move: subscriptions.move,
 
     /** Reads the webhooks again. */
     async refresh(): Promise<void> {
-      const [all, rows] = await Promise.all([subscriptions.all(db.read), listWebhooks(db.read)]);
+      const [all, found] = await Promise.all([subscriptions.all(db.read), listWebhooks(db.read)]);
+      rows = found;
       own = all.filter(({ kind, topics }) => kind === 'webhook' && topics.length > 0);
       probes = new Map(rows.map(({ subscription_id, probe_at }) => [subscription_id, probe_at]));
     },

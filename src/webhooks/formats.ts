@@ -1,4 +1,5 @@
 import type { Event } from '../events/schemas.ts';
+import type { AnswerLink } from '../links/service.ts';
 import { printable } from '../printable.ts';
 import type { Format, Settings } from './schemas.ts';
 
@@ -10,6 +11,9 @@ export interface Rendered {
 
 /** What a message is about: an event, or a test. */
 type Told = Pick<Event, 'event_type' | 'agent_name' | 'run_id' | 'payload'>;
+
+/** Where messages go. */
+export type Channel = Settings & { url: string };
 
 /** What people are told of an event. */
 interface Notice {
@@ -27,16 +31,16 @@ const LENGTHS: Record<Exclude<Format, 'standard'>, number> = { slack: 2900, disc
 /** Buttons that a notification of ntfy has at most. */
 const BUTTONS = 3;
 
-/** The message of a channel about an event. @param answerUrl where its question can be answered */
+/** The message of a channel about an event. @param link to its question */
 export function render(
   format: Exclude<Format, 'standard'>,
   event: Told,
-  settings: Settings,
-  answerUrl: string | undefined,
+  channel: Channel,
+  link: AnswerLink | undefined,
 ): Rendered {
   const notice = noticeOf(event, LENGTHS[format]);
   const render = { slack, discord, teams, ntfy }[format];
-  return render(notice, answerUrl, settings);
+  return render(notice, link, channel);
 }
 
 function noticeOf({ event_type, agent_name, run_id, payload }: Told, length: number): Notice {
@@ -79,31 +83,30 @@ interface QuestionPayload {
 }
 
 /** Slack, incoming webhook: plain text, so that nothing in a question mentions anybody. */
-function slack({ title, text, options }: Notice, answerUrl: string | undefined): Rendered {
+function slack({ title, text, options }: Notice, link: AnswerLink | undefined): Rendered {
   const plain = (text: string) => ({ type: 'plain_text', text, emoji: false });
   const section = (text: string) => ({ type: 'section', text: plain(text) });
   const blocks = [
     { type: 'header', text: plain(cut(title, 150)) },
     ...(text === '' ? [] : [section(text)]),
     ...(options.length === 0 ? [] : [section(cut(listOf(options), 2900))]),
-    ...(answerUrl === undefined
+    ...(link?.url === undefined
       ? []
-      : [{ type: 'actions', elements: [{ type: 'button', text: plain('Answer'), url: answerUrl }] }]),
+      : [{ type: 'actions', elements: [{ type: 'button', text: plain('Answer'), url: link.url }] }]),
   ];
   const escaped = title.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
   return { body: JSON.stringify({ text: escaped, blocks }), headers: JSON_TYPE };
 }
 
 /** Discord: no mentions. */
-function discord({ title, text, options }: Notice, answerUrl: string | undefined): Rendered {
-  const lines = [title, text, listOf(options), answerUrl ?? ''].filter(line => line !== '');
-  const content = cut(lines.slice(0, answerUrl ? -1 : undefined).join('\n'), 1800);
-  const body = { content: answerUrl ? `${content}\n${answerUrl}` : content, allowed_mentions: { parse: [] } };
+function discord({ title, text, options }: Notice, link: AnswerLink | undefined): Rendered {
+  const content = cut([title, text, listOf(options)].filter(line => line !== '').join('\n'), LENGTHS.discord);
+  const body = { content: link?.url ? `${content}\n${link.url}` : content, allowed_mentions: { parse: [] } };
   return { body: JSON.stringify(body), headers: JSON_TYPE };
 }
 
 /** Teams, Workflows: an adaptive card. */
-function teams({ title, text, options }: Notice, answerUrl: string | undefined): Rendered {
+function teams({ title, text, options }: Notice, link: AnswerLink | undefined): Rendered {
   const block = (text: string, more: object = {}) => ({ type: 'TextBlock', text, wrap: true, ...more });
   const content = {
     $schema: 'http://adaptivecards.io/schemas/adaptive-card.json',
@@ -113,28 +116,37 @@ function teams({ title, text, options }: Notice, answerUrl: string | undefined):
       block(title, { weight: 'Bolder' }),
       ...[text, listOf(options)].filter(line => line !== '').map(line => block(line)),
     ],
-    ...(answerUrl !== undefined && { actions: [{ type: 'Action.OpenUrl', title: 'Answer', url: answerUrl }] }),
+    ...(link?.url !== undefined && { actions: [{ type: 'Action.OpenUrl', title: 'Answer', url: link.url }] }),
   };
   const attachment = { contentType: 'application/vnd.microsoft.card.adaptive', content };
   return { body: JSON.stringify({ type: 'message', attachments: [attachment] }), headers: JSON_TYPE };
 }
 
 /** ntfy: the options as buttons that answer at once, if they are few; else one that opens the page. */
-function ntfy(notice: Notice, answerUrl: string | undefined, { topic, token }: Settings): Rendered {
+function ntfy(notice: Notice, link: AnswerLink | undefined, channel: Channel): Rendered {
   const { title, text, options, multiSelect, isUrgent } = notice;
-  const press = (label: string) => ({
-    ...{ action: 'http', label: cut(label, 40), url: answerUrl, method: 'POST', clear: true },
-    headers: { 'content-type': 'application/x-www-form-urlencoded' },
-    body: new URLSearchParams({ selected: label }).toString(),
-  });
+  const { topic, token } = channel;
   const fits = options.length > 0 && options.length <= BUTTONS && !multiSelect;
-  const actions = fits ? options.map(press) : [{ action: 'view', label: 'Answer', url: answerUrl }];
+  const open = link?.url === undefined ? [] : [{ action: 'view', label: 'Answer', url: link.url }];
+  const buttons = link && fits ? options.flatMap(label => buttonOf(label, link, channel)) : [];
   const body = {
     ...{ topic, title, message: text === '' ? title : text, priority: isUrgent ? 5 : 3 },
-    ...(answerUrl !== undefined && { click: answerUrl, actions }),
+    ...(link?.url !== undefined && { click: link.url }),
+    actions: buttons.length > 0 ? buttons : open,
   };
   const headers = token === undefined ? JSON_TYPE : { ...JSON_TYPE, authorization: `Bearer ${token}` };
   return { body: JSON.stringify(body), headers };
+}
+
+/** A button that answers: by the reply topic, or by the page of the link. */
+function buttonOf(label: string, link: AnswerLink, { url, reply_topic }: Channel): object[] {
+  const press = { action: 'http', label: cut(label, 40), method: 'POST', clear: true };
+  if (reply_topic !== undefined) {
+    return [{ ...press, url: new URL(reply_topic, url).href, body: `${link.token} ${label}` }];
+  }
+  if (link.url === undefined) return [];
+  const headers = { 'content-type': 'application/x-www-form-urlencoded' };
+  return [{ ...press, url: link.url, headers, body: new URLSearchParams({ selected: label }).toString() }];
 }
 
 function listOf(options: string[]): string {

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import http from 'node:http';
 import https from 'node:https';
 import { textOf } from '../error-text.ts';
@@ -21,6 +22,11 @@ export type Post = (
   signal: AbortSignal,
 ) => Promise<PostAnswer>;
 
+/** Reads the lines of an answer that goes on, until it ends or `signal` is aborted. */
+export type Follow = (url: URL, headers: Record<string, string>, signal: AbortSignal) => AsyncIterable<string>;
+
+/** A stream without a byte for so long is lost. Milliseconds. */
+const SILENCE_MS = 120_000;
 /** From the connection to the end of the answer. Milliseconds. */
 export const POST_TIMEOUT_MS = 15_000;
 /** Bytes of an answer that are kept, and that are read. */
@@ -28,7 +34,7 @@ const HEAD_BYTES = 1024;
 const MOST_BYTES = 65_536;
 
 /** Makes a client that follows no redirects and connects to allowed addresses only. */
-export function createPost(guard: AddressGuard): { post: Post; close: () => void } {
+export function createPost(guard: AddressGuard): { post: Post; follow: Follow; close: () => void } {
   const agents = { 'http:': new http.Agent({ keepAlive: true }), 'https:': new https.Agent({ keepAlive: true }) };
 
   function send(url: URL, headers: Record<string, string>, body: string, signal: AbortSignal): Promise<PostAnswer> {
@@ -80,6 +86,27 @@ export function createPost(guard: AddressGuard): { post: Post; close: () => void
       } catch (error) {
         signal.throwIfAborted();
         return failed(timeout.aborted ? `No answer within ${POST_TIMEOUT_MS / 1000} s.` : textOf(error));
+      }
+    },
+
+    async *follow(url, headers, signal) {
+      const fault = guard.fault(url);
+      if (fault !== undefined) throw new Error(`The URL ${fault}.`);
+      const plain = url.protocol === 'http:';
+      const options = { headers, signal, lookup: guard.lookup(plain), timeout: SILENCE_MS, agent: false };
+      const request = plain ? http.get(url, options) : https.get(url, options);
+      request.on('timeout', () => request.destroy(new Error('The stream is silent.')));
+      const [response] = (await once(request, 'response')) as [http.IncomingMessage];
+      if (response.statusCode !== 200) {
+        response.destroy();
+        throw new Error(`The server answered ${response.statusCode}.`);
+      }
+      let rest = '';
+      for await (const chunk of response.setEncoding('utf8')) {
+        const lines = `${rest}${chunk}`.split('\n');
+        rest = lines.pop() ?? '';
+        if (rest.length > MOST_BYTES) throw new Error('A line of the stream is too long.');
+        yield* lines.filter(line => line !== '');
       }
     },
 

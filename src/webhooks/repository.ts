@@ -51,6 +51,11 @@ export async function updateWebhook(tx: Tx, id: number, changes: Changes<'webhoo
     .execute();
 }
 
+/** Notes which message of its reply topic was read last. */
+export async function setReplySince(tx: Tx, id: number, reply_since: string): Promise<void> {
+  await tx.query.updateTable('webhooks').set({ reply_since }).where('subscription_id', '=', id).execute();
+}
+
 export async function insertReplay(tx: Tx, row: Omit<ReplayRow, 'number'>): Promise<void> {
   await tx.query.insertInto('webhook_replays').values(row).execute();
 }

@@ -1,6 +1,7 @@
 import type { Event } from '../events/schemas.ts';
+import type { AnswerLink } from '../links/service.ts';
 import { CLOUD_EVENT_TYPE, cloudEvent, pingEvent } from './cloud-event.ts';
-import { type Rendered, render } from './formats.ts';
+import { type Channel, type Rendered, render } from './formats.ts';
 import type { WebhookRow } from './repository.ts';
 import type { Settings } from './schemas.ts';
 import { type StoredSecret, signedHeaders } from './signature.ts';
@@ -12,16 +13,16 @@ interface Signing {
   now: number;
 }
 
-/** The request that tells a webhook of an event. @param answerUrl where its question can be answered */
+/** The request that tells a webhook of an event. @param link to its question */
 export function eventRequest(
   row: WebhookRow,
   message: { message_id: string; payload: unknown },
-  answerUrl: string | undefined,
+  link: AnswerLink | undefined,
   signing: Signing,
 ): Rendered {
   const event = message.payload as Event;
-  if (row.format === 'standard') return signed(message.message_id, cloudEvent(event, answerUrl), signing);
-  return render(row.format, event, JSON.parse(row.settings) as Settings, answerUrl);
+  if (row.format === 'standard') return signed(message.message_id, cloudEvent(event, link?.url), signing);
+  return render(row.format, event, channelOf(row), link);
 }
 
 /** The request that tries a webhook. @param uid of the ping, which is no event of the log */
@@ -29,7 +30,11 @@ export function pingRequest(row: WebhookRow, uid: string, at: string, signing: S
   const { name } = toWebhook(row);
   if (row.format === 'standard') return signed(`msg_${uid}`, pingEvent(name, `evt_${uid}`, at), signing);
   const event = { event_type: 'forum.webhook.ping', agent_name: null, run_id: null, payload: { name } };
-  return render(row.format, event, JSON.parse(row.settings) as Settings, undefined);
+  return render(row.format, event, channelOf(row), undefined);
+}
+
+function channelOf({ url, settings }: WebhookRow): Channel {
+  return { ...(JSON.parse(settings) as Settings), url };
 }
 
 function signed(id: string, body: string, { secrets, now }: Signing): Rendered {

@@ -37,6 +37,12 @@ const FormatSchema = Type.Enum([...formats], {
 const SettingsSchema = Strict(
   {
     topic: Type.Optional(Type.String({ pattern: '^[-_A-Za-z0-9]{1,64}$', description: 'Of ntfy; needed there.' })),
+    reply_topic: Type.Optional(
+      Type.String({
+        pattern: '^[-_A-Za-z0-9]{1,64}$',
+        description: 'Buttons publish there, and the service reads it: they then work without `PUBLIC_URL`.',
+      }),
+    ),
     token: Type.Optional(Text(LENGTHS.title)),
   },
   { description: 'Of the format `ntfy`. Never shown again.' },

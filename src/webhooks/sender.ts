@@ -4,7 +4,7 @@ import type { Database, Tx } from '../db/database.ts';
 import { isA, textOf } from '../error-text.ts';
 import type { Event } from '../events/schemas.ts';
 import type { EventLog } from '../events/service.ts';
-import type { AnswerLinks } from '../links/service.ts';
+import type { AnswerLink, AnswerLinks } from '../links/service.ts';
 import type { Logger } from '../logging.ts';
 import type { LeasedDelivery } from '../outbox/leased-delivery.ts';
 import { type AttemptReport, DROPPED, type Outcome } from '../outbox/outcome.ts';
@@ -30,7 +30,7 @@ interface Dependencies {
   subscriptions: Pick<Subscriptions, 'changeWebhook'>;
   questions: Pick<QuestionService, 'standing' | 'get'>;
   threads: Pick<ThreadService, 'row'>;
-  links: Pick<AnswerLinks, 'isAvailable' | 'linkTo'>;
+  links: Pick<AnswerLinks, 'linkTo'>;
   post: Post;
   commits: CommitNotifier;
   log: Logger;
@@ -121,17 +121,17 @@ export function createSender(dependencies: Dependencies): Dispatch {
     });
   }
 
-  /** Where the question of an event can be answered, if it is open and the webhook is to know. */
-  async function answerUrl({ event_type, payload }: Event, row: WebhookRow): Promise<string | undefined> {
-    if (row.answer_links === 0 || !links.isAvailable || !WAITING_TYPES.includes(event_type)) return undefined;
+  /** The link to the question of an event, if it is open and the webhook is to have it. */
+  async function linkOf({ event_type, payload }: Event, row: WebhookRow): Promise<AnswerLink | undefined> {
+    if (row.answer_links === 0 || !WAITING_TYPES.includes(event_type)) return undefined;
     const question = await questions.get(payload.question_id as string);
     return question.state === 'open' ? links.linkTo(question, toWebhook(row).name) : undefined;
   }
 
   async function send(delivery: LeasedDelivery, row: WebhookRow, secrets: StoredSecret[], signal: AbortSignal) {
     const { message, traceparent } = delivery;
-    const url = await answerUrl(message.payload as Event, row);
-    const { headers, body } = eventRequest(row, message, url, { secrets, now: clock.now() });
+    const link = await linkOf(message.payload as Event, row);
+    const { headers, body } = eventRequest(row, message, link, { secrets, now: clock.now() });
     const trace = traceparent === null ? {} : { traceparent };
     return post(row.url, { ...headers, ...trace }, body, signal);
   }

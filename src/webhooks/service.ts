@@ -76,7 +76,9 @@ export function createWebhooks(dependencies: Dependencies) {
       const fault = URL.canParse(url) ? guard.fault(new URL(url)) : 'must be an absolute URL';
       if (fault !== undefined) throw invalid('url', fault);
     }
-    if (answer_links && !links.isAvailable) throw invalid('answer_links', 'needs the setting PUBLIC_URL');
+    if (answer_links && !links.isAvailable && settings.reply_topic === undefined) {
+      throw invalid('answer_links', 'needs the setting PUBLIC_URL, or a reply_topic of ntfy');
+    }
     const stray = strayType(event_types ?? []);
     if (stray !== undefined) throw invalid('event_types', `names ${stray}, which no event has`);
   }
@@ -158,6 +160,7 @@ export function createWebhooks(dependencies: Dependencies) {
           enabled,
           disabled_reason: null,
           ...CLOSED,
+          reply_since: null,
           created_at: now,
           updated_at: now,
           version: 1,

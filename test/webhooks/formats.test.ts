@@ -7,12 +7,14 @@ import { signal } from '../helpers/signals.ts';
 import { withTokens } from '../helpers/tokens.ts';
 
 const LINK = 'https://forum.example/a/token';
+const link = { token: 'token', url: LINK };
+const channel = { url: 'https://ntfy.example/', topic: 'alerts' };
 const opened = sampleEvent('forum.question.opened');
 const bodyOf = (
   format: Parameters<typeof render>[0],
   event: Parameters<typeof render>[1] = opened,
-  link: string | undefined = LINK,
-) => JSON.parse(render(format, event, { topic: 'alerts' }, link).body);
+  to: typeof link | undefined = link,
+) => JSON.parse(render(format, event, channel, to).body);
 const asking = (payload: object) => ({ ...opened, payload: { ...opened.payload, ...payload } });
 
 describe('the message of', () => {
@@ -56,14 +58,14 @@ describe('the message of', () => {
     for (const payload of [{ options: four }, { options: [] }, { multi_select: true }]) {
       expect(bodyOf('ntfy', asking(payload)).actions).toEqual([{ action: 'view', label: 'Answer', url: LINK }]);
     }
-    expect(render('ntfy', opened, { topic: 'alerts', token: 'tk_1' }, LINK).headers.authorization).toBe('Bearer tk_1');
+    expect(render('ntfy', opened, { ...channel, token: 'tk_1' }, link).headers.authorization).toBe('Bearer tk_1');
   });
 
   it.each(['slack', 'discord', 'teams', 'ntfy'] as const)(
     '%s says how a question ended, and steers no display',
     format => {
       const answered = sampleEvent('forum.question.answered');
-      const text = JSON.stringify(bodyOf(format, answered, undefined));
+      const text = JSON.stringify(JSON.parse(render(format, answered, channel, undefined).body));
       expect(text).toContain('builder in run-7 has an answer');
       expect(text).toContain('Answer: Europe.');
       expect(text).not.toContain('http:');
