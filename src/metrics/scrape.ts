@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts';
 import type { Control } from '../control/service.ts';
 import type { Database } from '../db/database.ts';
+import { CachedCheck } from '../health/cached-check.ts';
 import type { HealthCheck } from '../health/health.ts';
 import type { DatabaseState } from '../health/reasons.ts';
 import type { Drain } from '../http/drain.ts';
@@ -55,6 +56,9 @@ export function createScrape(dependencies: Dependencies): () => Promise<string> 
     drain,
   } = dependencies;
 
+  // The counts fail together with the database, whose state says so.
+  const numbers = new CachedCheck(() => readNumbers().catch(() => undefined), clock);
+
   instruments.build.labels(dependencies.version, dependencies.db.engine).set(1);
   return async () => {
     const { status, database } = await health.checkReadOnly();
@@ -69,9 +73,8 @@ export function createScrape(dependencies: Dependencies): () => Promise<string> 
     instruments.waiters.labels('run').set(runWaiters.size);
     instruments.waiters.labels('inbox').set(inboxWaiters.size);
     setOutboxGauges(database);
-    // The counts fail together with the database, whose state says so.
-    const numbers = database && (await readNumbers().catch(() => undefined));
-    setNumbers(numbers);
+    await numbers.refresh();
+    setNumbers(database && numbers.value);
     collectProcessMetrics(instruments);
     return canonical(await instruments.registry.metrics());
   };

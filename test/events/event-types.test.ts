@@ -82,7 +82,14 @@ async function tellOfWebhooks(send: Send, clock: ManualClock, atEnd: AtEnd): Pro
     const { status } = await send('POST', '/webhooks', { name, url, event_types: ['forum.control.signal'] });
     expect(status).toBe(201);
   }
-  for (let n = 0; n < 5; n += 1) await send('POST', '/control-signals', signal('completion', { agent_name: `a${n}` }));
+  for (let n = 0; n < 5; n += 1) {
+    const { status } = await send(
+      'POST',
+      '/control-signals',
+      signal('completion', { run_id: 'run-4', agent_name: `a${n}` }),
+    );
+    expect(status).toBe(201);
+  }
   const state = async () => (await send('GET', '/webhooks/broken')).body;
   await vi.waitFor(async () => expect((await state()).next_probe_at).toEqual(expect.any(String)), soon);
   const failed = broken.received.length;

@@ -68,7 +68,7 @@ describe('the message of', () => {
       const text = JSON.stringify(JSON.parse(render(format, answered, channel, undefined).body));
       expect(text).toContain('builder in run-7 has an answer');
       expect(text).toContain('Answer: Europe.');
-      expect(text).not.toContain('http:');
+      expect(text).not.toContain(LINK);
       expect(JSON.stringify(bodyOf(format, asking({ question: 'a\u202eb\u0007' })))).toContain('a\\\\u{202e}b\\\\u{7}');
     },
   );
