@@ -51,6 +51,11 @@ export async function updateWebhook(tx: Tx, id: number, changes: Changes<'webhoo
     .execute();
 }
 
+/** Deletes a webhook, and with it its secrets. Its subscription stays for its deliveries. */
+export async function deleteWebhook(tx: Tx, id: number): Promise<void> {
+  await tx.query.deleteFrom('webhooks').where('subscription_id', '=', id).execute();
+}
+
 /** Notes which message of its reply topic was read last. */
 export async function setReplySince(tx: Tx, id: number, reply_since: string): Promise<void> {
   await tx.query.updateTable('webhooks').set({ reply_since }).where('subscription_id', '=', id).execute();

@@ -14,6 +14,7 @@ import type { AddressGuard } from './addresses.ts';
 import { CLOSED } from './circuit.ts';
 import type { Post } from './post.ts';
 import {
+  deleteWebhook,
   findWebhook,
   insertReplay,
   insertWebhook,
@@ -206,6 +207,7 @@ export function createWebhooks(dependencies: Dependencies) {
     async remove(tx: Tx, name: string): Promise<void> {
       const row = await required(tx, name);
       await subscriptions.removeWebhook(tx, row.subscription_id);
+      await deleteWebhook(tx, row.subscription_id);
       changed(tx);
     },
 
