@@ -35,13 +35,13 @@ import type {
   ThreadPage as ThreadPageSchema,
   ThreadQuery as ThreadQuerySchema,
 } from '../threads/schemas.ts';
-import type { Topics } from '../worker/schemas.ts';
 import type {
   NewWebhook,
   PingResult,
   WebhookPage as WebhookPageSchema,
   WebhookWithSecret,
 } from '../webhooks/schemas.ts';
+import type { Topics } from '../worker/schemas.ts';
 
 /* The wire types, from the schemas of the service. Each name is that of the OpenAPI document, in snake_case inside. */
 
@@ -60,8 +60,8 @@ export type {
   NewPost,
   NewThread,
   NewToken,
-  OutboxStats,
   NewWebhook,
+  OutboxStats,
   PingResult,
   Post,
   PostAndThread,
