@@ -23,6 +23,10 @@ export interface Options {
   webhooks: boolean;
   endpoints: number;
   events: number;
+  /** Runs that the events are of; each webhook follows one. */
+  runs: number;
+  /** The longest p99 from an event to its arrival that is right. Milliseconds. */
+  p99: number;
 }
 
 export const usage = `npm run verify -- [options]
@@ -40,7 +44,9 @@ export const usage = `npm run verify -- [options]
   --webhooks       sends events to webhooks instead, a third of which fail, hang, are slow or gone, and then kills the service
                    for --kills times (5); --rate is of events (10)
   --endpoints N    webhooks (50)
-  --events N       events while there are all of them (10,000)
+  --events N       events: some before the bad ones are there, most while they are, some while the service is killed (10,000)
+  --runs R         runs that the events are of, each webhook follows one (5); with 1 all of them get every event
+  --p99 MS         the longest p99 from an event to its arrival that is right (1000)
   --upgrade        upgrades a database of the previous release instead, and kills a process while it delivers what waits
 `;
 
@@ -65,6 +71,8 @@ export function readOptions(args: string[]): Options[] {
       webhooks: { type: 'boolean' },
       endpoints: text,
       events: text,
+      runs: text,
+      p99: text,
     },
   });
   const whole = (
@@ -101,6 +109,8 @@ export function readOptions(args: string[]): Options[] {
     webhooks: values.webhooks ?? false,
     endpoints: whole('endpoints', 50, 3),
     events: whole('events', 10_000, 10),
+    runs: whole('runs', 5, 1),
+    p99: whole('p99', 1000, 1),
   };
   const engines: Engine[] = engine === 'both' ? ['sqlite', 'postgres'] : [engine];
   return engines.map(one => ({ ...common, engine: one, processes: one === 'sqlite' ? 1 : processes }));
