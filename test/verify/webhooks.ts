@@ -8,7 +8,7 @@ import { Forumbus } from '../../src/client/index.ts';
 import { freePort } from '../helpers/ports.ts';
 import type { Options } from './options.ts';
 import type { Proof } from './proof.ts';
-import { type Random, seeded } from './random.ts';
+import { seeded } from './random.ts';
 import type { Progress } from './report.ts';
 import { Restarting } from './restarting.ts';
 import type { Store } from './store.ts';
@@ -18,7 +18,7 @@ import { delaysOf, type Given, proveStorm, quantile, runOf, type Storm, wantedBy
 const AGENTS = 200;
 /** How long the last events may take, and a restart. Milliseconds. */
 const PATIENCE_MS = 120_000;
-/** A kill comes at most so long after a part of the reports. Milliseconds. */
+/** A kill comes at most so long after a report. Milliseconds. */
 const KILL_WITHIN_MS = 300;
 
 /**
@@ -53,7 +53,7 @@ export async function webhookStorm(
     let sent = 0;
     const begun = performance.now();
     /** Sends so many reports at the given rate, and waits until the good endpoints have got them. */
-    const phase = async (count: number, title: string) => {
+    const phase = async (count: number, title: string, before = async (_report: number) => {}) => {
       const from = performance.now();
       const last = sent + count;
       const open = new Set<Promise<unknown>>();
@@ -62,6 +62,7 @@ export async function webhookStorm(
         progress.show(sent / events, `${title}: report ${sent}`);
         const ahead = ((sent + count - last) * 1000) / rate - (performance.now() - from);
         if (ahead > 0) await delay(ahead);
+        await before(sent);
         const sending = report(client, sent++, runs).finally(() => open.delete(sending));
         open.add(sending);
       }
@@ -75,9 +76,16 @@ export async function webhookStorm(
     const load = process.cpuUsage();
     await phase(reports.stormy, 'all endpoints');
     const own = process.cpuUsage(load);
-    const killing = killAll(service, { kills, milliseconds: (reports.killed * 1000) / rate }, random, interrupted);
-    await phase(reports.killed, `${kills} kills`);
-    await killing;
+    const killAt = new Set(
+      Array.from({ length: kills }, (_, n) => calm + reports.stormy + Math.floor(((n + 1) * killed) / (kills + 1))),
+    );
+    await phase(killed, `${kills} kills`, async next => {
+      if (!killAt.has(next)) return;
+      // What is killed is a service that works, not one that starts.
+      await client.runs.list();
+      await delay(random.below(KILL_WITHIN_MS));
+      service.kill();
+    });
     const seconds = (performance.now() - begun) / 1000;
 
     receiver.send('end');
@@ -140,19 +148,6 @@ async function arrived(
     // What has not come in time is a fault that the proofs tell.
     if (good.every(path => (counts[path] ?? 0) >= wanted(path)) || performance.now() > end) return;
     await delay(100);
-  }
-}
-
-/** Kills the service so many times in the course of so many milliseconds. */
-async function killAll(
-  service: Restarting,
-  { kills, milliseconds }: { kills: number; milliseconds: number },
-  random: Random,
-  interrupted: AbortSignal,
-): Promise<void> {
-  for (let kill = 0; kill < kills && !interrupted.aborted; kill += 1) {
-    await delay(milliseconds / (kills + 1) + random.below(KILL_WITHIN_MS));
-    service.kill();
   }
 }
 
