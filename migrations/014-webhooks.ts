@@ -88,6 +88,9 @@ export const webhooks: Migration = async (db, engine) => {
       missing ${int} not null check (missing in (0, 1))
     ) ${strict}`,
 
+    // What a subscription did not get: dead and discarded deliveries. Those that are sent never stand here.
+    `create index deliveries_ended_unsent on deliveries (subscription_id, status, position) where status in ('dead', 'discarded')`,
+
     // The secret that signs answer links: one row.
     `create table link_secrets (secret ${text} not null) ${strict}`,
     `insert into link_secrets values ('${randomBytes(32).toString('hex')}')`,

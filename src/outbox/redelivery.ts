@@ -98,7 +98,7 @@ export function createRedelivery({ db, clock, events, commits }: Dependencies) {
 
     /** Delivers the next events of a range again. @returns the sequence that it has reached */
     async step(tx: Tx, subscription: Subscription, { after, upTo, missing }: ReplayRange): Promise<number> {
-      const { subscription_id } = subscription;
+      const { subscription_id, position } = subscription;
       const outlines = await events.outlines(tx, after, EVENTS_READ);
       const last = outlines.length < EVENTS_READ ? upTo : (outlines.at(-1)?.sequence ?? upTo);
       const wanted = outlines.filter(
@@ -118,7 +118,8 @@ export function createRedelivery({ db, clock, events, commits }: Dependencies) {
           ENDED.includes(status) && !(missing && (status === 'sent' || last_error?.startsWith(DROPPED))),
       );
       if (again.length > 0) requeue(tx, again, clock.now());
-      const unknown = wanted.filter(event => !bySequence.has(event.sequence));
+      // Those beyond its position are still to come by themselves.
+      const unknown = wanted.filter(({ sequence }) => sequence <= position && !bySequence.has(sequence));
       if (unknown.length > 0) await insert(tx, subscription_id, unknown);
       if (again.length + unknown.length > 0) tx.afterCommit(() => commits.notify('message'));
       return Math.min(last, upTo);

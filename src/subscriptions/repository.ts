@@ -1,6 +1,7 @@
 import type { Reader, Tx } from '../db/database.ts';
 import type { Changes, Row } from '../db/schema.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
+import type { EventScope } from './subscription.ts';
 
 export type SubscriptionRow = Omit<Row<'subscriptions'>, 'created_at' | 'deleted_at'>;
 
@@ -117,14 +118,14 @@ export async function firstOfTypes(
   reader: Reader,
   types: Iterable<string>,
   after: number,
+  scope: EventScope = {},
 ): Promise<number | undefined> {
-  const row = await reader.query
+  let query = reader.query
     .selectFrom('events')
     .select('sequence')
     .where('event_type', 'in', [...types])
-    .where('sequence', '>', after)
-    .orderBy('sequence')
-    .limit(1)
-    .executeTakeFirst();
-  return row?.sequence;
+    .where('sequence', '>', after);
+  if (scope.run_id !== undefined) query = query.where('run_id', '=', scope.run_id);
+  if (scope.agent_name !== undefined) query = query.where('agent_name', '=', scope.agent_name);
+  return (await query.orderBy('sequence').limit(1).executeTakeFirst())?.sequence;
 }

@@ -108,10 +108,10 @@ export function createSubscriptions({ db, clock, events, commits, process }: Dep
   }
 
   /** Where the events begin that a subscription has not been given; the head of the log if there are none. */
-  async function restOf(tx: Tx, { topics, eventTypes, position }: Subscription): Promise<number> {
+  async function restOf(tx: Tx, { topics, filter, eventTypes, position }: Subscription): Promise<number> {
     // An upgrade has made it, and what it has wanted since is not known.
     if (topics.length === 0) return position;
-    const first = eventTypes.size === 0 ? undefined : await firstOfTypes(tx, eventTypes, position);
+    const first = eventTypes.size === 0 ? undefined : await firstOfTypes(tx, eventTypes, position, filter ?? {});
     return first === undefined ? events.latest(tx) : first - 1;
   }
 
@@ -189,10 +189,16 @@ export function createSubscriptions({ db, clock, events, commits, process }: Dep
       });
     },
 
-    /** Changes what a webhook wants, from the head of the log on. Without topics it is disabled. */
+    /**
+     * Changes what a webhook wants, from where it has got what it wanted before. Without topics it is disabled; one that was
+     * begins at the head of the log.
+     */
     async changeWebhook(tx: Tx, id: number, { topics, filter }: WebhookScope): Promise<void> {
       const wanted = { topics: JSON.stringify(topics), filter: filter && JSON.stringify(filter) };
-      await updateSubscription(tx, id, { ...wanted, position: await events.latest(tx) });
+      const [before] = await views.current(tx, [id]);
+      const goesOn = before !== undefined && before.topics.length > 0 && topics.length > 0;
+      const position = goesOn ? await restOf(tx, before) : await events.latest(tx);
+      await updateSubscription(tx, id, { ...wanted, position });
     },
 
     /** Deletes the subscription of a webhook. Its deliveries are discarded soon after. */

@@ -2,14 +2,18 @@ import { lookup as systemLookup } from 'node:dns';
 import { BlockList, isIP, type LookupFunction } from 'node:net';
 import { StartError } from '../errors.ts';
 
-/** Addresses that no request from outside reaches: private, local, reserved, and those that embed an IPv4 address. */
+/** Addresses that no request from outside reaches: private, local, reserved, and IPv6 ones that embed an IPv4 address. */
 const PRIVATE = [
   ...['0.0.0.0/8', '10.0.0.0/8', '100.64.0.0/10', '127.0.0.0/8', '169.254.0.0/16', '172.16.0.0/12', '192.0.0.0/24'],
   ...['192.0.2.0/24', '192.88.99.0/24', '192.168.0.0/16', '198.18.0.0/15', '198.51.100.0/24', '203.0.113.0/24'],
   ...['224.0.0.0/4', '240.0.0.0/4'],
-  ...['::/96', '64:ff9b::/96', '64:ff9b:1::/48', '100::/64', '2001::/32', '2001:2::/48', '2001:db8::/32'],
-  ...['2002::/16', '3fff::/20', 'fc00::/7', 'fe80::/10', 'fec0::/10', 'ff00::/8'],
+  ...['2001::/23', '2001:db8::/32', '2002::/16', '3fff::/20', '4000::/2', '8000::/1'],
 ];
+/** Below 2000::/3, where the public ones begin: all but ::ffff:0:0/96, which are IPv4 addresses and judged as such. */
+const BELOW_PUBLIC = [
+  ['::', '::fffe:ffff:ffff'],
+  ['::1:0:0:0', '1fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff'],
+] as const;
 
 /** Decides which addresses webhooks may connect to. A name is judged by the addresses that are connected to. */
 export interface AddressGuard {
@@ -27,6 +31,7 @@ export interface AddressGuard {
 export function createAddressGuard(allowed: string, resolve: LookupFunction = systemLookup): AddressGuard {
   const listed = blockList(allowed === '' ? [] : allowed.split(','));
   const refused = blockList(PRIVATE);
+  for (const [first, last] of BELOW_PUBLIC) refused.addRange(first, last, 'ipv6');
 
   function isAllowed(address: string, plain: boolean): boolean {
     const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';

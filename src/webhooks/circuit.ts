@@ -39,18 +39,25 @@ export function retryDelay(attempt: number, retryAfterMs: number | null, random:
   const delay = DELAYS[attempt];
   if (delay === undefined) return undefined;
   const jittered = Math.round(delay * (1 - JITTER + 2 * JITTER * random()));
-  return Math.max(jittered, Math.min(retryAfterMs ?? 0, LONGEST_RETRY_AFTER));
+  return Math.max(jittered, bounded(retryAfterMs));
 }
 
-/** The circuit after a failed attempt; while it is open, after a failed probe: each waits for longer. */
-export function afterFailure({ failures, failing_since }: Circuit, now: number): Circuit {
+function bounded(retryAfterMs: number | null): number {
+  return Math.min(retryAfterMs ?? 0, LONGEST_RETRY_AFTER);
+}
+
+/**
+ * The circuit after a failed attempt; while it is open, after a failed probe: each waits for longer.
+ * @param retryAfterMs what the endpoint asks for; it counts if it is longer
+ */
+export function afterFailure({ failures, failing_since }: Circuit, now: number, retryAfterMs: number | null): Circuit {
   const count = failures + 1;
   const step = Math.min(count - FAILURES_TO_OPEN + 1, DELAYS.length - 1);
-  const probe_at = count < FAILURES_TO_OPEN ? null : now + (DELAYS[step] as number);
+  const probe_at = count < FAILURES_TO_OPEN ? null : now + Math.max(DELAYS[step] as number, bounded(retryAfterMs));
   return { failures: count, failing_since: failing_since ?? now, probe_at };
 }
 
-/** Whether a webhook has only failed for so long that nobody seems to miss it. */
-export function isLost({ failing_since }: Circuit, now: number): boolean {
-  return failing_since !== null && now - failing_since >= DISABLED_AFTER;
+/** Whether a webhook has only failed for so long that nobody seems to miss it. Two failures with nothing between them do not tell. */
+export function isLost({ failures, failing_since }: Circuit, now: number): boolean {
+  return failures >= FAILURES_TO_OPEN && failing_since !== null && now - failing_since >= DISABLED_AFTER;
 }

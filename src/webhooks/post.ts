@@ -29,6 +29,7 @@ export type Follow = (url: URL, headers: Record<string, string>, signal: AbortSi
 const SILENCE_MS = 120_000;
 /** From the connection to the end of the answer. Milliseconds. */
 export const POST_TIMEOUT_MS = 15_000;
+const NO_ANSWER = 'The connection was closed without an answer.';
 /** Bytes of an answer that are kept, and that are read. */
 const HEAD_BYTES = 1024;
 const MOST_BYTES = 65_536;
@@ -44,7 +45,9 @@ export function createPost(guard: AddressGuard): { post: Post; follow: Follow; c
     const request = plain
       ? http.request(url, { ...options, agent: agents['http:'] })
       : https.request(url, { ...options, agent: agents['https:'] });
+    let isAnswered = false;
     request.on('response', response => {
+      isAnswered = true;
       const chunks: Buffer[] = [];
       let length = 0;
       const end = () => {
@@ -61,6 +64,10 @@ export function createPost(guard: AddressGuard): { post: Post; follow: Follow; c
         }
       });
       response.on('end', end).on('error', reject);
+    });
+    // An endpoint that switches protocols gives neither an answer nor an error.
+    request.on('close', () => {
+      if (!isAnswered) reject(new Error(NO_ANSWER));
     });
     request.on('error', error => {
       // The endpoint has closed a kept connection; a new one may work.
@@ -96,7 +103,8 @@ export function createPost(guard: AddressGuard): { post: Post; follow: Follow; c
       const options = { headers, signal, lookup: guard.lookup(plain), timeout: SILENCE_MS, agent: false };
       const request = plain ? http.get(url, options) : https.get(url, options);
       request.on('timeout', () => request.destroy(new Error('The stream is silent.')));
-      const [response] = (await once(request, 'response')) as [http.IncomingMessage];
+      const closed = once(request, 'close').then(() => Promise.reject(new Error(NO_ANSWER)));
+      const [response] = (await Promise.race([once(request, 'response'), closed])) as [http.IncomingMessage];
       if (response.statusCode !== 200) {
         response.destroy();
         throw new Error(`The server answered ${response.statusCode}.`);

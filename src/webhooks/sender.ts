@@ -69,11 +69,12 @@ export function createSender(dependencies: Dependencies): Dispatch {
     return priority > priorityRank(least as Priority) ? `it is less urgent than ${least}` : undefined;
   }
 
-  /** Changes the stored webhook as long as it is enabled. */
+  /** Changes the stored webhook as long as it is enabled and has the URL that an attempt was made at. */
   async function update<T>(row: WebhookRow, work: (tx: Tx, row: WebhookRow) => Promise<T>): Promise<T | undefined> {
     return db.write(async tx => {
       const current = await findWebhook(tx, row.subscription);
       if (current?.subscription_id !== row.subscription_id || current.enabled === 0) return undefined;
+      if (current.url !== row.url) return undefined;
       tx.afterCommit(() => commits.notify('webhook'));
       return work(tx, current);
     });
@@ -109,16 +110,22 @@ export function createSender(dependencies: Dependencies): Dispatch {
     });
   }
 
-  async function failed(row: WebhookRow, status: number | null): Promise<void> {
+  /** Notes a failed attempt. Answers whether the endpoint is gone: then the webhook is disabled. */
+  async function failed(row: WebhookRow, { status, retryAfterMs }: PostAnswer): Promise<boolean> {
     const isProbe = row.probe_at !== null;
-    await update(row, async (tx, current) => {
-      if (status === 410) return disable(tx, current, 'gone');
+    const isGone = await update(row, async (tx, current) => {
+      if (status === 410) {
+        await disable(tx, current, 'gone');
+        return true;
+      }
       // Attempts that began before the circuit opened say nothing new.
-      if (current.probe_at !== null && !isProbe) return;
-      const circuit = afterFailure(current, clock.now());
+      if (current.probe_at !== null && !isProbe) return false;
+      const circuit = afterFailure(current, clock.now(), retryAfterMs);
       await updateWebhook(tx, row.subscription_id, circuit);
       if (isLost(circuit, clock.now())) await disable(tx, { ...current, ...circuit }, 'failing');
+      return false;
     });
+    return isGone ?? false;
   }
 
   /** The link to the question of an event, if it is open and the webhook is to have it. */
@@ -167,9 +174,9 @@ export function createSender(dependencies: Dependencies): Dispatch {
       await succeeded(row);
       return { kind: 'sent', report };
     }
-    await failed(row, status);
+    const isGone = await failed(row, answer);
     const error = answer.error ?? textOfStatus(status as number);
-    if (status === 410) return { kind: 'dead', error, blocks: false, report };
+    if (isGone) return { kind: 'dead', error, blocks: false, report };
     return again(message.attempts, retryAfterMs, { error, report });
   }
 

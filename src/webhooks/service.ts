@@ -234,6 +234,10 @@ export function createWebhooks(dependencies: Dependencies) {
       const row = await required(db.read, name);
       const now = clock.now();
       const signing = { secrets: valid(secretsOf(row), now), now };
+      if (signing.secrets.length === 0) {
+        const error = 'The last secret of the webhook has expired: POST /webhooks/{name}/rotate-secret.';
+        return { ok: false, status: null, duration_ms: 0, error, response_head: null };
+      }
       const { headers, body } = pingRequest(row, newUid(), toTimestamp(now), signing);
       const began = performance.now();
       const { status, head, error } = await post(row.url, headers, body, signal);

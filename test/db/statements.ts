@@ -1,4 +1,6 @@
 import {
+  countSilent,
+  countWaiting,
   listAgents,
   listBlocking as listBlockingAgents,
   listControlThreads,
@@ -8,7 +10,7 @@ import { findRun } from '../../src/control/run-repository.ts';
 import type { Tx } from '../../src/db/database.ts';
 import type { Engine } from '../../src/db/engine.ts';
 import { latestSequence, listEvents, listOutlines, listPosts } from '../../src/events/repository.ts';
-import { findFirstFree, findItems, listClaimable, listItems } from '../../src/inbox/repository.ts';
+import { countItems, findFirstFree, findItems, listClaimable, listItems } from '../../src/inbox/repository.ts';
 import {
   listLanes,
   overtaking,
@@ -23,11 +25,15 @@ import { claimDue, leaseHolders, leasesOf, markSent, reclaimLeasesOf } from '../
 import {
   countBlocked,
   countNext,
+  deliveriesOfEvents,
+  discardSome,
   findDeliveries,
   findMessages,
+  hasUnfinished,
   listBlocking,
   listDead,
   listDeliveries,
+  listNewest,
   pausedTopics,
 } from '../../src/outbox/repository.ts';
 import {
@@ -36,9 +42,15 @@ import {
   listQuestions,
   type QuestionFilter,
 } from '../../src/questions/list-repository.ts';
-import { countOpen, findQuestions, listOverdue } from '../../src/questions/repository.ts';
+import {
+  countOpen,
+  countOpenByPriority,
+  findQuestions,
+  listOverdue,
+  listToRemind,
+} from '../../src/questions/repository.ts';
 import { listRuns } from '../../src/runs/repository.ts';
-import { findSubscriptions, updatePositions } from '../../src/subscriptions/repository.ts';
+import { findSubscriptions, firstOfTypes, updatePositions } from '../../src/subscriptions/repository.ts';
 import { largestCounts, readCounts } from '../../src/threads/counts-repository.ts';
 import {
   findNewestThreadBefore,
@@ -50,6 +62,7 @@ import {
   type ThreadFilter,
 } from '../../src/threads/repository.ts';
 import { rangeAfter, rangeAtOrBefore, rangeEnds } from '../../src/threads/seen-repository.ts';
+import { findWebhook, listWebhooks } from '../../src/webhooks/repository.ts';
 
 /** Each filter of threads by itself. */
 const filters: [name: string, filter: ThreadFilter][] = [
@@ -146,6 +159,19 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   'the next events without their content': tx => listOutlines(tx, 0, 500),
   'messages with an older one in their lanes': tx => overtaking(tx, [1, 2]),
   'leases of a claim': tx => leasesOf(tx, 'w', ['t']),
+  'the deliveries of a webhook': tx => listNewest(tx, { subscription_id: 1, before: 9 }, 50),
+  'the dead deliveries of a webhook': tx => listNewest(tx, { subscription_id: 1, status: 'dead', before: 9 }, 50),
+  'the deliveries of some events': tx => deliveriesOfEvents(tx, 1, [1, 2]),
+  'whether a subscription has unfinished deliveries': tx => hasUnfinished(tx, 1),
+  'discarding deliveries': tx => discardSome(tx, 1, 0, 200),
+  'where a changed webhook goes on': tx => firstOfTypes(tx, ['a'], 1, { run_id: 'r' }),
+  webhooks: tx => listWebhooks(tx, 'a', 50),
+  'a webhook': tx => findWebhook(tx, 'webhook:a'),
+  'questions to be called to mind': tx => listToRemind(tx, 9, 50),
+  'the count of silent agents': tx => countSilent(tx, { from: 1, until: 9 }),
+  'the count of waiting agents': countWaiting,
+  'the count of open questions by priority': countOpenByPriority,
+  'the count of items': tx => countItems(tx, 100),
 
   deliveries: tx => listDeliveries(tx, { from: 0 }, 50),
   'deliveries by status': tx => listDeliveries(tx, { from: 0, status: 'dead' }, 50),
@@ -264,6 +290,12 @@ export const indexes: Record<string, RegExp> = {
   'items of an inbox': /inbox_items_pkey|PRIMARY KEY/,
   'the first free item': /inbox_items_by_lease/,
   'the largest counts': /counts_largest/,
+  'the deliveries of a webhook': /deliveries_by_subscription/,
+  // What was sent stands in none of these.
+  'the dead deliveries of a webhook': /deliveries_ended_unsent/,
+  'whether a subscription has unfinished deliveries': /deliveries_(lane|claim|ended_unsent|parked)/,
+  'discarding deliveries': /deliveries_(lane|claim|ended_unsent|parked|pkey)|PRIMARY KEY/,
+  'where a changed webhook goes on': /events_by_run_and_type/,
 };
 
 /** These bring together the rows of a bounded set, which may be sorted for it. */
@@ -281,6 +313,7 @@ export const grouped = [
  */
 export const merged = [
   'the claim',
+  'discarding deliveries',
   ...filters.map(([name]) => `threads by ${name}`),
   'threads by everything',
   'threads by state',

@@ -1,16 +1,15 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { Forumbus } from '../../src/client/index.ts';
 import { freePort } from '../helpers/ports.ts';
 import type { Options } from './options.ts';
 import type { Proof } from './proof.ts';
 import { type Random, seeded } from './random.ts';
 import type { Progress } from './report.ts';
+import { Restarting, sourceOf } from './restarting.ts';
 import type { Store } from './store.ts';
 
 /** A kill comes at most so long after a command has begun, or after its question is there. Milliseconds. */
@@ -21,7 +20,6 @@ const THINK_MS = 800;
 const PATIENCE_MS = 90_000;
 
 const RUN = 'run-cli';
-const sourceOf = (file: string) => fileURLToPath(new URL(`../../src/${file}`, import.meta.url));
 
 /**
  * Asks one question after the other by the command line, answers each, and kills the command, the service or both at some
@@ -135,44 +133,5 @@ async function answerAll(person: Forumbus, random: Random, signal: AbortSignal):
     }
   } catch (error) {
     if (!signal.aborted) throw error;
-  }
-}
-
-/** A service that is started again whenever it has ended. */
-class Restarting {
-  readonly #env: Record<string, string>;
-  readonly #log: number;
-  #child: ChildProcess;
-  #ended = false;
-
-  constructor(env: Record<string, string>, log: string) {
-    this.#env = env;
-    this.#log = openSync(log, 'a');
-    this.#child = this.#start();
-  }
-
-  #start(): ChildProcess {
-    const child = spawn(process.execPath, [sourceOf('main.ts')], {
-      env: { PATH: process.env.PATH, LOG_LEVEL: 'info', MAX_EVENT_LOOP_DELAY_MS: '0', ...this.#env },
-      stdio: ['ignore', this.#log, this.#log],
-    });
-    child.once('exit', () => {
-      if (!this.#ended) this.#child = this.#start();
-    });
-    return child;
-  }
-
-  kill(): void {
-    this.#child.kill('SIGKILL');
-  }
-
-  async end(): Promise<void> {
-    this.#ended = true;
-    const child = this.#child;
-    if (child.exitCode === null && child.signalCode === null) {
-      child.kill('SIGKILL');
-      await once(child, 'exit');
-    }
-    closeSync(this.#log);
   }
 }

@@ -10,6 +10,7 @@ import { Progress, printFigures, printProofs } from './report.ts';
 import { run } from './run.ts';
 import { openStore, type Store } from './store.ts';
 import { upgrade } from './upgrade.ts';
+import { webhookStorm } from './webhooks.ts';
 
 /*
  * Kills, stops and cuts off real processes under load, and then reads the database to see whether anything was lost,
@@ -30,24 +31,22 @@ process.exit(interrupted.signal.aborted ? INTERRUPTED : allHold ? 0 : 1);
 
 /** Verifies one engine. Answers whether all claims hold; keeps what the run has left if they do not. */
 async function verify(options: Options): Promise<boolean> {
-  const { seconds, kills, engine, processes, lanes, clients, seed } = options;
-  const many = processes > 1 && !options.cli && !options.upgrade;
+  const { seconds, kills, engine, processes, lanes, clients, seed, endpoints, events, rate } = options;
+  const many = processes > 1 && !options.cli && !options.upgrade && !options.webhooks;
   progress.say(`${engine === 'sqlite' ? 'SQLite' : 'PostgreSQL'}, ${many ? `${processes} processes` : 'one process'}`);
   if (options.upgrade) progress.say('the upgrade of a database of the previous release');
   else if (options.cli) progress.say(`${kills} questions by the command line, each with a kill (--seed ${seed})`);
-  else progress.say(`${clients} clients in ${lanes} lanes for ${seconds} s, ${kills} kills and stops (--seed ${seed})`);
+  else if (options.webhooks) {
+    progress.say(`${events} events to ${endpoints} webhooks, ${rate} a second, then ${kills} kills (--seed ${seed})`);
+  } else
+    progress.say(`${clients} clients in ${lanes} lanes for ${seconds} s, ${kills} kills and stops (--seed ${seed})`);
   const folder = await mkdtemp(join(tmpdir(), 'forumbus-verify-'));
   let store: Store | undefined;
   let holds = false;
   try {
     store = await openStore(engine, folder, options.hostile);
-    const { proofs, table } = await (options.cli ? cliKills : options.upgrade ? upgrade : load)(
-      options,
-      store,
-      folder,
-      progress,
-      interrupted.signal,
-    );
+    const kind = options.cli ? cliKills : options.webhooks ? webhookStorm : options.upgrade ? upgrade : load;
+    const { proofs, table } = await kind(options, store, folder, progress, interrupted.signal);
     printFigures(table);
     printProofs(proofs);
     holds = proofs.every(proof => proof.faults.length === 0);

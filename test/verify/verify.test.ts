@@ -12,6 +12,7 @@ import { messageIdOf, type Observed, type StoredDelivery, type StoredEvent, topi
 import { prove } from './proofs.ts';
 import { recompute } from './recompute.ts';
 import { follows, LATE, STRAY_TOPIC, SUBSCRIPTIONS } from './subscriptions.ts';
+import { proveStorm, type Storm } from './webhook-proofs.ts';
 
 const MAIN = fileURLToPath(new URL('main.ts', import.meta.url));
 
@@ -46,6 +47,18 @@ describe('npm run verify', () => {
       expect(stdout).not.toContain('FAILED');
       expect(stdout).toMatch(/^ {2}ok {5}a repeated command asked once \(3\)$/m);
       expect(stdout).toMatch(/^ {2}ok {5}every command has printed the answer to its question in the end \(3\)$/m);
+    },
+  );
+
+  // The time that arrivals take says little beside other tests.
+  it.each(engines)(
+    'keeps good webhooks apart from bad ones, and loses nothing when the service is killed, on %s',
+    { timeout: 240_000 },
+    async engine => {
+      const size = ['--endpoints', '9', '--events', '60', '--runs', '1', '--kills', '2', '--p99', '20000'];
+      const { stdout } = await verify('--webhooks', '--engine', engine, ...size);
+      expect(stdout).not.toContain('FAILED');
+      expect(stdout).toMatch(/^ {2}ok {5}every good endpoint got every event, also those around a kill \(360\)$/m);
     },
   );
 
@@ -294,6 +307,57 @@ describe('the proofs', () => {
     expect(faults(run).join('\n')).toMatch(claim);
   });
 });
+
+describe('the proofs of webhooks', () => {
+  it('hold for a storm as it should be, also if something is repeated', () => {
+    expect(stormFaults(storm())).toEqual([]);
+    const run = storm();
+    run.given.push({ ...at(run.given, 0) });
+    expect(stormFaults(run)).toEqual([]);
+  });
+
+  const doctored: Record<string, [claim: RegExp, doctor: (run: Storm) => void]> = {
+    'an event that one endpoint has not got': [/got every event/, run => run.given.pop()],
+    'events of one thread that were swapped': [/order of the log/, run => run.given.reverse()],
+    'arrivals that are late': [/p99/, run => delayed(run, 0, 1000)],
+    'good endpoints that wait for bad ones': [/wait no longer/, run => delayed(run, 4, 111)],
+    'a failing endpoint that gets every event': [
+      /few requests/,
+      run => run.given.push(...Array.from({ length: 81 }, () => ({ ...at(run.given, 0), path: '/fail/2' }))),
+    ],
+    'a storm without arrivals': [/p99/, run => Object.assign(run, { given: [] })],
+  };
+
+  it.each(Object.entries(doctored))('find %s', (_name, [claim, doctor]) => {
+    const run = storm();
+    doctor(run);
+    expect(stormFaults(run).join('\n')).toMatch(claim);
+  });
+});
+
+/** Lets the reports from one on arrive late. */
+function delayed(run: Storm, from: number, delay: number): void {
+  for (const one of run.given) if (one.report >= from) one.delay = delay;
+}
+
+function stormFaults(run: Storm): string[] {
+  return proveStorm(run).flatMap(({ claim, faults }) => (faults.length > 0 ? [`${claim}: ${faults[0]}`] : []));
+}
+
+/** Twelve reports of two runs, each with one thread, to two endpoints that follow one of them. */
+function storm(): Storm {
+  const given = Array.from({ length: 12 }, (_, report) => ({
+    ...{ path: `/good/${report % 2}`, report, sequence: 10 * report + 1, thread_id: `thr-${report % 2}`, delay: 10 },
+  }));
+  return {
+    good: ['/good/0', '/good/1'],
+    given,
+    reports: { calm: 4, stormy: 6, killed: 2 },
+    runs: 2,
+    kills: 1,
+    p99: 1000,
+  };
+}
 
 const THREAD = 'fctrl-run-agent';
 

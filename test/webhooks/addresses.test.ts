@@ -11,16 +11,36 @@ describe('the guard of addresses', () => {
     ...['https://10.1.2.3/', 'https://172.31.0.1/', 'https://192.168.1.1/', 'https://169.254.169.254/'],
     ...['https://100.64.0.1/', 'https://[64:ff9b::a00:1]/', 'https://[2002:a00:1::]/', 'https://[fd00::1]/'],
     ...['https://[fe80::1]/', 'https://[::10.0.0.1]/', 'https://[ff02::1]/', 'https://017700000001/'],
+    ...[
+      'https://0177.0.0.1/',
+      'https://127.0.0.1./',
+      'https://１２７.0.0.1/',
+      'https://127.1/',
+      'https://198.19.255.1/',
+    ],
+    ...['https://[64:ff9b::7f00:1]/', 'https://[64:ff9b:1::a00:1]/', 'https://[::ffff:0:127.0.0.1]/', 'https://[::]/'],
+    ...[
+      'https://[200:1::1]/',
+      'https://[5f00::1]/',
+      'https://[2001:db8::1]/',
+      'https://[2001::1]/',
+      'https://[fec0::1]/',
+    ],
+    ...['https://255.255.255.255/', 'https://192.0.0.192/', 'https://:secret@example.com/', 'https://ana@127.0.0.1/'],
   ])('refuses %s', url => {
     expect(strict.fault(new URL(url))).toEqual(expect.any(String));
   });
 
-  it.each(['https://example.com/', 'https://8.8.8.8/', 'https://[2606:4700::1]/', 'https://[::ffff:8.8.8.8]/'])(
-    'lets %s through',
-    url => {
-      expect(strict.fault(new URL(url))).toBeUndefined();
-    },
-  );
+  it.each([
+    'https://example.com/',
+    'https://localhost./',
+    'https://8.8.8.8/',
+    'https://[2001:4860:4860::8888]/',
+    'https://[2606:4700::1]/',
+    'https://[::ffff:8.8.8.8]/',
+  ])('lets %s through', url => {
+    expect(strict.fault(new URL(url))).toBeUndefined();
+  });
 
   it('lets listed networks through, also without TLS, and only those', () => {
     const guard = createAddressGuard('127.0.0.0/8, fd00::/8,10.1.2.3');
@@ -34,6 +54,33 @@ describe('the guard of addresses', () => {
 
   it.each(['10.0.0.0/33', 'example.com', '10.0.0.0/x', ':/0'])('refuses the setting %s', setting => {
     expect(() => createAddressGuard(setting)).toThrow(/WEBHOOK_ALLOW_CIDRS/);
+  });
+
+  it.each([
+    ...['127.0.0.1', '0.0.0.0', '10.0.0.1', '100.64.0.1', '100.127.255.255', '169.254.169.254', '172.16.0.1'],
+    ...['192.168.1.1', '198.18.0.1', '224.0.0.1', '255.255.255.255', '::', '::1', '::ffff:127.0.0.1'],
+    ...['::ffff:a9fe:a9fe', '::ffff:0:127.0.0.1', '::127.0.0.1', '64:ff9b::127.0.0.1', '64:ff9b::a9fe:a9fe'],
+    ...[
+      '64:ff9b:1::1',
+      '100::1',
+      '2002:7f00:1::',
+      '2001:0:1::',
+      'fc00::1',
+      'fd12::1',
+      'fe80::1',
+      'fe80::1%lo',
+      'ff02::1',
+    ],
+  ])('connects to no name that means %s', async address => {
+    const resolve: LookupFunction = (_hostname, _options, callback) =>
+      callback(null, [{ address, family: address.includes(':') ? 6 : 4 }]);
+    for (const plain of [false, true]) {
+      const lookup = createAddressGuard('203.0.113.1', resolve).lookup(plain);
+      const found = new Promise((done, fail) =>
+        lookup('x.', {}, (error, found) => (error ? fail(error) : done(found))),
+      );
+      await expect(found).rejects.toThrow('x. has no address');
+    }
   });
 
   it('resolves a name to its allowed addresses only, and to none without one', async () => {

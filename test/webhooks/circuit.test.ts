@@ -34,17 +34,27 @@ describe('the circuit', () => {
     let circuit: Circuit = CLOSED;
     const probes: (number | null)[] = [];
     for (let failure = 1; failure <= 8; failure += 1) {
-      circuit = afterFailure(circuit, 1000);
+      circuit = afterFailure(circuit, 1000, null);
       probes.push(circuit.probe_at);
     }
     expect(probes).toEqual([null, null, null, null, 6000, 31_000, 121_000, 601_000]);
     expect(circuit).toMatchObject({ failures: 8, failing_since: 1000 });
   });
 
-  it('gives a webhook up after five days of failures only', () => {
-    const circuit = afterFailure(afterFailure(CLOSED, 0), 119 * HOUR);
-    expect(isLost(circuit, 119 * HOUR)).toBe(false);
-    expect(isLost(circuit, 120 * HOUR)).toBe(true);
+  it('waits with its probe as long as the endpoint asks, a day at most', () => {
+    const open: Circuit = { failures: 4, failing_since: 0, probe_at: null };
+    expect(afterFailure(open, 1000, 60 * SECOND).probe_at).toBe(61_000);
+    expect(afterFailure(open, 1000, 1).probe_at).toBe(6000);
+    expect(afterFailure(open, 1000, 1000 * HOUR).probe_at).toBe(1000 + 24 * HOUR);
+    expect(afterFailure(CLOSED, 1000, 60 * SECOND).probe_at).toBeNull();
+  });
+
+  it('gives a webhook up after five days of failures only, five of them at least', () => {
+    const failed = (times: number) =>
+      Array.from({ length: times }).reduce<Circuit>(circuit => afterFailure(circuit, 0, null), CLOSED);
+    expect(isLost(failed(5), 120 * HOUR - 1)).toBe(false);
+    expect(isLost(failed(5), 120 * HOUR)).toBe(true);
+    expect(isLost(failed(4), 120 * HOUR)).toBe(false);
     expect(isLost(CLOSED, 120 * HOUR)).toBe(false);
   });
 });

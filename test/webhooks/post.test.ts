@@ -1,0 +1,123 @@
+import { createServer, type Socket } from 'node:net';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { createAddressGuard } from '../../src/webhooks/addresses.ts';
+import { createPost } from '../../src/webhooks/post.ts';
+import { startReceiver } from '../helpers/receiver.ts';
+
+const never = new AbortController().signal;
+
+function client() {
+  const made = createPost(createAddressGuard('127.0.0.0/8'));
+  onTestFinished(() => made.close());
+  return made;
+}
+
+/** An endpoint that writes these bytes whatever it is asked, and then does something with the connection. */
+async function startRaw(bytes: string, then: (socket: Socket) => void = socket => socket.end()): Promise<string> {
+  const sockets = new Set<Socket>();
+  const server = createServer(socket => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+    socket.once('data', () => {
+      socket.write(bytes);
+      then(socket);
+    });
+  });
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  onTestFinished(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  const address = server.address();
+  return `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}/`;
+}
+
+describe('a request of a webhook', () => {
+  it.each([
+    ['120', 120_000],
+    ['0', 0],
+    // Ten years; the circuit bounds it.
+    ['315360000', 315_360_000_000],
+    ['-5', 0],
+    ['Sun, 06 Nov 1994 08:49:37 GMT', 0],
+    ['soon', null],
+    ['', null],
+    ['1e400', null],
+    ['9'.repeat(400), null],
+    ['5 minutes', null],
+    ['NaN', null],
+  ])('reads Retry-After: %s', async (value, expected) => {
+    const { url } = await startReceiver(response => void response.writeHead(503, { 'retry-after': value }).end());
+    expect(await client().post(url, {}, '{}', never)).toMatchObject({ status: 503, retryAfterMs: expected });
+  });
+
+  it('reads a Retry-After that is a date', async () => {
+    const date = new Date(Date.now() + 3_600_000).toUTCString();
+    const { url } = await startReceiver(response => void response.writeHead(503, { 'retry-after': date }).end());
+    const { retryAfterMs } = await client().post(url, {}, '{}', never);
+    // The date has whole seconds.
+    expect(retryAfterMs).toBeGreaterThan(3_500_000);
+    expect(retryAfterMs).toBeLessThanOrEqual(3_600_000);
+  });
+
+  it.each([
+    ['switches protocols', 'HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n'],
+    ['hangs up', ''],
+    ['answers half a head', 'HTTP/1.1 200 OK\r\ncontent-le'],
+    ['answers half a body', 'HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf'],
+    ['speaks something else', 'SSH-2.0-OpenSSH_9.2\r\n'],
+    ['answers too large a head', `HTTP/1.1 200 OK\r\nx: ${'x'.repeat(100_000)}\r\n\r\n`],
+  ])('fails at once at an endpoint that %s', async (_what, bytes) => {
+    const { post } = client();
+    const answer = await post(await startRaw(bytes), {}, '{}', never);
+    expect(answer).toMatchObject({ status: null, error: expect.stringMatching(/^(?!No answer within)./) });
+  });
+
+  it('reads no more of an endless answer than it needs, and keeps its beginning', async () => {
+    const url = await startRaw('HTTP/1.1 200 OK\r\n\r\n', socket => {
+      const more = () => {
+        while (!socket.destroyed && socket.write('é'.repeat(5000)));
+        socket.once('drain', more);
+      };
+      more();
+    });
+    const { status, head } = await client().post(url, {}, '{}', never);
+    expect(status).toBe(200);
+    expect(head).toBe('é'.repeat(512));
+  });
+
+  it('is not sent to where a redirect points', async () => {
+    const inside = await startReceiver();
+    const { url } = await startReceiver(response => void response.writeHead(302, { location: inside.url }).end());
+    expect(await client().post(url, {}, '{}', never)).toMatchObject({ status: 302 });
+    expect(inside.received).toEqual([]);
+  });
+
+  it('follows no stream of a server that switches protocols', async () => {
+    const url = await startRaw('HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n');
+    const lines = client().follow(new URL(url), {}, never);
+    await expect(lines[Symbol.asyncIterator]().next()).rejects.toThrow('closed without an answer');
+  });
+
+  it('reaches nothing private by a name that the system resolves', async () => {
+    let connections = 0;
+    const server = createServer(() => {
+      connections += 1;
+    }).listen(0, '127.0.0.1');
+    onTestFinished(() => void server.close());
+    await new Promise(resolve => server.once('listening', resolve));
+    const address = server.address();
+    const port = typeof address === 'object' ? address?.port : 0;
+    const { post, close } = createPost(createAddressGuard(''));
+    onTestFinished(close);
+    for (const host of ['localhost', 'localhost.', 'LOCALHOST']) {
+      const { error } = await post(`https://${host}:${port}/`, {}, '{}', never);
+      // Not every system knows it with a dot.
+      expect(error).toMatch(/has no address that webhooks may connect to|ENOTFOUND localhost\./);
+    }
+    for (const host of ['127.0.0.1', '127.0.0.1.', '0x7f000001', '[::ffff:7f00:1]', 'ana:b@localhost']) {
+      expect((await post(`https://${host}:${port}/`, {}, '{}', never)).error).toMatch(/^The URL must/);
+    }
+    expect(connections).toBe(0);
+  });
+});
