@@ -84,7 +84,12 @@ function readAssets(): Assets {
 }
 
 function toModule(text: string, depth: number): string {
-  return withPaths(SCRIPT === '.ts' ? stripTypeScriptTypes(text) : text, depth);
+  return withPaths(bare(SCRIPT === '.ts' ? stripTypeScriptTypes(text) : text), depth);
+}
+
+/** Leaves out lines that are comments or empty: a tenth of the page. */
+function bare(text: string): string {
+  return text.replace(/^[ \t]*(\/\*[\s\S]*?\*\/|\/\/.*)[ \t]*$/gm, '').replace(/\s*\n/g, '\n');
 }
 
 /** Replaces the names of libraries in imports by their paths. @param depth of the module below the root */
