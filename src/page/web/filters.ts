@@ -27,7 +27,9 @@ export function Filters() {
       <option value="">all runs</option>
       ${[...runs.value.keys()].map(name => html`<option value=${name}>${name}</option>`)}
     </select>
-    <input aria-label="Ticket" placeholder="Ticket" maxlength="200" value=${ticket.value} onChange=${(event: Event) =>
+    <input aria-label="Ticket" placeholder="Ticket" maxlength="200" defaultValue=${ticket.value} onChange=${(
+      event: Event,
+    ) =>
       change(() => {
         ticket.value = (event.target as HTMLInputElement).value;
       })} />

@@ -44,7 +44,7 @@ export function Help({ close }: { close: () => void }) {
     ${
       me.value?.access === 'open' &&
       html`<label class="field">Your name, as agents see it
-      <input value=${name.value} placeholder="operator" maxlength="200" onChange=${(event: Event) => {
+      <input defaultValue=${name.value} placeholder="operator" maxlength="200" onChange=${(event: Event) => {
         name.value = (event.target as HTMLInputElement).value;
       }} /></label>`
     }
