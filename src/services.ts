@@ -58,8 +58,10 @@ import { createAddressGuard } from './webhooks/addresses.ts';
 import { WEBHOOK_ATTEMPTS } from './webhooks/circuit.ts';
 import { createEndpoints } from './webhooks/endpoints.ts';
 import { createPost } from './webhooks/post.ts';
+import { vapidOf } from './webhooks/push.ts';
 import { createReplays } from './webhooks/replays.ts';
 import { createReplies } from './webhooks/replies.ts';
+import { findPushKeys } from './webhooks/repository.ts';
 import { createSender } from './webhooks/sender.ts';
 import { createWebhooks } from './webhooks/service.ts';
 import { backoffDelay } from './worker/backoff.ts';
@@ -188,9 +190,10 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const guard = createAddressGuard(config.WEBHOOK_ALLOW_CIDRS, overrides.lookup);
     const poster = createPost(guard);
     const { post, follow } = poster;
+    const vapid = vapidOf(await findPushKeys(db.read), config.PUBLIC_URL);
     const webhooks = createWebhooks({
       ...{ db, clock, newUid: uid, events, subscriptions },
-      ...{ redelivery, guard, links, post, commits },
+      ...{ redelivery, guard, links, vapid, post, commits },
     });
     const retentionMs = config.OUTBOX_RETENTION_HOURS * 3_600_000;
     const maintenance = createOutboxMaintenance({ db, clock, subscriptions, retentionMs, commits });
@@ -225,7 +228,20 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
           endpoints.own.length === 0 ? [] : outgoing.claim(limit, endpoints.roomBeside(held())),
       },
       dispatch: metrics.countingWebhooks(
-        createSender({ db, clock, random, events, subscriptions, questions, threads, links, post, commits, log }),
+        createSender({
+          db,
+          clock,
+          random,
+          events,
+          subscriptions,
+          questions,
+          threads,
+          links,
+          vapid,
+          post,
+          commits,
+          log,
+        }),
       ),
       clock,
       log,

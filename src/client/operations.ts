@@ -22,6 +22,7 @@ import type {
   PingResult,
   PostAndThread,
   PostPage,
+  PushKey,
   Run,
   RunPage,
   RunQuery,
@@ -146,6 +147,8 @@ export function operationsOf(send: Send) {
 
     webhooks: {
       list: get<WebhookPage>('/webhooks') as (query?: PageRequest, options?: CallOptions) => Promise<WebhookPage>,
+      /** The key with which a browser subscribes to push messages of the service. */
+      pushKey: (options: CallOptions = {}) => get<PushKey>('/push-key')({}, options),
       get: (name: string, options: CallOptions = {}) => get<Webhook>(webhookPath(name))({}, options),
       /** Not repeated after a lost answer, since its secret would be lost with it. */
       create: (webhook: NewWebhook, options: CallOptions = {}) =>

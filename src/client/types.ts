@@ -38,6 +38,7 @@ import type {
 import type {
   NewWebhook,
   PingResult,
+  PushKey,
   SecretRotation,
   Webhook,
   WebhookChange,
@@ -73,6 +74,7 @@ export type {
   PingResult,
   Post,
   PostAndThread,
+  PushKey,
   Question,
   Run,
   RunSummary,

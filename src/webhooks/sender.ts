@@ -16,7 +16,8 @@ import type { Dispatch } from '../worker/dispatcher.ts';
 import { Stopping } from '../worker/handler.ts';
 import { afterFailure, CLOSED, isLost, retryDelay } from './circuit.ts';
 import { POST_TIMEOUT_MS, type Post, type PostAnswer } from './post.ts';
-import { findWebhook, updateWebhook, type WebhookRow } from './repository.ts';
+import type { Vapid } from './push.ts';
+import { deleteWebhook, findWebhook, updateWebhook, type WebhookRow } from './repository.ts';
 import { eventRequest } from './request.ts';
 import type { Filter } from './schemas.ts';
 import { type StoredSecret, valid } from './signature.ts';
@@ -27,10 +28,11 @@ interface Dependencies {
   clock: Clock;
   random: () => number;
   events: Pick<EventLog, 'append' | 'draft'>;
-  subscriptions: Pick<Subscriptions, 'changeWebhook'>;
+  subscriptions: Pick<Subscriptions, 'changeWebhook' | 'removeWebhook'>;
   questions: Pick<QuestionService, 'standing' | 'get'>;
   threads: Pick<ThreadService, 'row'>;
   links: Pick<AnswerLinks, 'linkTo'>;
+  vapid: Vapid;
   post: Post;
   commits: CommitNotifier;
   log: Logger;
@@ -45,7 +47,8 @@ const service = { type: 'system', name: 'forumbus' } as const;
 
 /** Sends the deliveries of webhooks, and keeps their circuits. The worker calls it in place of a handler. */
 export function createSender(dependencies: Dependencies): Dispatch {
-  const { db, clock, random, events, subscriptions, questions, threads, links, post, commits, log } = dependencies;
+  const { db, clock, random, events, subscriptions, questions, threads, links, vapid, post, commits, log } =
+    dependencies;
 
   /** Why a delivery is not to be sent; undefined if it is. */
   async function reasonToDrop(
@@ -87,6 +90,12 @@ export function createSender(dependencies: Dependencies): Dispatch {
     await events.append(tx, [events.draft(nowhere, service, 'forum.webhook.disabled', payload)]);
   }
 
+  /** A browser that has left does not come back under its address. */
+  async function remove(tx: Tx, { subscription_id }: WebhookRow): Promise<void> {
+    await subscriptions.removeWebhook(tx, subscription_id);
+    await deleteWebhook(tx, subscription_id);
+  }
+
   /** Takes the probe of an open circuit. @returns null, or when the next one is due (epoch milliseconds) */
   async function takeProbe(row: WebhookRow): Promise<number | null> {
     const due = await update(row, async (tx, { subscription_id, probe_at }) => {
@@ -112,7 +121,7 @@ export function createSender(dependencies: Dependencies): Dispatch {
   async function failed(row: WebhookRow, status: number | null): Promise<void> {
     const isProbe = row.probe_at !== null;
     await update(row, async (tx, current) => {
-      if (status === 410) return disable(tx, current, 'gone');
+      if (isGone(row, status)) return row.format === 'webpush' ? remove(tx, current) : disable(tx, current, 'gone');
       // Attempts that began before the circuit opened say nothing new.
       if (current.probe_at !== null && !isProbe) return;
       const circuit = afterFailure(current, clock.now());
@@ -131,7 +140,7 @@ export function createSender(dependencies: Dependencies): Dispatch {
   async function send(delivery: LeasedDelivery, row: WebhookRow, secrets: StoredSecret[], signal: AbortSignal) {
     const { message, traceparent } = delivery;
     const link = await linkOf(message.payload as Event, row);
-    const { headers, body } = eventRequest(row, message, link, { secrets, now: clock.now() });
+    const { headers, body } = eventRequest(row, message, link, { secrets, now: clock.now(), vapid });
     const trace = traceparent === null ? {} : { traceparent };
     return post(row.url, { ...headers, ...trace }, body, signal);
   }
@@ -169,7 +178,7 @@ export function createSender(dependencies: Dependencies): Dispatch {
     }
     await failed(row, status);
     const error = answer.error ?? textOfStatus(status as number);
-    if (status === 410) return { kind: 'dead', error, blocks: false, report };
+    if (isGone(row, status)) return { kind: 'dead', error, blocks: false, report };
     return again(message.attempts, retryAfterMs, { error, report });
   }
 
@@ -192,6 +201,11 @@ export function createSender(dependencies: Dependencies): Dispatch {
       return again(attempts, null, { error: textOf(error) });
     }
   };
+}
+
+/** Push services say it with 404, too (RFC 8030, 7.3). */
+function isGone({ format }: WebhookRow, status: number | null): boolean {
+  return status === 410 || (format === 'webpush' && status === 404);
 }
 
 function textOfStatus(status: number): string {

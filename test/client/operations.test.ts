@@ -4,7 +4,6 @@ import { startApp, type TestApp } from '../helpers/app.ts';
 import { deadly } from '../helpers/posts.ts';
 import { startReceiver, toLoopback } from '../helpers/receiver.ts';
 import { listen } from '../helpers/socket.ts';
-import { operator } from '../helpers/threads.ts';
 import { bearer, withTokens } from '../helpers/tokens.ts';
 
 const soon = { timeout: 20_000, interval: 20 };
@@ -97,7 +96,7 @@ it('manages webhooks, tries them, and sends what they missed', async () => {
     secrets: [{ expires_at: null }, { expires_at: expect.any(String) }],
   });
 
-  const { thread_id } = await client.threads.open({ title: 'Told', body: 'Told.', actor: operator });
+  const { thread_id } = await client.threads.open({ title: 'Told', body: 'Told.', actor: { type: 'operator', name: 'ana' } });
   const sent = () => client.webhooks.deliveries('chat', { status: 'sent', event_type: 'forum.thread.opened' });
   await expect.poll(async () => (await sent()).items.length, soon).toBe(1);
   expect(JSON.parse(received[1]?.body ?? '').data.thread_id).toBe(thread_id);

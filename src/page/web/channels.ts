@@ -37,6 +37,9 @@ export const channels: Record<Format, Channel> = {
       { name: 'token', label: 'Access token', secret: true },
     ],
   },
+  // A browser adds itself, in its settings.
+  webpush: { label: 'Browser', url: 'Endpoint' },
 };
 
-export const formats = Object.keys(channels) as Format[];
+/** Those that a person can add. */
+export const formats = (Object.keys(channels) as Format[]).filter(format => format !== 'webpush');
