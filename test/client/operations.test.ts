@@ -96,7 +96,11 @@ it('manages webhooks, tries them, and sends what they missed', async () => {
     secrets: [{ expires_at: null }, { expires_at: expect.any(String) }],
   });
 
-  const { thread_id } = await client.threads.open({ title: 'Told', body: 'Told.', actor: { type: 'operator', name: 'ana' } });
+  const { thread_id } = await client.threads.open({
+    title: 'Told',
+    body: 'Told.',
+    actor: { type: 'operator', name: 'ana' },
+  });
   const sent = () => client.webhooks.deliveries('chat', { status: 'sent', event_type: 'forum.thread.opened' });
   await expect.poll(async () => (await sent()).items.length, soon).toBe(1);
   expect(JSON.parse(received[1]?.body ?? '').data.thread_id).toBe(thread_id);
