@@ -58,10 +58,9 @@ import { createAddressGuard } from './webhooks/addresses.ts';
 import { WEBHOOK_ATTEMPTS } from './webhooks/circuit.ts';
 import { createEndpoints } from './webhooks/endpoints.ts';
 import { createPost } from './webhooks/post.ts';
-import { vapidOf } from './webhooks/push.ts';
+import { readVapid } from './webhooks/push.ts';
 import { createReplays } from './webhooks/replays.ts';
 import { createReplies } from './webhooks/replies.ts';
-import { findPushKeys } from './webhooks/repository.ts';
 import { createSender } from './webhooks/sender.ts';
 import { createWebhooks } from './webhooks/service.ts';
 import { backoffDelay } from './worker/backoff.ts';
@@ -190,7 +189,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const guard = createAddressGuard(config.WEBHOOK_ALLOW_CIDRS, overrides.lookup);
     const poster = createPost(guard);
     const { post, follow } = poster;
-    const vapid = vapidOf(await findPushKeys(db.read), config.PUBLIC_URL);
+    const vapid = await readVapid(db.read, config.PUBLIC_URL);
     const webhooks = createWebhooks({
       ...{ db, clock, newUid: uid, events, subscriptions },
       ...{ redelivery, guard, links, vapid, post, commits },

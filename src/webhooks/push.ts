@@ -1,7 +1,9 @@
 import { createHash, ECDH } from 'node:crypto';
 import webPush from 'web-push';
+import type { Reader } from '../db/database.ts';
 import type { Event } from '../events/schemas.ts';
 import { noticeOf } from './formats.ts';
+import { findPushKeys } from './repository.ts';
 import type { Settings } from './schemas.ts';
 
 /** The key pair by which push services know this service (RFC 8292), and how they reach its operator. */
@@ -26,10 +28,11 @@ const LENGTH = 800;
 /** Bytes of a name by which a push service replaces a message that has not arrived yet, before base64url. */
 const TOPIC_BYTES = 24;
 
-/** @returns who this service is for push services. @param publicUrl at which people reach it; may be empty */
-export function vapidOf(keys: Omit<Vapid, 'subject'>, publicUrl: string): Vapid {
+/** Reads who this service is for push services. @param publicUrl at which people reach it; may be empty */
+export async function readVapid(reader: Reader, publicUrl: string): Promise<Vapid> {
   // Some push services refuse addresses of the machine itself.
-  return { ...keys, subject: publicUrl.startsWith('https:') ? publicUrl : 'mailto:forumbus@example.com' };
+  const subject = publicUrl.startsWith('https:') ? publicUrl : 'mailto:forumbus@example.com';
+  return { ...(await findPushKeys(reader)), subject };
 }
 
 /** Why the keys of a browser cannot encrypt; undefined if they can. */
