@@ -60,7 +60,7 @@ export const webhooks: Migration = async (db, engine) => {
     `create table webhooks (
       subscription_id ${int} primary key references subscriptions,
       url ${text} not null,
-      format ${text} not null check (format in ('standard', 'slack', 'discord', 'teams', 'ntfy')),
+      format ${text} not null check (format in ('standard', 'slack', 'discord', 'teams', 'ntfy', 'webpush')),
       settings ${text} not null,
       event_types ${text} not null,
       filter ${text} not null,

@@ -58,6 +58,7 @@ import { createAddressGuard } from './webhooks/addresses.ts';
 import { WEBHOOK_ATTEMPTS } from './webhooks/circuit.ts';
 import { createEndpoints } from './webhooks/endpoints.ts';
 import { createPost } from './webhooks/post.ts';
+import { readVapid } from './webhooks/push.ts';
 import { createReplays } from './webhooks/replays.ts';
 import { createReplies } from './webhooks/replies.ts';
 import { createSender } from './webhooks/sender.ts';
@@ -188,9 +189,10 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const guard = createAddressGuard(config.WEBHOOK_ALLOW_CIDRS, overrides.lookup);
     const poster = createPost(guard);
     const { post, follow } = poster;
+    const vapid = await readVapid(db.read, config.PUBLIC_URL);
     const webhooks = createWebhooks({
       ...{ db, clock, newUid: uid, events, subscriptions },
-      ...{ redelivery, guard, links, post, commits },
+      ...{ redelivery, guard, links, vapid, post, commits },
     });
     const retentionMs = config.OUTBOX_RETENTION_HOURS * 3_600_000;
     const maintenance = createOutboxMaintenance({ db, clock, subscriptions, retentionMs, commits });
@@ -225,7 +227,20 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
           endpoints.own.length === 0 ? [] : outgoing.claim(limit, endpoints.roomBeside(held())),
       },
       dispatch: metrics.countingWebhooks(
-        createSender({ db, clock, random, events, subscriptions, questions, threads, links, post, commits, log }),
+        createSender({
+          db,
+          clock,
+          random,
+          events,
+          subscriptions,
+          questions,
+          threads,
+          links,
+          vapid,
+          post,
+          commits,
+          log,
+        }),
       ),
       clock,
       log,

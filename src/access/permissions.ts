@@ -67,6 +67,7 @@ export const permissions: Record<string, Permission | typeof anybody> = {
   // A webhook carries all events of the service away.
   createWebhook: writes('no'),
   listWebhooks: writes('no'),
+  getPushKey: writes('no'),
   getWebhook: writes('no'),
   changeWebhook: writes('no'),
   deleteWebhook: writes('no'),

@@ -37,7 +37,7 @@ A test message is sent at once.`,
       const [channel, target] = rest as [string, string];
       const format = channels.find(known => known === channel);
       if (!format) throw new UsageError(`There is no channel ${channel}: it is one of ${channels.join(', ')}.`);
-      const { name } = await client.createWebhook({
+      const { name } = await client.webhooks.create({
         ...{
           name: values.name ?? format,
           format,
@@ -52,7 +52,7 @@ A test message is sent at once.`,
     const [name] = rest;
     if (word === 'test' && name !== undefined && rest.length === 1) return test(context, name);
     if (word === 'remove' && name !== undefined && rest.length === 1) {
-      await client.deleteWebhook(name);
+      await client.webhooks.remove(name);
       await print(`Removed ${oneLine(name)}.`, { name, deleted: true });
       return exits.done;
     }
@@ -72,9 +72,9 @@ function targetOf(
 }
 
 async function list({ client, print }: Context): Promise<number> {
-  const all: Awaited<ReturnType<typeof client.webhooks>>['items'] = [];
+  const all: Awaited<ReturnType<typeof client.webhooks.list>>['items'] = [];
   for (let cursor: string | undefined; ; ) {
-    const { items, next_cursor } = await client.webhooks(cursor === undefined ? {} : { cursor });
+    const { items, next_cursor } = await client.webhooks.list(cursor === undefined ? {} : { cursor });
     all.push(...items);
     if (next_cursor === null) break;
     cursor = next_cursor;
@@ -92,7 +92,7 @@ async function list({ client, print }: Context): Promise<number> {
 }
 
 async function test({ client, print, tell }: Context, name: string): Promise<number> {
-  const result = await client.pingWebhook(name);
+  const result = await client.webhooks.ping(name);
   if (!result.ok) tell(`The test failed: ${oneLine(result.error ?? `the answer was ${result.status}`)}`);
   await print(result.ok ? `A test was sent to ${oneLine(name)}.` : `${oneLine(name)} is set up.`, { name, ...result });
   return result.ok ? exits.done : exits.refused;

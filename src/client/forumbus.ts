@@ -18,9 +18,7 @@ import type {
   InboxItem,
   InboxPage,
   Me,
-  NewWebhook,
   Option,
-  PingResult,
   Question,
   QuestionFilter,
   QuestionPage,
@@ -28,8 +26,6 @@ import type {
   SignalResult,
   ValidationRequest,
   WaitOptions,
-  WebhookPage,
-  WebhookWithSecret,
   WriteOptions,
 } from './types.ts';
 
@@ -70,6 +66,7 @@ export class Forumbus {
   readonly outbox: Operations['outbox'];
   readonly bus: Operations['bus'];
   readonly tokens: Operations['tokens'];
+  readonly webhooks: Operations['webhooks'];
   readonly logins: Operations['logins'];
   readonly stats: Operations['stats'];
   readonly #transport: Transport;
@@ -87,6 +84,7 @@ export class Forumbus {
     this.outbox = operations.outbox;
     this.bus = operations.bus;
     this.tokens = operations.tokens;
+    this.webhooks = operations.webhooks;
     this.logins = operations.logins;
     this.stats = operations.stats;
   }
@@ -242,26 +240,6 @@ export class Forumbus {
   /** What the token stands for. */
   me(options: CallOptions = {}): Promise<Me> {
     return this.#send({ method: 'GET', path: '/me' }, options);
-  }
-
-  /** Creates a webhook. Its secret is in this answer only. */
-  createWebhook(body: NewWebhook, options: CallOptions = {}): Promise<WebhookWithSecret> {
-    return this.#send({ method: 'POST', path: '/webhooks', body }, options);
-  }
-
-  /** A page of webhooks, by name. */
-  webhooks(options: CallOptions & { cursor?: string } = {}): Promise<WebhookPage> {
-    const query = options.cursor === undefined ? '' : `?cursor=${encodeURIComponent(options.cursor)}`;
-    return this.#send({ method: 'GET', path: `/webhooks${query}` }, options);
-  }
-
-  /** Sends a test to a webhook. */
-  pingWebhook(name: string, options: CallOptions = {}): Promise<PingResult> {
-    return this.#send({ method: 'POST', path: `/webhooks/${encodeURIComponent(name)}/ping` }, options);
-  }
-
-  async deleteWebhook(name: string, options: CallOptions = {}): Promise<void> {
-    await this.#send({ method: 'DELETE', path: `/webhooks/${encodeURIComponent(name)}` }, options);
   }
 
   /**

@@ -16,13 +16,17 @@ import type {
   NewPost,
   NewThread,
   NewToken,
+  NewWebhook,
   OutboxStats,
   PageRequest,
+  PingResult,
   PostAndThread,
   PostPage,
+  PushKey,
   Run,
   RunPage,
   RunQuery,
+  SecretRotation,
   Stats,
   SubscriptionPage,
   Thread,
@@ -32,6 +36,14 @@ import type {
   Token,
   TokenPage,
   Topics,
+  Webhook,
+  WebhookChange,
+  WebhookDeliveryPage,
+  WebhookDeliveryQuery,
+  WebhookPage,
+  WebhookReplay,
+  WebhookReplayed,
+  WebhookWithSecret,
   WriteOptions,
 } from './types.ts';
 
@@ -133,6 +145,35 @@ export function operationsOf(send: Send) {
         post<Token>(`/tokens/${encodeURIComponent(token_id)}/revoke`, undefined, options),
     },
 
+    webhooks: {
+      list: get<WebhookPage>('/webhooks') as (query?: PageRequest, options?: CallOptions) => Promise<WebhookPage>,
+      /** The key with which a browser subscribes to push messages of the service. */
+      pushKey: (options: CallOptions = {}) => get<PushKey>('/push-key')({}, options),
+      get: (name: string, options: CallOptions = {}) => get<Webhook>(webhookPath(name))({}, options),
+      /** Not repeated after a lost answer, since its secret would be lost with it. */
+      create: (webhook: NewWebhook, options: CallOptions = {}) =>
+        send<WebhookWithSecret>({ method: 'POST', path: '/webhooks', body: webhook, once: true }, options),
+      change: (name: string, change: WebhookChange, { version, ...options }: VersionedOptions = {}) =>
+        send<Webhook>({ method: 'PATCH', path: webhookPath(name), body: change, headers: ifMatch(version) }, options),
+      /** Discards what waits for it, too. */
+      remove: (name: string, options: CallOptions = {}) =>
+        send<{ name: string; deleted: true }>({ method: 'DELETE', path: webhookPath(name) }, options),
+      /** Not repeated, as `create`. */
+      rotateSecret: (name: string, rotation: SecretRotation = {}, options: CallOptions = {}) =>
+        send<WebhookWithSecret>(
+          { method: 'POST', path: `${webhookPath(name)}/rotate-secret`, body: rotation, once: true },
+          options,
+        ),
+      /** Sends a test. */
+      ping: (name: string, options: CallOptions = {}) =>
+        send<PingResult>({ method: 'POST', path: `${webhookPath(name)}/ping`, once: true, silence: PING }, options),
+      deliveries: (name: string, query: WebhookDeliveryQuery = {}, options: CallOptions = {}) =>
+        get<WebhookDeliveryPage>(`${webhookPath(name)}/deliveries`)(query, options),
+      /** Sends a delivery, or the events of a time, again. */
+      replay: (name: string, range: WebhookReplay, options: WriteOptions = {}) =>
+        post<WebhookReplayed>(`${webhookPath(name)}/replay`, range, options),
+    },
+
     /** Logins of browsers, by a cookie. */
     logins: {
       /** A link that logs a browser in as the caller, once and within a minute; `path` follows the address. */
@@ -155,9 +196,13 @@ export function ifMatch(version: number | undefined): Record<string, string> {
   return version === undefined ? {} : { 'if-match': `"${version}"` };
 }
 
+/** The endpoint has 15 seconds for its answer. Seconds. */
+const PING = 30;
+
 export const runPath = (run_id: string) => `/runs/${encodeURIComponent(run_id)}`;
 const agentPath = ({ run_id, agent_name }: AgentName) =>
   `/control-threads/${encodeURIComponent(run_id)}/${encodeURIComponent(agent_name)}`;
 const threadPath = (thread_id: string) => `/threads/${encodeURIComponent(thread_id)}`;
 const messagePath = (message_id: string) => `/outbox/${encodeURIComponent(message_id)}`;
 const topicPath = (topic: string) => `/bus/topics/${encodeURIComponent(topic)}`;
+const webhookPath = (name: string) => `/webhooks/${encodeURIComponent(name)}`;

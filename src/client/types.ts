@@ -38,7 +38,16 @@ import type {
 import type {
   NewWebhook,
   PingResult,
+  PushKey,
+  SecretRotation,
+  Webhook,
+  WebhookChange,
+  WebhookDelivery,
+  WebhookDeliveryPage as WebhookDeliveryPageSchema,
+  WebhookDeliveryQuery as WebhookDeliveryQuerySchema,
   WebhookPage as WebhookPageSchema,
+  WebhookReplay,
+  WebhookReplayed,
   WebhookWithSecret,
 } from '../webhooks/schemas.ts';
 import type { Topics } from '../worker/schemas.ts';
@@ -65,9 +74,11 @@ export type {
   PingResult,
   Post,
   PostAndThread,
+  PushKey,
   Question,
   Run,
   RunSummary,
+  SecretRotation,
   SignalResult,
   Source,
   Stats,
@@ -76,6 +87,11 @@ export type {
   ThreadChange,
   Token,
   Topics,
+  Webhook,
+  WebhookChange,
+  WebhookDelivery,
+  WebhookReplay,
+  WebhookReplayed,
   WebhookWithSecret,
 };
 
@@ -90,6 +106,7 @@ export type ThreadPage = Static<typeof ThreadPageSchema>;
 export type TokenPage = Static<typeof TokenPageSchema>;
 export type InboxPage = Static<typeof InboxItemPage>;
 export type WebhookPage = Static<typeof WebhookPageSchema>;
+export type WebhookDeliveryPage = Static<typeof WebhookDeliveryPageSchema>;
 export type QuestionPage = Static<typeof QuestionPageSchema>;
 export type Gate = Run['gate'] & Pick<Run, 'run_id' | 'status' | 'version'>;
 
@@ -133,6 +150,7 @@ export type EventQuery = ListOf<EventQuerySchema>;
 export type MessageQuery = ListOf<MessageQuerySchema>;
 export type RunQuery = ListOf<RunQuerySchema>;
 export type ThreadQuery = ListOf<ThreadQuerySchema>;
+export type WebhookDeliveryQuery = ListOf<WebhookDeliveryQuerySchema>;
 
 /** A link that logs a browser in, once and within a minute. */
 export interface LoginLink {

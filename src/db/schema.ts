@@ -182,7 +182,7 @@ interface SubscriptionServersTable {
 interface WebhooksTable {
   subscription_id: number;
   url: string;
-  format: 'standard' | 'slack' | 'discord' | 'teams' | 'ntfy';
+  format: 'standard' | 'slack' | 'discord' | 'teams' | 'ntfy' | 'webpush';
   settings: string;
   event_types: string;
   filter: string;
@@ -300,6 +300,7 @@ export interface Schema {
   idempotency_keys: IdempotencyKeysTable;
   tokens: TokensTable;
   page_logins: PageLoginsTable;
+  push_keys: { public_key: string; private_key: string };
 }
 
 /** A row as a query returns it. */

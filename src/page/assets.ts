@@ -19,8 +19,10 @@ export interface Assets {
   root: string;
   /** The first module, below the root. */
   main: string;
-  /** The paths of all modules, below the root. */
+  /** The paths of all modules of the page, below the root. */
   modules: string[];
+  /** The service worker, whose address never changes. */
+  worker: string;
   /** @param path with the root */
   find(path: string): Asset | undefined;
 }
@@ -29,6 +31,8 @@ export interface Assets {
 const SCRIPT = extname(import.meta.url);
 /** Folders of src whose modules run in the browser. */
 const FOLDERS = ['page/web', 'client'];
+/** It is no part of the page. */
+const WORKER = `page/web/sw${SCRIPT}`;
 /** Libraries that run in the browser, as their modules import them. */
 const LIBRARIES = ['preact', 'preact/hooks', '@preact/signals', '@preact/signals-core', 'htm', 'htm/preact', 'marked'];
 const TYPES: Record<string, string> = {
@@ -78,13 +82,20 @@ function readAssets(): Assets {
   return {
     root,
     main: `page/web/main${SCRIPT}`,
-    modules: [...texts].flatMap(([path, { type }]) => (type === script ? [path] : [])),
+    modules: [...texts].flatMap(([path, { type }]) => (type === script && path !== WORKER ? [path] : [])),
+    // A worker that is no module, for browsers without modules there.
+    worker: (texts.get(WORKER)?.text ?? '').replace(/^export \{\};$/m, ''),
     find: path => files.get(path),
   };
 }
 
 function toModule(text: string, depth: number): string {
-  return withPaths(SCRIPT === '.ts' ? stripTypeScriptTypes(text) : text, depth);
+  return withPaths(bare(SCRIPT === '.ts' ? stripTypeScriptTypes(text) : text), depth);
+}
+
+/** Leaves out lines that are comments or empty: a tenth of the page. */
+function bare(text: string): string {
+  return text.replace(/^[ \t]*(\/\*[\s\S]*?\*\/|\/\/.*)[ \t]*$/gm, '').replace(/\s*\n/g, '\n');
 }
 
 /** Replaces the names of libraries in imports by their paths. @param depth of the module below the root */

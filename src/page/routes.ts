@@ -49,6 +49,11 @@ export function pageRoutes({ logins, writes }: Dependencies): FastifyPluginAsync
       },
     );
 
+    app.get('/sw.js', { config: { isCheap: true }, logLevel: 'warn', schema: { hide: true } }, (_request, reply) => {
+      const headers = { 'content-type': 'text/javascript; charset=utf-8', 'cache-control': 'no-cache' };
+      return reply.headers({ ...headers, 'content-security-policy': "default-src 'none'" }).send(loadAssets().worker);
+    });
+
     app.post(
       '/page/links',
       {

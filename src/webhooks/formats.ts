@@ -27,13 +27,18 @@ interface Notice {
 
 const JSON_TYPE = { 'content-type': 'application/json; charset=utf-8' };
 /** The longest text of each channel, with room for what stands around it. Characters. */
-const LENGTHS: Record<Exclude<Format, 'standard'>, number> = { slack: 2900, discord: 1800, teams: 8000, ntfy: 1000 };
+const LENGTHS: Record<Exclude<Format, 'standard' | 'webpush'>, number> = {
+  slack: 2900,
+  discord: 1800,
+  teams: 8000,
+  ntfy: 1000,
+};
 /** Buttons that a notification of ntfy has at most. */
 const BUTTONS = 3;
 
 /** The message of a channel about an event. @param link to its question */
 export function render(
-  format: Exclude<Format, 'standard'>,
+  format: Exclude<Format, 'standard' | 'webpush'>,
   event: Told,
   channel: Channel,
   link: AnswerLink | undefined,
@@ -43,7 +48,7 @@ export function render(
   return render(notice, link, channel);
 }
 
-function noticeOf({ event_type, agent_name, run_id, payload }: Told, length: number): Notice {
+export function noticeOf({ event_type, agent_name, run_id, payload }: Told, length: number): Notice {
   const { question = '', options = [], ...rest } = payload as QuestionPayload;
   const who = agent_name === null ? 'Forumbus' : `${agent_name} in ${run_id}`;
   const titles: Record<string, string> = {

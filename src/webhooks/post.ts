@@ -18,7 +18,7 @@ export interface PostAnswer {
 export type Post = (
   url: string,
   headers: Record<string, string>,
-  body: string,
+  body: string | Buffer,
   signal: AbortSignal,
 ) => Promise<PostAnswer>;
 
@@ -38,7 +38,12 @@ const MOST_BYTES = 65_536;
 export function createPost(guard: AddressGuard): { post: Post; follow: Follow; close: () => void } {
   const agents = { 'http:': new http.Agent({ keepAlive: true }), 'https:': new https.Agent({ keepAlive: true }) };
 
-  function send(url: URL, headers: Record<string, string>, body: string, signal: AbortSignal): Promise<PostAnswer> {
+  function send(
+    url: URL,
+    headers: Record<string, string>,
+    body: string | Buffer,
+    signal: AbortSignal,
+  ): Promise<PostAnswer> {
     const plain = url.protocol === 'http:';
     const { promise, resolve, reject } = Promise.withResolvers<PostAnswer>();
     const options = { method: 'POST', headers, signal, lookup: guard.lookup(plain) };

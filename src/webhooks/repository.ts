@@ -77,3 +77,9 @@ export async function moveReplay(tx: Tx, number: number, after_sequence: number)
 export async function deleteReplay(tx: Tx, number: number): Promise<void> {
   await tx.query.deleteFrom('webhook_replays').where('number', '=', number).execute();
 }
+
+/** The keys by which push services know this service, the same for all processes of a database. */
+export async function findPushKeys(reader: Reader): Promise<{ publicKey: string; privateKey: string }> {
+  const { public_key, private_key } = await reader.query.selectFrom('push_keys').selectAll().executeTakeFirstOrThrow();
+  return { publicKey: public_key, privateKey: private_key };
+}

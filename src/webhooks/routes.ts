@@ -7,6 +7,7 @@ import { Ref } from '../http/schemas.ts';
 import {
   NewWebhook,
   PingResult,
+  PushKey,
   SecretRotation,
   Webhook,
   WebhookChange,
@@ -66,6 +67,19 @@ export function webhookRoutes({ webhooks, writes }: Dependencies): FastifyPlugin
         },
       },
       request => webhooks.list(request.query),
+    );
+
+    app.get(
+      '/push-key',
+      {
+        schema: {
+          operationId: 'getPushKey',
+          summary: 'Read the key with which a browser subscribes to push messages',
+          tags,
+          response: { 200: Ref(PushKey), ...problemResponses() },
+        },
+      },
+      () => webhooks.pushKey(),
     );
 
     app.get(

@@ -26,12 +26,12 @@ const EventTypes = Type.Array(
   { minItems: 1, maxItems: MAX_TYPES },
 );
 
-export const formats = ['standard', 'slack', 'discord', 'teams', 'ntfy'] as const;
+export const formats = ['standard', 'slack', 'discord', 'teams', 'ntfy', 'webpush'] as const;
 export type Format = (typeof formats)[number];
 
 const FormatSchema = Type.Enum([...formats], {
   description:
-    '`standard`: signed CloudEvents. The others are messages for people; `ntfy` takes the address of its server.',
+    '`standard`: signed CloudEvents. The others are messages for people; `ntfy` takes the address of its server, `webpush` the endpoint of a browser.',
 });
 
 const SettingsSchema = Strict(
@@ -44,8 +44,15 @@ const SettingsSchema = Strict(
       }),
     ),
     token: Type.Optional(Text(LENGTHS.title)),
+    p256dh: Type.Optional(
+      Type.String({
+        pattern: '^[-_A-Za-z0-9]{87}=?$',
+        description: 'Of webpush; needed there: the key of the browser.',
+      }),
+    ),
+    auth: Type.Optional(Type.String({ pattern: '^[-_A-Za-z0-9]{22}(==)?$', description: 'Of webpush; needed there.' })),
   },
-  { description: 'Of the format `ntfy`. Never shown again.' },
+  { description: 'Of the formats `ntfy` and `webpush`. Never shown again.' },
 );
 export type Settings = Static<typeof SettingsSchema>;
 
@@ -177,6 +184,12 @@ export const WebhookDeleted = Type.Object(
   { name: WebhookName, deleted: Type.Literal(true) },
   { $id: 'WebhookDeleted', examples: [{ name: 'chat', deleted: true }] },
 );
+
+export const PushKey = Type.Object(
+  { public_key: Type.String({ description: 'base64url, for `PushManager.subscribe()` of a browser.' }) },
+  { $id: 'PushKey', examples: [{ public_key: `B${'A'.repeat(86)}` }] },
+);
+export type PushKey = Static<typeof PushKey>;
 
 export const SecretRotation = Strict(
   {

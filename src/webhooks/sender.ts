@@ -16,7 +16,8 @@ import type { Dispatch } from '../worker/dispatcher.ts';
 import { Stopping } from '../worker/handler.ts';
 import { afterFailure, CLOSED, isLost, retryDelay } from './circuit.ts';
 import { POST_TIMEOUT_MS, type Post, type PostAnswer } from './post.ts';
-import { findWebhook, updateWebhook, type WebhookRow } from './repository.ts';
+import type { Vapid } from './push.ts';
+import { deleteWebhook, findWebhook, updateWebhook, type WebhookRow } from './repository.ts';
 import { eventRequest } from './request.ts';
 import type { Filter } from './schemas.ts';
 import { type StoredSecret, valid } from './signature.ts';
@@ -27,10 +28,11 @@ interface Dependencies {
   clock: Clock;
   random: () => number;
   events: Pick<EventLog, 'append' | 'draft'>;
-  subscriptions: Pick<Subscriptions, 'changeWebhook'>;
+  subscriptions: Pick<Subscriptions, 'changeWebhook' | 'removeWebhook'>;
   questions: Pick<QuestionService, 'standing' | 'get'>;
   threads: Pick<ThreadService, 'row'>;
   links: Pick<AnswerLinks, 'linkTo'>;
+  vapid: Vapid;
   post: Post;
   commits: CommitNotifier;
   log: Logger;
@@ -45,7 +47,8 @@ const service = { type: 'system', name: 'forumbus' } as const;
 
 /** Sends the deliveries of webhooks, and keeps their circuits. The worker calls it in place of a handler. */
 export function createSender(dependencies: Dependencies): Dispatch {
-  const { db, clock, random, events, subscriptions, questions, threads, links, post, commits, log } = dependencies;
+  const { db, clock, random, events, subscriptions, questions, threads, links, vapid, post, commits, log } =
+    dependencies;
 
   /** Why a delivery is not to be sent; undefined if it is. */
   async function reasonToDrop(
@@ -88,6 +91,12 @@ export function createSender(dependencies: Dependencies): Dispatch {
     await events.append(tx, [events.draft(nowhere, service, 'forum.webhook.disabled', payload)]);
   }
 
+  /** A browser that has left does not come back under its address. */
+  async function remove(tx: Tx, { subscription_id }: WebhookRow): Promise<void> {
+    await subscriptions.removeWebhook(tx, subscription_id);
+    await deleteWebhook(tx, subscription_id);
+  }
+
   /** Takes the probe of an open circuit. @returns null, or when the next one is due (epoch milliseconds) */
   async function takeProbe(row: WebhookRow): Promise<number | null> {
     const due = await update(row, async (tx, { subscription_id, probe_at }) => {
@@ -110,12 +119,12 @@ export function createSender(dependencies: Dependencies): Dispatch {
     });
   }
 
-  /** Notes a failed attempt. Answers whether the endpoint is gone: then the webhook is disabled. */
+  /** Notes a failed attempt. Answers whether the endpoint is gone: then the webhook has ended. */
   async function failed(row: WebhookRow, { status, retryAfterMs }: PostAnswer): Promise<boolean> {
     const isProbe = row.probe_at !== null;
-    const isGone = await update(row, async (tx, current) => {
-      if (status === 410) {
-        await disable(tx, current, 'gone');
+    const wasGone = await update(row, async (tx, current) => {
+      if (isGone(row, status)) {
+        await (row.format === 'webpush' ? remove(tx, current) : disable(tx, current, 'gone'));
         return true;
       }
       // Attempts that began before the circuit opened say nothing new.
@@ -125,7 +134,7 @@ export function createSender(dependencies: Dependencies): Dispatch {
       if (isLost(circuit, clock.now())) await disable(tx, { ...current, ...circuit }, 'failing');
       return false;
     });
-    return isGone ?? false;
+    return wasGone ?? false;
   }
 
   /** The link to the question of an event, if it is open and the webhook is to have it. */
@@ -138,7 +147,7 @@ export function createSender(dependencies: Dependencies): Dispatch {
   async function send(delivery: LeasedDelivery, row: WebhookRow, secrets: StoredSecret[], signal: AbortSignal) {
     const { message, traceparent } = delivery;
     const link = await linkOf(message.payload as Event, row);
-    const { headers, body } = eventRequest(row, message, link, { secrets, now: clock.now() });
+    const { headers, body } = eventRequest(row, message, link, { secrets, now: clock.now(), vapid });
     const trace = traceparent === null ? {} : { traceparent };
     return post(row.url, { ...headers, ...trace }, body, signal);
   }
@@ -174,9 +183,9 @@ export function createSender(dependencies: Dependencies): Dispatch {
       await succeeded(row);
       return { kind: 'sent', report };
     }
-    const isGone = await failed(row, answer);
+    const wasGone = await failed(row, answer);
     const error = answer.error ?? textOfStatus(status as number);
-    if (isGone) return { kind: 'dead', error, blocks: false, report };
+    if (wasGone) return { kind: 'dead', error, blocks: false, report };
     return again(message.attempts, retryAfterMs, { error, report });
   }
 
@@ -199,6 +208,11 @@ export function createSender(dependencies: Dependencies): Dispatch {
       return again(attempts, null, { error: textOf(error) });
     }
   };
+}
+
+/** Push services say it with 404, too (RFC 8030, 7.3). */
+function isGone({ format }: WebhookRow, status: number | null): boolean {
+  return status === 410 || (format === 'webpush' && status === 404);
 }
 
 function textOfStatus(status: number): string {

@@ -13,6 +13,7 @@ import type { Subscriptions } from '../subscriptions/service.ts';
 import type { AddressGuard } from './addresses.ts';
 import { CLOSED } from './circuit.ts';
 import type { Post } from './post.ts';
+import { pushFault, type Vapid } from './push.ts';
 import {
   deleteWebhook,
   findWebhook,
@@ -27,6 +28,7 @@ import type {
   Format,
   NewWebhook,
   PingResult,
+  PushKey,
   SecretRotation,
   Settings,
   Webhook,
@@ -53,6 +55,7 @@ interface Dependencies {
   redelivery: Pick<Redelivery, 'list' | 'one'>;
   guard: Pick<AddressGuard, 'fault'>;
   links: Pick<AnswerLinks, 'isAvailable'>;
+  vapid: Vapid;
   post: Post;
   commits: CommitNotifier;
 }
@@ -61,7 +64,7 @@ export type Webhooks = ReturnType<typeof createWebhooks>;
 
 /** Webhooks for those who manage them. sender.ts sends what they get. */
 export function createWebhooks(dependencies: Dependencies) {
-  const { db, clock, newUid, events, subscriptions, redelivery, guard, links, post, commits } = dependencies;
+  const { db, clock, newUid, events, subscriptions, redelivery, guard, links, vapid, post, commits } = dependencies;
 
   async function required(reader: Reader, name: string): Promise<WebhookRow> {
     const row = await findWebhook(reader, subscriptionName(name));
@@ -72,6 +75,10 @@ export function createWebhooks(dependencies: Dependencies) {
   function assertUsable({ url, event_types, answer_links }: WebhookChange, format: Format, settings: Settings): void {
     if ((format === 'ntfy') !== (settings.topic !== undefined)) {
       throw invalid('settings', format === 'ntfy' ? 'needs a topic' : 'belongs to the format ntfy');
+    }
+    if (format === 'webpush') {
+      const fault = pushFault(settings);
+      if (fault !== undefined) throw invalid('settings', fault);
     }
     if (url !== undefined) {
       const fault = URL.canParse(url) ? guard.fault(new URL(url)) : 'must be an absolute URL';
@@ -115,6 +122,9 @@ export function createWebhooks(dependencies: Dependencies) {
         views: rows => rows.map(toWebhook),
       });
     },
+
+    /** The key with which a browser subscribes to push messages of this service. */
+    pushKey: (): PushKey => ({ public_key: vapid.publicKey }),
 
     /** @throws Refusal WEBHOOK_NOT_FOUND */
     get: async (name: string): Promise<Webhook> => toWebhook(await required(db.read, name)),
@@ -233,7 +243,7 @@ export function createWebhooks(dependencies: Dependencies) {
     async ping(name: string, signal: AbortSignal): Promise<PingResult> {
       const row = await required(db.read, name);
       const now = clock.now();
-      const signing = { secrets: valid(secretsOf(row), now), now };
+      const signing = { secrets: valid(secretsOf(row), now), now, vapid };
       if (signing.secrets.length === 0) {
         const error = 'The last secret of the webhook has expired: POST /webhooks/{name}/rotate-secret.';
         return { ok: false, status: null, duration_ms: 0, error, response_head: null };

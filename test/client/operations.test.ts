@@ -1,10 +1,12 @@
-import { beforeAll, expect, it } from 'vitest';
-import { Forumbus } from '../../src/client/index.ts';
+import { beforeAll, expect, it, onTestFinished } from 'vitest';
+import { Forumbus, verifyWebhook } from '../../src/client/index.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { deadly } from '../helpers/posts.ts';
+import { startReceiver, toLoopback } from '../helpers/receiver.ts';
 import { listen } from '../helpers/socket.ts';
 import { bearer, withTokens } from '../helpers/tokens.ts';
 
+const soon = { timeout: 20_000, interval: 20 };
 let service: TestApp;
 let url: string;
 let client: Forumbus;
@@ -72,6 +74,42 @@ it('repairs deliveries', async () => {
   expect((await client.bus.topics()).paused).toEqual([topic]);
   await client.bus.resume(topic);
   expect((await client.bus.topics()).paused).toEqual([]);
+});
+
+it('manages webhooks, tries them, and sends what they missed', async () => {
+  const sending = await startApp('sqlite', { config: toLoopback });
+  onTestFinished(() => sending.close());
+  const client = new Forumbus({ url: `http://127.0.0.1:${await listen(sending.app)}` });
+  const { url: endpoint, received } = await startReceiver();
+  const { secret, version } = await client.webhooks.create({
+    ...{ name: 'chat', url: endpoint, event_types: ['forum.question.*'] },
+  });
+  expect(await client.webhooks.ping('chat')).toMatchObject({ ok: true, status: 204 });
+  await verifyWebhook(received[0]?.headers ?? {}, received[0]?.body ?? '', secret);
+  const changed = await client.webhooks.change('chat', { event_types: ['forum.thread.*'] }, { version });
+  const late = client.webhooks.change('chat', { enabled: false }, { version });
+  await expect(late).rejects.toMatchObject({ code: 'PRECONDITION_FAILED' });
+  const rotated = await client.webhooks.rotateSecret('chat', { grace_seconds: 60 });
+  expect(rotated.secret).not.toBe(secret);
+  expect(await client.webhooks.get('chat')).toMatchObject({
+    event_types: changed.event_types,
+    secrets: [{ expires_at: null }, { expires_at: expect.any(String) }],
+  });
+
+  const { thread_id } = await client.threads.open({
+    title: 'Told',
+    body: 'Told.',
+    actor: { type: 'operator', name: 'ana' },
+  });
+  const sent = () => client.webhooks.deliveries('chat', { status: 'sent', event_type: 'forum.thread.opened' });
+  await expect.poll(async () => (await sent()).items.length, soon).toBe(1);
+  expect(JSON.parse(received[1]?.body ?? '').data.thread_id).toBe(thread_id);
+  const [{ delivery_id = '' } = {}] = (await sent()).items;
+  expect(await client.webhooks.replay('chat', { delivery_id })).toMatchObject({ name: 'chat' });
+  await expect.poll(() => received.length, soon).toBe(3);
+  expect((await client.webhooks.list({ limit: 1 })).items).toMatchObject([{ name: 'chat' }]);
+  expect(await client.webhooks.remove('chat')).toEqual({ name: 'chat', deleted: true });
+  await expect(client.webhooks.get('chat')).rejects.toMatchObject({ code: 'WEBHOOK_NOT_FOUND' });
 });
 
 it('makes and revokes tokens, and links for browsers', async () => {

@@ -98,6 +98,11 @@ describe('the page of a service with tokens', () => {
     await page.getByText('has an open question').waitFor();
     expect(await page.getByRole('button', { name: 'Close run' }).count()).toBe(0);
     expect(await page.getByRole('link', { name: 'Tokens' }).count()).toBe(0);
+    await page.getByRole('link', { name: 'Deliveries' }).click();
+    await page.getByRole('heading', { name: 'Subscriptions' }).waitFor();
+    expect(await page.getByRole('link', { name: 'Webhooks' }).count()).toBe(0);
+    await page.goto(`${service.origin}/#/webhooks`);
+    await page.getByText('Nothing here').waitFor();
     expect((await tokens.admin('GET', `/questions/${id}`)).body.state).toBe('open');
   });
 

@@ -92,6 +92,15 @@ it('a thread takes a reply with a state, a priority and an assignee', async () =
     .toMatchObject({ state: 'answered', assignee: 'ben', priority: 'high' });
 });
 
+it('words that are being typed stay while questions come', async () => {
+  const page = await opened('#/history');
+  const words = page.getByLabel('Words');
+  await words.fill('half a wo');
+  await service.ask({ run_id: 'typing', question: 'Is this new?' });
+  await page.getByRole('link', { name: 'Is this new?' }).waitFor();
+  expect(await words.inputValue()).toBe('half a wo');
+});
+
 it('a topic can be paused and resumed', async () => {
   const page = await opened('#/deliveries');
   await page.getByLabel('Topic to pause').fill('forum.integration.chat');

@@ -10,6 +10,8 @@ const service = pageService({ ROLE: 'all' });
 let browser: Browser;
 beforeAll(async () => {
   await demo(service.origin);
+  const webhook = { name: 'chat', url: 'https://chat.example.com/', event_types: ['forum.question.*'], enabled: false };
+  await service.send('POST', '/webhooks', webhook);
   browser = await openBrowser();
   return () => browser.close();
 });
@@ -96,13 +98,16 @@ describe('the page is accessible', () => {
     '/#/agents',
     '/#/threads',
     '/#/deliveries',
+    '/#/webhooks',
+    '/#/webhooks/chat',
     '/#/numbers',
     '/#/history',
   ];
   for (const colorScheme of ['light', 'dark'] as const) {
     it.each(views)(`to axe, ${colorScheme}: %s`, async path => {
       const page = await opened(path, { colorScheme, viewport: { width: 360, height: 740 } });
-      await page.locator('.rows, .plot, .card').first().waitFor();
+      await page.locator('.rows, .plot, .card, .facts').first().waitFor();
+      for (const button of await page.getByRole('button', { name: 'Add a webhook' }).all()) await button.click();
       await page.evaluate(axe.source);
       const found = await page.evaluate(async () => {
         const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];

@@ -114,6 +114,35 @@ describe('the story of a question', () => {
       await expect.poll(() => question(id), { timeout: 9000 }).toMatchObject({ answer: 'Keep it' });
   });
 
+  it('shows what is for somebody, for nobody, or for me, also after the answer', async () => {
+    const { page } = await person('ana');
+    const [forBen, forAna, free] = await Promise.all(
+      ['a', 'b', 'c'].map(agent_name => service.ask({ run_id: 'shared', agent_name, options })),
+    );
+    const assign = async (id: string, assignee: string) =>
+      service.send('PATCH', `/threads/${(await question(id)).thread_id}`, {
+        ...{ assignee, actor: { type: 'operator', name: assignee } },
+      });
+    await assign(forBen as string, 'ben');
+    await card(page, forAna as string).focus();
+    await page.keyboard.press('a');
+    const shown = async () =>
+      Promise.all([forBen, forAna, free].map(id => card(page, id as string).isVisible())).then(all => all.map(Number));
+    await expect.poll(shown).toEqual([1, 1, 1]);
+    const select = page.getByLabel('Assignee');
+    await select.selectOption('ben');
+    await expect.poll(shown).toEqual([1, 0, 0]);
+    await select.selectOption('for nobody');
+    await expect.poll(shown).toEqual([0, 0, 1]);
+    await page.getByLabel('mine').check();
+    await expect.poll(shown).toEqual([0, 1, 0]);
+    await card(page, forAna as string).focus();
+    await page.keyboard.press('1');
+    await expect.poll(() => question(forAna as string), { timeout: 9000 }).toMatchObject({ answer: 'Drop it' });
+    await page.getByRole('heading', { name: 'Waiting on agents' }).waitFor();
+    expect(await page.locator('.row', { hasText: 'in shared' }).count()).toBe(1);
+  });
+
   it('says when an answer came too late', async () => {
     const { page } = await person('ana');
     const id = await service.ask({ run_id: 'late', options });

@@ -131,6 +131,7 @@ export function exampleRequests(send: Send, viewer: string, database: string) {
     replaySubscription: async () => post(`/bus/subscriptions/${await unserved(database)}/replay`, { after: 0 }),
     createWebhook: async () => post('/webhooks', endpoint()),
     listWebhooks: async () => get('/webhooks'),
+    getPushKey: async () => get('/push-key'),
     getWebhook: async () => get(await webhook()),
     changeWebhook: async () => ({ method: 'PATCH', url: await webhook(), body: { enabled: false } }),
     deleteWebhook: async () => ({ method: 'DELETE', url: await webhook() }),

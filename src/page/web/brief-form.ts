@@ -39,10 +39,10 @@ export function BriefForm({ run_id, run, done }: BriefProps) {
     }
   };
   return html`<form class="panel" onSubmit=${file}>
-    <label class="field">Title<input name="title" maxlength="500" value=${brief?.title ?? ''} /></label>
-    <label class="field">Ticket<input name="ticket" maxlength="200" value=${brief?.ticket ?? ''} /></label>
-    <label class="field">Done when<textarea name="done_criteria" rows="3" maxlength="16384" value=${brief?.done_criteria ?? ''}></textarea></label>
-    <label class="field">Agents that must take part, separated by commas<textarea name="agents" rows="2" value=${brief?.agents.join(', ') ?? ''}></textarea></label>
+    <label class="field">Title<input name="title" maxlength="500" defaultValue=${brief?.title ?? ''} /></label>
+    <label class="field">Ticket<input name="ticket" maxlength="200" defaultValue=${brief?.ticket ?? ''} /></label>
+    <label class="field">Done when<textarea name="done_criteria" rows="3" maxlength="16384" defaultValue=${brief?.done_criteria ?? ''}></textarea></label>
+    <label class="field">Agents that must take part, separated by commas<textarea name="agents" rows="2" defaultValue=${brief?.agents.join(', ') ?? ''}></textarea></label>
     <${Failure} error=${error} />
     <div><button class="btn primary">File the brief</button></div>
   </form>`;

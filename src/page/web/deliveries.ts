@@ -3,6 +3,7 @@ import { useState } from 'preact/hooks';
 import type { Message, MessageDetail, Subscription } from '../../client/index.ts';
 import { now } from './live.ts';
 import { Act, Age, Empty, Failure, Pill, Said } from './parts.ts';
+import { linkTo } from './route.ts';
 import { allOf, client } from './service.ts';
 import { mayAct } from './session.ts';
 import { count, span } from './text.ts';
@@ -32,7 +33,7 @@ export function Deliveries() {
   const { pending, processing, failed, sent, dead: dead_count } = stats.by_status;
   return html`<h1>Deliveries</h1><${Failure} error=${error} />
     <p class="quiet">${pending + failed} waiting, ${processing} being handled, ${dead_count} dead, ${sent.toLocaleString()} handled.</p>
-    <h2>Subscriptions <span>${count(subscriptions.length, 'consumer')}</span></h2>
+    <h2>Subscriptions <span>${count(subscriptions.length, 'consumer')}</span>${mayAct.value && html` <a href="#/webhooks">Webhooks</a>`}</h2>
     ${subscriptions.length === 0 && html`<${Empty}>Nobody subscribes yet: handlers and webhooks would be here.<//>`}
     <div class="rows">${subscriptions.map(one => html`<${SubscriptionRow} key=${one.name} subscription=${one} />`)}</div>
     <h2>Dead messages <span>${dead_count === 0 ? 'none' : count(dead_count, 'delivery', 'deliveries')}</span></h2>
@@ -51,7 +52,8 @@ export function Deliveries() {
 
 function SubscriptionRow({ subscription }: { subscription: Subscription }) {
   const { name, kind, topics, served_by, waiting, dead, lag_seconds } = subscription;
-  return html`<div class="row"><span class="t"><${Said} text=${name} /></span>
+  const [, webhook] = mayAct.value && kind === 'webhook' ? name.split(':') : [];
+  return html`<div class="row"><span class="t">${webhook ? html`<a href=${linkTo(['webhooks', webhook])}>${name}</a>` : html`<${Said} text=${name} />`}</span>
     <span class="a">${served_by.length === 0 && html`<${Pill} kind="bad">not served<//> `}${dead > 0 && html`<${Pill} kind="warn">${dead} dead<//> `}${waiting > 0 ? `${waiting} waiting` : 'up to date'}${lag_seconds === null ? '' : `, ${span(lag_seconds * 1000)} behind`}</span>
     <span class="s">${kind} · ${topics.join(', ')}</span></div>`;
 }

@@ -1,13 +1,14 @@
 import { html } from 'htm/preact';
 import { useRef } from 'preact/hooks';
-import { filter, runs, snapshot } from './inbox-store.ts';
+import { assigneeNames, filter, NOBODY, runs, snapshot } from './inbox-store.ts';
 import { useKeys } from './keys.ts';
 import { go, linkTo } from './route.ts';
+import { visible } from './text.ts';
 
 /** Narrows the inbox, and searches the history. */
 export function Filters() {
   const form = useRef<HTMLFormElement>(null);
-  const { run_id, ticket, mine } = filter;
+  const { run_id, ticket, assignee, mine } = filter;
   const change = (work: () => void) => {
     work();
     void snapshot().catch(() => {});
@@ -27,12 +28,22 @@ export function Filters() {
       <option value="">all runs</option>
       ${[...runs.value.keys()].map(name => html`<option value=${name}>${name}</option>`)}
     </select>
-    <input aria-label="Ticket" placeholder="Ticket" maxlength="200" value=${ticket.value} onChange=${(event: Event) =>
+    <input aria-label="Ticket" placeholder="Ticket" maxlength="200" defaultValue=${ticket.value} onChange=${(
+      event: Event,
+    ) =>
       change(() => {
         ticket.value = (event.target as HTMLInputElement).value;
       })} />
-    <label class="check"><input type="checkbox" checked=${mine.value} onChange=${() => {
-      mine.value = !mine.value;
-    }} /> mine</label>
+    <select aria-label="Assignee" disabled=${mine.value} value=${assignee.value} onChange=${(event: Event) =>
+      change(() => {
+        assignee.value = (event.target as HTMLSelectElement).value;
+      })}>
+      <option value="">for anyone</option><option value=${NOBODY}>for nobody</option>
+      ${assigneeNames.value.map(name => html`<option value=${name}>${visible(name)}</option>`)}
+    </select>
+    <label class="check"><input type="checkbox" checked=${mine.value} onChange=${() =>
+      change(() => {
+        mine.value = !mine.value;
+      })} /> mine</label>
   </form>`;
 }

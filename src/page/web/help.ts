@@ -1,6 +1,9 @@
 import { html } from 'htm/preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { allowNotifications } from './notify.ts';
+import { Failure } from './parts.ts';
+import { canPush, pushName, switchPushOff, switchPushOn } from './push.ts';
+import { sentenceOf } from './service.ts';
 import { logOut, mayAct, me } from './session.ts';
 import { settings } from './settings.ts';
 
@@ -32,19 +35,39 @@ export function Help({ close }: { close: () => void }) {
   const setNotifications = async () => {
     notifications.value = !notifications.value && (await allowNotifications());
   };
+  const [error, setError] = useState<string>();
+  const setPush = async () => {
+    try {
+      if (pushName.value !== '') await switchPushOff();
+      else if (await allowNotifications()) await switchPushOn();
+      setError(undefined);
+    } catch (failure) {
+      setError(sentenceOf(failure));
+    }
+  };
+  const signOut = async () => {
+    await switchPushOff().catch(() => {});
+    await logOut();
+  };
   return html`<dialog ref=${dialog} onClose=${close} aria-labelledby="help-title">
     <h2 id="help-title">Settings and keys</h2>
     <label class="check"><input type="checkbox" checked=${shortcuts.value} onChange=${() => {
       shortcuts.value = !shortcuts.value;
     }} /> Keys of one letter</label>
     <label class="check"><input type="checkbox" checked=${notifications.value} onChange=${() => void setNotifications()} /> Notifications of new questions</label>
+    ${
+      canPush &&
+      mayAct.value &&
+      html`<label class="check"><input type="checkbox" checked=${pushName.value !== ''} onChange=${() => void setPush()} /> Also while the page is closed</label>
+    <${Failure} error=${error} />`
+    }
     <label class="check"><input type="checkbox" checked=${sound.value} onChange=${() => {
       sound.value = !sound.value;
     }} /> A sound for new questions</label>
     ${
       me.value?.access === 'open' &&
       html`<label class="field">Your name, as agents see it
-      <input value=${name.value} placeholder="operator" maxlength="200" onChange=${(event: Event) => {
+      <input defaultValue=${name.value} placeholder="operator" maxlength="200" onChange=${(event: Event) => {
         name.value = (event.target as HTMLInputElement).value;
       }} /></label>`
     }
@@ -52,7 +75,7 @@ export function Help({ close }: { close: () => void }) {
     <dl class="keys">${KEYS.map(([keys, act]) => html`<dt>${keys.split(' ').map(key => html`<kbd>${key}</kbd> `)}</dt><dd>${act}</dd>`)}</dl>
     <div class="foot">
       <button type="button" class="btn primary" onClick=${() => dialog.current?.close()}>Close</button>
-      ${me.value?.access === 'token' && html`<button type="button" class="btn" onClick=${() => void logOut()}>Sign out</button>`}
+      ${me.value?.access === 'token' && html`<button type="button" class="btn" onClick=${() => void signOut()}>Sign out</button>`}
       <span class="right"><a href="docs/" target="_blank" rel="noopener">API</a></span>
     </div>
   </dialog>`;

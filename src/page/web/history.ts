@@ -33,7 +33,7 @@ export function History() {
   return html`
     <h1>All questions</h1>
     <form class="filters" role="search" onSubmit=${search}>
-      <input type="search" name="q" value=${q} placeholder="Words" aria-label="Words" maxlength="400" />
+      <input type="search" name="q" key=${q} defaultValue=${q} placeholder="Words" aria-label="Words" maxlength="400" />
       <select name="state" aria-label="State" value=${state ?? ''}><option value="">any state</option>${STATES.map(one => html`<option>${one}</option>`)}</select>
       <button class="btn">Search</button>
     </form>

@@ -26,7 +26,10 @@ export const loaded = signal(false);
 export const questions = signal<ReadonlyMap<string, Question>>(new Map());
 export const runs = signal<ReadonlyMap<string, RunSummary>>(new Map());
 export const agents = signal<ReadonlyMap<string, ControlState>>(new Map());
+/** Those that wait for a person. */
 const threads = signal<ReadonlyMap<string, Thread>>(new Map());
+/** Ids of all threads of the assignee whose questions are wanted. */
+const assigned = signal<ReadonlySet<string>>(new Set());
 /** Questions that ended before the eyes of the person, with the time when. */
 const settled = signal<ReadonlyMap<string, number>>(new Map());
 /** Ids of questions that will get one answer. */
@@ -37,8 +40,12 @@ export const snoozed = stored<Record<string, number>>('snoozed', {});
 export const filter = {
   run_id: signal(''),
   ticket: signal(''),
+  assignee: signal(''),
   mine: signal(false),
 };
+/** As an assignee: no name is a space. */
+export const NOBODY = ' ';
+const wantedAssignee = () => (filter.mine.value ? myName.value : filter.assignee.value);
 
 export const agentKey = ({ run_id, agent_name }: { run_id: string; agent_name: string }) =>
   JSON.stringify([run_id, agent_name]);
@@ -55,14 +62,19 @@ const assigneeText = computed(() =>
 );
 /** Of threads that wait for a person; null without one. */
 export const assignees = computed(() => new Map<string, string | null>(JSON.parse(assigneeText.value)));
+export const assigneeNames = computed(() =>
+  [...new Set([...assignees.value.values()].flatMap(name => name ?? []))].sort(),
+);
 
 const RANKS = ['urgent', 'high', 'normal', 'low'];
 
-const shown = computed(() =>
-  [...questions.value.values()].filter(
-    ({ thread_id }) => !filter.mine.value || threads.value.get(thread_id)?.assignee === myName.value,
-  ),
-);
+const shown = computed(() => {
+  const wanted = wantedAssignee();
+  const all = [...questions.value.values()];
+  if (wanted === '') return all;
+  if (wanted === NOBODY) return all.filter(({ thread_id }) => assignees.value.get(thread_id) === null);
+  return all.filter(({ thread_id }) => assignees.value.get(thread_id) === wanted || assigned.value.has(thread_id));
+});
 
 const isSettled = ({ question_id }: Question) =>
   (settled.value.get(question_id) ?? Number.NEGATIVE_INFINITY) > now.value - SETTLED_MS;
@@ -118,24 +130,29 @@ const wanted = () => ({ run_id: filter.run_id.value.trim(), ticket: filter.ticke
 
 /** Runs, agents and threads: what the rows say beside the question. */
 async function readAround(): Promise<void> {
-  const [allRuns, allAgents, asking, talking] = await Promise.all([
+  const assignee = wantedAssignee().trim();
+  const [allRuns, allAgents, asking, talking, ofAssignee] = await Promise.all([
     allOf(page => client.runs.list(page), AROUND_MOST),
     allOf(page => client.agents.list(page), AROUND_MOST),
     allOf(page => client.threads.list({ ...page, kind: 'control', state: 'waiting_operator' }), AROUND_MOST),
     allOf(page => client.threads.list({ ...page, kind: 'control', state: 'waiting_human' }), AROUND_MOST),
+    assignee === '' ? [] : allOf(page => client.threads.list({ ...page, kind: 'control', assignee }), AROUND_MOST),
   ]);
   batch(() => {
     runs.value = new Map(allRuns.map(run => [run.run_id, run]));
     agents.value = new Map(allAgents.map(agent => [agentKey(agent), agent]));
     threads.value = new Map([...asking, ...talking].map(thread => [thread.thread_id, thread]));
+    assigned.value = new Set(ofAssignee.map(({ thread_id }) => thread_id));
   });
 }
 
 const changedIds = new Set<string>();
+/** Ids of questions that were asked since the page was loaded, until they are read. */
+const openedIds = new Set<string>();
 const renewSoon = gather(() => void renewChanged(), GATHER_MS);
 const renewLater = gather(() => void renewChanged(), AGAIN_MS);
-/** Tells of questions that an event has renewed, with their states before. */
-type Renewal = { question: Question; before: Question | undefined };
+/** A question that an event has renewed. `isNew`: the event says that it was asked. */
+type Renewal = { question: Question; isNew: boolean };
 const watchers = new Set<(renewals: Renewal[]) => void>();
 
 export function onRenewal(watcher: (renewals: Renewal[]) => void): void {
@@ -150,13 +167,13 @@ export function take({ event_type, payload, run_id, ticket }: Event): void {
   const isForeign = (onlyRun && run_id !== onlyRun) || (onlyTicket && ticket !== onlyTicket);
   if (isForeign && !questions.value.has(question_id)) return;
   changedIds.add(question_id);
+  if (event_type === 'forum.question.opened') openedIds.add(question_id);
   renewSoon();
 }
 
 async function renewChanged(): Promise<void> {
   const ids = [...changedIds];
   changedIds.clear();
-  const before = questions.value;
   try {
     if (ids.length > SINGLE_READS) await snapshot();
     else put(await Promise.all(ids.map(id => client.question(id))));
@@ -168,7 +185,8 @@ async function renewChanged(): Promise<void> {
   }
   const renewals = ids.flatMap(id => {
     const question = questions.value.get(id);
-    return question ? [{ question, before: before.get(id) }] : [];
+    const isNew = openedIds.delete(id);
+    return question ? [{ question, isNew }] : [];
   });
   for (const watcher of watchers) watcher(renewals);
 }

@@ -7,6 +7,7 @@ import { follow, onEvent } from './live.ts';
 import { Login } from './login.ts';
 import { watchQuestions } from './notify.ts';
 import { Empty } from './parts.ts';
+import { watchPush } from './push.ts';
 import { watchRoute } from './route.ts';
 import { begin, me, takeCode } from './session.ts';
 import { Shell } from './shell.ts';
@@ -50,6 +51,7 @@ async function start(): Promise<void> {
   watchRoute();
   listenToKeys();
   watchQuestions();
+  watchPush();
   watchAround();
   onEvent(take);
   onRenewal(renewals => {

@@ -5,9 +5,6 @@ import { linkTo } from './route.ts';
 import { settings } from './settings.ts';
 import { count, cut, visible } from './text.ts';
 
-/** Older questions are not news, such as after a long outage. Milliseconds. */
-const FRESH_MS = 300_000;
-
 /** Keeps the title, the icon and the badge at the number of open questions, and tells of new ones. */
 export function watchQuestions(): void {
   const icon = document.querySelector<HTMLLinkElement>('link[rel=icon]');
@@ -19,11 +16,8 @@ export function watchQuestions(): void {
     void navigator.setAppBadge?.(number).catch(() => {});
   });
   onRenewal(renewals => {
-    const fresh = renewals.flatMap(({ question, before }) =>
-      before === undefined && question.state === 'open' && Date.now() - Date.parse(question.asked_at) < FRESH_MS
-        ? [question]
-        : [],
-    );
+    // Those that were asked while the connection was lost come together.
+    const fresh = renewals.flatMap(({ question, isNew }) => (isNew && question.state === 'open' ? [question] : []));
     if (fresh.length > 0) tell(fresh);
   });
 }

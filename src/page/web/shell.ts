@@ -11,11 +11,14 @@ import { isAdmin, myName } from './session.ts';
 import { count, cut } from './text.ts';
 import { viewOf } from './views.ts';
 
+/** Views that the header does not name, and those to which they belong. */
+const PARENTS: Record<string, string> = { '': 'inbox', q: 'inbox', history: 'inbox', webhooks: 'deliveries' };
+
 /** Header, view, and what lies over them. */
 export function Shell() {
   const [helps, setHelps] = useState(false);
   const { parts } = route.value;
-  const section = ['q', 'history', undefined].includes(parts[0]) ? 'inbox' : parts[0];
+  const section = PARENTS[parts[0] ?? ''] ?? parts[0];
   useKeys({
     'g i': () => go('#/'),
     'g r': () => go('#/runs'),

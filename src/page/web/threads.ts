@@ -37,7 +37,7 @@ export function Threads() {
   return html`<h1>Threads</h1>
     <div class="filters" role="group" aria-label="Queue">${QUEUES.map(([name, title]) => html`<a class="btn" href=${linkTo(['threads'], { queue: name, q })} aria-current=${queue === name ? 'true' : undefined}>${title}</a>`)}
       ${mayAct.value && html`<button type="button" class="btn right" aria-expanded=${writes} onClick=${() => setWrites(!writes)}>New thread</button>`}</div>
-    <form class="filters" role="search" onSubmit=${search}><input type="search" name="q" value=${q} placeholder="Words in titles and posts" aria-label="Words in titles and posts" maxlength="400" /><button class="btn">Search</button></form>
+    <form class="filters" role="search" onSubmit=${search}><input type="search" name="q" key=${q} defaultValue=${q} placeholder="Words in titles and posts" aria-label="Words in titles and posts" maxlength="400" /><button class="btn">Search</button></form>
     ${writes && html`<${NewThread} />`}
     <${Failure} error=${error} />
     ${data && html`<h2>${q ? 'Found' : 'Latest activity'} <span>${data.length >= most ? `the first ${most}` : count(data.length, 'thread')}</span></h2>`}

@@ -7,9 +7,12 @@ import { Numbers } from './numbers.ts';
 import { QuestionPage } from './question.ts';
 import { RunPage } from './run.ts';
 import { Runs } from './runs.ts';
+import { mayAct } from './session.ts';
 import { ThreadPage } from './thread.ts';
 import { Threads } from './threads.ts';
 import { Tokens } from './tokens.ts';
+import { WebhookPage } from './webhook.ts';
+import { Webhooks } from './webhooks.ts';
 
 /** The view of a route. */
 export function viewOf([section, first]: string[]) {
@@ -17,6 +20,7 @@ export function viewOf([section, first]: string[]) {
   if (first !== undefined) {
     if (section === 'q') return html`<${QuestionPage} key=${first} id=${first} />`;
     if (section === 'runs') return html`<${RunPage} key=${first} run_id=${first} />`;
+    if (section === 'webhooks' && mayAct.value) return html`<${WebhookPage} key=${first} name=${first} />`;
     if (section === 'threads') return html`<${ThreadPage} key=${first} thread_id=${first} />`;
   }
   if (section === 'history') return html`<${History} />`;
@@ -24,6 +28,7 @@ export function viewOf([section, first]: string[]) {
   if (section === 'agents') return html`<${Agents} />`;
   if (section === 'threads') return html`<${Threads} />`;
   if (section === 'deliveries') return html`<${Deliveries} />`;
+  if (section === 'webhooks' && mayAct.value) return html`<${Webhooks} />`;
   if (section === 'numbers') return html`<${Numbers} />`;
   if (section === 'tokens') return html`<${Tokens} />`;
   return html`<h1>Nothing here</h1><p><a href="#/">To the inbox</a></p>`;
