@@ -56,11 +56,11 @@ export const webhooks: Migration = async (db, engine) => {
     // answer_links: 1 if questions are sent with a link at which whoever has it may answer.
     // enabled: 0 while nothing is sent. disabled_reason: why the service itself disabled it; null if a person did.
     // failures: failed attempts since the last success; while the circuit is open only probes count. failing_since: the first
-    // of them; null without any. probe_at: the circuit is open, and nothing is sent before this time; null if it is closed. reply_since: the last message that was read of its reply topic.
+    // of them; null without any. probe_at: the circuit is open, and nothing is sent before this time; null if it is closed.
     `create table webhooks (
       subscription_id ${int} primary key references subscriptions,
       url ${text} not null,
-      format ${text} not null check (format in ('standard', 'slack', 'discord', 'teams', 'ntfy')),
+      format ${text} not null check (format in ('standard', 'slack', 'discord', 'teams', 'ntfy', 'telegram', 'email')),
       settings ${text} not null,
       event_types ${text} not null,
       filter ${text} not null,
@@ -72,7 +72,6 @@ export const webhooks: Migration = async (db, engine) => {
       failures ${int} not null default 0,
       failing_since ${int},
       probe_at ${int},
-      reply_since ${text},
       created_at ${int} not null,
       updated_at ${int} not null,
       version ${int} not null
@@ -86,6 +85,24 @@ export const webhooks: Migration = async (db, engine) => {
       after_sequence ${int} not null,
       up_to ${int} not null,
       missing ${int} not null check (missing in (0, 1))
+    ) ${strict}`,
+
+    // Messages about questions that can be changed. reference: the message, as its channel names it.
+    `create table webhook_messages (
+      number ${counter},
+      subscription_id ${int} not null references subscriptions,
+      question_id ${text} not null,
+      reference ${text} not null,
+      told_at ${int} not null
+    ) ${strict}`,
+    `create index webhook_messages_by_question on webhook_messages (subscription_id, question_id)`,
+
+    // What is followed for presses on buttons, such as a bot. source: a hash of its address and token. process: who follows it;
+    // null if nobody does. position: the last press that was taken, as its channel numbers them.
+    `create table webhook_sources (
+      source ${text} primary key,
+      process ${text},
+      position ${text}
     ) ${strict}`,
 
     // The secret that signs answer links: one row.

@@ -4,7 +4,6 @@ import type { Database, Tx } from '../db/database.ts';
 import { isA, textOf } from '../error-text.ts';
 import type { Event } from '../events/schemas.ts';
 import type { EventLog } from '../events/service.ts';
-import type { AnswerLink, AnswerLinks } from '../links/service.ts';
 import type { Logger } from '../logging.ts';
 import type { LeasedDelivery } from '../outbox/leased-delivery.ts';
 import { type AttemptReport, DROPPED, type Outcome } from '../outbox/outcome.ts';
@@ -14,12 +13,13 @@ import type { Subscriptions } from '../subscriptions/service.ts';
 import type { ThreadService } from '../threads/service.ts';
 import type { Dispatch } from '../worker/dispatcher.ts';
 import { Stopping } from '../worker/handler.ts';
+import { WAITING_TYPES } from './channels/notice.ts';
 import { afterFailure, CLOSED, isLost, retryDelay } from './circuit.ts';
-import { POST_TIMEOUT_MS, type Post, type PostAnswer } from './post.ts';
+import { POST_TIMEOUT_MS, type PostAnswer } from './post.ts';
 import { findWebhook, updateWebhook, type WebhookRow } from './repository.ts';
-import { eventRequest } from './request.ts';
 import type { Filter } from './schemas.ts';
-import { type StoredSecret, valid } from './signature.ts';
+import { valid } from './signature.ts';
+import { isSuccess, type Telling } from './telling.ts';
 import { scopeOf, secretsOf, toWebhook } from './webhook.ts';
 
 interface Dependencies {
@@ -28,24 +28,21 @@ interface Dependencies {
   random: () => number;
   events: Pick<EventLog, 'append' | 'draft'>;
   subscriptions: Pick<Subscriptions, 'changeWebhook'>;
-  questions: Pick<QuestionService, 'standing' | 'get'>;
+  questions: Pick<QuestionService, 'standing'>;
   threads: Pick<ThreadService, 'row'>;
-  links: Pick<AnswerLinks, 'linkTo'>;
-  post: Post;
+  tell: Pick<Telling, 'event'>;
   commits: CommitNotifier;
   log: Logger;
 }
 
 /** How long a probe may take until another one may begin, if its process died. Milliseconds. */
 const PROBE_MS = 2 * POST_TIMEOUT_MS;
-/** Events that say that a question waits: when it has closed, they are not worth sending. */
-const WAITING_TYPES: readonly string[] = ['forum.question.opened', 'forum.question.reminded'];
 const nowhere = { thread_id: null, run_id: null, agent_name: null, ticket: null };
 const service = { type: 'system', name: 'forumbus' } as const;
 
 /** Sends the deliveries of webhooks, and keeps their circuits. The worker calls it in place of a handler. */
 export function createSender(dependencies: Dependencies): Dispatch {
-  const { db, clock, random, events, subscriptions, questions, threads, links, post, commits, log } = dependencies;
+  const { db, clock, random, events, subscriptions, questions, threads, tell, commits, log } = dependencies;
 
   /** Why a delivery is not to be sent; undefined if it is. */
   async function reasonToDrop(
@@ -121,21 +118,6 @@ export function createSender(dependencies: Dependencies): Dispatch {
     });
   }
 
-  /** The link to the question of an event, if it is open and the webhook is to have it. */
-  async function linkOf({ event_type, payload }: Event, row: WebhookRow): Promise<AnswerLink | undefined> {
-    if (row.answer_links === 0 || !WAITING_TYPES.includes(event_type)) return undefined;
-    const question = await questions.get(payload.question_id as string);
-    return question.state === 'open' ? links.linkTo(question, toWebhook(row).name) : undefined;
-  }
-
-  async function send(delivery: LeasedDelivery, row: WebhookRow, secrets: StoredSecret[], signal: AbortSignal) {
-    const { message, traceparent } = delivery;
-    const link = await linkOf(message.payload as Event, row);
-    const { headers, body } = eventRequest(row, message, link, { secrets, now: clock.now() });
-    const trace = traceparent === null ? {} : { traceparent };
-    return post(row.url, { ...headers, ...trace }, body, signal);
-  }
-
   async function attempt(delivery: LeasedDelivery, signal: AbortSignal): Promise<Outcome> {
     const { message, consumer } = delivery;
     const row = await findWebhook(db.read, consumer);
@@ -157,13 +139,15 @@ export function createSender(dependencies: Dependencies): Dispatch {
       const due = await takeProbe(row);
       if (due !== null) return { kind: 'postponed', until: due, error: message.last_error ?? 'The circuit is open.' };
     }
-    return outcomeOf(delivery, row, await send(delivery, row, secrets, signal));
+    const { message_id, payload } = message;
+    const told = { message_id, event: payload as Event, traceparent: delivery.traceparent };
+    return outcomeOf(delivery, row, await tell.event(row, told, secrets, signal));
   }
 
   async function outcomeOf({ message }: LeasedDelivery, row: WebhookRow, answer: PostAnswer): Promise<Outcome> {
     const { status, head, retryAfterMs } = answer;
     const report: AttemptReport = { http_status: status, response_head: head };
-    if (status !== null && status >= 200 && status < 300) {
+    if (isSuccess(answer)) {
       await succeeded(row);
       return { kind: 'sent', report };
     }

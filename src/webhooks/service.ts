@@ -1,5 +1,4 @@
 import type { Clock, NewUid } from '../clock.ts';
-import { toTimestamp } from '../clock.ts';
 import type { CommitNotifier } from '../commit-notifier.ts';
 import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
@@ -12,7 +11,6 @@ import { assertPrecondition, type Precondition } from '../precondition.ts';
 import type { Subscriptions } from '../subscriptions/service.ts';
 import type { AddressGuard } from './addresses.ts';
 import { CLOSED } from './circuit.ts';
-import type { Post } from './post.ts';
 import {
   deleteWebhook,
   findWebhook,
@@ -22,22 +20,23 @@ import {
   updateWebhook,
   type WebhookRow,
 } from './repository.ts';
-import { pingRequest } from './request.ts';
-import type {
-  Format,
-  NewWebhook,
-  PingResult,
-  SecretRotation,
-  Settings,
-  Webhook,
-  WebhookChange,
-  WebhookDelivery,
-  WebhookDeliveryQuery,
-  WebhookReplay,
-  WebhookReplayed,
-  WebhookWithSecret,
+import {
+  type Format,
+  formatFields,
+  type NewWebhook,
+  type PingResult,
+  type SecretRotation,
+  type Settings,
+  type Webhook,
+  type WebhookChange,
+  type WebhookDelivery,
+  type WebhookDeliveryQuery,
+  type WebhookReplay,
+  type WebhookReplayed,
+  type WebhookWithSecret,
 } from './schemas.ts';
 import { newSecret, type StoredSecret, secretFault, valid } from './signature.ts';
+import { isSuccess, type Telling } from './telling.ts';
 import { scopeOf, secretsOf, strayType, subscriptionName, toDelivery, toWebhook } from './webhook.ts';
 
 /** Webhooks of one service. Each event is fanned out to all of them. */
@@ -53,7 +52,7 @@ interface Dependencies {
   redelivery: Pick<Redelivery, 'list' | 'one'>;
   guard: Pick<AddressGuard, 'fault'>;
   links: Pick<AnswerLinks, 'isAvailable'>;
-  post: Post;
+  tell: Pick<Telling, 'ping'>;
   commits: CommitNotifier;
 }
 
@@ -61,7 +60,7 @@ export type Webhooks = ReturnType<typeof createWebhooks>;
 
 /** Webhooks for those who manage them. sender.ts sends what they get. */
 export function createWebhooks(dependencies: Dependencies) {
-  const { db, clock, newUid, events, subscriptions, redelivery, guard, links, post, commits } = dependencies;
+  const { db, clock, newUid, events, subscriptions, redelivery, guard, links, tell, commits } = dependencies;
 
   async function required(reader: Reader, name: string): Promise<WebhookRow> {
     const row = await findWebhook(reader, subscriptionName(name));
@@ -70,15 +69,14 @@ export function createWebhooks(dependencies: Dependencies) {
   }
 
   function assertUsable({ url, event_types, answer_links }: WebhookChange, format: Format, settings: Settings): void {
-    if ((format === 'ntfy') !== (settings.topic !== undefined)) {
-      throw invalid('settings', format === 'ntfy' ? 'needs a topic' : 'belongs to the format ntfy');
-    }
+    assertSettings(format, settings);
     if (url !== undefined) {
-      const fault = URL.canParse(url) ? guard.fault(new URL(url)) : 'must be an absolute URL';
+      const way = format === 'email' ? 'mail' : 'http';
+      const fault = URL.canParse(url) ? guard.fault(new URL(url), way) : 'must be an absolute URL';
       if (fault !== undefined) throw invalid('url', fault);
     }
-    if (answer_links && !links.isAvailable && settings.reply_topic === undefined) {
-      throw invalid('answer_links', 'needs the setting PUBLIC_URL, or a reply_topic of ntfy');
+    if (answer_links && !links.isAvailable && !hasButtons(format, settings)) {
+      throw invalid('answer_links', 'needs the setting PUBLIC_URL, or a channel whose buttons work without');
     }
     const stray = strayType(event_types ?? []);
     if (stray !== undefined) throw invalid('event_types', `names ${stray}, which no event has`);
@@ -139,7 +137,8 @@ export function createWebhooks(dependencies: Dependencies) {
     /** @throws Refusal VALIDATION_FAILED, WEBHOOK_EXISTS, TOO_MANY_WEBHOOKS */
     async create(tx: Tx, wanted: NewWebhook): Promise<WebhookWithSecret> {
       const { format = 'standard', settings = {} } = wanted;
-      assertUsable(wanted, format, settings);
+      const { url = defaultUrl(format, settings) } = wanted;
+      assertUsable({ ...wanted, url }, format, settings);
       const first = toSecret(wanted);
       const subscription = subscriptionName(wanted.name);
       const others = await listWebhooks(tx);
@@ -152,7 +151,7 @@ export function createWebhooks(dependencies: Dependencies) {
       const now = clock.now();
       const enabled = wanted.enabled === false ? 0 : 1;
       const content = {
-        ...{ url: wanted.url, format, settings: JSON.stringify(settings) },
+        ...{ url, format, settings: JSON.stringify(settings) },
         event_types: JSON.stringify(wanted.event_types),
         filter: JSON.stringify(wanted.filter ?? {}),
         ...{ secrets: JSON.stringify([first]), description: wanted.description ?? null },
@@ -161,7 +160,6 @@ export function createWebhooks(dependencies: Dependencies) {
           enabled,
           disabled_reason: null,
           ...CLOSED,
-          reply_since: null,
           created_at: now,
           updated_at: now,
           version: 1,
@@ -232,12 +230,10 @@ export function createWebhooks(dependencies: Dependencies) {
     /** Sends a ping, which is no event, and answers what came of it. @throws Refusal WEBHOOK_NOT_FOUND */
     async ping(name: string, signal: AbortSignal): Promise<PingResult> {
       const row = await required(db.read, name);
-      const now = clock.now();
-      const signing = { secrets: valid(secretsOf(row), now), now };
-      const { headers, body } = pingRequest(row, newUid(), toTimestamp(now), signing);
       const began = performance.now();
-      const { status, head, error } = await post(row.url, headers, body, signal);
-      const ok = status !== null && status >= 200 && status < 300;
+      const answer = await tell.ping(row, newUid(), valid(secretsOf(row), clock.now()), signal);
+      const { status, head, error } = answer;
+      const ok = isSuccess(answer);
       return { ok, status, duration_ms: Math.round(performance.now() - began), error, response_head: head };
     },
 
@@ -279,6 +275,33 @@ export function createWebhooks(dependencies: Dependencies) {
       return { name, after, up_to };
     },
   };
+}
+
+/** @throws Refusal VALIDATION_FAILED if the settings are not those of the format */
+function assertSettings(format: Format, settings: Settings): void {
+  const { needs, takes } = formatFields[format];
+  const given = Object.keys(settings) as (keyof Settings)[];
+  const missing = needs.find(name => settings[name] === undefined);
+  if (missing !== undefined) throw invalid('settings', `needs ${missing}`);
+  const stray = given.find(name => !needs.includes(name) && !takes.includes(name));
+  if (stray !== undefined) throw invalid(`settings/${stray}`, `is no setting of the format ${format}`);
+  // Half an app of Slack is neither an app nor an incoming webhook.
+  if (format === 'slack' && given.length > 0 && !hasButtons(format, settings)) {
+    throw invalid('settings', `needs ${takes.join(', ')}, or none of them`);
+  }
+}
+
+/** The URL of a webhook whose caller gave none. @throws Refusal VALIDATION_FAILED if its format has none */
+function defaultUrl(format: Format, settings: Settings): string {
+  const { url, urlIs } = formatFields[format];
+  if (url === undefined || (urlIs === 'of the buttons' && !hasButtons(format, settings)))
+    throw invalid('url', 'is required');
+  return url;
+}
+
+/** Whether the buttons of a channel answer although people cannot reach the service. */
+function hasButtons(format: Format, settings: Settings): boolean {
+  return formatFields[format].answersWith?.every(name => settings[name] !== undefined) === true;
 }
 
 function invalid(field: string, detail: string): Refusal {
