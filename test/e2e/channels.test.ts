@@ -319,3 +319,36 @@ describe.each([telegram, slack, ntfy])('$name', channel => {
     expect(await channel.shown(double)).toHaveLength(before);
   });
 });
+
+it('another process goes on when the one that follows a bot is killed', async () => {
+  const double = await startDouble('telegram', ['42:secret', '-1001']);
+  const database = await forThisTest(emptyDatabase('postgres'));
+  const settings = { ...toLoopback, DATABASE_URL: database.url };
+  const [first, second] = [await startService(settings), await startService(settings)];
+  const wanted = { name: 'phone', event_types: ['forum.question.*'], answer_links: true, ...telegram.webhook(double) };
+  expect((await first.send('POST', '/webhooks', wanted)).status).toBe(201);
+  const ids: string[] = [];
+  for (const question of ['Alpha?', 'Beta?']) {
+    const given = { agent_name: question, question, options: ['Yes', 'No'] };
+    const { body } = await first.send('POST', '/control-signals', signal('guidance_request', given));
+    ids.push(body.question.question_id);
+  }
+  const shown = () =>
+    vi.waitFor(async () => {
+      const messages = await telegram.shown(double);
+      expect(messages).toHaveLength(2);
+      return messages as [Shown, Shown];
+    }, soon);
+  const [alpha, beta] = await shown();
+  await vi.waitFor(async () => expect((await double.seen()).calls).toContain('getUpdates'), soon);
+  const pressed = telegram.press(double, alpha, alpha.buttons[0]?.data ?? '', 'ana');
+  first.kill('SIGKILL');
+  await Promise.all([first.exited, pressed]);
+  await telegram.press(double, beta, beta.buttons[1]?.data ?? '', 'ben');
+  for (const id of ids) {
+    await vi.waitFor(async () => {
+      const { body } = await second.send('GET', `/questions/${id}`);
+      expect(body).toMatchObject({ state: 'answered', version: 2 });
+    }, soon);
+  }
+});

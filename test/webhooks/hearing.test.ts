@@ -131,3 +131,27 @@ it('a bot that refuses is asked again later, and its token is in no log', async 
   expect(texts.join()).not.toContain('42:secret');
   expect(JSON.stringify((await service.send('GET', '/webhooks')).body)).not.toContain('42:secret');
 });
+
+it('a topic whose connection is lost is followed again from where it was', async () => {
+  const double = await startDouble('ntfy', ['tk_secret']);
+  const service = await startApp('sqlite', { config: toLoopback });
+  onTestFinished(() => service.close());
+  const settings = { topic: 'alerts', reply_topic: 'replies', token: 'tk_secret' };
+  const wanted = { name: 'phone', url: double.url, format: 'ntfy', settings, answer_links: true };
+  expect((await service.send('POST', '/webhooks', { ...wanted, event_types: ['forum.question.*'] })).status).toBe(201);
+  const followed = () => vi.waitFor(async () => expect((await double.seen()).followers).toBe(1), soon);
+  await followed();
+  for (const question of ['Alpha?', 'Beta?']) {
+    const id = await ask(service, question);
+    const [yes] = await vi.waitFor(async () => {
+      const { messages } = await double.seen();
+      const found = messages.find(({ message }: { message: string }) => message.includes(question));
+      expect(found?.actions).toHaveLength(2);
+      return found.actions;
+    }, soon);
+    await double.act('hangUp');
+    await fetch(yes.url, { method: 'POST', body: yes.body });
+    await followed();
+    await answered(service, id, { answer: 'Yes', answered_by: { type: 'human', name: 'phone' } });
+  }
+});
