@@ -6,7 +6,7 @@ import type { Dialect } from './model.ts';
 import { anthropic } from './model-anthropic.ts';
 import { openai } from './model-openai.ts';
 
-export type HostName = 'claude' | 'codex';
+export type HostName = 'claude' | 'codex' | 'inspector';
 
 /** Where a host finds itself. */
 interface Place {
@@ -18,7 +18,10 @@ interface Place {
 
 interface Definition {
   npm: string;
-  dialect: Dialect;
+  /** Its program, among those of the package. */
+  bin: string;
+  /** Of its model, if it has one. */
+  dialect?: Dialect;
   /** The files that a person has who has used the host before, by path. */
   files(place: Place): Record<string, string>;
   env(place: Place): Record<string, string>;
@@ -30,6 +33,7 @@ const KEY = 'a-key-of-no-account-0123456789abcdef';
 const definitions: Record<HostName, Definition> = {
   claude: {
     npm: '@anthropic-ai/claude-code',
+    bin: 'claude',
     dialect: anthropic,
     files: ({ home, project }) => ({
       [join(home, '.claude.json')]: JSON.stringify({
@@ -52,6 +56,7 @@ const definitions: Record<HostName, Definition> = {
   },
   codex: {
     npm: '@openai/codex',
+    bin: 'codex',
     dialect: openai,
     files: ({ home, project, model }) => ({
       [join(home, '.codex/config.toml')]: `model = "gpt-5.4"
@@ -68,6 +73,12 @@ trust_level = "trusted"
 `,
     }),
     env: () => ({ SCRIPTED_KEY: KEY }),
+  },
+  inspector: {
+    npm: '@modelcontextprotocol/inspector',
+    bin: 'mcp-inspector',
+    files: () => ({}),
+    env: () => ({}),
   },
 };
 
@@ -99,7 +110,7 @@ export function installed(name: HostName, version: string): Host {
   const definition = definitions[name];
   const folder = join(folderOf(name, version), 'node_modules');
   const manifest = JSON.parse(readFileSync(join(folder, definition.npm, 'package.json'), 'utf8'));
-  return { ...definition, name, folder, version: manifest.version, program: join(folder, '.bin', name) };
+  return { ...definition, name, folder, version: manifest.version, program: join(folder, '.bin', definition.bin) };
 }
 
 function folderOf(name: HostName, version: string): string {

@@ -6,18 +6,24 @@ import { type HostName, hostNames, install, installed } from './hosts.ts';
 import { assertAlone, enter, isInside } from './namespace.ts';
 import { claudeScenarios } from './scenarios-claude.ts';
 import { codexScenarios } from './scenarios-codex.ts';
+import { inspectorScenarios } from './scenarios-inspector.ts';
 import { startService } from './service.ts';
 import { type Scenario, Stage } from './stage.ts';
 
 /*
  * Runs real hosts with our hooks, commands and MCP tools, against a scripted model and a real service, where nothing but
- * loopback can be reached. Shows that each answer reaches the model exactly once. Exits with 1 if not.
+ * loopback can be reached. Shows that each answer reaches the model exactly once, and that the MCP inspector can call every
+ * tool. Exits with 1 if not.
  */
 
-const scenarios: Record<HostName, Scenario[]> = { claude: claudeScenarios, codex: codexScenarios };
+const scenarios: Record<HostName, Scenario[]> = {
+  claude: claudeScenarios,
+  codex: codexScenarios,
+  inspector: inspectorScenarios,
+};
 
 const usage = `npm run live -- HOST[@VERSION]... [--only PATTERN] [--keep]
-  HOST              ${hostNames.join(' or ')}; npm installs its newest version if none is named
+  HOST              ${hostNames.join(', ')}; npm installs its newest version if none is named
   --only PATTERN    only scenarios whose name matches
   --keep            keeps the folder of the run, which a failure keeps in any case
 `;
@@ -55,7 +61,7 @@ async function play(): Promise<number> {
       }
     }
   }
-  service.stop();
+  await service.stop();
   if (failed > 0 || keep) say(`The files of the run are in ${folder}.`);
   else rmSync(folder, { recursive: true, force: true });
   return failed > 0 ? 1 : 0;
@@ -77,7 +83,7 @@ async function failureOf(scenario: Scenario, stage: Stage): Promise<string | und
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   } finally {
-    stage.close();
+    await stage.close();
   }
 }
 

@@ -30,7 +30,8 @@ export class Model {
   readonly #steps: Step[] = [];
   readonly #server;
 
-  constructor(dialect: Dialect) {
+  /** @param dialect none for a host that asks no model */
+  constructor(dialect?: Dialect) {
     this.#server = createServer((request, response) => {
       void this.#respond(dialect, request, response);
     });
@@ -64,9 +65,9 @@ export class Model {
     return told.split(text).length - 1;
   }
 
-  async #respond(dialect: Dialect, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #respond(dialect: Dialect | undefined, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = parsed(await decoded(request));
-    if (request.method !== 'POST' || !dialect.path.test(request.url ?? '')) {
+    if (!dialect || request.method !== 'POST' || !dialect.path.test(request.url ?? '')) {
       response.writeHead(404, { 'content-type': 'application/json' }).end('{}');
       return;
     }

@@ -6,12 +6,14 @@ import type { Question } from '../../src/client/index.ts';
 import type { Host } from './hosts.ts';
 import { Model } from './model.ts';
 import { commandsLeft, endCommands, killHost } from './processes.ts';
-import type { Service } from './service.ts';
+import { type Service, startService } from './service.ts';
 import { Terminal } from './terminal.ts';
 import { until } from './until.ts';
 
 /** A host starts within this time, also on a busy machine. Milliseconds. */
 const START_MS = 60_000;
+/** Of a second service. The first one has the port that hosts look for. */
+const GUARDED_PORT = 4011;
 /** What follows from an act comes within this time. Milliseconds. */
 const SOON_MS = 30_000;
 
@@ -43,6 +45,7 @@ export class Stage {
   readonly #home: string;
   readonly #children: ChildProcess[] = [];
   #terminal: Terminal | undefined;
+  #guarded: Service | undefined;
   /** What the last run without a terminal has said, if it has ended. */
   #said: { out: string; err: string } | undefined;
   #env: Env = {};
@@ -87,9 +90,20 @@ export class Stage {
     this.#forumbus(['install', this.#host.name, ...args], this.#env, this.project);
   }
 
+  /** The address of the service. */
+  get url(): string {
+    return this.#service.url;
+  }
+
+  /** Starts a service of the scenario's own: tokens would close the other one for the scenarios that follow. */
+  async guarded(): Promise<Service> {
+    this.#guarded = await startService(this.#folder, GUARDED_PORT);
+    return this.#guarded;
+  }
+
   /** The address of the MCP server for the agent. */
   get mcpUrl(): string {
-    return `${this.#service.url}/mcp?run=${encodeURIComponent(this.run_id)}&agent=${this.#host.name}`;
+    return `${this.url}/mcp?run=${encodeURIComponent(this.run_id)}&agent=${this.#host.name}`;
   }
 
   /** Lets Claude Code call the service itself for its questions. */
@@ -245,13 +259,14 @@ export class Stage {
   }
 
   /** Ends all processes of the scenario, and writes down what the model was told. */
-  close(): void {
+  async close(): Promise<void> {
     this.#terminal?.close();
     this.kill();
     for (const child of this.#children) child.kill('SIGKILL');
     endCommands();
     this.model.close();
     writeFileSync(join(this.#folder, 'turns.json'), JSON.stringify(this.model.turns, null, 2));
+    await this.#guarded?.stop();
   }
 
   #forumbus(args: string[], env: Env, cwd: string): void {
