@@ -49,6 +49,7 @@ export function createAddressGuard(allowed: string, resolve: LookupFunction = sy
       const { protocol, hostname, username, password } = url;
       const [secure, insecure] = SCHEMES[way];
       if (protocol !== `${secure}:` && protocol !== `${insecure}:`) return `must be an ${secure} URL`;
+      if (hostname === '') return 'must name a host';
       // A mail server takes nothing from strangers, and makes TLS of a plain connection.
       if (way !== 'mail' && (username !== '' || password !== '')) return 'must hold no user name and password';
       const plain = way !== 'mail' && protocol === `${insecure}:`;

@@ -41,6 +41,8 @@ const PAUSE_MS = 2000;
 const LONGEST_PAUSE_MS = 60_000;
 /** How often another process is asked whether it still follows a source. Milliseconds. */
 const STANDBY_MS = 5000;
+/** People who are told at once what came of their presses. */
+const TOLD_AT_ONCE = 50;
 
 /**
  * Follows channels for presses on buttons. One process follows each source; another one takes it over when that is gone. How
@@ -49,6 +51,18 @@ const STANDBY_MS = 5000;
 export function createHearing({ db, links, wire, process, log }: Dependencies) {
   const followers = new Map<string, Follower>();
   let stopped = false;
+  const telling = new Set<Promise<void>>();
+
+  /** Tells the channel what came of a press. The next press does not wait for it. */
+  async function settle(press: Press, text: string, isAnswer: boolean): Promise<void> {
+    if (telling.size >= TOLD_AT_ONCE) await Promise.race(telling);
+    // Whoever is not told sees it in the message.
+    const told: Promise<void> = press
+      .settle({ text, isAnswer })
+      .catch(() => {})
+      .finally(() => telling.delete(told));
+    telling.add(told);
+  }
 
   /** The button of a press, and the webhook that it was sent by. @throws Refusal NOT_FOUND */
   async function origin(press: Press, { hearing, rows }: Source): Promise<{ button: Button; row: WebhookRow }> {
@@ -70,7 +84,7 @@ export function createHearing({ db, links, wire, process, log }: Dependencies) {
       });
     if (!press || press.handle === '') {
       if (position !== undefined) await answer();
-      await press?.settle({ text: '', isAnswer: false });
+      if (press) await settle(press, '', false);
       return;
     }
     let button: Button | undefined;
@@ -78,13 +92,13 @@ export function createHearing({ db, links, wire, process, log }: Dependencies) {
       const from = await origin(press, source);
       button = from.button;
       const question = await answer({ button, name: nameOf(press, from.row) });
-      await press.settle({ text: endOf(question), isAnswer: true });
+      await settle(press, endOf(question), true);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       log.info({ code: error.code }, 'a press on a button answered nothing');
       if (position !== undefined) await answer();
-      const text = button === undefined ? error.message : endOf(await links.button(press.handle).then(b => b.question));
-      await press.settle({ text, isAnswer: false });
+      const now = button && (await links.button(press.handle)).question;
+      await settle(press, now ? endOf(now) : error.message, false);
     }
   }
 

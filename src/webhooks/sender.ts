@@ -37,6 +37,8 @@ interface Dependencies {
 
 /** How long a probe may take until another one may begin, if its process died. Milliseconds. */
 const PROBE_MS = 2 * POST_TIMEOUT_MS;
+/** Follows every answer: nothing that people want a message about. */
+const UNREMARKABLE = 'forum.question.acknowledged';
 const nowhere = { thread_id: null, run_id: null, agent_name: null, ticket: null };
 const service = { type: 'system', name: 'forumbus' } as const;
 
@@ -47,14 +49,18 @@ export function createSender(dependencies: Dependencies): Dispatch {
   /** Why a delivery is not to be sent; undefined if it is. */
   async function reasonToDrop(
     { message }: LeasedDelivery,
-    { filter, format }: WebhookRow,
+    { filter, format, event_types }: WebhookRow,
   ): Promise<string | undefined> {
     const event = message.payload as Event;
+    const { event_type } = event;
+    if (format !== 'standard' && event_type === UNREMARKABLE && !JSON.parse(event_types).includes(event_type)) {
+      return 'people are told of it only if it is named';
+    }
     const id = event.payload.question_id;
     const question = typeof id === 'string' ? await questions.standing(db.read, id) : undefined;
     // A program that asks for it again gets it, however late; people are not paged for nothing.
     if (
-      WAITING_TYPES.includes(event.event_type) &&
+      WAITING_TYPES.includes(event_type) &&
       (message.generation === 1 || format !== 'standard') &&
       question?.state !== 'open'
     ) {

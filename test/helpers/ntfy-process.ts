@@ -19,6 +19,8 @@ interface Message {
 
 const messages: Message[] = [];
 const followers = new Set<{ topic: string; response: ServerResponse }>();
+/** From where on messages were asked for. */
+const since: string[] = [];
 const line = (value: object) => `${JSON.stringify(value)}\n`;
 
 function publish(topic: string, fields: object): Message {
@@ -30,17 +32,18 @@ function publish(topic: string, fields: object): Message {
 
 await serve(({ method, path, query, headers, body }, response) => {
   const [topic = '', form] = path.slice(1).split('/');
-  if (path === '/control') return reply(response, 200, { messages, followers: followers.size });
+  if (path === '/control') return reply(response, 200, { messages, since, followers: followers.size });
   if (path === '/control/hangUp') {
     for (const follower of followers) follower.response.destroy();
     return reply(response, 200, {});
   }
   if (method === 'GET' && form === 'json') {
     if (headers.authorization !== `Bearer ${token}`) return response.writeHead(403).end();
-    const since = messages.findIndex(({ id }) => id === query.get('since'));
+    since.push(query.get('since') ?? '');
+    const place = messages.findIndex(({ id }) => id === query.get('since'));
     response.writeHead(200, { 'content-type': 'application/x-ndjson' });
     response.write(line({ id: 'open', event: 'open', topic }));
-    for (const message of messages.slice(since + 1)) if (message.topic === topic) response.write(line(message));
+    for (const message of messages.slice(place + 1)) if (message.topic === topic) response.write(line(message));
     const follower = { topic, response };
     followers.add(follower);
     return response.on('close', () => followers.delete(follower));

@@ -154,4 +154,9 @@ it('a topic whose connection is lost is followed again from where it was', async
     await followed();
     await answered(service, id, { answer: 'Yes', answered_by: { type: 'human', name: 'phone' } });
   }
+  await service.restart();
+  await followed();
+  const { since, messages } = await double.seen();
+  const replies = messages.filter(({ topic }: { topic: string }) => topic === 'replies');
+  expect(since).toEqual(['all', 'all', replies[0].id, replies[1].id]);
 });

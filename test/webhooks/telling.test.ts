@@ -111,3 +111,24 @@ it('a reminder has the buttons of the question', async () => {
     expect(second).toBe(first);
   }, soon);
 });
+
+it('people hear that an agent has its answer only if they want that by name', async () => {
+  const double = await startDouble('discord');
+  const service = await startApp('sqlite', { config: toLoopback });
+  onTestFinished(() => service.close());
+  const wanted = { format: 'discord', url: `${double.url}api/webhooks/1/secret` };
+  const create = (name: string, types: string[]) =>
+    service.send('POST', '/webhooks', { ...wanted, name, event_types: types });
+  await create('room', event_types);
+  await create('other', ['forum.question.acknowledged']);
+  const id = await ask(service);
+  await answer(service, id);
+  expect((await service.send('POST', `/questions/${id}/acknowledge`)).status).toBe(200);
+  const event_type = 'forum.question.acknowledged';
+  for (const [name, status] of Object.entries({ room: 'discarded', other: 'sent' })) {
+    await vi.waitFor(async () => {
+      const [latest] = (await service.send('GET', `/webhooks/${name}/deliveries`)).body.items;
+      expect(latest).toMatchObject({ event_type, status });
+    }, soon);
+  }
+});

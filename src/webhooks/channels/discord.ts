@@ -26,7 +26,7 @@ export const discord: HttpChannel = {
 
   read({ status, text }) {
     if (status === 404) return { isGone: true };
-    const id = /^\{.*?"id": ?"(\d+)"/s.exec(text ?? '')?.[1];
+    const id = idOf(text ?? '');
     return id === undefined ? {} : { reference: id };
   },
 };
@@ -36,4 +36,14 @@ const SUPPRESS_EMBEDS = 4;
 /** A text that Discord shows as it is. */
 function escaped(text: string): string {
   return text.replaceAll(/[\\*_~`|<>[\]()#@]/g, character => `\\${character}`);
+}
+
+/** The id of a message that Discord answers with. */
+function idOf(text: string): string | undefined {
+  try {
+    const { id } = JSON.parse(text);
+    return typeof id === 'string' ? id : undefined;
+  } catch {
+    return undefined;
+  }
 }
