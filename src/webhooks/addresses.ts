@@ -21,7 +21,7 @@ export interface AddressGuard {
   isListed(address: string): boolean;
 }
 
-export type Way = 'http' | 'socket' | 'mail';
+type Way = 'http' | 'socket' | 'mail';
 
 /** The schemes of each way: with TLS, and without. */
 const SCHEMES: Record<Way, readonly [string, string]> = {

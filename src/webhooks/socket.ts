@@ -1,7 +1,7 @@
 import type { AddressGuard } from './addresses.ts';
 
 /** A connection that goes on in both directions. */
-export interface Socket {
+interface Socket {
   /** Resolves when it is open. Rejects if it never is. */
   opened: Promise<void>;
   /** Resolves when it has ended. */

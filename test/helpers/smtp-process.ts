@@ -4,8 +4,8 @@ import { SMTPServer } from 'smtp-server';
 import { announce, reply } from './double.ts';
 
 /*
- * A mail server (smtp-server) that keeps what it gets. Arguments: `secure` for TLS from the start, and `user:password` of who
- * may send; without, anybody may.
+ * A mail server (smtp-server) that keeps what it gets. Arguments: `secure` for TLS from the start, `plain` for none at all, and
+ * `user:password` of who may send; without, anybody may.
  */
 
 const args = process.argv.slice(2);
@@ -21,6 +21,7 @@ const failures: { code: number; text: string }[] = [];
 const server = new SMTPServer({
   secure,
   authOptional: login === undefined,
+  disabledCommands: args.includes('plain') ? ['STARTTLS'] : [],
   allowInsecureAuth: true,
   // Its own certificate, of nobody that anybody trusts.
   SNICallback: (name: string, callback: (error: Error | null) => void) => {

@@ -1,5 +1,7 @@
 import type { LookupFunction } from 'node:net';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
+import { createAddressGuard } from '../../src/webhooks/addresses.ts';
+import { createSendMail } from '../../src/webhooks/mail.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { type Double, startDouble } from '../helpers/channels.ts';
 import { toLoopback } from '../helpers/receiver.ts';
@@ -130,12 +132,31 @@ describe('e-mail', () => {
     expect((await double.seen()).mails).toEqual([]);
   });
 
+  it.each([['plain'], ['with a certificate of nobody']])('goes to no public server that is %s', async kind => {
+    const double = await startDouble('smtp', [kind]);
+    const allowing = createAddressGuard('127.0.0.0/8');
+    const asListed = createSendMail(allowing);
+    // As if the address were a public one, that nobody has named.
+    const asPublic = createSendMail({ ...allowing, isListed: () => false });
+    const mail = { from: 'a@b.example', to: ['c@d.example'], subject: 'S', text: 'T', html: 'T', messageId: '<1@b>' };
+    const { signal } = new AbortController();
+    expect(await asPublic(double.url, { ...mail, isUrgent: false }, signal)).toMatchObject({
+      error: expect.stringMatching(/answered 500|certificate/i),
+    });
+    expect((await double.seen()).mails).toEqual([]);
+    expect(await asListed(double.url, { ...mail, isUrgent: false }, signal)).toMatchObject({
+      status: 250,
+      error: null,
+    });
+  });
+
   it.each([
     [{ settings: { from: 'nobody', to: 'ana@forum.example' } }],
     [{ settings: { from: 'a@b.example', to: 'ana@forum.example\r\nBcc: x@y.example' } }],
     [{ settings: { from: 'a@b.example' } }],
     [{ url: 'https://mail.forum.example/' }],
     [{ url: undefined }],
+    [{ url: 'smtp:mail' }],
   ])('refuses %j', async more => {
     const service = await start();
     expect((await create(service, 'smtps://mail.forum.example', more)).status).toBe(400);
