@@ -10,7 +10,7 @@ import { isName, normalName } from '../text.ts';
 import type { Hearing as ChannelHearing, Heard, Press, Target, Wire } from './channels/channel.ts';
 import { cut } from './channels/notice.ts';
 import { channels } from './channels/table.ts';
-import { findSource, leaveSource, moveSource, takeSource, type WebhookRow } from './repository.ts';
+import { findSource, leaveSource, listWebhooks, moveSource, takeSource, type WebhookRow } from './repository.ts';
 import { targetOf, toWebhook } from './webhook.ts';
 
 interface Dependencies {
@@ -65,9 +65,11 @@ export function createHearing({ db, links, wire, process, log }: Dependencies) {
   }
 
   /** The button of a press, and the webhook that it was sent by. @throws Refusal NOT_FOUND */
-  async function origin(press: Press, { hearing, rows }: Source): Promise<{ button: Button; row: WebhookRow }> {
+  async function origin(press: Press, { key, hearing, rows }: Source): Promise<{ button: Button; row: WebhookRow }> {
     const button = await links.button(press.handle);
-    const row = rows.find(({ subscription_id }) => subscription_id === button.number);
+    const isIt = ({ subscription_id }: WebhookRow) => subscription_id === button.number;
+    // One that another process has made may not be known here yet.
+    const row = rows.find(isIt) ?? (await listWebhooks(db.read)).find(one => isIt(one) && sourcesOf([one]).has(key));
     if (!row || (hearing.isAt && !hearing.isAt(targetOf(row), press.place))) {
       throw new Refusal('NOT_FOUND', 'The button was not sent there.');
     }
