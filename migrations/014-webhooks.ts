@@ -56,11 +56,12 @@ export const webhooks: Migration = async (db, engine) => {
     // answer_links: 1 if questions are sent with a link at which whoever has it may answer.
     // enabled: 0 while nothing is sent. disabled_reason: why the service itself disabled it; null if a person did.
     // failures: failed attempts since the last success; while the circuit is open only probes count. failing_since: the first
-    // of them; null without any. probe_at: the circuit is open, and nothing is sent before this time; null if it is closed. reply_since: the last message that was read of its reply topic.
+    // of them; null without any. probe_at: the circuit is open, and nothing is sent before this time; null if it is closed.
     `create table webhooks (
       subscription_id ${int} primary key references subscriptions,
       url ${text} not null,
-      format ${text} not null check (format in ('standard', 'slack', 'discord', 'teams', 'ntfy', 'webpush')),
+      format ${text} not null check (
+        format in ('standard', 'slack', 'discord', 'teams', 'ntfy', 'telegram', 'email', 'webpush')),
       settings ${text} not null,
       event_types ${text} not null,
       filter ${text} not null,
@@ -72,7 +73,6 @@ export const webhooks: Migration = async (db, engine) => {
       failures ${int} not null default 0,
       failing_since ${int},
       probe_at ${int},
-      reply_since ${text},
       created_at ${int} not null,
       updated_at ${int} not null,
       version ${int} not null
@@ -90,6 +90,24 @@ export const webhooks: Migration = async (db, engine) => {
 
     // What a subscription did not get: dead and discarded deliveries. Those that are sent never stand here.
     `create index deliveries_ended_unsent on deliveries (subscription_id, status, position) where status in ('dead', 'discarded')`,
+
+    // Messages about questions that can be changed. reference: the message, as its channel names it.
+    `create table webhook_messages (
+      number ${counter},
+      subscription_id ${int} not null references subscriptions,
+      question_id ${text} not null,
+      reference ${text} not null,
+      told_at ${int} not null
+    ) ${strict}`,
+    `create index webhook_messages_by_question on webhook_messages (subscription_id, question_id)`,
+
+    // What is followed for presses on buttons, such as a bot. source: a hash of its address and token. process: who follows it;
+    // null if nobody does. position: the last press that was taken, as its channel numbers them.
+    `create table webhook_sources (
+      source ${text} primary key,
+      process ${text},
+      position ${text}
+    ) ${strict}`,
 
     // The secret that signs answer links: one row.
     `create table link_secrets (secret ${text} not null) ${strict}`,

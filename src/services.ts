@@ -57,12 +57,15 @@ import { createTracing } from './tracing.ts';
 import { createAddressGuard } from './webhooks/addresses.ts';
 import { WEBHOOK_ATTEMPTS } from './webhooks/circuit.ts';
 import { createEndpoints } from './webhooks/endpoints.ts';
+import { createHearing } from './webhooks/hearing.ts';
+import { createSendMail } from './webhooks/mail.ts';
 import { createPost } from './webhooks/post.ts';
 import { readVapid } from './webhooks/push.ts';
 import { createReplays } from './webhooks/replays.ts';
-import { createReplies } from './webhooks/replies.ts';
 import { createSender } from './webhooks/sender.ts';
 import { createWebhooks } from './webhooks/service.ts';
+import { createOpenSocket } from './webhooks/socket.ts';
+import { createTelling } from './webhooks/telling.ts';
 import { backoffDelay } from './worker/backoff.ts';
 import { createDispatcher } from './worker/dispatcher.ts';
 import { defaultPolicy, type Handler, type HandlerDefinition } from './worker/handler.ts';
@@ -188,11 +191,12 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const redelivery = createRedelivery({ db, clock, events, commits });
     const guard = createAddressGuard(config.WEBHOOK_ALLOW_CIDRS, overrides.lookup);
     const poster = createPost(guard);
-    const { post, follow } = poster;
     const vapid = await readVapid(db.read, config.PUBLIC_URL);
+    const wire = { post: poster.post, follow: poster.follow, openSocket: createOpenSocket(guard) };
+    const tell = createTelling({ db, clock, questions, links, vapid, wire, sendMail: createSendMail(guard) });
     const webhooks = createWebhooks({
       ...{ db, clock, newUid: uid, events, subscriptions },
-      ...{ redelivery, guard, links, vapid, post, commits },
+      ...{ redelivery, guard, links, vapid, tell, commits },
     });
     const retentionMs = config.OUTBOX_RETENTION_HOURS * 3_600_000;
     const maintenance = createOutboxMaintenance({ db, clock, subscriptions, retentionMs, commits });
@@ -227,20 +231,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
           endpoints.own.length === 0 ? [] : outgoing.claim(limit, endpoints.roomBeside(held())),
       },
       dispatch: metrics.countingWebhooks(
-        createSender({
-          db,
-          clock,
-          random,
-          events,
-          subscriptions,
-          questions,
-          threads,
-          links,
-          vapid,
-          post,
-          commits,
-          log,
-        }),
+        createSender({ db, clock, random, events, subscriptions, questions, threads, tell, commits, log }),
       ),
       clock,
       log,
@@ -251,10 +242,10 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       retryDelay: attempt => backoffDelay(policy, attempt, random),
       hasRooms: true,
     });
-    const replies = createReplies({ db, links, follow, log });
+    const hearing = createHearing({ db, links, wire, process: workerName, log });
     const refreshEndpoints = coalesce(async () => {
       await endpoints.refresh();
-      replies.follow(endpoints.rows);
+      hearing.follow(endpoints.rows);
       webhookWorker.wake();
     });
     // A failed read is tried again by the job.
@@ -295,6 +286,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       delete_old_messages: () => maintenance.deleteOld(),
       delete_old_keys: () => keys.deleteOld(),
       refresh_webhooks: refreshEndpoints,
+      forget_messages: () => tell.forget(),
       replay_webhooks: createReplays({ db, subscriptions, redelivery }),
       index_stored_texts: () => indexing.run(),
       index_stored_questions: () => questionIndexing.run(),
@@ -311,10 +303,10 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     let stopped: Promise<unknown> | undefined;
     /** Stops claiming and waits for handlers; returns the leases of those that do not end. */
     const stop = () => {
-      replies.stop();
       stopped ??= Promise.all([
         ...workers.map(({ worker }) => worker.stop(config.SHUTDOWN_GRACE_MS)),
         ...tasks.map(task => task.stop()),
+        hearing.stop(),
       ])
         // Without a database, other processes notice that this one is gone.
         .finally(() => subscriptions.leave().catch(() => {}));

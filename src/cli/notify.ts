@@ -3,32 +3,45 @@ import { defineCommand, exits, UsageError } from './command.ts';
 import { oneLine } from './output.ts';
 
 const words = ['add', 'list', 'test', 'remove'] as const;
-const channels = ['slack', 'discord', 'teams', 'ntfy'] as const;
+const channels = ['ntfy', 'telegram', 'slack', 'discord', 'teams', 'email'] as const;
 type Channel = (typeof channels)[number];
 
-/** What people are told of. */
-const EVENT_TYPES = ['forum.question.*', 'forum.webhook.disabled'];
+/** What people are told of: questions that wait and how they end. */
+const EVENT_TYPES = [
+  ...['opened', 'reminded', 'answered', 'expired', 'cancelled', 'superseded'].map(end => `forum.question.${end}`),
+  'forum.webhook.disabled',
+];
+
+interface Values {
+  server?: string;
+  reply?: string;
+  from?: string;
+}
 
 export const command = defineCommand({
   name: 'notify',
-  summary: 'Tell people of questions, in Slack, Discord, Teams or by ntfy',
+  summary: 'Tell people of questions: by ntfy, Telegram, Slack, Discord, Teams or e-mail',
   usage: 'add CHANNEL TARGET [--name NAME] [--buttons] | list | test NAME | remove NAME',
   words,
   counts: { least: 1, most: 3 },
   options: {
     name: { type: 'string' },
     buttons: { type: 'boolean' },
-    server: { type: 'string', default: 'https://ntfy.sh/' },
+    server: { type: 'string' },
     reply: { type: 'string' },
+    from: { type: 'string' },
     least: { type: 'string' },
   },
-  help: `  CHANNEL        ${channels.join(', ')}
-  TARGET         the URL of the channel's webhook; for ntfy the topic
+  help: `  CHANNEL and TARGET, with secrets taken from the environment:
+    ntfy TOPIC        NTFY_TOKEN; --reply TOPIC: buttons publish there, and need no PUBLIC_URL
+    telegram CHAT_ID  TELEGRAM_BOT_TOKEN
+    slack CHANNEL_ID  SLACK_APP_TOKEN and SLACK_BOT_TOKEN, of an app with Socket Mode
+    slack URL         of an incoming webhook; likewise discord URL and teams URL
+    email ADDRESSES   SMTP_URL, such as smtps://user:password@mail.example.com; --from ADDRESS
   --name NAME    the name of the webhook that is made; the channel's if left out
-  --buttons      with links and buttons that answer; needs PUBLIC_URL
-  --reply TOPIC  of ntfy: buttons publish there, and work without PUBLIC_URL
+  --buttons      with a link that answers; needs PUBLIC_URL
   --least HIGH   only questions that are at least so urgent
-  --server URL   of ntfy; its access token is taken from NTFY_TOKEN
+  --server URL   another server than that of the channel
 A test message is sent at once.`,
   async run(context, [word, ...rest], values) {
     const { client, print } = context;
@@ -44,7 +57,7 @@ A test message is sent at once.`,
           event_types: EVENT_TYPES,
           ...targetOf(format, target, values, context),
         },
-        ...((values.buttons || values.reply) && { answer_links: true }),
+        ...(values.buttons && { answer_links: true }),
         ...(values.least && { filter: { priority_at_least: values.least as 'high' } }),
       });
       return test(context, name);
@@ -60,15 +73,37 @@ A test message is sent at once.`,
   },
 });
 
-function targetOf(
-  format: Channel,
-  target: string,
-  { server, reply }: { server: string; reply?: string },
-  { env }: Context,
-) {
-  if (format !== 'ntfy') return { url: target };
-  const { NTFY_TOKEN: token } = env;
-  return { url: server, settings: { topic: target, ...(reply && { reply_topic: reply }), ...(token && { token }) } };
+/** Where the messages go. Channels whose buttons answer by themselves get them. */
+function targetOf(format: Channel, target: string, { server, reply, from }: Values, { env }: Context) {
+  const url = server === undefined ? {} : { url: server };
+  switch (format) {
+    case 'ntfy': {
+      const { NTFY_TOKEN: token } = env;
+      const settings = { topic: target, ...(reply && { reply_topic: reply }), ...(token && { token }) };
+      return { ...url, settings, ...(reply && { answer_links: true }) };
+    }
+    case 'telegram': {
+      const settings = { chat_id: target, bot_token: needed(env, 'TELEGRAM_BOT_TOKEN') };
+      return { ...url, settings, answer_links: true };
+    }
+    case 'email': {
+      if (!from) throw new UsageError('A mail needs --from ADDRESS.');
+      return { url: server ?? needed(env, 'SMTP_URL'), settings: { from, to: target } };
+    }
+    case 'slack': {
+      if (target.includes(':')) return { url: target };
+      const tokens = { app_token: needed(env, 'SLACK_APP_TOKEN'), bot_token: needed(env, 'SLACK_BOT_TOKEN') };
+      return { ...url, settings: { channel: target, ...tokens }, answer_links: true };
+    }
+    default:
+      return { url: target };
+  }
+}
+
+function needed(env: Context['env'], name: string): string {
+  const value = env[name];
+  if (!value) throw new UsageError(`The variable ${name} is not set.`);
+  return value;
 }
 
 async function list({ client, print }: Context): Promise<number> {

@@ -182,7 +182,7 @@ interface SubscriptionServersTable {
 interface WebhooksTable {
   subscription_id: number;
   url: string;
-  format: 'standard' | 'slack' | 'discord' | 'teams' | 'ntfy' | 'webpush';
+  format: 'standard' | 'slack' | 'discord' | 'teams' | 'ntfy' | 'telegram' | 'email' | 'webpush';
   settings: string;
   event_types: string;
   filter: string;
@@ -194,10 +194,23 @@ interface WebhooksTable {
   failures: Generated<number>;
   failing_since: number | null;
   probe_at: number | null;
-  reply_since: Generated<string | null>;
   created_at: number;
   updated_at: number;
   version: number;
+}
+
+interface WebhookMessagesTable {
+  number: Generated<number>;
+  subscription_id: number;
+  question_id: string;
+  reference: string;
+  told_at: number;
+}
+
+interface WebhookSourcesTable {
+  source: string;
+  process: string | null;
+  position: string | null;
 }
 
 interface WebhookReplaysTable {
@@ -292,6 +305,8 @@ export interface Schema {
   subscription_servers: SubscriptionServersTable;
   webhooks: WebhooksTable;
   webhook_replays: WebhookReplaysTable;
+  webhook_messages: WebhookMessagesTable;
+  webhook_sources: WebhookSourcesTable;
   link_secrets: { secret: string };
   messages: MessagesTable;
   deliveries: DeliveriesTable;

@@ -6,7 +6,7 @@ import type { Question } from '../questions/schemas.ts';
 import type { QuestionService } from '../questions/service.ts';
 import type { SignalService } from '../signals/service.ts';
 import { findLinkSecret } from './repository.ts';
-import { fromToken, type LinkGrant, toToken } from './token.ts';
+import { fromHandle, fromToken, type LinkGrant, toHandle, toToken } from './token.ts';
 
 /** How long a link lasts whose question does not expire. Milliseconds. */
 const LASTS_MS = 7 * 24 * 3_600_000;
@@ -24,10 +24,27 @@ export type AnswerLinks = ReturnType<typeof createAnswerLinks>;
 
 /** A link to one question. */
 export interface AnswerLink {
-  /** What the link allows. */
-  token: string;
   /** The page; undefined if people cannot reach the service. */
   url: string | undefined;
+  /** For each option what a button carries that answers with it. */
+  handles: string[];
+}
+
+/** Who gets a link: the name stands in the answer, the number in the handles of buttons. */
+export interface Recipient {
+  name: string;
+  number: number;
+}
+
+/** A button that answers with one option. */
+export interface Button {
+  /** As it is now. */
+  question: Question;
+  /** Of the question when the button was made. */
+  version: number;
+  label: string;
+  /** Of the recipient. */
+  number: number;
 }
 
 /** What the holder of a link answers with: labels, or a text. */
@@ -54,13 +71,36 @@ export function createAnswerLinks({ db, clock, questions, signals, publicUrl }: 
 
     /** The link by which a recipient may answer an open question. */
     async linkTo(
-      question: Pick<Question, 'question_id' | 'version' | 'expires_at'>,
-      recipient: string,
+      question: Pick<Question, 'question_id' | 'version' | 'expires_at' | 'options'>,
+      { name, number }: Recipient,
     ): Promise<AnswerLink> {
-      const { question_id, version, expires_at } = question;
+      const { question_id, version, expires_at, options } = question;
+      const secret = await findLinkSecret(db.read);
       const until = expires_at === null ? clock.now() + LASTS_MS : Date.parse(expires_at);
-      const token = toToken({ question_id, version, recipient, expires_at: until }, await findLinkSecret(db.read));
-      return { token, url: publicUrl === '' ? undefined : `${publicUrl.replace(/\/$/, '')}/a/${token}` };
+      const token = toToken({ question_id, version, recipient: name, expires_at: until }, secret);
+      const base = { question_id, version, recipient: number };
+      return {
+        url: publicUrl === '' ? undefined : `${publicUrl.replace(/\/$/, '')}/a/${token}`,
+        handles: options.map((_, option) => toHandle({ ...base, option }, secret)),
+      };
+    },
+
+    /** What a button stands for. @throws Refusal NOT_FOUND if the service has not made it, QUESTION_NOT_FOUND */
+    async button(handle: string): Promise<Button> {
+      const grant = fromHandle(handle, await findLinkSecret(db.read));
+      if (!grant) throw new Refusal('NOT_FOUND', 'There is no such button.');
+      const question = await questions.get(grant.question_id);
+      const { label } = question.options[grant.option] as Question['options'][number];
+      return { question, version: grant.version, label, number: grant.recipient };
+    },
+
+    /**
+     * Answers the question of a button with its option, in the name of whoever pressed it.
+     * @throws Refusal PRECONDITION_FAILED if the question has changed or ended
+     */
+    async press(tx: Tx, { question: { question_id }, version, label }: Button, name: string): Promise<Question> {
+      const given = { selected: [label], answered_in: 'link' as const, actor: { type: 'human' as const, name } };
+      return signals.answer(tx, question_id, given, [version], anonymous);
     },
 
     /** The question of a link, and whether the link can answer it. @throws Refusal NOT_FOUND, QUESTION_NOT_FOUND */

@@ -17,11 +17,22 @@ const BELOW_PUBLIC = [
 
 /** Decides which addresses webhooks may connect to. A name is judged by the addresses that are connected to. */
 export interface AddressGuard {
-  /** Why a URL can never be sent to; undefined if its addresses decide, or if it may be. */
-  fault(url: URL): string | undefined;
+  /** Why a URL can never be sent to; undefined if its addresses decide, or if it may be. `way`: how it is sent. */
+  fault(url: URL, way?: Way): string | undefined;
   /** For a connection: resolves a name to those of its addresses that are allowed. `plain`: for HTTP without TLS. */
   lookup(plain: boolean): LookupFunction;
+  /** Whether an address was allowed by name: it may be spoken to without TLS. */
+  isListed(address: string): boolean;
 }
+
+type Way = 'http' | 'socket' | 'mail';
+
+/** The schemes of each way: with TLS, and without. */
+const SCHEMES: Record<Way, readonly [string, string]> = {
+  http: ['https', 'http'],
+  socket: ['wss', 'ws'],
+  mail: ['smtps', 'smtp'],
+};
 
 /**
  * @param allowed networks such as `127.0.0.0/8,10.1.0.0/16` that are allowed although they are private, also without TLS
@@ -39,19 +50,24 @@ export function createAddressGuard(allowed: string, resolve: LookupFunction = sy
   }
 
   return {
-    fault(url) {
+    fault(url, way = 'http') {
       const { protocol, hostname, username, password } = url;
-      if (protocol !== 'https:' && protocol !== 'http:') return 'must be an https URL';
-      if (username !== '' || password !== '') return 'must hold no user name and password';
-      const plain = protocol === 'http:';
+      const [secure, insecure] = SCHEMES[way];
+      if (protocol !== `${secure}:` && protocol !== `${insecure}:`) return `must be an ${secure} URL`;
+      if (hostname === '') return 'must name a host';
+      // A mail server takes nothing from strangers, and makes TLS of a plain connection.
+      if (way !== 'mail' && (username !== '' || password !== '')) return 'must hold no user name and password';
+      const plain = way !== 'mail' && protocol === `${insecure}:`;
       const address = hostname.replace(/^\[(.*)\]$/, '$1');
       if (isIP(address) !== 0 && !isAllowed(address, plain)) {
         return plain
-          ? 'must be https, or in WEBHOOK_ALLOW_CIDRS'
+          ? `must be ${secure}, or in WEBHOOK_ALLOW_CIDRS`
           : 'must be a public address, or in WEBHOOK_ALLOW_CIDRS';
       }
-      return plain && allowed === '' ? 'must be https' : undefined;
+      return plain && allowed === '' ? `must be ${secure}` : undefined;
     },
+
+    isListed: address => listed.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4'),
 
     lookup: plain => (hostname, options, callback) => {
       resolve(hostname, { ...options, all: true }, (error, addresses) => {

@@ -4,23 +4,36 @@ import https from 'node:https';
 import { textOf } from '../error-text.ts';
 import type { AddressGuard } from './addresses.ts';
 
+/** A request to an endpoint or a channel. */
+export interface HttpRequest {
+  /** POST if it is left out. */
+  method?: string;
+  url: string;
+  headers: Record<string, string>;
+  body: string | Buffer;
+}
+
 /** What came of a request. Without a status, `error` says why there is none. */
 export interface PostAnswer {
   status: number | null;
-  /** The beginning of the body. */
+  /** The beginning of the body, to be kept. */
   head: string | null;
+  /** The body, as far as it was read. */
+  text: string | null;
   error: string | null;
   /** What the endpoint asks for. Milliseconds; null if it does not. */
   retryAfterMs: number | null;
 }
 
-/** Sends one POST. It throws only if `signal` is aborted. */
-export type Post = (
-  url: string,
-  headers: Record<string, string>,
-  body: string | Buffer,
-  signal: AbortSignal,
-) => Promise<PostAnswer>;
+interface Limits {
+  /** From the connection to the end of the answer. Milliseconds. */
+  timeoutMs: number;
+  /** Bytes of the answer that are read. */
+  mostBytes: number;
+}
+
+/** Sends one request. It throws only if `signal` is aborted. */
+export type Post = (request: HttpRequest, signal: AbortSignal, limits?: Limits) => Promise<PostAnswer>;
 
 /** Reads the lines of an answer that goes on, until it ends or `signal` is aborted. */
 export type Follow = (url: URL, headers: Record<string, string>, signal: AbortSignal) => AsyncIterable<string>;
@@ -33,20 +46,18 @@ const NO_ANSWER = 'The connection was closed without an answer.';
 /** Bytes of an answer that are kept, and that are read. */
 const HEAD_BYTES = 1024;
 const MOST_BYTES = 65_536;
+const LIMITS: Limits = { timeoutMs: POST_TIMEOUT_MS, mostBytes: MOST_BYTES };
 
 /** Makes a client that follows no redirects and connects to allowed addresses only. */
 export function createPost(guard: AddressGuard): { post: Post; follow: Follow; close: () => void } {
   const agents = { 'http:': new http.Agent({ keepAlive: true }), 'https:': new https.Agent({ keepAlive: true }) };
 
-  function send(
-    url: URL,
-    headers: Record<string, string>,
-    body: string | Buffer,
-    signal: AbortSignal,
-  ): Promise<PostAnswer> {
+  function send(url: URL, wanted: HttpRequest, mostBytes: number, signal: AbortSignal): Promise<PostAnswer> {
+    const { method = 'POST', body } = wanted;
+    const headers = { ...wanted.headers, 'content-length': String(Buffer.byteLength(body)) };
     const plain = url.protocol === 'http:';
     const { promise, resolve, reject } = Promise.withResolvers<PostAnswer>();
-    const options = { method: 'POST', headers, signal, lookup: guard.lookup(plain) };
+    const options = { method, headers, signal, lookup: guard.lookup(plain) };
     const request = plain
       ? http.request(url, { ...options, agent: agents['http:'] })
       : https.request(url, { ...options, agent: agents['https:'] });
@@ -56,14 +67,15 @@ export function createPost(guard: AddressGuard): { post: Post; follow: Follow; c
       const chunks: Buffer[] = [];
       let length = 0;
       const end = () => {
-        const head = Buffer.concat(chunks).subarray(0, HEAD_BYTES).toString().replaceAll('\0', '\uFFFD');
+        const read = Buffer.concat(chunks);
+        const head = read.subarray(0, HEAD_BYTES).toString().replaceAll('\0', '\uFFFD');
         const retryAfterMs = retryAfter(response.headers['retry-after'], Date.now());
-        resolve({ status: response.statusCode as number, head, error: null, retryAfterMs });
+        resolve({ status: response.statusCode as number, head, text: read.toString(), error: null, retryAfterMs });
       };
       response.on('data', (chunk: Buffer) => {
-        if (length < HEAD_BYTES) chunks.push(chunk);
+        chunks.push(chunk);
         length += chunk.length;
-        if (length > MOST_BYTES) {
+        if (length > mostBytes) {
           end();
           response.destroy();
         }
@@ -77,7 +89,7 @@ export function createPost(guard: AddressGuard): { post: Post; follow: Follow; c
     request.on('error', error => {
       // The endpoint has closed a kept connection; a new one may work.
       const isStale = request.reusedSocket && (error as NodeJS.ErrnoException).code === 'ECONNRESET';
-      if (isStale) resolve(send(url, headers, body, signal));
+      if (isStale) resolve(send(url, wanted, mostBytes, signal));
       else reject(error);
     });
     request.end(body);
@@ -85,19 +97,17 @@ export function createPost(guard: AddressGuard): { post: Post; follow: Follow; c
   }
 
   return {
-    async post(url, headers, body, signal) {
-      const parsed = new URL(url);
-      const failed = (error: string) => ({ status: null, head: null, error, retryAfterMs: null });
+    async post(request, signal, { timeoutMs, mostBytes } = LIMITS) {
+      const url = new URL(request.url);
       // The settings may have changed since the URL was stored.
-      const fault = guard.fault(parsed);
+      const fault = guard.fault(url);
       if (fault !== undefined) return failed(`The URL ${fault}.`);
-      const timeout = AbortSignal.timeout(POST_TIMEOUT_MS);
-      const length = String(Buffer.byteLength(body));
+      const timeout = AbortSignal.timeout(timeoutMs);
       try {
-        return await send(parsed, { ...headers, 'content-length': length }, body, AbortSignal.any([signal, timeout]));
+        return await send(url, request, mostBytes, AbortSignal.any([signal, timeout]));
       } catch (error) {
         signal.throwIfAborted();
-        return failed(timeout.aborted ? `No answer within ${POST_TIMEOUT_MS / 1000} s.` : textOf(error));
+        return failed(timeout.aborted ? `No answer within ${timeoutMs / 1000} s.` : textOf(error));
       }
     },
 
@@ -128,6 +138,11 @@ export function createPost(guard: AddressGuard): { post: Post; follow: Follow; c
       for (const agent of Object.values(agents)) agent.destroy();
     },
   };
+}
+
+/** What came of a request that got no answer. */
+export function failed(error: string): PostAnswer {
+  return { status: null, head: null, text: null, error, retryAfterMs: null };
 }
 
 /** A Retry-After in milliseconds: seconds, or a date (RFC 9110, 10.2.3). */

@@ -53,12 +53,79 @@ export async function updateWebhook(tx: Tx, id: number, changes: Changes<'webhoo
 
 /** Deletes a webhook, and with it its secrets. Its subscription stays for its deliveries. */
 export async function deleteWebhook(tx: Tx, id: number): Promise<void> {
+  await tx.query.deleteFrom('webhook_messages').where('subscription_id', '=', id).execute();
   await tx.query.deleteFrom('webhooks').where('subscription_id', '=', id).execute();
 }
 
-/** Notes which message of its reply topic was read last. */
-export async function setReplySince(tx: Tx, id: number, reply_since: string): Promise<void> {
-  await tx.query.updateTable('webhooks').set({ reply_since }).where('subscription_id', '=', id).execute();
+/** Notes a message about a question that can be changed later. */
+export async function insertMessage(tx: Tx, row: Omit<Row<'webhook_messages'>, 'number'>): Promise<void> {
+  await tx.query.insertInto('webhook_messages').values(row).execute();
+}
+
+/** The messages of a webhook about a question, oldest first. */
+export async function listMessages(
+  reader: Reader,
+  id: number,
+  question_id: string,
+): Promise<Row<'webhook_messages'>[]> {
+  return reader.query
+    .selectFrom('webhook_messages')
+    .selectAll()
+    .where('subscription_id', '=', id)
+    .where('question_id', '=', question_id)
+    .orderBy('number')
+    .execute();
+}
+
+/** When the oldest message was told. Epoch milliseconds; undefined if there is none. */
+export async function oldestMessage(reader: Reader): Promise<number | undefined> {
+  const query = reader.query.selectFrom('webhook_messages').select('told_at').orderBy('number').limit(1);
+  return (await query.executeTakeFirst())?.told_at;
+}
+
+/** Deletes the oldest messages that were told before a time. */
+export async function deleteMessages(tx: Tx, before: number, limit: number): Promise<void> {
+  const oldest = tx.query.selectFrom('webhook_messages').select(['number', 'told_at']).orderBy('number').limit(limit);
+  await tx.query
+    .deleteFrom('webhook_messages')
+    .where('number', 'in', eb =>
+      eb.selectFrom(oldest.as('oldest')).select('oldest.number').where('told_at', '<', before),
+    )
+    .execute();
+}
+
+export async function findSource(reader: Reader, source: string): Promise<Row<'webhook_sources'> | undefined> {
+  return reader.query.selectFrom('webhook_sources').selectAll().where('source', '=', source).executeTakeFirst();
+}
+
+/** Makes a process the one that follows a source. */
+export async function takeSource(tx: Tx, source: string, process: string): Promise<void> {
+  await tx.query
+    .insertInto('webhook_sources')
+    .values({ source, process, position: null })
+    .onConflict(conflict => conflict.column('source').doUpdateSet({ process }))
+    .execute();
+}
+
+/** Notes what was read of a source. @returns false if another process follows it by now */
+export async function moveSource(tx: Tx, source: string, process: string, position: string): Promise<boolean> {
+  const { numUpdatedRows } = await tx.query
+    .updateTable('webhook_sources')
+    .set({ position })
+    .where('source', '=', source)
+    .where('process', '=', process)
+    .executeTakeFirstOrThrow();
+  return numUpdatedRows > 0n;
+}
+
+/** Lets a source go, so that another process may follow it. */
+export async function leaveSource(tx: Tx, source: string, process: string): Promise<void> {
+  await tx.query
+    .updateTable('webhook_sources')
+    .set({ process: null })
+    .where('source', '=', source)
+    .where('process', '=', process)
+    .execute();
 }
 
 export async function insertReplay(tx: Tx, row: Omit<ReplayRow, 'number'>): Promise<void> {

@@ -14,7 +14,8 @@ export const WebhookName = Type.String({
 const Url = Type.String({
   minLength: 1,
   maxLength: LENGTHS.reference,
-  description: 'An https URL. Its addresses must be public, or in `WEBHOOK_ALLOW_CIDRS`, which also allows http.',
+  description:
+    'An https URL, for `email` an smtps or smtp one. Its addresses must be public, or in `WEBHOOK_ALLOW_CIDRS`, which also allows http. `ntfy`, `telegram` and the app of `slack` have their own if it is left out.',
 });
 
 const EventTypes = Type.Array(
@@ -26,35 +27,92 @@ const EventTypes = Type.Array(
   { minItems: 1, maxItems: MAX_TYPES },
 );
 
-export const formats = ['standard', 'slack', 'discord', 'teams', 'ntfy', 'webpush'] as const;
+export const formats = ['standard', 'slack', 'discord', 'teams', 'ntfy', 'telegram', 'email', 'webpush'] as const;
 export type Format = (typeof formats)[number];
 
-const FormatSchema = Type.Enum([...formats], {
-  description:
-    '`standard`: signed CloudEvents. The others are messages for people; `ntfy` takes the address of its server, `webpush` the endpoint of a browser.',
-});
+const Topic = { pattern: '^[-_A-Za-z0-9]{1,64}$' };
+const Token = { pattern: '^[!-~]{1,500}$' };
+const ADDRESS = '[^\\s<>()\\[\\],;:"@]{1,64}@[A-Za-z0-9.-]{1,190}';
 
 const SettingsSchema = Strict(
   {
-    topic: Type.Optional(Type.String({ pattern: '^[-_A-Za-z0-9]{1,64}$', description: 'Of ntfy; needed there.' })),
+    topic: Type.Optional(Type.String({ ...Topic, description: 'Where messages are published.' })),
     reply_topic: Type.Optional(
       Type.String({
-        pattern: '^[-_A-Za-z0-9]{1,64}$',
+        ...Topic,
         description: 'Buttons publish there, and the service reads it: they then work without `PUBLIC_URL`.',
       }),
     ),
-    token: Type.Optional(Text(LENGTHS.title)),
+    token: Type.Optional(Type.String({ ...Token, description: 'The access token.' })),
+    chat_id: Type.Optional(
+      Type.String({
+        pattern: '^(-?\\d{1,20}|@\\w{1,64})$',
+        description: 'The chat, such as `-1001234`, or `@channel`.',
+      }),
+    ),
+    bot_token: Type.Optional(Type.String({ pattern: '^[\\w:-]{1,200}$', description: 'The token of the bot.' })),
+    app_token: Type.Optional(
+      Type.String({ pattern: '^[\\w-]{1,200}$', description: 'The token of the app, for Socket Mode.' }),
+    ),
+    channel: Type.Optional(
+      Type.String({ pattern: '^[CDG][A-Z0-9]{1,30}$', description: 'The id of the channel, such as `C0123456789`.' }),
+    ),
+    from: Type.Optional(Type.String({ pattern: `^${ADDRESS}$`, description: 'The address that mails come from.' })),
+    to: Type.Optional(
+      Type.String({
+        maxLength: LENGTHS.reference,
+        pattern: `^${ADDRESS}(, *${ADDRESS}){0,19}$`,
+        description: 'The addresses that mails go to, separated by commas.',
+      }),
+    ),
     p256dh: Type.Optional(
       Type.String({
         pattern: '^[-_A-Za-z0-9]{87}=?$',
-        description: 'Of webpush; needed there: the key of the browser.',
+        description: 'The key of the browser that messages are encrypted for.',
       }),
     ),
-    auth: Type.Optional(Type.String({ pattern: '^[-_A-Za-z0-9]{22}(==)?$', description: 'Of webpush; needed there.' })),
+    auth: Type.Optional(
+      Type.String({ pattern: '^[-_A-Za-z0-9]{22}(==)?$', description: 'The secret of the browser for its messages.' }),
+    ),
   },
-  { description: 'Of the formats `ntfy` and `webpush`. Never shown again.' },
+  { description: 'Of a channel, as its format needs them. Never shown again.' },
 );
 export type Settings = Static<typeof SettingsSchema>;
+
+/** What a format takes. */
+interface FormatFields {
+  /** The URL if it is left out; undefined if it has to be given. */
+  url?: string;
+  /** That URL goes with the settings of {@link answersWith} only. */
+  urlIs?: 'of the buttons';
+  /** The settings that it needs, and those that it takes beside them. */
+  needs: readonly (keyof Settings)[];
+  takes: readonly (keyof Settings)[];
+  /** The settings with which buttons answer without `PUBLIC_URL`; undefined if nothing makes them do so. */
+  answersWith?: readonly (keyof Settings)[];
+}
+
+/** The settings of each format. Of these `token`, `bot_token` and `app_token` are secrets. */
+export const formatFields: Record<Format, FormatFields> = {
+  standard: { needs: [], takes: [] },
+  slack: {
+    ...{ url: 'https://slack.com/api/', urlIs: 'of the buttons', needs: [] },
+    ...{ takes: ['app_token', 'bot_token', 'channel'], answersWith: ['app_token', 'bot_token', 'channel'] },
+  },
+  discord: { needs: [], takes: [] },
+  teams: { needs: [], takes: [] },
+  ntfy: { url: 'https://ntfy.sh/', needs: ['topic'], takes: ['reply_topic', 'token'], answersWith: ['reply_topic'] },
+  telegram: {
+    ...{ url: 'https://api.telegram.org/', needs: ['chat_id', 'bot_token'], takes: [] },
+    answersWith: ['chat_id', 'bot_token'],
+  },
+  email: { needs: ['from', 'to'], takes: [] },
+  webpush: { needs: ['p256dh', 'auth'], takes: [] },
+};
+
+const FormatSchema = Type.Enum([...formats], {
+  description: '`standard`: signed CloudEvents. The others are messages for people.',
+});
 
 const Filter = Strict(
   {
@@ -83,7 +141,7 @@ const optional = {
   answer_links: Type.Optional(
     Type.Boolean({
       description:
-        'Whether open questions come with an `answerurl`, at which whoever has it may answer in the name of the webhook. Needs `PUBLIC_URL`.',
+        'Whether open questions come with an `answerurl`, at which whoever has it may answer in the name of the webhook. Needs `PUBLIC_URL`, or buttons that work without.',
     }),
   ),
   enabled: Type.Optional(Type.Boolean({ description: 'Whether anything is sent. True if it is left out.' })),
@@ -96,7 +154,7 @@ const secret = {
 };
 
 export const NewWebhook = Strict(
-  { name: WebhookName, ...given, format: Type.Optional(FormatSchema), ...optional, ...secret },
+  { name: WebhookName, ...given, url: Type.Optional(Url), format: Type.Optional(FormatSchema), ...optional, ...secret },
   {
     $id: 'NewWebhook',
     examples: [{ name: 'chat', url: 'https://chat.example.com/forumbus', event_types: ['forum.question.*'] }],

@@ -4,7 +4,6 @@ import type { Database, Tx } from '../db/database.ts';
 import { isA, textOf } from '../error-text.ts';
 import type { Event } from '../events/schemas.ts';
 import type { EventLog } from '../events/service.ts';
-import type { AnswerLink, AnswerLinks } from '../links/service.ts';
 import type { Logger } from '../logging.ts';
 import type { LeasedDelivery } from '../outbox/leased-delivery.ts';
 import { type AttemptReport, DROPPED, type Outcome } from '../outbox/outcome.ts';
@@ -14,13 +13,13 @@ import type { Subscriptions } from '../subscriptions/service.ts';
 import type { ThreadService } from '../threads/service.ts';
 import type { Dispatch } from '../worker/dispatcher.ts';
 import { Stopping } from '../worker/handler.ts';
+import { WAITING_TYPES } from './channels/notice.ts';
 import { afterFailure, CLOSED, isLost, retryDelay } from './circuit.ts';
-import { POST_TIMEOUT_MS, type Post, type PostAnswer } from './post.ts';
-import type { Vapid } from './push.ts';
+import { POST_TIMEOUT_MS, type PostAnswer } from './post.ts';
 import { deleteWebhook, findWebhook, updateWebhook, type WebhookRow } from './repository.ts';
-import { eventRequest } from './request.ts';
 import type { Filter } from './schemas.ts';
-import { type StoredSecret, valid } from './signature.ts';
+import { valid } from './signature.ts';
+import { isSuccess, type Telling } from './telling.ts';
 import { scopeOf, secretsOf, toWebhook } from './webhook.ts';
 
 interface Dependencies {
@@ -29,38 +28,39 @@ interface Dependencies {
   random: () => number;
   events: Pick<EventLog, 'append' | 'draft'>;
   subscriptions: Pick<Subscriptions, 'changeWebhook' | 'removeWebhook'>;
-  questions: Pick<QuestionService, 'standing' | 'get'>;
+  questions: Pick<QuestionService, 'standing'>;
   threads: Pick<ThreadService, 'row'>;
-  links: Pick<AnswerLinks, 'linkTo'>;
-  vapid: Vapid;
-  post: Post;
+  tell: Pick<Telling, 'event'>;
   commits: CommitNotifier;
   log: Logger;
 }
 
 /** How long a probe may take until another one may begin, if its process died. Milliseconds. */
 const PROBE_MS = 2 * POST_TIMEOUT_MS;
-/** Events that say that a question waits: when it has closed, they are not worth sending. */
-const WAITING_TYPES: readonly string[] = ['forum.question.opened', 'forum.question.reminded'];
+/** Follows every answer: nothing that people want a message about. */
+const UNREMARKABLE = 'forum.question.acknowledged';
 const nowhere = { thread_id: null, run_id: null, agent_name: null, ticket: null };
 const service = { type: 'system', name: 'forumbus' } as const;
 
 /** Sends the deliveries of webhooks, and keeps their circuits. The worker calls it in place of a handler. */
 export function createSender(dependencies: Dependencies): Dispatch {
-  const { db, clock, random, events, subscriptions, questions, threads, links, vapid, post, commits, log } =
-    dependencies;
+  const { db, clock, random, events, subscriptions, questions, threads, tell, commits, log } = dependencies;
 
   /** Why a delivery is not to be sent; undefined if it is. */
   async function reasonToDrop(
     { message }: LeasedDelivery,
-    { filter, format }: WebhookRow,
+    { filter, format, event_types }: WebhookRow,
   ): Promise<string | undefined> {
     const event = message.payload as Event;
+    const { event_type } = event;
+    if (format !== 'standard' && event_type === UNREMARKABLE && !JSON.parse(event_types).includes(event_type)) {
+      return 'people are told of it only if it is named';
+    }
     const id = event.payload.question_id;
     const question = typeof id === 'string' ? await questions.standing(db.read, id) : undefined;
     // A program that asks for it again gets it, however late; people are not paged for nothing.
     if (
-      WAITING_TYPES.includes(event.event_type) &&
+      WAITING_TYPES.includes(event_type) &&
       (message.generation === 1 || format !== 'standard') &&
       question?.state !== 'open'
     ) {
@@ -137,21 +137,6 @@ export function createSender(dependencies: Dependencies): Dispatch {
     return wasGone ?? false;
   }
 
-  /** The link to the question of an event, if it is open and the webhook is to have it. */
-  async function linkOf({ event_type, payload }: Event, row: WebhookRow): Promise<AnswerLink | undefined> {
-    if (row.answer_links === 0 || !WAITING_TYPES.includes(event_type)) return undefined;
-    const question = await questions.get(payload.question_id as string);
-    return question.state === 'open' ? links.linkTo(question, toWebhook(row).name) : undefined;
-  }
-
-  async function send(delivery: LeasedDelivery, row: WebhookRow, secrets: StoredSecret[], signal: AbortSignal) {
-    const { message, traceparent } = delivery;
-    const link = await linkOf(message.payload as Event, row);
-    const { headers, body } = eventRequest(row, message, link, { secrets, now: clock.now(), vapid });
-    const trace = traceparent === null ? {} : { traceparent };
-    return post(row.url, { ...headers, ...trace }, body, signal);
-  }
-
   async function attempt(delivery: LeasedDelivery, signal: AbortSignal): Promise<Outcome> {
     const { message, consumer } = delivery;
     const row = await findWebhook(db.read, consumer);
@@ -173,13 +158,15 @@ export function createSender(dependencies: Dependencies): Dispatch {
       const due = await takeProbe(row);
       if (due !== null) return { kind: 'postponed', until: due, error: message.last_error ?? 'The circuit is open.' };
     }
-    return outcomeOf(delivery, row, await send(delivery, row, secrets, signal));
+    const { message_id, payload } = message;
+    const told = { message_id, event: payload as Event, traceparent: delivery.traceparent };
+    return outcomeOf(delivery, row, await tell.event(row, told, secrets, signal));
   }
 
   async function outcomeOf({ message }: LeasedDelivery, row: WebhookRow, answer: PostAnswer): Promise<Outcome> {
     const { status, head, retryAfterMs } = answer;
     const report: AttemptReport = { http_status: status, response_head: head };
-    if (status !== null && status >= 200 && status < 300) {
+    if (isSuccess(answer)) {
       await succeeded(row);
       return { kind: 'sent', report };
     }

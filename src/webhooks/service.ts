@@ -1,5 +1,4 @@
 import type { Clock, NewUid } from '../clock.ts';
-import { toTimestamp } from '../clock.ts';
 import type { CommitNotifier } from '../commit-notifier.ts';
 import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
@@ -12,7 +11,6 @@ import { assertPrecondition, type Precondition } from '../precondition.ts';
 import type { Subscriptions } from '../subscriptions/service.ts';
 import type { AddressGuard } from './addresses.ts';
 import { CLOSED } from './circuit.ts';
-import type { Post } from './post.ts';
 import { pushFault, type Vapid } from './push.ts';
 import {
   deleteWebhook,
@@ -23,7 +21,6 @@ import {
   updateWebhook,
   type WebhookRow,
 } from './repository.ts';
-import { pingRequest } from './request.ts';
 import type {
   Format,
   NewWebhook,
@@ -39,7 +36,9 @@ import type {
   WebhookReplayed,
   WebhookWithSecret,
 } from './schemas.ts';
+import { assertSettings, defaultUrl, hasButtons, invalid } from './settings.ts';
 import { newSecret, type StoredSecret, secretFault, valid } from './signature.ts';
+import { isSuccess, type Telling } from './telling.ts';
 import { scopeOf, secretsOf, strayType, subscriptionName, toDelivery, toWebhook } from './webhook.ts';
 
 /** Webhooks of one service. Each event is fanned out to all of them. */
@@ -56,7 +55,7 @@ interface Dependencies {
   guard: Pick<AddressGuard, 'fault'>;
   links: Pick<AnswerLinks, 'isAvailable'>;
   vapid: Vapid;
-  post: Post;
+  tell: Pick<Telling, 'ping'>;
   commits: CommitNotifier;
 }
 
@@ -64,7 +63,7 @@ export type Webhooks = ReturnType<typeof createWebhooks>;
 
 /** Webhooks for those who manage them. sender.ts sends what they get. */
 export function createWebhooks(dependencies: Dependencies) {
-  const { db, clock, newUid, events, subscriptions, redelivery, guard, links, vapid, post, commits } = dependencies;
+  const { db, clock, newUid, events, subscriptions, redelivery, guard, links, vapid, tell, commits } = dependencies;
 
   async function required(reader: Reader, name: string): Promise<WebhookRow> {
     const row = await findWebhook(reader, subscriptionName(name));
@@ -73,19 +72,16 @@ export function createWebhooks(dependencies: Dependencies) {
   }
 
   function assertUsable({ url, event_types, answer_links }: WebhookChange, format: Format, settings: Settings): void {
-    if ((format === 'ntfy') !== (settings.topic !== undefined)) {
-      throw invalid('settings', format === 'ntfy' ? 'needs a topic' : 'belongs to the format ntfy');
-    }
-    if (format === 'webpush') {
-      const fault = pushFault(settings);
-      if (fault !== undefined) throw invalid('settings', fault);
-    }
+    assertSettings(format, settings);
+    const keys = format === 'webpush' ? pushFault(settings) : undefined;
+    if (keys !== undefined) throw invalid('settings', keys);
     if (url !== undefined) {
-      const fault = URL.canParse(url) ? guard.fault(new URL(url)) : 'must be an absolute URL';
+      const way = format === 'email' ? 'mail' : 'http';
+      const fault = URL.canParse(url) ? guard.fault(new URL(url), way) : 'must be an absolute URL';
       if (fault !== undefined) throw invalid('url', fault);
     }
-    if (answer_links && !links.isAvailable && settings.reply_topic === undefined) {
-      throw invalid('answer_links', 'needs the setting PUBLIC_URL, or a reply_topic of ntfy');
+    if (answer_links && !links.isAvailable && !hasButtons(format, settings)) {
+      throw invalid('answer_links', 'needs the setting PUBLIC_URL, or a channel whose buttons work without');
     }
     const stray = strayType(event_types ?? []);
     if (stray !== undefined) throw invalid('event_types', `names ${stray}, which no event has`);
@@ -149,7 +145,8 @@ export function createWebhooks(dependencies: Dependencies) {
     /** @throws Refusal VALIDATION_FAILED, WEBHOOK_EXISTS, TOO_MANY_WEBHOOKS */
     async create(tx: Tx, wanted: NewWebhook): Promise<WebhookWithSecret> {
       const { format = 'standard', settings = {} } = wanted;
-      assertUsable(wanted, format, settings);
+      const { url = defaultUrl(format, settings) } = wanted;
+      assertUsable({ ...wanted, url }, format, settings);
       const first = toSecret(wanted);
       const subscription = subscriptionName(wanted.name);
       const others = await listWebhooks(tx);
@@ -162,7 +159,7 @@ export function createWebhooks(dependencies: Dependencies) {
       const now = clock.now();
       const enabled = wanted.enabled === false ? 0 : 1;
       const content = {
-        ...{ url: wanted.url, format, settings: JSON.stringify(settings) },
+        ...{ url, format, settings: JSON.stringify(settings) },
         event_types: JSON.stringify(wanted.event_types),
         filter: JSON.stringify(wanted.filter ?? {}),
         ...{ secrets: JSON.stringify([first]), description: wanted.description ?? null },
@@ -171,7 +168,6 @@ export function createWebhooks(dependencies: Dependencies) {
           enabled,
           disabled_reason: null,
           ...CLOSED,
-          reply_since: null,
           created_at: now,
           updated_at: now,
           version: 1,
@@ -242,16 +238,15 @@ export function createWebhooks(dependencies: Dependencies) {
     /** Sends a ping, which is no event, and answers what came of it. @throws Refusal WEBHOOK_NOT_FOUND */
     async ping(name: string, signal: AbortSignal): Promise<PingResult> {
       const row = await required(db.read, name);
-      const now = clock.now();
-      const signing = { secrets: valid(secretsOf(row), now), now, vapid };
-      if (signing.secrets.length === 0) {
+      const secrets = valid(secretsOf(row), clock.now());
+      if (secrets.length === 0) {
         const error = 'The last secret of the webhook has expired: POST /webhooks/{name}/rotate-secret.';
         return { ok: false, status: null, duration_ms: 0, error, response_head: null };
       }
-      const { headers, body } = pingRequest(row, newUid(), toTimestamp(now), signing);
       const began = performance.now();
-      const { status, head, error } = await post(row.url, headers, body, signal);
-      const ok = status !== null && status >= 200 && status < 300;
+      const answer = await tell.ping(row, newUid(), secrets, signal);
+      const { status, head, error } = answer;
+      const ok = isSuccess(answer);
       return { ok, status, duration_ms: Math.round(performance.now() - began), error, response_head: head };
     },
 
@@ -293,11 +288,4 @@ export function createWebhooks(dependencies: Dependencies) {
       return { name, after, up_to };
     },
   };
-}
-
-function invalid(field: string, detail: string): Refusal {
-  const pointer = field === '' ? '' : `/${field}`;
-  return new Refusal('VALIDATION_FAILED', `body${pointer}: ${detail}`, {
-    errors: [{ in: 'body', pointer, code: 'NOT_ALLOWED', detail }],
-  });
 }

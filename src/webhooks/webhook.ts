@@ -6,8 +6,9 @@ import type { Attempt } from '../outbox/schemas.ts';
 import { isTopicPattern } from '../subscriptions/patterns.ts';
 import type { WebhookScope } from '../subscriptions/service.ts';
 import { matching } from '../subscriptions/subscription.ts';
+import type { Target } from './channels/channel.ts';
 import type { WebhookRow } from './repository.ts';
-import type { Filter, Webhook, WebhookDelivery } from './schemas.ts';
+import type { Filter, Settings, Webhook, WebhookDelivery } from './schemas.ts';
 import type { StoredSecret } from './signature.ts';
 
 const PREFIX = 'webhook:';
@@ -46,10 +47,21 @@ export function secretsOf(row: Pick<WebhookRow, 'secrets'>): StoredSecret[] {
   return JSON.parse(row.secrets) as StoredSecret[];
 }
 
+/** Where the messages of a channel go. */
+export function targetOf({ url, settings }: Pick<WebhookRow, 'url' | 'settings'>): Target {
+  return { ...(JSON.parse(settings) as Settings), url };
+}
+
+/** The beginning of the URL of a channel: the rest may be a secret. */
+function shownUrl(url: string): string {
+  const { protocol, host } = new URL(url);
+  return `${protocol}//${host}/…`;
+}
+
 export function toWebhook(row: WebhookRow): Webhook {
   return {
     name: row.subscription.slice(PREFIX.length),
-    url: row.format === 'standard' ? row.url : `${new URL(row.url).origin}/…`,
+    url: row.format === 'standard' ? row.url : shownUrl(row.url),
     format: row.format,
     event_types: JSON.parse(row.event_types),
     filter: JSON.parse(row.filter),

@@ -3,6 +3,7 @@ import { permissions } from '../../src/access/permissions.ts';
 import { settings } from '../../src/config.ts';
 import { problemTable } from '../../src/errors.ts';
 import { eventSchemas } from '../../src/events/event-types.ts';
+import { formatFields } from '../../src/webhooks/schemas.ts';
 import { pageOf, tableOf } from './markdown.ts';
 
 it('docs/configuration.md lists every setting with its default and meaning', () => {
@@ -31,6 +32,19 @@ it('docs/access.md lists what each role may do', () => {
         ? ['yes', 'yes', 'yes', 'yes', 'yes']
         : [rule.agent, said(rule.viewer), said(rule.operator), 'yes', 'no']),
     ]),
+  );
+});
+
+it('docs/webhooks.md lists the settings of every channel', () => {
+  const head = [
+    ...['`format`', '`url` if it is left out', 'Needs `settings`', 'Takes `settings`', 'Buttons'],
+    'When the question has ended',
+  ];
+  const namesIn = (cell = '') => [...cell.matchAll(/`([^`]+)`/g)].map(([, name]) => name);
+  const rows = tableOf(pageOf('docs/webhooks.md'), head).map(cells => cells.slice(0, 4).map(namesIn));
+  const { standard: _, ...channels } = formatFields;
+  expect(rows).toEqual(
+    Object.entries(channels).map(([format, { url, needs, takes }]) => [[format], url ? [url] : [], needs, takes]),
   );
 });
 

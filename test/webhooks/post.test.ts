@@ -32,6 +32,8 @@ async function startRaw(bytes: string, then: (socket: Socket) => void = socket =
   return `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}/`;
 }
 
+const plain = { headers: {}, body: '{}' };
+
 describe('a request of a webhook', () => {
   it.each([
     ['120', 120_000],
@@ -48,13 +50,13 @@ describe('a request of a webhook', () => {
     ['NaN', null],
   ])('reads Retry-After: %s', async (value, expected) => {
     const { url } = await startReceiver(response => void response.writeHead(503, { 'retry-after': value }).end());
-    expect(await client().post(url, {}, '{}', never)).toMatchObject({ status: 503, retryAfterMs: expected });
+    expect(await client().post({ ...plain, url }, never)).toMatchObject({ status: 503, retryAfterMs: expected });
   });
 
   it('reads a Retry-After that is a date', async () => {
     const date = new Date(Date.now() + 3_600_000).toUTCString();
     const { url } = await startReceiver(response => void response.writeHead(503, { 'retry-after': date }).end());
-    const { retryAfterMs } = await client().post(url, {}, '{}', never);
+    const { retryAfterMs } = await client().post({ ...plain, url }, never);
     // The date has whole seconds.
     expect(retryAfterMs).toBeGreaterThan(3_500_000);
     expect(retryAfterMs).toBeLessThanOrEqual(3_600_000);
@@ -69,7 +71,7 @@ describe('a request of a webhook', () => {
     ['answers too large a head', `HTTP/1.1 200 OK\r\nx: ${'x'.repeat(100_000)}\r\n\r\n`],
   ])('fails at once at an endpoint that %s', async (_what, bytes) => {
     const { post } = client();
-    const answer = await post(await startRaw(bytes), {}, '{}', never);
+    const answer = await post({ ...plain, url: await startRaw(bytes) }, never);
     expect(answer).toMatchObject({ status: null, error: expect.stringMatching(/^(?!No answer within)./) });
   });
 
@@ -81,7 +83,7 @@ describe('a request of a webhook', () => {
       };
       more();
     });
-    const { status, head } = await client().post(url, {}, '{}', never);
+    const { status, head } = await client().post({ ...plain, url }, never);
     expect(status).toBe(200);
     expect(head).toBe('é'.repeat(512));
   });
@@ -89,7 +91,7 @@ describe('a request of a webhook', () => {
   it('is not sent to where a redirect points', async () => {
     const inside = await startReceiver();
     const { url } = await startReceiver(response => void response.writeHead(302, { location: inside.url }).end());
-    expect(await client().post(url, {}, '{}', never)).toMatchObject({ status: 302 });
+    expect(await client().post({ ...plain, url }, never)).toMatchObject({ status: 302 });
     expect(inside.received).toEqual([]);
   });
 
@@ -111,12 +113,12 @@ describe('a request of a webhook', () => {
     const { post, close } = createPost(createAddressGuard(''));
     onTestFinished(close);
     for (const host of ['localhost', 'localhost.', 'LOCALHOST']) {
-      const { error } = await post(`https://${host}:${port}/`, {}, '{}', never);
+      const { error } = await post({ ...plain, url: `https://${host}:${port}/` }, never);
       // Not every system knows it with a dot.
       expect(error).toMatch(/has no address that webhooks may connect to|ENOTFOUND localhost\./);
     }
     for (const host of ['127.0.0.1', '127.0.0.1.', '0x7f000001', '[::ffff:7f00:1]', 'ana:b@localhost']) {
-      expect((await post(`https://${host}:${port}/`, {}, '{}', never)).error).toMatch(/^The URL must/);
+      expect((await post({ ...plain, url: `https://${host}:${port}/` }, never)).error).toMatch(/^The URL must/);
     }
     expect(connections).toBe(0);
   });

@@ -38,6 +38,15 @@ describe.each(engines)('webhooks on %s', engine => {
     [{ event_types: ['forum.nothing'] }, '/event_types'],
     [{ event_types: ['forum.question.opened', 'forum.quest*'] }, '/event_types/1'],
     [{ answer_links: true }, '/answer_links'],
+    [{ url: undefined }, '/url'],
+    [{ format: 'ntfy' }, '/settings'],
+    [{ format: 'telegram', settings: { chat_id: '-1001' } }, '/settings'],
+    [{ format: 'telegram', settings: { chat_id: 'x y', bot_token: '42:x' } }, '/settings/chat_id'],
+    [{ format: 'telegram', settings: { chat_id: '1', bot_token: '42:x/../y' } }, '/settings/bot_token'],
+    [{ format: 'slack', settings: { channel: 'C01' } }, '/settings'],
+    [{ format: 'slack', url: undefined }, '/url'],
+    [{ format: 'teams', settings: { token: 'x' } }, '/settings/token'],
+    [{ format: 'email', settings: { from: 'a@b.example', to: 'a@b.example' } }, '/url'],
     [{ secret: 'whsec_short' }, '/secret'],
     [{ secret: own.slice(6) }, '/secret'],
     [{ secret_expires_at: '2020-01-01T00:00:00.000Z' }, '/secret_expires_at'],
@@ -45,6 +54,18 @@ describe.each(engines)('webhooks on %s', engine => {
     const answer = await create({ name: 'refused', ...fields });
     expect(code(answer)).toEqual([400, 'VALIDATION_FAILED']);
     expect(answer.body.errors).toEqual([expect.objectContaining({ in: 'body', pointer })]);
+  });
+
+  it('have the address of their channel if none is given', async () => {
+    const telegram = { format: 'telegram', settings: { chat_id: '1', bot_token: '42:x' } };
+    const slack = { format: 'slack', settings: { app_token: 'xapp-1', bot_token: 'xoxb-1', channel: 'C01' } };
+    const urls = [telegram, slack, { format: 'ntfy', settings: { topic: 'alerts' } }].map(async fields => {
+      const { body } = await create({ name: fields.format, url: undefined, enabled: false, ...fields });
+      expect(JSON.stringify(body)).not.toMatch(/42:x|xapp|xoxb|alerts/);
+      return body.url;
+    });
+    const hosts = ['api.telegram.org', 'slack.com', 'ntfy.sh'];
+    expect(await Promise.all(urls)).toEqual(hosts.map(host => `https://${host}/…`));
   });
 
   it('change under a precondition, and begin anew with another URL', async () => {

@@ -1,0 +1,96 @@
+import type { Event } from '../../events/schemas.ts';
+import { printable } from '../../printable.ts';
+
+/** What a message is about: an event, or a test. */
+export type Told = Pick<Event, 'event_id' | 'event_type' | 'agent_name' | 'run_id' | 'payload' | 'actor'>;
+
+/** What people are told of an event. */
+export interface Notice {
+  event_id: string;
+  event_type: string;
+  /** Of a question, the same for all that is told of it; otherwise the title. */
+  subject: string;
+  /** Undefined if it is not about a question. */
+  question_id: string | undefined;
+  title: string;
+  /** Lines. */
+  text: string;
+  /** Labels of the options, each in one line; none of a question that has ended. */
+  options: string[];
+  multiSelect: boolean;
+  isUrgent: boolean;
+  /** The question waits. */
+  isOpen: boolean;
+}
+
+/** Events that say that a question waits: when it has closed, they are not worth sending. */
+export const WAITING_TYPES: readonly string[] = ['forum.question.opened', 'forum.question.reminded'];
+
+interface QuestionPayload {
+  question_id?: string;
+  question?: string;
+  context?: string | null;
+  options?: { label: string }[];
+  multi_select?: boolean;
+  answer?: string;
+  default_applied?: boolean;
+  default_answer?: string | null;
+  expires_at?: string | null;
+  run_title?: string | null;
+  priority?: string;
+}
+
+/** The notice of an event. @param length of its text, in characters */
+export function noticeOf(told: Told, length: number): Notice {
+  const { event_id, event_type, agent_name, run_id, payload, actor } = told;
+  const { question = '', context, options = [], answer, ...rest } = payload as QuestionPayload;
+  const who = agent_name === null ? 'Forumbus' : `${agent_name} in ${run_id}`;
+  const titles: Record<string, string> = {
+    'forum.question.opened': `${who} asks`,
+    'forum.question.reminded': `${who} still waits`,
+    'forum.question.answered': `${who} has an answer`,
+    'forum.question.expired': `The question of ${who} expired`,
+    'forum.question.cancelled': `The question of ${who} is cancelled`,
+    'forum.question.superseded': `${who} replaced a question`,
+    'forum.webhook.ping': `A test of the webhook ${payload.name}`,
+    'forum.webhook.disabled': `The webhook ${payload.name} is disabled (${payload.reason})`,
+    'forum.webhook.recovered': `The webhook ${payload.name} works again`,
+  };
+  const isOpen = WAITING_TYPES.includes(event_type);
+  // A long text leaves room for the others; the context is last, and gets what is left.
+  const part = Math.floor(length * (answer === undefined ? 0.7 : 0.4));
+  const lines = [
+    ...(question === '' ? [] : [cut(question, part)]),
+    ...(answer === undefined ? [] : [`Answer: ${cut(answer, part)}`, `Answered by ${actor.name}`]),
+    ...(rest.default_applied ? [`The default stands: ${cut(rest.default_answer ?? '', part)}`] : []),
+    ...(rest.expires_at ? [`Open until ${rest.expires_at}`] : []),
+    ...(rest.run_title ? [`Run: ${cut(rest.run_title, 200)}`] : []),
+    ...(context ? ['', context] : []),
+  ];
+  const title = cut(titles[event_type] ?? `${event_type.replace('forum.', '')}: ${who}`, 200);
+  const [head = ''] = question.split('\n', 1);
+  return {
+    ...{ event_id, event_type, question_id: rest.question_id, isOpen, title },
+    subject: question === '' ? title : cut(`${who} asks: ${cut(head, 100)}`, 300),
+    text: cut(lines.join('\n'), length),
+    options: isOpen ? options.map(({ label }) => cut(label, 200)) : [],
+    multiSelect: rest.multi_select === true,
+    isUrgent: rest.priority === 'urgent' || rest.priority === 'high',
+  };
+}
+
+/** A list of options, a line each. */
+export function listOf(options: readonly string[]): string {
+  return options.map(label => `- ${label}`).join('\n');
+}
+
+/** A text without what steers a display, cut to a length in UTF-16 code units. */
+export function cut(text: string, length: number): string {
+  // A long text is not looked at beyond what is kept.
+  const shown = text
+    .slice(0, length + 1)
+    .split(/\r?\n/)
+    .map(printable)
+    .join('\n');
+  return shown.length <= length ? shown.toWellFormed() : `${shown.slice(0, length - 1).toWellFormed()}…`;
+}
