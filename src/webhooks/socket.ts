@@ -22,7 +22,8 @@ export function createOpenSocket(guard: AddressGuard): OpenSocket {
     const fault = guard.fault(url, 'socket');
     if (fault !== undefined) throw new Error(`The URL ${fault}.`);
     const lookup = guard.lookup(url.protocol === 'ws:');
-    const socket = new WebSocket(url, { dispatcher: new (agentClass())({ connect: { lookup } }) } as object);
+    // Types of browsers know no options.
+    const socket = new WebSocket(url, { dispatcher: new (agentClass())({ connect: { lookup } }) } as never);
     const opened = Promise.withResolvers<void>();
     const closed = Promise.withResolvers<void>();
     // Whoever waits for the end only need not handle that it never opened.

@@ -24,7 +24,15 @@ interface Channel {
 /** What a webhook of each format needs. */
 export const channels: Record<Format, Channel> = {
   standard: { label: 'Program (signed CloudEvents)', url: 'URL of the program' },
-  slack: { label: 'Slack', url: 'URL of the incoming webhook' },
+  slack: {
+    label: 'Slack',
+    url: 'URL of the incoming webhook, or https://slack.com/api/ for an app',
+    fields: [
+      { name: 'channel', label: 'Channel of the app' },
+      { name: 'bot_token', label: 'Bot token of the app', secret: true },
+      { name: 'app_token', label: 'App-level token', secret: true },
+    ],
+  },
   discord: { label: 'Discord', url: "URL of the channel's webhook" },
   teams: { label: 'Teams', url: 'URL of the workflow' },
   ntfy: {
@@ -35,6 +43,23 @@ export const channels: Record<Format, Channel> = {
       { name: 'topic', label: 'Topic', required: true },
       { name: 'reply_topic', label: 'Topic for the buttons' },
       { name: 'token', label: 'Access token', secret: true },
+    ],
+  },
+  telegram: {
+    label: 'Telegram',
+    url: 'Server',
+    usual: 'https://api.telegram.org/',
+    fields: [
+      { name: 'chat_id', label: 'Chat', required: true },
+      { name: 'bot_token', label: 'Bot token', required: true, secret: true },
+    ],
+  },
+  email: {
+    label: 'E-mail',
+    url: 'Server, such as smtps://user:password@mail.example',
+    fields: [
+      { name: 'from', label: 'From', required: true },
+      { name: 'to', label: 'To', required: true },
     ],
   },
   // A browser adds itself, in its settings.
