@@ -35,9 +35,9 @@ export interface Tx extends Reader {
   send<V>(statement: Statement<V, unknown>, values: V): void;
   /**
    * Defers `hook` to the end of the transaction; it runs only if the work succeeds. The deferred hooks of all works in
-   * the transaction run in ascending `order`.
+   * the transaction run stage by stage, and those of a stage in ascending `place`.
    */
-  beforeCommit(order: number, hook: (tx: Tx) => void): void;
+  beforeCommit(stage: number, place: number, hook: (tx: Tx) => void): void;
   /** Adds `by` to the transaction's sum under `key`. At its end, `store` gets the sum of all works, unless it is 0. */
   count(key: string, by: number, store: (tx: Tx, sum: number) => void): void;
   /** Runs `hook` once the transaction is durable, before the caller is answered. Hooks must not throw. */

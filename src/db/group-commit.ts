@@ -63,8 +63,8 @@ export interface WorkShare<W> {
   readonly hasWritten: boolean;
   /** Resolves when all statements that the work sent have finished; rejects with the first error among them. */
   sendsFinished(): Promise<void>;
-  /** Hooks to run at the end of the group, in ascending `order`. */
-  readonly deferred: { order: number; run: (tx: W) => void }[];
+  /** Hooks to run at the end of the group: stage by stage, and in ascending `place`. */
+  readonly deferred: { stage: number; place: number; run: (tx: W) => void }[];
   /** Amounts to add up per `key` over the group; `store` writes the sum. */
   readonly increments: { key: string; by: number; store: (tx: W, sum: number) => void }[];
   /** Closes the share: its `tx` throws from now on. */
@@ -263,7 +263,7 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
   /** Runs the deferred hooks of the group, then stores its sums. */
   function runDeferred(shares: WorkShare<W>[], tx: W): void {
     const deferred = shares.flatMap(share => share.deferred);
-    for (const { run } of deferred.sort((a, b) => a.order - b.order)) run(tx);
+    for (const { run } of deferred.sort((a, b) => a.stage - b.stage || a.place - b.place)) run(tx);
     for (const increments of Map.groupBy(
       shares.flatMap(share => share.increments),
       ({ key }) => key,

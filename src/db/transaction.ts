@@ -11,7 +11,8 @@ const insideWrite = new AsyncLocalStorage<true>();
 /** A transaction of an engine, for Kysely's queries (`query`) and for statements (`executor`). */
 export interface EngineTransaction {
   query: Transaction<Schema>;
-  executor: Executor;
+  /** Makes the executor of one work. */
+  newExecutor: () => Executor;
   /** Epoch milliseconds on the clock that measures leases. */
   leaseNow: () => Expression<number>;
 }
@@ -49,6 +50,7 @@ class WorkTx implements Tx, WorkShare<WorkTx> {
   readonly deferred: WorkShare<WorkTx>['deferred'] = [];
   readonly increments: WorkShare<WorkTx>['increments'] = [];
   readonly #transaction: EngineTransaction;
+  readonly #executor: Executor;
   readonly #sent: Promise<unknown>[] = [];
   #query: Transaction<Schema> | undefined;
   #ended = false;
@@ -56,6 +58,7 @@ class WorkTx implements Tx, WorkShare<WorkTx> {
 
   constructor(transaction: EngineTransaction) {
     this.#transaction = transaction;
+    this.#executor = transaction.newExecutor();
   }
 
   get query(): Transaction<Schema> {
@@ -73,7 +76,7 @@ class WorkTx implements Tx, WorkShare<WorkTx> {
   }
 
   all<V, R>(statement: Statement<V, R>, values: V): Promise<R[]> {
-    return this.#transaction.executor.all(this.#compiled(statement), values as object) as Promise<R[]>;
+    return this.#executor.all(this.#compiled(statement), values as object) as Promise<R[]>;
   }
 
   async first<V, R>(statement: Statement<V, R>, values: V): Promise<R | undefined> {
@@ -81,15 +84,15 @@ class WorkTx implements Tx, WorkShare<WorkTx> {
   }
 
   run<V>(statement: Statement<V, unknown>, values: V): Promise<number> {
-    return this.#transaction.executor.run(this.#compiled(statement), values as object);
+    return this.#executor.run(this.#compiled(statement), values as object);
   }
 
   insert<V>(statement: Statement<V, unknown>, values: V): Promise<number> {
-    return this.#transaction.executor.insert(this.#compiled(statement), values as object);
+    return this.#executor.insert(this.#compiled(statement), values as object);
   }
 
   send<V>(statement: Statement<V, unknown>, values: V): void {
-    const sent = this.#transaction.executor.send(this.#compiled(statement), values as object);
+    const sent = this.#executor.send(this.#compiled(statement), values as object);
     if (sent) this.#sent.push(sent);
   }
 
@@ -99,14 +102,14 @@ class WorkTx implements Tx, WorkShare<WorkTx> {
 
   #compiled<V>(statement: Statement<V, unknown>): Compiled {
     this.#assertOpen();
-    const compiled = this.#transaction.executor.compile(statement as Statement<never, unknown>);
+    const compiled = this.#executor.compile(statement as Statement<never, unknown>);
     if (!compiled.reads) this.hasWritten = true;
     return compiled;
   }
 
-  beforeCommit(order: number, run: (tx: Tx) => void): void {
+  beforeCommit(stage: number, place: number, run: (tx: Tx) => void): void {
     this.#assertOpen();
-    this.deferred.push({ order, run });
+    this.deferred.push({ stage, place, run });
   }
 
   count(key: string, by: number, store: (tx: Tx, sum: number) => void): void {

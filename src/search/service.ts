@@ -20,6 +20,11 @@ import { termsOf, wordsOf } from './words.ts';
 const QUERY_TERMS = 32;
 /** The texts per batch. Later batches of a request are larger, since each starts a new index scan. */
 const batchSize = (batch: number) => Math.min(500 * 4 ** batch, 8000);
+/**
+ * What of all works of a transaction is written together: threads are numbered before the words of their replies, and a
+ * table gets all its rows at once.
+ */
+const STAGES = { threads: 0, titles: 1, openings: 2, replies: 3, questions: 4 };
 /** The matches of the stronger field that one batch reads at most, to exclude their threads. */
 const MAX_STRONGER_MATCHES = 8000;
 
@@ -63,16 +68,17 @@ export function createSearch({ db: { engine } }: { db: Pick<Database, 'engine'> 
       const isFirst = post.number === 1;
       const titleWords = isFirst ? wordsOf(title) : [];
       const words = wordsOf(!isFirst && kind === 'control' ? post.body : `${title}\n${post.body}`);
-      // Negative, so that all threads of the transaction are numbered before the first insert of words, in their order.
-      if (isFirst) tx.beforeCommit(number - Number.MAX_SAFE_INTEGER, commitTx => numberThread(commitTx, number));
       // FTS5 buffers inserts. It flushes the buffer before a row id that does not grow, and before a savepoint.
       // Inserts at the end of the transaction, ordered by row id, need one flush instead of one per text.
-      tx.beforeCommit(number, commitTx => {
-        if (titleWords.length > 0) insertOpening(commitTx, engine, 'search_titles', number, titleWords);
-        if (words.length === 0) return;
-        if (isFirst) insertOpening(commitTx, engine, 'search_openings', number, words);
-        else insertReply(commitTx, engine, number, post.number, words);
-      });
+      const inStage = (stage: keyof typeof STAGES, write: (tx: Tx) => void) =>
+        tx.beforeCommit(STAGES[stage], number, write);
+      if (isFirst) inStage('threads', last => numberThread(last, number));
+      if (titleWords.length > 0) {
+        inStage('titles', last => insertOpening(last, engine, 'search_titles', number, titleWords));
+      }
+      if (words.length === 0) return;
+      if (isFirst) inStage('openings', last => insertOpening(last, engine, 'search_openings', number, words));
+      else inStage('replies', last => insertReply(last, engine, number, post.number, words));
     },
 
     /**
@@ -113,7 +119,9 @@ export function createSearch({ db: { engine } }: { db: Pick<Database, 'engine'> 
     indexQuestion(tx: Tx, sequence: number, text: string): void {
       const words = wordsOf(text);
       if (words.length === 0) return;
-      tx.beforeCommit(sequence, commitTx => insertOpening(commitTx, engine, 'search_questions', sequence, words));
+      tx.beforeCommit(STAGES.questions, sequence, last =>
+        insertOpening(last, engine, 'search_questions', sequence, words),
+      );
     },
 
     /**

@@ -162,7 +162,8 @@ function sourcesOf(text: string): [Kind, string][] {
   const read = text.slice(0, TEXT_READ);
   const plain = folded(read);
   return [
-    [emoji, read],
+    // ↮ is the one character that decomposes to an emoji and a mark.
+    [emoji, read.replaceAll('↮', '↔')],
     [versions, plain],
     [words, plain],
     [hangul, plain],

@@ -2,6 +2,7 @@ import { CompiledQuery, Kysely, sql, type Transaction } from 'kysely';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Tx, untimed } from '../../src/db/database.ts';
 import type { Engine } from '../../src/db/engine.ts';
+import { formOf, tableOf } from '../../src/db/postgres/batch-form.ts';
 import { postgresDialect } from '../../src/db/postgres/dialect.ts';
 import type { Schema } from '../../src/db/schema.ts';
 import { sqliteDialect } from '../../src/db/sqlite/dialect.ts';
@@ -21,7 +22,8 @@ const growing =
   /Seq Scan on (?!due|hop)|SCAN (?!due|hop|branch|moved|asked|json_each|\d+ CONSTANT|CONSTANT|.*USING)|TEMP B-TREE FOR ORDER BY|(^|-> {2})(Incremental )?Sort$/;
 
 /** With tables this small the planner would rather read them whole and sort; here it must show what it can do. */
-const settings = '-c enable_seqscan=off -c enable_sort=off -c enable_bitmapscan=off';
+const settings =
+  '-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c enable_sort=off -c enable_bitmapscan=off';
 
 describe.each(engines)('the query plan on %s', engine => {
   let service: TestApp;
@@ -58,6 +60,24 @@ describe.each(engines)('the query plan on %s', engine => {
     expect(lines.filter(line => growing.test(line) && !mayBeSorted(line))).toEqual([]);
     const index = indexes[name];
     if (index) for (const look of looks(lines)) expect(look).toMatch(index);
+  });
+
+  it.runIf(engine === 'postgres')('of many calls that are sent together finds each by its key', async () => {
+    const looked: string[] = [];
+    for (const [name, run] of Object.entries(statements)) {
+      seen.length = 0;
+      await db.transaction().execute(async query => run(asTx(query, engine)));
+      const form = formOf(statementSeen().sql);
+      if (!form) continue;
+      looked.push(name);
+      const types = statementSeen().parameters.map(value => (typeof value === 'number' ? 'bigint' : 'text'));
+      const text = `explain (costs off, generic_plan) ${form.text(tableOf(types))}`;
+      const { rows } = await db.executeQuery<Record<string, string>>(CompiledQuery.raw(text));
+      const plan = rows.map(row => row['QUERY PLAN'] as string);
+      expect(plan.some(line => /Index (Only )?Scan/.test(line))).toBe(true);
+      expect(plan.filter(line => /Seq Scan|Hash Join|Merge Join/.test(line))).toEqual([]);
+    }
+    expect(looked).toContain('a run');
   });
 
   // SQLite compares a pair by its first column only: each hop would read all lanes before it.

@@ -106,7 +106,7 @@ export const kinds = {
     async act(tx, place) {
       await tx.first(keysOf, place);
       count(tx, place);
-      tx.beforeCommit(place.order, last => storeLast(last, place));
+      tx.beforeCommit(0, place.order, last => storeLast(last, place));
       throw new Error(own(place));
     },
     expected: rejectedWithOwn,
@@ -126,12 +126,12 @@ export const kinds = {
     expected: storing('at once', rejectedWithOwn),
   },
   'puts off': {
-    act: (tx, place) => tx.beforeCommit(place.order, last => storeLast(last, place)),
+    act: (tx, place) => tx.beforeCommit(0, place.order, last => storeLast(last, place)),
     expected: storing('put off', () => fulfilled()),
   },
   'puts off a failure': {
     act(tx, place) {
-      tx.beforeCommit(place.order, () => {
+      tx.beforeCommit(0, place.order, () => {
         throw new Error(own(place));
       });
     },

@@ -1,6 +1,6 @@
 import { type Expression, Kysely, PostgresDialect, sql, type Transaction } from 'kysely';
 import pg from 'pg';
-import type { Clock } from '../../clock.ts';
+import { type Clock, newUid } from '../../clock.ts';
 import { coalesce } from '../../coalesce.ts';
 import { maskedUrl } from '../../config.ts';
 import { textOf } from '../../error-text.ts';
@@ -13,6 +13,7 @@ import { createProbe } from '../probe.ts';
 import type { Schema } from '../schema.ts';
 import { type Compiled, type Executor, type Statement, statementCompiler, timedReads } from '../statement.ts';
 import { assertOutsideWrite, createWrite, readGuard } from '../transaction.ts';
+import { type Answer, Batches, createForms } from './batch.ts';
 import { postgresDialect } from './dialect.ts';
 import { advisoryPresence, holdPresence } from './presence.ts';
 import { createStandingConnection } from './session.ts';
@@ -155,18 +156,22 @@ function postgresDatabase(
   });
   const leaseNow = () =>
     leaseClock ? sql<number>`${leaseClock.now()}::bigint` : (postgresDialect.serverNow as Expression<number>);
-  const executor = executorOn(pool, compile, assertOutsideWrite);
+  const executor = readsOn(pool, compile);
+  const forms = createForms(text => typesOf(pool, text));
   const write = createWrite(
     (body, flush) =>
-      onOneConnection(pool, async (client, query) => {
+      onOneConnection(pool, async client => {
+        const batches = new Batches(forms, client);
         try {
           // Together, so that they share a round trip; Kysely would wait for each.
           await Promise.all([BEGIN, ...(flush ? [] : [NO_FLUSH]), WRITE_LOCK].map(text => client.query(text)));
-          const transaction = query as Transaction<Schema>;
-          await body({ query: transaction, executor: executorOn(client, compile), leaseNow });
+          const query = kyselyOn(client, () => batches.flush()) as Transaction<Schema>;
+          await body({ query, newExecutor: () => executorOn(batches.newCaller(), compile), leaseNow });
+          batches.flush();
           // The server answers a commit after a failed statement with a rollback, and with no error.
           if ((await client.query('commit')).command === 'ROLLBACK') throw new AbortedTransaction();
         } catch (error) {
+          batches.discard();
           // A connection that has broken cannot; its server has rolled back.
           await client.query('rollback').catch(() => {});
           throw error;
@@ -179,15 +184,15 @@ function postgresDatabase(
     shared: true,
     read: { query: read, ...timedReads(executor, timings) },
     snapshot: work =>
-      onOneConnection(pool, (client, query) =>
-        query
+      onOneConnection(pool, client =>
+        kyselyOn(client)
           .transaction()
           .setIsolationLevel('repeatable read')
           .setAccessMode('read only')
           .execute(transaction =>
             work({
               query: transaction.withPlugin(readGuard(timings)),
-              ...timedReads(executorOn(client, compile, assertOutsideWrite), timings),
+              ...timedReads(readsOn(client, compile), timings),
             }),
           ),
       ),
@@ -199,44 +204,76 @@ function postgresDatabase(
   };
 }
 
-/** Runs `work` with one connection of the pool, and with a Kysely that uses only this connection. */
-async function onOneConnection<T>(
-  pool: pg.Pool,
-  work: (client: pg.PoolClient, query: Kysely<Schema>) => Promise<T>,
-): Promise<T> {
+/** Runs `work` with one connection of the pool. */
+async function onOneConnection<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
   const client = await pool.connect();
   try {
-    const unreleasable = { query: client.query.bind(client), release() {} } as unknown as pg.PoolClient;
-    const poolOfOne = { connect: async () => unreleasable, end: async () => {} } as unknown as pg.Pool;
-    return await work(client, new Kysely<Schema>({ dialect: new PostgresDialect({ pool: poolOfOne }) }));
+    return await work(client);
   } finally {
     client.release();
   }
 }
 
-/** Runs statements without Kysely; the server keeps each prepared under its name. */
-function executorOn(
-  connection: pg.Pool | pg.PoolClient,
-  compile: (statement: Statement<never, unknown>) => Compiled,
-  assertAllowed: () => void = () => {},
-): Executor {
-  const send = (compiled: Compiled, values: object) => {
-    assertAllowed();
-    return connection.query({ name: compiled.name, text: compiled.text, values: compiled.bind(values) });
+/** A Kysely that uses only this connection, and calls `before` ahead of each query. */
+function kyselyOn(client: pg.PoolClient, before: () => void = () => {}): Kysely<Schema> {
+  const query = (...given: [pg.QueryConfig]) => {
+    before();
+    return client.query(...given);
   };
+  const unreleasable = { query, release() {} } as unknown as pg.PoolClient;
+  const poolOfOne = { connect: async () => unreleasable, end: async () => {} } as unknown as pg.Pool;
+  return new Kysely<Schema>({ dialect: new PostgresDialect({ pool: poolOfOne }) });
+}
+
+/** The types that the server gives the parameters of a statement, in their order. */
+const typesOf = (pool: pg.Pool, text: string): Promise<string[]> =>
+  onOneConnection(pool, async client => {
+    const name = `forumbus_${newUid()}`;
+    // In one transaction, so that a pooler in between keeps to one connection.
+    await client.query('begin read only');
+    try {
+      await client.query(`prepare ${name} as ${text}`);
+      const types = 'select parameter_types::text[] as types from pg_prepared_statements where name = $1';
+      const { rows } = await client.query<{ types: string[] }>(types, [name]);
+      await client.query(`deallocate ${name}`);
+      return rows[0]?.types ?? [];
+    } finally {
+      await client.query('rollback').catch(() => {});
+    }
+  });
+
+/**
+ * Runs statements without Kysely; the server keeps each prepared under its name.
+ * @param call sends one; `counts` says whether the answer is used
+ */
+function executorOn(
+  call: (compiled: Compiled, parameters: unknown[], counts: boolean) => Promise<Answer>,
+  compile: (statement: Statement<never, unknown>) => Compiled,
+): Executor {
+  const send = (compiled: Compiled, values: object, counts = true) => call(compiled, compiled.bind(values), counts);
   return {
     compile,
     all: async (compiled, values) => (await send(compiled, values)).rows,
     run: async (compiled, values) => (await send(compiled, values)).rowCount ?? 0,
-    insert: async (compiled, values) => Object.values((await send(compiled, values)).rows[0])[0] as number,
+    insert: async (compiled, values) => Object.values((await send(compiled, values)).rows[0] as object)[0] as number,
     send(compiled, values) {
-      const sent = send(compiled, values);
+      const sent = send(compiled, values, false);
       // The transaction awaits it later and gets the error; until then, the rejection must not count as unhandled.
       sent.catch(() => {});
       return sent;
     },
   };
 }
+
+/** Runs the statements of reads. */
+const readsOn = (
+  connection: pg.Pool | pg.PoolClient,
+  compile: (statement: Statement<never, unknown>) => Compiled,
+): Executor =>
+  executorOn(({ name, text }, values) => {
+    assertOutsideWrite();
+    return connection.query({ name, text, values });
+  }, compile);
 
 /** Parses int8 to a number: sequences, counts and milliseconds stay below 2^53. */
 const getTypeParser: typeof pg.types.getTypeParser = (oid: number, format?: 'text' | 'binary') =>

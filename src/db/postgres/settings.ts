@@ -35,9 +35,11 @@ function settingsFor({ readOnly = false, unhurried = false }: SessionOptions): R
     // It would end the standing connection, and with it the proof that this process is alive.
     idle_session_timeout: '0',
     // The server caches the plan of a prepared statement, perhaps one with a sequential scan from when the tables were
-    // empty. All statements have an index, so sequential scans are off. JIT is off because servers before 18 give a
-    // disabled scan a huge cost, which would trigger a compilation that never pays.
+    // empty. All statements have an index, so sequential scans are off, and so are joins that read a table whole. JIT is
+    // off because servers before 18 give a disabled scan a huge cost, which would trigger a compilation that never pays.
     enable_seqscan: 'off',
+    enable_hashjoin: 'off',
+    enable_mergejoin: 'off',
     jit: 'off',
     plan_cache_mode: 'auto',
     // It would leave results of a search out.

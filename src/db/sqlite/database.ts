@@ -108,7 +108,7 @@ function sqliteDatabase(
         get query() {
           return transaction.withPlugin(transactionGuard);
         },
-        executor,
+        newExecutor: () => executor,
         leaseNow,
       });
       ownClock?.ending();
