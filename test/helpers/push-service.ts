@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 import { onTestFinished } from 'vitest';
 
 /** A message as the browser gets it, and what its sender says. */
-export interface PushMessage {
+interface PushMessage {
   path: string;
   ttl: string;
   urgency: string;
