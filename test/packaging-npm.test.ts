@@ -136,6 +136,7 @@ describe.skipIf(!oldNode)(`on an older Node${without}`, () => {
       [['gate'], { code: 0, out: 'ready' }],
       [['status'], { code: 0 }],
       [['open', '--print'], { code: 0, out: `${url}/` }],
+      [['notify', 'list'], { code: 0, out: 'There are no webhooks.' }],
       [['completion', 'bash'], { code: 0 }],
       [['install', 'claude', '--project'], { code: 0 }],
       [['hook', 'claude'], { code: 0, out: '' }],

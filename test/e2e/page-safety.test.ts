@@ -134,7 +134,7 @@ describe('the page is accessible', () => {
       await page.keyboard.press('Tab');
       seen.push(await focus());
     }
-    expect(seen.length).toBeLessThan(30);
+    expect(seen.length).toBeLessThan(32);
     // The option under the focus is not covered by the header or the toast.
     const isVisible = () =>
       page.evaluate(() => {

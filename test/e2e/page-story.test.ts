@@ -132,7 +132,7 @@ describe('the story of a question', () => {
     const select = page.getByLabel('Assignee');
     await select.selectOption('ben');
     await expect.poll(shown).toEqual([1, 0, 0]);
-    await select.selectOption('for nobody');
+    await select.selectOption('nobody');
     await expect.poll(shown).toEqual([0, 0, 1]);
     await page.getByLabel('mine').check();
     await expect.poll(shown).toEqual([0, 1, 0]);

@@ -38,7 +38,7 @@ export function Filters() {
       change(() => {
         assignee.value = (event.target as HTMLSelectElement).value;
       })}>
-      <option value="">for anyone</option><option value=${NOBODY}>for nobody</option>
+      <option value="">anyone</option><option value=${NOBODY}>nobody</option>
       ${assigneeNames.value.map(name => html`<option value=${name}>${visible(name)}</option>`)}
     </select>
     <label class="check"><input type="checkbox" checked=${mine.value} onChange=${() =>

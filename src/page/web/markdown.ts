@@ -14,7 +14,7 @@ export function Markdown({ text }: { text: string }) {
 
 /** The lexer takes time quadratic in the length of a paragraph, and in its depth. Characters; milliseconds. */
 const PARAGRAPH = 2000;
-const BUDGET_MS = 40;
+const BUDGET_MS = 100;
 const DEEP = /^[ \t>*+-]{80,}/m;
 
 /** Leaves the inline marks of a paragraph alone once that costs too much. */

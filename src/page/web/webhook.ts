@@ -46,7 +46,7 @@ export function WebhookPage({ name }: { name: string }) {
   const remove = () => client.webhooks.remove(name).then(() => go('#/webhooks'));
   const narrowed = Object.values(filter).join(', ');
   return html`${crumbs}<${Failure} error=${error} />
-    <p><${State} webhook=${webhook} /> <span class="quiet"><${Lag} subscription=${subscription} /></span></p>
+    <p><${State} webhook=${webhook} /> <span class="quiet"> · <${Lag} subscription=${subscription} /></span></p>
     <dl class="facts"><dt>Sent to</dt><dd>${channels[format]?.label ?? format}, <${Said} text=${url} /></dd>
       <dt>Events</dt><dd>${event_types.join(', ')}</dd>
       ${narrowed && html`<dt>Only</dt><dd><${Said} text=${narrowed} /></dd>`}

@@ -61,7 +61,7 @@ export function subscriptionOf(name: string, all: Subscription[]): Subscription 
 function WebhookRow({ webhook, subscription }: { webhook: Webhook; subscription: Subscription | undefined }) {
   const { name, format, url, event_types } = webhook;
   return html`<div class="row"><a class="t" href=${linkTo(['webhooks', name])}>${name}</a>
-    <span class="a"><${State} webhook=${webhook} /> <${Lag} subscription=${subscription} /></span>
+    <span class="a"><${State} webhook=${webhook} /> · <${Lag} subscription=${subscription} /></span>
     <span class="s">${channels[format]?.label ?? format} · <${Said} text=${url} /> · ${event_types.join(', ')}</span></div>`;
 }
 
