@@ -161,7 +161,8 @@ describe.each(engines)('a webhook whose worker is behind on %s', engine => {
     await started.work();
     await vi.waitFor(() => expect(endpoint.received).toHaveLength(2), soon);
     await report(started.service, 3, { run_id: 'run-b' });
-    await vi.waitFor(() => expect(reports()).toEqual(['Report 1', 'Report 2', 'Report 3']), soon);
+    // There is no order between runs.
+    await vi.waitFor(() => expect(reports().toSorted()).toEqual(['Report 1', 'Report 2', 'Report 3']), soon);
   });
 
   it('gets nothing twice by a replay of what it has not got yet', async () => {
@@ -188,7 +189,7 @@ describe.each(engines)('a channel of people on %s', engine => {
     const service = await startSending(engine, { clock });
     const people = await startReceiver();
     await createWebhook(service, people.url, { format: 'discord', event_types: ['forum.question.*'] });
-    const messages = () => people.received.map(({ body }) => JSON.parse(body).content.split('\n')[0]);
+    const messages = () => people.received.map(({ body }) => JSON.parse(body).content.split('\n')[0].replaceAll('*', ''));
     const id = await ask(service, { remind_after_seconds: 60 });
     await logOf(service, [{ status: 'sent' }]);
     expect(messages()).toEqual(['builder in run-1 asks']);
