@@ -128,7 +128,9 @@ async function sessionsEnded(engine: Engine, url: string): Promise<void> {
 async function rowsOf(url: string): Promise<Record<string, string[]>> {
   const tables = await dump(url);
   const timeless = (rows: string[] = []) => rows.map(row => row.replace(/"(created_at|last_seen_at)":"?\d+"?/g, ''));
-  return { ...tables, subscriptions: timeless(tables.subscriptions), kysely_migration: [] };
+  // Each database has keys and secrets of its own.
+  const own = { kysely_migration: [], push_keys: [], link_secrets: [] };
+  return { ...tables, subscriptions: timeless(tables.subscriptions), ...own };
 }
 
 /** The most memory that a process has had. Bytes. */

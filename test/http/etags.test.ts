@@ -22,6 +22,8 @@ it('are documented on every read of one thing with a version', () => {
     '/questions/{question_id}',
     '/runs/{run_id}',
     '/threads/{thread_id}',
+    // See test/webhooks/service.test.ts.
+    '/webhooks/{name}',
   ]);
 });
 

@@ -189,7 +189,8 @@ describe.each(engines)('a channel of people on %s', engine => {
     const service = await startSending(engine, { clock });
     const people = await startReceiver();
     await createWebhook(service, people.url, { format: 'discord', event_types: ['forum.question.*'] });
-    const messages = () => people.received.map(({ body }) => JSON.parse(body).content.split('\n')[0].replaceAll('*', ''));
+    const messages = () =>
+      people.received.map(({ body }) => JSON.parse(body).content.split('\n')[0].replaceAll('*', ''));
     const id = await ask(service, { remind_after_seconds: 60 });
     await logOf(service, [{ status: 'sent' }]);
     expect(messages()).toEqual(['builder in run-1 asks']);

@@ -88,8 +88,11 @@ describe.each(engines)('a webhook that fails on %s', engine => {
     await failed(5);
     const then = new Date(clock.now() + HOUR).toISOString();
     expect((await state()).next_probe_at).toBe(then);
-    const { items } = (await service.send('GET', '/webhooks/bad/deliveries')).body;
-    expect(items.map((item: { next_at: string }) => item.next_at)).toEqual(Array.from({ length: 5 }, () => then));
+    // An outcome is stored a little later than the circuit.
+    await vi.waitFor(async () => {
+      const { items } = (await service.send('GET', '/webhooks/bad/deliveries')).body;
+      expect(items.map((item: { next_at: string }) => item.next_at)).toEqual(Array.from({ length: 5 }, () => then));
+    }, soon);
     await advance(HOUR - 1);
     await passed();
     expect(bad.received).toHaveLength(5);
