@@ -120,7 +120,10 @@ function text({ format, pattern, minLength = 0, maxLength = 300 }: Schema): fc.A
       .date({ min: new Date('2000-01-01'), max: new Date('2100-01-01'), noInvalidDate: true })
       .map(date => date.toISOString());
   }
+  // Nobody would hit upon a key or an address by chance.
+  const isNarrow = pattern !== undefined && !/\\p|\(\?/.test(pattern);
   const free = fc.oneof(
+    ...(isNarrow ? [fc.stringMatching(new RegExp(pattern, 'u'), { size: 'small' })] : []),
     fc.string({ maxLength: 30 }),
     fc.string({ unit: 'grapheme', maxLength: 30 }),
     fc.string({ unit: fc.constantFrom(...CATEGORIES), maxLength: 10 }),
