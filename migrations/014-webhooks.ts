@@ -99,7 +99,7 @@ export const webhooks: Migration = async (db, engine) => {
       reference ${text} not null,
       told_at ${int} not null
     ) ${strict}`,
-    `create index webhook_messages_by_question on webhook_messages (subscription_id, question_id)`,
+    `create unique index webhook_messages_by_question on webhook_messages (subscription_id, question_id, reference)`,
 
     // What is followed for presses on buttons, such as a bot. source: a hash of its address and token. process: who follows it;
     // null if nobody does. position: the last press that was taken, as its channel numbers them.

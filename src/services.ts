@@ -242,7 +242,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       retryDelay: attempt => backoffDelay(policy, attempt, random),
       hasRooms: true,
     });
-    const hearing = createHearing({ db, links, wire, process: workerName, log });
+    const hearing = createHearing({ db, clock, links, wire, process: workerName, log });
     const refreshEndpoints = coalesce(async () => {
       await endpoints.refresh();
       hearing.follow(endpoints.rows);

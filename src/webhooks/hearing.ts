@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Database } from '../db/database.ts';
+import type { Clock } from '../clock.ts';
+import type { Database, Tx } from '../db/database.ts';
 import { textOf } from '../error-text.ts';
 import { Refusal } from '../errors.ts';
 import type { AnswerLinks, Button } from '../links/service.ts';
@@ -10,11 +11,20 @@ import { isName, normalName } from '../text.ts';
 import type { Hearing as ChannelHearing, Heard, Press, Target, Wire } from './channels/channel.ts';
 import { cut } from './channels/notice.ts';
 import { channels } from './channels/table.ts';
-import { findSource, leaveSource, listWebhooks, moveSource, takeSource, type WebhookRow } from './repository.ts';
+import {
+  findSource,
+  insertMessage,
+  leaveSource,
+  listWebhooks,
+  moveSource,
+  takeSource,
+  type WebhookRow,
+} from './repository.ts';
 import { targetOf, toWebhook } from './webhook.ts';
 
 interface Dependencies {
   db: Pick<Database, 'read' | 'write' | 'presence'>;
+  clock: Clock;
   links: Pick<AnswerLinks, 'button' | 'press'>;
   wire: Wire;
   /** Names this process. */
@@ -48,7 +58,7 @@ const TOLD_AT_ONCE = 50;
  * Follows channels for presses on buttons. One process follows each source; another one takes it over when that is gone. How
  * far a source was read commits with the answer, so that a press is lost by no restart, and taken once.
  */
-export function createHearing({ db, links, wire, process, log }: Dependencies) {
+export function createHearing({ db, clock, links, wire, process, log }: Dependencies) {
   const followers = new Map<string, Follower>();
   let stopped = false;
   const telling = new Set<Promise<void>>();
@@ -76,11 +86,18 @@ export function createHearing({ db, links, wire, process, log }: Dependencies) {
     return { button, row };
   }
 
+  /** A service that died after it had sent a message does not know it. Whoever presses a button tells which one it was. */
+  async function note(tx: Tx, { reference }: Press, { subscription_id }: WebhookRow, { question_id }: Question) {
+    if (reference !== undefined)
+      await insertMessage(tx, { subscription_id, question_id, reference, told_at: clock.now() });
+  }
+
   /** Takes a press: the answer and the position commit together. One that answers nothing changes nothing else. */
   async function take({ press, position }: Heard, source: Source): Promise<void> {
-    const answer = async (change?: { button: Button; name: string }) =>
+    const answer = async (change?: { button: Button; row: WebhookRow; press: Press }) =>
       db.write(async tx => {
-        const question = change && (await links.press(tx, change.button, change.name));
+        const question = change && (await links.press(tx, change.button, nameOf(change.press, change.row)));
+        if (change && question) await note(tx, change.press, change.row, question);
         if (position !== undefined && !(await moveSource(tx, source.key, process, position))) throw new Lost();
         return question;
       });
@@ -93,7 +110,7 @@ export function createHearing({ db, links, wire, process, log }: Dependencies) {
     try {
       const from = await origin(press, source);
       button = from.button;
-      const question = await answer({ button, name: nameOf(press, from.row) });
+      const question = await answer({ ...from, press });
       await settle(press, endOf(question), true);
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;

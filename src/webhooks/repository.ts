@@ -57,9 +57,13 @@ export async function deleteWebhook(tx: Tx, id: number): Promise<void> {
   await tx.query.deleteFrom('webhooks').where('subscription_id', '=', id).execute();
 }
 
-/** Notes a message about a question that can be changed later. */
+/** Notes a message about a question that can be changed later, once. */
 export async function insertMessage(tx: Tx, row: Omit<Row<'webhook_messages'>, 'number'>): Promise<void> {
-  await tx.query.insertInto('webhook_messages').values(row).execute();
+  await tx.query
+    .insertInto('webhook_messages')
+    .values(row)
+    .onConflict(conflict => conflict.columns(['subscription_id', 'question_id', 'reference']).doNothing())
+    .execute();
 }
 
 /** The messages of a webhook about a question, oldest first. */

@@ -269,6 +269,23 @@ describe.each([telegram, slack, ntfy])('$name', channel => {
     }
   });
 
+  it.runIf(channel.knowsPeople)('ends a message of which it never heard that it arrived, too', async () => {
+    const { double, ask, answered } = await start();
+    await double.act('lose');
+    const { id, question, message, yes } = await ask();
+    const about = async () => (await channel.shown(double)).filter(({ text }) => text.includes(question));
+    await vi.waitFor(async () => expect(await about()).toHaveLength(2), soon);
+    await channel.press(double, message, yes, 'ana');
+    await answered(id);
+    await vi.waitFor(async () => {
+      for (const { text, buttons } of await about()) {
+        expect(text).toContain(`Answered by ${by('ana')}`);
+        expect(buttons).toEqual([]);
+      }
+    }, soon);
+    expect(await about()).toHaveLength(2);
+  });
+
   it('changes nothing by what the service has not sent, or not there', async () => {
     const { double, ask, question, settle } = await start();
     const { id, message, yes, no } = await ask();

@@ -24,6 +24,8 @@ const messages: Message[] = [];
 const told: { user: string; text: string }[] = [];
 const connections = new Set<WebSocket>();
 const acknowledged = new Map<string, () => void>();
+/** The next message arrives, and nobody hears that it did. */
+let isLost = false;
 let tickets = 0;
 let opened = 0;
 let next = 1;
@@ -55,6 +57,10 @@ function api(method: string, token: string, body: Message & { user: string }, re
       if (fault) return answer({ error: fault });
       const message = { ...body, ts: `1700000000.${String(next++).padStart(6, '0')}` };
       messages.push(message);
+      if (isLost) {
+        isLost = false;
+        return response.destroy();
+      }
       return answer({ channel: message.channel, ts: message.ts, message });
     }
     case 'chat.update': {
@@ -109,6 +115,10 @@ const server = await serve(async (request, response) => {
   }
   if (path === '/control/drop') {
     for (const connection of connections) connection.terminate();
+    return reply(response, 200, {});
+  }
+  if (path === '/control/lose') {
+    isLost = true;
     return reply(response, 200, {});
   }
   if (path === '/control/delete') {

@@ -24,6 +24,8 @@ let next = 7001;
 const waiting = new Map<string, string>();
 /** Answers to come in place of what is right, the next first. */
 const failures: { status: number; body: object }[] = [];
+/** The next message arrives, and nobody hears that it did. */
+let isLost = false;
 let poll: { response: ServerResponse; timer: NodeJS.Timeout; offset: number } | undefined;
 
 const refuse = (response: ServerResponse, error_code: number, description: string, more: object = {}) =>
@@ -72,6 +74,10 @@ await serve((request, response) => {
     failures.push(request.json());
     return reply(response, 200, {});
   }
+  if (request.path === '/control/lose') {
+    isLost = true;
+    return reply(response, 200, {});
+  }
   if (request.path === '/control/delete') {
     messages.length = 0;
     return reply(response, 200, {});
@@ -90,6 +96,10 @@ await serve((request, response) => {
       const { text, reply_markup } = body;
       const message = { message_id: next++, chat: { id: Number(chat_id) }, date: 1, text, reply_markup };
       messages.push(message);
+      if (isLost) {
+        isLost = false;
+        return response.destroy();
+      }
       return ok(response, message);
     }
     case 'editMessageText': {

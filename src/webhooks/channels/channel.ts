@@ -40,6 +40,8 @@ export interface Press {
   place?: string;
   /** Who pressed it, as the channel says; undefined if it cannot. */
   person?: string;
+  /** The message that it stands in, as {@link Reading} has it; undefined if the channel cannot say, or change it. */
+  reference?: string;
   /** Tells the channel that the press was taken, and who pressed what came of it. */
   settle: (outcome: { text: string; isAnswer: boolean }) => Promise<void>;
 }

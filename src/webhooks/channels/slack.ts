@@ -35,6 +35,7 @@ interface Envelope {
     type: string;
     user?: { id: string; username?: string; name?: string };
     channel?: { id: string };
+    message?: { ts: string };
     actions?: { value?: string }[];
   };
 }
@@ -130,9 +131,12 @@ function blocksOf({ notice: { title, text, options, multiSelect }, link, to }: M
 /** What an answer of the Web API means: it says `ok` in its body. */
 function readingOf({ text }: PostAnswer): Reading {
   const { ok, error, channel, ts } = parse(text);
-  if (ok) return channel === undefined || ts === undefined ? {} : { reference: `${channel} ${ts}` };
+  if (ok) return channel === undefined || ts === undefined ? {} : { reference: referenceOf(channel, ts) };
   return { error: `Slack: ${error ?? 'no answer that can be read'}`, isGone: GONE.includes(error ?? '') };
 }
+
+/** Names a message: `chat.update` wants both. */
+const referenceOf = (channel: string, ts: string) => `${channel} ${ts}`;
 
 async function socketUrl(to: Target, wire: Wire, signal: AbortSignal): Promise<URL> {
   const { status, text, error } = await wire.post(call(to, to.app_token, 'apps.connections.open', {}), signal);
@@ -148,11 +152,12 @@ function pressOf(
   wire: Wire,
   signal: AbortSignal,
 ): Press {
-  const { user, channel, actions } = payload ?? {};
+  const { user, channel, message, actions } = payload ?? {};
   return {
     // The button that opens the page has none, and comes all the same.
     handle: actions?.[0]?.value ?? '',
     ...(channel && { place: channel.id }),
+    ...(channel && message && { reference: referenceOf(channel.id, message.ts) }),
     ...(user && { person: user.username ?? user.name ?? user.id }),
     async settle({ text, isAnswer }) {
       answer(JSON.stringify({ envelope_id }));

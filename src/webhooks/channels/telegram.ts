@@ -21,7 +21,7 @@ interface Update {
   callback_query?: {
     id: string;
     from: { id: number; username?: string; first_name?: string };
-    message?: { chat: { id: number; username?: string } };
+    message?: { message_id: number; chat: { id: number; username?: string } };
     data?: string;
   };
 }
@@ -105,6 +105,7 @@ function pressOf({ callback_query: query }: Update, to: Target, wire: Wire, sign
   return {
     handle: data,
     ...(chat && { place: [chat.id, ...(chat.username ? [`@${chat.username}`] : [])].join(' ') }),
+    ...(message && { reference: String(message.message_id) }),
     person: from.username ?? from.first_name ?? String(from.id),
     async settle({ text, isAnswer }) {
       const shown = { callback_query_id: id, text: cut(text, NOTICE), show_alert: !isAnswer };
