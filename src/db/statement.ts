@@ -15,6 +15,8 @@ export interface StatementBuilder<V> {
   member(json: Expression<unknown>, name: string): Expression<string | null>;
   /** The elements of a JSON array, as a table with the column `value`. */
   elements(name: keyof V & string): Expression<unknown>;
+  /** The same of an array that a row has. */
+  elementsOf(json: Expression<unknown>): Expression<unknown>;
   /** The objects of a JSON array, as a table with these members as its columns. */
   records<R>(name: keyof V & string, columns: { [K in keyof R]: 'integer' | 'text' }): RawBuilder<R>;
   /** The integers of a JSON array, as the right side of `in`. */
@@ -92,6 +94,7 @@ export function statementCompiler({ query, dialect, leaseClock }: CompilerOption
     returningKey: dialect.returningKey,
     member: dialect.member,
     elements,
+    elementsOf: dialect.elements,
     records: (name: string, columns: Record<string, 'integer' | 'text'>) => dialect.records(value(name), columns),
     integerElements: (name: string) => sql`(select cast(value as bigint) from ${elements(name)})`,
     leaseNow: leaseClock ? dialect.asInteger(sql`${LEASE_NOW}`) : dialect.serverNow,

@@ -63,9 +63,9 @@ export function createDeliveryMetrics(instruments: Instruments, topics: TopicLab
           for (const delivery of deliveries) if (delivery.reclaimed) expired.inc();
           return deliveries;
         },
-        async settle(settlements) {
-          const held = await store.settle(settlements);
-          for (const [index, { delivery, outcome }] of settlements.entries()) {
+        async settle(take) {
+          const held = await store.settle(take);
+          for (const [index, { delivery, outcome }] of take().entries()) {
             if (outcome.kind === 'dead' && held[index]) of(delivery.message.topic).dead.inc();
           }
           return held;

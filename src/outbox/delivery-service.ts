@@ -8,17 +8,16 @@ import { overtaking, promoteNext, putOldestFirst, unpark } from './lane-reposito
 import {
   type Claim,
   claimDue,
-  endLease,
+  endLeases,
   isReclaimed,
   leasesOf,
-  markSent,
   renewLeases,
   SUBSCRIPTIONS_PER_CLAIM,
 } from './lease-repository.ts';
-import type { EndedRow, Lease, LeasedDelivery, LeasedRow } from './leased-delivery.ts';
+import type { Lease, LeasedDelivery, LeasedRow } from './leased-delivery.ts';
 import { UNPARK_BATCH } from './maintenance.ts';
 import { type ContentOf, contentsOf, toMessage } from './message.ts';
-import { changesOf, historyWith, leavesLane, type Outcome, type Settlement } from './outcome.ts';
+import { endedBy, leavesLane, type Outcome, type Settlement } from './outcome.ts';
 import { countSent, pausedTopics, setPaused, updateResult } from './repository.ts';
 import { Room, type RoomOf } from './room.ts';
 
@@ -38,12 +37,6 @@ interface Dependencies {
   commits: Pick<CommitNotifier, 'notify'>;
 }
 
-/** A delivery that is sent, and its attempt history (JSON). */
-interface Finished {
-  delivery: LeasedDelivery;
-  history: string;
-}
-
 /** Claims per transaction: each round may find only messages of paused topics, which it parks. */
 const CLAIM_ROUNDS = 50;
 
@@ -59,7 +52,7 @@ export function createDeliveryService(dependencies: Dependencies) {
 
   /** Settles deliveries in `tx`. Answers for each whether its lease was held; if not, its row is unchanged. */
   async function settleIn(tx: Tx, settlements: Settlement[]): Promise<boolean[]> {
-    const held = await endLeases(tx, settlements);
+    const held = await endHeld(tx, settlements);
     const settled = settlements.filter(({ delivery }) => held.has(delivery));
     const inLanes = (leaving: boolean) =>
       settled
@@ -80,33 +73,20 @@ export function createDeliveryService(dependencies: Dependencies) {
   }
 
   /** Ends the leases that are still held, and answers their deliveries. */
-  async function endLeases(tx: Tx, settlements: Settlement[]): Promise<Set<LeasedDelivery>> {
+  async function endHeld(tx: Tx, settlements: Settlement[]): Promise<Set<LeasedDelivery>> {
     const now = clock.now();
-    const finished: Finished[] = [];
-    const endings: Promise<LeasedDelivery[]>[] = [];
-    for (const { delivery, outcome } of settlements) {
-      if (outcome.kind === 'sent') {
-        finished.push({ delivery, history: historyWith(delivery, 'sent', null, now, workerName, outcome.report) });
-      } else endings.push(end(tx, delivery, changesOf(delivery, outcome, now, workerName)));
+    const held = new Set<LeasedDelivery>();
+    // A delivery comes twice if its lease was lost and this process claimed it again.
+    for (let rest = settlements; rest.length > 0; ) {
+      const some = new Map(rest.map(one => [one.delivery.lease.position, one]));
+      rest = rest.filter(one => some.get(one.delivery.lease.position) !== one);
+      const endings = [...some.values()].map(({ delivery, outcome }) => ({
+        lease: delivery.lease,
+        row: endedBy(delivery, outcome, now, workerName),
+      }));
+      for (const position of await endLeases(tx, endings)) held.add((some.get(position) as Settlement).delivery);
     }
-    // Most deliveries of a claim are done at their first attempt and change alike: one statement settles them all.
-    const groups = Map.groupBy(finished, ({ delivery, history }) => `${delivery.lease.lease_token} ${history}`);
-    for (const group of groups.values()) endings.push(endGroup(tx, group, now));
-    return new Set((await Promise.all(endings)).flat());
-  }
-
-  async function end(tx: Tx, delivery: LeasedDelivery, changes: Partial<EndedRow>): Promise<LeasedDelivery[]> {
-    const { lease, row } = delivery;
-    return (await endLease(tx, lease.lease_token, { ...row, ...changes })) ? [delivery] : [];
-  }
-
-  /** Marks deliveries of one claim with the same history sent. */
-  async function endGroup(tx: Tx, group: Finished[], now: number): Promise<LeasedDelivery[]> {
-    const [{ delivery, history }] = group as [Finished];
-    const { lease_token } = delivery.lease;
-    const positions = group.map(({ delivery: { lease } }) => lease.position);
-    const held = new Set(await markSent(tx, positions, { lease_token, history, now }));
-    return group.map(one => one.delivery).filter(({ lease }) => held.has(lease.position));
+    return held;
   }
 
   /** Stores a handler's result on its delivery. */
@@ -169,7 +149,7 @@ export function createDeliveryService(dependencies: Dependencies) {
         room.take(row.subscription_id);
       }
       const toPark = first.filter(row => topics.has(row.topic));
-      for (const row of toPark) await unclaim(tx, row, { parked: 1 });
+      await unclaim(tx, toPark, { parked: 1 });
       // Other due messages may follow the parked and released ones.
       if (toPark.length + overtakers.length === 0) break;
       if (round === CLAIM_ROUNDS - 1) tx.afterCommit(claimable);
@@ -177,15 +157,22 @@ export function createDeliveryService(dependencies: Dependencies) {
     return claimed;
   }
 
-  /** Undoes a claim: no attempt is used. */
-  async function unclaim(tx: Tx, row: LeasedRow, place: { parked: 0 | 1; claimable_in?: number }): Promise<void> {
-    const status = row.last_error === null ? 'pending' : 'failed';
-    await endLease(tx, row.lease_token, { ...row, status, ...place, attempts: row.attempts - 1 });
+  /** Undoes claims: no attempt is used. */
+  async function unclaim(tx: Tx, rows: LeasedRow[], place: { parked: 0 | 1; claimable_in?: number }): Promise<void> {
+    const endings = rows.map(({ position, lease_token, queued, last_error, history, updated_at, attempts }) => ({
+      lease: { position, lease_token },
+      row: {
+        ...{ queued, last_error, history, updated_at, ...place },
+        status: last_error === null ? ('pending' as const) : ('failed' as const),
+        attempts: attempts - 1,
+      },
+    }));
+    await endLeases(tx, endings);
   }
 
   /** Undoes claims of messages that are due again at once. */
   async function release(tx: Tx, rows: LeasedRow[]): Promise<void> {
-    for (const row of rows) await unclaim(tx, row, { parked: 0, claimable_in: 0 });
+    await unclaim(tx, rows, { parked: 0, claimable_in: 0 });
     putOldestFirst(
       tx,
       rows.filter(row => row.queued === 1).map(row => row.position),
@@ -246,9 +233,10 @@ export function createDeliveryService(dependencies: Dependencies) {
     /**
      * Answers for each delivery whether its lease was held; if not, its row is unchanged. A power failure may undo it: as
      * after a crash between a handler and its outcome, the lease expires and the delivery is attempted again.
+     * @param take is called when the transaction has begun, each time that it does
      */
-    async settle(settlements: Settlement[]): Promise<boolean[]> {
-      return db.write(tx => settleIn(tx, settlements), { flush: false });
+    async settle(take: () => Settlement[]): Promise<boolean[]> {
+      return db.write(tx => settleIn(tx, take()), { flush: false });
     },
 
     /**

@@ -188,60 +188,73 @@ export async function renewLeases(tx: Tx, leases: Lease[], leaseMs: number): Pro
   return rows as Lease[];
 }
 
-/** Ends a lease and stores the row as given. Answers false, without a change, if the lease is no longer held. */
-export async function endLease(tx: Tx, lease_token: string, row: EndedRow): Promise<boolean> {
-  return (await tx.run(endLeaseStatement, { available_in: null, claimable_in: null, ...row, lease_token })) > 0;
+/** How the lease of a delivery ends. */
+export interface Ending {
+  lease: Lease;
+  row: EndedRow;
 }
 
-const endLeaseStatement = statement(({ query, value, values, leaseNow }: StatementBuilder<Required<EndedRow>>) => {
-  // On the clock that they will be compared with; null is no delay.
-  const after = (name: 'available_in' | 'claimable_in') =>
-    sql<number | null>`${leaseNow} + cast(${value(name)} as bigint)`;
-  return query
-    .updateTable('deliveries')
-    .set(values(['status', 'attempts', 'queued', 'parked', 'last_error', 'history', 'updated_at']))
-    .set({
-      available_at: sql<number>`coalesce(${after('available_in')}, available_at)`,
-      claimable_at: after('claimable_in'),
-      lease_token: null,
-      leased_by: null,
-    })
-    .where('position', '=', value('position'))
-    .where('lease_token', '=', value('lease_token'));
-});
+/** Endings that change their deliveries alike; `positions` is a JSON array. */
+type AlikeEndings = Required<EndedRow> & { lease_token: string; positions: string };
 
-/** The common parts of several deliveries of one claim that are marked sent together. */
-interface SentGroup {
-  lease_token: string;
-  /** JSON array of numbers. */
-  positions: string;
-  /** JSON. */
-  history: string;
-  /** Epoch milliseconds. */
-  now: number;
+/**
+ * Ends leases, and stores how. Answers the positions whose lease was still held; the others are unchanged. Each position
+ * comes once.
+ */
+export async function endLeases(tx: Tx, endings: Ending[]): Promise<number[]> {
+  if (endings.length === 0) return [];
+  // Most deliveries of a claim are sent at their first attempt, and change alike.
+  const alike = Map.groupBy(endings, ({ lease: { lease_token }, row }) => JSON.stringify({ lease_token, ...row }));
+  const groups = [...alike.values()].map((group): AlikeEndings => {
+    const [{ lease, row }] = group as [Ending];
+    const positions = JSON.stringify(group.map(one => one.lease.position));
+    return { available_in: null, claimable_in: null, ...row, lease_token: lease.lease_token, positions };
+  });
+  const ended = await tx.all(endLeasesStatement, { groups: JSON.stringify(groups) });
+  return ended.map(({ position }) => position);
 }
 
-/** Marks handled deliveries sent, and answers the positions whose lease was still held. Other rows are unchanged. */
-export async function markSent(tx: Tx, positions: number[], group: Omit<SentGroup, 'positions'>): Promise<number[]> {
-  const rows = await tx.all(markSentStatement, { ...group, positions: JSON.stringify(positions) });
-  return rows.map(row => row.position);
-}
-
-const markSentStatement = statement(({ query, value, integerElements }: StatementBuilder<SentGroup>) =>
-  query
-    .updateTable('deliveries')
-    .set({
-      status: sql.lit('sent'),
-      claimable_at: null,
-      queued: sql.lit(0),
-      last_error: null,
-      lease_token: null,
-      leased_by: null,
-    })
-    .set({ history: value('history'), updated_at: value('now') })
-    .where('position', 'in', integerElements('positions'))
-    .where('lease_token', '=', value('lease_token'))
-    .returning('position'),
+const endLeasesStatement = statement(
+  ({ query, records, elementsOf, leaseNow }: StatementBuilder<{ groups: string }>) => {
+    const groups = records<AlikeEndings>('groups', {
+      positions: 'text',
+      lease_token: 'text',
+      status: 'text',
+      attempts: 'integer',
+      queued: 'integer',
+      parked: 'integer',
+      last_error: 'text',
+      history: 'text',
+      updated_at: 'integer',
+      available_in: 'integer',
+      claimable_in: 'integer',
+    });
+    return query
+      .updateTable('deliveries')
+      .from(
+        sql<AlikeEndings & { position: number }>`(
+          select one.*, cast(value as bigint) as position from ${groups} as one, ${elementsOf(sql.ref('one.positions'))})`.as(
+          'ended',
+        ),
+      )
+      .set(eb => ({
+        status: eb.ref('ended.status'),
+        attempts: eb.ref('ended.attempts'),
+        queued: eb.ref('ended.queued'),
+        parked: eb.ref('ended.parked'),
+        last_error: eb.ref('ended.last_error'),
+        history: eb.ref('ended.history'),
+        updated_at: eb.ref('ended.updated_at'),
+        // On the clock that they will be compared with; null is no delay.
+        available_at: sql<number>`coalesce(${leaseNow} + ended.available_in, available_at)`,
+        claimable_at: sql<number | null>`${leaseNow} + ended.claimable_in`,
+        lease_token: null,
+        leased_by: null,
+      }))
+      .whereRef('deliveries.position', '=', 'ended.position')
+      .whereRef('deliveries.lease_token', '=', 'ended.lease_token')
+      .returning('deliveries.position');
+  },
 );
 
 /** The leases of this process that were claimed with these tokens. */

@@ -11,10 +11,10 @@ export type LeasedRow = DeliveryRow & { lease_token: string; subscription_id: nu
  * A delivery when its lease ends. The delays count from then, on the clock that leases are measured with. Without
  * `claimable_in` it cannot be claimed; without `available_in` its `available_at` stays.
  */
-export type EndedRow = Omit<DeliveryRow, 'claimable_at' | 'available_at'> & {
-  claimable_in?: number | null;
-  available_in?: number | null;
-};
+export type EndedRow = Pick<
+  DeliveryRow,
+  'status' | 'attempts' | 'queued' | 'parked' | 'last_error' | 'history' | 'updated_at'
+> & { claimable_in?: number | null; available_in?: number | null };
 
 /** Counts of the deliveries of one subscription with one topic and one status. */
 export interface DeliveryCount {

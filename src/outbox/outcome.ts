@@ -40,11 +40,8 @@ export function leavesLane(outcome: Outcome): boolean {
   return outcome.kind === 'sent' || outcome.kind === 'discarded';
 }
 
-/**
- * The attempt history of a delivery (JSON) with the attempt that has just ended.
- * @param now epoch milliseconds
- */
-export function historyWith(
+/** The attempt history of a delivery (JSON) with the attempt that has just ended. */
+function historyWith(
   { message, claimedAt, history }: LeasedDelivery,
   outcome: MessageStatus,
   error: string | null,
@@ -59,20 +56,25 @@ export function historyWith(
 }
 
 /**
- * The changes of the row that an outcome other than sent makes.
+ * The row of a delivery after an outcome.
  * @param now epoch milliseconds
  */
-export function changesOf(
-  delivery: LeasedDelivery,
-  outcome: Exclude<Outcome, { kind: 'sent' }>,
-  now: number,
-  worker: string,
-): Partial<EndedRow> {
+export function endedBy(delivery: LeasedDelivery, outcome: Outcome, now: number, worker: string): EndedRow {
+  const { status, attempts, queued, parked, last_error, history, updated_at } = delivery.row;
+  const unchanged = { status, attempts, queued, parked, last_error, history, updated_at };
+  return { ...unchanged, ...changesOf(delivery, outcome, now, worker) };
+}
+
+function changesOf(delivery: LeasedDelivery, outcome: Outcome, now: number, worker: string): Partial<EndedRow> {
   const { message } = delivery;
   const last_error = 'error' in outcome ? storable(outcome.error) : null;
   const failed = { status: 'failed', last_error, updated_at: now } as const;
   const unused = Math.max(0, message.attempts - 1);
   switch (outcome.kind) {
+    case 'sent': {
+      const history = historyWith(delivery, 'sent', null, now, worker, outcome.report);
+      return { status: 'sent', queued: 0, last_error, history, updated_at: now };
+    }
     case 'dead': {
       const attempts = Math.min(message.attempts, message.max_attempts);
       const history = historyWith(delivery, 'dead', last_error, now, worker, outcome.report);

@@ -1,7 +1,10 @@
 import type { Settlement } from '../outbox/outcome.ts';
 
-/** Stores outcomes. Answers for each whether its lease was held; if not, nothing was changed. */
-export type StoreOutcomes = (settlements: Settlement[]) => Promise<boolean[]>;
+/**
+ * Stores outcomes. Answers for each whether its lease was held; if not, nothing was changed.
+ * @param take answers the outcomes, the same ones each time; called when the store gets to it
+ */
+export type StoreOutcomes = (take: () => Settlement[]) => Promise<boolean[]>;
 
 interface Waiting extends Settlement {
   resolve: (held: boolean) => void;
@@ -9,26 +12,31 @@ interface Waiting extends Settlement {
 }
 
 /**
- * Batches outcomes: outcomes of the same tick are stored in one call of `store`. If that call fails, each outcome is
- * stored alone, so that one bad outcome does not fail the others.
+ * Batches outcomes: those that wait when the store gets to them are stored in one call of `store`, so that many cost it
+ * little more than one. If that call fails, each outcome is stored alone, so that one bad outcome does not fail the others.
  */
 export function createOutcomeBatcher(store: StoreOutcomes): (settlement: Settlement) => Promise<boolean> {
   let waiting: Waiting[] = [];
 
   async function storeAll(): Promise<void> {
-    const all = waiting;
-    waiting = [];
+    let all: Waiting[] | undefined;
+    const take = () => {
+      if (!all) [all, waiting] = [waiting, []];
+      return all;
+    };
     try {
-      const held = await store(all);
-      for (const [index, { resolve }] of all.entries()) resolve(held[index] as boolean);
+      const held = await store(take);
+      for (const [index, { resolve }] of take().entries()) resolve(held[index] as boolean);
     } catch (error) {
-      if (all.length > 1) await Promise.all(all.map(storeAlone));
-      else all[0]?.reject(error);
+      // It may have failed before it took them.
+      const failed = take();
+      if (failed.length > 1) await Promise.all(failed.map(storeAlone));
+      else failed[0]?.reject(error);
     }
   }
 
   async function storeAlone({ delivery, outcome, resolve, reject }: Waiting): Promise<void> {
-    await store([{ delivery, outcome }]).then(([held]) => resolve(held as boolean), reject);
+    await store(() => [{ delivery, outcome }]).then(([held]) => resolve(held as boolean), reject);
   }
 
   return settlement =>

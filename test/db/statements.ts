@@ -21,7 +21,7 @@ import {
   topicsWithoutConsumer,
   unpark,
 } from '../../src/outbox/lane-repository.ts';
-import { claimDue, leaseHolders, leasesOf, markSent, reclaimLeasesOf } from '../../src/outbox/lease-repository.ts';
+import { claimDue, endLeases, leaseHolders, leasesOf, reclaimLeasesOf } from '../../src/outbox/lease-repository.ts';
 import {
   countBlocked,
   countNext,
@@ -72,6 +72,15 @@ const filters: [name: string, filter: ThreadFilter][] = [
   ['agent', { agent_name: 'a' }],
   ['kind', { kind: 'control' }],
 ];
+const handled = {
+  status: 'sent' as const,
+  attempts: 1,
+  queued: 0,
+  parked: 0,
+  last_error: null,
+  history: '[]',
+  updated_at: 0,
+};
 const walk = { after: 0, asOf: 9, limit: 50 };
 const threads =
   (...given: ThreadFilter[]) =>
@@ -136,7 +145,11 @@ const questionLists = questionIndexes.flatMap(([filter, index]) =>
 export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   'the claim': tx => claimDue(tx, [1, 2], { limit: 16, lease_token: 't', leased_by: 'w', leaseMs: 1000, now: 0 }),
   'the next in a lane': async tx => promoteNext(tx, [1]),
-  'messages that were handled': tx => markSent(tx, [1, 2], { lease_token: 't', history: '[]', now: 0 }),
+  'messages that were handled': tx =>
+    endLeases(
+      tx,
+      [1, 2].map(position => ({ lease: { position, lease_token: 't' }, row: handled })),
+    ),
   'the holders of leases': leaseHolders,
   'the leases of a dead process': tx => reclaimLeasesOf(tx, ['w']),
   'the topics of parked messages': parkedTopics,

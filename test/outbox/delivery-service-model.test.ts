@@ -67,31 +67,21 @@ async function loadOn(breakage: Breakage): Promise<Makers> {
 const breakages: Record<string, Breakage> = {
   'ending a lease without asking for its token': {
     leases: () => ({
-      async endLease(tx, _token, { position, available_in = null, claimable_in = null, ...changes }) {
+      async endLeases(tx, endings) {
         const after = (delay: number | null) => sql<number | null>`${tx.leaseNow} + cast(${delay} as bigint)`;
-        const times = {
-          available_at: sql<number>`coalesce(${after(available_in)}, available_at)`,
-          claimable_at: after(claimable_in),
-        };
-        const { numUpdatedRows } = await tx.query
-          .updateTable('deliveries')
-          .set({ ...changes, ...times, lease_token: null, leased_by: null })
-          .where('position', '=', position)
-          .executeTakeFirst();
-        return numUpdatedRows > 0n;
-      },
-    }),
-  },
-  'marking a delivery sent without asking for its token': {
-    leases: () => ({
-      async markSent(tx, positions, { history, now }) {
-        const sent = { status: 'sent' as const, claimable_at: null, queued: 0, updated_at: now, history };
-        await tx.query
-          .updateTable('deliveries')
-          .set({ ...sent, last_error: null, lease_token: null, leased_by: null })
-          .where('position', 'in', positions)
-          .execute();
-        return positions;
+        for (const { lease, row } of endings) {
+          const { available_in = null, claimable_in = null, ...changes } = row;
+          const times = {
+            available_at: sql<number>`coalesce(${after(available_in)}, available_at)`,
+            claimable_at: after(claimable_in),
+          };
+          await tx.query
+            .updateTable('deliveries')
+            .set({ ...changes, ...times, lease_token: null, leased_by: null })
+            .where('position', '=', lease.position)
+            .execute();
+        }
+        return endings.map(({ lease }) => lease.position);
       },
     }),
   },

@@ -77,7 +77,7 @@ describe.each(engines)('the fan-out on %s', engine => {
       given.push(...sequences(claimed));
       // Who has not reached the end says so, or the rest would wait for the next poll.
       if (given.length < 1200) expect(worker.wakes()).toBeGreaterThan(wakes);
-      await worker.deliveries.settle(claimed.map(delivery => ({ delivery, outcome: { kind: 'sent' } })));
+      await worker.deliveries.settle(() => claimed.map(delivery => ({ delivery, outcome: { kind: 'sent' } })));
     }
     expect(given).toEqual(appended);
   });
@@ -159,7 +159,7 @@ describe.each(engines)('the fan-out on %s', engine => {
     const worker = await process('w', [{ name: 'x', topics: [OPENED] }]);
     const [first, second] = await append('forum.thread.opened', ['r1', 'r2']);
     const claimed = await worker.deliveries.claim(10);
-    await worker.deliveries.settle(claimed.map(delivery => ({ delivery, outcome: { kind: 'sent' } })));
+    await worker.deliveries.settle(() => claimed.map(delivery => ({ delivery, outcome: { kind: 'sent' } })));
     expect(await db.write(tx => worker.subscriptions.replay(tx, 'x', first as number))).toBe(first);
     expect(sequences(await worker.deliveries.claim(10))).toEqual([second]);
   });
