@@ -54,6 +54,15 @@ export interface Lane {
   message_key: string;
 }
 
+/**
+ * The oldest delivery of a lane, for a subquery: `lane` has its subscription and its key. It reads the index once for each
+ * lane, whatever the planner believes of the backlog.
+ */
+const inLane = (condition: RawBuilder<unknown>) => sql<number>`(
+  select one.position from deliveries as one
+  where one.subscription_id = lane.subscription_id and one.message_key = lane.message_key and one.queued = 1 ${condition}
+  order by one.position limit 1)`;
+
 /** Which of these lanes have deliveries. */
 export async function takenLanes(reader: Reader, lanes: Lane[]): Promise<Lane[]> {
   return lanes.length === 0 ? [] : reader.all(takenLanesStatement, { lanes: JSON.stringify(lanes) });
@@ -64,17 +73,13 @@ const takenLanesStatement = statement(({ query, records }: StatementBuilder<{ la
     .selectFrom(records<Lane>('lanes', { subscription_id: 'integer', message_key: 'text' }).as('lane'))
     .select(['lane.subscription_id', 'lane.message_key'])
     .where(
-      sql<boolean>`exists (select 1 from deliveries as one where one.subscription_id = lane.subscription_id
-        and one.message_key = lane.message_key and one.queued = 1)`,
+      // Not `exists`: PostgreSQL would join all that is queued if it took that for little.
+      sql<boolean>`${inLane(sql``)} is not null`,
     ),
 );
 
-/** The deliveries of a lane, oldest first, for a subquery: `lane` has its subscription and its key. */
-const inLane = (condition: RawBuilder<unknown>) => sql<number>`(
-  select one.position from deliveries as one
-  where one.subscription_id = lane.subscription_id and one.message_key = lane.message_key and one.queued = 1 ${condition}
-  order by one.position limit 1)`;
-const waits = [sql.lit('pending' as const), sql.lit('failed' as const)];
+/** It hides the status from its index, by which PostgreSQL would read the whole backlog to find a few known rows. */
+const waits = sql<boolean>`coalesce(status, '') in ('pending', 'failed')`;
 
 /**
  * Makes the next delivery of each lane claimable after its head has left. It queues behind all heads that are due now, so
@@ -97,7 +102,7 @@ const promoteNextStatement = statement(
         sql<number>`(select ${inLane(sql``)} from deliveries as lane where lane.position in ${integerElements('positions')})`,
       )
       // It may be a dead one that blocks the lane.
-      .where('status', 'in', waits)
+      .where(waits)
       .where('claimable_at', 'is', null)
       .where('parked', '=', sql.lit(0)),
 );
@@ -141,7 +146,7 @@ const putOldestFirstStatement = statement(
           else ${leaseNow} end`,
       })
       .where('position', 'in', sql<number>`(select oldest from wrong union all select head from wrong)`)
-      .where('status', 'in', waits);
+      .where(waits);
   },
 );
 
@@ -158,9 +163,9 @@ const overtakingStatement = statement(({ query, integerElements }: StatementBuil
     .select('position')
     .where('position', 'in', integerElements('positions'))
     .where(
-      sql<boolean>`exists (select 1 from deliveries as older
+      sql<boolean>`(select older.position from deliveries as older
         where older.subscription_id = deliveries.subscription_id and older.message_key = deliveries.message_key
-          and older.queued = 1 and older.position < deliveries.position)`,
+          and older.queued = 1 and older.position < deliveries.position limit 1) is not null`,
     ),
 );
 

@@ -303,6 +303,15 @@ export const indexes: Record<string, RegExp> = {
   'items of an inbox': /inbox_items_pkey|PRIMARY KEY/,
   'the first free item': /inbox_items_by_lease/,
   'the largest counts': /counts_largest/,
+  // Not all that waits, however long the lanes are.
+  ...Object.fromEntries(
+    ['the next in a lane', 'lanes that are taken', 'messages with an older one in their lanes'].map(name => [
+      name,
+      /deliveries_(lane|pkey) [\s\S]*(Cond: .*= (lane|record|deliveries|"|\(|jsonb)|=\?)|PRIMARY KEY/,
+    ]),
+  ),
+  'the head of a lane': /deliveries_(lane|pkey)|PRIMARY KEY/,
+  'messages that were handled': /deliveries_pkey|PRIMARY KEY/,
   'the deliveries of a webhook': /deliveries_by_subscription/,
   // What was sent stands in none of these.
   'the dead deliveries of a webhook': /deliveries_ended_unsent/,
