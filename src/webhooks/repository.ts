@@ -1,5 +1,6 @@
+import type { Kysely } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
-import type { Changes, Row } from '../db/schema.ts';
+import type { Changes, Row, Schema } from '../db/schema.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 
 /** A webhook with the name of its subscription. */
@@ -12,15 +13,7 @@ export async function listWebhooks(reader: Reader, after = '', limit = Number.MA
 }
 
 const listStatement = statement(({ query, value }: StatementBuilder<{ after: string; limit: number }>) =>
-  query
-    .selectFrom('subscriptions')
-    .innerJoin('webhooks', 'webhooks.subscription_id', 'subscriptions.subscription_id')
-    .selectAll('webhooks')
-    .select('subscriptions.name as subscription')
-    .where('deleted_at', 'is', null)
-    .where('name', '>', value('after'))
-    .orderBy('name')
-    .limit(value('limit')),
+  named(query).where('name', '>', value('after')).orderBy('name').limit(value('limit')),
 );
 
 export async function findWebhook(reader: Reader, subscription: string): Promise<WebhookRow | undefined> {
@@ -28,14 +21,17 @@ export async function findWebhook(reader: Reader, subscription: string): Promise
 }
 
 const findStatement = statement(({ query, value }: StatementBuilder<{ subscription: string }>) =>
-  query
+  named(query).where('name', '=', value('subscription')),
+);
+
+function named(query: Kysely<Schema>) {
+  return query
     .selectFrom('subscriptions')
     .innerJoin('webhooks', 'webhooks.subscription_id', 'subscriptions.subscription_id')
     .selectAll('webhooks')
     .select('subscriptions.name as subscription')
-    .where('deleted_at', 'is', null)
-    .where('name', '=', value('subscription')),
-);
+    .where('deleted_at', 'is', null);
+}
 
 export async function insertWebhook(tx: Tx, row: Row<'webhooks'>): Promise<void> {
   await tx.query.insertInto('webhooks').values(row).execute();

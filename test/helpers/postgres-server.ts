@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { readFile, rm } from 'node:fs/promises';
+import { chown, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import pg from 'pg';
 import { freePort } from './ports.ts';
 import { scratchRoot } from './scratch.ts';
 
@@ -31,8 +32,15 @@ export interface PostgresServer {
   start(): Promise<void>;
   /** Its main process and the one of each connection, which hold still under SIGSTOP without closing anything. */
   signalAll(signal: 'SIGSTOP' | 'SIGCONT'): Promise<void>;
+  /** Kills its main process and the one of each connection, as a machine that fails. */
+  kill(): Promise<void>;
   /** Ends it for good and removes its data. */
   remove(): Promise<void>;
+}
+
+/** A server that has what another one commits, and takes its place once it is promoted. */
+export interface Standby extends PostgresServer {
+  promote(): Promise<void>;
 }
 
 /**
@@ -41,31 +49,88 @@ export interface PostgresServer {
  */
 export async function startPostgres({ durable }: { durable: boolean }): Promise<PostgresServer> {
   const port = await freePort();
+  const folder = newFolder(durable ? tmpdir() : scratchRoot);
+  const { embedded, ...server } = await serverIn(folder, port, durable ? LOCAL : { ...LOCAL, ...QUICK }, () => {});
+  try {
+    await embedded.initialise();
+    await embedded.start();
+  } catch (error) {
+    await rm(folder, { recursive: true, force: true });
+    throw error;
+  }
+  return server;
+}
+
+/** Starts a server with a copy of the data of another one, which must be a durable one, and lets it follow that one. */
+export async function startStandby(primary: PostgresServer): Promise<Standby> {
+  const port = await freePort();
+  const folder = newFolder(tmpdir());
+  const client = new pg.Client(primary.url);
+  await client.connect();
+  await client.query(`select pg_backup_start('standby', true)`);
+  execFileSync('cp', ['-a', primary.folder, folder]);
+  const { rows } = await client.query<{ labelfile: string }>('select labelfile from pg_backup_stop(false)');
+  await client.end();
+  await rm(join(folder, 'postmaster.pid'), { force: true });
+  const { uid, gid } = await stat(folder);
+  const conninfo = `host=127.0.0.1 port=${new URL(primary.url).port} user=postgres password=forumbus`;
+  const files = {
+    backup_label: rows[0]?.labelfile ?? '',
+    'standby.signal': '',
+    'postgresql.auto.conf': `primary_conninfo = '${conninfo}'\n`,
+  };
+  for (const [name, text] of Object.entries(files)) {
+    await writeFile(join(folder, name), text);
+    await chown(join(folder, name), uid, gid);
+  }
+  const follows = Promise.withResolvers<void>();
+  const { embedded, ...server } = await serverIn(folder, port, LOCAL, message => {
+    if (message.includes('ready to accept read-only connections')) follows.resolve();
+  });
+  // The library waits for a server that can be written.
+  void embedded.start().catch(() => follows.reject(new Error('The standby does not start.')));
+  await follows.promise;
+  return {
+    ...server,
+    async promote() {
+      const standby = new pg.Client(server.url);
+      await standby.connect();
+      await standby.query('select pg_promote()');
+      await standby.end();
+    },
+  };
+}
+
+/** Directly below a folder that everybody may enter: the server refuses to run as root, and its own user must be able to get here. */
+const newFolder = (parent: string) => join(parent, `forumbus-postgres-${randomUUID()}`);
+
+/** The server that has its data in a folder, and what starts it. */
+async function serverIn(
+  folder: string,
+  port: number,
+  settings: Record<string, string | number>,
+  onLog: (message: string) => void,
+) {
   const EmbeddedPostgres = await loadEmbeddedPostgres();
-  // Directly below a folder that everybody may enter: the server refuses to run as root, and its own user must be able to get here.
-  const folder = join(durable ? tmpdir() : scratchRoot, `forumbus-postgres-${randomUUID()}`);
-  const settings = Object.entries(durable ? LOCAL : { ...LOCAL, ...QUICK });
-  const server = new EmbeddedPostgres({
+  const embedded = new EmbeddedPostgres({
     databaseDir: folder,
     port,
     user: 'postgres',
     password: 'forumbus',
     persistent: true,
     createPostgresUser: process.getuid?.() === 0,
-    initdbFlags: ['--encoding=UTF8', '--locale=C', ...(durable ? [] : ['--no-sync'])],
-    postgresFlags: settings.flatMap(([name, value]) => ['-c', `${name}=${value}`]),
-    onLog: () => {},
+    initdbFlags: ['--encoding=UTF8', '--locale=C', ...(settings.fsync === 'off' ? ['--no-sync'] : [])],
+    postgresFlags: Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`]),
+    onLog,
     onError: () => {},
   });
-  try {
-    await server.initialise();
-    await server.start();
-  } catch (error) {
-    await rm(folder, { recursive: true, force: true });
-    throw error;
-  }
   /** Undefined if there is none. */
   const main = () => readFile(join(folder, 'postmaster.pid'), 'utf8').then(Number.parseInt, () => undefined);
+  const childrenOf = (pid: number) =>
+    execFileSync('pgrep', ['-P', String(pid)], { encoding: 'utf8' })
+      .trim()
+      .split('\n')
+      .map(Number);
 
   // The library's own stop waits for ever for a server that Ctrl-C has reached first.
   async function shutDown(signal: 'SIGINT' | 'SIGQUIT'): Promise<void> {
@@ -79,16 +144,22 @@ export async function startPostgres({ durable }: { durable: boolean }): Promise<
   }
 
   return {
+    embedded,
     url: `postgres://postgres:forumbus@127.0.0.1:${port}/postgres`,
     folder,
     shutDown,
-    start: () => server.start(),
-    async signalAll(signal) {
+    start: () => embedded.start(),
+    async signalAll(signal: 'SIGSTOP' | 'SIGCONT') {
       const pid = (await main()) as number;
       // The main process first, so that it makes no others meanwhile.
       send(signal, pid);
-      const children = execFileSync('pgrep', ['-P', String(pid)], { encoding: 'utf8' });
-      for (const child of children.trim().split('\n')) send(signal, Number(child));
+      for (const child of childrenOf(pid)) send(signal, child);
+    },
+    async kill() {
+      const pid = (await main()) as number;
+      // They have another parent afterwards.
+      const children = childrenOf(pid);
+      for (const process of [pid, ...children]) send('SIGKILL', process);
     },
     async remove() {
       await shutDown('SIGINT');
