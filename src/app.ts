@@ -3,7 +3,7 @@ import packageJson from '../package.json' with { type: 'json' };
 import { useAccess } from './access/hook.ts';
 import { tokenRoutes } from './access/routes.ts';
 import { newUid } from './clock.ts';
-import { type Config, isLoopback } from './config.ts';
+import { basePathOf, type Config, isLoopback } from './config.ts';
 import { controlRoutes } from './control/routes.ts';
 import { Refusal, StartError } from './errors.ts';
 import { eventRoutes } from './events/routes.ts';
@@ -11,6 +11,7 @@ import { eventStreamRoutes } from './events/stream-routes.ts';
 import { createHealth } from './health/health.ts';
 import { healthRoutes } from './health/routes.ts';
 import { hookRoutes } from './hooks/routes.ts';
+import { belowBase, useBasePath } from './http/base-path.ts';
 import { useDrain } from './http/drain.ts';
 import { useEtags } from './http/etags.ts';
 import { useCors, useSecurityHeaders } from './http/headers.ts';
@@ -19,6 +20,7 @@ import { useJson } from './http/json.ts';
 import { httpLimits, serverLimits, useLimits } from './http/limits.ts';
 import { useOpenapi } from './http/openapi.ts';
 import { frameworkProblem, socketProblem, useProblems } from './http/problems.ts';
+import { trustedProxies } from './http/proxies.ts';
 import { RefusalLimit, RequestLog } from './http/request-log.ts';
 import { useSerialization } from './http/serialization.ts';
 import { useTracing } from './http/tracing.ts';
@@ -86,12 +88,16 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
   }
   const { version } = packageJson;
   const refusals = new RefusalLimit(log);
+  const basePath = basePathOf(config);
+  const trustProxy = trustedProxies(config.TRUST_PROXY);
   const requestLog = new RequestLog(services.tracing, refusals);
   const app = fastify({
     loggerInstance: log as FastifyBaseLogger,
     genReqId: request => callersId(request.headers['x-request-id']) ?? newUid(),
     logController: requestLog,
     ...serverLimits,
+    ...(trustProxy && { trustProxy }),
+    ...(basePath !== '' && { rewriteUrl: belowBase(basePath) }),
     return503OnClosing: false,
     frameworkErrors: frameworkProblem(requestLog, metrics.rejected),
     clientErrorHandler: socketProblem(log, refusals, metrics.rejected),
@@ -110,6 +116,7 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
     }
   });
 
+  useBasePath(app, basePath);
   useProblems(app, requestLog, metrics.rejected);
   useRequestMetrics(app, metrics.instruments);
   useJson(app, components);
@@ -123,6 +130,7 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
   const rates = await useLimits(app, {
     requestsPerMinute: config.RATE_LIMIT_PER_MINUTE,
     maxEventLoopDelay: config.MAX_EVENT_LOOP_DELAY_MS,
+    isProxy: trustProxy ?? (() => false),
   });
   const { tokens, logins, longRequests } = access;
   const { authenticate: login } = logins;
@@ -143,6 +151,7 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
       maxPayload,
       clock: services.clock,
       origins,
+      basePath,
       version,
       validator: bodyValidator(components),
       times: overrides.mcpHoldTimes,

@@ -2,6 +2,7 @@ import { envSchema } from 'env-schema';
 import { type Static, Type } from 'typebox';
 import { sqliteFile } from './db/url.ts';
 import { StartError } from './errors.ts';
+import { readNetworks } from './networks.ts';
 
 const ConfigSchema = Type.Object({
   HOST: Type.String({ default: '127.0.0.1', description: 'Address to listen on.' }),
@@ -29,6 +30,17 @@ const ConfigSchema = Type.Object({
     default: '',
     pattern: '^(https?://[^\\s?#]+)?$',
     description: 'Address at which people reach the service: the beginning of answer links. Without it there are none.',
+  }),
+  BASE_PATH: Type.String({
+    default: '/',
+    pattern: '^/([\\w~-][\\w.~-]*(/[\\w~-][\\w.~-]*)*/?)?$',
+    description:
+      'Path below which the service answers, such as `/forumbus`: that of a proxy that passes paths on as they are.',
+  }),
+  TRUST_PROXY: Type.String({
+    default: '',
+    description:
+      'Networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count, separated by commas: `127.0.0.1,10.1.0.0/16`.',
   }),
   CORS_ORIGINS: Type.String({
     default: '',
@@ -165,6 +177,7 @@ export function readConfig(environment: Record<string, string | undefined>): Con
   try {
     const read = envSchema<Static<typeof ConfigSchema>>({ schema: ConfigSchema, data: known, env: false });
     sqliteFile(read.DATABASE_URL);
+    for (const name of ['TRUST_PROXY', 'WEBHOOK_ALLOW_CIDRS'] as const) readNetworks(name, read[name]);
     return Object.freeze(read);
   } catch (error) {
     if (error instanceof StartError) throw error;
@@ -221,6 +234,11 @@ interface EnvError {
 /** Whether a host is a loopback address (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3) or `localhost`. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+/** What stands before each path of the service: empty, or such as `/forumbus`. */
+export function basePathOf({ BASE_PATH }: Pick<Config, 'BASE_PATH'>): string {
+  return BASE_PATH.replace(/\/$/, '');
 }
 
 /** The settings for the log: the password in `DATABASE_URL` is masked. */

@@ -119,7 +119,7 @@ function terminalLogger(options: LoggerOptions, stdout: DestinationStream): Logg
 
 /** Without a request where Fastify logs a bare status. */
 function describeReply({ statusCode, request, refusal }: Pick<FastifyReply, 'statusCode'> & Partial<FastifyReply>) {
-  const [path = ''] = request?.url.split('?') ?? [];
+  const [path = ''] = request?.originalUrl.split('?') ?? [];
   const problem = refusal ? cut(`${refusal.code}: ${refusal.message}`, SHOWN_LENGTH) : undefined;
   return { statusCode, method: request?.method, path: cut(path, SHOWN_LENGTH), problem };
 }

@@ -7,7 +7,7 @@ import { TokenUses } from './access/token-uses.ts';
 import { type Clock, type NewUid, newUid, systemClock } from './clock.ts';
 import { coalesce } from './coalesce.ts';
 import { CommitNotifier } from './commit-notifier.ts';
-import type { Config } from './config.ts';
+import { basePathOf, type Config } from './config.ts';
 import { createControl } from './control/service.ts';
 import { Sightings } from './control/sightings.ts';
 import { errorCode, publicMessage } from './db/errors.ts';
@@ -98,6 +98,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
   const { clock = systemClock, random = Math.random } = overrides;
   const uid = overrides.newUid ?? newUid;
   const policy = defaultPolicy(config);
+  const basePath = basePathOf(config);
   const loaded = config.HANDLERS_DIR ? await loadHandlers(config.HANDLERS_DIR, policy) : [];
   const metrics = createMetrics();
   const db = await openDatabase(config.DATABASE_URL, log, overrides.clock, metrics.database);
@@ -126,7 +127,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     });
     const threadLists = createThreadLists({ db, events, seen, search });
     const indexing = createIndexing({ db, events, search, log });
-    const control = createControl({ db, clock, events, threads });
+    const control = createControl({ db, clock, events, threads, basePath });
     const questions: QuestionService = createQuestions({
       ...{ db, clock, events, control, threads, search },
       openPerAgent: config.OPEN_QUESTIONS_PER_AGENT,
@@ -140,7 +141,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const selfValidation = config.SELF_VALIDATION === 'allow';
     const signals = createSignals({ db, events, control, questions, selfValidation, stored: metrics.stored });
     const keys = createIdempotencyKeys({ db, clock });
-    const runs = createRuns({ db, events, threads, control, questions });
+    const runs = createRuns({ db, events, threads, control, questions, basePath });
 
     const ending = new AbortController();
     const feed = new EventFeed({

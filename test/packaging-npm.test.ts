@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, existsSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
-import { cp, mkdir, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { delimiter, dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
@@ -9,6 +9,7 @@ import packageJson from '../package.json' with { type: 'json' };
 import { commands } from '../src/cli/commands.ts';
 import { startApp } from './helpers/app.ts';
 import { spawnCli } from './helpers/cli.ts';
+import { copyPackageSource } from './helpers/package-source.ts';
 import { freePort } from './helpers/ports.ts';
 import { NODE_COMPILE_CACHE, send } from './helpers/process.ts';
 import { scratchFolder } from './helpers/scratch.ts';
@@ -20,18 +21,6 @@ import { listen } from './helpers/socket.ts';
  */
 
 const root = join(import.meta.dirname, '..');
-const PACKED = [
-  'src',
-  'migrations',
-  'package.json',
-  'README.md',
-  'LICENSE',
-  'CHANGELOG.md',
-  'tsconfig.json',
-  'tsconfig.build.json',
-  'tsconfig.types.json',
-];
-
 let folder: string;
 let bin: string;
 let state: string;
@@ -59,9 +48,7 @@ function must(command: string, args: string[], cwd: string): string {
 beforeAll(async () => {
   const { path, drop } = await scratchFolder();
   const source = join(path, 'source');
-  await mkdir(source);
-  await Promise.all(PACKED.map(name => cp(join(root, name), join(source, name), { recursive: true })));
-  await symlink(join(root, 'node_modules'), join(source, 'node_modules'));
+  await copyPackageSource(source);
   must('npm', ['pack', '--pack-destination', path], source);
 
   folder = join(path, 'app');
@@ -349,6 +336,6 @@ describe('on the Node of the service', () => {
 
   it('contains what it needs and nothing else', () => {
     const top = readdirSync(join(folder, 'node_modules', 'forumbus'));
-    expect(top.sort()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'dist', 'package.json']);
+    expect(top.sort()).toEqual(['CHANGELOG.md', 'LICENSE', 'README.md', 'dist', 'package.json', 'plugin']);
   });
 });

@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { isLoopback } from '../config.ts';
 import { Refusal } from '../errors.ts';
 import { isProbe, type Limits } from '../http/limits.ts';
 import { anonymous, type Caller } from './caller.ts';
@@ -112,15 +113,18 @@ export function useAccess(app: FastifyInstance, options: Options): void {
 }
 
 /** @throws Refusal HOST_NOT_ALLOWED, ORIGIN_NOT_ALLOWED */
-function assertLocal({ headers }: FastifyRequest, origins: readonly string[]): void {
+function assertLocal({ headers, ip, protocol }: FastifyRequest, origins: readonly string[]): void {
   const { host, origin } = headers;
+  if (!isLoopback(ip.replace(/^::ffff:/, ''))) {
+    throw new Refusal('HOST_NOT_ALLOWED', 'A service without tokens answers only to callers on its own machine.');
+  }
   if (host !== undefined && !LOOPBACK_HOST.test(host)) {
     throw new Refusal(
       'HOST_NOT_ALLOWED',
       'A service without tokens answers only to the hosts localhost, 127.0.0.1 and [::1].',
     );
   }
-  const foreign = origin === undefined ? isEmbeddedElsewhere(headers) : origin !== `http://${host}`;
+  const foreign = origin === undefined ? isEmbeddedElsewhere(headers) : origin !== `${protocol}://${host}`;
   if (foreign && !(origin !== undefined && origins.includes(origin))) {
     throw new Refusal('ORIGIN_NOT_ALLOWED', 'Pages of other origins may not call a service without tokens.');
   }

@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { coalesce } from '../coalesce.ts';
 import { Refusal } from '../errors.ts';
 import { whileConnected } from '../http/connection.ts';
+import { addressOf } from '../http/proxies.ts';
 import type { Logger } from '../logging.ts';
 import { CHALLENGE } from './hook.ts';
 import type { Access } from './service.ts';
@@ -110,7 +111,7 @@ export class LongRequests {
    */
   enter(kind: Kind, request: FastifyRequest, reply: FastifyReply): AbortSignal {
     const { caller } = request;
-    const key = `${kind} ${caller.id}${caller.grant ? '' : ` ${request.ip}`}`;
+    const key = `${kind} ${caller.id}${caller.grant ? '' : ` ${addressOf(request)}`}`;
     const count = this.#counts.get(key) ?? 0;
     const limit = this.#options.limits[kind];
     if (count >= limit) throw new Refusal(CODES[kind], `A caller may have ${limit} ${kind}s at once; end one first.`);

@@ -51,10 +51,17 @@ interface Dependencies {
   clock: Clock;
   events: EventLog;
   threads: ThreadService;
+  /** What stands before each path of the service. */
+  basePath: string;
 }
 
 /** Control states and control threads of agents. Signals, questions and attempts all end in `record`. */
-export function createControl({ db, clock, events, threads }: Dependencies) {
+export function createControl({ db, clock, events, threads, basePath }: Dependencies) {
+  const toState = (row: ControlRow, stated: Map<number, Event>, open: string[]): ControlState => {
+    const query = new URLSearchParams({ state: 'open', run_id: row.run_id, agent_name: row.agent_name });
+    return toControlState(row, stated, open, `${basePath}/questions?${query}`);
+  };
+
   /** The stored agent, and its run. */
   async function look(reader: Reader, runId: string, agentName: string) {
     const [control, thread, joined] = await Promise.all([
@@ -141,7 +148,12 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
       events.heads(reader, sequences),
       Promise.all(rows.map(row => openQuestions(reader, row))),
     ]);
-    return rows.map((row, index) => toControlState(row, stated, open[index] ?? []));
+    return rows.map((row, index) => toState(row, stated, open[index] ?? []));
+  }
+
+  /** The state of an agent that the brief names and that has sent no signal. Its control thread does not exist yet. */
+  function absent(run_id: string, agent_name: string): ControlState {
+    return { ...toState(blankControl(run_id, agent_name), new Map(), []), status: 'absent' };
   }
 
   /** The ids of the agent's open questions, oldest first. */
@@ -233,7 +245,7 @@ export function createControl({ db, clock, events, threads }: Dependencies) {
       const payload = { attempt: known.control.attempt + 1 };
       const started = events.draft(known.thread, actor, 'forum.attempt.started', payload);
       const { agent } = await record(tx, known, [started], { nextAttempt: true });
-      return toControlState(agent.control, new Map(), await openQuestions(tx, agent.control));
+      return toState(agent.control, new Map(), await openQuestions(tx, agent.control));
     },
 
     /**
@@ -259,11 +271,6 @@ export function isAgent({ type, name }: Actor, { agent_name }: Pick<AgentName, '
   return type === 'agent' && name === agent_name;
 }
 
-/** The state of an agent that the brief names and that has sent no signal. Its control thread does not exist yet. */
-function absent(run_id: string, agent_name: string): ControlState {
-  return { ...toControlState(blankControl(run_id, agent_name), new Map(), []), status: 'absent' };
-}
-
 export function runClosed(runId: string): Refusal {
   return new Refusal('RUN_CLOSED', `The run ${runId} is closed.`);
 }
@@ -273,7 +280,12 @@ export function assertOpen({ thread }: Agent): void {
   if (isClosed(thread)) throw new Refusal('THREAD_CLOSED', `The control thread ${thread.thread_id} is closed.`);
 }
 
-function toControlState(row: ControlRow, stated: Map<number, Event>, open_questions: string[]): ControlState {
+function toControlState(
+  row: ControlRow,
+  stated: Map<number, Event>,
+  open_questions: string[],
+  open_questions_url: string,
+): ControlState {
   const completion = stated.get(row.completion_sequence ?? 0);
   const validation = stated.get(row.validation_sequence ?? 0);
   return {
@@ -284,7 +296,7 @@ function toControlState(row: ControlRow, stated: Map<number, Event>, open_questi
     status: row.withdrawn_at === null ? (row.status as ControlStatus) : 'withdrawn',
     open_questions,
     open_questions_count: row.open_questions_count,
-    open_questions_url: `/questions?${new URLSearchParams({ state: 'open', run_id: row.run_id, agent_name: row.agent_name })}`,
+    open_questions_url,
     completion: completion ? toCompletion(completion) : null,
     validation: validation ? toValidation(validation) : null,
     last_seen_at: toTimestampOrNull(row.last_seen_at),

@@ -15,12 +15,14 @@ interface Dependencies {
   longRequests: LongRequests;
   /** Aborts when the service stops. */
   ending: AbortSignal;
+  /** What stands before each path of the service. */
+  basePath: string;
 }
 
 /** The most sessions that are remembered; a forgotten one loses little. */
 const SESSIONS = 1000;
 
-export function hookRoutes({ longRequests, ending }: Dependencies): FastifyPluginAsyncTypebox {
+export function hookRoutes({ longRequests, ending, basePath }: Dependencies): FastifyPluginAsyncTypebox {
   const notes = createNotes();
   const awaited = createAwaited();
 
@@ -50,7 +52,7 @@ export function hookRoutes({ longRequests, ending }: Dependencies): FastifyPlugi
         caller.assertActsFor(run_id, agent_name);
         const left = longRequests.enter('wait', request, reply);
         const client = new Forumbus({
-          url: 'http://localhost',
+          url: `http://localhost${basePath}`,
           run_id,
           agent_name,
           fetch: inside(app, headers.authorization),

@@ -28,11 +28,13 @@ const EVICTABLE = ['waiting', 'busy', 'trusted waiting'] as const;
  * that waits for a complete request head, the longest wait first, then of one that has shown no valid token. So neither
  * idle connections nor slow heads keep others out, and callers with a token keep their connections. If none can make
  * room, the new connection is closed without an answer.
+ * @param isProxy whether the connections from an address are those of many callers: only the total cap counts for them
  * @returns marks the connection of a caller that has shown a valid token
  */
 export function limitConnections(
   server: Server,
   log: Pick<FastifyBaseLogger, 'warn'>,
+  isProxy: (address: string) => boolean,
   { total, perAddress }: ConnectionLimits = connectionLimits(openFilesLimit()),
 ): (socket: Socket) => void {
   const all = new Group();
@@ -57,7 +59,8 @@ export function limitConnections(
   server.on('connection', socket => {
     const address = normalizeIP(socket.remoteAddress ?? '');
     const group = addresses.get(address) ?? new Group();
-    if ((group.size >= perAddress && !evict(group)) || (all.size >= total && !evict(all))) {
+    const most = isProxy(address) ? total : perAddress;
+    if ((group.size >= most && !evict(group)) || (all.size >= total && !evict(all))) {
       socket.destroy();
       return;
     }

@@ -1,10 +1,11 @@
 import type { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import rateLimit, { normalizeIP } from '@fastify/rate-limit';
+import rateLimit from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Refusal } from '../errors.ts';
 import { limitConnections } from './connections.ts';
+import { addressOf } from './proxies.ts';
 
 /*
  * Limits that keep one caller from starving the rest: sizes, timeouts, connections, and requests per minute.
@@ -59,14 +60,16 @@ interface Settings {
   requestsPerMinute: number;
   /** Milliseconds; 0 sets no limit. */
   maxEventLoopDelay: number;
+  /** Whether the connections from an address are those of many callers. */
+  isProxy: (address: string) => boolean;
 }
 
 /** Applies all limits of this file that need no authentication; the rate limits it returns are for the access hook. */
 export async function useLimits(
   app: FastifyInstance,
-  { requestsPerMinute, maxEventLoopDelay }: Settings,
+  { requestsPerMinute, maxEventLoopDelay, isProxy }: Settings,
 ): Promise<Limits> {
-  const trust = limitConnections(app.server, app.log);
+  const trust = limitConnections(app.server, app.log, isProxy);
   useSizeLimits(app);
   useUnreadBodies(app);
   useStallTimeout(app);
@@ -139,8 +142,8 @@ export function useAnswerBudget(app: FastifyInstance, budget = ANSWERS_PER_CALLE
   app.addHook('onSend', (request, reply, answer, done) => {
     const isAnswer = typeof answer === 'string' || Buffer.isBuffer(answer);
     if (!isAnswer || request.method !== 'GET' || reply.statusCode !== 200 || isProbe(request)) return done();
-    const { caller, ip } = request;
-    const key = caller?.grant ? caller.id : normalizeIP(ip);
+    const { caller } = request;
+    const key = caller?.grant ? caller.id : addressOf(request);
     const size = Buffer.byteLength(answer);
     const pending = bytesOf.get(key) ?? 0;
     if (pending > 0 && pending + size > budget) {
@@ -235,8 +238,8 @@ async function createRateLimits(app: FastifyInstance, perMinute: number): Promis
     return app.createRateLimit(options);
   };
   const tokens = limiter(perMinute, request => request.caller.id);
-  const failures = limiter(FAILURES_PER_MINUTE, request => normalizeIP(request.ip));
-  const documents = limiter(DOCUMENTS_PER_MINUTE, request => normalizeIP(request.ip));
+  const failures = limiter(FAILURES_PER_MINUTE, addressOf);
+  const documents = limiter(DOCUMENTS_PER_MINUTE, addressOf);
   return {
     async limitToken(request, reply) {
       if (perMinute > 0 && !isProbe(request)) assertWithinLimit(await tokens(request), reply, 'requests per token');

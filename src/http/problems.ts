@@ -154,7 +154,7 @@ export function useProblems(app: FastifyInstance, requestLog: RequestLog, reject
   });
   app.setNotFoundHandler((request, reply) => {
     rejected('NOT_FOUND');
-    const detail = `There is no ${request.method} ${request.url.split('?')[0]}.`;
+    const detail = `There is no ${request.method} ${request.originalUrl.split('?')[0]}.`;
     const refusal = new Refusal('NOT_FOUND', detail);
     requestLog.refused(request, refusal);
     return sendProblem(request, reply, refusal);

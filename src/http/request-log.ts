@@ -91,6 +91,7 @@ export class RefusalLimit {
 }
 
 /** What Fastify's serializer of requests reads, of bounded length. */
-function shortRequest({ method, url, host, ip, socket }: FastifyRequest) {
-  return { method, url: cut(url, LOGGED_LENGTH), host: cut(host, LOGGED_LENGTH), ip, socket };
+function shortRequest({ method, originalUrl, host, ip, socket }: FastifyRequest) {
+  const [url, shortHost, shortIp] = [originalUrl, host, ip].map(text => cut(text, LOGGED_LENGTH));
+  return { method, url, host: shortHost, ip: shortIp, socket };
 }

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { FastifyRequest } from 'fastify';
 import { Refusal } from '../errors.ts';
 
 /** How long a browser stays logged in. Milliseconds. */
@@ -20,12 +21,13 @@ export function secretOf(headers: IncomingHttpHeaders): string | undefined {
   return pairs.find(pair => pair.startsWith(`${name}=`))?.slice(name.length + 1) || undefined;
 }
 
-/** A `Set-Cookie` header that logs a browser in; with an empty secret, out. */
-export function cookieOf(headers: IncomingHttpHeaders, secret: string): string {
+/** A `Set-Cookie` header that logs a browser in; with an empty secret, out. @param path below which it is sent */
+export function cookieOf(request: Pick<FastifyRequest, 'headers' | 'protocol'>, secret: string, path: string): string {
+  const { headers, protocol } = request;
   const age = secret === '' ? 0 : SESSION_MS / 1000;
-  // Behind a proxy only the browser knows the scheme; it says so in the Origin of each POST.
-  const secure = headers.origin?.startsWith('https:') ? '; Secure' : '';
-  return `${nameOf(headers)}=${secret}; Path=/; Max-Age=${age}; HttpOnly; SameSite=Strict${secure}`;
+  // Behind a proxy that is not trusted only the browser knows the scheme; it says so in the Origin of each POST.
+  const secure = protocol === 'https' || headers.origin?.startsWith('https:') ? '; Secure' : '';
+  return `${nameOf(headers)}=${secret}; Path=${path}; Max-Age=${age}; HttpOnly; SameSite=Strict${secure}`;
 }
 
 /**

@@ -15,12 +15,15 @@ import { LoggedOut, Login, LoginLink } from './schemas.ts';
 interface Dependencies {
   logins: Logins;
   writes: IdempotentWrites;
+  /** What stands before each path of the service. */
+  basePath: string;
 }
 
 /** The page for people, and the logins of their browsers. */
-export function pageRoutes({ logins, writes }: Dependencies): FastifyPluginAsyncTypebox {
+export function pageRoutes({ logins, writes, basePath }: Dependencies): FastifyPluginAsyncTypebox {
   const { write } = writes;
   const tags = ['page'];
+  const cookiePath = basePath || '/';
   return async app => {
     // Made before the first request, which it would hold up.
     app.addHook('onListen', async () => void loadAssets());
@@ -32,6 +35,8 @@ export function pageRoutes({ logins, writes }: Dependencies): FastifyPluginAsync
     ] as const) {
       app.get(url, { schema: { hide: true } }, (request, reply) => {
         if (!wantsHtml(request)) return reply.callNotFound();
+        // The paths of the page are relative to a folder.
+        if (request.originalUrl.split('?')[0] === basePath) return reply.redirect(request.url, 308);
         return reply.headers(PAGE_HEADERS).send(documentOf(base, loadAssets()));
       });
     }
@@ -89,7 +94,7 @@ export function pageRoutes({ logins, writes }: Dependencies): FastifyPluginAsync
         withoutKey(request);
         return write(request, reply, async tx => {
           const { secret, caller } = await logins.redeem(tx, request.body.code);
-          return { status: 200, body: caller.me, headers: { 'set-cookie': cookieOf(request.headers, secret) } };
+          return { status: 200, body: caller.me, headers: { 'set-cookie': cookieOf(request, secret, cookiePath) } };
         });
       },
     );
@@ -108,7 +113,7 @@ export function pageRoutes({ logins, writes }: Dependencies): FastifyPluginAsync
         const tokenId = tokenIdOf(request);
         return write(request, reply, async tx => {
           const { secret } = await logins.createSession(tx, tokenId);
-          const cookie = cookieOf(request.headers, secret);
+          const cookie = cookieOf(request, secret, cookiePath);
           return { status: 200, body: request.caller.me, headers: { 'set-cookie': cookie } };
         });
       },
@@ -128,7 +133,11 @@ export function pageRoutes({ logins, writes }: Dependencies): FastifyPluginAsync
         write(request, reply, async tx => {
           const secret = secretOf(request.headers);
           if (secret !== undefined) await logins.end(tx, secret);
-          return { status: 200, body: { logged_out: true }, headers: { 'set-cookie': cookieOf(request.headers, '') } };
+          return {
+            status: 200,
+            body: { logged_out: true },
+            headers: { 'set-cookie': cookieOf(request, '', cookiePath) },
+          };
         }),
     );
   };

@@ -31,10 +31,12 @@ interface Dependencies {
   threads: ThreadService;
   control: Control;
   questions: QuestionService;
+  /** What stands before each path of the service. */
+  basePath: string;
 }
 
 /** Runs as an orchestrator sees them: the brief, the state of each agent, and the gate. */
-export function createRuns({ db, events, threads, control, questions }: Dependencies) {
+export function createRuns({ db, events, threads, control, questions, basePath }: Dependencies) {
   /** @throws Refusal RUN_NOT_FOUND */
   async function required(reader: Reader, runId: string): Promise<RunRow> {
     const run = await control.run(reader, runId);
@@ -57,10 +59,10 @@ export function createRuns({ db, events, threads, control, questions }: Dependen
       agents: within(agents.slice(0, EMBEDDED)),
       agents_count: run.agents_count,
       absent_count: run.absent_count,
-      agents_url: `/control-threads?${query}`,
+      agents_url: `${basePath}/control-threads?${query}`,
       open_questions: within(run.open_questions_count === 0 ? [] : await questions.openHeads(reader, run_id)),
       open_questions_count: run.open_questions_count,
-      open_questions_url: `/questions?state=open&${query}`,
+      open_questions_url: `${basePath}/questions?state=open&${query}`,
       gate: await gate(reader, run, absent),
       version: run.version,
     };

@@ -1,6 +1,6 @@
 import { lookup as systemLookup } from 'node:dns';
-import { BlockList, isIP, type LookupFunction } from 'node:net';
-import { StartError } from '../errors.ts';
+import { isIP, type LookupFunction } from 'node:net';
+import { isWithin, networkList, readNetworks } from '../networks.ts';
 
 /** Addresses that no request from outside reaches: private, local, reserved, and IPv6 ones that embed an IPv4 address. */
 const PRIVATE = [
@@ -40,13 +40,12 @@ const SCHEMES: Record<Way, readonly [string, string]> = {
  * @throws StartError if one of them is no network
  */
 export function createAddressGuard(allowed: string, resolve: LookupFunction = systemLookup): AddressGuard {
-  const listed = blockList(allowed === '' ? [] : allowed.split(','));
-  const refused = blockList(PRIVATE);
+  const listed = readNetworks('WEBHOOK_ALLOW_CIDRS', allowed);
+  const refused = networkList(PRIVATE);
   for (const [first, last] of BELOW_PUBLIC) refused.addRange(first, last, 'ipv6');
 
   function isAllowed(address: string, plain: boolean): boolean {
-    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
-    return listed.check(address, family) || (!plain && !refused.check(address, family));
+    return isIP(address) !== 0 && (isWithin(listed, address) || (!plain && !isWithin(refused, address)));
   }
 
   return {
@@ -67,7 +66,7 @@ export function createAddressGuard(allowed: string, resolve: LookupFunction = sy
       return plain && allowed === '' ? `must be ${secure}` : undefined;
     },
 
-    isListed: address => listed.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4'),
+    isListed: address => isWithin(listed, address),
 
     lookup: plain => (hostname, options, callback) => {
       resolve(hostname, { ...options, all: true }, (error, addresses) => {
@@ -80,18 +79,4 @@ export function createAddressGuard(allowed: string, resolve: LookupFunction = sy
       });
     },
   };
-}
-
-function blockList(networks: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const network of networks) {
-    const [address = '', prefix] = network.trim().split('/');
-    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
-    try {
-      list.addSubnet(address, Number(prefix ?? (family === 'ipv6' ? 128 : 32)), family);
-    } catch {
-      throw new StartError(`The setting WEBHOOK_ALLOW_CIDRS is wrong: ${network} is no network such as 10.1.0.0/16.`);
-    }
-  }
-  return list;
 }

@@ -13,7 +13,7 @@ import { listen } from '../helpers/socket.ts';
 import { type Block, blocksOf, type Page, root } from './markdown.ts';
 
 /** What a clone holds that commands of the pages use. */
-const CLONED = ['src', 'migrations', 'openapi', 'operations', 'test', 'node_modules', 'tsconfig.json'];
+const CLONED = ['src', 'migrations', 'openapi', 'operations', 'release', 'test', 'node_modules', 'tsconfig.json'];
 
 /** The port that the pages name. */
 const PORT = /\b4010\b/g;
@@ -159,9 +159,11 @@ class Shell {
 class Service {
   readonly #child: ChildProcessByStdio<null, Readable, Readable>;
   readonly #closed: Promise<unknown>;
+  readonly #base: string;
   #output = '';
 
   constructor(code: string, cwd: string, env: Record<string, string>) {
+    this.#base = /\bBASE_PATH=(\S+)/.exec(code)?.[1] ?? '';
     this.#child = spawn('bash', ['-c', code], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], detached: true });
     this.#closed = once(this.#child, 'close');
     this.#child.stderr.setEncoding('utf8').on('data', text => {
@@ -180,7 +182,7 @@ class Service {
       });
       lines.on('close', () => reject(new Error(`${at} ends before it listens:\n${this.#output}`)));
     });
-    const { status } = await fetch(`http://127.0.0.1:${port}/readyz`);
+    const { status } = await fetch(`http://127.0.0.1:${port}${this.#base}/readyz`);
     if (status !== 200) throw new Error(`${at} answers ${status} to GET /readyz.`);
   }
 

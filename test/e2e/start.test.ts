@@ -82,6 +82,11 @@ describe('a start that cannot succeed ends with 1 and one sentence', () => {
     ['LEASE_MS', '1'],
     ['ROLE', 'boss'],
     ['LOG_LEVEL', 'loud'],
+    ['BASE_PATH', 'forumbus'],
+    ['BASE_PATH', '/a/../b'],
+    ['BASE_PATH', '//elsewhere.example'],
+    ['TRUST_PROXY', 'nginx'],
+    ['WEBHOOK_ALLOW_CIDRS', '10.1.0.0/33'],
     ['DATABASE_URL', 'mysql://localhost/forumbus'],
   ])('that names the setting: %s=%s', (name, value) => {
     const environment = { DATABASE_URL: 'sqlite:never-opened.db', [name]: value };

@@ -16,7 +16,7 @@ describe('connections', () => {
     server.close();
   });
 
-  const listening = async (total: number, perAddress: number) => {
+  const listening = async (total: number, perAddress: number, proxy?: string) => {
     held = [];
     server = createServer((request, response) => {
       if (request.headers.authorization) trust(request.socket);
@@ -25,7 +25,7 @@ describe('connections', () => {
     });
     // Nothing but the limits closes a connection.
     server.keepAliveTimeout = 60_000;
-    const trust = limitConnections(server, { warn() {} }, { total, perAddress });
+    const trust = limitConnections(server, { warn() {} }, address => address === proxy, { total, perAddress });
     await once(server.listen(0, '127.0.0.1'), 'listening');
   };
   const open = async (localAddress: string, text = ''): Promise<Socket> => {
@@ -59,6 +59,15 @@ describe('connections', () => {
     expect(await ask(await open('127.0.0.1'))).toContain('served');
     await closed;
     expect(await ask(idle[1] as Socket)).toContain('served');
+  });
+
+  it('of a proxy are those of many callers: only the sum counts', async () => {
+    await listening(4, 2, '127.0.0.1');
+    const proxied = [await open('127.0.0.1'), await open('127.0.0.1'), await open('127.0.0.1')];
+    for (const socket of proxied) expect(await ask(socket)).toContain('served');
+    const others = [await open('127.0.0.2'), await open('127.0.0.2'), await open('127.0.0.2')];
+    expect(await ask(others[2] as Socket)).toContain('served');
+    expect(await ask(proxied[2] as Socket)).toContain('served');
   });
 
   it.each([
