@@ -42,7 +42,8 @@ const example = {
 
 export const Token = Type.Object(stored, {
   $id: 'Token',
-  description: 'A token without its secret. The role `agent` has runs and agents, every other role has an actor.',
+  description:
+    'A token without its secret. The role `agent` has runs and agents, every other role has an actor. A viewer or operator with runs sees these alone.',
   examples: [example],
 });
 export type Token = Static<typeof Token>;
@@ -66,7 +67,11 @@ export const NewToken = Strict(
       ...Ref(Actor),
       description: 'The actor of its writes; required for every role but `agent`.',
     }),
-    runs: Type.Optional({ ...Pattern, description: 'The run, or a pattern of runs; required for the role `agent`.' }),
+    runs: Type.Optional({
+      ...Pattern,
+      description:
+        'The run, or a pattern of runs; required for the role `agent`. A viewer or operator with it sees these runs alone, and `*` may stand at its end only.',
+    }),
     agents: Type.Optional({
       ...Pattern,
       description: 'The agent, or a pattern of agents; required for the role `agent`.',
@@ -92,6 +97,7 @@ export const Me = Type.Object(
     name: Nullable({ ...Name, description: 'The actor, or the one agent, of the token.' }),
     actor: shared.actor,
     runs: shared.runs,
+    run_id: Nullable({ ...Name, description: 'The run, if `runs` names one only.' }),
     agents: shared.agents,
   },
   {
@@ -105,6 +111,7 @@ export const Me = Type.Object(
         name: 'builder',
         actor: null,
         runs: 'run-7',
+        run_id: 'run-7',
         agents: 'builder',
       },
     ],

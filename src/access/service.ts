@@ -6,6 +6,7 @@ import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal, StartError } from '../errors.ts';
 import { callOf } from '../invocation.ts';
 import { Caller } from './caller.ts';
+import { beginningOf } from './pattern.ts';
 import { endedAmong, findToken, hasTokens, insertToken, listTokens, setRevoked, type TokenRow } from './repository.ts';
 import type { IssuedToken, NewToken, Token, TokenQuery } from './schemas.ts';
 import { generateToken, isSameHash, parseToken, type TokenParts } from './secret.ts';
@@ -191,10 +192,20 @@ function toToken({ secret_hash: _hash, actor, created_at, ...row }: TokenRow): T
   };
 }
 
-/** Checks that the role `agent` comes with runs and agents, any other role with an actor. */
+/** The fields that each role needs, and those that have no meaning for it. */
+const fieldsOf = {
+  agent: { required: ['runs', 'agents'], unused: ['actor'] },
+  viewer: { required: ['actor'], unused: ['agents', 'validates'] },
+  operator: { required: ['actor'], unused: ['agents', 'validates'] },
+  admin: { required: ['actor'], unused: ['runs', 'agents', 'validates'] },
+} as const;
+
+/**
+ * Checks that the role `agent` comes with runs and agents, any other role with an actor. The runs of people are a name or
+ * the beginning of names: a list of those is one range of an index.
+ */
 function assertComplete({ role, ...given }: NewToken): void {
-  const required = role === 'agent' ? (['runs', 'agents'] as const) : (['actor'] as const);
-  const unused = role === 'agent' ? (['actor'] as const) : (['runs', 'agents', 'validates'] as const);
+  const { required, unused } = fieldsOf[role];
   const errors = [
     ...required
       .filter(name => given[name] === undefined)
@@ -204,6 +215,9 @@ function assertComplete({ role, ...given }: NewToken): void {
       .map(name => fault(name, 'UNKNOWN_FIELD', `has no meaning for the role ${role}`)),
     ...(given.actor?.type === 'agent'
       ? [fault('actor/type', 'UNKNOWN_VALUE', 'must not be agent: use the role agent for that')]
+      : []),
+    ...(role !== 'agent' && given.runs !== undefined && beginningOf(given.runs) === undefined
+      ? [fault('runs', 'INVALID_FORMAT', `may have * at its end only for the role ${role}`)]
       : []),
   ];
   const [first] = errors;

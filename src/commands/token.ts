@@ -133,7 +133,8 @@ function secondsOf(text: string): number {
 function lineOf({ token_id, role, created_at, expires_at, revoked_at, last_used_at, ...token }: Token): string {
   const { actor, runs, agents, validates } = token;
   const bound = `agents ${agents} of runs ${runs}${validates === null ? '' : ` validates ${validates}`}`;
-  const whose = printable(actor ? `${actor.type}:${actor.name}` : bound);
+  const person = actor && `${actor.type}:${actor.name}${runs === null ? '' : ` in runs ${runs}`}`;
+  const whose = printable(person ?? bound);
   const used = last_used_at === null ? 'never used' : `used ${last_used_at}`;
   const ended = revoked_at ? `revoked ${revoked_at}` : `expires ${expires_at ?? 'never'}`;
   return `${token_id}  ${role.padEnd(8)}  ${whose}  created ${created_at}  ${used}  ${ended}`;
