@@ -11,6 +11,8 @@ import type { Me } from './schemas.ts';
  */
 export interface Grant {
   token_id: string;
+  /** The number of the secret that was shown; see rotation.ts. */
+  secret_number: number;
   role: Role;
   actor: Actor | null;
   runs: string | null;

@@ -101,6 +101,7 @@ export const permissions: Record<string, Permission | typeof anybody> = {
   closeSession: readsOfRuns,
   createToken: administers,
   listTokens: administers,
+  rotateToken: administers,
   revokeToken: administers,
   getHealth: anybody,
   getLiveness: anybody,

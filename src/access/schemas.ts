@@ -24,6 +24,8 @@ const stored = {
   expires_at: Nullable(Timestamp),
   revoked_at: Nullable(Timestamp),
   last_used_at: Nullable({ ...Timestamp, description: 'The latest use, stored about once a minute.' }),
+  rotated_at: Nullable({ ...Timestamp, description: 'When it got its present secret, if that is not its first.' }),
+  overlap_ends_at: Nullable({ ...Timestamp, description: 'Until when a former secret is valid; null if none is.' }),
 };
 
 const example = {
@@ -38,6 +40,8 @@ const example = {
   expires_at: '2026-12-23T08:00:00.000Z',
   revoked_at: null,
   last_used_at: '2026-11-23T08:05:00.000Z',
+  rotated_at: null,
+  overlap_ends_at: null,
 };
 
 export const Token = Type.Object(stored, {
@@ -86,6 +90,20 @@ export const NewToken = Strict(
   { $id: 'NewToken', examples: [{ role: 'agent', runs: 'run-7', agents: 'builder', expires_in_seconds: 2_592_000 }] },
 );
 export type NewToken = Static<typeof NewToken>;
+
+export const TokenRotation = Strict(
+  {
+    overlap_seconds: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 2_592_000,
+        description: 'How long the former secrets stay valid; an hour if left out.',
+      }),
+    ),
+  },
+  { $id: 'TokenRotation', examples: [{ overlap_seconds: 86_400 }] },
+);
+export type TokenRotation = Static<typeof TokenRotation>;
 
 export const Me = Type.Object(
   {

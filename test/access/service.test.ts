@@ -47,6 +47,8 @@ describe.each(engines)('tokens on %s', engine => {
       expires_at: new Date(clock.now() + 60_000).toISOString(),
       revoked_at: null,
       last_used_at: null,
+      rotated_at: null,
+      overlap_ends_at: null,
     });
     const { items } = (await tokens.admin('GET', '/tokens?limit=200')).body;
     expect(items.find((item: { token_id: string }) => item.token_id === shown.token_id)).toEqual(shown);

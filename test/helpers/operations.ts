@@ -154,6 +154,10 @@ export function exampleRequests(send: Send, viewer: string, database: string) {
     openSession: async () => post('/page/session'),
     closeSession: async () => ({ method: 'DELETE', url: '/page/session' }),
     createToken: async () => post('/tokens', { role: 'viewer', actor: { type: 'human', name: fresh() } }),
+    rotateToken: async () => {
+      const { token_id } = await made('/tokens', { role: 'agent', runs: fresh(), agents: '*' });
+      return post(`/tokens/${token_id}/rotate`, {});
+    },
     listTokens: async () => get('/tokens'),
     revokeToken: async () => {
       const { token_id } = await made('/tokens', { role: 'agent', runs: fresh(), agents: '*' });
