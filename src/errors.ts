@@ -43,6 +43,7 @@ export const problemTable = {
   QUESTION_CLOSED: { status: 409, title: 'The question is closed' },
   MESSAGE_EXISTS: { status: 409, title: 'The message exists with different content' },
   MESSAGE_STATUS_CONFLICT: { status: 409, title: 'The message status does not allow this' },
+  TOKEN_ENDED: { status: 409, title: 'The token is revoked or has expired' },
   WEBHOOK_EXISTS: { status: 409, title: 'A webhook has this name' },
   WEBHOOK_DISABLED: { status: 409, title: 'The webhook is disabled' },
   TOO_MANY_WEBHOOKS: { status: 409, title: 'There are too many webhooks' },

@@ -45,7 +45,10 @@ describe('the payload of a handler has the type of its topic', () => {
       },
     });
     check<
-      Same<MessageOf<'forum.events.token.*'>['payload']['event_type'], 'forum.token.created' | 'forum.token.revoked'>
+      Same<
+        MessageOf<'forum.events.token.*'>['payload']['event_type'],
+        'forum.token.created' | 'forum.token.rotated' | 'forum.token.revoked'
+      >
     >();
     check<Same<MessageOf<'forum.events.**'>['payload'], Events[keyof Events]>>();
   });

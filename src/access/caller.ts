@@ -5,9 +5,14 @@ import { exactName, matchesPattern } from './pattern.ts';
 import { type Permission, permits, type Role } from './permissions.ts';
 import type { Me } from './schemas.ts';
 
-/** The rights of a token: patterns of run ids and agent names for the role `agent`, an actor for any other role. */
+/**
+ * The rights of a token: patterns of run ids and agent names for the role `agent`, an actor for any other role. A viewer or
+ * an operator may have a pattern of run ids as well.
+ */
 export interface Grant {
   token_id: string;
+  /** The number of the secret that was shown; see rotation.ts. */
+  secret_number: number;
   role: Role;
   actor: Actor | null;
   runs: string | null;
@@ -57,20 +62,25 @@ export class Caller {
   /** The caller as it may know itself. */
   get me(): Me {
     if (!this.grant) {
-      const nothing = { token_id: null, name: null, actor: null, runs: null, agents: null };
+      const nothing = { token_id: null, name: null, actor: null, runs: null, run_id: null, agents: null };
       return { access: 'open', role: 'admin', ...nothing };
     }
     const { token_id, role, actor, runs, agents } = this.grant;
-    return { access: 'token', role, token_id, name: actor?.name ?? exactName(agents) ?? null, actor, runs, agents };
+    const name = actor?.name ?? exactName(agents) ?? null;
+    return { access: 'token', role, token_id, name, actor, runs, run_id: exactName(runs) ?? null, agents };
   }
 
   may(rule: Permission): boolean {
-    return this.grant === undefined || permits(rule, this.grant.role);
+    return this.grant === undefined || permits(rule, this.grant.role, this.isOfRuns);
   }
 
-  /** Whether the role is `agent`: bound to the runs of its token, blind to all else. */
   get isAgent(): boolean {
     return this.grant?.role === 'agent';
+  }
+
+  /** Whether the token is for certain runs and blind to all else, as that of each agent is. */
+  get isOfRuns(): boolean {
+    return typeof this.grant?.runs === 'string';
   }
 
   /**
@@ -114,7 +124,7 @@ export class Caller {
 
   /** Whether the caller may see resources of this run; null: resources outside of any run. */
   sees(runId: string | null): boolean {
-    return !this.isAgent || (runId !== null && matchesPattern(this.grant?.runs ?? null, runId));
+    return !this.isOfRuns || (runId !== null && matchesPattern(this.grant?.runs ?? null, runId));
   }
 
   /** @throws Refusal FORBIDDEN if the token is not for this run */
@@ -162,11 +172,11 @@ export class Caller {
   }
 
   /**
-   * Narrows the filter of a list to the caller's run. An agent whose token is for several runs must name one.
+   * Narrows the filter of a list to the caller's run. With a token for several runs the filter must name one.
    * @throws Refusal FORBIDDEN if it names none, or a run of others
    */
   inRun<F extends { run_id?: string | undefined }>(filter: F): F {
-    if (!this.isAgent) return filter;
+    if (!this.isOfRuns) return filter;
     const runs = this.grant?.runs ?? '';
     const run_id = filter.run_id ?? exactName(runs);
     if (run_id === undefined)

@@ -107,9 +107,14 @@ export function useAccess(app: FastifyInstance, options: Options): void {
     identified(request, reply);
     await rates.limitToken(request, reply);
     if (!request.caller.may(rule)) {
-      throw new Refusal('FORBIDDEN', `The role ${request.caller.grant?.role} may not do this.`);
+      throw new Refusal('FORBIDDEN', refusalOf(request.caller));
     }
   }
+}
+
+function refusalOf({ grant, isOfRuns, isAgent }: Caller): string {
+  const bound = isOfRuns && !isAgent ? ` with a token for ${grant?.runs}` : '';
+  return `The role ${grant?.role} may not do this${bound}.`;
 }
 
 /** @throws Refusal HOST_NOT_ALLOWED, ORIGIN_NOT_ALLOWED */

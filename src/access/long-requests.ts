@@ -6,7 +6,7 @@ import { whileConnected } from '../http/connection.ts';
 import { addressOf } from '../http/proxies.ts';
 import type { Logger } from '../logging.ts';
 import { CHALLENGE } from './hook.ts';
-import type { Access } from './service.ts';
+import type { Access, HeldSecret } from './service.ts';
 
 /** Tokens are checked at least this often, however seldom the process polls. Milliseconds. */
 const CHECK_MS = 500;
@@ -24,7 +24,7 @@ interface Options {
 
 /** A long request; `revoked` ends it when its token ends. */
 interface LongRequest {
-  tokenId: string | undefined;
+  secret: HeldSecret | undefined;
   revoked: AbortController;
 }
 
@@ -96,11 +96,11 @@ export class LongRequests {
   async #endRevoked(): Promise<void> {
     const { access } = this.#options;
     if (this.#open) this.#open = await access.isOpen();
-    const tokenIds = [...new Set([...this.#live].flatMap(({ tokenId }) => tokenId ?? []))];
-    const ended = tokenIds.length > 0 ? await access.ended(tokenIds) : [];
-    for (const { tokenId, revoked } of this.#live) {
+    const held = [...this.#live].flatMap(({ secret }) => secret ?? []);
+    const ended = new Set(held.length > 0 ? await access.ended(held) : []);
+    for (const { secret, revoked } of this.#live) {
       // A request from before the first token has none; it ends once the service is no longer open.
-      if (tokenId === undefined ? !this.#open : ended.includes(tokenId)) revoked.abort(REVOKED);
+      if (secret === undefined ? !this.#open : ended.has(secret)) revoked.abort(REVOKED);
     }
   }
 
@@ -116,7 +116,7 @@ export class LongRequests {
     const limit = this.#options.limits[kind];
     if (count >= limit) throw new Refusal(CODES[kind], `A caller may have ${limit} ${kind}s at once; end one first.`);
     this.#counts.set(key, count + 1);
-    const live = { tokenId: caller.grant?.token_id, revoked: new AbortController() };
+    const live = { secret: caller.grant, revoked: new AbortController() };
     this.#live.add(live);
     const connected = whileConnected(reply);
     const leave = () => {

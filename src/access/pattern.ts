@@ -26,6 +26,16 @@ export function exactName(pattern: string | null): string | undefined {
   return more.length === 0 ? name : undefined;
 }
 
+/**
+ * What all names that a pattern matches begin with, and its only name if it matches one alone.
+ * @returns undefined for a pattern with `*` elsewhere than at its end
+ */
+export function beginningOf(pattern: string): { name?: string; beginning: string } | undefined {
+  const [beginning = '', rest, ...more] = literals(pattern);
+  if (rest === undefined) return { name: beginning, beginning };
+  return rest === '' && more.length === 0 ? { beginning } : undefined;
+}
+
 /** The texts between the `*` of a pattern. */
 function literals(pattern: string): string[] {
   if (!pattern.includes('\\')) return pattern.split('*');

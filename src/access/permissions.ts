@@ -10,11 +10,23 @@ export interface Permission {
   agent: 'itself' | 'its runs' | 'no';
   viewer: boolean;
   operator: boolean;
+  /** Whether viewers and operators may call it whose token is for certain runs; it then concerns these runs alone. */
+  ofRuns: boolean;
 }
 
-const reads = (agent: Permission['agent']): Permission => ({ agent, viewer: true, operator: true });
-const writes = (agent: Permission['agent']): Permission => ({ agent, viewer: false, operator: true });
-const administers: Permission = { agent: 'no', viewer: false, operator: false };
+/** What an agent may do concerns its runs alone, so a viewer or operator of runs may do it as well. */
+const ofRuns = (agent: Permission['agent']): boolean => agent !== 'no';
+const reads = (agent: Permission['agent']): Permission => ({
+  ...{ agent, viewer: true, operator: true },
+  ofRuns: ofRuns(agent),
+});
+const writes = (agent: Permission['agent']): Permission => ({
+  ...{ agent, viewer: false, operator: true },
+  ofRuns: ofRuns(agent),
+});
+const readsOfRuns: Permission = { ...reads('no'), ofRuns: true };
+const writesOfRuns: Permission = { ...writes('no'), ofRuns: true };
+const administers: Permission = { agent: 'no', viewer: false, operator: false, ofRuns: false };
 /** Probes carry no token. */
 const anybody = 'anybody';
 
@@ -33,8 +45,8 @@ export const permissions: Record<string, Permission | typeof anybody> = {
   acknowledgeQuestion: writes('itself'),
   listControlThreads: reads('its runs'),
   getControlThread: reads('its runs'),
-  startAttempt: writes('no'),
-  withdrawAgent: writes('no'),
+  startAttempt: writesOfRuns,
+  withdrawAgent: writesOfRuns,
   listInbox: reads('itself'),
   claimInbox: writes('itself'),
   acknowledgeInbox: writes('itself'),
@@ -42,15 +54,15 @@ export const permissions: Record<string, Permission | typeof anybody> = {
   openThread: writes('its runs'),
   listThreads: reads('its runs'),
   getThread: reads('its runs'),
-  changeThread: writes('no'),
+  changeThread: writesOfRuns,
   // A viewer may write this one thing: its own mark.
   markThreadSeen: reads('its runs'),
   listPosts: reads('its runs'),
   addPost: writes('its runs'),
-  fileBrief: writes('no'),
-  listRuns: reads('no'),
+  fileBrief: writesOfRuns,
+  listRuns: readsOfRuns,
   getRun: reads('its runs'),
-  closeRun: writes('no'),
+  closeRun: writesOfRuns,
   getStats: reads('no'),
   listEvents: reads('its runs'),
   streamEvents: reads('its runs'),
@@ -83,12 +95,13 @@ export const permissions: Record<string, Permission | typeof anybody> = {
   // Each of its tools asks for more.
   callMcp: reads('itself'),
   getMe: reads('itself'),
-  createLoginLink: reads('no'),
+  createLoginLink: readsOfRuns,
   logIn: anybody,
-  openSession: reads('no'),
-  closeSession: reads('no'),
+  openSession: readsOfRuns,
+  closeSession: readsOfRuns,
   createToken: administers,
   listTokens: administers,
+  rotateToken: administers,
   revokeToken: administers,
   getHealth: anybody,
   getLiveness: anybody,
@@ -96,7 +109,8 @@ export const permissions: Record<string, Permission | typeof anybody> = {
   getReadiness: anybody,
 };
 
-export function permits(rule: Permission, role: Role): boolean {
+/** @param isOfRuns whether the token is for certain runs */
+export function permits(rule: Permission, role: Role, isOfRuns: boolean): boolean {
   if (role === 'admin') return true;
-  return role === 'agent' ? rule.agent !== 'no' : rule[role];
+  return role === 'agent' ? rule.agent !== 'no' : rule[role] && (rule.ofRuns || !isOfRuns);
 }

@@ -31,6 +31,13 @@ export async function setRevoked(tx: Tx, tokenId: string, at: number): Promise<v
   await tx.query.updateTable('tokens').set({ revoked_at: at }).where('token_id', '=', tokenId).execute();
 }
 
+/** Stores the secrets of a token and when it expires. */
+export async function setSecrets(tx: Tx, row: TokenRow): Promise<void> {
+  const { token_id, secret_hash, rotations, rotated_at, former_secrets, expires_at } = row;
+  const changes = { secret_hash, rotations, rotated_at, former_secrets, expires_at };
+  await tx.query.updateTable('tokens').set(changes).where('token_id', '=', token_id).execute();
+}
+
 /**
  * Stores a use of a token, unless another process has stored one within `renewMs` before it.
  * @param at epoch milliseconds
@@ -59,13 +66,7 @@ export async function listTokens(
   return query.orderBy('created_at').orderBy('token_id').limit(limit).execute();
 }
 
-/** The ids of revoked or expired tokens among these. @param now epoch milliseconds */
-export async function endedAmong(reader: Reader, tokenIds: string[], now: number): Promise<string[]> {
-  const rows = await reader.query
-    .selectFrom('tokens')
-    .select('token_id')
-    .where('token_id', 'in', tokenIds)
-    .where(eb => eb.or([eb('revoked_at', 'is not', null), eb('expires_at', '<=', now)]))
-    .execute();
-  return rows.map(row => row.token_id);
+/** The tokens with these ids. */
+export async function findTokens(reader: Reader, tokenIds: string[]): Promise<TokenRow[]> {
+  return reader.query.selectFrom('tokens').selectAll().where('token_id', 'in', tokenIds).execute();
 }

@@ -5,7 +5,7 @@ import { badHeader, bodyProblems, problemResponses, writeProblems } from '../htt
 import { Ref } from '../http/schemas.ts';
 import { callOf } from '../invocation.ts';
 import type { Caller } from './caller.ts';
-import { IssuedToken, Me, NewToken, Token, TokenPage, TokenParams, TokenQuery } from './schemas.ts';
+import { IssuedToken, Me, NewToken, Token, TokenPage, TokenParams, TokenQuery, TokenRotation } from './schemas.ts';
 import type { Access, TokenAdmin } from './service.ts';
 
 interface Dependencies {
@@ -29,9 +29,7 @@ export function tokenRoutes({ access, writes }: Dependencies): FastifyPluginAsyn
         },
       },
       async (request, reply) => {
-        if (request.headers['idempotency-key'] !== undefined) {
-          throw badHeader('idempotency-key', 'is not accepted here: the answer holds a secret that is stored nowhere');
-        }
+        assertNoKey(request.headers);
         if (!request.caller.grant) throw firstByCommand();
         reply.header('cache-control', 'no-store');
         return write(request, reply, async tx => ({
@@ -69,6 +67,29 @@ export function tokenRoutes({ access, writes }: Dependencies): FastifyPluginAsyn
     );
 
     app.post(
+      '/tokens/:token_id/rotate',
+      {
+        schema: {
+          operationId: 'rotateToken',
+          summary: 'Give a token another secret; takes no idempotency key, since it is stored nowhere',
+          tags,
+          params: TokenParams,
+          body: Ref(TokenRotation),
+          response: { 200: Ref(IssuedToken), ...bodyProblems('TOKEN_NOT_FOUND', 'TOKEN_ENDED') },
+        },
+      },
+      async (request, reply) => {
+        assertNoKey(request.headers);
+        reply.header('cache-control', 'no-store');
+        const { params, body, caller } = request;
+        return write(request, reply, async tx => ({
+          status: 200,
+          body: await access.rotate(tx, params.token_id, body, adminOf(caller)),
+        }));
+      },
+    );
+
+    app.post(
       '/tokens/:token_id/revoke',
       {
         schema: {
@@ -87,6 +108,12 @@ export function tokenRoutes({ access, writes }: Dependencies): FastifyPluginAsyn
         })),
     );
   };
+}
+
+/** @throws Refusal VALIDATION_FAILED */
+function assertNoKey(headers: Record<string, unknown>): void {
+  if (headers['idempotency-key'] === undefined) return;
+  throw badHeader('idempotency-key', 'is not accepted here: the answer holds a secret that is stored nowhere');
 }
 
 function adminOf(caller: Caller): TokenAdmin {

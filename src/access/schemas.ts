@@ -24,6 +24,8 @@ const stored = {
   expires_at: Nullable(Timestamp),
   revoked_at: Nullable(Timestamp),
   last_used_at: Nullable({ ...Timestamp, description: 'The latest use, stored about once a minute.' }),
+  rotated_at: Nullable({ ...Timestamp, description: 'When it got its present secret, if that is not its first.' }),
+  overlap_ends_at: Nullable({ ...Timestamp, description: 'Until when a former secret is valid; null if none is.' }),
 };
 
 const example = {
@@ -38,11 +40,14 @@ const example = {
   expires_at: '2026-12-23T08:00:00.000Z',
   revoked_at: null,
   last_used_at: '2026-11-23T08:05:00.000Z',
+  rotated_at: null,
+  overlap_ends_at: null,
 };
 
 export const Token = Type.Object(stored, {
   $id: 'Token',
-  description: 'A token without its secret. The role `agent` has runs and agents, every other role has an actor.',
+  description:
+    'A token without its secret. The role `agent` has runs and agents, every other role has an actor. A viewer or operator with runs sees these alone.',
   examples: [example],
 });
 export type Token = Static<typeof Token>;
@@ -66,7 +71,11 @@ export const NewToken = Strict(
       ...Ref(Actor),
       description: 'The actor of its writes; required for every role but `agent`.',
     }),
-    runs: Type.Optional({ ...Pattern, description: 'The run, or a pattern of runs; required for the role `agent`.' }),
+    runs: Type.Optional({
+      ...Pattern,
+      description:
+        'The run, or a pattern of runs; required for the role `agent`. A viewer or operator with it sees these runs alone, and `*` may stand at its end only.',
+    }),
     agents: Type.Optional({
       ...Pattern,
       description: 'The agent, or a pattern of agents; required for the role `agent`.',
@@ -82,6 +91,20 @@ export const NewToken = Strict(
 );
 export type NewToken = Static<typeof NewToken>;
 
+export const TokenRotation = Strict(
+  {
+    overlap_seconds: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 2_592_000,
+        description: 'How long the former secrets stay valid; an hour if left out.',
+      }),
+    ),
+  },
+  { $id: 'TokenRotation', examples: [{ overlap_seconds: 86_400 }] },
+);
+export type TokenRotation = Static<typeof TokenRotation>;
+
 export const Me = Type.Object(
   {
     access: Type.Enum(['open', 'token'], {
@@ -92,6 +115,7 @@ export const Me = Type.Object(
     name: Nullable({ ...Name, description: 'The actor, or the one agent, of the token.' }),
     actor: shared.actor,
     runs: shared.runs,
+    run_id: Nullable({ ...Name, description: 'The run, if `runs` names one only.' }),
     agents: shared.agents,
   },
   {
@@ -105,6 +129,7 @@ export const Me = Type.Object(
         name: 'builder',
         actor: null,
         runs: 'run-7',
+        run_id: 'run-7',
         agents: 'builder',
       },
     ],

@@ -10,9 +10,12 @@ export interface TokenParts {
 /** `fbt_<id>_<secret>`: a prefix for secret scanners, 64 random bits in hex, 256 random bits in hex. */
 const TOKEN = /^fbt_([0-9a-f]{16})_([0-9a-f]{64})$/;
 
-/** A new random token. `token` is its full text, which is stored nowhere. */
-export function generateToken(): TokenParts & { token: string } {
-  const token = `fbt_${randomBytes(8).toString('hex')}_${randomBytes(32).toString('hex')}`;
+/**
+ * A random token, or another secret for the token with this id. `token` is its full text, which is stored nowhere.
+ * @param tokenId 16 characters of hex
+ */
+export function generateToken(tokenId = randomBytes(8).toString('hex')): TokenParts & { token: string } {
+  const token = `fbt_${tokenId}_${randomBytes(32).toString('hex')}`;
   return { token, ...(parseToken(token) as TokenParts) };
 }
 

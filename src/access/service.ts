@@ -6,9 +6,20 @@ import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal, StartError } from '../errors.ts';
 import { callOf } from '../invocation.ts';
 import { Caller } from './caller.ts';
-import { endedAmong, findToken, hasTokens, insertToken, listTokens, setRevoked, type TokenRow } from './repository.ts';
-import type { IssuedToken, NewToken, Token, TokenQuery } from './schemas.ts';
-import { generateToken, isSameHash, parseToken, type TokenParts } from './secret.ts';
+import { beginningOf } from './pattern.ts';
+import {
+  findToken,
+  findTokens,
+  hasTokens,
+  insertToken,
+  listTokens,
+  setRevoked,
+  setSecrets,
+  type TokenRow,
+} from './repository.ts';
+import { isSecretOver, overlapEnd, rotated, secretNumber } from './rotation.ts';
+import type { IssuedToken, NewToken, Token, TokenQuery, TokenRotation } from './schemas.ts';
+import { generateToken, parseToken, type TokenParts } from './secret.ts';
 
 export type Access = ReturnType<typeof createAccess>;
 
@@ -24,12 +35,18 @@ interface Dependencies {
 
 /** An event about a token. */
 export interface TokenEvent {
-  event_type: 'forum.token.created' | 'forum.token.revoked';
+  event_type: 'forum.token.created' | 'forum.token.rotated' | 'forum.token.revoked';
   actor: Actor;
   payload: Record<string, unknown>;
 }
 
-/** Who creates or revokes a token: a token, the `command` or, at the start, the `file`. */
+/** A secret that a long request or a login stands for. */
+export interface HeldSecret {
+  token_id: string;
+  secret_number: number;
+}
+
+/** Who creates, rotates or revokes a token: a token, the `command` or, at the start, the `file`. */
 export interface TokenAdmin {
   /** Stored as `created_by`. */
   id: string;
@@ -39,7 +56,10 @@ export interface TokenAdmin {
 /** Admins beside those with tokens. */
 export const ownAdmin = (id: 'command' | 'file'): TokenAdmin => ({ id, actor: { type: 'system', name: id } });
 
-/** Issues, authenticates, lists and revokes tokens. */
+/** How long former secrets stay valid unless a rotation says otherwise. */
+const OVERLAP_SECONDS = 3600;
+
+/** Issues, authenticates, lists, rotates and revokes tokens. */
 export function createAccess({ db, clock, commits, used, record }: Dependencies) {
   async function store(
     tx: Tx,
@@ -63,6 +83,9 @@ export function createAccess({ db, clock, commits, used, record }: Dependencies)
       expires_at: expires_in_seconds === undefined ? null : created_at + expires_in_seconds * 1000,
       revoked_at: null,
       last_used_at: null,
+      rotations: 0,
+      rotated_at: null,
+      former_secrets: null,
     };
     await insertToken(tx, row);
     await announce(tx, 'forum.token.created', row, by);
@@ -72,20 +95,35 @@ export function createAccess({ db, clock, commits, used, record }: Dependencies)
 
   /** Records an event with what the token allows, and without its secret. */
   function announce(tx: Tx, event_type: TokenEvent['event_type'], row: TokenRow, by: TokenAdmin): Promise<void> {
-    const { token_id, role, actor, runs, agents, validates, expires_at } = toToken(row);
-    const payload = { token_id, role, actor, runs, agents, validates, expires_at };
+    const { token_id, role, actor, runs, agents, validates, expires_at, overlap_ends_at } = view(row);
+    const rotation = event_type === 'forum.token.rotated' ? { overlap_ends_at } : {};
+    const payload = { token_id, role, actor, runs, agents, validates, expires_at, ...rotation };
     return record(tx, { event_type, actor: by.actor, payload });
   }
 
-  /** @throws Refusal UNAUTHORIZED if the token has ended */
-  function callerOf(row: TokenRow): Caller {
+  const view = (row: TokenRow): Token => toToken(row, clock.now());
+
+  /** @throws Refusal TOKEN_NOT_FOUND */
+  async function required(reader: Reader, tokenId: string): Promise<TokenRow> {
+    const row = await findToken(reader, tokenId);
+    // The sentence does not repeat the id: a caller may send the whole token, whose secret must not reach the log.
+    if (!row) throw new Refusal('TOKEN_NOT_FOUND', 'No token has this id (the 16 characters after fbt_).');
+    return row;
+  }
+
+  /** @throws Refusal UNAUTHORIZED if the token, or this secret of it, has ended */
+  function callerOf(row: TokenRow, secret_number: number): Caller {
     if (row.revoked_at !== null) throw new Refusal('UNAUTHORIZED', `The token ${row.token_id} has been revoked.`);
     if (row.expires_at !== null && row.expires_at <= clock.now()) {
       throw new Refusal('UNAUTHORIZED', `The token ${row.token_id} has expired.`);
     }
+    if (isSecretOver(row, secret_number, clock.now())) {
+      throw new Refusal('UNAUTHORIZED', `The token ${row.token_id} has another secret by now.`);
+    }
     used(row);
-    const { token_id, role, actor, runs, agents, validates } = row;
-    return new Caller({ token_id, role, actor: actor === null ? null : parseActor(actor), runs, agents, validates });
+    const { token_id, role, runs, agents, validates } = row;
+    const actor = row.actor === null ? null : parseActor(row.actor);
+    return new Caller({ token_id, secret_number, role, actor, runs, agents, validates });
   }
 
   return {
@@ -104,21 +142,29 @@ export function createAccess({ db, clock, commits, used, record }: Dependencies)
       }
       const parts = parseToken(text);
       const row = parts && (await findToken(db.read, parts.token_id));
-      if (!row || !isSameHash(row.secret_hash, parts.secret_hash)) {
-        throw new Refusal('UNAUTHORIZED', 'The token is unknown to this service.');
-      }
-      return callerOf(row);
+      const number = row && secretNumber(row, parts.secret_hash);
+      if (number === undefined) throw new Refusal('UNAUTHORIZED', 'The token is unknown to this service.');
+      return callerOf(row as TokenRow, number);
     },
 
     /** The caller of a login, which stands for this token. Never cached. @throws Refusal UNAUTHORIZED */
-    async authenticateById(reader: Reader, tokenId: string): Promise<Caller> {
-      const row = await findToken(reader, tokenId);
-      if (!row) throw new Refusal('UNAUTHORIZED', `There is no token ${tokenId}.`);
-      return callerOf(row);
+    async authenticateById(reader: Reader, { token_id, secret_number }: HeldSecret): Promise<Caller> {
+      const row = await findToken(reader, token_id);
+      if (!row) throw new Refusal('UNAUTHORIZED', `There is no token ${token_id}.`);
+      return callerOf(row, secret_number);
     },
 
-    /** The ids of revoked or expired tokens among these. */
-    ended: (tokenIds: string[]): Promise<string[]> => endedAmong(db.read, tokenIds, clock.now()),
+    /** Those of these secrets whose token is revoked or expired, or that have been rotated away. */
+    async ended<H extends HeldSecret>(held: H[]): Promise<H[]> {
+      const now = clock.now();
+      const rows = await findTokens(db.read, [...new Set(held.map(({ token_id }) => token_id))]);
+      const tokens = new Map(rows.map(row => [row.token_id, row]));
+      return held.filter(({ token_id, secret_number }) => {
+        const row = tokens.get(token_id);
+        if (!row || row.revoked_at !== null || (row.expires_at !== null && row.expires_at <= now)) return true;
+        return isSecretOver(row, secret_number, now);
+      });
+    },
 
     /**
      * Creates a token.
@@ -126,7 +172,7 @@ export function createAccess({ db, clock, commits, used, record }: Dependencies)
      */
     async issue(tx: Tx, wanted: NewToken, by: TokenAdmin): Promise<IssuedToken> {
       const { token, ...parts } = generateToken();
-      return { ...toToken(await store(tx, parts, wanted, by)), token };
+      return { ...view(await store(tx, parts, wanted, by)), token };
     },
 
     /**
@@ -142,7 +188,7 @@ export function createAccess({ db, clock, commits, used, record }: Dependencies)
       const known = await findToken(tx, parts.token_id);
       if (!known) {
         await store(tx, parts, { role: 'admin', actor: { type: 'operator', name: 'admin' } }, ownAdmin('file'));
-      } else if (!isSameHash(known.secret_hash, parts.secret_hash)) {
+      } else if (secretNumber(known, parts.secret_hash) === undefined) {
         throw new StartError('The file named by ADMIN_TOKEN_FILE holds a known token id with a different secret.');
       } else if (known.role !== 'admin') {
         throw new StartError(`The file named by ADMIN_TOKEN_FILE holds a token of the role ${known.role}, not admin.`);
@@ -158,8 +204,32 @@ export function createAccess({ db, clock, commits, used, record }: Dependencies)
         limit,
         read: (from, count) => listTokens(db.read, from, count),
         keyOf: row => [row.created_at, row.token_id],
-        views: rows => rows.map(toToken),
+        views: rows => rows.map(view),
       });
+    },
+
+    /**
+     * Gives a token another secret; the rights and the id stay. The former secrets are valid until the overlap ends, an
+     * hour if it is left out.
+     * @throws Refusal TOKEN_NOT_FOUND, TOKEN_ENDED
+     */
+    async rotate(
+      tx: Tx,
+      tokenId: string,
+      { overlap_seconds = OVERLAP_SECONDS }: TokenRotation,
+      by: TokenAdmin,
+    ): Promise<IssuedToken> {
+      const row = await required(tx, tokenId);
+      const now = clock.now();
+      if (row.revoked_at !== null || (row.expires_at !== null && row.expires_at <= now)) {
+        throw new Refusal('TOKEN_ENDED', `The token ${tokenId} has ended; create another one.`);
+      }
+      const { token, secret_hash } = generateToken(tokenId);
+      const next = rotated(row, secret_hash, now, overlap_seconds * 1000);
+      await setSecrets(tx, next);
+      await announce(tx, 'forum.token.rotated', next, by);
+      tx.afterCommit(() => commits.notify('token'));
+      return { ...view(next), token };
     },
 
     /**
@@ -167,34 +237,46 @@ export function createAccess({ db, clock, commits, used, record }: Dependencies)
      * @throws Refusal TOKEN_NOT_FOUND
      */
     async revoke(tx: Tx, tokenId: string, by: TokenAdmin): Promise<Token> {
-      const row = await findToken(tx, tokenId);
-      // The sentence does not repeat the id: a caller may send the whole token, whose secret must not reach the log.
-      if (!row) throw new Refusal('TOKEN_NOT_FOUND', 'No token has this id (the 16 characters after fbt_).');
-      if (row.revoked_at !== null) return toToken(row);
+      const row = await required(tx, tokenId);
+      if (row.revoked_at !== null) return view(row);
       const revoked_at = clock.now();
       await setRevoked(tx, tokenId, revoked_at);
       await announce(tx, 'forum.token.revoked', row, by);
       tx.afterCommit(() => commits.notify('token'));
-      return toToken({ ...row, revoked_at });
+      return view({ ...row, revoked_at });
     },
   };
 }
 
-function toToken({ secret_hash: _hash, actor, created_at, ...row }: TokenRow): Token {
+/** @param now epoch milliseconds */
+function toToken(row: TokenRow, now: number): Token {
+  const { secret_hash: _hash, former_secrets: _former, rotations: _number, actor, created_at, ...shown } = row;
   return {
-    ...row,
+    ...shown,
     actor: actor === null ? null : parseActor(actor),
     created_at: toTimestamp(created_at),
     expires_at: toTimestampOrNull(row.expires_at),
     revoked_at: toTimestampOrNull(row.revoked_at),
     last_used_at: toTimestampOrNull(row.last_used_at),
+    rotated_at: toTimestampOrNull(row.rotated_at),
+    overlap_ends_at: row.revoked_at === null ? toTimestampOrNull(overlapEnd(row, now)) : null,
   };
 }
 
-/** Checks that the role `agent` comes with runs and agents, any other role with an actor. */
+/** The fields that each role needs, and those that have no meaning for it. */
+const fieldsOf = {
+  agent: { required: ['runs', 'agents'], unused: ['actor'] },
+  viewer: { required: ['actor'], unused: ['agents', 'validates'] },
+  operator: { required: ['actor'], unused: ['agents', 'validates'] },
+  admin: { required: ['actor'], unused: ['runs', 'agents', 'validates'] },
+} as const;
+
+/**
+ * Checks that the role `agent` comes with runs and agents, any other role with an actor. The runs of people are a name or
+ * the beginning of names: a list of those is one range of an index.
+ */
 function assertComplete({ role, ...given }: NewToken): void {
-  const required = role === 'agent' ? (['runs', 'agents'] as const) : (['actor'] as const);
-  const unused = role === 'agent' ? (['actor'] as const) : (['runs', 'agents', 'validates'] as const);
+  const { required, unused } = fieldsOf[role];
   const errors = [
     ...required
       .filter(name => given[name] === undefined)
@@ -204,6 +286,9 @@ function assertComplete({ role, ...given }: NewToken): void {
       .map(name => fault(name, 'UNKNOWN_FIELD', `has no meaning for the role ${role}`)),
     ...(given.actor?.type === 'agent'
       ? [fault('actor/type', 'UNKNOWN_VALUE', 'must not be agent: use the role agent for that')]
+      : []),
+    ...(role !== 'agent' && given.runs !== undefined && beginningOf(given.runs) === undefined
+      ? [fault('runs', 'INVALID_FORMAT', `may have * at its end only for the role ${role}`)]
       : []),
   ];
   const [first] = errors;

@@ -1,3 +1,9 @@
 import { defineProgram } from './program.ts';
 
-export const command = defineProgram('token', 'Make, list and revoke tokens', ['create', 'list', 'revoke', 'generate']);
+export const command = defineProgram('token', 'Make, list, rotate and revoke tokens', [
+  'create',
+  'list',
+  'rotate',
+  'revoke',
+  'generate',
+]);

@@ -35,6 +35,7 @@ import type {
   ThreadQuery,
   Token,
   TokenPage,
+  TokenRotation,
   Topics,
   Webhook,
   WebhookChange,
@@ -141,6 +142,12 @@ export function operationsOf(send: Send) {
       /** Not repeated after a lost answer, since its secret would be lost with it. */
       create: (token: NewToken, options: CallOptions = {}) =>
         send<IssuedToken>({ method: 'POST', path: '/tokens', body: token, once: true }, options),
+      /** Not repeated, as `create`. */
+      rotate: (token_id: string, rotation: TokenRotation = {}, options: CallOptions = {}) =>
+        send<IssuedToken>(
+          { method: 'POST', path: `/tokens/${encodeURIComponent(token_id)}/rotate`, body: rotation, once: true },
+          options,
+        ),
       revoke: (token_id: string, options: WriteOptions = {}) =>
         post<Token>(`/tokens/${encodeURIComponent(token_id)}/revoke`, undefined, options),
     },

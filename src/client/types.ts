@@ -1,5 +1,12 @@
 import type { Static } from 'typebox';
-import type { IssuedToken, Me, NewToken, Token, TokenPage as TokenPageSchema } from '../access/schemas.ts';
+import type {
+  IssuedToken,
+  Me,
+  NewToken,
+  Token,
+  TokenPage as TokenPageSchema,
+  TokenRotation,
+} from '../access/schemas.ts';
 import type { Actor } from '../actor.ts';
 import type { ControlState, ControlStatePage as ControlStatePageSchema, Evidence } from '../control/schemas.ts';
 import type { Event, EventPage as EventPageSchema, EventQuery as EventQuerySchema } from '../events/schemas.ts';
@@ -86,6 +93,7 @@ export type {
   Thread,
   ThreadChange,
   Token,
+  TokenRotation,
   Topics,
   Webhook,
   WebhookChange,

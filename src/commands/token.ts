@@ -1,5 +1,5 @@
 import type { ParseArgsOptionsConfig } from 'node:util';
-import { NewToken, type Token } from '../access/schemas.ts';
+import { NewToken, type Token, TokenRotation } from '../access/schemas.ts';
 import { generateToken } from '../access/secret.ts';
 import { type Access, createAccess, ownAdmin } from '../access/service.ts';
 import { Actor, parseActor } from '../actor.ts';
@@ -16,7 +16,7 @@ import { printable } from '../printable.ts';
 import { answerHelp, type CommandContext, readArguments, runCommand, withResource } from './command.ts';
 
 /*
- * `npm run token`: creates, lists and revokes tokens, also while the service runs. A created token is the only output
+ * `npm run token`: creates, lists, rotates and revokes tokens, also while the service runs. A created token is the only output
  * on stdout, so that it can go to a file or a variable.
  */
 
@@ -24,7 +24,7 @@ const USAGE = callOf(
   'token',
   `create --role agent|viewer|operator|admin [--actor operator:<name>]
   [--runs <run or pattern>] [--agents <agent or pattern>] [--validates <agent or pattern>]
-  [--expires-in 12h|30d], list, revoke <id>, or generate`,
+  [--expires-in 12h|30d], list, rotate <id> [--overlap 1h], revoke <id>, or generate`,
 );
 
 const options = {
@@ -39,9 +39,9 @@ const options = {
 const SECONDS = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
 
 const [name = ''] = process.argv.slice(2);
-const commands = new Map(Object.entries({ create, list, revoke, generate }));
+const commands = new Map(Object.entries({ create, list, rotate, revoke, generate }));
 
-await answerHelp(USAGE, 'Makes, lists and revokes tokens, also while the service runs.');
+await answerHelp(USAGE, 'Makes, lists, rotates and revokes tokens, also while the service runs.');
 await runCommand('The command failed.', async context => {
   const command = commands.get(name);
   if (!command) throw new StartError(`The command is missing or unknown. Usage: ${USAGE}`);
@@ -57,7 +57,7 @@ async function create(context: CommandContext): Promise<void> {
     ...(runs !== undefined && { runs }),
     ...(agents !== undefined && { agents }),
     ...(validates !== undefined && { validates }),
-    ...(expires !== undefined && { expires_in_seconds: secondsOf(expires) }),
+    ...(expires !== undefined && { expires_in_seconds: secondsOf('--expires-in', expires) }),
   };
   const [fault] = bodyValidator([Actor])(NewToken)(wanted);
   if (fault) throw new StartError(sentence(fault));
@@ -76,6 +76,19 @@ async function list(context: CommandContext): Promise<void> {
       for (const token of page.items) print(lineOf(token));
       cursor = page.next_cursor;
     } while (cursor !== null);
+  });
+}
+
+/** Prints the token with its new secret. */
+async function rotate(context: CommandContext): Promise<void> {
+  const { positionals, values } = readArguments(USAGE, 2, { overlap: { type: 'string' } });
+  const rotation = values.overlap === undefined ? {} : { overlap_seconds: secondsOf('--overlap', values.overlap) };
+  const [fault] = bodyValidator([])(TokenRotation)(rotation);
+  if (fault) throw new StartError(sentence(fault));
+  await withTokens(context, async (access, db) => {
+    const [, tokenId = ''] = positionals;
+    const { token } = await db.write(tx => access.rotate(tx, tokenId, rotation, ownAdmin('command')));
+    print(token);
   });
 }
 
@@ -108,7 +121,7 @@ async function withTokens(
   });
 }
 
-/** Access as the service has it. Tokens are not used here, only created and revoked, which appends events to the log. */
+/** Access as the service has it. Tokens are not used here, only created, rotated and revoked, which appends events to the log. */
 function accessOf(db: Database): Access {
   const clock = systemClock;
   const commits = new CommitNotifier();
@@ -119,21 +132,23 @@ function accessOf(db: Database): Access {
 /** The error of an option, and the usage line. */
 function sentence({ pointer, detail }: ProblemItem): string {
   const [, field = ''] = pointer.split('/');
-  return `--${field === 'expires_in_seconds' ? 'expires-in' : field} ${detail}. Usage: ${USAGE}`;
+  const option = { expires_in_seconds: 'expires-in', overlap_seconds: 'overlap' }[field] ?? field;
+  return `--${option} ${detail}. Usage: ${USAGE}`;
 }
 
 /** Parses a duration such as `12h`. @throws StartError */
-function secondsOf(text: string): number {
-  const [, count, unit] = /^([1-9]\d{0,8})([smhd])$/.exec(text) ?? [];
+function secondsOf(option: string, text: string): number {
+  const [, count, unit] = /^(\d{1,9})([smhd])$/.exec(text) ?? [];
   if (count === undefined)
-    throw new StartError(`--expires-in takes a number with s, m, h or d, such as 30d; not ${text}.`);
+    throw new StartError(`${option} takes a number with s, m, h or d, such as 30d; not ${text}.`);
   return Number(count) * SECONDS[unit as keyof typeof SECONDS];
 }
 
 function lineOf({ token_id, role, created_at, expires_at, revoked_at, last_used_at, ...token }: Token): string {
   const { actor, runs, agents, validates } = token;
   const bound = `agents ${agents} of runs ${runs}${validates === null ? '' : ` validates ${validates}`}`;
-  const whose = printable(actor ? `${actor.type}:${actor.name}` : bound);
+  const person = actor && `${actor.type}:${actor.name}${runs === null ? '' : ` in runs ${runs}`}`;
+  const whose = printable(person ?? bound);
   const used = last_used_at === null ? 'never used' : `used ${last_used_at}`;
   const ended = revoked_at ? `revoked ${revoked_at}` : `expires ${expires_at ?? 'never'}`;
   return `${token_id}  ${role.padEnd(8)}  ${whose}  created ${created_at}  ${used}  ${ended}`;

@@ -76,6 +76,7 @@ export function controlRoutes({ control, writes }: Dependencies): FastifyPluginA
           reply,
           async tx => {
             const { run_id, agent_name } = request.params;
+            request.caller.assertRun(run_id);
             const actor = request.caller.actor(request.body.actor) ?? { type: 'operator', name: 'operator' };
             const body = await control.nextAttempt(tx, run_id, agent_name, actor);
             const location = `/control-threads/${encodeURIComponent(run_id)}/${encodeURIComponent(agent_name)}`;
@@ -104,6 +105,7 @@ export function controlRoutes({ control, writes }: Dependencies): FastifyPluginA
       (request, reply) =>
         write(request, reply, async tx => {
           const { run_id, agent_name } = request.params;
+          request.caller.assertRun(run_id);
           const actor = request.caller.actor(request.body.actor) ?? { type: 'operator', name: 'operator' };
           return { status: 200, body: await control.withdraw(tx, run_id, agent_name, actor) };
         }),

@@ -269,12 +269,16 @@ interface TokensTable {
   expires_at: number | null;
   revoked_at: number | null;
   last_used_at: number | null;
+  rotations: Generated<number>;
+  rotated_at: number | null;
+  former_secrets: string | null;
 }
 
 interface PageLoginsTable {
   secret_hash: string;
   kind: 'link' | 'session';
   token_id: string;
+  secret_number: Generated<number>;
   created_at: number;
   expires_at: number;
 }

@@ -268,6 +268,12 @@ const definitions = {
     { name: 'chat' },
   ),
   'forum.token.created': define('A token was created.', ana, token, tokenExample),
+  'forum.token.rotated': define(
+    'A token got another secret.',
+    ana,
+    { ...token, overlap_ends_at: Nullable(Timestamp) },
+    { ...tokenExample, overlap_ends_at: '2026-11-22T10:30:00.000Z' },
+  ),
   'forum.token.revoked': define('A token was revoked.', ana, token, tokenExample),
 };
 

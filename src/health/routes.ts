@@ -12,7 +12,7 @@ const tags = ['bus'];
 interface Dependencies {
   health: HealthCheck;
   drain: Drain;
-  access: { authenticate(authorization: string | undefined): Promise<unknown> };
+  access: { authenticate(authorization: string | undefined): Promise<{ isOfRuns: boolean }> };
   opening: { readonly isOpen: boolean };
   /** Of the service. */
   version: string;
@@ -22,10 +22,10 @@ interface Dependencies {
 export function healthRoutes({ health, drain, access, opening, version }: Dependencies): FastifyPluginAsyncTypebox {
   const config = { whileDraining: true };
 
-  /** Whether the header holds a valid token. Probes work without one, so another is no error. */
+  /** Whether the header holds a valid token for all runs. Probes work without one, so another is no error. */
   async function isKnown(authorization: string | undefined): Promise<boolean> {
     return access.authenticate(authorization).then(
-      () => true,
+      ({ isOfRuns }) => !isOfRuns,
       () => false,
     );
   }

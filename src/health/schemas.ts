@@ -37,7 +37,7 @@ export const Health = Type.Object(
       last_processed_at: Nullable(Timestamp),
       processed_total: Type.Integer(),
       consecutive_errors: Type.Integer(),
-      last_error: Nullable(Type.String({ description: 'Shown to callers with a token only.' })),
+      last_error: Nullable(Type.String({ description: 'Shown to callers with a token for all runs only.' })),
       stale_acks: Type.Integer({ description: 'Outcomes dropped because their lease was lost.' }),
     }),
     outbox: Type.Object({
@@ -53,7 +53,7 @@ export const Health = Type.Object(
   {
     $id: 'Health',
     description:
-      '`down` (503): the service cannot serve. `degraded` (200): it serves but needs attention. The database is checked at most once a second. While it cannot be read, `outbox` and `topics_without_handler` keep their last values. Names of topics and subscriptions and texts of errors are shown only with a token, or by a service without tokens: otherwise `topics_without_handler` and `last_error` are null.',
+      '`down` (503): the service cannot serve. `degraded` (200): it serves but needs attention. The database is checked at most once a second. While it cannot be read, `outbox` and `topics_without_handler` keep their last values. Names of topics and subscriptions and texts of errors are shown only with a token for all runs, or by a service without tokens: otherwise `topics_without_handler` and `last_error` are null.',
     examples: [
       {
         status: 'degraded',

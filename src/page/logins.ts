@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
 import type { Caller } from '../access/caller.ts';
-import type { Access } from '../access/service.ts';
+import type { Access, HeldSecret } from '../access/service.ts';
 import type { Clock } from '../clock.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
@@ -21,16 +21,16 @@ interface Dependencies {
 }
 
 /**
- * Logins of browsers. Each stands for a token, whose rights it has, and ends with it in any process. Only hashes of their
+ * Logins of browsers. Each stands for a secret of a token, has its rights, and ends with it in any process. Only hashes of their
  * secrets are stored: 256 random bits need no slow hash.
  */
 export function createLogins({ db, clock, access }: Dependencies) {
-  async function create(tx: Tx, kind: Kind, tokenId: string, lifeMs: number) {
+  async function create(tx: Tx, kind: Kind, { token_id, secret_number }: HeldSecret, lifeMs: number) {
     const created_at = clock.now();
     await deleteExpiredLogins(tx, created_at);
     const secret = randomBytes(32).toString('base64url');
     const expires_at = created_at + lifeMs;
-    await insertLogin(tx, { secret_hash: hashOf(secret), kind, token_id: tokenId, created_at, expires_at });
+    await insertLogin(tx, { secret_hash: hashOf(secret), kind, token_id, secret_number, created_at, expires_at });
     return { secret, expires_at };
   }
 
@@ -41,10 +41,10 @@ export function createLogins({ db, clock, access }: Dependencies) {
 
   return {
     /** A secret that {@link redeem} takes once, within a minute. */
-    createLink: (tx: Tx, tokenId: string) => create(tx, 'link', tokenId, LINK_MS),
+    createLink: (tx: Tx, held: HeldSecret) => create(tx, 'link', held, LINK_MS),
 
     /** The secret of a browser that is logged in from now on. */
-    createSession: (tx: Tx, tokenId: string) => create(tx, 'session', tokenId, SESSION_MS),
+    createSession: (tx: Tx, held: HeldSecret) => create(tx, 'session', held, SESSION_MS),
 
     /**
      * Uses a link up.
@@ -54,9 +54,9 @@ export function createLogins({ db, clock, access }: Dependencies) {
     async redeem(tx: Tx, code: string): Promise<{ secret: string; caller: Caller }> {
       const link = await find(tx, 'link', code);
       if (!link) throw new Refusal('UNAUTHORIZED', 'The link has been used or is older than a minute; make another.');
-      const caller = await access.authenticateById(tx, link.token_id);
+      const caller = await access.authenticateById(tx, link);
       await deleteLogin(tx, link.secret_hash);
-      return { secret: (await create(tx, 'session', link.token_id, SESSION_MS)).secret, caller };
+      return { secret: (await create(tx, 'session', link, SESSION_MS)).secret, caller };
     },
 
     /**
@@ -69,7 +69,7 @@ export function createLogins({ db, clock, access }: Dependencies) {
       assertOwnPage(method, headers);
       const session = await find(db.read, 'session', secret);
       if (!session) throw new Refusal('UNAUTHORIZED', 'The login of this browser has ended; log in again.');
-      return access.authenticateById(db.read, session.token_id);
+      return access.authenticateById(db.read, session);
     },
 
     /** Ends a session; an unknown one is no error. */

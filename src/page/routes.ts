@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyRequest } from 'fastify';
 import { Me } from '../access/schemas.ts';
+import type { HeldSecret } from '../access/service.ts';
 import { toTimestamp } from '../clock.ts';
 import { Refusal } from '../errors.ts';
 import type { IdempotentWrites } from '../http/idempotent-writes.ts';
@@ -70,10 +71,10 @@ export function pageRoutes({ logins, writes, basePath }: Dependencies): FastifyP
         },
       },
       async (request, reply) => {
-        const tokenId = tokenIdOf(request);
+        const held = secretHeldBy(request);
         reply.header('cache-control', 'no-store');
         return write(request, reply, async tx => {
-          const { secret, expires_at } = await logins.createLink(tx, tokenId);
+          const { secret, expires_at } = await logins.createLink(tx, held);
           return { status: 201, body: { path: `/#login=${secret}`, expires_at: toTimestamp(expires_at) } };
         });
       },
@@ -110,9 +111,9 @@ export function pageRoutes({ logins, writes, basePath }: Dependencies): FastifyP
         },
       },
       async (request, reply) => {
-        const tokenId = tokenIdOf(request);
+        const held = secretHeldBy(request);
         return write(request, reply, async tx => {
-          const { secret } = await logins.createSession(tx, tokenId);
+          const { secret } = await logins.createSession(tx, held);
           const cookie = cookieOf(request, secret, cookiePath);
           return { status: 200, body: request.caller.me, headers: { 'set-cookie': cookie } };
         });
@@ -149,11 +150,11 @@ function wantsHtml({ headers }: FastifyRequest): boolean {
 }
 
 /** @throws Refusal VALIDATION_FAILED with an idempotency key, FORBIDDEN if the service has no tokens */
-function tokenIdOf(request: FastifyRequest): string {
+function secretHeldBy(request: FastifyRequest): HeldSecret {
   withoutKey(request);
-  const { tokenId } = request.caller;
-  if (tokenId === null) throw new Refusal('FORBIDDEN', 'A service without tokens needs no login.');
-  return tokenId;
+  const { grant } = request.caller;
+  if (!grant) throw new Refusal('FORBIDDEN', 'A service without tokens needs no login.');
+  return grant;
 }
 
 /** @throws Refusal VALIDATION_FAILED */

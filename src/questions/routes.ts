@@ -47,13 +47,13 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
   const { write } = writes;
   const tags = ['questions'];
 
-  /** The actor of a write on a question. An agent may act on its own questions only. @throws Refusal FORBIDDEN, ACTOR_MISMATCH, QUESTION_NOT_FOUND */
+  /** The actor of a write on a question. An agent may act on its own questions only, others in their runs. @throws Refusal FORBIDDEN, ACTOR_MISMATCH, QUESTION_NOT_FOUND */
   async function ownerOf(
     { caller, body }: { caller: Caller; body: { actor?: Actor } },
     tx: Tx,
     questionId: string,
   ): Promise<Actor | undefined> {
-    if (!caller.isAgent) return caller.actor(body.actor);
+    if (!caller.isOfRuns) return caller.actor(body.actor);
     const { run_id, agent_name } = await questions.required(tx, questionId);
     if (!caller.sees(run_id)) throw questionNotFound(questionId);
     caller.assertActsFor(run_id, agent_name);
@@ -99,11 +99,11 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
         const { question_id } = request.params;
         // An open question has version 1, so the default waits for its end.
         const { wait = 0, after_version = 1 } = request.query;
-        if (wait === 0 || request.caller.isAgent) {
+        if (wait === 0 || request.caller.isOfRuns) {
           const question = await questions.get(question_id);
           if (!request.caller.sees(question.run_id)) throw questionNotFound(question_id);
           if (wait === 0) return question;
-          if (request.caller.isBoundTo(question.agent_name)) sightings.note(question);
+          if (request.caller.isAgent && request.caller.isBoundTo(question.agent_name)) sightings.note(question);
         }
         const question = await longRequests.wait(request, reply, signal =>
           questionWaiters.wait(question_id, {

@@ -40,6 +40,7 @@ export function runRoutes({ runs, runWaiters, longRequests, writes }: Dependenci
       (request, reply) =>
         write(request, reply, async tx => {
           const { params, body, headers, caller } = request;
+          caller.assertRun(params.run_id);
           const actor = caller.actor(body.actor) ?? operator;
           const { run, created } = await runs.brief(tx, params.run_id, body, actor, ifMatch(headers));
           if (!created) return { status: 200, body: run };
@@ -52,13 +53,13 @@ export function runRoutes({ runs, runWaiters, longRequests, writes }: Dependenci
       {
         schema: {
           operationId: 'listRuns',
-          summary: 'List runs, newest first',
+          summary: 'List runs, newest first; those of a token for several runs by name',
           tags,
           querystring: RunQuery,
           response: { 200: Ref(RunSummaryPage), ...problemResponses('INVALID_CURSOR') },
         },
       },
-      request => runs.list(request.query),
+      ({ query, caller }) => runs.list(query, caller.isOfRuns ? (caller.grant?.runs ?? undefined) : undefined),
     );
 
     app.get(
@@ -110,6 +111,7 @@ export function runRoutes({ runs, runWaiters, longRequests, writes }: Dependenci
           reply,
           async tx => {
             const { params, body, headers, caller } = request;
+            caller.assertRun(params.run_id);
             const actor = caller.actor(body.actor) ?? operator;
             const run = await runs.close(tx, params.run_id, actor, ifMatch(headers));
             return { status: 200, body: run, reference: params.run_id };

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import { beginningOf } from '../access/pattern.ts';
 import type { Actor } from '../actor.ts';
 import { toTimestamp } from '../clock.ts';
 import type { ControlRow } from '../control/agent-state.ts';
@@ -20,7 +21,7 @@ import { assertPrecondition, type Precondition } from '../precondition.ts';
 import type { QuestionService } from '../questions/service.ts';
 import type { ThreadService } from '../threads/service.ts';
 import { type Blocking, gateOf } from './gate.ts';
-import { listRuns } from './repository.ts';
+import { listRuns, listRunsByName } from './repository.ts';
 import type { NewBrief, Run, RunQuery, RunSummary } from './schemas.ts';
 
 export type RunService = ReturnType<typeof createRuns>;
@@ -173,8 +174,23 @@ export function createRuns({ db, events, threads, control, questions, basePath }
     /** @throws Refusal RUN_NOT_FOUND */
     get: (runId: string): Promise<Run> => db.snapshot(reader => current(reader, runId)),
 
-    /** A page of runs, newest first. @throws Refusal INVALID_CURSOR */
-    async list({ limit = 50, cursor, ...filter }: RunQuery): Promise<Page<RunSummary>> {
+    /**
+     * A page of runs, newest first; with a pattern of names, those that it matches, by name.
+     * @throws Refusal INVALID_CURSOR
+     */
+    async list({ limit = 50, cursor, ...filter }: RunQuery, pattern?: string): Promise<Page<RunSummary>> {
+      const names = pattern === undefined ? undefined : beginningOf(pattern);
+      if (names) {
+        return readPage({
+          list: 'runs by name',
+          cursor,
+          shape: [''],
+          limit,
+          read: (from, count) => listRunsByName(db.read, { ...filter, ...names, after: from?.[0] }, count),
+          keyOf: row => [row.run_id],
+          views: rows => rows.map(toSummary),
+        });
+      }
       return readPage({
         list: 'runs',
         cursor,

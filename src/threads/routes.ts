@@ -36,9 +36,9 @@ export function threadRoutes({ threads, threadLists, writes }: Dependencies): Fa
   const { write } = writes;
   const tags = ['threads'];
 
-  /** @throws Refusal THREAD_NOT_FOUND if the caller is an agent and the thread belongs to another run */
+  /** @throws Refusal THREAD_NOT_FOUND if the caller's token is for certain runs and the thread belongs to another */
   async function assertVisible(caller: Caller, reader: Reader | undefined, threadId: string): Promise<void> {
-    if (!caller.isAgent) return;
+    if (!caller.isOfRuns) return;
     const { run_id } = reader ? await threads.row(reader, threadId) : await threads.get(threadId);
     if (!caller.sees(run_id)) throw threadNotFound(threadId);
   }
@@ -130,6 +130,7 @@ export function threadRoutes({ threads, threadLists, writes }: Dependencies): Fa
       (request, reply) =>
         write(request, reply, async tx => {
           const { params, body, headers, caller } = request;
+          await assertVisible(caller, tx, params.thread_id);
           const wanted = { ...body, actor: caller.requiredActor(body.actor) };
           return { status: 200, body: await threads.change(tx, params.thread_id, wanted, ifMatch(headers)) };
         }),

@@ -2,7 +2,7 @@ import { fastify } from 'fastify';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import openapi from '../../openapi/openapi.json' with { type: 'json' };
 import { useAccess } from '../../src/access/hook.ts';
-import { permissions, type Role, roles } from '../../src/access/permissions.ts';
+import { permissions, roles } from '../../src/access/permissions.ts';
 import type { NewToken } from '../../src/access/schemas.ts';
 import { actorText } from '../../src/actor.ts';
 import { type Answer, startApp, type TestApp } from '../helpers/app.ts';
@@ -16,15 +16,19 @@ const documented = Object.values(openapi.paths).flatMap(methods =>
   Object.values(methods as Record<string, { operationId: string; responses: object }>),
 );
 const operations = documented.map(({ operationId }) => operationId);
-const callers = ['nobody', ...roles] as const;
+/** People whose tokens are for the runs whose names begin with `run-1`. */
+const ofRuns = ['viewer of runs', 'operator of runs'] as const;
+const callers = ['nobody', ...roles, ...ofRuns] as const;
+type CallerName = (typeof callers)[number];
 
 /** Who may do what, said once more and in another way than `permits` does. */
-function isAllowed(operation: string, role: Role | 'nobody'): boolean {
+function isAllowed(operation: string, role: CallerName): boolean {
   const rule = permissions[operation];
   if (rule === undefined) throw new Error(`The table has no ${operation}.`);
   if (rule === 'anybody') return true;
-  const who = { nobody: false, agent: rule.agent !== 'no', viewer: rule.viewer, operator: rule.operator, admin: true };
-  return who[role];
+  const { viewer, operator, ofRuns } = rule;
+  const who = { nobody: false, agent: rule.agent !== 'no', viewer, operator, admin: true };
+  return { ...who, 'viewer of runs': viewer && ofRuns, 'operator of runs': operator && ofRuns }[role];
 }
 
 describe('the table of permissions', () => {
@@ -56,8 +60,8 @@ describe('the table of permissions', () => {
 
 describe('a valid request', () => {
   let service: TestApp;
-  let headers: Record<(typeof callers)[number], Record<string, string>>;
-  let examples: Record<(typeof callers)[number], Record<string, () => Promise<Example>>>;
+  let headers: Record<CallerName, Record<string, string>>;
+  let examples: Record<CallerName, Record<string, () => Promise<Example>>>;
   beforeAll(async () => {
     service = await startApp('sqlite', { overrides: { handlers: [deadly] } });
     const { issue, first, admin } = await withTokens(service);
@@ -68,6 +72,8 @@ describe('a valid request', () => {
       viewer: await made({ role: 'viewer', actor: people.viewer }),
       operator: await made({ role: 'operator', actor: people.operator }),
       admin: bearer(first.token),
+      'viewer of runs': await made({ role: 'viewer', actor: people.viewer, runs: 'run-1*' }),
+      'operator of runs': await made({ role: 'operator', actor: people.operator, runs: 'run-1*' }),
     };
     const as = (viewer: string) => exampleRequests(admin, viewer, service.url);
     examples = {
@@ -76,12 +82,14 @@ describe('a valid request', () => {
       viewer: as(actorText(people.viewer)),
       operator: as(actorText(people.operator)),
       admin: as(actorText(people.admin)),
+      'viewer of runs': as(actorText(people.viewer)),
+      'operator of runs': as(actorText(people.operator)),
     };
   });
   afterAll(() => service.close());
 
   /** Sends it; of a stream only the head is awaited. */
-  async function sent(caller: (typeof callers)[number], { method, url, body }: Example): Promise<Answer> {
+  async function sent(caller: CallerName, { method, url, body }: Example): Promise<Answer> {
     if (!url.startsWith('/events/stream')) {
       const type = body === undefined ? {} : { 'content-type': 'application/json' };
       const payload = body === undefined ? {} : { payload: JSON.stringify(body) };
@@ -104,12 +112,12 @@ describe('a valid request', () => {
   it.each(documented)(
     'for $operationId is let in or refused, as the table says',
     async ({ operationId, responses }) => {
-      const made = async (caller: (typeof callers)[number]) => {
+      const made = async (caller: CallerName) => {
         const example = await examples[caller][operationId]?.();
         if (!example) throw new Error(`There is no example of ${operationId}.`);
         return example;
       };
-      const refused: [(typeof callers)[number], Example][] = [];
+      const refused: [CallerName, Example][] = [];
       for (const caller of callers) if (!isAllowed(operationId, caller)) refused.push([caller, await made(caller)]);
       await withoutTrace(service.url, async () => {
         for (const [caller, example] of refused) {

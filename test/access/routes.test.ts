@@ -9,7 +9,7 @@ describe.each(engines)('GET /me on %s', engine => {
     const service = await startApp(engine);
     onTestFinished(() => service.close());
     const me = async (token?: string) => service.send('GET', '/me', undefined, token ? bearer(token) : {});
-    const nobody = { token_id: null, name: null, actor: null, runs: null, agents: null };
+    const nobody = { token_id: null, name: null, actor: null, runs: null, run_id: null, agents: null };
     expect((await me()).body).toEqual({ access: 'open', role: 'admin', ...nobody });
 
     const { issue } = await withTokens(service);
@@ -17,7 +17,7 @@ describe.each(engines)('GET /me on %s', engine => {
     const viewer = await issue({ role: 'viewer', actor: people.viewer });
     const { token_id } = viewer;
     const wanted = { access: 'token', role: 'viewer', token_id, name: 'vera', actor: people.viewer };
-    expect((await me(viewer.token)).body).toEqual({ ...wanted, runs: null, agents: null });
+    expect((await me(viewer.token)).body).toEqual({ ...wanted, runs: null, run_id: null, agents: null });
     const one = await issue({ role: 'agent', runs: 'run-*', agents: 'b\\*' });
     expect((await me(one.token)).body).toMatchObject({ role: 'agent', name: 'b*', runs: 'run-*', agents: 'b\\*' });
     const several = await issue({ role: 'agent', runs: 'run-1', agents: 'b*' });

@@ -47,6 +47,8 @@ describe.each(engines)('tokens on %s', engine => {
       expires_at: new Date(clock.now() + 60_000).toISOString(),
       revoked_at: null,
       last_used_at: null,
+      rotated_at: null,
+      overlap_ends_at: null,
     });
     const { items } = (await tokens.admin('GET', '/tokens?limit=200')).body;
     expect(items.find((item: { token_id: string }) => item.token_id === shown.token_id)).toEqual(shown);
@@ -83,7 +85,10 @@ describe.each(engines)('tokens on %s', engine => {
     ['an agent as its actor', { role: 'operator', actor: { type: 'agent', name: 'x' } }, '/actor/type'],
     ['an actor, for an agent', { role: 'agent', runs: 'a', agents: 'b', actor: people.operator }, '/actor'],
     ['somebody to validate, for a viewer', { role: 'viewer', actor: people.viewer, validates: 'a' }, '/validates'],
-    ['runs, for an operator', { role: 'operator', actor: people.operator, runs: 'a' }, '/runs'],
+    ['runs, for an admin', { role: 'admin', actor: people.operator, runs: 'a' }, '/runs'],
+    ['ends of runs, for a viewer', { role: 'viewer', actor: people.viewer, runs: '*-nightly' }, '/runs'],
+    ['several parts of runs, for an operator', { role: 'operator', actor: people.operator, runs: 'a*b*' }, '/runs'],
+    ['agents, for an operator', { role: 'operator', actor: people.operator, runs: 'a', agents: 'b' }, '/agents'],
     ['neither runs nor agents', { role: 'agent' }, '/runs', '/agents'],
     ['blank runs', { role: 'agent', runs: ' ', agents: 'b' }, '/runs'],
     ['a role that is none', { role: 'boss', actor: people.operator }, '/role'],

@@ -69,7 +69,15 @@ describe.each(engines)('npm run token on %s', engine => {
       expires_at: new Date(Date.parse(created_at) + 30 * 86_400_000).toISOString(),
       revoked_at: null,
       last_used_at: null,
+      rotated_at: null,
+      overlap_ends_at: null,
     });
+
+    const next = await make(DATABASE_URL, ['rotate', idOf(agent), '--overlap', '1h']);
+    expect(idOf(next)).toBe(idOf(agent));
+    expect([await status(agent), await status(next)]).toEqual([403, 403]);
+    const last = await make(DATABASE_URL, ['rotate', idOf(agent), '--overlap=0s']);
+    expect([await status(agent), await status(next), await status(last)]).toEqual([401, 401, 403]);
 
     const [revoked] = await run(DATABASE_URL, 'revoke', idOf(agent));
     expect(revoked).toMatch(
@@ -77,7 +85,7 @@ describe.each(engines)('npm run token on %s', engine => {
         `^${idOf(agent)}  agent     agents the 2nd: \\* of runs nightly-\\*  created 2.*Z  (never used|used 2.*Z)  revoked 2.*Z$`,
       ),
     );
-    expect(await status(agent)).toBe(401);
+    expect(await status(last)).toBe(401);
     expect(await status(admin)).toBe(200);
 
     const lines = await run(DATABASE_URL, 'list');
@@ -93,13 +101,15 @@ describe.each(engines)('npm run token on %s', engine => {
     expect(events).toMatchObject([
       { event_type: 'forum.token.created', ...system, payload: { token_id: idOf(admin), role: 'admin' } },
       { event_type: 'forum.token.created', ...system, payload: { token_id: idOf(agent), agents: 'the 2nd: *' } },
+      { event_type: 'forum.token.rotated', ...system, payload: { token_id: idOf(agent) } },
+      { event_type: 'forum.token.rotated', ...system, payload: { token_id: idOf(agent), overlap_ends_at: null } },
       { event_type: 'forum.token.revoked', ...system, payload: { token_id: idOf(agent) } },
     ]);
 
     // A token where it does not belong: its secret is not in the log.
     await service.send('POST', `/tokens/${admin}/revoke`, undefined, bearer(admin));
     await service.send('GET', `/stats?authorization=Bearer%20${admin}`);
-    for (const token of [admin, agent]) {
+    for (const token of [admin, agent, next, last]) {
       expect([...lines, service.output].join('\n').includes(token.slice(-64))).toBe(false);
     }
     expect(service.output).toContain(`/tokens/fbt_${idOf(admin)}_***/revoke`);
@@ -117,6 +127,7 @@ describe('npm run token', () => {
   it.each<[RegExp, ...string[]]>([
     [/^The command is missing or unknown\. Usage: npm run token -- create/, 'constructor'],
     [/^--actor must be one of agent, operator, human, system/, ...create, 'viewer', '--actor', 'operators'],
+    [/^--overlap must be <= 2592000/, 'rotate', '0'.repeat(16), '--overlap', '31d'],
     [/^--expires-in must be <= 315360000/, ...ADMIN, '--expires-in', '99999d'],
     [/Unknown option '--role'/, 'list', '--role', 'admin'],
     [/^No token has this id/, 'revoke', `fbt_0123456789abcdef_${'01234567'.repeat(8)}`],

@@ -49,7 +49,7 @@ import {
   listOverdue,
   listToRemind,
 } from '../../src/questions/repository.ts';
-import { listRuns } from '../../src/runs/repository.ts';
+import { listRuns, listRunsByName } from '../../src/runs/repository.ts';
 import { findSubscriptions, firstOfTypes, updatePositions } from '../../src/subscriptions/repository.ts';
 import { largestCounts, readCounts } from '../../src/threads/counts-repository.ts';
 import {
@@ -239,6 +239,11 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   'runs by status': tx => listRuns(tx, { before: 9, status: 'running' }, 50),
   'runs by ticket': tx => listRuns(tx, { before: 9, ticket: 't' }, 50),
   'runs by status and ticket': tx => listRuns(tx, { before: 9, status: 'running', ticket: 't' }, 50),
+  'runs by name': tx => listRunsByName(tx, { beginning: 'r', after: 'run' }, 50),
+  'one run by name': tx => listRunsByName(tx, { beginning: 'r', name: 'r' }, 50),
+  'runs by name and status': tx => listRunsByName(tx, { beginning: 'r', status: 'running' }, 50),
+  'runs by name and ticket': tx => listRunsByName(tx, { beginning: 'r', ticket: 't' }, 50),
+  'runs by name, status and ticket': tx => listRunsByName(tx, { beginning: 'r', status: 'running', ticket: 't' }, 50),
   'questions by their ids': tx => findQuestions(tx, ['q', 'p']),
   'overdue questions': tx => listOverdue(tx, 9, 50),
   'the count of open questions': countOpen,
@@ -294,6 +299,9 @@ export const indexes: Record<string, RegExp> = {
   'the threads of a run that have moved since': /threads_by_run_id|events_by_thread/,
   'runs by ticket': /runs_by_ticket/,
   'runs by status': /runs_by_status/,
+  'runs by name': /runs_pkey|PRIMARY KEY|sqlite_autoindex_runs_1/,
+  'runs by name and status': /runs_by_status_and_name/,
+  'runs by name and ticket': /runs_by_ticket_and_name/,
   'overdue questions': /questions_expiring/,
   ...Object.fromEntries(questionLists.map(({ name, index }) => [name, index])),
   'the first question after a time': /questions_by_time/,

@@ -24,13 +24,13 @@ it('docs/errors.md lists every code with its status and title', () => {
 
 it('docs/access.md lists what each role may do', () => {
   const said = (allowed: boolean) => (allowed ? 'yes' : 'no');
-  const head = ['Operation', 'agent', 'viewer', 'operator', 'admin', 'without a token'];
+  const head = ['Operation', 'agent', 'viewer', 'operator', 'with `--runs`', 'admin', 'without a token'];
   expect(tableOf(pageOf('docs/access.md'), head)).toEqual(
     Object.entries(permissions).map(([operation, rule]) => [
       `\`${operation}\``,
       ...(rule === 'anybody'
-        ? ['yes', 'yes', 'yes', 'yes', 'yes']
-        : [rule.agent, said(rule.viewer), said(rule.operator), 'yes', 'no']),
+        ? ['yes', 'yes', 'yes', 'yes', 'yes', 'yes']
+        : [rule.agent, said(rule.viewer), said(rule.operator), rule.ofRuns ? 'its runs' : 'no', 'yes', 'no']),
     ]),
   );
 });

@@ -106,6 +106,31 @@ describe('the page of a service with tokens', () => {
     expect((await tokens.admin('GET', `/questions/${id}`)).body.state).toBe('open');
   });
 
+  it('shows a person of several runs the one that is chosen, live, and nothing of others', async () => {
+    const [one] = [
+      await ask({ run_id: 'team-one' }),
+      await ask({ run_id: 'team-two' }),
+      await ask({ run_id: 'viewed' }),
+    ];
+    const { token } = await tokens.issue({ role: 'operator', actor: people.operator, runs: 'team-*' });
+    const { page } = await openPerson(browser, () => service.origin);
+    await page.goto((await open(token)).out);
+    const choice = page.getByLabel('Run to look at');
+    await choice.locator('option', { hasText: 'team-two' }).waitFor({ state: 'attached' });
+    expect(await choice.locator('option').allTextContents()).toEqual(['choose one of team-*', 'team-one', 'team-two']);
+    await choice.selectOption('team-one');
+    await page.locator(`#q-${one}`).waitFor();
+    const next = await ask({ run_id: 'team-one' });
+    await page.locator(`#q-${next}`).waitFor();
+    expect(await page.locator('[data-question]').count()).toBe(2);
+    for (const name of ['Deliveries', 'Numbers']) expect(await page.getByRole('link', { name }).count()).toBe(0);
+    await page.getByRole('link', { name: 'Agents' }).click();
+    await page.getByText('in team-one').waitFor();
+    await page.getByRole('link', { name: 'Runs' }).click();
+    await page.getByText('team-two').last().waitFor();
+    expect(await page.getByText('viewed').count()).toBe(0);
+  });
+
   it('lets an admin make and revoke tokens; a revoked one shows the login at once', async () => {
     const victim = await tokens.issue({ role: 'operator', actor: { type: 'operator', name: 'mallory' } });
     const mallory = await openPerson(browser, () => service.origin);

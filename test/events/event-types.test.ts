@@ -70,6 +70,7 @@ async function tell(send: Send, clock: ManualClock, expiries: Expiries): Promise
   await done('POST', '/control-threads/run-2/builder/withdraw', {});
 
   const { token_id } = await done('POST', '/tokens', { role: 'agent', runs: 'r', agents: 'a', validates: 'b*' });
+  await done('POST', `/tokens/${token_id}/rotate`, {});
   await done('POST', `/tokens/${token_id}/revoke`);
   await done('POST', '/tokens', { role: 'viewer', actor: people.viewer, expires_in_seconds: 60 });
 }

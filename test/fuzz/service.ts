@@ -46,6 +46,14 @@ export async function startTarget(
     tokens.admin = admin;
     tokens.operator = await issue({ role: 'operator', actor: { type: 'operator', name: 'ana' } }, admin);
     tokens.viewer = await issue({ role: 'viewer', actor: { type: 'human', name: 'eve' } }, admin);
+    tokens['operator of a run'] = await issue(
+      { role: 'operator', actor: { type: 'operator', name: 'bo' }, runs: 'run-1' },
+      admin,
+    );
+    tokens['viewer of runs'] = await issue(
+      { role: 'viewer', actor: { type: 'human', name: 'liz' }, runs: 'run-*' },
+      admin,
+    );
     tokens.agent = await issue({ role: 'agent', runs: 'run-1', agents: 'builder' }, admin);
     tokens.agents = await issue({ role: 'agent', runs: 'run-*', agents: '*' }, admin);
     tokens.stranger = `fbt_${'0'.repeat(16)}_${'0'.repeat(64)}`;

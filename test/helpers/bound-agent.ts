@@ -1,5 +1,6 @@
 import { expect } from 'vitest';
 import type { Engine } from '../../src/db/engine.ts';
+import type { Overrides } from '../../src/services.ts';
 import { startApp, type TestApp } from './app.ts';
 import { fresh } from './posts.ts';
 import { signal } from './signals.ts';
@@ -46,8 +47,9 @@ async function things(
 }
 
 /** A service with two runs and a thread without one, and the token of an agent of the first. */
-export async function boundAgent(engine: Engine) {
-  const service = await startApp(engine, { config: { POLL_INTERVAL_MS: '60000', RATE_LIMIT_PER_MINUTE: '0' } });
+export async function boundAgent(engine: Engine, overrides: Overrides = {}) {
+  const config = { POLL_INTERVAL_MS: '60000', RATE_LIMIT_PER_MINUTE: '0' };
+  const service = await startApp(engine, { config, overrides });
   const tokens = await withTokens(service);
   const { admin } = tokens;
   const anyAgent = await tokens.asAgent('*', '*');

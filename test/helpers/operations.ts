@@ -16,8 +16,8 @@ type Send = TestApp['send'];
 const talk = { title: 'Which region?', body: 'Staging runs in two.' };
 
 /**
- * A valid request for every operation, about new things of the agent `builder` in `run-1` wherever an agent may send it;
- * none says who acts.
+ * A valid request for every operation, about new things of the agent `builder` in `run-1` wherever an agent may send it, and
+ * in runs whose names begin so wherever people of those may; none says who acts.
  * @param send as an admin, for what has to be there before; `deadly` (helpers/posts.ts) has to be among the handlers
  * @param viewer in whose name marks are made, such as `human:ana`
  * @param database its URL: nobody makes a subscription by a request
@@ -41,7 +41,7 @@ export function exampleRequests(send: Send, viewer: string, database: string) {
     return id;
   };
   const run = async () => {
-    const run_id = fresh();
+    const run_id = `run-1-${fresh()}`;
     for (const type of ['completion', 'validation']) await signalled(type, { run_id });
     return run_id;
   };
@@ -106,7 +106,7 @@ export function exampleRequests(send: Send, viewer: string, database: string) {
     }),
     listPosts: async () => get(`/threads/${await thread()}/posts`),
     addPost: async () => post(`/threads/${await thread()}/posts`, { body: 'Europe.' }),
-    fileBrief: async () => ({ method: 'PUT', url: `/runs/${fresh()}`, body: { title: 'Move.' } }),
+    fileBrief: async () => ({ method: 'PUT', url: `/runs/run-1-${fresh()}`, body: { title: 'Move.' } }),
     listRuns: async () => get('/runs'),
     getRun: async () => {
       await signalled('completion');
@@ -154,6 +154,10 @@ export function exampleRequests(send: Send, viewer: string, database: string) {
     openSession: async () => post('/page/session'),
     closeSession: async () => ({ method: 'DELETE', url: '/page/session' }),
     createToken: async () => post('/tokens', { role: 'viewer', actor: { type: 'human', name: fresh() } }),
+    rotateToken: async () => {
+      const { token_id } = await made('/tokens', { role: 'agent', runs: fresh(), agents: '*' });
+      return post(`/tokens/${token_id}/rotate`, {});
+    },
     listTokens: async () => get('/tokens'),
     revokeToken: async () => {
       const { token_id } = await made('/tokens', { role: 'agent', runs: fresh(), agents: '*' });

@@ -34,7 +34,15 @@ it('is tried on every POST that writes', () => {
   // Tokens have tests of their own: the first one shuts everybody out who has none.
   // The acts of hooks and the tools of MCP have keys of their own.
   // Logins and secrets are told once: a lost one is made again.
-  const secrets = ['createLoginLink', 'logIn', 'openSession', 'createToken', 'createWebhook', 'rotateWebhookSecret'];
+  const secrets = [
+    'createLoginLink',
+    'logIn',
+    'openSession',
+    'createToken',
+    'rotateToken',
+    'createWebhook',
+    'rotateWebhookSecret',
+  ];
   const others = [...secrets, 'processMessages', 'revokeToken', 'pingWebhook', 'callClaudeHook', 'callMcp'];
   expect([...operations, ...others].sort()).toEqual(all.sort());
 });

@@ -4,6 +4,7 @@ import { AgentRow, isStalled } from './agent-row.ts';
 import { changed, now } from './live.ts';
 import { Empty, Failure } from './parts.ts';
 import { allOf, client } from './service.ts';
+import { ofRun } from './session.ts';
 import { count } from './text.ts';
 import { useLoad } from './use-load.ts';
 
@@ -24,7 +25,7 @@ export function Agents() {
   // Signs of life are no events.
   const tick = Math.floor(now.value / 30_000);
   const { data, error, reload } = useLoad(
-    signal => allOf(page => client.agents.list(page, { signal }), MOST),
+    signal => allOf(page => client.agents.list({ ...page, ...ofRun() }, { signal }), MOST),
     'agents',
     [changed.runs.value, tick],
   );

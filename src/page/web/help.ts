@@ -4,7 +4,7 @@ import { allowNotifications } from './notify.ts';
 import { Failure } from './parts.ts';
 import { canPush, pushName, switchPushOff, switchPushOn } from './push.ts';
 import { sentenceOf } from './service.ts';
-import { logOut, mayAct, me } from './session.ts';
+import { logOut, mayAct, me, seesAll } from './session.ts';
 import { settings } from './settings.ts';
 
 const KEYS: [keys: string, act: string][] = [
@@ -58,6 +58,7 @@ export function Help({ close }: { close: () => void }) {
     ${
       canPush &&
       mayAct.value &&
+      seesAll.value &&
       html`<label class="check"><input type="checkbox" checked=${pushName.value !== ''} onChange=${() => void setPush()} /> Also while the page is closed</label>
     <${Failure} error=${error} />`
     }

@@ -5,6 +5,7 @@ import { changed } from './live.ts';
 import { Empty, Failure } from './parts.ts';
 import { go, linkTo, route } from './route.ts';
 import { allOf, client } from './service.ts';
+import { ofRun } from './session.ts';
 import { useLoad } from './use-load.ts';
 
 const STEP = 50;
@@ -19,7 +20,11 @@ export function History() {
   const { data, error } = useLoad(
     signal =>
       allOf(
-        page => client.questions({ ...page, order: 'newest', ...(q && { q }), ...(state && { state }) }, { signal }),
+        page =>
+          client.questions(
+            { ...page, ...ofRun(), order: 'newest', ...(q && { q }), ...(state && { state }) },
+            { signal },
+          ),
         most,
       ),
     `${q} ${state}`,

@@ -3,7 +3,7 @@ import type { ControlState, Event, Question, RunSummary, Thread } from '../../cl
 import { gather } from './gather.ts';
 import { changed, now } from './live.ts';
 import { allOf, client } from './service.ts';
-import { myName } from './session.ts';
+import { myName, ofRun } from './session.ts';
 import { read, stored, write } from './settings.ts';
 
 /* The questions of the inbox and what is known around them. Views read the signals; events of the log renew them. */
@@ -112,7 +112,7 @@ function endOf({ answered_at, expires_at, asked_at }: Question): string {
 /** Reads everything anew. @throws ForumbusError */
 export async function snapshot(): Promise<void> {
   const { run_id, ticket } = wanted();
-  const narrowed = { ...(run_id && { run_id }), ...(ticket && { ticket }) };
+  const narrowed = { ...ofRun(), ...(run_id && { run_id }), ...(ticket && { ticket }) };
   const [open, unknown, done] = await Promise.all([
     allOf(page => client.questions({ ...narrowed, ...page, state: 'open' }), OPEN_MOST),
     allOf(page => client.questions({ ...narrowed, ...page, unacknowledged: true, order: 'newest' }), ENDED_MOST),
@@ -131,12 +131,13 @@ const wanted = () => ({ run_id: filter.run_id.value.trim(), ticket: filter.ticke
 /** Runs, agents and threads: what the rows say beside the question. */
 async function readAround(): Promise<void> {
   const assignee = wantedAssignee().trim();
+  const control = { ...ofRun(), kind: 'control' as const };
   const [allRuns, allAgents, asking, talking, ofAssignee] = await Promise.all([
     allOf(page => client.runs.list(page), AROUND_MOST),
-    allOf(page => client.agents.list(page), AROUND_MOST),
-    allOf(page => client.threads.list({ ...page, kind: 'control', state: 'waiting_operator' }), AROUND_MOST),
-    allOf(page => client.threads.list({ ...page, kind: 'control', state: 'waiting_human' }), AROUND_MOST),
-    assignee === '' ? [] : allOf(page => client.threads.list({ ...page, kind: 'control', assignee }), AROUND_MOST),
+    allOf(page => client.agents.list({ ...page, ...ofRun() }), AROUND_MOST),
+    allOf(page => client.threads.list({ ...page, ...control, state: 'waiting_operator' }), AROUND_MOST),
+    allOf(page => client.threads.list({ ...page, ...control, state: 'waiting_human' }), AROUND_MOST),
+    assignee === '' ? [] : allOf(page => client.threads.list({ ...page, ...control, assignee }), AROUND_MOST),
   ]);
   batch(() => {
     runs.value = new Map(allRuns.map(run => [run.run_id, run]));

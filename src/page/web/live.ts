@@ -2,7 +2,7 @@ import { signal } from '@preact/signals-core';
 import type { Event } from '../../client/index.ts';
 import { gather } from './gather.ts';
 import { client } from './service.ts';
-import { hasEnded } from './session.ts';
+import { hasEnded, ofRun } from './session.ts';
 
 /** What has changed, for the views that read it: each number rises with a change. */
 export const changed = { runs: signal(0), threads: signal(0), tokens: signal(0) };
@@ -31,9 +31,10 @@ export async function follow(snapshot: () => Promise<void>, signal: AbortSignal)
   }, TICK_MS);
   signal.addEventListener('abort', () => clearInterval(timer), { once: true });
   try {
-    const after = (await client.log.latest({ signal }))?.sequence ?? 0;
+    const latest = await client.log.list({ ...ofRun(), order: 'newest', limit: 1 }, { signal });
+    const after = latest.items[0]?.sequence ?? 0;
     await snapshot();
-    for await (const event of client.events({ after, signal })) {
+    for await (const event of client.events({ ...ofRun(), after, signal })) {
       for (const listener of listeners) listener(event);
       noteChange(event);
     }

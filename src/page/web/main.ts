@@ -9,7 +9,7 @@ import { watchQuestions } from './notify.ts';
 import { Empty } from './parts.ts';
 import { watchPush } from './push.ts';
 import { watchRoute } from './route.ts';
-import { begin, me, takeCode } from './session.ts';
+import { begin, chosenRun, isOfSeveral, me, takeCode } from './session.ts';
 import { Shell } from './shell.ts';
 
 /** How long after a failed start the page tries again. Milliseconds. */
@@ -40,7 +40,7 @@ function followWhileLoggedIn(): void {
     name = next;
     ending?.abort();
     ending = undefined;
-    if (next === undefined) return;
+    if (next === undefined || (isOfSeveral.value && chosenRun.value === '')) return;
     ending = new AbortController();
     void run(ending.signal);
   });

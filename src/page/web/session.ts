@@ -1,7 +1,7 @@
 import { computed, signal } from '@preact/signals-core';
 import type { Actor, Me } from '../../client/index.ts';
 import { client, connect, isRefusal } from './service.ts';
-import { settings } from './settings.ts';
+import { settings, stored } from './settings.ts';
 
 /** The person, as the service sees him; undefined until that is known, null without a login. */
 export const me = signal<Me | null | undefined>(undefined);
@@ -9,6 +9,15 @@ export const me = signal<Me | null | undefined>(undefined);
 export const mayAct = computed(() => me.value?.role === 'operator' || me.value?.role === 'admin');
 export const isAdmin = computed(() => me.value?.role === 'admin' && me.value.access === 'token');
 export const myName = computed(() => me.value?.name ?? (settings.name.value.trim() || 'operator'));
+
+/** Whether the person sees all runs; what is about no run is hidden from others. */
+export const seesAll = computed(() => (me.value?.runs ?? null) === null);
+/** Whether the token is for several runs: the person then looks at one of them. */
+export const isOfSeveral = computed(() => !seesAll.value && me.value?.run_id === null);
+/** The run that such a person has chosen. */
+export const chosenRun = stored('run', '');
+/** What lists have to name. */
+export const ofRun = (): { run_id?: string } => (isOfSeveral.value ? { run_id: chosenRun.value } : {});
 
 /** The person as `type:name`, for marks of what was seen. */
 export const viewer = computed(() => `${me.value?.actor?.type ?? 'operator'}:${myName.value}`);

@@ -6,8 +6,9 @@ import { openCount } from './inbox-store.ts';
 import { useKeys } from './keys.ts';
 import { Said } from './parts.ts';
 import { go, route } from './route.ts';
+import { RunChoice } from './run-choice.ts';
 import { online } from './service.ts';
-import { isAdmin, myName } from './session.ts';
+import { chosenRun, isAdmin, isOfSeveral, myName, seesAll } from './session.ts';
 import { count, cut } from './text.ts';
 import { viewOf } from './views.ts';
 
@@ -39,13 +40,13 @@ export function Shell() {
     <header class="top"><b>Forumbus</b>
       <nav aria-label="Main">
         ${link('Inbox', '#/', openCount.value)}${link('Runs', '#/runs')}${link('Agents', '#/agents')}${link('Threads', '#/threads')}
-        ${link('Deliveries', '#/deliveries')}${link('Numbers', '#/numbers')}${isAdmin.value && link('Tokens', '#/tokens')}
+        ${seesAll.value && html`${link('Deliveries', '#/deliveries')}${link('Numbers', '#/numbers')}`}${isAdmin.value && link('Tokens', '#/tokens')}
       </nav>
       <span class=${`live ${online.value ? '' : 'off'}`}>${online.value ? 'live' : 'offline'}<span class="name"> · <${Said} text=${myName.value} /></span></span>
       <button type="button" class="btn round" aria-label="Settings and keys" title="Settings and keys (?)" onClick=${() => setHelps(true)}>?</button>
     </header>
     ${!online.value && html`<p class="banner" role="status">The service does not answer. What you see may be old; the page goes on by itself.</p>`}
-    <main id="main" tabindex="-1">${viewOf(parts)}</main>
+    <main id="main" tabindex="-1">${isOfSeveral.value && html`<${RunChoice} />`}${(!isOfSeveral.value || chosenRun.value !== '') && viewOf(parts)}</main>
     <${Announcer} />
     <${Toast} />
     ${helps && html`<${Help} close=${() => setHelps(false)} />`}`;

@@ -5,7 +5,7 @@ import { changed } from './live.ts';
 import { Age, Empty, Failure, Pill, Said } from './parts.ts';
 import { go, linkTo, route } from './route.ts';
 import { allOf, client, sentenceOf } from './service.ts';
-import { asMe, mayAct, myName, viewer } from './session.ts';
+import { asMe, mayAct, myName, ofRun, viewer } from './session.ts';
 import { count, cut } from './text.ts';
 import { useLoad } from './use-load.ts';
 
@@ -25,7 +25,11 @@ export function Threads() {
   const [most, setMost] = useState(STEP);
   const [writes, setWrites] = useState(false);
   const { data, error } = useLoad(
-    signal => allOf(page => client.threads.list({ ...page, ...filterOf(queue), ...(q && { q }) }, { signal }), most),
+    signal =>
+      allOf(
+        page => client.threads.list({ ...page, ...ofRun(), ...filterOf(queue), ...(q && { q }) }, { signal }),
+        most,
+      ),
     `${queue} ${q}`,
     [most, changed.threads.value],
   );

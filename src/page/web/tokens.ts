@@ -34,11 +34,17 @@ export function Tokens() {
 
 function TokenRow({ token, isOver, reload }: { token: Token; isOver: boolean; reload: () => void }) {
   const { token_id, role, actor, runs, agents, last_used_at, expires_at, revoked_at, created_at } = token;
+  const [made, setMade] = useState<IssuedToken>();
+  const rotate = async () => {
+    setMade(await client.tokens.rotate(token_id));
+    reload();
+  };
   return html`<div class="row">
-    <span class="t"><${Said} text=${actor?.name ?? `${agents} in ${runs}`} /></span>
+    <span class="t"><${Said} text=${actor ? (runs === null ? actor.name : `${actor.name} in ${runs}`) : `${agents} in ${runs}`} /></span>
     <span class="a"><${Pill}>${role}<//>${isOver && html` <${Pill} kind="bad">${revoked_at ? 'revoked' : 'expired'}<//>`}</span>
     <span class="s"><code>${token_id}</code> · made <${Age} at=${created_at} /> ago · ${last_used_at ? html`used <${Age} at=${last_used_at} /> ago` : 'never used'}${expires_at && !isOver && ` · until ${clock(expires_at)}`}${token_id === me.value?.token_id && ' · this browser'}</span>
-    ${!isOver && html`<div class="s acts"><${Act} kind="quiet" sure="Revoke it for good?" act=${() => client.tokens.revoke(token_id).then(reload)}>revoke<//></div>`}</div>`;
+    ${!isOver && html`<div class="s acts"><${Act} kind="quiet" sure="Revoke it for good?" act=${() => client.tokens.revoke(token_id).then(reload)}>revoke<//><${Act} kind="quiet" sure="Make another secret? The present one ends in an hour." act=${rotate}>rotate<//></div>`}
+    ${made && html`<${Secret} token=${made.token} />`}</div>`;
 }
 
 function NewTokenForm({ done }: { done: () => void }) {
@@ -54,7 +60,10 @@ function NewTokenForm({ done }: { done: () => void }) {
     const rights =
       role === 'agent'
         ? { runs: given('runs'), agents: given('agents') }
-        : { actor: { type: role === 'viewer' ? ('human' as const) : ('operator' as const), name: given('name') } };
+        : {
+            actor: { type: role === 'viewer' ? ('human' as const) : ('operator' as const), name: given('name') },
+            ...(given('runs') && { runs: given('runs') }),
+          };
     setError(undefined);
     try {
       setMade(await client.tokens.create({ role, ...rights, ...(days > 0 && { expires_in_seconds: days * DAY }) }));
@@ -69,11 +78,15 @@ function NewTokenForm({ done }: { done: () => void }) {
       ${
         role === 'agent'
           ? html`<input name="runs" required aria-label="Runs" placeholder="Runs, such as shop-*" maxlength="200" /><input name="agents" required aria-label="Agents" placeholder="Agents, such as *" maxlength="200" />`
-          : html`<input name="name" required aria-label="Name" placeholder="Name" maxlength="200" />`
+          : html`<input name="name" required aria-label="Name" placeholder="Name" maxlength="200" />${role !== 'admin' && html`<input name="runs" aria-label="Runs, if not all" placeholder="Runs, if not all" maxlength="200" />`}`
       }
       <input name="days" type="number" min="1" max="3650" aria-label="Days until it expires" placeholder="Days" />
       <button class="btn primary">Make a token</button></div>
     <${Failure} error=${error} />
-    ${made && html`<p class="notice" role="status">Copy it now, it is shown only here: <code class="secret">${made.token}</code></p>`}
+    ${made && html`<${Secret} token=${made.token} />`}
   </form>`;
+}
+
+function Secret({ token }: { token: string }) {
+  return html`<p class="notice" role="status">Copy it now, it is shown only here: <code class="secret">${token}</code></p>`;
 }
