@@ -1,6 +1,7 @@
 import { type FastifyBaseLogger, type FastifyInstance, fastify } from 'fastify';
 import packageJson from '../package.json' with { type: 'json' };
 import { useAccess } from './access/hook.ts';
+import { callersOf } from './access/permissions.ts';
 import { tokenRoutes } from './access/routes.ts';
 import { newUid } from './clock.ts';
 import { type Config, isLoopback } from './config.ts';
@@ -36,7 +37,7 @@ import { outboxRoutes } from './outbox/routes.ts';
 import { pageRoutes } from './page/routes.ts';
 import { questionRoutes } from './questions/routes.ts';
 import { runRoutes } from './runs/routes.ts';
-import { components, documented, documentedWebhooks } from './schema-registry.ts';
+import { components, documented, documentedExamples, documentedWebhooks } from './schema-registry.ts';
 import { createServices, type Overrides } from './services.ts';
 import { signalRoutes } from './signals/routes.ts';
 import { statsRoutes } from './stats/routes.ts';
@@ -128,7 +129,13 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
   const { authenticate: login } = logins;
   const { identified } = requestLog;
   useAccess(app, { access: tokens, login, opening: longRequests, origins, rates, identified });
-  await useOpenapi(app, documented, documentedWebhooks, version);
+  await useOpenapi(app, {
+    components: documented,
+    webhooks: documentedWebhooks,
+    examples: documentedExamples,
+    callersOf,
+    version,
+  });
 
   const writes = createIdempotentWrites({ db: services.db, keys: forum.keys });
   if (config.ROLE !== 'worker') {

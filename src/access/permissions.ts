@@ -100,3 +100,17 @@ export function permits(rule: Permission, role: Role): boolean {
   if (role === 'admin') return true;
   return role === 'agent' ? rule.agent !== 'no' : rule[role];
 }
+
+const AGENTS: Record<Permission['agent'], string[]> = {
+  itself: ['agent (for itself)'],
+  'its runs': ['agent (in its runs)'],
+  no: [],
+};
+
+/** The callers of an operation, in one sentence of the OpenAPI document. */
+export function callersOf(operationId: string): string {
+  const rule = permissions[operationId] ?? anybody;
+  if (rule === anybody) return 'Needs no token.';
+  const people = (['viewer', 'operator', 'admin'] as const).filter(role => permits(rule, role));
+  return `Roles: ${[...AGENTS[rule.agent], ...people].join(', ')}.`;
+}

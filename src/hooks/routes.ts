@@ -37,7 +37,7 @@ export function hookRoutes({ longRequests, ending }: Dependencies): FastifyPlugi
           response: {
             200: Ref(HookReply),
             204: Type.Null({ description: 'There is nothing to say.' }),
-            ...bodyProblems(),
+            ...bodyProblems('TOO_MANY_WAITS'),
           },
         },
       },
