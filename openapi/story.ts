@@ -212,6 +212,7 @@ async function watch(main: Scene, { operator: as }: Tokens): Promise<void> {
   await main.call('getReadiness');
   await main.call('getVersion');
   await main.call('getMetrics', { as });
+  await main.call('getLlms');
 }
 
 /** A file that is gone takes no writes. */

@@ -18,6 +18,7 @@ import { useCors, useSecurityHeaders } from './http/headers.ts';
 import { createIdempotentWrites } from './http/idempotent-writes.ts';
 import { useJson } from './http/json.ts';
 import { httpLimits, serverLimits, useLimits } from './http/limits.ts';
+import { useLlms } from './http/llms.ts';
 import { useOpenapi } from './http/openapi.ts';
 import { frameworkProblem, socketProblem, useProblems } from './http/problems.ts';
 import { RefusalLimit, RequestLog } from './http/request-log.ts';
@@ -164,6 +165,8 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
     ...{ version, health, drain },
   });
   await app.register(metricsRoutes({ scrape }));
+
+  useLlms(app);
 
   app.addHook('onReady', () => services.start());
   // The worker stops while requests drain, so that both get the whole grace period.

@@ -94,6 +94,8 @@ export const permissions: Record<string, Permission | typeof anybody> = {
   getLiveness: anybody,
   getVersion: anybody,
   getReadiness: anybody,
+  // Made of the OpenAPI document, which anybody may read.
+  getLlms: anybody,
 };
 
 export function permits(rule: Permission, role: Role): boolean {
