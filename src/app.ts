@@ -1,6 +1,7 @@
 import { type FastifyBaseLogger, type FastifyInstance, fastify } from 'fastify';
 import packageJson from '../package.json' with { type: 'json' };
 import { useAccess } from './access/hook.ts';
+import { callersOf } from './access/permissions.ts';
 import { tokenRoutes } from './access/routes.ts';
 import { newUid } from './clock.ts';
 import { basePathOf, type Config, isLoopback } from './config.ts';
@@ -18,6 +19,7 @@ import { useCors, useSecurityHeaders } from './http/headers.ts';
 import { createIdempotentWrites } from './http/idempotent-writes.ts';
 import { useJson } from './http/json.ts';
 import { httpLimits, serverLimits, useLimits } from './http/limits.ts';
+import { useLlms } from './http/llms.ts';
 import { useOpenapi } from './http/openapi.ts';
 import { frameworkProblem, socketProblem, useProblems } from './http/problems.ts';
 import { trustedProxies } from './http/proxies.ts';
@@ -38,7 +40,7 @@ import { outboxRoutes } from './outbox/routes.ts';
 import { pageRoutes } from './page/routes.ts';
 import { questionRoutes } from './questions/routes.ts';
 import { runRoutes } from './runs/routes.ts';
-import { components, documented, documentedWebhooks } from './schema-registry.ts';
+import { components, documented, documentedExamples, documentedWebhooks } from './schema-registry.ts';
 import { createServices, type Overrides } from './services.ts';
 import { signalRoutes } from './signals/routes.ts';
 import { statsRoutes } from './stats/routes.ts';
@@ -136,7 +138,13 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
   const { authenticate: login } = logins;
   const { identified } = requestLog;
   useAccess(app, { access: tokens, login, opening: longRequests, origins, rates, identified });
-  await useOpenapi(app, documented, documentedWebhooks, version);
+  await useOpenapi(app, {
+    components: documented,
+    webhooks: documentedWebhooks,
+    examples: documentedExamples,
+    callersOf,
+    version,
+  });
 
   const writes = createIdempotentWrites({ db: services.db, keys: forum.keys });
   if (config.ROLE !== 'worker') {
@@ -166,6 +174,8 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
     ...{ version, health, drain },
   });
   await app.register(metricsRoutes({ scrape }));
+
+  useLlms(app);
 
   app.addHook('onReady', () => services.start());
   // The worker stops while requests drain, so that both get the whole grace period.

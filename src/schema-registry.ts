@@ -6,8 +6,10 @@ import { AnyEvent, eventSchemas } from './events/event-types.ts';
 import * as events from './events/schemas.ts';
 import * as health from './health/schemas.ts';
 import * as hooks from './hooks/schemas.ts';
+import type { Examples } from './http/openapi-document.ts';
 import { Problem } from './http/problems.ts';
 import * as inbox from './inbox/schemas.ts';
+import examples from './openapi-examples.json' with { type: 'json' };
 import * as outbox from './outbox/schemas.ts';
 import * as page from './page/schemas.ts';
 import * as questions from './questions/schemas.ts';
@@ -47,12 +49,18 @@ export const documented: TSchema[] = components.flatMap(component =>
   component === events.Event ? [AnyEvent, ...eventSchemas] : [component],
 );
 
+/** What a running service has answered; `npm run openapi` records it. */
+export const documentedExamples: Examples = examples;
+
 /** The requests that webhooks send, for the document. */
 export const documentedWebhooks = {
   event: {
     post: {
       operationId: 'receiveEvent',
       summary: 'An event, signed as Standard Webhooks says',
+      description:
+        'Check the signature with the secret of the webhook before you read the body. Each event comes at least once: ' +
+        'drop a `webhook-id` that has come before. The events of a thread come in order.',
       tags: ['webhooks'],
       security: [{}],
       parameters: [
@@ -65,7 +73,12 @@ export const documentedWebhooks = {
       ],
       requestBody: {
         required: true,
-        content: { 'application/cloudevents+json': { schema: { $ref: '#/components/schemas/CloudEvent' } } },
+        content: {
+          'application/cloudevents+json': {
+            schema: { $ref: '#/components/schemas/CloudEvent' },
+            example: documentedExamples.webhook,
+          },
+        },
       },
       responses: {
         '2XX': { description: 'The event was taken.' },

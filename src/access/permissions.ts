@@ -107,10 +107,27 @@ export const permissions: Record<string, Permission | typeof anybody> = {
   getLiveness: anybody,
   getVersion: anybody,
   getReadiness: anybody,
+  // Made of the OpenAPI document, which anybody may read.
+  getLlms: anybody,
 };
 
 /** @param isOfRuns whether the token is for certain runs */
 export function permits(rule: Permission, role: Role, isOfRuns: boolean): boolean {
   if (role === 'admin') return true;
   return role === 'agent' ? rule.agent !== 'no' : rule[role] && (rule.ofRuns || !isOfRuns);
+}
+
+const AGENTS: Record<Permission['agent'], string[]> = {
+  itself: ['agent (for itself)'],
+  'its runs': ['agent (in its runs)'],
+  no: [],
+};
+
+/** The callers of an operation, in one sentence of the OpenAPI document. */
+export function callersOf(operationId: string): string {
+  const rule = permissions[operationId] ?? anybody;
+  if (rule === anybody) return 'Needs no token.';
+  const people = (['viewer', 'operator', 'admin'] as const).filter(role => permits(rule, role, false));
+  const ofRuns = rule.operator ? ` Tokens for certain runs are ${rule.ofRuns ? 'accepted' : 'refused'}.` : '';
+  return `Roles: ${[...AGENTS[rule.agent], ...people].join(', ')}.${ofRuns}`;
 }

@@ -23,6 +23,8 @@ export function tokenRoutes({ access, writes }: Dependencies): FastifyPluginAsyn
         schema: {
           operationId: 'createToken',
           summary: 'Create a token; takes no idempotency key, since its secret is stored nowhere',
+          description:
+            'The answer shows the token, which is stored nowhere. The first token of a service is made by its command line.',
           tags,
           body: Ref(NewToken),
           response: { 201: Ref(IssuedToken), ...bodyProblems() },

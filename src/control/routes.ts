@@ -60,6 +60,8 @@ export function controlRoutes({ control, writes }: Dependencies): FastifyPluginA
         schema: {
           operationId: 'startAttempt',
           summary: "Start the agent's next attempt",
+          description:
+            'Signals of earlier attempts are refused from then on, and the gate asks for a completion and a validation of this one.',
           tags,
           params: ControlThreadParams,
           headers: IdempotentHeaders,
@@ -95,6 +97,7 @@ export function controlRoutes({ control, writes }: Dependencies): FastifyPluginA
         schema: {
           operationId: 'withdrawAgent',
           summary: 'Withdraw an agent from its run: its control thread closes and the gate no longer counts it',
+          description: 'Its open questions are cancelled.',
           tags,
           params: ControlThreadParams,
           headers: IdempotentHeaders,

@@ -16,6 +16,7 @@ export function eventRoutes({ events }: Dependencies): FastifyPluginAsyncTypebox
         schema: {
           operationId: 'listEvents',
           summary: 'Read the event log, oldest first or newest first',
+          description: 'Every event of the log has a place in it, its `sequence`, without gaps.',
           tags: ['events'],
           querystring: EventQuery,
           response: { 200: Ref(EventPage), ...problemResponses('INVALID_CURSOR') },

@@ -44,6 +44,8 @@ export function eventStreamRoutes({
         schema: {
           operationId: 'streamEvents',
           summary: 'Stream the event log from a sequence on, as server-sent events with the sequence as id',
+          description:
+            'It begins after `after` or `Last-Event-ID`, sends every event once and in order, and does not end.',
           tags: ['events'],
           querystring: StreamQuery,
           headers: StreamHeaders,

@@ -39,7 +39,7 @@ export function hookRoutes({ longRequests, ending, basePath }: Dependencies): Fa
           response: {
             200: Ref(HookReply),
             204: Type.Null({ description: 'There is nothing to say.' }),
-            ...bodyProblems(),
+            ...bodyProblems('TOO_MANY_WAITS'),
           },
         },
       },

@@ -3,6 +3,7 @@ import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance, RouteHandlerMethod } from 'fastify';
 import type { TSchema } from 'typebox';
+import { type Additions, completeDocument } from './openapi-document.ts';
 
 /**
  * The page loads everything from this service. Swagger UI sets one inline style, whose hash changes with its version.
@@ -19,16 +20,14 @@ const DOCS_POLICY = {
   'frame-ancestors': "'none'",
 };
 
-/**
- * Serves the OpenAPI 3.1 document of the route schemas at /openapi.json, and Swagger UI at /docs.
- * @param webhooks the requests that the service itself sends, as the document has them
- */
-export async function useOpenapi(
-  app: FastifyInstance,
-  components: TSchema[],
-  webhooks: object,
-  version: string,
-): Promise<void> {
+interface Options extends Additions {
+  components: TSchema[];
+  version: string;
+}
+
+/** Serves the OpenAPI 3.1 document of the route schemas at /openapi.json, and Swagger UI at /docs. */
+export async function useOpenapi(app: FastifyInstance, options: Options): Promise<void> {
+  const { components, version, ...additions } = options;
   for (const component of components) app.addSchema(component);
   await app.register(swagger, {
     openapi: {
@@ -54,8 +53,11 @@ export async function useOpenapi(
         { name: 'control signals', description: 'Signals that agents and operators send.' },
         { name: 'questions', description: 'Questions of agents, answered by operators.' },
         { name: 'control threads', description: 'The current state of each agent.' },
+        { name: 'inbox', description: 'News for each agent: ended questions and messages of people.' },
         { name: 'hooks', description: "Hooks of agents' hosts." },
         { name: 'threads', description: 'Conversations with posts and states.' },
+        { name: 'runs', description: 'Briefs, and the gate that a run passes before it closes.' },
+        { name: 'stats', description: 'Counts for an overview.' },
         { name: 'events', description: 'The append-only log.' },
         { name: 'outbox', description: 'Messages for topic handlers, and their deliveries.' },
         { name: 'bus', description: 'The worker, its topics and its health.' },
@@ -63,13 +65,14 @@ export async function useOpenapi(
         { name: 'mcp', description: 'The tools of agents and operators, over the Model Context Protocol.' },
         { name: 'tokens', description: 'Access tokens and their roles.' },
         { name: 'page', description: 'Logins of browsers, for the page at `/`.' },
+        { name: 'documents', description: 'Descriptions of the API.' },
       ],
     },
     stripBasePath: false,
     convertConstToEnum: false,
     refResolver: { buildLocalReference: json => String(json.$id) },
     transformObject: document =>
-      describeUnions('openapiObject' in document ? { ...document.openapiObject, webhooks } : {}),
+      'openapiObject' in document ? completeDocument(document.openapiObject, additions) : {},
   });
   serializeOnce(app, ['/openapi.json', '/docs/json', '/docs/yaml']);
   await app.register(swaggerUi, {
@@ -112,20 +115,4 @@ function serializeOnce(app: FastifyInstance, urls: string[]): void {
       return payload;
     };
   });
-}
-
-/** Validation keywords that mean nothing to readers of the document. */
-const OWN_KEYWORDS = ['x-trim', 'x-normal', 'x-name', 'x-visible', 'x-instant', 'x-unique-by'];
-
-/** Adds the discriminator mapping of tagged unions, which Ajv rejects, and removes {@link OWN_KEYWORDS}. */
-function describeUnions<T>(node: T): T {
-  if (Array.isArray(node)) return node.map(describeUnions) as T;
-  if (typeof node !== 'object' || node === null) return node;
-  const { 'x-tags': tags, ...members } = node as Record<string, unknown>;
-  const rest = Object.fromEntries(Object.entries(members).filter(([key]) => !OWN_KEYWORDS.includes(key)));
-  if (tags) {
-    const mapping = Object.entries(tags).map(([tag, name]) => [tag, `#/components/schemas/${name}`]);
-    rest.discriminator = { ...(rest.discriminator as object), mapping: Object.fromEntries(mapping) };
-  }
-  return Object.fromEntries(Object.entries(rest).map(([key, value]) => [key, describeUnions(value)])) as T;
 }

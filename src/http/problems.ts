@@ -19,7 +19,7 @@ declare module 'fastify' {
   }
 }
 
-const CONTENT_TYPE = 'application/problem+json';
+export const PROBLEM_TYPE = 'application/problem+json';
 
 export const Problem = Type.Object(
   {
@@ -61,19 +61,26 @@ export const Problem = Type.Object(
 interface ProblemResponse {
   description: string;
   headers?: Record<string, object>;
-  content: Record<string, { schema: ReturnType<typeof Ref> }>;
+  /** `x-codes` is for openapi-document.ts, which writes them into the schema: the service itself serializes `Problem`. */
+  content: Record<string, { schema: ReturnType<typeof Ref>; 'x-codes': ProblemCode[] }>;
 }
 
-/** The codes of refusals before a route is reached. */
-const BEFORE_ROUTES = [
+/** The codes with which any operation may refuse a request. */
+export const COMMON_CODES = [
+  'VALIDATION_FAILED',
+  'MALFORMED_URL',
+  'MALFORMED_REQUEST',
   'UNAUTHORIZED',
   'FORBIDDEN',
   'HOST_NOT_ALLOWED',
   'ORIGIN_NOT_ALLOWED',
+  'REQUEST_TIMEOUT',
   'URI_TOO_LONG',
   'RATE_LIMITED',
   'HEADERS_TOO_LARGE',
-] as const;
+  'INTERNAL_ERROR',
+  'SERVICE_UNAVAILABLE',
+] as const satisfies ProblemCode[];
 
 /** Statuses after which a retry of the same request may succeed. */
 const RETRYABLE: number[] = [429, 503];
@@ -89,19 +96,13 @@ const retryAfter = {
 /** The responses, by status, of an operation that refuses with these codes, besides those of every operation. */
 export function problemResponses(...codes: ProblemCode[]): Record<number, ProblemResponse> {
   const byStatus: Record<number, ProblemCode[]> = {};
-  for (const code of [
-    'VALIDATION_FAILED',
-    ...BEFORE_ROUTES,
-    ...codes,
-    'INTERNAL_ERROR',
-    'SERVICE_UNAVAILABLE',
-  ] as const) {
+  for (const code of [...COMMON_CODES, ...codes]) {
     byStatus[problemTable[code].status] = [...(byStatus[problemTable[code].status] ?? []), code];
   }
   const response = (status: number, names: ProblemCode[]): ProblemResponse => ({
     description: names.map(name => `\`${name}\`: ${problemTable[name].title}.`).join(' '),
     ...(RETRYABLE.includes(status) && { headers: retryAfter }),
-    content: { [CONTENT_TYPE]: { schema: Ref(Problem) } },
+    content: { [PROBLEM_TYPE]: { schema: Ref(Problem), 'x-codes': names } },
   });
   return Object.fromEntries(
     Object.entries(byStatus).map(([status, names]) => [Number(status), response(Number(status), names)]),
@@ -199,7 +200,7 @@ export function socketProblem(
     const body = textOf(problemBody(new Refusal(code, `${title}.`), requestId));
     const head = [
       `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
-      `Content-Type: ${CONTENT_TYPE}`,
+      `Content-Type: ${PROBLEM_TYPE}`,
       `Content-Length: ${Buffer.byteLength(body)}`,
       `X-Request-Id: ${requestId}`,
       'Connection: close',
@@ -226,7 +227,7 @@ function sendProblem(request: FastifyRequest, reply: FastifyReply, refusal: Refu
       // Repeated here, since a URL that cannot be decoded runs no hook.
       .headers(SECURITY_HEADERS)
       .header('x-request-id', request.id)
-      .header('content-type', CONTENT_TYPE)
+      .header('content-type', PROBLEM_TYPE)
       .serializer(textOf)
       .send(problemBody(refusal, request.id))
   );

@@ -40,7 +40,7 @@ export function inboxRoutes(dependencies: Dependencies): FastifyPluginAsyncTypeb
           tags,
           params: ControlThreadParams,
           querystring: InboxQuery,
-          response: { 200: Ref(InboxItemPage), ...problemResponses('INVALID_CURSOR') },
+          response: { 200: Ref(InboxItemPage), ...problemResponses('INVALID_CURSOR', 'TOO_MANY_WAITS') },
         },
       },
       async (request, reply) => {
@@ -62,6 +62,7 @@ export function inboxRoutes(dependencies: Dependencies): FastifyPluginAsyncTypeb
         schema: {
           operationId: 'claimInbox',
           summary: 'Lease items that nobody holds, oldest first, so that no other claimant shows them',
+          description: 'An item that is not acknowledged before its lease ends is free again.',
           tags,
           params: ControlThreadParams,
           headers: IdempotentHeaders,

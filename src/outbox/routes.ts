@@ -34,6 +34,8 @@ export function outboxRoutes({ outbox, writes, maxPayload }: Dependencies): Fast
         schema: {
           operationId: 'publishMessage',
           summary: 'Publish a message',
+          description:
+            'Each subscription whose patterns match the topic gets a delivery, at least once and in order per `message_key`.',
           tags,
           headers: IdempotentHeaders,
           body: Ref(NewMessage),
@@ -155,6 +157,7 @@ export function outboxRoutes({ outbox, writes, maxPayload }: Dependencies): Fast
         schema: {
           operationId: 'discardMessage',
           summary: 'Discard the unfinished deliveries of a message, or the one of a subscription',
+          description: 'What waits behind it under its `message_key` goes on.',
           tags,
           params: MessageParams,
           headers: IdempotentHeaders,

@@ -70,7 +70,7 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
             "The operator's inbox: most urgent first, then oldest first; with wait, as soon as there is a question",
           tags,
           querystring: WaitingQuestionsQuery,
-          response: { 200: Ref(QuestionPage), ...problemResponses('INVALID_CURSOR') },
+          response: { 200: Ref(QuestionPage), ...problemResponses('INVALID_CURSOR', 'TOO_MANY_WAITS') },
         },
       },
       async (request, reply) => {
@@ -88,11 +88,13 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
         schema: {
           operationId: 'getQuestion',
           summary: 'Read a question; with wait, answer as soon as it changes',
+          description:
+            'Waiting ends as soon as the question is no longer open or, with `after_version`, as soon as its version is greater.',
           tags,
           params: QuestionParams,
           querystring: WaitingQuestionQuery,
           headers: IfNoneMatch,
-          response: { 200: Ref(Question), ...notModified, ...problemResponses('QUESTION_NOT_FOUND') },
+          response: { 200: Ref(Question), ...notModified, ...problemResponses('QUESTION_NOT_FOUND', 'TOO_MANY_WAITS') },
         },
       },
       async (request, reply) => {
@@ -122,6 +124,7 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
         schema: {
           operationId: 'answerQuestion',
           summary: 'Answer a question; same effect as a guidance_answer that names it',
+          description: 'The first answer wins: another one is refused, and the same one again changes nothing.',
           tags,
           params: QuestionParams,
           headers: ConditionalHeaders,
@@ -153,6 +156,7 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
         schema: {
           operationId: 'cancelQuestion',
           summary: 'Cancel an open question',
+          description: 'Its agent gets the news in its inbox.',
           tags,
           params: QuestionParams,
           headers: IdempotentHeaders,

@@ -30,6 +30,7 @@ export function runRoutes({ runs, runWaiters, longRequests, writes }: Dependenci
         schema: {
           operationId: 'fileBrief',
           summary: 'File the brief of a run; a new brief replaces the old one',
+          description: 'The brief names the agents and the criteria that the gate of the run asks for.',
           tags,
           params: RunParams,
           headers: ConditionalHeaders,
@@ -72,7 +73,7 @@ export function runRoutes({ runs, runWaiters, longRequests, writes }: Dependenci
           params: RunParams,
           querystring: WaitingRunQuery,
           headers: IfNoneMatch,
-          response: { 200: Ref(Run), ...notModified, ...problemResponses('RUN_NOT_FOUND') },
+          response: { 200: Ref(Run), ...notModified, ...problemResponses('RUN_NOT_FOUND', 'TOO_MANY_WAITS') },
         },
       },
       async (request, reply) => {
@@ -98,6 +99,7 @@ export function runRoutes({ runs, runWaiters, longRequests, writes }: Dependenci
         schema: {
           operationId: 'closeRun',
           summary: 'Close a run and its control threads if the gate is ready',
+          description: 'Refused while the gate has reasons, which the problem document lists.',
           tags,
           params: RunParams,
           headers: Type.Object({ ...ConditionalHeaders.properties, ...IdempotentHeaders.properties }),

@@ -36,6 +36,8 @@ export function signalRoutes(dependencies: Dependencies): FastifyPluginAsyncType
         schema: {
           operationId: 'sendControlSignal',
           summary: 'Send a control signal',
+          description:
+            'The signal, its events, its post and its question are stored together or not at all. The first answer to a question wins; the same answer again is answered 200. `wait` holds a request for guidance until it is answered.',
           tags,
           querystring: SendQuery,
           headers: IdempotentHeaders,

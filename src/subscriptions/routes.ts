@@ -74,6 +74,7 @@ export function subscriptionRoutes(dependencies: Dependencies): FastifyPluginAsy
         schema: {
           operationId: 'deleteSubscription',
           summary: 'Delete a subscription that no process serves, and discard what waits for it',
+          description: 'A subscription of a webhook ends with its webhook.',
           tags,
           params: SubscriptionParams,
           headers: IdempotentHeaders,

@@ -117,6 +117,7 @@ export function threadRoutes({ threads, threadLists, writes }: Dependencies): Fa
         schema: {
           operationId: 'changeThread',
           summary: 'Change the state, priority or assignee of a thread',
+          description: 'Which state may follow which is in the documentation of threads.',
           tags,
           params: ThreadParams,
           headers: ConditionalHeaders,

@@ -40,6 +40,7 @@ export function webhookRoutes({ webhooks, writes }: Dependencies): FastifyPlugin
         schema: {
           operationId: 'createWebhook',
           summary: 'Create a webhook; takes no idempotency key, since its secret is shown only here',
+          description: 'The service sends a signed request for each event that matches. The answer shows the secret.',
           tags,
           body: Ref(NewWebhook),
           response: { 201: Ref(WebhookWithSecret), ...bodyProblems('WEBHOOK_EXISTS', 'TOO_MANY_WEBHOOKS') },
@@ -193,6 +194,7 @@ export function webhookRoutes({ webhooks, writes }: Dependencies): FastifyPlugin
         schema: {
           operationId: 'replayWebhook',
           summary: 'Send a delivery, or events from a time on, to a webhook again',
+          description: 'Give `delivery_id` for one delivery, or a time for all events since then.',
           tags,
           params: WebhookParams,
           headers: IdempotentHeaders,

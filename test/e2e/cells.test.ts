@@ -95,12 +95,18 @@ it('keep the promises about each run, while another one is away', async () => {
   await service.exited;
   expect((await send(router, 'GET', `/runs/${away}`)).status).toBe(502);
   for (const run of others) {
-    expect((await send(router, 'GET', `/runs/${run}`)).body).toMatchObject({ run_id: run, status: 'awaiting_guidance' });
+    expect((await send(router, 'GET', `/runs/${run}`)).body).toMatchObject({
+      run_id: run,
+      status: 'awaiting_guidance',
+    });
   }
   const next = await startOn(server, String(port));
   (cells[0] as Cell).service = next;
   await next.listening();
-  expect((await send(router, 'GET', `/runs/${away}`)).body).toMatchObject({ run_id: away, status: 'awaiting_guidance' });
+  expect((await send(router, 'GET', `/runs/${away}`)).body).toMatchObject({
+    run_id: away,
+    status: 'awaiting_guidance',
+  });
 });
 
 it('have no order among them: each has a log of its own', async () => {

@@ -38,7 +38,12 @@ export interface Operation {
   parameters: Parameter[];
   body: Schema | undefined;
   /** By status, then by media type. */
-  responses: Record<string, { content?: Record<string, object> }>;
+  responses: Record<string, Response>;
+}
+
+interface Response {
+  $ref?: string;
+  content?: Record<string, object>;
 }
 
 interface Described {
@@ -73,8 +78,10 @@ const compiled = new Map<string, ValidateFunction>();
 
 /** What is wrong with a response by the document; undefined if nothing is. */
 export function faultOf(operation: Operation, status: number, mediaType: string, body: unknown): string | undefined {
-  const response = operation.responses[status];
-  if (!response) return `the status ${status} is not documented`;
+  const given = operation.responses[status];
+  if (!given) return `the status ${status} is not documented`;
+  const shared = document.components.responses as Record<string, Response>;
+  const response = given.$ref ? (shared[given.$ref.split('/').at(-1) as string] as Response) : given;
   if (!response.content)
     return body === undefined || body === '' ? undefined : 'there is a body where none is documented';
   // One is documented with its parameters.
@@ -82,17 +89,12 @@ export function faultOf(operation: Operation, status: number, mediaType: string,
   if (documented === undefined) return `the media type ${mediaType} is not documented`;
   const { id } = operation;
   const key = `${id} ${status} ${mediaType}`;
-  const path = [
-    operation.path,
-    operation.method.toLowerCase(),
-    'responses',
-    String(status),
-    'content',
-    documented,
-    'schema',
-  ];
+  const place = given.$ref
+    ? given.$ref.replace('#/', '').split('/')
+    : ['paths', operation.path, operation.method.toLowerCase(), 'responses', String(status)];
+  const path = [...place, 'content', documented, 'schema'];
   const pointer = path.map(part => encodeURIComponent(part.replaceAll('~', '~0').replaceAll('/', '~1'))).join('/');
-  const validate = compiled.get(key) ?? ajv.compile({ $ref: `document#/paths/${pointer}` });
+  const validate = compiled.get(key) ?? ajv.compile({ $ref: `document#/${pointer}` });
   compiled.set(key, validate);
   return validate(body) ? undefined : ajv.errorsText(validate.errors);
 }

@@ -99,7 +99,7 @@ function judge(
   return faultOf(request.operation, status, mediaType, body);
 }
 
-const PUBLIC = ['getHealth', 'getLiveness', 'getReadiness', 'getVersion'];
+const PUBLIC = ['getHealth', 'getLiveness', 'getReadiness', 'getVersion', 'getLlms'];
 
 /** The request as it is sent, with ids that the service has given out. */
 function filledIn(request: Request, ids: Map<string, string[]>, token: string): InjectOptions {

@@ -167,5 +167,6 @@ export function exampleRequests(send: Send, viewer: string, database: string) {
     getLiveness: async () => get('/livez'),
     getVersion: async () => get('/version'),
     getReadiness: async () => get('/readyz'),
+    getLlms: async () => get('/llms.txt'),
   } satisfies Record<string, () => Promise<Example>>;
 }

@@ -6,12 +6,25 @@ import committed from '../../openapi/openapi.json' with { type: 'json' };
 import { type ProblemCode, problemTable } from '../../src/errors.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
 
+interface Media {
+  schema?: { properties?: { code?: { enum: ProblemCode[] } } };
+  example?: unknown;
+  examples?: Record<string, { $ref: string }>;
+}
+
+interface Response {
+  $ref?: string;
+  description: string;
+  content?: Record<string, Media>;
+}
+
 /** The parts of an operation that these tests read. */
 interface Operation {
   operationId?: string;
   summary?: string;
-  requestBody?: { content: object };
-  responses: Record<string, { description: string; content?: object }>;
+  description?: string;
+  requestBody?: { content: Record<string, Media> };
+  responses: Record<string, Response>;
 }
 
 let service: TestApp;
@@ -20,12 +33,18 @@ beforeAll(async () => {
 });
 afterAll(() => service.close());
 
+const ajv = new Ajv2020({ strict: false, allErrors: true });
+addFormats.default(ajv);
+ajv.addSchema(committed, 'document');
+
 const operations = Object.entries(committed.paths).flatMap(([path, item]) =>
-  Object.entries(item as Record<string, Operation>).map(([method, operation]) => ({
+  Object.entries(item as unknown as Record<string, Operation>).map(([method, operation]) => ({
     name: `${method.toUpperCase()} ${path}`,
     operation,
+    pointer: `/paths/${escaped(path)}/${method}`,
   })),
 );
+const problems = committed.components.examples as Record<string, { value: object }>;
 const schemas = committed.components.schemas as Record<string, { examples?: unknown[] }>;
 const examples = Object.entries(schemas).flatMap(([name, { examples: values = [] }]) =>
   values.map((value, index) => ({ name, index, value })),
@@ -55,54 +74,106 @@ describe('every operation', () => {
     expect(new Set(ids).size).toBe(ids.length);
   });
 
-  it.each(operations)('$name has an id, a summary and an example', ({ operation }) => {
+  it.each(operations)('$name has an id, a summary and a description', ({ operation }) => {
     expect(operation.operationId).toMatch(/^[a-z][A-Za-z]+$/);
     expect(operation.summary).toMatch(/\S/);
-    const succeeded = Object.entries(operation.responses).filter(([status]) => status.startsWith('2'));
-    expect(succeeded).not.toEqual([]);
-    expect([operation.requestBody, ...succeeded].some(part => hasExample(part))).toBe(true);
+    expect(operation.description).toMatch(/^[A-Z].*\.$/);
   });
 
-  it.each(operations)('$name names error codes that exist, under their status', ({ operation }) => {
-    for (const [status, { description }] of Object.entries(operation.responses)) {
-      for (const [, code] of description.matchAll(/`([A-Z][A-Z_]+)`/g)) {
-        expect(Object.keys(problemTable)).toContain(code);
-        expect(problemTable[code as ProblemCode].status).toBe(Number(status));
+  it.each(operations)(
+    '$name has an example of its body, and one that was answered for each success',
+    ({ operation }) => {
+      const parts = { request: operation.requestBody, ...successes(operation) };
+      const without = Object.entries(parts).flatMap(([part, response]) =>
+        Object.entries(response?.content ?? {}).flatMap(([type, { example }]) =>
+          example === undefined ? `${part} ${type}: give it a step in openapi/story.ts, then npm run openapi` : [],
+        ),
+      );
+      expect(without).toEqual([]);
+    },
+  );
+
+  it.each(operations)('$name has examples that fit their schemas', ({ operation, pointer }) => {
+    const parts = Object.entries({ ...successes(operation), ...refusals(operation) });
+    const bodies = parts.map(([status, { content = {} }]) => ({ place: `responses/${status}`, content }));
+    const all = [{ place: 'requestBody', content: operation.requestBody?.content ?? {} }, ...bodies];
+    for (const { place, content } of all) {
+      for (const [type, { example }] of Object.entries(content)) {
+        if (example === undefined) continue;
+        const validate = ajv.compile({ $ref: `document#${pointer}/${place}/content/${escaped(type)}/schema` });
+        validate(example);
+        expect(validate.errors ?? [], `${place} ${type}`).toEqual([]);
       }
     }
   });
 
+  it.each(operations)('$name says with which codes it refuses, and shows each', ({ operation }) => {
+    for (const [status, response] of Object.entries(refusals(operation))) {
+      const media = response.content?.['application/problem+json'];
+      if (!media) continue;
+      const codes = media.schema?.properties?.code?.enum ?? [];
+      expect(codes.length).toBeGreaterThan(0);
+      for (const code of codes) expect(problemTable[code].status).toBe(Number(status));
+      const said = [...response.description.matchAll(/`([A-Z][A-Z_]+)`/g)].map(([, code]) => code);
+      expect(said).toEqual(codes);
+      expect(Object.keys(media.examples ?? {})).toEqual(codes);
+      for (const code of codes) expect(problems[code]?.value).toMatchObject({ code, status: Number(status) });
+    }
+  });
+
   it.each(operations)('$name answers problem documents to what it refuses', ({ operation }) => {
-    const refused = Object.entries(operation.responses).filter(([status]) => Number(status) >= 400);
-    expect(refused.map(([status]) => status)).toEqual(expect.arrayContaining(['400', '500', '503']));
-    for (const [status, { content = {} }] of refused) {
+    const refused = refusals(operation);
+    expect(Object.keys(refused)).toEqual(expect.arrayContaining(['400', '500', '503']));
+    for (const [status, { content = {} }] of Object.entries(refused)) {
       // The health call answers its own document, also when the service is down.
       if (operation.operationId === 'getHealth' && status === '503') continue;
       // MCP has errors of its own form, for what the service itself lets in.
-      const { 'application/json': own, ...problem } = content as Record<string, object>;
+      const { 'application/json': own, ...problem } = content;
       if (operation.operationId === 'callMcp' && status === '404') continue;
       expect(own === undefined || operation.operationId === 'callMcp').toBe(true);
-      expect(problem).toEqual({ 'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } } });
+      expect(problem).toMatchObject({
+        'application/problem+json': { schema: { allOf: [{ $ref: '#/components/schemas/Problem' }] } },
+      });
     }
+  });
+
+  it('lets no code go undocumented, but for those of requests that belong to no operation', () => {
+    const documented = operations.flatMap(({ operation }) =>
+      Object.values(refusals(operation)).flatMap(
+        ({ content }) => content?.['application/problem+json']?.schema?.properties?.code?.enum ?? [],
+      ),
+    );
+    const missing = Object.keys(problemTable).filter(code => !documented.includes(code as ProblemCode));
+    expect(missing).toEqual(['NOT_FOUND', 'METHOD_NOT_ALLOWED']);
   });
 });
 
-/** Whether an example stands in this part of the document or in a component that it leads to. */
-function hasExample(part: unknown, seen = new Set<string>()): boolean {
-  if (typeof part !== 'object' || part === null) return false;
-  if ('examples' in part || 'example' in part) return true;
-  return Object.entries(part).some(([key, value]) => {
-    if (key !== '$ref') return hasExample(value, seen);
-    const name = String(value).replace('#/components/schemas/', '');
-    return !seen.has(name) && hasExample(schemas[name], seen.add(name));
-  });
+/** The responses of an operation with these statuses, without references. */
+function responsesOf({ responses }: Operation, isWanted: (status: number) => boolean): Record<string, Response> {
+  const shared = committed.components.responses as Record<string, Response>;
+  const wanted = Object.entries(responses).filter(([status]) => isWanted(Number(status)));
+  return Object.fromEntries(
+    wanted.map(([status, response]) => [
+      status,
+      response.$ref ? (shared[response.$ref.replace('#/components/responses/', '')] as Response) : response,
+    ]),
+  );
+}
+
+function successes(operation: Operation): Record<string, Response> {
+  return responsesOf(operation, status => status < 400);
+}
+
+function refusals(operation: Operation): Record<string, Response> {
+  return responsesOf(operation, status => status >= 400);
+}
+
+/** A step of a JSON Pointer within a URI (RFC 6901, 6). */
+function escaped(step: string): string {
+  return encodeURIComponent(step.replaceAll('~', '~0').replaceAll('/', '~1'));
 }
 
 describe('every component', () => {
-  const ajv = new Ajv2020({ strict: false, allErrors: true });
-  addFormats.default(ajv);
-  ajv.addSchema(committed, 'document');
-
   it.each(examples)('$name: example $index fits its schema', ({ name, value }) => {
     const validate = ajv.compile({ $ref: `document#/components/schemas/${name}` });
     validate(value);
