@@ -2,6 +2,8 @@ import { type FastifyBaseLogger, type FastifyInstance, fastify } from 'fastify';
 import packageJson from '../package.json' with { type: 'json' };
 import { useAccess } from './access/hook.ts';
 import { tokenRoutes } from './access/routes.ts';
+import { useAudit } from './audit/hook.ts';
+import { auditRoutes } from './audit/routes.ts';
 import { newUid } from './clock.ts';
 import { type Config, isLoopback } from './config.ts';
 import { controlRoutes } from './control/routes.ts';
@@ -63,6 +65,7 @@ const apiRoutes = [
   webhookRoutes,
   mcpRoutes,
   tokenRoutes,
+  auditRoutes,
   pageRoutes,
 ];
 
@@ -128,9 +131,10 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
   const { authenticate: login } = logins;
   const { identified } = requestLog;
   useAccess(app, { access: tokens, login, opening: longRequests, origins, rates, identified });
+  useAudit(app, forum.audit);
   await useOpenapi(app, documented, documentedWebhooks, version);
 
-  const writes = createIdempotentWrites({ db: services.db, keys: forum.keys });
+  const writes = createIdempotentWrites({ db: services.db, keys: forum.keys, trail: forum.audit });
   if (config.ROLE !== 'worker') {
     const maxPayload = config.MAX_PAYLOAD_BYTES;
     const dependencies = {
@@ -147,7 +151,7 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
       validator: bodyValidator(components),
       times: overrides.mcpHoldTimes,
     };
-    await app.register(linkRoutes({ db: services.db, links: forum.links }));
+    await app.register(linkRoutes({ links: forum.links, writes }));
     for (const routes of apiRoutes) await app.register(routes({ ...dependencies, writes, readers: metrics.streams }));
   }
   const health = createHealth({ ...services, ...delivery, drain, log, dispatches: config.ROLE !== 'http' });

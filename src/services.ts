@@ -4,6 +4,7 @@ import { hostname } from 'node:os';
 import { LongRequests } from './access/long-requests.ts';
 import { createAccess } from './access/service.ts';
 import { TokenUses } from './access/token-uses.ts';
+import { createAudit } from './audit/service.ts';
 import { type Clock, type NewUid, newUid, systemClock } from './clock.ts';
 import { coalesce } from './coalesce.ts';
 import { CommitNotifier } from './commit-notifier.ts';
@@ -140,6 +141,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const selfValidation = config.SELF_VALIDATION === 'allow';
     const signals = createSignals({ db, events, control, questions, selfValidation, stored: metrics.stored });
     const keys = createIdempotencyKeys({ db, clock });
+    const audit = createAudit({ db, clock, log, retentionMs: config.AUDIT_RETENTION_DAYS * 86_400_000 });
     const runs = createRuns({ db, events, threads, control, questions });
 
     const ending = new AbortController();
@@ -285,6 +287,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       discard_orphans: () => maintenance.discardOrphans(),
       delete_old_messages: () => maintenance.deleteOld(),
       delete_old_keys: () => keys.deleteOld(),
+      delete_old_audit: () => audit.deleteOld(),
       refresh_webhooks: refreshEndpoints,
       forget_messages: () => tell.forget(),
       replay_webhooks: createReplays({ db, subscriptions, redelivery }),
@@ -336,6 +339,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         runs,
         links,
         keys,
+        audit,
       },
       waits: {
         feed,
@@ -379,7 +383,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         uses.stop();
         sightings.stop();
         unwatch();
-        await Promise.all([stop(), feed.close()]);
+        await Promise.all([stop(), feed.close(), audit.stop()]);
         poster.close();
         await db.close();
       },

@@ -53,7 +53,7 @@ export function hookRoutes({ longRequests, ending }: Dependencies): FastifyPlugi
           url: 'http://localhost',
           run_id,
           agent_name,
-          fetch: inside(app, headers.authorization),
+          fetch: inside(app, headers.authorization, request.ip),
           retry_seconds: 0,
         });
         const { output, delivered } = await unlessRefused(() =>
@@ -91,8 +91,8 @@ async function unlessRefused(work: () => Promise<Reply>): Promise<Reply> {
   }
 }
 
-/** A fetch that calls this service from inside, with the token of the caller. */
-function inside(app: FastifyInstance, authorization: string | undefined): typeof fetch {
+/** A fetch that calls this service from inside, with the token and the address of the caller. */
+function inside(app: FastifyInstance, authorization: string | undefined, remoteAddress: string): typeof fetch {
   return (async (input, { method = 'GET', headers, body, signal } = {}) => {
     const { pathname, search } = new URL(String(input));
     const aborted = new Promise<never>((_resolve, reject) => {
@@ -102,6 +102,7 @@ function inside(app: FastifyInstance, authorization: string | undefined): typeof
       app.inject({
         method: method as 'GET',
         url: pathname + search,
+        remoteAddress,
         headers: { ...(headers as Record<string, string>), ...(authorization !== undefined && { authorization }) },
         ...(typeof body === 'string' && { payload: body }),
       }),
