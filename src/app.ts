@@ -3,6 +3,8 @@ import packageJson from '../package.json' with { type: 'json' };
 import { useAccess } from './access/hook.ts';
 import { callersOf } from './access/permissions.ts';
 import { tokenRoutes } from './access/routes.ts';
+import { useAudit } from './audit/hook.ts';
+import { auditRoutes } from './audit/routes.ts';
 import { newUid } from './clock.ts';
 import { basePathOf, type Config, isLoopback } from './config.ts';
 import { controlRoutes } from './control/routes.ts';
@@ -67,6 +69,7 @@ const apiRoutes = [
   webhookRoutes,
   mcpRoutes,
   tokenRoutes,
+  auditRoutes,
   pageRoutes,
 ];
 
@@ -138,6 +141,7 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
   const { authenticate: login } = logins;
   const { identified } = requestLog;
   useAccess(app, { access: tokens, login, opening: longRequests, origins, rates, identified });
+  useAudit(app, forum.audit);
   await useOpenapi(app, {
     components: documented,
     webhooks: documentedWebhooks,
@@ -146,7 +150,7 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
     version,
   });
 
-  const writes = createIdempotentWrites({ db: services.db, keys: forum.keys });
+  const writes = createIdempotentWrites({ db: services.db, keys: forum.keys, trail: forum.audit });
   if (config.ROLE !== 'worker') {
     const maxPayload = config.MAX_PAYLOAD_BYTES;
     const dependencies = {
@@ -164,7 +168,7 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
       validator: bodyValidator(components),
       times: overrides.mcpHoldTimes,
     };
-    await app.register(linkRoutes({ db: services.db, links: forum.links }));
+    await app.register(linkRoutes({ links: forum.links, writes }));
     for (const routes of apiRoutes) await app.register(routes({ ...dependencies, writes, readers: metrics.streams }));
   }
   const health = createHealth({ ...services, ...delivery, drain, log, dispatches: config.ROLE !== 'http' });

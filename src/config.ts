@@ -144,6 +144,12 @@ const ConfigSchema = Type.Object({
     maximum: 87_600,
     description: 'How long sent and discarded messages are kept; `0` keeps them forever.',
   }),
+  AUDIT_RETENTION_DAYS: Type.Integer({
+    default: 400,
+    minimum: 0,
+    maximum: 36_500,
+    description: 'How long entries of the audit trail are kept; `0` keeps them forever.',
+  }),
   SHUTDOWN_GRACE_MS: Type.Integer({
     default: 10_000,
     minimum: 0,

@@ -1,6 +1,7 @@
 import type { TSchema } from 'typebox';
 import * as access from './access/schemas.ts';
 import { Actor } from './actor.ts';
+import * as audit from './audit/schemas.ts';
 import * as control from './control/schemas.ts';
 import { AnyEvent, eventSchemas } from './events/event-types.ts';
 import * as events from './events/schemas.ts';
@@ -40,6 +41,7 @@ export const components: TSchema[] = [
     [health, worker, subscriptions],
     [webhooks],
     [access],
+    [audit],
     [page],
   ].flatMap(namedSchemas),
 ];

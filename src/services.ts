@@ -4,6 +4,7 @@ import { hostname } from 'node:os';
 import { LongRequests } from './access/long-requests.ts';
 import { createAccess } from './access/service.ts';
 import { TokenUses } from './access/token-uses.ts';
+import { createAudit } from './audit/service.ts';
 import { type Clock, type NewUid, newUid, systemClock } from './clock.ts';
 import { coalesce } from './coalesce.ts';
 import { CommitNotifier } from './commit-notifier.ts';
@@ -142,6 +143,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const signals = createSignals({ db, events, control, questions, selfValidation, stored: metrics.stored });
     const keys = createIdempotencyKeys({ db, clock });
     const runs = createRuns({ db, events, threads, control, questions, basePath });
+    const audit = createAudit({ db, clock, log, retentionMs: config.AUDIT_RETENTION_DAYS * 86_400_000 });
 
     const ending = new AbortController();
     const feed = new EventFeed({
@@ -286,6 +288,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       discard_orphans: () => maintenance.discardOrphans(),
       delete_old_messages: () => maintenance.deleteOld(),
       delete_old_keys: () => keys.deleteOld(),
+      delete_old_audit: () => audit.deleteOld(),
       refresh_webhooks: refreshEndpoints,
       forget_messages: () => tell.forget(),
       replay_webhooks: createReplays({ db, subscriptions, redelivery }),
@@ -337,6 +340,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         runs,
         links,
         keys,
+        audit,
       },
       waits: {
         feed,
@@ -380,7 +384,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         uses.stop();
         sightings.stop();
         unwatch();
-        await Promise.all([stop(), feed.close()]);
+        await Promise.all([stop(), feed.close(), audit.stop()]);
         poster.close();
         await db.close();
       },

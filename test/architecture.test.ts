@@ -9,6 +9,7 @@ const arrows: Record<string, string[]> = {
   db: ['migrations'],
   http: ['db'],
   access: ['db', 'http'],
+  audit: ['db', 'http'],
   idempotency: ['db'],
   events: ['access', 'db', 'http'],
   search: ['db'],
@@ -32,7 +33,7 @@ const arrows: Record<string, string[]> = {
   commands: ['db', 'http', 'access', 'events', 'subscriptions', 'outbox', 'worker', 'backup', 'doctor'],
   // Types only: it runs in browsers.
   client: [
-    ...['access', 'http', 'events', 'threads', 'control', 'questions', 'inbox', 'signals', 'runs'],
+    ...['access', 'audit', 'http', 'events', 'threads', 'control', 'questions', 'inbox', 'signals', 'runs'],
     ...['stats', 'outbox', 'subscriptions', 'webhooks', 'worker'],
   ],
   hooks: ['access', 'http', 'client'],

@@ -103,6 +103,7 @@ export const permissions: Record<string, Permission | typeof anybody> = {
   listTokens: administers,
   rotateToken: administers,
   revokeToken: administers,
+  listAudit: administers,
   getHealth: anybody,
   getLiveness: anybody,
   getVersion: anybody,

@@ -1,5 +1,7 @@
 import type { Call } from './transport.ts';
 import type {
+  AuditPage,
+  AuditQuery,
   CallOptions,
   ControlState,
   ControlStatePage,
@@ -151,6 +153,9 @@ export function operationsOf(send: Send) {
       revoke: (token_id: string, options: WriteOptions = {}) =>
         post<Token>(`/tokens/${encodeURIComponent(token_id)}/revoke`, undefined, options),
     },
+
+    /** Who did what through which token, newest first. */
+    audit: get<AuditPage>('/audit') as (query?: AuditQuery, options?: CallOptions) => Promise<AuditPage>,
 
     webhooks: {
       list: get<WebhookPage>('/webhooks') as (query?: PageRequest, options?: CallOptions) => Promise<WebhookPage>,

@@ -8,6 +8,7 @@ import type {
   TokenRotation,
 } from '../access/schemas.ts';
 import type { Actor } from '../actor.ts';
+import type { AuditEntry, AuditPage as AuditPageSchema, AuditQuery } from '../audit/schemas.ts';
 import type { ControlState, ControlStatePage as ControlStatePageSchema, Evidence } from '../control/schemas.ts';
 import type { Event, EventPage as EventPageSchema, EventQuery as EventQuerySchema } from '../events/schemas.ts';
 import type { InboxClaim, InboxItem, InboxItemPage } from '../inbox/schemas.ts';
@@ -63,6 +64,8 @@ import type { Topics } from '../worker/schemas.ts';
 
 export type {
   Actor,
+  AuditEntry,
+  AuditQuery,
   ControlState,
   Event,
   Evidence,
@@ -104,6 +107,7 @@ export type {
 };
 
 export type Option = Static<typeof OptionSchema>;
+export type AuditPage = Static<typeof AuditPageSchema>;
 export type ControlStatePage = Static<typeof ControlStatePageSchema>;
 export type EventPage = Static<typeof EventPageSchema>;
 export type MessagePage = Static<typeof MessagePageSchema>;

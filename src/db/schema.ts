@@ -274,6 +274,21 @@ interface TokensTable {
   former_secrets: string | null;
 }
 
+interface AuditTable {
+  number: Generated<number>;
+  at: number;
+  operation: string;
+  status: number;
+  code: string | null;
+  count: number;
+  token_id: string | null;
+  actor: string | null;
+  address: string;
+  request_id: string | null;
+  run_id: string | null;
+  resources: string;
+}
+
 interface PageLoginsTable {
   secret_hash: string;
   kind: 'link' | 'session';
@@ -318,6 +333,7 @@ export interface Schema {
   counts: CountsTable;
   idempotency_keys: IdempotencyKeysTable;
   tokens: TokensTable;
+  audit: AuditTable;
   page_logins: PageLoginsTable;
   push_keys: { public_key: string; private_key: string };
 }

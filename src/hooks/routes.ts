@@ -55,7 +55,7 @@ export function hookRoutes({ longRequests, ending, basePath }: Dependencies): Fa
           url: `http://localhost${basePath}`,
           run_id,
           agent_name,
-          fetch: inside(app, headers.authorization),
+          fetch: inside(app, headers.authorization, request.ip),
           retry_seconds: 0,
         });
         const { output, delivered } = await unlessRefused(() =>
@@ -93,8 +93,8 @@ async function unlessRefused(work: () => Promise<Reply>): Promise<Reply> {
   }
 }
 
-/** A fetch that calls this service from inside, with the token of the caller. */
-function inside(app: FastifyInstance, authorization: string | undefined): typeof fetch {
+/** A fetch that calls this service from inside, with the token and the address of the caller. */
+function inside(app: FastifyInstance, authorization: string | undefined, remoteAddress: string): typeof fetch {
   return (async (input, { method = 'GET', headers, body, signal } = {}) => {
     const { pathname, search } = new URL(String(input));
     const aborted = new Promise<never>((_resolve, reject) => {
@@ -104,6 +104,7 @@ function inside(app: FastifyInstance, authorization: string | undefined): typeof
       app.inject({
         method: method as 'GET',
         url: pathname + search,
+        remoteAddress,
         headers: { ...(headers as Record<string, string>), ...(authorization !== undefined && { authorization }) },
         ...(typeof body === 'string' && { payload: body }),
       }),

@@ -68,6 +68,11 @@ interface Keys {
   put(tx: Tx, request: RepeatableRequest, answer: Sent): void;
 }
 
+/** Records requests that change something, in the transaction of the change. */
+interface Trail {
+  record(tx: Tx, request: FastifyRequest, status: number, answer: unknown): void;
+}
+
 export type IdempotentWrites = ReturnType<typeof createIdempotentWrites>;
 
 /** Only HTTP writes may be shed under load: the caller can retry, the worker cannot. */
@@ -88,7 +93,22 @@ export const IdempotentHeaders = Type.Object({
  * and a retry gets it byte for byte. Of an answer above 16 KiB it stores a reference to the effect, from which a retry gets
  * the same effect beside the current state.
  */
-export function createIdempotentWrites({ db, keys }: { db: Database; keys: Keys }) {
+export function createIdempotentWrites({ db, keys, trail }: { db: Database; keys: Keys; trail: Trail }) {
+  /** As `work`, and records what it has changed. */
+  function recorded<T>(
+    request: FastifyRequest,
+    work: (tx: Tx) => Promise<T>,
+    resultOf: (value: T) => { status: number; answer: unknown },
+  ): (tx: Tx) => Promise<T> {
+    return async tx => {
+      const value = await work(tx);
+      if (!tx.hasWritten) return value;
+      const { status, answer } = resultOf(value);
+      trail.record(tx, request, status, answer);
+      return value;
+    };
+  }
+
   /**
    * As {@link write}, but does not send the answer.
    * @param touches as in `WriteOptions`, without the idempotency key
@@ -101,12 +121,13 @@ export function createIdempotentWrites({ db, keys }: { db: Database; keys: Keys 
     rebuild?: Rebuild,
   ): Promise<{ answer: Sent; replayed: boolean }> {
     const repeatable = repeatableRequest(request);
+    const act = recorded(request, work, ({ status, body }) => ({ status, answer: body }));
     if (!repeatable) {
-      const answer = await writeFor(db, request, work, { ...SHEDDABLE, touches });
+      const answer = await writeFor(db, request, act, { ...SHEDDABLE, touches });
       return { answer: serialized(reply, answer), replayed: false };
     }
     const once = async (tx: Tx) => {
-      const { answer, replayed } = await keys.once(tx, repeatable, async () => serialized(reply, await work(tx)));
+      const { answer, replayed } = await keys.once(tx, repeatable, async () => serialized(reply, await act(tx)));
       return { answer: await whole(tx, reply, answer, rebuild), replayed };
     };
     const { caller, key } = repeatable;
@@ -133,7 +154,8 @@ export function createIdempotentWrites({ db, keys }: { db: Database; keys: Keys 
 
     /** Runs `work` in a transaction, for answers in another form than HTTP's (MCP). */
     perform<T>(request: FastifyRequest, work: (tx: Tx) => Promise<T>): Promise<T> {
-      return writeFor(db, request, work, SHEDDABLE);
+      const act = recorded(request, work, answer => ({ status: 200, answer }));
+      return writeFor(db, request, act, SHEDDABLE);
     },
 
     /**
@@ -147,8 +169,9 @@ export function createIdempotentWrites({ db, keys }: { db: Database; keys: Keys 
     ): Promise<string> {
       const caller = request.caller.keyOwner;
       const repeatable = { caller, key, fingerprint: fingerprintOf('POST', path, body), keyNamesIt: true };
+      const act = recorded(request, work, ({ status }) => ({ status, answer: body }));
       const once = async (tx: Tx) => {
-        const { answer } = await keys.once(tx, repeatable, async () => ({ ...(await work(tx)), body: null }));
+        const { answer } = await keys.once(tx, repeatable, async () => ({ ...(await act(tx)), body: null }));
         if (answer.reference === undefined) throw new Error(`The answer of the key ${key} has no reference.`);
         return answer.reference;
       };

@@ -1,21 +1,21 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply } from 'fastify';
-import type { Database } from '../db/database.ts';
 import { problemTable, Refusal } from '../errors.ts';
+import type { IdempotentWrites } from '../http/idempotent-writes.ts';
 import { LENGTHS } from '../http/schemas.ts';
 import { LINK_POLICY, linkPage, noticePage } from './page.ts';
 import type { AnswerLinks, LinkAnswer } from './service.ts';
 
 interface Dependencies {
-  db: Pick<Database, 'write'>;
   links: AnswerLinks;
+  writes: Pick<IdempotentWrites, 'perform'>;
 }
 
 /** Bytes of a form: each character of an answer may be percent-encoded. */
 const FORM_BYTES = 262_144;
 
 /** The pages of answer links. They need no token, and are no part of the API. */
-export function linkRoutes({ db, links }: Dependencies): FastifyPluginAsyncTypebox {
+export function linkRoutes({ links, writes }: Dependencies): FastifyPluginAsyncTypebox {
   const send = (reply: FastifyReply, status: number, html: string) =>
     reply.code(status).header('content-security-policy', LINK_POLICY).type('text/html; charset=utf-8').send(html);
 
@@ -47,7 +47,7 @@ export function linkRoutes({ db, links }: Dependencies): FastifyPluginAsyncTypeb
       const { token } = request.params as { token: string };
       try {
         const given = readForm(request.body);
-        const question = await db.write(tx => links.answer(tx, token, given));
+        const question = await writes.perform(request, tx => links.answer(tx, token, given));
         return send(reply, 200, linkPage({ question, isOpen: false }));
       } catch (error) {
         return sendRefusal(reply, token, error);

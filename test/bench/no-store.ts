@@ -64,7 +64,11 @@ const rates = await useLimits(app, { requestsPerMinute: 6000, maxEventLoopDelay:
 
 /** A write without a database. */
 const db = { write: <T>(work: (tx: Tx) => Promise<T>) => work({} as Tx) } as Database;
-const writes = createIdempotentWrites({ db, keys: {} as Parameters<typeof createIdempotentWrites>[0]['keys'] });
+const writes = createIdempotentWrites({
+  db,
+  trail: { record() {} },
+  keys: {} as Parameters<typeof createIdempotentWrites>[0]['keys'],
+});
 const signals = {
   append: async (_tx: Tx, signal: SignalCommand) => accepted(signal),
   touches: () => [],

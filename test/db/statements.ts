@@ -49,6 +49,7 @@ import {
   listOverdue,
   listToRemind,
 } from '../../src/questions/repository.ts';
+import { latestEntry, listEntries, nextEntries } from '../../src/audit/repository.ts';
 import { listRuns, listRunsByName } from '../../src/runs/repository.ts';
 import { findSubscriptions, firstOfTypes, updatePositions } from '../../src/subscriptions/repository.ts';
 import { largestCounts, readCounts } from '../../src/threads/counts-repository.ts';
@@ -239,6 +240,13 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   'runs by status': tx => listRuns(tx, { before: 9, status: 'running' }, 50),
   'runs by ticket': tx => listRuns(tx, { before: 9, ticket: 't' }, 50),
   'runs by status and ticket': tx => listRuns(tx, { before: 9, status: 'running', ticket: 't' }, 50),
+  'the audit trail': tx => listEntries(tx, {}, { before: 9, after: 0 }, 50),
+  'the audit trail of a token': tx => listEntries(tx, { token_id: 't' }, { before: 9, after: 0 }, 50),
+  'the audit trail of a run': tx => listEntries(tx, { run_id: 'r' }, { before: 9, after: 0 }, 50),
+  'the audit trail of an operation': tx => listEntries(tx, { operation: 'o' }, { before: 9, after: 0 }, 50),
+  'the audit trail since a time': tx => listEntries(tx, { run_id: 'r' }, { before: 9, after: 3 }, 50),
+  'the next entries of the audit trail': tx => nextEntries(tx, 3, 50),
+  'the newest entry of the audit trail': latestEntry,
   'runs by name': tx => listRunsByName(tx, { beginning: 'r', after: 'run' }, 50),
   'one run by name': tx => listRunsByName(tx, { beginning: 'r', name: 'r' }, 50),
   'runs by name and status': tx => listRunsByName(tx, { beginning: 'r', status: 'running' }, 50),
@@ -299,6 +307,10 @@ export const indexes: Record<string, RegExp> = {
   'the threads of a run that have moved since': /threads_by_run_id|events_by_thread/,
   'runs by ticket': /runs_by_ticket/,
   'runs by status': /runs_by_status/,
+  'the audit trail of a token': /audit_by_token/,
+  'the audit trail of a run': /audit_by_run/,
+  'the audit trail of an operation': /audit_by_operation/,
+  'the audit trail since a time': /audit_by_run/,
   'runs by name': /runs_pkey|PRIMARY KEY|sqlite_autoindex_runs_1/,
   'runs by name and status': /runs_by_status_and_name/,
   'runs by name and ticket': /runs_by_ticket_and_name/,
@@ -355,4 +367,5 @@ export const merged = [
 ];
 
 /** SQLite calls it a scan when it takes one row from the end of a table. */
-export const fromTheEnd = (name: string, engine: Engine) => name === 'the newest sequence' && engine === 'sqlite';
+export const fromTheEnd = (name: string, engine: Engine) =>
+  (name === 'the newest sequence' || name === 'the newest entry of the audit trail') && engine === 'sqlite';

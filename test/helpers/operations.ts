@@ -163,6 +163,7 @@ export function exampleRequests(send: Send, viewer: string, database: string) {
       const { token_id } = await made('/tokens', { role: 'agent', runs: fresh(), agents: '*' });
       return post(`/tokens/${token_id}/revoke`);
     },
+    listAudit: async () => get('/audit'),
     getHealth: async () => get('/bus/health'),
     getLiveness: async () => get('/livez'),
     getVersion: async () => get('/version'),
