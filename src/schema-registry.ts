@@ -8,6 +8,7 @@ import * as health from './health/schemas.ts';
 import * as hooks from './hooks/schemas.ts';
 import { Problem } from './http/problems.ts';
 import * as inbox from './inbox/schemas.ts';
+import * as lifecycle from './lifecycle/schemas.ts';
 import * as outbox from './outbox/schemas.ts';
 import * as page from './page/schemas.ts';
 import * as questions from './questions/schemas.ts';
@@ -32,7 +33,7 @@ export const components: TSchema[] = [
     [inbox],
     [hooks],
     [signals, signalsV1],
-    [runs],
+    [runs, lifecycle],
     [stats],
     [outbox],
     [health, worker, subscriptions],

@@ -51,6 +51,8 @@ export const permissions: Record<string, Permission | typeof anybody> = {
   listRuns: reads('no'),
   getRun: reads('its runs'),
   closeRun: writes('no'),
+  eraseRun: administers,
+  exportRun: reads('no'),
   getStats: reads('no'),
   listEvents: reads('its runs'),
   streamEvents: reads('its runs'),

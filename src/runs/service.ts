@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Actor } from '../actor.ts';
-import { toTimestamp } from '../clock.ts';
+import { toTimestamp, toTimestampOrNull } from '../clock.ts';
 import type { ControlRow } from '../control/agent-state.ts';
 import {
   briefOf,
@@ -11,7 +11,7 @@ import {
   type RunRow,
   withBrief,
 } from '../control/run-state.ts';
-import { type Control, EMBEDDED, runClosed } from '../control/service.ts';
+import { assertKept, type Control, EMBEDDED, runClosed } from '../control/service.ts';
 import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
@@ -62,6 +62,7 @@ export function createRuns({ db, events, threads, control, questions }: Dependen
       open_questions_count: run.open_questions_count,
       open_questions_url: `/questions?state=open&${query}`,
       gate: await gate(reader, run, absent),
+      erased_at: toTimestampOrNull(run.erased_at),
       version: run.version,
     };
   }
@@ -115,7 +116,7 @@ export function createRuns({ db, events, threads, control, questions }: Dependen
   return {
     /**
      * Files a brief, which replaces the previous one. An equal brief changes nothing.
-     * @throws Refusal RUN_CLOSED, PRECONDITION_FAILED
+     * @throws Refusal RUN_CLOSED, RUN_ERASED, PRECONDITION_FAILED
      */
     async brief(
       tx: Tx,
@@ -128,6 +129,7 @@ export function createRuns({ db, events, threads, control, questions }: Dependen
       const brief: RunBrief = { ticket, title, done_criteria, agents: [...new Set(agents)] };
       const run = await control.run(tx, runId);
       assertPrecondition(expected, run.version);
+      assertKept(run);
       if (isDeepStrictEqual(briefOf(run), brief)) return { run: await view(tx, run), created: false };
       if (run.closed_at !== null) throw runClosed(runId);
       const briefed = draft({ ...run, ticket }, actor, 'forum.run.briefed', brief);
@@ -164,6 +166,9 @@ export function createRuns({ db, events, threads, control, questions }: Dependen
       control.storeRun(tx, next);
       return view(tx, next);
     },
+
+    /** The stored run. @throws Refusal RUN_NOT_FOUND */
+    required,
 
     /** The run as it is now. @throws Refusal RUN_NOT_FOUND */
     current,
