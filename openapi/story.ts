@@ -126,6 +126,12 @@ async function work(main: Scene, { operator, builder, admin }: Tokens): Promise<
   await main.call('getRun', { as: operator, path: run, headers: { 'if-none-match': '*' } });
   await main.call('closeRun', { as: operator, path: run, body: {} });
   await main.call('listRuns', { as: operator });
+  const old = { run_id: 'run-5' };
+  await send({ ...signal('completion'), ...old }, admin);
+  await send({ ...signal('validation', { status: 'passed', done_criteria: 'Tests are green.' }), ...old }, operator);
+  await main.call('closeRun', { as: operator, path: old, body: {} });
+  await main.call('exportRun', { as: operator, path: old });
+  await main.call('eraseRun', { as: admin, path: old });
 }
 
 async function talk(main: Scene, { operator, viewer }: Tokens): Promise<void> {
@@ -206,7 +212,8 @@ async function bus(main: Scene, { admin: as }: Tokens): Promise<void> {
   await main.call('resumeTopic', { as, path: topic });
 }
 
-async function watch(main: Scene, { operator: as }: Tokens): Promise<void> {
+async function watch(main: Scene, { admin, operator: as }: Tokens): Promise<void> {
+  await main.call('listAudit', { as: admin, query: { run_id: 'run-7', limit: 2 } });
   await main.call('listEvents', { as, query: { run_id: 'run-7', limit: 3 } });
   await main.call('streamEvents', { as, query: { after: 3, run_id: 'run-7' }, stream: true });
   await main.call('getStats', { as });

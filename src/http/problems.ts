@@ -127,7 +127,7 @@ export function actProblems(...codes: ProblemCode[]): Record<number, ProblemResp
 
 /** As {@link actProblems}, for a write that may carry an idempotency key. */
 export function writeProblems(...codes: ProblemCode[]): Record<number, ProblemResponse> {
-  return actProblems(...codes, 'IDEMPOTENCY_KEY_REUSED');
+  return actProblems(...codes, 'RUN_ERASED', 'IDEMPOTENCY_KEY_REUSED');
 }
 
 /** The refusal of a malformed header. @param detail completes "headers/<name>: …" */

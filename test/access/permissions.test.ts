@@ -99,7 +99,7 @@ describe('a valid request', () => {
         ...{ method, url, remoteAddress, headers: { ...type, ...headers[caller] }, ...payload },
       });
       const { statusCode: status, headers: answered, body: text } = response;
-      const isJson = String(answered['content-type']).includes('json');
+      const isJson = /[/+]json\b/.test(String(answered['content-type']));
       return { status, headers: answered, body: isJson ? JSON.parse(text) : text };
     }
     const response = await service.app.inject({ url, headers: headers[caller], payloadAsStream: true });
