@@ -12,6 +12,7 @@ import { subscriptions } from './011-subscriptions.ts';
 import { agents } from './012-agents.ts';
 import { page } from './013-page.ts';
 import { webhooks } from './014-webhooks.ts';
+import { lifecycle } from './015-lifecycle.ts';
 import { teams } from './016-teams.ts';
 import type { Migration } from './migration.ts';
 
@@ -31,5 +32,6 @@ export const migrations: Record<string, Migration> = {
   '012-agents': agents,
   '013-page': page,
   '014-webhooks': webhooks,
+  '015-lifecycle': lifecycle,
   '016-teams': teams,
 };

@@ -154,7 +154,7 @@ export class Scene {
     });
     const mediaType = String(response.headers['content-type'] ?? '').split(';')[0] as string;
     const text = stream ? await head(response.stream()) : response.body;
-    const isJson = mediaType.endsWith('json') && text !== '';
+    const isJson = /[/+]json$/.test(mediaType) && text !== '';
     return { status: response.statusCode, mediaType, text, body: isJson ? JSON.parse(text) : text };
   }
 

@@ -30,6 +30,7 @@ import { useTurns } from './http/turns.ts';
 import { bodyValidator, useValidation } from './http/validation.ts';
 import { inboxRoutes } from './inbox/routes.ts';
 import { callOf } from './invocation.ts';
+import { lifecycleRoutes } from './lifecycle/routes.ts';
 import { linkRoutes } from './links/routes.ts';
 import type { Logger } from './logging.ts';
 import { mcpRoutes } from './mcp/routes.ts';
@@ -58,6 +59,7 @@ const apiRoutes = [
   hookRoutes,
   threadRoutes,
   runRoutes,
+  lifecycleRoutes,
   statsRoutes,
   eventRoutes,
   eventStreamRoutes,

@@ -144,6 +144,12 @@ const ConfigSchema = Type.Object({
     maximum: 87_600,
     description: 'How long sent and discarded messages are kept; `0` keeps them forever.',
   }),
+  EVENT_RETENTION_DAYS: Type.Integer({
+    default: 0,
+    minimum: 0,
+    maximum: 36_500,
+    description: 'Days after its close at which the texts of a run are erased; `0` keeps them forever.',
+  }),
   SHUTDOWN_GRACE_MS: Type.Integer({
     default: 10_000,
     minimum: 0,

@@ -9,6 +9,7 @@ import * as hooks from './hooks/schemas.ts';
 import type { Examples } from './http/openapi-document.ts';
 import { Problem } from './http/problems.ts';
 import * as inbox from './inbox/schemas.ts';
+import * as lifecycle from './lifecycle/schemas.ts';
 import examples from './openapi-examples.json' with { type: 'json' };
 import * as outbox from './outbox/schemas.ts';
 import * as page from './page/schemas.ts';
@@ -34,7 +35,7 @@ export const components: TSchema[] = [
     [inbox],
     [hooks],
     [signals, signalsV1],
-    [runs],
+    [runs, lifecycle],
     [stats],
     [outbox],
     [health, worker, subscriptions],

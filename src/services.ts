@@ -20,6 +20,8 @@ import { bodyValidator } from './http/validation.ts';
 import { createIdempotencyKeys } from './idempotency/service.ts';
 import { createInbox, type Inbox } from './inbox/service.ts';
 import { createInboxWaiters } from './inbox/waiting.ts';
+import { createErasure } from './lifecycle/erasure.ts';
+import { createExport } from './lifecycle/export.ts';
 import { createAnswerLinks } from './links/service.ts';
 import type { Logger } from './logging.ts';
 import type { HoldTimes } from './mcp/hold.ts';
@@ -28,6 +30,7 @@ import { createMetrics } from './metrics/metrics.ts';
 import { watchEventLoop } from './metrics/process.ts';
 import { createTopicLabels } from './metrics/topics.ts';
 import { createDeliveryService } from './outbox/delivery-service.ts';
+import { createOutboxErasure } from './outbox/erasure.ts';
 import { createOutboxMaintenance } from './outbox/maintenance.ts';
 import { createRedelivery } from './outbox/redelivery.ts';
 import { createOutbox } from './outbox/service.ts';
@@ -199,6 +202,12 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       ...{ db, clock, newUid: uid, events, subscriptions },
       ...{ redelivery, guard, links, vapid, tell, commits },
     });
+    const erasure = createErasure({
+      ...{ db, clock, log, events, search, threads, control, questions, inbox, keys, runs, webhooks: tell },
+      outbox: createOutboxErasure({ clock, commits }),
+      retentionDays: config.EVENT_RETENTION_DAYS,
+    });
+    const exportRun = createExport({ db, events, runs, control, threads, threadLists, questionLists });
     const retentionMs = config.OUTBOX_RETENTION_HOURS * 3_600_000;
     const maintenance = createOutboxMaintenance({ db, clock, subscriptions, retentionMs, commits });
     const topics = createTopicLabels(handlers);
@@ -289,6 +298,8 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       refresh_webhooks: refreshEndpoints,
       forget_messages: () => tell.forget(),
       replay_webhooks: createReplays({ db, subscriptions, redelivery }),
+      erase_runs: () => erasure.run(),
+      erase_old_runs: () => erasure.eraseOld(),
       index_stored_texts: () => indexing.run(),
       index_stored_questions: () => questionIndexing.run(),
     };
@@ -297,8 +308,11 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       new RepeatingTask({ name, task, intervalMs: config.POLL_INTERVAL_MS, failed });
     // In every role: each process says who serves what.
     const keepServers = repeated('keep_servers', () => subscriptions.keepServers());
+    // Each process remembers heads of events, and others may erase them.
+    const forgetErased = repeated('forget_erased', () => events.forgetErased());
     const workerTasks = Object.entries(jobs).map(([name, task]) => repeated(name, task));
-    const tasks = [keepServers, ...workerTasks];
+    const always = db.shared ? [keepServers, forgetErased] : [keepServers];
+    const tasks = [...always, ...workerTasks];
 
     const unwatch = watchEventLoop(metrics.instruments);
     let stopped: Promise<unknown> | undefined;
@@ -335,6 +349,8 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         signals,
         signalVersions,
         runs,
+        erasure,
+        exportRun,
         links,
         keys,
       },
@@ -359,7 +375,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         await outbox.register(handlers, config.ROLE !== 'http');
         // Before the first claim: messages of a killed predecessor must run one at a time if they crashed it twice.
         await reclaim();
-        keepServers.start();
+        for (const task of always) task.start();
         if (config.ROLE === 'http') return;
         await refreshEndpoints();
         watched.started();

@@ -21,6 +21,10 @@ const arrows: Record<string, string[]> = {
   subscriptions: ['db', 'http', 'events'],
   outbox: ['db', 'http', 'events', 'subscriptions'],
   runs: ['access', 'db', 'http', 'events', 'threads', 'control', 'questions'],
+  lifecycle: [
+    ...['access', 'db', 'http', 'idempotency', 'events', 'search', 'threads', 'control', 'questions', 'inbox', 'runs'],
+    ...['outbox', 'webhooks'],
+  ],
   worker: ['db', 'http', 'events', 'subscriptions', 'outbox'],
   health: ['db', 'http', 'subscriptions', 'outbox', 'worker'],
   links: ['access', 'db', 'http', 'questions', 'signals'],
@@ -121,6 +125,7 @@ describe('the direction of dependencies', () => {
     expect([...new Set(users('postgres'))].toSorted()).toEqual(['src/db/open.ts']);
     expect([...new Set(users('sqlite'))].toSorted()).toEqual([
       'src/backup/backup.ts',
+      'src/backup/compact.ts',
       'src/backup/files.ts',
       'src/backup/restore.ts',
       'src/backup/verify.ts',

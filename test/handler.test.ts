@@ -41,7 +41,8 @@ describe('the payload of a handler has the type of its topic', () => {
       topic: ['forum.events.run.closed', 'forum.events.post.added'],
       handle({ payload: event }) {
         check<Same<typeof event.event_type, 'forum.run.closed' | 'forum.post.added'>>();
-        if (event.event_type === 'forum.post.added') check<Same<typeof event.payload, { body: string }>>();
+        if (event.event_type === 'forum.post.added')
+          check<Same<typeof event.payload, { body: string; erased?: true }>>();
       },
     });
     check<

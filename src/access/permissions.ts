@@ -63,6 +63,8 @@ export const permissions: Record<string, Permission | typeof anybody> = {
   listRuns: readsOfRuns,
   getRun: reads('its runs'),
   closeRun: writesOfRuns,
+  eraseRun: administers,
+  exportRun: readsOfRuns,
   getStats: reads('no'),
   listEvents: reads('its runs'),
   streamEvents: reads('its runs'),

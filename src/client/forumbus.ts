@@ -1,6 +1,7 @@
 import { askKey, digest, normal } from './ask-key.ts';
 import { ForumbusError, isPassing } from './error.ts';
 import { type EventFilter, followEvents } from './events.ts';
+import { type ExportLine, exportedLines } from './export.ts';
 import { ifMatch, operationsOf, runPath, type VersionedOptions } from './operations.ts';
 import { delayMs, sleep } from './retry.ts';
 import { type Call, type Limits, Transport } from './transport.ts';
@@ -249,6 +250,14 @@ export class Forumbus {
   events(filter: EventFilter & CallOptions = {}): AsyncGenerator<Event, void, undefined> {
     const { signal, ...rest } = filter;
     return followEvents(this.#transport, rest, signal);
+  }
+
+  /**
+   * All of a run: the run, its agents, threads, posts, questions and events, and an `end`.
+   * @throws ForumbusError for a refusal, and if the export was cut
+   */
+  exportRun(run_id: string, { signal }: CallOptions = {}): AsyncGenerator<ExportLine, void, undefined> {
+    return exportedLines(this.#transport, run_id, signal);
   }
 
   #send<T>(call: Call, { signal }: CallOptions): Promise<T> {

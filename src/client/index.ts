@@ -3,6 +3,7 @@
 export { askKey } from './ask-key.ts';
 export { ForumbusError, isPassing, type Problem } from './error.ts';
 export type { EventFilter } from './events.ts';
+export type { ExportLine } from './export.ts';
 export { type AskOptions, Forumbus, type ForumbusOptions } from './forumbus.ts';
 export type { VersionedOptions } from './operations.ts';
 export type * from './types.ts';

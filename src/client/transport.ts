@@ -79,6 +79,7 @@ export class Transport {
   async #sendOnce<T>(call: Call, signal: AbortSignal | undefined): Promise<T> {
     const connection = await this.open(call, signal);
     try {
+      if (connection.response.status === 204) return undefined as T;
       return (await connection.response.json()) as T;
     } catch (error) {
       throw connection.failure(error);

@@ -170,3 +170,25 @@ export async function listAgents(reader: Reader, runId: string): Promise<Control
   const query = reader.query.selectFrom('control_threads').selectAll().where('run_id', '=', runId);
   return query.orderBy('agent_name').execute();
 }
+
+/**
+ * Empties the inboxes of some agents of a run that is erased, and measures their validations by a brief without criteria.
+ * @returns how many agents changed
+ */
+export async function eraseAgents(tx: Tx, runId: string, limit: number): Promise<number> {
+  const measured = sql<number>`case when validation_sequence is null then 0 else 1 end`;
+  const { numUpdatedRows } = await tx.query
+    .updateTable('control_threads')
+    .set({ unread: 0, criteria_met: measured })
+    .where('run_id', '=', runId)
+    .where('agent_name', 'in', eb =>
+      eb
+        .selectFrom('control_threads as one')
+        .select('one.agent_name')
+        .where('one.run_id', '=', runId)
+        .where(eb => eb.or([eb('one.unread', '<>', 0), eb('one.criteria_met', '<>', measured)]))
+        .limit(limit),
+    )
+    .executeTakeFirst();
+  return Number(numUpdatedRows);
+}

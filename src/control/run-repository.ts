@@ -15,6 +15,7 @@ const changing = [
   'absent_count',
   'updated_at',
   'closed_at',
+  'erased_at',
   'version',
 ] as const;
 
@@ -42,3 +43,15 @@ export function updateRun(tx: Tx, row: RunRow): void {
 const updateRunStatement = statement(({ query, value, values }: StatementBuilder<RunRow>) =>
   query.updateTable('runs').set(values(changing)).where('run_id', '=', value('run_id')),
 );
+
+/** Closed runs whose texts are not erased and that were closed before a time (epoch milliseconds), the oldest first. */
+export async function listClosedBefore(reader: Reader, before: number, limit: number): Promise<RunRow[]> {
+  const query = reader.query.selectFrom('runs').selectAll().where('closed_at', 'is not', null);
+  return query
+    .where('erased_at', 'is', null)
+    .where('closed_at', '<', before)
+    .where('open_questions_count', '=', 0)
+    .orderBy('closed_at')
+    .limit(limit)
+    .execute();
+}

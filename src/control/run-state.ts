@@ -30,6 +30,7 @@ export function blankRun(run_id: string): RunRow {
     absent_count: 0,
     updated_at: 0,
     closed_at: null,
+    erased_at: null,
     version: 0,
   };
 }
@@ -99,6 +100,13 @@ export function withBrief(
 
 export function closedRun(run: RunRow, act: { sequence: number; occurred_at: number }): RunRow {
   return withDerived({ ...run, closed_at: act.occurred_at }, act);
+}
+
+/** The run after its texts were erased: the names in its brief stay. */
+export function erasedRun(run: RunRow, act: { sequence: number; occurred_at: number }): RunRow {
+  const brief = briefOf(run);
+  const erased = brief && JSON.stringify({ ...brief, title: null, done_criteria: null });
+  return withDerived({ ...run, brief: erased, erased_at: act.occurred_at }, act);
 }
 
 /** The run with its derived columns. */

@@ -6,12 +6,13 @@ import { Refusal } from '../errors.ts';
 import type { Event } from '../events/schemas.ts';
 import type { EventDraft, EventLog } from '../events/service.ts';
 import { priorityRank } from '../priority.ts';
-import type { ThreadService } from '../threads/service.ts';
+import { runErased, type ThreadService } from '../threads/service.ts';
 import { awaitsPerson, blankThread, isClosed, type ThreadRow } from '../threads/thread.ts';
 import {
   addUnread,
   countSilent,
   countWaiting,
+  eraseAgents,
   findControlThread,
   insertControlThread,
   listAgents,
@@ -23,7 +24,7 @@ import {
   updateControlThread,
 } from './agent-repository.ts';
 import { blankControl, type ControlChange, type ControlRow, changed, openAfter } from './agent-state.ts';
-import { findRun, insertRun, updateRun } from './run-repository.ts';
+import { findRun, insertRun, listClosedBefore, updateRun } from './run-repository.ts';
 import { blankRun, type RunRow, withAgentChanged } from './run-state.ts';
 import type { Completion, ControlState, ControlStatus, ControlThreadQuery, Validation } from './schemas.ts';
 
@@ -93,9 +94,10 @@ export function createControl({ db, clock, events, threads, basePath }: Dependen
     return agent;
   }
 
-  /** The stored agent, or a blank one for its first signal. @throws Refusal RUN_CLOSED */
+  /** The stored agent, or a blank one for its first signal. @throws Refusal RUN_CLOSED, RUN_ERASED */
   async function load(tx: Tx, runId: string, agentName: string, actor: Actor, ticket: string | null): Promise<Agent> {
     const { known, joined } = await look(tx, runId, agentName);
+    assertKept(joined);
     if (known) return known;
     if (joined.closed_at !== null) throw runClosed(runId);
     const control = blankControl(runId, agentName);
@@ -110,6 +112,7 @@ export function createControl({ db, clock, events, threads, basePath }: Dependen
    * unless a question expired that no person has attended to.
    * @param drafts the act's own event first, then its consequences
    * @returns the agent after the act, and the sequence of the act's own event
+   * @throws Refusal RUN_ERASED
    */
   async function record(
     tx: Tx,
@@ -117,6 +120,7 @@ export function createControl({ db, clock, events, threads, basePath }: Dependen
     drafts: [EventDraft, ...EventDraft[]],
     change: ControlChange,
   ): Promise<{ agent: Agent; sequence: number }> {
+    assertKept(agent.run);
     const [cause] = drafts;
     const before = agent.control.open_questions_count;
     const after = openAfter(agent.control, change);
@@ -211,6 +215,13 @@ export function createControl({ db, clock, events, threads, basePath }: Dependen
     /** Stores that an agent has done something, without an act of {@link record}. @param renewMs as for `setSeen` */
     seen: (tx: Tx, agent: AgentName, at: number, renewMs = 0): void => setSeen(tx, agent, at, renewMs),
 
+    /** Closed runs whose texts are not erased and that were closed before a time (epoch milliseconds), the oldest first. */
+    closedBefore: (reader: Reader, before: number, limit: number): Promise<RunRow[]> =>
+      listClosedBefore(reader, before, limit),
+
+    /** Empties the inboxes of some agents of a run that is erased. @returns how many agents changed */
+    eraseAgents: (tx: Tx, runId: string, limit: number): Promise<number> => eraseAgents(tx, runId, limit),
+
     /** Stores an agent after its validation was measured by another brief. */
     remeasure: (tx: Tx, row: ControlRow): void => updateControlThread(tx, row),
 
@@ -273,6 +284,11 @@ export function isAgent({ type, name }: Actor, { agent_name }: Pick<AgentName, '
 
 export function runClosed(runId: string): Refusal {
   return new Refusal('RUN_CLOSED', `The run ${runId} is closed.`);
+}
+
+/** @throws Refusal RUN_ERASED */
+export function assertKept({ run_id, erased_at }: Pick<RunRow, 'run_id' | 'erased_at'>): void {
+  if (erased_at !== null) throw runErased(run_id);
 }
 
 /** @throws Refusal THREAD_CLOSED */

@@ -73,7 +73,17 @@ interface RunsTable {
   absent_count: number;
   updated_at: number;
   closed_at: number | null;
+  erased_at: Generated<number | null>;
   version: number;
+}
+
+interface ErasuresTable {
+  run_id: string;
+  erased_sequence: number;
+  phase: 'words' | 'events' | 'agents' | 'keys' | 'messages';
+  at: number;
+  post: number;
+  posts: number;
 }
 
 interface IdempotencyKeysTable {
@@ -85,6 +95,7 @@ interface IdempotencyKeysTable {
   body: string;
   reference: string | null;
   created_at: number;
+  run_id: string | null;
 }
 
 interface SeenTable {
@@ -231,6 +242,7 @@ interface MessagesTable {
   created_at: number;
   traceparent: string | null;
   token_id: string | null;
+  run_id: string | null;
 }
 
 interface DeliveriesTable {
@@ -302,6 +314,7 @@ export interface Schema {
   search_progress: SearchProgressTable;
   control_threads: ControlThreadsTable;
   runs: RunsTable;
+  erasures: ErasuresTable;
   questions: QuestionsTable;
   inbox_items: InboxItemsTable;
   events: EventsTable;

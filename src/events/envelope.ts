@@ -1,5 +1,6 @@
 import { parseActor } from '../actor.ts';
 import { toTimestamp } from '../clock.ts';
+import { erasedPayload } from './erased.ts';
 import type { EventRow } from './repository.ts';
 import type { Event } from './schemas.ts';
 
@@ -27,10 +28,11 @@ export function messageKeyOf({ thread_id, run_id }: Pick<EventRow, 'thread_id' |
 }
 
 /**
- * Converts a row to the event that HTTP clients and topic handlers receive.
+ * Converts a row to the event that HTTP clients and topic handlers receive. While its run is being erased, only what will be
+ * left of it.
  * @param payload the parsed payload, if the caller has it already
  */
-export function toEvent(row: EventRow, payload: Event['payload'] = JSON.parse(row.payload)): Event {
+export function toEvent(row: EventRow, payload: Event['payload'] = payloadOf(row)): Event {
   return {
     event_id: row.event_id,
     sequence: row.sequence,
@@ -47,4 +49,10 @@ export function toEvent(row: EventRow, payload: Event['payload'] = JSON.parse(ro
     token_id: row.token_id,
     payload,
   };
+}
+
+function payloadOf({ erasing, event_type, payload }: EventRow): Event['payload'] {
+  const stored = JSON.parse(payload);
+  // The event of the erasure itself has no text.
+  return erasing && event_type !== 'forum.run.erased' ? erasedPayload(event_type, stored) : stored;
 }

@@ -32,6 +32,9 @@ const envelope = {
   token_id: '5f0c1d2e3b4a5968',
 };
 
+const Erased = Type.Optional(
+  Type.Literal(true, { description: 'The run was erased: texts are empty, and optional ones are missing.' }),
+);
 const Truncated = Type.Optional(Type.Literal(true, { description: 'The text is longer; this is its head.' }));
 const Priority = Type.Enum([...priorities]);
 // The states of `threads/states.ts`, which stands above this room.
@@ -52,7 +55,7 @@ const Evidence = Type.Object({ kind: Name, ref: Type.String(), note: Type.Option
 const options = [{ label: 'eu-west-1', description: 'Where staging runs.' }, { label: 'us-east-1' }];
 
 /** What all control signals have in their payload. */
-const signal = { signal_id: Id, schema_version: Type.Integer(), attempt: Type.Integer() };
+const signal = { signal_id: Id, schema_version: Type.Integer(), attempt: Type.Integer(), erased: Erased };
 const evidence = Type.Optional(Type.Array(Evidence));
 
 const ControlSignal = Type.Union(
@@ -255,6 +258,12 @@ const definitions = {
     { ticket: 'TCK-1', title: 'Move to Europe', done_criteria: 'Tests are green.', agents: ['builder'] },
   ),
   'forum.run.closed': define('A run was closed.', ana, {}, {}),
+  'forum.run.erased': define(
+    'The texts of a run were erased.',
+    ana,
+    { reason: Type.Enum(['request', 'retention'], { description: 'An admin asked for it, or its time was over.' }) },
+    { reason: 'request' },
+  ),
   'forum.webhook.disabled': define(
     'The service disabled a webhook.',
     service,
@@ -335,5 +344,5 @@ function define<P extends TProperties>(
   properties: P,
   example: Static<ReturnType<typeof Type.Object<P>>>,
 ) {
-  return { description, by, payload: Type.Object(properties, { examples: [example] }) };
+  return { description, by, payload: Type.Object({ ...properties, erased: Erased }, { examples: [example] }) };
 }

@@ -143,6 +143,11 @@ export class EventFeed {
 
   #emit(events: EncodedEvent[]): void {
     this.#head = events.at(-1)?.event.sequence;
+    // Older events are read again from the log, which shows nothing of an erased run.
+    if (events.some(({ event }) => event.event_type === 'forum.run.erased')) {
+      this.#cache = [];
+      this.#cachedCharacters = 0;
+    }
     this.#cache.push(...events);
     this.#cachedCharacters += charactersOf(events);
     while (this.#cache.length > CACHED_EVENTS || this.#cachedCharacters > CACHED_CHARACTERS) {

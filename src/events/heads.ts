@@ -41,13 +41,25 @@ function isObject(value: unknown): value is Json {
 /** The size of all cached heads. Characters. */
 const CACHED_CHARACTERS = 4_000_000;
 
-/** Caches heads of committed events by sequence; the oldest entries go first. Events never change. */
+/** Caches heads of committed events by sequence; the oldest entries go first. Only an erasure changes events. */
 export class HeadCache {
   readonly #heads = new Map<number, { head: Event; characters: number }>();
   #characters = 0;
+  /** Rises when heads are forgotten: what was read before must not be cached after. */
+  generation = 0;
 
   get(sequence: number): Event | undefined {
     return this.#heads.get(sequence)?.head;
+  }
+
+  /** Forgets the heads of a run, whose texts were erased. */
+  forget(run_id: string): void {
+    this.generation += 1;
+    for (const [sequence, { head, characters }] of this.#heads) {
+      if (head.run_id !== run_id) continue;
+      this.#heads.delete(sequence);
+      this.#characters -= characters;
+    }
   }
 
   set(head: Event): void {

@@ -1,9 +1,10 @@
 import { sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
+import { type Erasable, erasing } from '../db/erasing.ts';
 import type { Row } from '../db/schema.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 
-export type EventRow = Row<'events'>;
+export type EventRow = Row<'events'> & Erasable;
 
 const columns = [
   'event_id',
@@ -43,8 +44,11 @@ const insertEventStatement = statement(
     returningKey(query.insertInto('events').values(values(columns)), 'sequence'),
 );
 
+const isErasing = erasing('events.run_id').as('erasing');
+
 export async function findEvent(reader: Reader, eventId: string): Promise<EventRow | undefined> {
-  return reader.query.selectFrom('events').selectAll().where('event_id', '=', eventId).executeTakeFirst();
+  const query = reader.query.selectFrom('events').selectAll().select(isErasing);
+  return query.where('event_id', '=', eventId).executeTakeFirst();
 }
 
 /** The events at these sequences, in no particular order. */
@@ -54,24 +58,35 @@ export async function findEventsAt(reader: Reader, sequences: number[]): Promise
 }
 
 const eventsAtStatement = statement(({ query, integerElements }: StatementBuilder<{ sequences: string }>) =>
-  query.selectFrom('events').selectAll().where('sequence', 'in', integerElements('sequences')),
+  query.selectFrom('events').selectAll().select(isErasing).where('sequence', 'in', integerElements('sequences')),
 );
 
 /** An event without its content. */
 export type EventOutline = Pick<
   EventRow,
   'sequence' | 'event_type' | 'occurred_at' | 'thread_id' | 'run_id' | 'agent_name'
->;
+> & {
+  /** 1 if its run was erased, and nobody is told of it any more; otherwise 0. */
+  erased: number;
+};
 
 /** The outlines of the next events after a sequence, oldest first. */
 export async function listOutlines(reader: Reader, after: number, limit: number): Promise<EventOutline[]> {
   return reader.all(outlinesStatement, { after, limit });
 }
 
+/** As `erasedPayload` begins. The event of the erasure itself is not erased. */
+const ERASED = '{"erased":true';
+const isErasedOutline = sql<number>`case
+  when event_type = 'forum.run.erased' then 0
+  when substr(payload, 1, ${sql.lit(ERASED.length)}) = ${sql.lit(ERASED)} then 1
+  else ${erasing('events.run_id')} end`.as('erased');
+
 const outlinesStatement = statement(({ query, value }: StatementBuilder<{ after: number; limit: number }>) =>
   query
     .selectFrom('events')
     .select(['sequence', 'event_type', 'occurred_at', 'thread_id', 'run_id', 'agent_name'])
+    .select(isErasedOutline)
     .where('sequence', '>', value('after'))
     .orderBy('sequence')
     .limit(value('limit')),
@@ -96,6 +111,7 @@ export async function listEvents(reader: Reader, filter: EventFilter, limit: num
   let query = reader.query
     .selectFrom('events')
     .selectAll()
+    .select(isErasing)
     .where('sequence', before === undefined ? '>' : '<', before ?? after);
   if (event_type !== undefined) query = query.where('event_type', '=', event_type);
   if (thread_id === undefined) {
@@ -133,8 +149,64 @@ export async function listPosts(reader: Reader, threadId: string, after: number,
   return reader.query
     .selectFrom(ofType('forum.post.added'))
     .selectAll()
-    .unionAll(reader.query.selectFrom(ofType('forum.control.signal')).selectAll())
+    .select(erasing('branch.run_id').as('erasing'))
+    .unionAll(
+      reader.query
+        .selectFrom(ofType('forum.control.signal'))
+        .selectAll()
+        .select(erasing('branch.run_id').as('erasing')),
+    )
     .orderBy('sequence')
     .limit(limit)
     .execute();
+}
+
+/** The content of the next events of a run after a sequence and before another, oldest first, as it is stored. */
+export async function listStored(
+  tx: Tx,
+  range: { run_id: string; after: number; before: number },
+  limit: number,
+): Promise<Pick<EventRow, 'sequence' | 'event_type' | 'payload'>[]> {
+  return tx.all(storedStatement, { ...range, limit });
+}
+
+const storedStatement = statement(
+  ({ query, value }: StatementBuilder<{ run_id: string; after: number; before: number; limit: number }>) =>
+    query
+      .selectFrom('events')
+      .select(['sequence', 'event_type', 'payload'])
+      .where('run_id', '=', value('run_id'))
+      .where('sequence', '>', value('after'))
+      .where('sequence', '<', value('before'))
+      .orderBy('sequence')
+      .limit(value('limit')),
+);
+
+/** Replaces the payloads (JSON) of these events. */
+export async function updatePayloads(tx: Tx, rows: { sequence: number; payload: string }[]): Promise<void> {
+  if (rows.length > 0) await tx.run(updatePayloadsStatement, { rows: JSON.stringify(rows) });
+}
+
+const updatePayloadsStatement = statement(({ query, records }: StatementBuilder<{ rows: string }>) =>
+  query
+    .updateTable('events')
+    .from(records<{ sequence: number; payload: string }>('rows', { sequence: 'integer', payload: 'text' }).as('one'))
+    .set({ payload: sql<string>`one.payload` })
+    .whereRef('events.sequence', '=', 'one.sequence'),
+);
+
+/** The next thread of a run that was opened after a sequence, and the sequence of its first event. */
+export async function nextOpened(
+  tx: Tx,
+  run_id: string,
+  after: number,
+): Promise<{ sequence: number; thread_id: string } | undefined> {
+  const query = tx.query.selectFrom('events').select(['sequence', 'thread_id']).where('run_id', '=', run_id);
+  const row = await query
+    .where('event_type', '=', 'forum.thread.opened')
+    .where('sequence', '>', after)
+    .orderBy('sequence')
+    .limit(1)
+    .executeTakeFirst();
+  return row?.thread_id ? { sequence: row.sequence, thread_id: row.thread_id } : undefined;
 }

@@ -5,6 +5,7 @@ import type { CommitNotifier } from '../commit-notifier.ts';
 import { type Page, type PageRequest, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { toEvent } from './envelope.ts';
+import { erasedPayload } from './erased.ts';
 import type { EventType } from './event-types.ts';
 import { HeadCache, headOf } from './heads.ts';
 import {
@@ -17,6 +18,9 @@ import {
   listEvents,
   listOutlines,
   listPosts,
+  listStored,
+  nextOpened,
+  updatePayloads,
 } from './repository.ts';
 import type { Event, EventQuery } from './schemas.ts';
 
@@ -37,6 +41,9 @@ export interface EventDraft {
 
 export type { EventOutline } from './repository.ts';
 
+/** The content of an event. */
+export type Stored = Pick<Event, 'sequence' | 'event_type' | 'payload'>;
+
 /** An event, and the trace of its request (W3C Trace Context). */
 export interface Carried {
   event: Event;
@@ -52,6 +59,10 @@ interface Dependencies {
   commits: CommitNotifier;
 }
 
+/** The size of the events whose texts are erased at once; one may be larger. Characters. */
+const ERASED_CHARACTERS = 65_536;
+/** Erasures that one look reads. */
+const ERASED_READ = 100;
 /** The number of events that are read at once for their heads; each may be large. */
 const HEADS_PER_READ = 8;
 
@@ -60,6 +71,8 @@ export function createEvents({ db, clock, newUid, commits }: Dependencies) {
   /** The events that a transaction has appended or read. Events never change, and a write mostly reads its own. */
   const caches = new WeakMap<Reader, Map<number, Event>>();
   const headCache = new HeadCache();
+  /** The last event of an erasure that this process knows; undefined before the first look. */
+  let erasedUpTo: number | undefined;
 
   function cacheOf(reader: Reader): Map<number, Event> {
     const cache = caches.get(reader) ?? new Map<number, Event>();
@@ -131,6 +144,7 @@ export function createEvents({ db, clock, newUid, commits }: Dependencies) {
         if (head) heads.set(sequence, head);
         else missing.push(sequence);
       }
+      const { generation } = headCache;
       for (let start = 0; start < missing.length; start += HEADS_PER_READ) {
         // Reading large events takes long; other requests run in between.
         if (start > 0) await nextTurn();
@@ -140,13 +154,57 @@ export function createEvents({ db, clock, newUid, commits }: Dependencies) {
           read.push({ ...event, payload: headOf(event.payload) });
         }
         for (const head of read) heads.set(head.sequence, head);
-        const keep = () => read.forEach(head => void headCache.set(head));
+        const keep = () => {
+          if (headCache.generation === generation) for (const head of read) headCache.set(head);
+        };
         // A transaction may read events of another work in its group, which are not committed yet.
         if (isTx(reader)) reader.afterCommit(keep);
         else keep();
       }
       return heads;
     },
+
+    /**
+     * Erases the texts of the next events of a run, oldest first: of fewer than `limit` if they are large.
+     * @returns the events as they were; none at the end
+     */
+    async erase(tx: Tx, range: { run_id: string; after: number; before: number }, limit: number): Promise<Stored[]> {
+      const rows = await listStored(tx, range, limit);
+      let characters = 0;
+      const few = rows.filter(({ payload }, index) => {
+        characters += payload.length;
+        return index === 0 || characters <= ERASED_CHARACTERS;
+      });
+      const events = few.map(row => ({ ...row, payload: JSON.parse(row.payload) as Event['payload'] }));
+      const erased = events.map(({ sequence, event_type, payload }) => ({
+        sequence,
+        payload: JSON.stringify(erasedPayload(event_type, payload)),
+      }));
+      await updatePayloads(tx, erased);
+      return events;
+    },
+
+    /** The next posts of a thread after a sequence, as they are stored. */
+    async storedPosts(tx: Tx, threadId: string, after: number, limit: number): Promise<Stored[]> {
+      const rows = await listPosts(tx, threadId, after, limit);
+      return rows.map(({ sequence, event_type, payload }) => ({ sequence, event_type, payload: JSON.parse(payload) }));
+    },
+
+    /** The next thread of a run that was opened after a sequence, and the sequence of its first event. */
+    nextOpened: (tx: Tx, run_id: string, after: number) => nextOpened(tx, run_id, after),
+
+    /** Forgets what this process remembers of runs that other processes have erased since the last call. */
+    async forgetErased(): Promise<void> {
+      erasedUpTo ??= await latestSequence(db.read);
+      const filter = { after: erasedUpTo, event_type: 'forum.run.erased' };
+      for (const { run_id, sequence } of await listEvents(db.read, filter, ERASED_READ)) {
+        headCache.forget(run_id as string);
+        erasedUpTo = sequence;
+      }
+    },
+
+    /** Forgets what this process remembers of a run whose texts are erased. */
+    forget: (run_id: string): void => headCache.forget(run_id),
 
     /** The events at these sequences with the traces of their requests (W3C Trace Context), by sequence. */
     async carried(reader: Reader, sequences: number[]): Promise<Map<number, Carried>> {

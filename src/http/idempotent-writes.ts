@@ -24,6 +24,14 @@ interface Sent {
   headers: Record<string, string>;
   body: string;
   reference?: string | undefined;
+  /** What the answer is about. */
+  about?: About | undefined;
+}
+
+/** A run, or a thread that may be of one. */
+interface About {
+  run_id?: string | undefined;
+  thread_id?: string | undefined;
 }
 
 /** An answer as stored. The body of a large one is null; its reference stands for it. */
@@ -194,7 +202,25 @@ const KEY = /^(?:"([\x21-\x7e]{1,255})"|((?!")[\x21-\x7e]{1,255}(?<!")))$/;
 function serialized(reply: FastifyReply, { status, body, headers = {}, reference }: Answer): Sent {
   const etag = etagOf(body);
   const all = etag === undefined ? headers : { ...headers, etag };
-  return { status, headers: all, body: String(reply.code(status).serialize(body)), reference };
+  const { run_id = memberOf(body, 'run_id') } = reply.request.params as About;
+  const about = { run_id, thread_id: run_id === undefined ? memberOf(body, 'thread_id') : undefined };
+  return { status, headers: all, body: String(reply.code(status).serialize(body)), reference, about };
+}
+
+/** How deep in an answer a run is looked for: in the event of a message, or in the question of the first item of a list. */
+const DEPTH = 3;
+
+/** The first member of an answer with this name that is a text. */
+function memberOf(value: unknown, name: string, depth = DEPTH): string | undefined {
+  if (typeof value !== 'object' || value === null) return undefined;
+  const own = (value as Record<string, unknown>)[name];
+  if (typeof own === 'string') return own;
+  if (depth === 0) return undefined;
+  for (const part of Array.isArray(value) ? value.slice(0, 1) : Object.values(value)) {
+    const found = memberOf(part, name, depth - 1);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 function isWhole(answer: StoredAnswer): answer is Sent {

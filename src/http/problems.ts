@@ -127,7 +127,8 @@ export function actProblems(...codes: ProblemCode[]): Record<number, ProblemResp
 
 /** As {@link actProblems}, for a write that may carry an idempotency key. */
 export function writeProblems(...codes: ProblemCode[]): Record<number, ProblemResponse> {
-  return actProblems(...codes, 'IDEMPOTENCY_KEY_REUSED');
+  // An answer that is stored under a key may have been erased with its run.
+  return actProblems(...codes, 'RUN_ERASED', 'IDEMPOTENCY_KEY_REUSED');
 }
 
 /** The refusal of a malformed header. @param detail completes "headers/<name>: …" */

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
 import type { Database, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
-import { deleteKeys, findKey, type KeyRow, putKey } from './repository.ts';
+import { deleteKeys, ERASED_STATUS, eraseAnswers, findKey, type KeyRow, putKey } from './repository.ts';
 
 /** The lifetime of a stored answer. Milliseconds. */
 const LIFETIME_MS = 24 * 3_600_000;
@@ -28,12 +28,16 @@ export interface Sent {
   body: string | null;
   /** Identifies the effect of the request, from which the route can build the body again. */
   reference?: string | undefined;
+  /** What the answer is about: it is erased with the texts of the run. */
+  about?: { run_id?: string | undefined; thread_id?: string | undefined } | undefined;
 }
 
 /** An answer as stored. The body of a large one is null; its reference stands for it. */
 export interface StoredAnswer extends Omit<Sent, 'body'> {
   body: string | null;
 }
+
+export type IdempotencyKeys = ReturnType<typeof createIdempotencyKeys>;
 
 /** Stores the answers to requests with an idempotency key, or references to their effects, so a repeated request has no second effect. */
 export function createIdempotencyKeys({ db, clock }: { db: Database; clock: Clock }) {
@@ -46,6 +50,9 @@ export function createIdempotencyKeys({ db, clock }: { db: Database; clock: Cloc
     if (row.fingerprint !== fingerprint && !keyNamesIt) {
       throw new Refusal('IDEMPOTENCY_KEY_REUSED', `The idempotency key ${key} belongs to another request.`);
     }
+    if (row.erasing || row.status === ERASED_STATUS) {
+      throw new Refusal('RUN_ERASED', 'The request was answered before, and its run was erased since.');
+    }
     const { status, body, reference } = row;
     const headers = JSON.parse(row.headers);
     return reference === null ? { status, headers, body } : { status, headers, body: body || null, reference };
@@ -57,12 +64,12 @@ export function createIdempotencyKeys({ db, clock }: { db: Database; clock: Cloc
 
   function put(tx: Tx, request: RepeatableRequest, answer: Sent): void {
     const { caller, key: idempotency_key, fingerprint } = request;
-    const { status, headers, body, reference } = answer;
+    const { status, headers, body, reference, about: { run_id = null, thread_id = null } = {} } = answer;
     // What a key costs must not depend on what else the answer shows.
     const isLarge = reference !== undefined && Buffer.byteLength(body ?? '') > STORED_BYTES;
     const stored = { body: isLarge ? '' : (body ?? ''), reference: reference ?? null };
     const row = { caller, idempotency_key, fingerprint, status, headers: JSON.stringify(headers), ...stored };
-    putKey(tx, { ...row, created_at: clock.now() });
+    putKey(tx, { ...row, created_at: clock.now(), run_id, thread_id });
   }
 
   return {
@@ -88,6 +95,9 @@ export function createIdempotencyKeys({ db, clock }: { db: Database; clock: Cloc
       put(tx, request, answer);
       return { replayed: false, answer };
     },
+
+    /** Erases up to `limit` answers about a run; a repeated request is refused. @returns how many */
+    erase: (tx: Tx, run_id: string, limit: number): Promise<number> => eraseAnswers(tx, run_id, limit),
 
     /** Deletes expired keys, in batches. */
     async deleteOld(): Promise<void> {

@@ -1,5 +1,6 @@
 import { sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
+import { erasing } from '../db/erasing.ts';
 import type { Row } from '../db/schema.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 
@@ -52,6 +53,9 @@ interface Range extends Owner {
   limit: number;
 }
 
+/** Items of a run that is being erased are not shown. */
+const isKept = sql<boolean>`${erasing('inbox_items.run_id')} = 0`;
+
 /** The items of an agent, oldest first. */
 export async function listItems(reader: Reader, range: Range): Promise<HeldItem[]> {
   return reader.all(listItemsStatement, range);
@@ -65,6 +69,7 @@ const listItemsStatement = statement(({ query, value, leaseNow }: StatementBuild
     .where('run_id', '=', value('run_id'))
     .where('agent_name', '=', value('agent_name'))
     .where('sequence', '>', value('after'))
+    .where(isKept)
     .orderBy('sequence')
     .limit(value('limit')),
 );
@@ -81,6 +86,7 @@ const listClaimableStatement = statement(({ query, value, leaseNow }: StatementB
     .where('run_id', '=', value('run_id'))
     .where('agent_name', '=', value('agent_name'))
     .where('sequence', '>', value('after'))
+    .where(isKept)
     .where(eb => eb.or([eb('claimed_until', '<=', leaseNow), eb('claimed_by', '=', value('claimant'))]))
     .orderBy('sequence')
     .limit(value('limit')),
@@ -102,6 +108,7 @@ const findItemsStatement = statement(
       // The expressions equal the columns, but no index holds them: the sequences are the most selective.
       .where(sql<string>`run_id || ''`, '=', value('run_id'))
       .where(sql<string>`agent_name || ''`, '=', value('agent_name'))
+      .where(isKept)
       .orderBy('sequence'),
 );
 
@@ -140,3 +147,14 @@ const findFirstFreeStatement = statement(({ query, value, leaseNow }: StatementB
     .orderBy('claimed_until')
     .limit(1),
 );
+
+/** Deletes up to `limit` items of a run, and answers how many. */
+export async function deleteSome(tx: Tx, run_id: string, limit: number): Promise<number> {
+  const { numDeletedRows } = await tx.query
+    .deleteFrom('inbox_items')
+    .where('sequence', 'in', eb =>
+      eb.selectFrom('inbox_items as one').select('one.sequence').where('one.run_id', '=', run_id).limit(limit),
+    )
+    .executeTakeFirst();
+  return Number(numDeletedRows);
+}

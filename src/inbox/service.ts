@@ -13,6 +13,7 @@ import {
   countItems,
   deleteItemOf,
   deleteItems,
+  deleteSome,
   findFirstFree,
   findItems,
   type HeldItem,
@@ -152,6 +153,9 @@ export function createInbox({ db, events, control, questions }: Dependencies) {
       if (ended.length > 0) await questions.acknowledgeAll(tx, agent, ended, actor);
       return rows.length;
     },
+
+    /** Deletes up to `limit` items of a run that is erased, and answers how many. */
+    eraseSome: (tx: Tx, run_id: string, limit: number): Promise<number> => deleteSome(tx, run_id, limit),
 
     /** When the first item of an agent is free; null without an item. Times are of the clock of leases. */
     async firstFree(agent: AgentName): Promise<FirstFree> {

@@ -217,6 +217,7 @@ export function createDeliveryService(dependencies: Dependencies) {
           lease: { position: row.position, lease_token: row.lease_token },
           row,
           message: toMessage(row, content, consumer, maxAttempts),
+          erased: content.erased,
           consumer,
           traceparent: content.traceparent,
           tokenId: content.tokenId,

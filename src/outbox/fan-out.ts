@@ -173,13 +173,14 @@ function candidatesOf(group: Group, outlines: EventOutline[]): Candidates {
   let upTo = group.from;
   for (const event of outlines) {
     if (candidates.length >= ROWS_INSERTED) break;
+    upTo = event.sequence;
+    if (event.erased === 1) continue;
     const topic = eventTopic(event.event_type);
     const message_key = messageKeyOf(event);
     for (const subscription of group.subscriptions) {
       if (subscription.matches(topic) && isInScope(subscription, event))
         candidates.push({ subscription, event, topic, message_key });
     }
-    upTo = event.sequence;
   }
   return { candidates, upTo };
 }

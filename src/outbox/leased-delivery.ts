@@ -39,6 +39,8 @@ export interface LeasedDelivery {
   row: LeasedRow;
   /** The message as the handler gets it. */
   message: Message;
+  /** Its run was erased: it is not to be handled. */
+  erased: boolean;
   /** Name of the subscription. */
   consumer: string;
   /** Trace and token of the request that published the message. */

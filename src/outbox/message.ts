@@ -1,15 +1,18 @@
 import { toTimestamp, toTimestampOrNull } from '../clock.ts';
 import type { Reader } from '../db/database.ts';
 import { messageIdOf } from '../events/envelope.ts';
+import { isErased } from '../events/erased.ts';
 import type { EventLog } from '../events/service.ts';
 import type { DeliveryRow } from './leased-delivery.ts';
-import { findMessages } from './repository.ts';
+import { findMessages, type MessageRow } from './repository.ts';
 import type { Message } from './schemas.ts';
 
 /** What a delivery carries, and the trace and the token of the request that published it. */
 interface Content {
   message_id: string;
   payload: unknown;
+  /** Its run was erased, and so is what was said of its attempts. */
+  erased: boolean;
   traceparent: string | null;
   tokenId: string | null;
 }
@@ -40,12 +43,21 @@ export async function contentsOf(
   return row => {
     if (row.event_sequence === null) {
       const message = byNumber.get(row.message_number as number) as NonNullable<ReturnType<typeof byNumber.get>>;
-      const { message_id, payload, traceparent, token_id } = message;
-      return { message_id, payload: JSON.parse(payload), traceparent, tokenId: token_id };
+      const { message_id, traceparent, token_id } = message;
+      return { message_id, ...payloadOf(message), traceparent, tokenId: token_id };
     }
     const { event, traceparent } = carried.get(row.event_sequence) as NonNullable<ReturnType<typeof carried.get>>;
-    return { message_id: messageIdOf(event.event_id), payload: own(event), traceparent, tokenId: event.token_id };
+    const carries = { message_id: messageIdOf(event.event_id), payload: own(event), erased: isErased(event) };
+    return { ...carries, traceparent, tokenId: event.token_id };
   };
+}
+
+/** What is left of the payload of a published message about an erased run. */
+export const ERASED_PAYLOAD = { erased: true } as const;
+
+/** The payload of a published message, unless its run is being erased. */
+export function payloadOf({ payload, erasing }: MessageRow): Pick<Content, 'payload' | 'erased'> {
+  return erasing ? { payload: ERASED_PAYLOAD, erased: true } : { payload: JSON.parse(payload), erased: false };
 }
 
 function distinct(numbers: (number | null | undefined)[]): number[] {
@@ -55,7 +67,7 @@ function distinct(numbers: (number | null | undefined)[]): number[] {
 /** The wire form of a delivery. */
 export function toMessage(
   row: DeliveryRow,
-  { message_id, payload }: Pick<Content, 'message_id' | 'payload'>,
+  { message_id, payload, erased }: Pick<Content, 'message_id' | 'payload' | 'erased'>,
   consumer: string | null,
   maxAttempts: number,
 ): Message {
@@ -64,8 +76,13 @@ export function toMessage(
     topic: row.topic,
     message_key: row.message_key,
     payload,
-    ...stateOf(row, consumer, maxAttempts),
+    ...stateOf(erased ? withoutTexts(row) : row, consumer, maxAttempts),
   };
+}
+
+/** A delivery without what was said of its attempts, which may repeat texts. */
+export function withoutTexts(row: DeliveryRow): DeliveryRow {
+  return { ...row, last_error: null, result: null, history: '[]' };
 }
 
 /** The state of a delivery. */

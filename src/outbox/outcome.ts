@@ -20,6 +20,9 @@ export type Outcome =
 /** How the reason of a delivery begins that was not to be sent any more. */
 export const DROPPED = 'Dropped: ';
 
+/** What becomes of a delivery whose run was erased. */
+export const OF_ERASED_RUN = { kind: 'discarded', error: `${DROPPED}its run was erased.` } satisfies Outcome;
+
 /** What an attempt adds to the history of its delivery. */
 export type AttemptReport = Pick<Attempt, 'http_status' | 'response_head'>;
 

@@ -9,7 +9,7 @@ import { isInScope, type Subscription } from '../subscriptions/subscription.ts';
 import { requeue, takenLanes } from './lane-repository.ts';
 import { insertEventDeliveries } from './lease-repository.ts';
 import type { DeliveryRow } from './leased-delivery.ts';
-import { contentsOf } from './message.ts';
+import { contentsOf, withoutTexts } from './message.ts';
 import { DROPPED } from './outcome.ts';
 import { deliveriesOfEvents, findDelivery, listNewest } from './repository.ts';
 import type { MessageStatus } from './schemas.ts';
@@ -72,7 +72,10 @@ export function createRedelivery({ db, clock, events, commits }: Dependencies) {
         keyOf: row => [row.position],
         views: async rows => {
           const contentOf = await contentsOf(events, db.read, rows);
-          return rows.map(row => ({ row, message_id: contentOf(row).message_id }));
+          return rows.map(row => {
+            const { message_id, erased } = contentOf(row);
+            return { row: erased ? withoutTexts(row) : row, message_id };
+          });
         },
       });
     },
@@ -104,6 +107,7 @@ export function createRedelivery({ db, clock, events, commits }: Dependencies) {
       const wanted = outlines.filter(
         event =>
           event.sequence <= upTo &&
+          event.erased === 0 &&
           subscription.matches(eventTopic(event.event_type)) &&
           isInScope(subscription, event),
       );

@@ -1,27 +1,34 @@
 import { type RawBuilder, sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
+import { type Erasable, erasing } from '../db/erasing.ts';
 import type { Changes, Row } from '../db/schema.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 import type { DeliveryCount, DeliveryRow } from './leased-delivery.ts';
 
 /** A published message. */
-export type MessageRow = Row<'messages'>;
+export type MessageRow = Row<'messages'> & Erasable;
 
-/** Stores a published message and answers its number. */
-export function insertMessage(tx: Tx, row: Omit<MessageRow, 'number'>): Promise<number> {
+const isErasing = erasing('messages.run_id').as('erasing');
+
+type NewMessageRow = Omit<MessageRow, 'number' | 'erasing'> & { thread_id: string | null };
+
+/** Stores a published message and answers its number. It belongs to a run that it names, or to that of its thread. */
+export function insertMessage(tx: Tx, row: NewMessageRow): Promise<number> {
   return tx.insert(insertMessageStatement, row);
 }
 
-const insertMessageStatement = statement(
-  ({ query, values, returningKey }: StatementBuilder<Omit<MessageRow, 'number'>>) => {
-    const content = values(['message_id', 'topic', 'message_key', 'payload', 'available_at']);
-    const rest = values(['created_at', 'traceparent', 'token_id']);
-    return returningKey(query.insertInto('messages').values({ ...content, ...rest }), 'number');
-  },
-);
+const insertMessageStatement = statement(({ query, value, values, returningKey }: StatementBuilder<NewMessageRow>) => {
+  const content = values(['message_id', 'topic', 'message_key', 'payload', 'available_at']);
+  const rest = values(['created_at', 'traceparent', 'token_id']);
+  const named = sql<string | null>`cast(${value('run_id')} as text)`;
+  const ofThread = sql`(select threads.run_id from threads where threads.thread_id = ${value('thread_id')})`;
+  const run_id = sql<string | null>`case when ${named} is null then ${ofThread} else ${named} end`;
+  return returningKey(query.insertInto('messages').values({ ...content, ...rest, run_id }), 'number');
+});
 
 export async function findMessage(reader: Reader, messageId: string): Promise<MessageRow | undefined> {
-  return reader.query.selectFrom('messages').selectAll().where('message_id', '=', messageId).executeTakeFirst();
+  const query = reader.query.selectFrom('messages').selectAll().select(isErasing);
+  return query.where('message_id', '=', messageId).executeTakeFirst();
 }
 
 /** The published messages with these numbers. */
@@ -30,7 +37,7 @@ export async function findMessages(reader: Reader, numbers: number[]): Promise<M
 }
 
 const messagesStatement = statement(({ query, integerElements }: StatementBuilder<{ numbers: string }>) =>
-  query.selectFrom('messages').selectAll().where('number', 'in', integerElements('numbers')),
+  query.selectFrom('messages').selectAll().select(isErasing).where('number', 'in', integerElements('numbers')),
 );
 
 /** What a delivery carries: an event or a published message. */

@@ -5,12 +5,13 @@ import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import { EVENT_TOPICS, eventIdOf, eventTopic, messageKeyOf } from '../events/envelope.ts';
+import { isErased } from '../events/erased.ts';
 import type { EventLog } from '../events/service.ts';
 import type { Subscriptions } from '../subscriptions/service.ts';
 import type { Consumer } from '../subscriptions/subscription.ts';
 import { insertDelivery, promoteNext, requeue, unmatchedTopics } from './lane-repository.ts';
 import type { DeliveryRow } from './leased-delivery.ts';
-import { contentsOf, stateOf, toMessage } from './message.ts';
+import { contentsOf, payloadOf, stateOf, toMessage, withoutTexts } from './message.ts';
 import { createOutboxMonitor } from './monitor.ts';
 import {
   deleteUnmatched,
@@ -62,6 +63,8 @@ interface Found {
   deliveries: DeliveryRow[];
   /** Consumers that will get the event, and have no delivery yet. */
   ahead: string[];
+  /** Its run was erased. */
+  erased: boolean;
 }
 
 /** The callers' side of the outbox: publish, list, replay and discard messages. delivery-service.ts delivers them. */
@@ -85,14 +88,15 @@ export function createOutbox(dependencies: Dependencies) {
       traceparent: (await events.carried(reader, [sequence])).get(sequence)?.traceparent ?? null,
       created_at: Date.parse(event.occurred_at),
       deliveries: await findDeliveries(reader, { event_sequence: sequence }),
-      ahead: following.filter(({ position }) => position < sequence).map(({ name }) => name),
+      ahead: isErased(event) ? [] : following.filter(({ position }) => position < sequence).map(({ name }) => name),
+      erased: isErased(event),
     };
   }
 
   async function foundMessage(reader: Reader, row: MessageRow): Promise<Found> {
-    const { number, payload, ...message } = row;
+    const { number, ...message } = row;
     const deliveries = await findDeliveries(reader, { message_number: number });
-    return { ...message, payload: JSON.parse(payload), deliveries, ahead: [] };
+    return { ...message, ...payloadOf(row), deliveries, ahead: [] };
   }
 
   async function required(reader: Reader, messageId: string): Promise<Found> {
@@ -111,7 +115,7 @@ export function createOutbox(dependencies: Dependencies) {
 
   function viewOf(found: Found, names: ReadonlyMap<number, string>): MessageDetail {
     const deliveries = [
-      ...found.deliveries.map(row => ({
+      ...found.deliveries.map(found.erased ? withoutTexts : row => row).map(row => ({
         ...stateOf(row, nameOf(names, row), maxAttempts),
         attempt_history: JSON.parse(row.history),
       })),
@@ -192,7 +196,7 @@ export function createOutbox(dependencies: Dependencies) {
     const created_at = clock.now();
     const cause = { created_at, traceparent: tx.traceparent, token_id: tx.tokenId };
     const content = { message_id: id, topic, message_key, payload: text, available_at: at };
-    const message_number = await insertMessage(tx, { ...content, ...cause });
+    const message_number = await insertMessage(tx, { ...content, ...cause, ...subjectOf(payload) });
     const due = at === null ? null : db.leaseTime(at);
     const delivery = { message_number, topic, message_key, available_at: due, created_at };
     const consumers = await subscriptions.matching(tx, topic);
@@ -201,7 +205,10 @@ export function createOutbox(dependencies: Dependencies) {
     tx.afterCommit(published);
     const deliveries = await findDeliveries(tx, { message_number });
     const names = new Map(consumers.map(({ subscription_id, name }) => [subscription_id, name]));
-    return { message: viewOf({ ...content, payload, ...cause, deliveries, ahead: [] }, names), created: true };
+    return {
+      message: viewOf({ ...content, payload, ...cause, deliveries, ahead: [], erased: false }, names),
+      created: true,
+    };
   }
 
   return {
@@ -323,6 +330,13 @@ export function createOutbox(dependencies: Dependencies) {
     /** Pauses a topic in all processes: claimed messages finish, and no further ones are claimed until resume. */
     pause: (tx: Tx, topic: string): Promise<void> => setPaused(tx, topic, 1),
   };
+}
+
+/** The run and the thread that a payload names. */
+function subjectOf(payload: unknown): { run_id: string | null; thread_id: string | null } {
+  const { run_id, thread_id } = (payload ?? {}) as Record<string, unknown>;
+  const name = (value: unknown) => (typeof value === 'string' ? value : null);
+  return { run_id: name(run_id), thread_id: name(thread_id) };
 }
 
 function isSame(

@@ -1,6 +1,7 @@
 import { type SelectQueryBuilder, type SqlBool, sql } from 'kysely';
 import { after } from '../db/cursors.ts';
 import type { Reader } from '../db/database.ts';
+import { erasing } from '../db/erasing.ts';
 import type { Schema } from '../db/schema.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 import { priorities } from '../priority.ts';
@@ -65,7 +66,9 @@ export async function listQuestions(
   const branches = phasesOf(filter).flatMap(phase =>
     ranks.map(range => {
       const branch = range(matching(reader.query.selectFrom('questions'), filter));
-      return inOrder(branch.where(inPhase(filter, phase))).selectAll();
+      return inOrder(branch.where(inPhase(filter, phase)))
+        .selectAll()
+        .select(erasing('questions.run_id').as('erasing'));
     }),
   );
   const [only] = branches;
@@ -123,7 +126,7 @@ const firstSinceStatement = statement(({ query, value }: StatementBuilder<{ time
     .limit(1),
 );
 
-/** The questions with these sequences that match a filter, newest first. */
+/** The questions with these sequences that match a filter, newest first; none that is being erased. */
 export async function findQuestionsAt(
   reader: Reader,
   filter: QuestionFilter,
@@ -131,7 +134,11 @@ export async function findQuestionsAt(
 ): Promise<QuestionRow[]> {
   const phases = phasesOf(filter);
   if (sequences.length === 0 || phases.length === 0) return [];
-  let query = reader.query.selectFrom('questions').selectAll().where(sequence, 'in', sequences);
+  let query = reader.query
+    .selectFrom('questions')
+    .selectAll()
+    .where(sequence, 'in', sequences)
+    .where(erasing('questions.run_id'), '=', 0);
   // The expressions equal the columns, but no index holds them: the sequences are the most selective.
   for (const column of indexed) {
     const value = filter[column];

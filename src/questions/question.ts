@@ -1,5 +1,6 @@
 import { type Actor, actorText, parseActor } from '../actor.ts';
 import { toTimestamp, toTimestampOrNull } from '../clock.ts';
+import type { Erasable } from '../db/erasing.ts';
 import type { Row } from '../db/schema.ts';
 import { Refusal } from '../errors.ts';
 import type { Event } from '../events/schemas.ts';
@@ -7,7 +8,7 @@ import { type Priority, priorityAt } from '../priority.ts';
 import type { AnswerPlace, Question, QuestionHead, QuestionState, Source } from './schemas.ts';
 
 /** A question as stored. */
-export type QuestionRow = Row<'questions'>;
+export type QuestionRow = Row<'questions'> & Erasable;
 
 /** The fields of a guidance request that its event carries. */
 export interface Asked {
@@ -233,9 +234,10 @@ export function assertOpenQuestion(row: QuestionRow): void {
 }
 
 function winner(row: QuestionRow) {
+  const { answer, selected } = row.erasing ? { answer: row.answer && '', selected: null } : row;
   return {
-    answer: row.answer,
-    selected: JSON.parse(row.selected ?? '[]') as string[],
+    answer,
+    selected: JSON.parse(selected ?? '[]') as string[],
     answered_by: row.answered_by === null ? null : parseActor(row.answered_by),
     answered_at: toTimestampOrNull(row.answered_at),
     // Answers of old versions came over the API, and do not say so.

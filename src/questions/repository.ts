@@ -1,5 +1,6 @@
 import { sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
+import { erasing } from '../db/erasing.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 import { HEAD_CHARACTERS, headOf } from '../events/heads.ts';
 import type { Event } from '../events/schemas.ts';
@@ -36,19 +37,22 @@ const outcome = [
   'version',
 ] as const;
 
+const isErasing = erasing('questions.run_id').as('erasing');
+
 export async function findQuestion(reader: Reader, questionId: string): Promise<QuestionRow | undefined> {
   return reader.first(findQuestionStatement, { question_id: questionId });
 }
 
 const findQuestionStatement = statement(({ query, value }: StatementBuilder<Pick<QuestionRow, 'question_id'>>) =>
-  query.selectFrom('questions').selectAll().where('question_id', '=', value('question_id')),
+  query.selectFrom('questions').selectAll().select(isErasing).where('question_id', '=', value('question_id')),
 );
 
 /** Most urgent first, then oldest first. */
 export async function findQuestions(reader: Reader, questionIds: string[]): Promise<QuestionRow[]> {
   if (questionIds.length === 0) return [];
-  const query = reader.query.selectFrom('questions').selectAll().where('question_id', 'in', questionIds);
-  return query.orderBy('priority').orderBy('asked_sequence').execute();
+  const query = reader.query.selectFrom('questions').selectAll().select(isErasing);
+  const found = query.where('question_id', 'in', questionIds);
+  return found.orderBy('priority').orderBy('asked_sequence').execute();
 }
 
 /** Ids of open questions that are to be called to mind, the longest overdue first. */
@@ -151,5 +155,19 @@ const askedHeadsStatement = statement(({ query, integerElements, member }: State
       sql<string | null>`${member(payload, 'default_selected')}`.as('default_selected'),
       sql<string | null>`${member(payload, 'source')}`.as('source'),
     ])
-    .where('sequence', 'in', integerElements('sequences'));
+    .where('sequence', 'in', integerElements('sequences'))
+    .where(erasing('events.run_id'), '=', sql.lit(0));
 });
+
+/** Empties the answers of these questions. */
+export function eraseAnswers(tx: Tx, questionIds: string[]): void {
+  if (questionIds.length > 0) tx.send(eraseAnswersStatement, { ids: JSON.stringify(questionIds) });
+}
+
+const eraseAnswersStatement = statement(({ query, elements }: StatementBuilder<{ ids: string }>) =>
+  query
+    .updateTable('questions')
+    .set({ answer: sql.lit(''), selected: sql.lit('[]') })
+    .where('question_id', 'in', sql<string>`(select value from ${elements('ids')})`)
+    .where('answer', 'is not', null),
+);

@@ -4,7 +4,7 @@ import { type Agent, type AgentName, assertOpen, type Control, EMBEDDED } from '
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import type { Event } from '../events/schemas.ts';
-import type { EventDraft, EventLog } from '../events/service.ts';
+import type { EventDraft, EventLog, Stored } from '../events/service.ts';
 import { type Priority, priorityAt, priorityRank } from '../priority.ts';
 import type { Search } from '../search/service.ts';
 import type { ThreadService } from '../threads/service.ts';
@@ -37,6 +37,7 @@ import {
 import {
   countOpen,
   countOpenByPriority,
+  eraseAnswers,
   findAskedHeads,
   findQuestion,
   findQuestions,
@@ -406,6 +407,18 @@ export function createQuestions(dependencies: Dependencies) {
         rows.map(row => row.asked_sequence),
       );
       return rows.map(row => toQuestionHead(row, asked.get(row.asked_sequence)?.payload ?? {}));
+    },
+
+    /**
+     * Erases the search words and the answers of questions whose requests' events are being erased.
+     * @param requests the events as they were
+     */
+    erase(tx: Tx, requests: readonly Stored[]): void {
+      for (const { sequence, payload } of requests) search.removeQuestion(tx, sequence, searchText(payload));
+      eraseAnswers(
+        tx,
+        requests.map(({ payload }) => payload.question_id as string),
+      );
     },
 
     /** How many questions of each priority are open, and when the oldest was asked (epoch milliseconds). */

@@ -35,7 +35,7 @@ export function runRoutes({ runs, runWaiters, longRequests, writes }: Dependenci
           params: RunParams,
           headers: ConditionalHeaders,
           body: Ref(NewBrief),
-          response: { 200: Ref(Run), 201: Ref(Run), ...actProblems('RUN_CLOSED', 'PRECONDITION_FAILED') },
+          response: { 200: Ref(Run), 201: Ref(Run), ...actProblems('RUN_CLOSED', 'RUN_ERASED', 'PRECONDITION_FAILED') },
         },
       },
       (request, reply) =>

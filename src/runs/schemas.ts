@@ -106,6 +106,9 @@ export const Run = Type.Object(
         description: 'The number of agents that block the close, those without a signal included.',
       }),
     }),
+    erased_at: Nullable(
+      Type.Unsafe<string>({ ...Timestamp, description: 'When its texts were erased; null if they were not.' }),
+    ),
     version: Version,
   },
   {
@@ -129,6 +132,7 @@ export const Run = Type.Object(
           reasons: [{ code: 'AGENT_NOT_SEEN', agent_name: 'builder', detail: 'builder has sent no signal yet.' }],
           blocking_count: 1,
         },
+        erased_at: null,
         version: 1,
       },
     ],

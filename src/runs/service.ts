@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { beginningOf } from '../access/pattern.ts';
 import type { Actor } from '../actor.ts';
-import { toTimestamp } from '../clock.ts';
+import { toTimestamp, toTimestampOrNull } from '../clock.ts';
 import type { ControlRow } from '../control/agent-state.ts';
 import {
   briefOf,
@@ -12,7 +12,7 @@ import {
   type RunRow,
   withBrief,
 } from '../control/run-state.ts';
-import { type Control, EMBEDDED, runClosed } from '../control/service.ts';
+import { assertKept, type Control, EMBEDDED, runClosed } from '../control/service.ts';
 import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
@@ -65,6 +65,7 @@ export function createRuns({ db, events, threads, control, questions, basePath }
       open_questions_count: run.open_questions_count,
       open_questions_url: `${basePath}/questions?state=open&${query}`,
       gate: await gate(reader, run, absent),
+      erased_at: toTimestampOrNull(run.erased_at),
       version: run.version,
     };
   }
@@ -118,7 +119,7 @@ export function createRuns({ db, events, threads, control, questions, basePath }
   return {
     /**
      * Files a brief, which replaces the previous one. An equal brief changes nothing.
-     * @throws Refusal RUN_CLOSED, PRECONDITION_FAILED
+     * @throws Refusal RUN_CLOSED, RUN_ERASED, PRECONDITION_FAILED
      */
     async brief(
       tx: Tx,
@@ -131,6 +132,7 @@ export function createRuns({ db, events, threads, control, questions, basePath }
       const brief: RunBrief = { ticket, title, done_criteria, agents: [...new Set(agents)] };
       const run = await control.run(tx, runId);
       assertPrecondition(expected, run.version);
+      assertKept(run);
       if (isDeepStrictEqual(briefOf(run), brief)) return { run: await view(tx, run), created: false };
       if (run.closed_at !== null) throw runClosed(runId);
       const briefed = draft({ ...run, ticket }, actor, 'forum.run.briefed', brief);
@@ -167,6 +169,9 @@ export function createRuns({ db, events, threads, control, questions, basePath }
       control.storeRun(tx, next);
       return view(tx, next);
     },
+
+    /** The stored run. @throws Refusal RUN_NOT_FOUND */
+    required,
 
     /** The run as it is now. @throws Refusal RUN_NOT_FOUND */
     current,

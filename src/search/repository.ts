@@ -53,6 +53,12 @@ interface ReplyWords extends OpeningWords {
   post: number;
 }
 
+/** The row id of a reply. */
+function replyRow({ value }: StatementBuilder<ReplyWords>) {
+  return sql<number>`(select (number << ${sql.lit(POST_BITS)}) + cast(${value('post')} as bigint) from search_threads
+    where opened_sequence = ${value('opened_sequence')})`;
+}
+
 function insertWordsStatements(engine: Engine) {
   const { column } = wordIndexes[engine];
   const into = (table: SearchTable) =>
@@ -63,13 +69,10 @@ function insertWordsStatements(engine: Engine) {
     search_titles: into('search_titles'),
     search_openings: into('search_openings'),
     search_questions: into('search_questions'),
-    search_replies: statement(({ query, value }: StatementBuilder<ReplyWords>) =>
-      query.insertInto('search_replies').values({
-        rowid: sql`(select (number << ${sql.lit(POST_BITS)}) + cast(${value('post')} as bigint) from search_threads
-          where opened_sequence = ${value('opened_sequence')})`,
-        words: column(value('text')),
-      }),
-    ),
+    search_replies: statement((builder: StatementBuilder<ReplyWords>) => {
+      const words = column(builder.value('text'));
+      return builder.query.insertInto('search_replies').values({ rowid: replyRow(builder), words });
+    }),
   };
 }
 
@@ -93,6 +96,44 @@ export function insertOpening(
 export function insertReply(tx: Tx, engine: Engine, opened_sequence: number, post: number, words: string[]): void {
   const text = wordIndexes[engine].text(words);
   tx.send(insertWordsStatement[engine].search_replies, { opened_sequence, post, text });
+}
+
+/** FTS5 keeps no texts: to delete a row, it has to be told the words that it was inserted with. */
+function deleteWordsStatements(engine: Engine) {
+  const from = (table: SearchTable) =>
+    statement((builder: StatementBuilder<ReplyWords>) => {
+      const { query, value } = builder;
+      const rowid = table === 'search_replies' ? replyRow(builder) : value('opened_sequence');
+      const command = { [table]: sql.lit('delete'), rowid, words: value('text') };
+      return engine === 'sqlite'
+        ? query.insertInto(table).values(command as never)
+        : query.deleteFrom(table).where('rowid', '=', rowid);
+    });
+  return {
+    search_titles: from('search_titles'),
+    search_openings: from('search_openings'),
+    search_questions: from('search_questions'),
+    search_replies: from('search_replies'),
+  };
+}
+
+const deleteWordsStatement: Record<Engine, ReturnType<typeof deleteWordsStatements>> = {
+  sqlite: deleteWordsStatements('sqlite'),
+  postgres: deleteWordsStatements('postgres'),
+};
+
+/**
+ * Removes the words of a text: the same as were indexed.
+ * @param post the number of a reply; 0 for all others
+ */
+export function deleteWords(
+  tx: Tx,
+  engine: Engine,
+  table: SearchTable,
+  { opened_sequence, post, words }: { opened_sequence: number; post: number; words: string[] },
+): void {
+  if (words.length === 0) return;
+  tx.send(deleteWordsStatement[engine][table], { opened_sequence, post, text: wordIndexes[engine].text(words) });
 }
 
 /** Gives a thread the next number, unless it has one. */

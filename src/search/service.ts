@@ -2,6 +2,7 @@ import type { Database, Reader, Tx } from '../db/database.ts';
 import {
   deleteProgress,
   deleteQuestionsLeft,
+  deleteWords,
   findProgress,
   findQuestionsLeft,
   findTexts,
@@ -114,6 +115,31 @@ export function createSearch({ db: { engine } }: { db: Pick<Database, 'engine'> 
         nextPosition: end === last ? nextPosition : { rank, below: end },
       };
     },
+
+    /**
+     * Removes the words of a post, and with the first post those of the title. All must be as they were indexed.
+     * @param post as for `index`
+     */
+    remove(tx: Tx, thread: IndexedThread, post: { number: number; body: string }): void {
+      if (post.number >= POSTS_PER_THREAD) return;
+      const { number: opened_sequence, title, kind } = thread;
+      const isFirst = post.number === 1;
+      if (isFirst) {
+        deleteWords(tx, engine, 'search_titles', { opened_sequence, post: 0, words: wordsOf(title) });
+      }
+      const words = wordsOf(!isFirst && kind === 'control' ? post.body : `${title}\n${post.body}`);
+      const table = isFirst ? 'search_openings' : 'search_replies';
+      deleteWords(tx, engine, table, { opened_sequence, post: post.number, words });
+    },
+
+    /** Removes the words of a question. @param text as it was indexed */
+    removeQuestion(tx: Tx, sequence: number, text: string): void {
+      deleteWords(tx, engine, 'search_questions', { opened_sequence: sequence, post: 0, words: wordsOf(text) });
+    },
+
+    /** Whether stored texts are still to be indexed, by a job. */
+    isIncomplete: async (reader: Reader): Promise<boolean> =>
+      (await findProgress(reader)) !== undefined || (await findQuestionsLeft(reader)) !== undefined,
 
     /** Indexes the text of a question in the transaction that stores it. @param sequence of its event */
     indexQuestion(tx: Tx, sequence: number, text: string): void {

@@ -1,5 +1,6 @@
 import { type ExpressionBuilder, type ReferenceExpression, type SelectQueryBuilder, type SqlBool, sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
+import { erasing } from '../db/erasing.ts';
 import type { Schema } from '../db/schema.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 import { threadStates } from './states.ts';
@@ -51,12 +52,15 @@ const mutableColumns = [
 
 type Threads = SelectQueryBuilder<Schema, 'threads', object>;
 
+/** Whether the title is being erased. Titles of control threads have names only. */
+const isErasing = erasing('threads.run_id').as('erasing');
+
 export async function findThread(reader: Reader, threadId: string): Promise<ThreadRow | undefined> {
   return reader.first(findThreadStatement, { thread_id: threadId });
 }
 
 const findThreadStatement = statement(({ query, value }: StatementBuilder<Pick<ThreadRow, 'thread_id'>>) =>
-  query.selectFrom('threads').selectAll().where('thread_id', '=', value('thread_id')),
+  query.selectFrom('threads').selectAll().select(isErasing).where('thread_id', '=', value('thread_id')),
 );
 
 /** The control thread of an agent in a run; there is at most one. */
@@ -120,6 +124,7 @@ export async function listThreads(
   const branches = branchesOf(filter).map(branch =>
     matching(reader.query.selectFrom('threads'), branch)
       .selectAll()
+      .select(isErasing)
       .where('place', '>', after)
       .where('last_sequence', '<=', asOf)
       .orderBy('place')
@@ -146,6 +151,7 @@ export async function listMovedSince(
   const branches = branchesOf(filter).map(branch =>
     matching(reader.query.selectFrom('threads'), branch)
       .selectAll()
+      .select(isErasing)
       .where('place', '>', after)
       .where('place', '<', below)
       .where(sql<number>`opened_sequence + 0`, '<=', asOf)
@@ -182,7 +188,7 @@ export async function listMovedSince(
     .execute() as Promise<unknown[]> as Promise<MovedThread[]>;
 }
 
-/** The threads with these numbers (`opened_sequence`) that match a filter, newest first. */
+/** The threads with these numbers (`opened_sequence`) that match a filter, newest first; none that is being erased. */
 export async function findThreadsByNumber(
   reader: Reader,
   filter: ThreadFilter,
@@ -192,6 +198,7 @@ export async function findThreadsByNumber(
   return matching(reader.query.selectFrom('threads'), { ...filter, by: undefined })
     .selectAll()
     .where('opened_sequence', 'in', numbers)
+    .where(erasing('threads.run_id'), '=', 0)
     .orderBy('opened_sequence', 'desc')
     .execute();
 }
@@ -257,3 +264,25 @@ function isUnanswered(eb: ExpressionBuilder<Schema, 'threads'>) {
     eb('last_agent_post', '>', eb.ref('last_answered')),
   ]) as ReturnType<typeof eb.and> & SqlBool;
 }
+
+/** Whether the texts of a run were erased. */
+export async function isRunErased(reader: Reader, run_id: string): Promise<boolean> {
+  return (await reader.first(runErasedStatement, { run_id })) !== undefined;
+}
+
+const runErasedStatement = statement(({ query, value }: StatementBuilder<{ run_id: string }>) =>
+  query.selectFrom('runs').select('erased_at').where('run_id', '=', value('run_id')).where('erased_at', 'is not', null),
+);
+
+/** Empties the title of a discussion. */
+export function eraseTitle(tx: Tx, thread_id: string): void {
+  tx.send(eraseTitleStatement, { thread_id });
+}
+
+const eraseTitleStatement = statement(({ query, value }: StatementBuilder<Pick<ThreadRow, 'thread_id'>>) =>
+  query
+    .updateTable('threads')
+    .set({ title: sql.lit('') })
+    .where('thread_id', '=', value('thread_id'))
+    .where('kind', '=', sql.lit('discussion' as const)),
+);

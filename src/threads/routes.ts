@@ -124,7 +124,13 @@ export function threadRoutes({ threads, threadLists, writes }: Dependencies): Fa
           body: Ref(ThreadChange),
           response: {
             200: Ref(Thread),
-            ...actProblems('THREAD_NOT_FOUND', 'THREAD_CLOSED', 'TRANSITION_NOT_ALLOWED', 'PRECONDITION_FAILED'),
+            ...actProblems(
+              'THREAD_NOT_FOUND',
+              'THREAD_CLOSED',
+              'RUN_ERASED',
+              'TRANSITION_NOT_ALLOWED',
+              'PRECONDITION_FAILED',
+            ),
           },
         },
       },

@@ -11,11 +11,13 @@ import type { Search } from '../search/service.ts';
 import type { CountedChange, Counts } from './counts.ts';
 import { bodyOf, isPost, toPost } from './post.ts';
 import {
+  eraseTitle,
   findThread,
   findThreadOfAgent,
   findWithdrawing,
   hasThreadBetween,
   insertThread,
+  isRunErased,
   updateThread,
 } from './repository.ts';
 import type { ActOf, NewPost, NewThread, Post, PostAndThread, Thread, ThreadChange } from './schemas.ts';
@@ -33,6 +35,9 @@ import {
   threadNotFound,
   toThread,
 } from './thread.ts';
+
+/** Posts whose words one transaction erases at most; each may be large. */
+const POSTS_ERASED = 10;
 
 export type ThreadService = ReturnType<typeof createThreads>;
 
@@ -85,9 +90,14 @@ export function createThreads(dependencies: Dependencies) {
     return stepsTo(row, to, openQuestions).map(([type, payload]) => events.follow(cause, type, payload));
   }
 
+  /** Discussions of a run may go on after its close, but not after its erasure. @throws Refusal RUN_ERASED */
+  async function assertKept(tx: Tx, { kind, run_id }: Pick<ThreadRow, 'kind' | 'run_id'>): Promise<void> {
+    if (kind === 'discussion' && run_id !== null && (await isRunErased(tx, run_id))) throw runErased(run_id);
+  }
+
   /**
    * Opens a discussion. A repeated `thread_id` with the same content returns the existing thread.
-   * @throws Refusal RESERVED_THREAD_ID, THREAD_EXISTS
+   * @throws Refusal RESERVED_THREAD_ID, THREAD_EXISTS, RUN_ERASED
    */
   async function open(tx: Tx, body: ActOf<NewThread>): Promise<{ thread: Thread; created: boolean }> {
     const { actor, title, ticket = null, run_id = null, agent_name = null, priority = 'normal' } = body;
@@ -99,6 +109,7 @@ export function createThreads(dependencies: Dependencies) {
     }
     const thread_id = body.thread_id ?? `thr_${newUid()}`;
     const seed = { thread_id, title, ticket, run_id, agent_name, priority: priorityRank(priority) };
+    await assertKept(tx, { kind: 'discussion', run_id });
     const existing = body.thread_id ? await findThread(tx, thread_id) : undefined;
     if (existing) {
       // The id is the caller's natural key, so only the opening content counts, not later changes.
@@ -133,10 +144,11 @@ export function createThreads(dependencies: Dependencies) {
 
   /**
    * Adds a post and, if given, sets the state.
-   * @throws Refusal THREAD_NOT_FOUND, THREAD_CLOSED, TRANSITION_NOT_ALLOWED
+   * @throws Refusal THREAD_NOT_FOUND, THREAD_CLOSED, RUN_ERASED, TRANSITION_NOT_ALLOWED
    */
   async function addPost(tx: Tx, threadId: string, { body, actor, state }: ActOf<NewPost>): Promise<PostAndThread> {
     const known = required(await findThread(tx, threadId), threadId);
+    await assertKept(tx, known);
     if (isClosed(known))
       throw new Refusal('THREAD_CLOSED', `The thread ${threadId} is closed and takes no more posts.`);
     const row = await prepareMove(tx, known, state, actor);
@@ -152,7 +164,7 @@ export function createThreads(dependencies: Dependencies) {
 
   /**
    * Changes state, priority and assignee in one version.
-   * @throws Refusal THREAD_NOT_FOUND, PRECONDITION_FAILED, THREAD_CLOSED, TRANSITION_NOT_ALLOWED
+   * @throws Refusal THREAD_NOT_FOUND, PRECONDITION_FAILED, THREAD_CLOSED, RUN_ERASED, TRANSITION_NOT_ALLOWED
    */
   async function change(
     tx: Tx,
@@ -162,6 +174,7 @@ export function createThreads(dependencies: Dependencies) {
   ): Promise<Thread> {
     const known = required(await findThread(tx, threadId), threadId);
     assertPrecondition(expected, known.version);
+    await assertKept(tx, known);
     const row = isClosed(known) ? known : await prepareMove(tx, known, wanted.state, wanted.actor);
     const drafts = changes(row, wanted);
     if (drafts.length === 0) return toThread(row);
@@ -247,6 +260,33 @@ export function createThreads(dependencies: Dependencies) {
     ofAgent: (reader: Reader, runId: string, agentName: string): Promise<ThreadRow | undefined> =>
       findThreadOfAgent(reader, runId, agentName),
 
+    /**
+     * Erases the search words of the next posts of a thread, and of its title, until a time; at its end also the title itself.
+     * The texts of its events must still be there.
+     * @param from the last post that is done (its sequence), and the number of those
+     * @param until as performance.now()
+     * @returns where to go on; undefined at the end
+     */
+    async eraseWords(
+      tx: Tx,
+      threadId: string,
+      from: { post: number; posts: number },
+      until: number,
+    ): Promise<{ post: number; posts: number } | undefined> {
+      const { opened_sequence, title, kind } = required(await findThread(tx, threadId), threadId);
+      let { post, posts } = from;
+      const found = await events.storedPosts(tx, threadId, post, POSTS_ERASED);
+      for (const { sequence, payload } of found) {
+        if (posts > from.posts && performance.now() > until) return { post, posts };
+        posts += 1;
+        post = sequence;
+        search.remove(tx, { number: opened_sequence, title, kind }, { number: posts, body: bodyOf(payload) });
+      }
+      if (found.length === POSTS_ERASED) return { post, posts };
+      eraseTitle(tx, threadId);
+      return undefined;
+    },
+
     /** A closed thread that still has open questions, if there is one. */
     withdrawing: (reader: Reader): Promise<ThreadRow | undefined> => findWithdrawing(reader),
 
@@ -270,6 +310,10 @@ function countedChanges(before: ThreadRow, after: ThreadRow, posts: EventDraft[]
       .filter(({ payload }) => payload.control_type !== undefined)
       .map(({ payload }) => ({ subject: 'signal_type' as const, from: null, to: String(payload.control_type) })),
   ];
+}
+
+export function runErased(runId: string): Refusal {
+  return new Refusal('RUN_ERASED', `The run ${runId} was erased.`);
 }
 
 function required(row: ThreadRow | undefined, threadId: string): ThreadRow {

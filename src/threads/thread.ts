@@ -1,5 +1,6 @@
 import { type Actor, actorText, parseActor } from '../actor.ts';
 import { toTimestamp, toTimestampOrNull } from '../clock.ts';
+import type { Erasable } from '../db/erasing.ts';
 import type { Row } from '../db/schema.ts';
 import { Refusal } from '../errors.ts';
 import type { EventType } from '../events/event-types.ts';
@@ -9,7 +10,7 @@ import type { Thread } from './schemas.ts';
 import { assertMove, type ThreadState } from './states.ts';
 
 /** A stored thread. Times are milliseconds since the epoch; `priority` is a rank (0 is `urgent`). */
-export type ThreadRow = Row<'threads'>;
+export type ThreadRow = Row<'threads'> & Erasable;
 
 /** The reserved id prefix of control threads. Callers cannot choose such an id (`RESERVED_THREAD_ID`). */
 export const CONTROL_PREFIX = 'fctrl-';
@@ -173,7 +174,7 @@ export function toThread(row: ThreadRow, unseen?: boolean): Thread {
   return {
     thread_id: row.thread_id,
     kind: row.kind,
-    title: row.title,
+    title: row.erasing && row.kind === 'discussion' ? '' : row.title,
     state: row.state as ThreadState,
     priority: priorityAt(row.priority),
     assignee: row.assignee,

@@ -77,6 +77,12 @@ export async function listMessages(
     .execute();
 }
 
+/** Deletes the messages about these questions. */
+export async function deleteMessagesAbout(tx: Tx, questionIds: string[]): Promise<void> {
+  if (questionIds.length === 0) return;
+  await tx.query.deleteFrom('webhook_messages').where('question_id', 'in', questionIds).execute();
+}
+
 /** When the oldest message was told. Epoch milliseconds; undefined if there is none. */
 export async function oldestMessage(reader: Reader): Promise<number | undefined> {
   const query = reader.query.selectFrom('webhook_messages').select('told_at').orderBy('number').limit(1);

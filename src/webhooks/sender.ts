@@ -6,7 +6,7 @@ import type { Event } from '../events/schemas.ts';
 import type { EventLog } from '../events/service.ts';
 import type { Logger } from '../logging.ts';
 import type { LeasedDelivery } from '../outbox/leased-delivery.ts';
-import { type AttemptReport, DROPPED, type Outcome } from '../outbox/outcome.ts';
+import { type AttemptReport, DROPPED, OF_ERASED_RUN, type Outcome } from '../outbox/outcome.ts';
 import { type Priority, priorityRank } from '../priority.ts';
 import type { QuestionService } from '../questions/service.ts';
 import type { Subscriptions } from '../subscriptions/service.ts';
@@ -138,7 +138,8 @@ export function createSender(dependencies: Dependencies): Dispatch {
   }
 
   async function attempt(delivery: LeasedDelivery, signal: AbortSignal): Promise<Outcome> {
-    const { message, consumer } = delivery;
+    const { message, consumer, erased } = delivery;
+    if (erased) return OF_ERASED_RUN;
     const row = await findWebhook(db.read, consumer);
     if (row?.subscription_id !== delivery.row.subscription_id || row.enabled === 0) {
       return { kind: 'discarded', error: 'The webhook is disabled or deleted.' };

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts';
 import { toTimestamp } from '../clock.ts';
-import type { Database } from '../db/database.ts';
+import type { Database, Tx } from '../db/database.ts';
 import type { Event } from '../events/schemas.ts';
 import type { AnswerLink, AnswerLinks } from '../links/service.ts';
 import type { QuestionService } from '../questions/service.ts';
@@ -11,7 +11,14 @@ import { CLOUD_EVENT_TYPE, cloudEvent, pingEvent } from './cloud-event.ts';
 import type { SendMail } from './mail.ts';
 import type { PostAnswer } from './post.ts';
 import type { Vapid } from './push.ts';
-import { deleteMessages, insertMessage, listMessages, oldestMessage, type WebhookRow } from './repository.ts';
+import {
+  deleteMessages,
+  deleteMessagesAbout,
+  insertMessage,
+  listMessages,
+  oldestMessage,
+  type WebhookRow,
+} from './repository.ts';
 import { type StoredSecret, signedHeaders } from './signature.ts';
 import { targetOf, toWebhook } from './webhook.ts';
 
@@ -130,6 +137,9 @@ export function createTelling({ db, clock, questions, links, vapid, wire, sendMa
       const from = { agent_name: null, run_id: null, actor: { type: 'system' as const, name: 'forumbus' } };
       return tell(row, { event_id, event_type: 'forum.webhook.ping', ...from, payload: { name } }, undefined, signal);
     },
+
+    /** Forgets the messages about questions of an erased run. What a channel shows, it goes on showing. */
+    forgetQuestions: (tx: Tx, questionIds: string[]): Promise<void> => deleteMessagesAbout(tx, questionIds),
 
     /** Forgets the messages that are too old to be changed. */
     async forget(): Promise<void> {

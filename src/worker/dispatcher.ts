@@ -3,7 +3,7 @@ import type { Tx } from '../db/database.ts';
 import { isA, textOf } from '../error-text.ts';
 import type { Logger } from '../logging.ts';
 import type { LeasedDelivery } from '../outbox/leased-delivery.ts';
-import type { Outcome } from '../outbox/outcome.ts';
+import { OF_ERASED_RUN, type Outcome } from '../outbox/outcome.ts';
 import { passThrough, type TracePart, type Tracing, traceIdOf } from '../tracing.ts';
 import { backoffDelay } from './backoff.ts';
 import type { AttemptCancellation } from './cancellation.ts';
@@ -55,7 +55,8 @@ export function createDispatcher(dependencies: Dependencies): Dispatch {
   let before: Promise<unknown> = Promise.resolve();
 
   return (delivery, cancellation) => {
-    const { message, consumer } = delivery;
+    const { message, consumer, erased } = delivery;
+    if (erased) return OF_ERASED_RUN;
     // A process claims only for the handlers that it has.
     const handler = handlers.get(consumer) as Handler;
     // Attempts count at the claim, so each one may have ended with its process or its lease, without an outcome.

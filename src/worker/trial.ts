@@ -85,5 +85,5 @@ function deliveryOf(consumer: string, given: Trial['message'], max_attempts: num
   const row = {} as LeasedRow;
   const lease = { position: 0, lease_token: '' };
   const cause = { traceparent: null, tokenId: null };
-  return { lease, row, message, consumer, ...cause, claimedAt, reclaimed: false, history: [] };
+  return { lease, row, message, consumer, erased: false, ...cause, claimedAt, reclaimed: false, history: [] };
 }

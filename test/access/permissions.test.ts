@@ -99,7 +99,7 @@ describe('a valid request', () => {
         ...{ method, url, remoteAddress, headers: { ...type, ...headers[caller] }, ...payload },
       });
       const { statusCode: status, headers: answered, body: text } = response;
-      const isJson = String(answered['content-type']).includes('json');
+      const isJson = /[/+]json\b/.test(String(answered['content-type']));
       return { status, headers: answered, body: isJson ? JSON.parse(text) : text };
     }
     const response = await service.app.inject({ url, headers: headers[caller], payloadAsStream: true });
@@ -140,7 +140,7 @@ describe('a valid request', () => {
     for (const { operationId } of documented) {
       for (const caller of callers) {
         const example = await examples[caller][operationId]?.();
-        if (example?.method !== 'GET' || operationId === 'streamEvents') break;
+        if (example?.method !== 'GET' || ['streamEvents', 'exportRun'].includes(operationId)) break;
         // From an address of its own: of one, only so many requests without a token are answered 401.
         const options = { method: 'HEAD', url: example.url, headers: headers[caller] } as const;
         const { statusCode: status } = await service.app.inject({ ...options, remoteAddress: '127.0.0.3' });

@@ -1,16 +1,26 @@
 import {
   countSilent,
   countWaiting,
+  eraseAgents,
   listAgents,
   listBlocking as listBlockingAgents,
   listControlThreads,
   listOpenQuestions,
 } from '../../src/control/agent-repository.ts';
-import { findRun } from '../../src/control/run-repository.ts';
+import { findRun, listClosedBefore } from '../../src/control/run-repository.ts';
 import type { Tx } from '../../src/db/database.ts';
 import type { Engine } from '../../src/db/engine.ts';
-import { latestSequence, listEvents, listOutlines, listPosts } from '../../src/events/repository.ts';
+import {
+  latestSequence,
+  listEvents,
+  listOutlines,
+  listPosts,
+  listStored,
+  nextOpened,
+} from '../../src/events/repository.ts';
+import { eraseAnswers } from '../../src/idempotency/repository.ts';
 import { countItems, findFirstFree, findItems, listClaimable, listItems } from '../../src/inbox/repository.ts';
+import { deliveriesAt, deliveriesOf, messagesAbout } from '../../src/outbox/erasure-repository.ts';
 import {
   listLanes,
   overtaking,
@@ -57,6 +67,7 @@ import {
   findThreadsByNumber,
   findWithdrawing,
   hasThreadBetween,
+  isRunErased,
   listMovedSince,
   listThreads,
   type ThreadFilter,
@@ -235,6 +246,15 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
     listMovedSince(tx, { run_id: 'r' }, { asOf: 5, after: 0, below: 9, limit: 50 }),
   'whether any thread stands between': tx => hasThreadBetween(tx, 1, 2),
   'the newest sequence': latestSequence,
+  'what is stored of a run': tx => listStored(tx, { run_id: 'r', after: 1, before: 9 }, 8),
+  'the next thread of a run': tx => nextOpened(tx, 'r', 1),
+  'whether a run is erased': tx => isRunErased(tx, 'r'),
+  'runs that were closed long ago': tx => listClosedBefore(tx, 9, 20),
+  'the answers about a run': tx => eraseAnswers(tx, 'r', 100),
+  'published messages about a run': tx => messagesAbout(tx, 'r', 8),
+  'deliveries of erased events': tx => deliveriesAt(tx, [1, 2]),
+  'deliveries of erased messages': tx => deliveriesOf(tx, [1, 2]),
+  'erasing agents': tx => eraseAgents(tx, 'r', 100),
   runs: tx => listRuns(tx, { before: 9 }, 50),
   'runs by status': tx => listRuns(tx, { before: 9, status: 'running' }, 50),
   'runs by ticket': tx => listRuns(tx, { before: 9, ticket: 't' }, 50),
@@ -297,6 +317,13 @@ export const indexes: Record<string, RegExp> = {
   // Each thread's own events: the changes of all threads, once per thread, would be a square.
   'the threads that have moved since': /threads_by_place|events_by_thread/,
   'the threads of a run that have moved since': /threads_by_run_id|events_by_thread/,
+  'what is stored of a run': /events_by_run\b/,
+  'the next thread of a run': /events_by_run_and_type/,
+  'runs that were closed long ago': /runs_by_close/,
+  'the answers about a run': /idempotency_keys_(by_run|pkey)|sqlite_autoindex_idempotency_keys/,
+  'published messages about a run': /messages_by_run/,
+  'deliveries of erased events': /deliveries_of_event/,
+  'deliveries of erased messages': /deliveries_of_message/,
   'runs by ticket': /runs_by_ticket/,
   'runs by status': /runs_by_status/,
   'runs by name': /runs_pkey|PRIMARY KEY|sqlite_autoindex_runs_1/,

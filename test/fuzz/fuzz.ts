@@ -139,7 +139,7 @@ async function send(app: FastifyInstance, options: InjectOptions, isStream: bool
     return { status, mediaType, body: undefined };
   }
   const text = isStream ? await read(response.stream()) : response.body;
-  return { status, mediaType, body: mediaType.endsWith('json') ? JSON.parse(text) : text };
+  return { status, mediaType, body: /[/+]json$/.test(mediaType) ? JSON.parse(text) : text };
 }
 
 async function read(stream: AsyncIterable<Buffer>): Promise<string> {

@@ -68,7 +68,7 @@ export async function startApp(
       const type = body === undefined ? {} : { 'content-type': 'application/json' };
       const options: InjectOptions = { method, url, ...json, headers: { ...type, ...headers } };
       const response = await app.inject(options);
-      const isJson = method !== 'HEAD' && String(response.headers['content-type']).includes('json');
+      const isJson = method !== 'HEAD' && /[/+]json\b/.test(String(response.headers['content-type']));
       return { status: response.statusCode, headers: response.headers, body: isJson ? response.json() : response.body };
     },
     async close() {

@@ -113,6 +113,12 @@ export function exampleRequests(send: Send, viewer: string, database: string) {
       return get('/runs/run-1');
     },
     closeRun: async () => post(`/runs/${await run()}/close`, {}),
+    eraseRun: async () => {
+      const run_id = await run();
+      await send('POST', `/runs/${run_id}/close`, {});
+      return { method: 'DELETE', url: `/runs/${run_id}` };
+    },
+    exportRun: async () => get(`/runs/${await run()}/export`),
     getStats: async () => get('/stats'),
     listEvents: async () => get('/events?run_id=run-1'),
     streamEvents: async () => get('/events/stream?run_id=run-1'),

@@ -161,7 +161,8 @@ export async function send(
       ? { headers }
       : { body: JSON.stringify(body), headers: { 'content-type': 'application/json', ...headers } };
   const response = await fetch(origin + path, { method, ...json });
-  return { status: response.status, headers: Object.fromEntries(response.headers), body: await response.json() };
+  const answered = response.status === 204 ? undefined : await response.json();
+  return { status: response.status, headers: Object.fromEntries(response.headers), body: answered };
 }
 
 /** Removes something scratch when the test is over. */

@@ -13,7 +13,8 @@ import { scratchDatabase } from './engines.ts';
 export type KeyRow = Row<'idempotency_keys'>;
 
 export function keyRow(caller: string, idempotency_key: string, body = ''): KeyRow {
-  return { caller, idempotency_key, body, reference: null, fingerprint: '', status: 200, headers: '{}', created_at: 0 };
+  const nothing = { reference: null, fingerprint: '', headers: '{}', run_id: null };
+  return { caller, idempotency_key, body, status: 200, created_at: 0, ...nothing };
 }
 
 const columns = ['caller', 'idempotency_key', 'fingerprint', 'status', 'headers', 'body', 'created_at'] as const;

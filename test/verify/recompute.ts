@@ -26,6 +26,7 @@ interface Run {
   brief: { ticket: string | null; title: string | null; done_criteria: string | null; agents: string[] } | null;
   firstTicket: string | null;
   closed: number | null;
+  erased: number | null;
 }
 
 /** The rows by their keys. */
@@ -64,6 +65,9 @@ export function recompute(events: readonly StoredEvent[]): Recomputed {
     const isControl = event.thread_id !== null && threads.get(event.thread_id)?.kind === 'control';
     if (event.thread_id !== null && !isControl) continue;
     foldRun(runs, agents, event);
+    if (event.event_type === 'forum.run.erased') {
+      for (const [key, { run_id }] of inbox_items) if (run_id === event.run_id) inbox_items.delete(key);
+    }
     if (!isControl) continue;
     foldQuestion(questions, event);
     foldAgent(agents, runs, event);
@@ -207,10 +211,15 @@ function foldAgent(
 function foldRun(runs: Map<string, Run>, agents: Map<string, Agent>, event: StoredEvent): void {
   const { event_type, sequence, ticket, payload, thread_id, occurred_at } = event;
   const id = event.run_id as string;
-  const run: Run = runs.get(id) ?? { opened: sequence, brief: null, firstTicket: null, closed: null };
+  const run: Run = runs.get(id) ?? { opened: sequence, brief: null, firstTicket: null, closed: null, erased: null };
   runs.set(id, run);
   if (thread_id !== null) run.firstTicket ??= ticket;
   if (event_type === 'forum.run.closed') run.closed = occurred_at;
+  if (event_type === 'forum.run.erased') run.erased = occurred_at;
+  // Criteria are texts: without them every validation meets the brief.
+  if (event_type === 'forum.run.erased') {
+    for (const agent of ofRun(agents, id)) agent.criteriaMet = agent.validation !== null;
+  }
   if (event_type !== 'forum.run.briefed') return;
   run.brief = payload as unknown as NonNullable<Run['brief']>;
   // A new brief measures the latest validations again.
@@ -248,7 +257,7 @@ function agentRow(agent: Agent): Values {
   };
 }
 
-function runRow({ opened, brief, firstTicket, closed }: Run, agents: Agent[]): Values {
+function runRow({ opened, brief, firstTicket, closed, erased }: Run, agents: Agent[]): Values {
   const counted = agents.filter(agent => agent.withdrawn === null);
   const clear = counted.filter(agent => statusOf(agent) === 'validated' && agent.criteriaMet).length;
   const names = agents.map(agent => agent.agent_name);
@@ -267,6 +276,7 @@ function runRow({ opened, brief, firstTicket, closed }: Run, agents: Agent[]): V
     clear_count: clear,
     absent_count: absent,
     closed_at: closed,
+    erased_at: erased,
   };
 }
 

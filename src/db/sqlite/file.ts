@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import BetterSqlite from 'better-sqlite3';
 import { StartError } from '../../errors.ts';
 import { errorCode, isDamaged, troubleOf } from '../errors.ts';
@@ -64,6 +65,42 @@ export function mergeCompanions(path: string): void {
     database.close();
   }
 }
+
+/**
+ * Writes the whole file anew, without what was deleted: merges the search indexes, which keep words of deleted rows until then,
+ * vacuums, and empties the log. It needs as much free space as the file has, twice.
+ * @returns its size before and after, its log included. Bytes
+ * @throws StartError if another process has the database open
+ */
+export function compactSqlite(path: string): { bytes_before: number; bytes_after: number } {
+  const release = lockSqlite(path);
+  try {
+    const size = () => [path, `${path}-wal`].reduce((sum, file) => sum + (statSync(file, NONE)?.size ?? 0), 0);
+    const bytes_before = size();
+    const database = new BetterSqlite(path, { timeout: BUSY_TIMEOUT_MS });
+    try {
+      // Pages that become free are overwritten, and new ones begin empty.
+      database.pragma('secure_delete = on');
+      const isIndex = `select name from sqlite_master where type = 'table' and sql like 'create virtual table % using fts5(%'`;
+      for (const name of database.prepare(isIndex).pluck().all()) {
+        database.exec(`insert into "${name}" ("${name}") values ('optimize')`);
+      }
+      database.exec('vacuum');
+      database.pragma('wal_checkpoint(truncate)');
+      database.pragma('journal_mode = delete');
+    } catch (error) {
+      if (errorCode(error) !== 'SQLITE_BUSY') throw error;
+      throw new StartError(`The database file ${path} is in use by another program.`);
+    } finally {
+      database.close();
+    }
+    return { bytes_before, bytes_after: size() };
+  } finally {
+    release();
+  }
+}
+
+const NONE = { throwIfNoEntry: false } as const;
 
 /**
  * Turns an error of opening a file into a StartError with a sentence for the operator; returns unknown errors as is.

@@ -1,0 +1,27 @@
+import type { Reader, Tx } from '../db/database.ts';
+import type { Row } from '../db/schema.ts';
+
+/** An erasure that is not done. */
+export type ErasureRow = Row<'erasures'>;
+
+export async function insertErasure(tx: Tx, row: ErasureRow): Promise<void> {
+  await tx.query.insertInto('erasures').values(row).execute();
+}
+
+export async function findErasure(reader: Reader, run_id: string): Promise<ErasureRow | undefined> {
+  return reader.query.selectFrom('erasures').selectAll().where('run_id', '=', run_id).executeTakeFirst();
+}
+
+/** The runs that are being erased. */
+export async function listErasures(reader: Reader, limit: number): Promise<string[]> {
+  const query = reader.query.selectFrom('erasures').select('run_id').orderBy('run_id').limit(limit);
+  return (await query.execute()).map(row => row.run_id);
+}
+
+export async function updateErasure(tx: Tx, { run_id, ...row }: ErasureRow): Promise<void> {
+  await tx.query.updateTable('erasures').set(row).where('run_id', '=', run_id).execute();
+}
+
+export async function deleteErasure(tx: Tx, run_id: string): Promise<void> {
+  await tx.query.deleteFrom('erasures').where('run_id', '=', run_id).execute();
+}

@@ -1,0 +1,240 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { startApp, type TestApp } from '../helpers/app.ts';
+import { ManualClock } from '../helpers/clock.ts';
+import { dump } from '../helpers/database.ts';
+import { engines } from '../helpers/engines.ts';
+import { handler } from '../helpers/handling.ts';
+import { MARK, type Marked, markedRun, marksIn, projectionFaults } from '../helpers/marked-run.ts';
+import { expectProblem } from '../helpers/problems.ts';
+import { aRun } from '../helpers/runs.ts';
+import { sqlBeside } from '../helpers/sql.ts';
+
+/** Fails with what it was given, so that the texts stand in errors, too. */
+const handlers = [
+  handler('forum.events.**', message => {
+    throw new Error(JSON.stringify(message.payload));
+  }),
+  handler('forum.integration.**', message => {
+    throw new Error(JSON.stringify(message.payload));
+  }),
+];
+
+describe.each(engines)('erasing a run on %s', engine => {
+  let service: TestApp;
+  let send: TestApp['send'];
+  beforeEach(async () => {
+    service = await startApp(engine, { overrides: { handlers } });
+    ({ send } = service);
+  });
+  afterEach(() => service.close());
+
+  const erase = (run_id: string) => send('DELETE', `/runs/${run_id}`);
+  /** As its caller does: until all is erased. */
+  async function eraseAll(run_id: string): Promise<void> {
+    await expect.poll(async () => (await erase(run_id)).status, { timeout: 20_000, interval: 10 }).toBe(204);
+  }
+  /** Lets nothing of an erasure happen but its first transaction. */
+  const hold = () => sqlBeside(service.url, 'insert into search_questions_left values (1)');
+  const release = () => sqlBeside(service.url, 'delete from search_questions_left');
+
+  /** Everything that shows something of a run. */
+  async function shown({ run_id, thread_id, discussion, questions, messages }: Marked): Promise<string> {
+    const { items } = (await send('GET', `/events?run_id=${run_id}&limit=200`)).body;
+    const signals = items.flatMap((event: { payload: { signal_id?: string } }) => event.payload.signal_id ?? []);
+    const urls = [
+      ...[`/runs/${run_id}`, '/runs?limit=200', '/runs?status=closed', `/control-threads?run_id=${run_id}`],
+      ...[`/threads?run_id=${run_id}`, '/threads?limit=200', '/threads?queue=unanswered', '/stats', '/outbox/stats'],
+      ...[`/threads/${thread_id}`, `/threads/${thread_id}/posts`],
+      ...[`/threads/${discussion}`, `/threads/${discussion}/posts`],
+      ...[`/questions?run_id=${run_id}`, `/questions?run_id=${run_id}&order=newest`, '/questions?limit=200'],
+      ...[`/events?run_id=${run_id}&limit=200`, '/events?limit=200', '/events?order=newest&limit=200'],
+      ...[`/events?thread_id=${discussion}`, '/events?event_type=forum.control.signal&limit=200'],
+      ...['/outbox?limit=200', '/outbox?status=dead&limit=200', '/outbox?status=discarded&limit=200'],
+      ...[`/control-threads/${run_id}/builder`, `/control-threads/${run_id}/builder/inbox`],
+      ...questions.map(id => `/questions/${id}`),
+      ...messages.map(id => `/outbox/${id}`),
+      ...items.map(({ event_id }: { event_id: string }) => `/outbox/${event_id.replace('evt_', 'msg_')}`),
+      ...signals.map((id: string) => `/control-signals/${id}`),
+    ];
+    const answers = await Promise.all(urls.map(url => send('GET', url)));
+    const found = answers.flatMap(({ status, body }, index) => {
+      if (status === 404 && urls[index]?.startsWith('/outbox/')) return [];
+      expect(status, urls[index]).toBe(200);
+      const text = JSON.stringify(body);
+      return text.includes(MARK) ? [`${urls[index]}: ${text}`] : [];
+    });
+    for (const word of [MARK, `${MARK}1`, `${MARK}20`]) {
+      for (const list of ['threads', 'questions']) {
+        const { body } = await send('GET', `/${list}?q=${word}`);
+        if (body.items.length > 0) found.push(`search for ${word} in ${list}: ${JSON.stringify(body.items)}`);
+      }
+    }
+    return found.join('\n');
+  }
+
+  /** Dispatches until nothing is due. */
+  async function dispatch() {
+    while ((await send('POST', '/bus/process', { limit: 200 })).body.claimed > 0);
+  }
+
+  it('leaves none of its texts in any table, and all that the log says of other runs', async () => {
+    const other = await markedRun(send, 'other');
+    const run = await markedRun(send, 'doomed');
+    await dispatch();
+    expect(Object.keys(await marksIn(service.url)).sort()).toEqual(
+      expect.arrayContaining(['deliveries', 'events', 'idempotency_keys', 'messages', 'questions', 'runs', 'threads']),
+    );
+    const before = (await sqlBeside(service.url, 'select * from events order by sequence')) as { event_id: string }[];
+
+    await eraseAll('doomed');
+    const left = Object.entries(await marksIn(service.url)).flatMap(([table, rows]) =>
+      rows.filter(row => !/of other|'other'/.test(row)).map(row => `${table}: ${row}`),
+    );
+    expect(left).toEqual([]);
+    expect(await shown({ ...run, messages: run.messages })).toMatch(/of other/);
+    expect(await shown(other)).not.toMatch(/of doomed/);
+    expect(await projectionFaults(service.url)).toEqual([]);
+
+    const after = await sqlBeside(service.url, 'select * from events order by sequence');
+    expect(after).toHaveLength(before.length + 1);
+    for (const [index, row] of before.entries()) {
+      expect({ ...after[index], payload: '' }).toEqual({ ...row, payload: '' });
+    }
+    const payloads = (await aRun(send, 'doomed').events()).map(({ payload }) => payload as { erased?: true });
+    expect(payloads.at(-1)).toEqual({ reason: 'request' });
+    expect(payloads.slice(0, -1).every(({ erased }) => erased === true)).toBe(true);
+    // Again, it is the same, and there is no second event.
+    await eraseAll('doomed');
+    expect(await sqlBeside(service.url, 'select * from events order by sequence')).toEqual(after);
+    expect(await sqlBeside(service.url, 'select * from erasures')).toEqual([]);
+  });
+
+  it('shows none of its texts from the first transaction on, and goes on after a restart', async () => {
+    const run = await markedRun(send, 'doomed');
+    await dispatch();
+    // What the process remembers counts, too.
+    expect(await shown(run)).toContain(MARK);
+    await hold();
+    const { status, body } = await erase('doomed');
+    expect([status, body]).toEqual([202, { run_id: 'doomed', erased: false }]);
+    expect(Object.keys(await marksIn(service.url))).toContain('events');
+    expect(await shown(run)).toBe('');
+    const { erased_at, brief } = await aRun(send, 'doomed').snapshot();
+    expect(erased_at).toMatch(/Z$/);
+    expect(brief).toEqual({ ticket: 'TCK-1', title: null, done_criteria: null, agents: ['builder'] });
+
+    await service.restart();
+    ({ send } = service);
+    expect(await shown(run)).toBe('');
+    expect((await erase('doomed')).status).toBe(202);
+    await release();
+    await eraseAll('doomed');
+    expect(await marksIn(service.url)).toEqual({});
+    expect(await shown(run)).toBe('');
+    expect(await projectionFaults(service.url)).toEqual([]);
+  });
+
+  it.each(['begun', 'done'])('refuses what would add to it once it is %s', async state => {
+    const run = await markedRun(send, 'doomed');
+    const key = { 'idempotency-key': 'again' };
+    const actor = { type: 'operator', name: 'ana' };
+    const close = () => send('POST', '/runs/doomed/close', { actor }, key);
+    expect((await close()).status).toBe(200);
+    if (state === 'begun') await hold();
+    if (state === 'begun') expect((await erase('doomed')).status).toBe(202);
+    else await eraseAll('doomed');
+    const before = await dump(service.url);
+    const { signal, brief, nextAttempt } = aRun(send, 'doomed');
+    const [first] = run.questions;
+    const refused = [
+      signal('completion', 'builder'),
+      signal('guidance_request', 'newcomer'),
+      send('PUT', `/questions/${first}/answer`, { answer: 'Europe.' }),
+      send('POST', `/questions/${first}/acknowledge`, {}),
+      brief({ title: 'Again.' }),
+      send('POST', '/threads', { title: 'x', body: 'y', run_id: 'doomed', actor }),
+      send('POST', `/threads/${run.discussion}/posts`, { body: 'x', actor }),
+      send('PATCH', `/threads/${run.discussion}`, { priority: 'low', actor }),
+      close(),
+    ];
+    for (const answer of await Promise.all(refused)) expectProblem(answer, 'RUN_ERASED');
+    expectProblem(await nextAttempt('builder'), 'THREAD_CLOSED');
+    expect(await dump(service.url)).toEqual(before);
+  });
+
+  it('refuses a run that is open or unknown', async () => {
+    await aRun(send, 'open').ask('builder');
+    const before = await dump(service.url);
+    expectProblem(await erase('open'), 'RUN_OPEN');
+    expectProblem(await erase('nobody'), 'RUN_NOT_FOUND');
+    expect(await dump(service.url)).toEqual(before);
+  });
+
+  it('discards what waits for a consumer, lets its lanes go on, and tells of the erasure', async () => {
+    const told: string[] = [];
+    const own = await startApp(engine, {
+      overrides: {
+        handlers: [
+          handler(['forum.events.**', 'forum.integration.**'], ({ topic, payload }) => {
+            told.push(`${topic} ${JSON.stringify(payload)}`);
+          }),
+        ],
+      },
+    });
+    try {
+      const run = await markedRun(own.send, 'doomed');
+      await own.send('POST', '/outbox', { topic: 'forum.integration.next', message_key: 'shared', payload: {} });
+      await sqlBeside(own.url, 'insert into search_questions_left values (1)');
+      expect((await own.send('DELETE', '/runs/doomed')).status).toBe(202);
+      // Nothing was given yet: what is given now is of an erased run.
+      while ((await own.send('POST', '/bus/process', { limit: 200 })).body.claimed > 0);
+      expect(told.map(text => text.split(' ')[0])).toEqual(
+        expect.arrayContaining(['forum.integration.next', 'forum.events.run.erased']),
+      );
+      expect(told.filter(text => text.includes(MARK) || text.includes('"erased":true'))).toEqual([]);
+      await sqlBeside(own.url, 'delete from search_questions_left');
+      await expect.poll(async () => (await own.send('DELETE', '/runs/doomed')).status, { timeout: 20_000 }).toBe(204);
+      // Replayed from the beginning, it is not told either.
+      for (const { name } of (await own.send('GET', '/bus/subscriptions')).body.items) {
+        await own.send('POST', `/bus/subscriptions/${name}/replay`, { after: 0 });
+      }
+      while ((await own.send('POST', '/bus/process', { limit: 200 })).body.claimed > 0);
+      expect(told.filter(text => text.includes(MARK) || text.includes('"erased":true'))).toEqual([]);
+      const statuses = await sqlBeside(own.url, 'select distinct status from deliveries order by status');
+      expect(statuses.map(({ status }) => status)).toEqual(['discarded', 'sent']);
+      expect(run.messages).toHaveLength(2);
+    } finally {
+      await own.close();
+    }
+  });
+
+  it('happens by itself to runs that were closed long ago, and to no others', async () => {
+    const clock = new ManualClock();
+    const day = 24 * 3_600_000;
+    const config = { EVENT_RETENTION_DAYS: '30', ROLE: 'all', POLL_INTERVAL_MS: '20' };
+    const own = await startApp(engine, { config, overrides: { clock } });
+    try {
+      await markedRun(own.send, 'old');
+      clock.advance(20 * day);
+      await markedRun(own.send, 'young');
+      await aRun(own.send, 'open').ask('builder');
+      clock.advance(10 * day + 1);
+      const erased = async () => {
+        const rows = await sqlBeside(own.url, 'select run_id from runs where erased_at is not null');
+        const left = await sqlBeside(own.url, 'select run_id from erasures');
+        return left.length > 0 ? [] : rows.map(row => row.run_id);
+      };
+      await expect.poll(erased, { timeout: 20_000 }).toEqual(['old']);
+      const [event] = (await own.send('GET', '/events?event_type=forum.run.erased')).body.items;
+      expect(event).toMatchObject({
+        ...{ run_id: 'old', ticket: 'TCK-1', thread_id: null, payload: { reason: 'retention' } },
+        actor: { type: 'system', name: 'forumbus' },
+      });
+      const rows = Object.values(await marksIn(own.url)).flat();
+      expect(rows.filter(row => row.includes('of old'))).toEqual([]);
+      expect(rows.some(row => row.includes('of young'))).toBe(true);
+    } finally {
+      await own.close();
+    }
+  });
+});
