@@ -51,6 +51,7 @@ export async function tellStory(recorder: Recorder): Promise<void> {
   await agentsInterfaces(main, tokens);
   await bus(main, tokens);
   await watch(main, tokens);
+  await keepAndErase(main, tokens);
   await refusals(recorder, main, tokens);
   await outage(recorder, main, tokens);
   await webhooks(recorder);
@@ -223,6 +224,20 @@ async function watch(main: Scene, { admin, operator: as }: Tokens): Promise<void
   await main.call('getVersion');
   await main.call('getMetrics', { as });
   await main.call('getLlms');
+}
+
+async function keepAndErase(main: Scene, { admin: as }: Tokens): Promise<void> {
+  const path = { run_id: 'run-13' };
+  const body = (type: string, fields: object = {}) => ({ ...signal(type, fields), ...path });
+  await main.call('sendControlSignal', { as, body: body('completion', { summary: 'Moved.' }) });
+  const checked = { status: 'passed', done_criteria: 'Tests are green.' };
+  await main.call('sendControlSignal', { as, body: body('validation', checked) });
+  await main.call('exportRun', { as, path });
+  await main.refused('RUN_OPEN', 'eraseRun', { as, path });
+  await main.call('closeRun', { as, path, body: {} });
+  await main.call('eraseRun', { as, path });
+  await main.call('eraseRun', { as, path });
+  await main.refused('RUN_ERASED', 'sendControlSignal', { as, body: body('completion') });
 }
 
 /** A file that is gone takes no writes. */

@@ -22,6 +22,7 @@ const remedies: Record<string, string> = {
   RUN_NOT_FOUND: 'Check the name, or set --run.',
   THREAD_CLOSED: 'The agent has been withdrawn or its run is closed: stop, or work in another --run.',
   RUN_CLOSED: 'Work in another --run.',
+  RUN_ERASED: 'Work in another --run.',
 };
 
 /** Runs a command line. @returns the exit code */

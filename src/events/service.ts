@@ -59,6 +59,8 @@ interface Dependencies {
   commits: CommitNotifier;
 }
 
+/** The size of the events whose texts are erased at once; one may be larger. Characters. */
+const ERASED_CHARACTERS = 65_536;
 /** Erasures that one look reads. */
 const ERASED_READ = 100;
 /** The number of events that are read at once for their heads; each may be large. */
@@ -163,12 +165,17 @@ export function createEvents({ db, clock, newUid, commits }: Dependencies) {
     },
 
     /**
-     * Erases the texts of the next events of a run, oldest first.
+     * Erases the texts of the next events of a run, oldest first: of fewer than `limit` if they are large.
      * @returns the events as they were; none at the end
      */
     async erase(tx: Tx, range: { run_id: string; after: number; before: number }, limit: number): Promise<Stored[]> {
       const rows = await listStored(tx, range, limit);
-      const events = rows.map(row => ({ ...row, payload: JSON.parse(row.payload) as Event['payload'] }));
+      let characters = 0;
+      const few = rows.filter(({ payload }, index) => {
+        characters += payload.length;
+        return index === 0 || characters <= ERASED_CHARACTERS;
+      });
+      const events = few.map(row => ({ ...row, payload: JSON.parse(row.payload) as Event['payload'] }));
       const erased = events.map(({ sequence, event_type, payload }) => ({
         sequence,
         payload: JSON.stringify(erasedPayload(event_type, payload)),

@@ -127,6 +127,7 @@ export function actProblems(...codes: ProblemCode[]): Record<number, ProblemResp
 
 /** As {@link actProblems}, for a write that may carry an idempotency key. */
 export function writeProblems(...codes: ProblemCode[]): Record<number, ProblemResponse> {
+  // An answer that is stored under a key may have been erased with its run.
   return actProblems(...codes, 'RUN_ERASED', 'IDEMPOTENCY_KEY_REUSED');
 }
 

@@ -74,10 +74,10 @@ export function createErasure(dependencies: Dependencies) {
   const { db, clock, log, events, search, threads, control, questions, inbox, keys, outbox } = dependencies;
   const { webhooks, runs, retentionDays } = dependencies;
 
-  /** Begins to erase a run, unless that has begun. @throws Refusal RUN_NOT_FOUND, RUN_OPEN */
-  async function begin(tx: Tx, runId: string, actor: Actor, reason: Reason): Promise<void> {
+  /** Begins to erase a run. @returns false if that has begun before @throws Refusal RUN_NOT_FOUND, RUN_OPEN */
+  async function begin(tx: Tx, runId: string, actor: Actor, reason: Reason): Promise<boolean> {
     const run = await runs.required(tx, runId);
-    if (run.erased_at !== null) return;
+    if (run.erased_at !== null) return false;
     if (run.closed_at === null) throw new Refusal('RUN_OPEN', `The run ${runId} is not closed; close it first.`);
     if (run.open_questions_count > 0) {
       throw new Refusal(
@@ -92,6 +92,7 @@ export function createErasure(dependencies: Dependencies) {
     await insertErasure(tx, { run_id, erased_sequence: sequence, phase: 'words', at: 0, post: 0, posts: 0 });
     control.storeRun(tx, erasedRun(run, { sequence, occurred_at: erased.occurred_at }));
     tx.afterCommit(() => events.forget(run_id));
+    return true;
   }
 
   /** Erases the next piece. @returns where to go on; undefined when the phase is done */
@@ -115,7 +116,8 @@ export function createErasure(dependencies: Dependencies) {
         );
         const sequences = erased.map(({ sequence }) => sequence);
         await outbox.events(tx, sequences);
-        return some(erased.length, EVENTS) && { ...row, at: sequences.at(-1) as number };
+        const last = sequences.at(-1);
+        return last === undefined ? undefined : { ...row, at: last };
       }
       case 'agents': {
         const items = await inbox.eraseSome(tx, run_id, ROWS);

@@ -15,7 +15,7 @@ const EXAMPLE = '{"type":"run","format_version":1,"up_to":2,"run":{"run_id":"run
 
 const operator = { type: 'operator', name: 'operator' } as const;
 
-/** How long a request goes on with the erasure that it began; a job does the rest. Milliseconds. */
+/** How long a repeated request goes on with the erasure, beside the job. Milliseconds. */
 const ERASING_MS = 1000;
 
 interface Dependencies {
@@ -54,8 +54,8 @@ export function lifecycleRoutes({
       async (request, reply) => {
         const { run_id } = request.params;
         const actor = request.caller.actor(undefined) ?? operator;
-        await writes.perform(request, tx => erasure.begin(tx, run_id, actor, 'request'));
-        const isDone = await erasure.advance(run_id, performance.now() + ERASING_MS);
+        const begun = await writes.perform(request, tx => erasure.begin(tx, run_id, actor, 'request'));
+        const isDone = !begun && (await erasure.advance(run_id, performance.now() + ERASING_MS));
         return isDone ? reply.code(204).send(null) : reply.code(202).send({ run_id, erased: false });
       },
     );
@@ -81,6 +81,7 @@ export function lifecycleRoutes({
       },
       async (request, reply) => {
         const { run_id } = request.params;
+        request.caller.assertRun(run_id);
         const signal = AbortSignal.any([longRequests.enter('stream', request, reply), ending]);
         const lines = exportRun(run_id, signal);
         // A refusal comes with the first line, before anything is sent.

@@ -140,7 +140,7 @@ describe('a valid request', () => {
     for (const { operationId } of documented) {
       for (const caller of callers) {
         const example = await examples[caller][operationId]?.();
-        if (example?.method !== 'GET' || operationId === 'streamEvents') break;
+        if (example?.method !== 'GET' || ['streamEvents', 'exportRun'].includes(operationId)) break;
         // From an address of its own: of one, only so many requests without a token are answered 401.
         const options = { method: 'HEAD', url: example.url, headers: headers[caller] } as const;
         const { statusCode: status } = await service.app.inject({ ...options, remoteAddress: '127.0.0.3' });

@@ -23,7 +23,10 @@ it('exports a run to a file or to stdout, and erases it', async () => {
   expect(out).toContain(MARK);
 
   expect(await person(['run', 'export', 'nobody', '--out', join(folder, 'none')])).toMatchObject({ code: 1 });
-  expect(await person(['run', 'forget', 'run-1'])).toMatchObject({ code: 1, err: expect.stringMatching(/export or erase/) });
+  expect(await person(['run', 'forget', 'run-1'])).toMatchObject({
+    code: 1,
+    err: expect.stringMatching(/export or erase/),
+  });
   expect((await readdir(folder)).filter(name => name.startsWith('none'))).toEqual([]);
 
   const erased = await person(['run', 'erase', 'run-1', '--json']);

@@ -44,7 +44,7 @@ async function inParallel(count: number, act: (number: number) => Promise<void>)
 }
 
 describe.each(engines)('a run that is erased beside a thousand others on %s', engine => {
-  it('goes on after kill -9, and leaves no byte of its texts', { timeout: 150_000 }, async () => {
+  it('goes on after kill -9, and leaves no byte of its texts', { timeout: 400_000 }, async () => {
     const { url } = await forThisTest(emptyDatabase(engine));
     const env = { DATABASE_URL: url, POLL_INTERVAL_MS: '50' };
     const service = await startService(env);

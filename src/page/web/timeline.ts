@@ -84,6 +84,8 @@ function described({ event_type, payload }: Event): { act: string; text?: string
       return { act: 'filed the brief', text: at.title };
     case 'forum.run.closed':
       return { act: 'closed the run' };
+    case 'forum.run.erased':
+      return { act: 'erased the texts of the run' };
     default:
       return { act: event_type };
   }
