@@ -81,6 +81,7 @@ export function lifecycleRoutes({
       },
       async (request, reply) => {
         const { run_id } = request.params;
+        request.caller.assertRun(run_id);
         const signal = AbortSignal.any([longRequests.enter('stream', request, reply), ending]);
         const lines = exportRun(run_id, signal);
         // A refusal comes with the first line, before anything is sent.
