@@ -77,6 +77,7 @@ function foreignRequests({ signal_id, question_id, ended, control, thread_id }: 
     addPost: all.map(id => post(`/threads/${id}/posts`, { body: 'x' })),
     fileBrief: [put('/runs/run-2', { title: 'x' }), put('/runs/run-9', { title: 'x' })],
     listRuns: [],
+    exportRun: [['GET', '/runs/run-2/export']],
     getRun: [
       ['GET', '/runs/run-2'],
       ['GET', '/runs/run-2?wait=50&after_version=0'],
@@ -163,7 +164,7 @@ describe.each(engines)('people of one run on %s', engine => {
         if (!example) throw new Error(`There is no example of ${operation}.`);
         const request = [example.method, example.url, example.body] as Request;
         // These are about a run of their own, whose name begins so.
-        const isWider = ['fileBrief', 'closeRun'].includes(operation);
+        const isWider = ['fileBrief', 'closeRun', 'exportRun'].includes(operation);
         const { status, text } = await answered(request, isWider ? bearer(wider[role]) : {});
         expect(text, operation).not.toMatch(FOREIGN);
         const open = permissions[operation] === 'anybody' || allowed(role).includes(operation);
