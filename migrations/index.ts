@@ -16,7 +16,10 @@ import { lifecycle } from './015-lifecycle.ts';
 import { teams } from './016-teams.ts';
 import type { Migration } from './migration.ts';
 
-/** All migrations, in order of application. Released names are never changed or reused. */
+/**
+ * All migrations, in order of application. Released names are never changed or reused. Beside one whose name ends in
+ * `-additive`, processes of the version before go on: they know it by its name only.
+ */
 export const migrations: Record<string, Migration> = {
   '001-spine': spine,
   '002-forum': forum,

@@ -81,19 +81,18 @@ export interface Database {
   onRemoteCommit(listener: () => void): void;
   /**
    * Applies the missing migrations; resolves with their names.
-   * @throws StartError if the schema is newer than the code
+   * @throws StartError if the schema is newer than the code, or other processes would be left behind
    */
   migrate(): Promise<string[]>;
   /** Names of the migrations that the code has and the database lacks. */
   missingMigrations(): Promise<string[]>;
+  /** Names of applied migrations that the code cannot work with: a newer version applied them. */
+  unknownMigrations(): Promise<string[]>;
   close(): Promise<void>;
 }
 
 /** A database opened for reads only, alongside the processes that use it. */
-export interface ReadOnlyDatabase extends Pick<Database, 'engine' | 'read' | 'missingMigrations' | 'close'> {
-  /** Names of applied migrations that the code does not have: a newer version applied them. */
-  unknownMigrations(): Promise<string[]>;
-}
+export type ReadOnlyDatabase = Pick<Database, 'engine' | 'read' | 'missingMigrations' | 'unknownMigrations' | 'close'>;
 
 /** Receives the durations of reads and writes as they happen. */
 export type Timings = WriteTimings & ReadTimings;

@@ -1,6 +1,7 @@
 import type { Kysely } from 'kysely';
 import { type MigrationProvider, Migrator } from 'kysely/migration';
 import { migrations } from '../../migrations/index.ts';
+import { textOf } from '../error-text.ts';
 import { StartError } from '../errors.ts';
 import type { Engine } from './engine.ts';
 import { errorCode } from './errors.ts';
@@ -8,17 +9,40 @@ import type { Schema } from './schema.ts';
 
 /** PostgreSQL's code for a write in a read-only transaction. */
 const READ_ONLY = '25006';
+/** And for a table that does not exist. */
+const NO_TABLE = '42P01';
+
+/** The names of migrations beside which code of the version before goes on. It knows them by their names only. */
+const ADDITIVE = /-additive$/;
 
 /**
  * Applies the missing migrations in one transaction; resolves with their names. Processes that start together on
  * PostgreSQL wait for each other; on SQLite the lock of the file admits only one.
- * @throws StartError if the database has migrations that this code does not have, or is read-only
+ * @param others counts the other processes that use the database
+ * @throws StartError if the schema is newer than the code, others would be left behind, or the database is read-only
  */
-export async function migrateToLatest(db: Kysely<Schema>, engine: Engine): Promise<string[]> {
-  const unknown = await unknownMigrations(db);
-  if (unknown.length > 0) {
+export async function migrateToLatest(
+  db: Kysely<Schema>,
+  engine: Engine,
+  others: () => Promise<number>,
+): Promise<string[]> {
+  // In this order: processes that have registered have migrated before.
+  const running = await others();
+  const missing = await missingMigrations(db, engine);
+  const newer = await newerMigrations(db);
+  const breaking = newer.filter(name => missing.length > 0 || !ADDITIVE.test(name));
+  if (breaking.length > 0) {
     throw new StartError(
-      `The database's schema is newer than this version of Forumbus (it has ${unknown.join(', ')}).`,
+      `The database's schema is newer than this version of Forumbus (it has ${breaking.join(', ')}).`,
+    );
+  }
+  // The migrator takes them for a fault.
+  if (newer.length > 0) return [];
+  const exclusive = missing.filter(name => !ADDITIVE.test(name));
+  if (running > 0 && exclusive.length > 0) {
+    throw new StartError(
+      `Other processes use the database (${running}), and are too old for its new schema (${exclusive.join(', ')}). ` +
+        'Stop all of them first.',
     );
   }
   const { error, results } = await new Migrator({ db, provider: provider(engine) }).migrateToLatest();
@@ -35,19 +59,26 @@ export async function missingMigrations(db: Kysely<Schema>, engine: Engine): Pro
   return Object.keys(await provider(engine).getMigrations()).filter(name => !applied.includes(name));
 }
 
-/** Names of applied migrations that the code does not have: a newer version applied them. */
+/** Names of applied migrations that this code cannot work with: a newer version applied them. */
 export async function unknownMigrations(db: Kysely<Schema>): Promise<string[]> {
+  return (await newerMigrations(db)).filter(name => !ADDITIVE.test(name));
+}
+
+async function newerMigrations(db: Kysely<Schema>): Promise<string[]> {
   return (await appliedMigrations(db)).filter(name => !(name in migrations));
 }
 
 async function appliedMigrations(db: Kysely<Schema>): Promise<string[]> {
-  const tables = await db.introspection.getTables({ withInternalKyselyTables: true });
-  if (!tables.some(table => table.name === 'kysely_migration')) return [];
-  const rows = await (db as unknown as Kysely<{ kysely_migration: { name: string } }>)
+  const query = (db as unknown as Kysely<{ kysely_migration: { name: string } }>)
     .selectFrom('kysely_migration')
-    .select('name')
-    .execute();
-  return rows.map(row => row.name);
+    .select('name');
+  try {
+    return (await query.execute()).map(row => row.name);
+  } catch (error) {
+    // An empty database.
+    if (errorCode(error) === NO_TABLE || /^no such table/.test(textOf(error))) return [];
+    throw error;
+  }
 }
 
 function provider(engine: Engine): MigrationProvider {

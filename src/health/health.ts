@@ -32,6 +32,7 @@ interface Dependencies {
 const UNKNOWN: DatabaseState = {
   trouble: UNANSWERED,
   missingMigrations: [],
+  unknownMigrations: [],
   backlog: [],
   subscriptions: [],
   blockedLanes: 0,
@@ -56,8 +57,9 @@ export function createHealth({ db, outbox, webhooks, worker, tasks, clock, drain
   const lastRead = (): DatabaseState => reads.value ?? UNKNOWN;
 
   async function read(): Promise<DatabaseState> {
-    const missingMigrations = await db.missingMigrations();
-    if (missingMigrations.length > 0) return { ...lastRead(), trouble: undefined, missingMigrations };
+    const [missingMigrations, unknownMigrations] = await Promise.all([db.missingMigrations(), db.unknownMigrations()]);
+    const schema = { trouble: undefined, missingMigrations, unknownMigrations };
+    if (missingMigrations.length + unknownMigrations.length > 0) return { ...lastRead(), ...schema };
     const backlog = await outbox.backlog();
     const [subscriptions, blockedLanes, pausedTopics, topicsWithoutHandler, disabledWebhooks] = await Promise.all([
       outbox.subscriptions(backlog),
@@ -67,7 +69,7 @@ export function createHealth({ db, outbox, webhooks, worker, tasks, clock, drain
       webhooks.disabled(),
     ]);
     const state = { backlog, subscriptions, blockedLanes, pausedTopics, topicsWithoutHandler };
-    return { trouble: undefined, missingMigrations, ...state, disabledWebhooks };
+    return { ...schema, ...state, disabledWebhooks };
   }
 
   function toTrouble(error: unknown): Trouble {
@@ -147,6 +149,6 @@ export function createHealth({ db, outbox, webhooks, worker, tasks, clock, drain
 }
 
 /** Whether the last read succeeded on an up-to-date schema. */
-function isReadable({ trouble, missingMigrations }: DatabaseState): boolean {
-  return !trouble && missingMigrations.length === 0;
+function isReadable({ trouble, missingMigrations, unknownMigrations }: DatabaseState): boolean {
+  return !trouble && missingMigrations.length + unknownMigrations.length === 0;
 }

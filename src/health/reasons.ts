@@ -16,6 +16,8 @@ export interface DatabaseState {
   trouble: Trouble | undefined;
   /** Names of the migrations that the database lacks. */
   missingMigrations: string[];
+  /** Names of its migrations that this process cannot work with. */
+  unknownMigrations: string[];
   /** Unfinished deliveries, counted by subscription, topic and status. */
   backlog: DeliveryCount[];
   /** All subscriptions, with what waits for them. */
@@ -53,6 +55,7 @@ const DOWN: ReadonlySet<HealthReason['code']> = new Set([
   'DATABASE_UNREACHABLE',
   'DATABASE_NOT_WRITABLE',
   'MIGRATIONS_MISSING',
+  'SCHEMA_NEWER',
 ]);
 
 /** `down` if the service cannot serve, `degraded` if it serves but needs attention, `ok` without a reason. */
@@ -77,6 +80,10 @@ export function reasonsOf({
   if (database.missingMigrations.length > 0) {
     const names = listed(database.missingMigrations);
     add('MIGRATIONS_MISSING', `The database lacks migrations: ${names}. Run ${callOf('migrate')}.`);
+  }
+  if (database.unknownMigrations.length > 0) {
+    const names = listed(database.unknownMigrations);
+    add('SCHEMA_NEWER', `A newer version of Forumbus has migrated the database (${names}). Stop this process.`);
   }
   if (dispatches && !draining && !worker.running) {
     add('WORKER_STOPPED', 'The worker of this process is not running. Restart the process.');

@@ -8,6 +8,7 @@ const HealthReason = Type.Object({
       'DATABASE_UNREACHABLE',
       'DATABASE_NOT_WRITABLE',
       'MIGRATIONS_MISSING',
+      'SCHEMA_NEWER',
       'WORKER_STOPPED',
       'WORKER_ERRORS',
       'BACKLOG',
@@ -17,7 +18,7 @@ const HealthReason = Type.Object({
       'NOT_SERVED',
       'WEBHOOK_DISABLED',
     ],
-    { description: 'Stable code for programs. The first four mean `down`, the others `degraded`.' },
+    { description: 'Stable code for programs. The first five mean `down`, the others `degraded`.' },
   ),
   detail: Type.String({ description: 'The fault and the advice, for people.' }),
 });

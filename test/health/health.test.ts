@@ -118,6 +118,27 @@ describe.each(engines)('health on %s', engine => {
     });
   });
 
+  it('is down where a newer version has migrated the database, unless this one may go on beside it', async () => {
+    const clock = new ManualClock();
+    const made = await services(engine, { clock });
+    const { check: health } = createHealth({ ...made, drain: { draining: false }, log, dispatches: false });
+    const applied = (name: string) =>
+      made.db.write(async tx => {
+        const row = { name, timestamp: '2026-11-22T09:00:00.000Z' };
+        await tx.query
+          .insertInto('kysely_migration' as 'topics')
+          .values(row as never)
+          .execute();
+      });
+    await applied('998-more-additive');
+    expect(await health()).toMatchObject({ reasons: [], database: 'ok' });
+    await applied('999-other');
+    clock.advance(1000);
+    const detail = 'A newer version of Forumbus has migrated the database (999-other). Stop this process.';
+    const reasons = [{ code: 'SCHEMA_NEWER', detail }];
+    await expect.poll(health).toMatchObject({ status: 'down', database: 'down', reasons });
+  });
+
   it('looks once, however many ask, and again a second later', async () => {
     const clock = new ManualClock();
     const made = await services(engine, { clock });

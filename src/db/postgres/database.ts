@@ -15,7 +15,7 @@ import { type Compiled, type Executor, type Statement, statementCompiler, timedR
 import { assertOutsideWrite, createWrite, readGuard } from '../transaction.ts';
 import { type Answer, Batches, createForms } from './batch.ts';
 import { postgresDialect } from './dialect.ts';
-import { advisoryPresence, holdPresence } from './presence.ts';
+import { advisoryPresence, countPresent, holdPresence } from './presence.ts';
 import { createStandingConnection } from './session.ts';
 import { applySettings, assertUsable, type SessionOptions, TIMEOUT_MS } from './settings.ts';
 
@@ -68,7 +68,7 @@ export async function openPostgres(
         applySettings(client, { unhurried: true }, schema),
       );
       const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
-      return migrateToLatest(db, 'postgres').finally(() => db.destroy());
+      return migrateToLatest(db, 'postgres', () => countPresent(pool)).finally(() => db.destroy());
     },
     presence: advisoryPresence(pool, connection, own),
     announceCommit: coalesce(() =>
@@ -91,8 +91,8 @@ export async function openPostgres(
  */
 export async function openPostgresReadOnly(url: string, log: Logger): Promise<ReadOnlyDatabase> {
   const { pool } = await connect(url, log, { readOnly: true });
-  const { engine, read, missingMigrations, close } = postgresDatabase(pool, undefined, untimed);
-  return { engine, read, missingMigrations, close, unknownMigrations: () => unknownMigrations(read.query) };
+  const { engine, read, missingMigrations, unknownMigrations, close } = postgresDatabase(pool, undefined, untimed);
+  return { engine, read, missingMigrations, unknownMigrations, close };
 }
 
 function configOf(url: string): pg.PoolConfig {
@@ -200,6 +200,7 @@ function postgresDatabase(
     leaseTime: at => at,
     probe: createProbe(write),
     missingMigrations: () => missingMigrations(read, 'postgres'),
+    unknownMigrations: () => unknownMigrations(read),
     close: () => pool.end(),
   };
 }

@@ -52,6 +52,15 @@ export async function holdPresence(client: pg.ClientBase, name: string): Promise
   await client.query('select pg_advisory_lock_shared(hashtextextended($1, 0))', [name]);
 }
 
+/** Counts the processes that have registered. The other advisory locks are exclusive. */
+export async function countPresent(pool: pg.Pool): Promise<number> {
+  const { rows } = await pool.query<{ count: number }>(`
+    select count(distinct (classid, objid))::int as count from pg_locks
+    where locktype = 'advisory' and objsubid = 1 and mode = 'ShareLock' and granted
+      and database = (select oid from pg_database where datname = current_database())`);
+  return rows[0]?.count ?? 0;
+}
+
 /** pg_locks shows a 64-bit advisory lock as two halves. */
 const MISSING = `
   select name from unnest($1::text[]) as name

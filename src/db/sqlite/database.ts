@@ -137,11 +137,12 @@ function sqliteDatabase(
     },
     leaseTime: at => ownClock?.ofWall(at) ?? at,
     async migrate() {
-      const applied = await migrateToLatest(root, 'sqlite');
+      const applied = await migrateToLatest(root, 'sqlite', async () => 0);
       ownClock?.resume();
       return applied;
     },
     missingMigrations: () => missingMigrations(read, 'sqlite'),
+    unknownMigrations: () => unknownMigrations(read),
     async close() {
       await Promise.all([root, read, snapshot].map(kysely => kysely.destroy()));
       closeAll();

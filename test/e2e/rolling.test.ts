@@ -1,0 +1,73 @@
+import { expect, it } from 'vitest';
+import { scratchDatabase } from '../helpers/engines.ts';
+import { forThisTest, type ServiceProcess, spawnService, startService } from '../helpers/process.ts';
+import { signal } from '../helpers/signals.ts';
+
+/* Processes of two versions on one PostgreSQL, as during a deployment. */
+
+const file = '../test/helpers/newer-process.ts';
+const FATAL = 60;
+
+/** A database, and how processes of both versions start on it. */
+async function deployment(NEWER_MIGRATION: string) {
+  const { url } = await forThisTest(scratchDatabase('postgres'));
+  const env = { DATABASE_URL: url, POLL_INTERVAL_MS: '100' };
+  return {
+    old: () => startService(env),
+    newer: () => startService({ ...env, NEWER_MIGRATION }, { file }),
+    /** Starts one that must not, and answers why it has ended. */
+    refused: async (setup: 'old' | 'newer') => {
+      const process = spawnService({ ...env, NEWER_MIGRATION }, setup === 'newer' ? { file } : {});
+      expect((await process.exited).code, process.output).toBe(1);
+      return process.logs.find(({ level }) => level === FATAL)?.msg;
+    },
+  };
+}
+
+async function stop(process: ServiceProcess): Promise<void> {
+  process.kill('SIGTERM');
+  expect((await process.exited).code, process.output).toBe(0);
+}
+
+/** Asks at one process, answers at the other, and reads the answer at the first. */
+async function askBetween(asking: ServiceProcess, answering: ServiceProcess, run_id: string): Promise<void> {
+  const asked = asking.send('POST', '/control-signals?wait=50', signal('guidance_request', { run_id }));
+  const open = async () => (await answering.send('GET', `/questions?run_id=${run_id}&wait=20`)).body.items;
+  const [{ question_id }] = await open();
+  expect((await answering.send('PUT', `/questions/${question_id}/answer`, { answer: 'Europe.' })).status).toBe(200);
+  expect(await asked).toMatchObject({ status: 201, body: { question: { state: 'answered', answer: 'Europe.' } } });
+}
+
+it('an additive migration lets processes of the version before go on, and start again, until all are new', async () => {
+  const { old, newer } = await deployment('999-more-additive');
+  const first = await old();
+  const second = await newer();
+  expect(await second.line('database migrated')).toMatchObject({ migrations: ['999-more-additive'] });
+  await askBetween(first, second, 'at-old');
+  await askBetween(second, first, 'at-new');
+  expect((await first.send('GET', '/readyz')).body).toEqual({ status: 'ok' });
+
+  // One that dies during the deployment comes back as it was.
+  first.kill('SIGKILL');
+  await first.exited;
+  const again = await old();
+  await askBetween(again, second, 'again');
+  await stop(again);
+  const { items } = (await second.send('GET', '/events?event_type=forum.question.answered')).body;
+  expect(items.map(({ run_id }: { run_id: string }) => run_id)).toEqual(['at-old', 'at-new', 'again']);
+}, 300_000);
+
+it('any other migration waits until no process of the version before is left, and then lets none start', async () => {
+  const { old, newer, refused } = await deployment('999-other');
+  const first = await old();
+  expect(await refused('newer')).toBe(
+    'Other processes use the database (1), and are too old for its new schema (999-other). Stop all of them first.',
+  );
+  // Nothing has been changed.
+  expect((await first.send('GET', '/readyz')).body).toEqual({ status: 'ok' });
+  await stop(first);
+
+  const second = await newer();
+  expect(await second.line('database migrated')).toMatchObject({ migrations: ['999-other'] });
+  expect(await refused('old')).toBe("The database's schema is newer than this version of Forumbus (it has 999-other).");
+}, 300_000);

@@ -1,0 +1,9 @@
+import { sql } from 'kysely';
+import { migrations } from '../../migrations/index.ts';
+
+/* The service of a version to come: it has one migration more, which NEWER_MIGRATION names. */
+
+migrations[String(process.env.NEWER_MIGRATION)] = async db => {
+  await sql`alter table threads add column newer text`.execute(db);
+};
+await import('../../src/main.ts');
