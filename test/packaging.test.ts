@@ -83,6 +83,9 @@ it('builds the package, installs and starts from it, answers its health check an
     PORT: '0',
     DATABASE_URL: `sqlite:${join(path, 'data', 'forumbus.db')}`,
   };
+  const { ADMIN_TOKEN_FILE: _, ...open } = env;
+  const refused = await run(node, main, { cwd: app, env: { ...open, HOST: '0.0.0.0' } });
+  expect(refused).toEqual({ code: 1, output: expect.stringContaining('`forumbus token create --role admin') });
   const generated = await run(join(path, 'usr/local/bin/forumbus'), ['token', 'generate'], { cwd: app, env });
   await writeFile(env.ADMIN_TOKEN_FILE, generated.output);
   const service = start(node, main, { cwd: app, env });
