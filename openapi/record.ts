@@ -49,7 +49,10 @@ function steady(text: string): string {
     text
       .replaceAll(new RegExp(`${worker}-[0-9a-f]{8}`, 'g'), 'forumbus-1-5f0c1d2e')
       .replaceAll(/http:\/\/127\.0\.0\.1:\d+\//g, 'https://hooks.example.com/')
-      .replaceAll(/(?<=fbt_)[0-9a-f]{16}(?=_)|(?<=\btoken )[0-9a-f]{16}\b|(?<=token_id\\?": ?\\?")[0-9a-f]{16}/g, hex(16))
+      .replaceAll(
+        /(?<=fbt_)[0-9a-f]{16}(?=_)|(?<=\btoken )[0-9a-f]{16}\b|(?<=token_id\\?": ?\\?")[0-9a-f]{16}/g,
+        hex(16),
+      )
       .replaceAll(/(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])/g, hex(64))
       .replaceAll(/(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])/g, value =>
         constant(value, number => `019a3f6e2b7c7d0f8a4c${String(number).padStart(12, '0')}`),

@@ -112,8 +112,6 @@ async function signals(main: Scene, { admin: as }: Tokens): Promise<void> {
 
 async function threadsAndRuns(main: Scene, { admin: as }: Tokens): Promise<void> {
   await main.refused('GATE_BLOCKED', 'closeRun', { as, path: { run_id: 'run-11' }, body: {} });
-  await main.refused('RUN_OPEN', 'eraseRun', { as, path: { run_id: 'run-11' } });
-  await main.refused('RUN_ERASED', 'fileBrief', { as, path: { run_id: 'run-5' }, body: { title: 'Move back' } });
   await main.refused('RUN_CLOSED', 'fileBrief', { as, path: { run_id: 'run-7' }, body: { title: 'Move back' } });
   const thread = { thread_id: 'release-notes', title: 'Another one', body: 'Hello.' };
   await main.refused('THREAD_EXISTS', 'openThread', { as, body: thread });

@@ -127,12 +127,6 @@ async function work(main: Scene, { operator, builder, admin }: Tokens): Promise<
   await main.call('getRun', { as: operator, path: run, headers: { 'if-none-match': '*' } });
   await main.call('closeRun', { as: operator, path: run, body: {} });
   await main.call('listRuns', { as: operator });
-  const old = { run_id: 'run-5' };
-  await send({ ...signal('completion'), ...old }, admin);
-  await send({ ...signal('validation', { status: 'passed', done_criteria: 'Tests are green.' }), ...old }, operator);
-  await main.call('closeRun', { as: operator, path: old, body: {} });
-  await main.call('exportRun', { as: operator, path: old });
-  await main.call('eraseRun', { as: admin, path: old });
 }
 
 async function talk(main: Scene, { operator, viewer }: Tokens): Promise<void> {

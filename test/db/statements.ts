@@ -1,3 +1,4 @@
+import { latestEntry, listEntries, nextEntries } from '../../src/audit/repository.ts';
 import {
   countSilent,
   countWaiting,
@@ -59,7 +60,6 @@ import {
   listOverdue,
   listToRemind,
 } from '../../src/questions/repository.ts';
-import { latestEntry, listEntries, nextEntries } from '../../src/audit/repository.ts';
 import { listRuns, listRunsByName } from '../../src/runs/repository.ts';
 import { findSubscriptions, firstOfTypes, updatePositions } from '../../src/subscriptions/repository.ts';
 import { largestCounts, readCounts } from '../../src/threads/counts-repository.ts';
