@@ -94,6 +94,8 @@ export interface Overrides {
 
 /** Webhooks that one process sends at once. */
 const WEBHOOK_CONCURRENCY = 500;
+/** How often a process looks for runs that others have erased. Milliseconds. */
+const FORGET_MS = 5000;
 
 export type Services = Awaited<ReturnType<typeof createServices>>;
 
@@ -307,12 +309,12 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       index_stored_questions: () => questionIndexing.run(),
     };
     const failed = (name: string, err: unknown) => log.error({ job: name, err }, 'a maintenance job failed');
-    const repeated = (name: string, task: () => Promise<void>) =>
-      new RepeatingTask({ name, task, intervalMs: config.POLL_INTERVAL_MS, failed });
+    const repeated = (name: string, task: () => Promise<void>, intervalMs = config.POLL_INTERVAL_MS) =>
+      new RepeatingTask({ name, task, intervalMs, failed });
     // In every role: each process says who serves what.
     const keepServers = repeated('keep_servers', () => subscriptions.keepServers());
     // Each process remembers heads of events, and others may erase them.
-    const forgetErased = repeated('forget_erased', () => events.forgetErased());
+    const forgetErased = repeated('forget_erased', () => events.forgetErased(), FORGET_MS);
     const workerTasks = Object.entries(jobs).map(([name, task]) => repeated(name, task));
     const always = db.shared ? [keepServers, forgetErased] : [keepServers];
     const tasks = [...always, ...workerTasks];

@@ -121,6 +121,7 @@ describe.skipIf(!oldNode)(`on an older Node${without}`, () => {
       [['gate'], { code: 75 }],
       [['validate', 'passed', '--criteria', 'Green.'], { code: 0, out: 'Validated.' }],
       [['gate'], { code: 0, out: 'ready' }],
+      [['run', 'export', 'run-1'], { code: 0 }],
       [['status'], { code: 0 }],
       [['open', '--print'], { code: 0, out: `${url}/` }],
       [['notify', 'list'], { code: 0, out: 'There are no webhooks.' }],
@@ -153,7 +154,7 @@ describe.skipIf(!oldNode)(`on an older Node${without}`, () => {
     expect(commands.map(({ name }) => name).filter(name => !tried.has(name) && !SERVICE.includes(name))).toEqual([]);
   }, 180_000);
 
-  const SERVICE = ['serve', 'up', 'token', 'backup', 'restore', 'doctor', 'migrate', 'handler'];
+  const SERVICE = ['serve', 'up', 'token', 'backup', 'restore', 'compact', 'doctor', 'migrate', 'handler'];
   it('the service and its commands say which Node they need', async () => {
     for (const name of SERVICE) {
       expect(await run([name], {}), name).toEqual({

@@ -160,9 +160,12 @@ export function createIdempotentWrites({ db, keys, trail }: { db: Database; keys
     execute,
     send,
 
-    /** Runs `work` in a transaction, for answers in another form than HTTP's (MCP). */
-    perform<T>(request: FastifyRequest, work: (tx: Tx) => Promise<T>): Promise<T> {
-      const act = recorded(request, work, answer => ({ status: 200, answer }));
+    /**
+     * Runs `work` in a transaction, for an answer that is not its value, as those of MCP.
+     * @param status of the answer
+     */
+    perform<T>(request: FastifyRequest, work: (tx: Tx) => Promise<T>, status = 200): Promise<T> {
+      const act = recorded(request, work, answer => ({ status, answer }));
       return writeFor(db, request, act, SHEDDABLE);
     },
 
