@@ -1,3 +1,5 @@
+import { isName } from '../text.ts';
+
 /** What may name a resource, in the order in which they are looked for; each value is a name or an id of ours. */
 const NAMES = [
   ...['run_id', 'agent_name', 'thread_id', 'question_id', 'signal_id', 'message_id', 'token_id', 'post_id'],
@@ -6,9 +8,6 @@ const NAMES = [
 
 /** The parts of answers that hold the ids of what was made. */
 const PARTS = ['signal', 'question', 'thread', 'post'] as const;
-
-/** Names are at most so long. Characters. */
-const LENGTH = 200;
 
 type Json = Record<string, unknown>;
 const isObject = (value: unknown): value is Json =>
@@ -35,13 +34,14 @@ export function resourcesOf({ params, query, body, answer }: Sources): Record<st
   const sources = [params, answer, ...parts, body, call.arguments, named].filter(isObject);
   const found: Record<string, string> = {};
   for (const name of NAMES) {
-    const value = sources.find(source => isName(source[name]))?.[name];
+    const value = sources.find(source => isText(source[name]))?.[name];
     if (value !== undefined) found[name] = String(value);
   }
-  if (isName(call.name)) found.tool = call.name;
+  if (isText(call.name)) found.tool = call.name;
   return found;
 }
 
-function isName(value: unknown): value is string {
-  return typeof value === 'string' && value !== '' && value.length <= LENGTH;
+/** What is refused may say anything. */
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && isName(value);
 }

@@ -9,6 +9,7 @@ import { isErased } from '../events/erased.ts';
 import type { EventLog } from '../events/service.ts';
 import type { Subscriptions } from '../subscriptions/service.ts';
 import type { Consumer } from '../subscriptions/subscription.ts';
+import { isName } from '../text.ts';
 import { insertDelivery, promoteNext, requeue, unmatchedTopics } from './lane-repository.ts';
 import type { DeliveryRow } from './leased-delivery.ts';
 import { contentsOf, payloadOf, stateOf, toMessage, withoutTexts } from './message.ts';
@@ -335,7 +336,8 @@ export function createOutbox(dependencies: Dependencies) {
 /** The run and the thread that a payload names. */
 function subjectOf(payload: unknown): { run_id: string | null; thread_id: string | null } {
   const { run_id, thread_id } = (payload ?? {}) as Record<string, unknown>;
-  const name = (value: unknown) => (typeof value === 'string' ? value : null);
+  // A payload may say anything; what is no name is none of a run.
+  const name = (value: unknown) => (typeof value === 'string' && isName(value) ? value : null);
   return { run_id: name(run_id), thread_id: name(thread_id) };
 }
 

@@ -29,7 +29,7 @@ it('takes the agent of a query, and the arguments of a tool', () => {
 });
 
 it('takes nothing that is no name', () => {
-  const odd = { run_id: 7, thread_id: '', name: 'x'.repeat(201), token: 'fbt_1_2', body: 'zebra' };
+  const odd = { run_id: 7, thread_id: '', name: 'x'.repeat(1000), token: 'fbt_1_2', body: 'zebra' };
   expect(resourcesOf({ params: { token: 'secret' }, query: null, body: odd, answer: [odd] })).toEqual({});
   expect(resourcesOf({ params: null, query: 'x', body: 'x', answer: null })).toEqual({});
 });

@@ -12,6 +12,12 @@ const table = [...refusedSignals, ...refusedBodies];
 const ana = { type: 'human', name: 'ana' };
 const message = { topic: 'forum.integration.chat', payload: { text: 'Hello.' } };
 
+/** A response, or the name of one that several operations share. */
+interface Documented {
+  $ref?: string;
+  description?: string;
+}
+
 describe.each(engines)('bodies on %s', engine => {
   let service: TestApp;
   let world: Awaited<ReturnType<typeof refusables>>;
@@ -67,8 +73,12 @@ describe.each(engines)('bodies on %s', engine => {
     const [path] = Object.entries(paths).filter(([template]) =>
       new RegExp(`^${template.replaceAll(/\{\w+\}/g, '[^/]+')}$`).test(url),
     );
-    const responses = path?.[1][method.toLowerCase()]?.responses as Record<string, { description: string }>;
-    return [...(responses[status]?.description ?? '').matchAll(/`([A-Z_]+)`/g)].map(match => match[1] as string);
+    const responses = path?.[1][method.toLowerCase()]?.responses as Record<string, Documented>;
+    const { $ref, description } = responses[status] ?? {};
+    const document = service.app.swagger() as unknown as { components: { responses: Record<string, Documented> } };
+    const shared = document.components.responses;
+    const said = $ref === undefined ? description : shared[$ref.split('/').at(-1) as string]?.description;
+    return [...(said ?? '').matchAll(/`([A-Z_]+)`/g)].map(match => match[1] as string);
   }
 
   describe('that name what is wrong', () => {

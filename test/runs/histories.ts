@@ -117,7 +117,7 @@ export async function live(service: TestApp, clock: ManualClock, run_id: string,
     }
     const { status, ticket, brief } = model;
     expect(rest).toEqual({
-      ...{ run_id, status, ticket, brief, version: last.version },
+      ...{ run_id, status, ticket, brief, version: last.version, erased_at: null },
       agents_count: model.agents.length,
       absent_count: model.absent.length,
       agents_url: `/control-threads?${new URLSearchParams({ run_id })}`,
