@@ -17,7 +17,7 @@ export default defineConfig({
       // Its built form may be missing in a clone, or old.
       'forumbus/handler': fileURLToPath(new URL('src/handler.ts', import.meta.url)),
     },
-    testTimeout: 120_000,
+    testTimeout: 240_000,
     hookTimeout: 120_000,
     // A machine that is busy with something else may take longer than the second that is usual.
     expect: { poll: { timeout: 10_000 } },
