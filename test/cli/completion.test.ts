@@ -19,7 +19,7 @@ describe('the completion', () => {
     expect(await offered('forumbus', 'va')).toEqual(['validate']);
     expect(await offered('forumbus', 'validate', 'p')).toEqual(['passed']);
     expect(await offered('forumbus', 'ask', 'A?', '--con')).toEqual(['--context', '--context-file']);
-    expect(await offered('forumbus', 'token', '')).toEqual(['create', 'list', 'revoke', 'generate']);
+    expect(await offered('forumbus', 'token', '')).toEqual(['create', 'list', 'rotate', 'revoke', 'generate']);
   });
 
   it.each(['zsh', 'fish'])('in %s names every command and is valid where the shell is installed', async shell => {
