@@ -10,6 +10,8 @@ import { openStream, type StreamReader } from './stream.ts';
 
 /** What nobody waits longer for. Milliseconds. */
 const BOUND_MS = 10_000;
+/** What a slow machine adds to that: the service says "about ten seconds". */
+const SLACK_MS = 3000;
 const within = { timeout: 20_000, interval: 50 };
 const HANDLER = `export const topic = 'forum.events.**';\nexport function handle(): void {}\n`;
 
@@ -99,7 +101,7 @@ export async function survives(
   const before = load.acknowledged.size;
   await vi.waitUntil(() => load.acknowledged.size > before + 8, within);
   await load.stop();
-  expect(load.slowest).toBeLessThan(BOUND_MS);
+  expect(load.slowest).toBeLessThan(BOUND_MS + SLACK_MS);
   await until(origin, 'ok');
   await expectStored(service, load);
   await load.repeat();
