@@ -1,7 +1,7 @@
 import { type RawBuilder, sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
 import { Statement, type StatementBuilder, statement } from '../db/statement.ts';
-import type { EndedRow, Lease, LeasedRow } from './leased-delivery.ts';
+import type { EndedRow, Lease, LeasedRow, RoomOf } from './leased-delivery.ts';
 
 /*
  * The life of a delivery in SQL: it is inserted, claimed under a lease and ended, and the next of its lane becomes claimable.
@@ -19,9 +19,6 @@ export const RECLAIMED = '+';
 export function isReclaimed(lease_token: string): boolean {
   return lease_token.endsWith(RECLAIMED);
 }
-
-/** How many more deliveries of a subscription may be leased. */
-export type RoomOf = (subscription_id: number) => number;
 
 export interface Claim {
   limit: number;

@@ -11,14 +11,13 @@ import {
   isReclaimed,
   pausedTopics,
   promoteNext,
-  type RoomOf,
   SUBSCRIPTIONS_PER_CLAIM,
   updateResult,
 } from './delivery-repository.ts';
 import { createFanOut } from './fan-out.ts';
 import { overtaking, putOldestFirst, unpark } from './lane-repository.ts';
 import { leasesOf, renewLeases } from './lease-repository.ts';
-import type { Lease, LeasedDelivery, LeasedRow } from './leased-delivery.ts';
+import type { Lease, LeasedDelivery, LeasedRow, RoomOf } from './leased-delivery.ts';
 import { UNPARK_BATCH } from './maintenance.ts';
 import { type ContentOf, contentsOf, toMessage } from './message.ts';
 import { endedBy, leavesLane, type Outcome, type Settlement } from './outcome.ts';
