@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import packageJson from '../package.json' with { type: 'json' };
+import { audit } from './audit.ts';
 import { billFaults, changelogFaults, packageFaults, versionFaults } from './checks.ts';
 import { packTwice } from './pack.ts';
 import { billOfMaterials } from './sbom.ts';
@@ -25,7 +26,10 @@ function run(program: string, ...args: string[]): string {
   return stdout.trim();
 }
 
-const checks: [name: string, faults: () => string[]][] = [
+/** A check without a note has looked at everything. */
+type Check = () => string[] | Promise<{ faults: string[]; unchecked?: string }>;
+
+const checks: [name: string, faults: Check][] = [
   ['work tree', () => (run('git', 'status', '--porcelain') === '' ? [] : ['The work tree has changes.'])],
   [
     'version',
@@ -38,6 +42,7 @@ const checks: [name: string, faults: () => string[]][] = [
   ],
   ['changelog', () => changelogFaults(read('CHANGELOG.md'), version, new Date().toISOString().slice(0, 10))],
   ['bill of materials', () => billFaults(JSON.parse(billOfMaterials()), packageJson)],
+  ['known vulnerabilities', () => audit(root)],
   ['package', () => packageFaults(packTwice(root))],
   // Installs the package, takes the steps of the Dockerfile, and reads the files to deploy with.
   [
@@ -53,13 +58,16 @@ const { values } = parseArgs({ options: { 'dry-run': { type: 'boolean' } } });
 let ready = true;
 for (const [name, faults] of checks) {
   let found: string[];
+  let note = '';
   try {
-    found = faults();
+    const result = await faults();
+    found = Array.isArray(result) ? result : result.faults;
+    if (!Array.isArray(result) && result.unchecked !== undefined) note = ` (${result.unchecked})`;
   } catch (error) {
     found = [String(error)];
   }
   ready &&= found.length === 0;
-  process.stdout.write(`${found.length === 0 ? 'ok     ' : 'FAILED '} ${name}\n`);
+  process.stdout.write(`${found.length === 0 ? 'ok     ' : 'FAILED '} ${name}${note}\n`);
   for (const fault of found) process.stdout.write(`        ${fault}\n`);
 }
 

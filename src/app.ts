@@ -39,6 +39,7 @@ import { mcpRoutes } from './mcp/routes.ts';
 import { useRequestMetrics } from './metrics/requests.ts';
 import { metricsRoutes } from './metrics/routes.ts';
 import { createScrape } from './metrics/scrape.ts';
+import { singleSignOnRoutes } from './oidc/routes.ts';
 import { outboxRoutes } from './outbox/routes.ts';
 import { pageRoutes } from './page/routes.ts';
 import { questionRoutes } from './questions/routes.ts';
@@ -139,7 +140,7 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
     maxEventLoopDelay: config.MAX_EVENT_LOOP_DELAY_MS,
     isProxy: trustProxy ?? (() => false),
   });
-  const { tokens, logins, longRequests } = access;
+  const { tokens, logins, longRequests, singleSignOn } = access;
   const { authenticate: login } = logins;
   const { identified } = requestLog;
   useAccess(app, { access: tokens, login, opening: longRequests, origins, rates, identified });
@@ -162,6 +163,7 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
       access: tokens,
       logins,
       longRequests,
+      singleSignOn,
       maxPayload,
       clock: services.clock,
       origins,
@@ -171,6 +173,7 @@ export async function buildApp(config: Config, log: Logger, overrides: Overrides
       times: overrides.mcpHoldTimes,
     };
     await app.register(linkRoutes({ links: forum.links, writes }));
+    if (singleSignOn) await app.register(singleSignOnRoutes({ singleSignOn, writes, basePath }));
     for (const routes of apiRoutes) await app.register(routes({ ...dependencies, writes, readers: metrics.streams }));
   }
   const health = createHealth({ ...services, ...delivery, drain, log, dispatches: config.ROLE !== 'http' });

@@ -29,7 +29,8 @@ const ConfigSchema = Type.Object({
   PUBLIC_URL: Type.String({
     default: '',
     pattern: '^(https?://[^\\s?#]+)?$',
-    description: 'Address at which people reach the service: the beginning of answer links. Without it there are none.',
+    description:
+      'Address at which people reach the service. Answer links begin with it and single sign-on leads back to it; both need it.',
   }),
   BASE_PATH: Type.String({
     default: '/',
@@ -42,6 +43,22 @@ const ConfigSchema = Type.Object({
     description:
       'Networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` count, separated by commas: `127.0.0.1,10.1.0.0/16`.',
   }),
+  OIDC_ISSUER: Type.String({
+    default: '',
+    description:
+      'Issuer of the OpenID provider by which people log in to the page, such as `https://login.example.org/realms/team`.',
+  }),
+  OIDC_CLIENT_ID: Type.String({ default: '', description: 'What the provider calls this service.' }),
+  OIDC_CLIENT_SECRET: Type.String({
+    default: '',
+    description: 'Secret of this service at the provider; without one it is a public client.',
+  }),
+  OIDC_OPERATORS: Type.String({
+    default: '',
+    description:
+      'People who get the role operator, separated by commas: groups, addresses (`ana@example.org`) and domains (`@example.org`).',
+  }),
+  OIDC_VIEWERS: Type.String({ default: '', description: 'In the same form, people who get the role viewer.' }),
   CORS_ORIGINS: Type.String({
     default: '',
     pattern: '^(https?://[^/,\\s]+(,https?://[^/,\\s]+)*)?$',
@@ -190,6 +207,7 @@ export function readConfig(environment: Record<string, string | undefined>): Con
     const read = envSchema<Static<typeof ConfigSchema>>({ schema: ConfigSchema, data: known, env: false });
     sqliteFile(read.DATABASE_URL);
     for (const name of ['TRUST_PROXY', 'WEBHOOK_ALLOW_CIDRS'] as const) readNetworks(name, read[name]);
+    assertSingleSignOn(read);
     return Object.freeze(read);
   } catch (error) {
     if (error instanceof StartError) throw error;
@@ -248,14 +266,56 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
 }
 
+/** Settings that mean nothing without OIDC_ISSUER. */
+const OF_OIDC = ['OIDC_CLIENT_ID', 'OIDC_CLIENT_SECRET', 'OIDC_OPERATORS', 'OIDC_VIEWERS'] as const;
+
+/** @throws StartError if the settings of single sign-on do not fit together */
+function assertSingleSignOn(config: Config): void {
+  const { OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_OPERATORS, OIDC_VIEWERS, PUBLIC_URL } = config;
+  if (OIDC_ISSUER === '') {
+    const stray = OF_OIDC.find(name => config[name] !== '');
+    if (stray) throw new StartError(`The setting ${stray} needs OIDC_ISSUER.`);
+    return;
+  }
+  if (!isSafeUrl(OIDC_ISSUER) || /[?#]/.test(OIDC_ISSUER)) {
+    throw new StartError('The setting OIDC_ISSUER is wrong: it must be an https URL, or http on this machine.');
+  }
+  if (OIDC_CLIENT_ID === '') throw new StartError('The setting OIDC_ISSUER needs OIDC_CLIENT_ID.');
+  if (listOf(`${OIDC_OPERATORS},${OIDC_VIEWERS}`).length === 0) {
+    throw new StartError('The setting OIDC_ISSUER needs OIDC_OPERATORS or OIDC_VIEWERS, or nobody could log in.');
+  }
+  if (!isSafeUrl(PUBLIC_URL)) {
+    throw new StartError(
+      'The setting OIDC_ISSUER needs PUBLIC_URL, an https URL or http on this machine: the provider sends people back there.',
+    );
+  }
+}
+
+/** Whether a URL can carry secrets: by https, or on this machine. */
+function isSafeUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, hostname, username, password } = new URL(text);
+  if (username !== '' || password !== '') return false;
+  return protocol === 'https:' || (protocol === 'http:' && isLoopback(hostname.replace(/^\[(.*)\]$/, '$1')));
+}
+
+/** The parts of a setting that commas separate. */
+export function listOf(setting: string): string[] {
+  return setting
+    .split(',')
+    .map(part => part.trim())
+    .filter(part => part !== '');
+}
+
 /** What stands before each path of the service: empty, or such as `/forumbus`. */
 export function basePathOf({ BASE_PATH }: Pick<Config, 'BASE_PATH'>): string {
   return BASE_PATH.replace(/\/$/, '');
 }
 
-/** The settings for the log: the password in `DATABASE_URL` is masked. */
+/** The settings for the log: the password in `DATABASE_URL` and the secret of single sign-on are masked. */
 export function maskedConfig(config: Config): Config {
-  return { ...config, DATABASE_URL: maskedUrl(config.DATABASE_URL) };
+  const OIDC_CLIENT_SECRET = config.OIDC_CLIENT_SECRET && '***';
+  return { ...config, DATABASE_URL: maskedUrl(config.DATABASE_URL), OIDC_CLIENT_SECRET };
 }
 
 /** A database URL with `***` in place of its password. */

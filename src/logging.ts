@@ -19,9 +19,12 @@ const TOKENS = new RegExp(`${PREFIX}((?:${DIGIT}){16})${UNDERSCORE}(?:${DIGIT})+
 /** The path of an answer link: whoever has it may answer. */
 const LINKS = /\/a\/[\w-]+\.[\w-]{43}/g;
 
-/** Cuts the tokens in a text to their ids, also where they are percent-encoded in whole or in part; hides answer links. */
+/** What a provider sends back with a browser: a code, which counts once. */
+const CALLBACKS = /(\/page\/login\/oidc\/callback\?)[^\s"]+/g;
+
+/** Cuts the tokens in a text to their ids, also where they are percent-encoded in whole or in part; hides answer links and codes of logins. */
 export function maskTokens(text: string): string {
-  return text.replace(TOKENS, 'fbt_$1_***').replace(LINKS, '/a/***');
+  return text.replace(TOKENS, 'fbt_$1_***').replace(LINKS, '/a/***').replace(CALLBACKS, '$1***');
 }
 
 const steeringRuns = new RegExp(`${STEERING}+`, 'gu');

@@ -30,6 +30,8 @@ import { createDeliveryMetrics } from './metrics/deliveries.ts';
 import { createMetrics } from './metrics/metrics.ts';
 import { watchEventLoop } from './metrics/process.ts';
 import { createTopicLabels } from './metrics/topics.ts';
+import { createSingleSignOn } from './oidc/service.ts';
+import { oidcSettings } from './oidc/settings.ts';
 import { createDeliveryService } from './outbox/delivery-service.ts';
 import { createOutboxErasure } from './outbox/erasure.ts';
 import { createOutboxMaintenance } from './outbox/maintenance.ts';
@@ -178,7 +180,11 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
 
     const uses = new TokenUses({ db, clock, log });
     const used: TokenUses['note'] = row => uses.note(row);
-    const access = createAccess({ db, clock, commits, used, record: tokenEvents(events) });
+    const oidc = oidcSettings(config);
+    const access = createAccess({
+      ...{ db, clock, commits, used, record: tokenEvents(events) },
+      hasSingleSignOn: oidc !== undefined,
+    });
     const logins = createLogins({ db, clock, access });
     const limits = { stream: config.STREAMS_PER_CALLER, wait: config.WAITS_PER_CALLER };
     const longRequests = new LongRequests({ access, limits, pollIntervalMs: config.POLL_INTERVAL_MS, log });
@@ -194,6 +200,8 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       ...{ db, clock, newUid: uid, events, subscriptions, workerName, leaseMs, maxAttempts, commits },
     });
     const links = createAnswerLinks({ db, clock, questions, signals, publicUrl: config.PUBLIC_URL });
+    const key = () => links.keyFor('single sign-on');
+    const singleSignOn = oidc && createSingleSignOn({ settings: oidc, clock, access, logins, key, log });
     const redelivery = createRedelivery({ db, clock, events, commits });
     const guard = createAddressGuard(config.WEBHOOK_ALLOW_CIDRS, overrides.lookup);
     const poster = createPost(guard);
@@ -336,7 +344,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       clock,
       metrics,
       tracing,
-      access: { tokens: access, logins, longRequests },
+      access: { tokens: access, logins, longRequests, singleSignOn },
       forum: {
         events,
         threads,

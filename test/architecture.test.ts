@@ -33,7 +33,8 @@ const arrows: Record<string, string[]> = {
   mcp: ['client', 'access', 'db', 'http', 'events', 'threads', 'control', 'questions', 'inbox', 'signals', 'runs'],
   topics: ['db', 'http', 'events', 'subscriptions', 'threads', 'signals', 'worker'],
   backup: ['db', 'events'],
-  doctor: ['db', 'events', 'subscriptions', 'outbox', 'topics', 'worker', 'hooks', 'cli'],
+  oidc: ['access', 'db', 'http', 'page'],
+  doctor: ['oidc', 'db', 'events', 'subscriptions', 'outbox', 'topics', 'worker', 'hooks', 'cli'],
   commands: ['db', 'http', 'access', 'events', 'subscriptions', 'outbox', 'worker', 'backup', 'doctor'],
   // Types only: it runs in browsers.
   client: [

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { misspelt, settings } from '../src/config.ts';
+import { maskedConfig, misspelt, readConfig, settings } from '../src/config.ts';
 
 const names = settings.map(({ name }) => name);
 
@@ -46,4 +46,15 @@ it('finds any longer name with a letter too many, too few, another or exchanged'
       expect(misspelt({ [written]: 'x' })).toHaveLength(1);
     }),
   );
+});
+
+it('shows no secret in the log', () => {
+  const config = readConfig({
+    ...{ DATABASE_URL: 'postgres://ana:pass-1@db/forumbus', PUBLIC_URL: 'https://forum.example.org' },
+    ...{ OIDC_ISSUER: 'https://login.example.org', OIDC_CLIENT_ID: 'forumbus', OIDC_CLIENT_SECRET: 'pass-2' },
+    OIDC_VIEWERS: 'all',
+  });
+  const shown = maskedConfig(config);
+  expect(shown).toMatchObject({ DATABASE_URL: 'postgres://ana:***@db/forumbus', OIDC_CLIENT_SECRET: '***' });
+  expect(JSON.stringify(shown)).not.toContain('pass-');
 });

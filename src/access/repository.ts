@@ -55,6 +55,17 @@ const setUsedStatement = statement(
       .where(eb => eb.or([eb('last_used_at', 'is', null), eb('last_used_at', '<=', value('before'))])),
 );
 
+/** Deletes tokens that ended before a time. @param madeBy the beginning of `created_by` @param before epoch milliseconds */
+export async function deleteEnded(tx: Tx, madeBy: string, before: number): Promise<void> {
+  await tx.query
+    .deleteFrom('tokens')
+    // By its index: what has ended was created before.
+    .where('created_at', '<', before)
+    .where('expires_at', '<', before)
+    .where('created_by', 'like', `${madeBy}%`)
+    .execute();
+}
+
 /** A page of tokens, oldest first. `from` is the cursor of the page before. */
 export async function listTokens(
   reader: Reader,

@@ -20,7 +20,10 @@ const stored = {
   token_id: Id,
   ...shared,
   created_at: Timestamp,
-  created_by: Type.String({ description: 'The id of the creating token, or `command` or `file`.' }),
+  created_by: Type.String({
+    description:
+      'The id of the creating token, `command`, `file`, or `oidc:` and the subject at the provider for a login by single sign-on.',
+  }),
   expires_at: Nullable(Timestamp),
   revoked_at: Nullable(Timestamp),
   last_used_at: Nullable({ ...Timestamp, description: 'The latest use, stored about once a minute.' }),

@@ -5,9 +5,11 @@ import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal, StartError } from '../errors.ts';
 import { callOf } from '../invocation.ts';
+import { cut } from '../text.ts';
 import { Caller } from './caller.ts';
 import { beginningOf } from './pattern.ts';
 import {
+  deleteEnded,
   findToken,
   findTokens,
   hasTokens,
@@ -31,6 +33,8 @@ interface Dependencies {
   used: (row: TokenRow) => void;
   /** Appends an event about a token to the log. */
   record: (tx: Tx, event: TokenEvent) => Promise<void>;
+  /** Whether people can log in without a token: the service is then never open. */
+  hasSingleSignOn?: boolean;
 }
 
 /** An event about a token. */
@@ -56,11 +60,23 @@ export interface TokenAdmin {
 /** Admins beside those with tokens. */
 export const ownAdmin = (id: 'command' | 'file'): TokenAdmin => ({ id, actor: { type: 'system', name: id } });
 
+/** What `created_by` begins with for a token of single sign-on; the subject at the provider follows. */
+const SIGNED_ON = 'oidc:';
+
+/** The admin in whose name single sign-on makes a token. @param sub the subject: visible ASCII and spaces */
+export function signedOnAdmin(sub: string): TokenAdmin {
+  const id = `${SIGNED_ON}${sub}`;
+  return { id, actor: { type: 'system', name: cut(id, 200) } };
+}
+
+/** Tokens of single sign-on are listed for so long after their end: each login makes one. Milliseconds. */
+const KEPT_SIGNED_ON_MS = 7 * 86_400_000;
+
 /** How long former secrets stay valid unless a rotation says otherwise. */
 const OVERLAP_SECONDS = 3600;
 
 /** Issues, authenticates, lists, rotates and revokes tokens. */
-export function createAccess({ db, clock, commits, used, record }: Dependencies) {
+export function createAccess({ db, clock, commits, used, record, hasSingleSignOn = false }: Dependencies) {
   async function store(
     tx: Tx,
     { token_id, secret_hash }: TokenParts,
@@ -126,9 +142,23 @@ export function createAccess({ db, clock, commits, used, record }: Dependencies)
     return new Caller({ token_id, secret_number, role, actor, runs, agents, validates });
   }
 
+  /**
+   * Revokes a token: from the commit on every process refuses it. Revoking it again changes nothing.
+   * @throws Refusal TOKEN_NOT_FOUND
+   */
+  async function revoke(tx: Tx, tokenId: string, by: TokenAdmin): Promise<Token> {
+    const row = await required(tx, tokenId);
+    if (row.revoked_at !== null) return view(row);
+    const revoked_at = clock.now();
+    await setRevoked(tx, tokenId, revoked_at);
+    await announce(tx, 'forum.token.revoked', row, by);
+    tx.afterCommit(() => commits.notify('token'));
+    return view({ ...row, revoked_at });
+  }
+
   return {
-    /** Whether requests need no token: as long as none has ever been created. */
-    isOpen: async (): Promise<boolean> => !(await hasTokens(db.read)),
+    /** Whether requests need no token: as long as none has ever been created, and nobody can log in without one. */
+    isOpen: async (): Promise<boolean> => !hasSingleSignOn && !(await hasTokens(db.read)),
 
     /**
      * The caller of an `Authorization` header (RFC 6750). Never cached, so that a token revoked by any process is refused
@@ -232,18 +262,19 @@ export function createAccess({ db, clock, commits, used, record }: Dependencies)
       return { ...view(next), token };
     },
 
-    /**
-     * Revokes a token: from the commit on every process refuses it. Revoking it again changes nothing.
-     * @throws Refusal TOKEN_NOT_FOUND
-     */
-    async revoke(tx: Tx, tokenId: string, by: TokenAdmin): Promise<Token> {
-      const row = await required(tx, tokenId);
-      if (row.revoked_at !== null) return view(row);
-      const revoked_at = clock.now();
-      await setRevoked(tx, tokenId, revoked_at);
-      await announce(tx, 'forum.token.revoked', row, by);
-      tx.afterCommit(() => commits.notify('token'));
-      return view({ ...row, revoked_at });
+    revoke,
+
+    /** When a token ends at the latest, in epoch milliseconds; null for never. @throws Refusal TOKEN_NOT_FOUND */
+    endOf: async (tx: Tx, tokenId: string): Promise<number | null> => (await required(tx, tokenId)).expires_at,
+
+    /** Deletes tokens of single sign-on that have long ended. Their events and entries in the audit trail stay. */
+    deleteSignedOn: (tx: Tx): Promise<void> => deleteEnded(tx, SIGNED_ON, clock.now() - KEPT_SIGNED_ON_MS),
+
+    /** Revokes a token that single sign-on has made for a login; any other outlives its logins. */
+    async endSignedOn(tx: Tx, tokenId: string): Promise<void> {
+      const { created_by, actor } = await required(tx, tokenId);
+      if (!created_by.startsWith(SIGNED_ON) || actor === null) return;
+      await revoke(tx, tokenId, { id: tokenId, actor: parseActor(actor) });
     },
   };
 }

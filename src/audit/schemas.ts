@@ -6,7 +6,10 @@ export const AuditEntry = Type.Object(
   {
     number: Type.Integer({ minimum: 1, description: 'Rises in the order of the entries.' }),
     at: Timestamp,
-    operation: Type.String({ description: 'The operation id of this document; `POST /a/:token` for an answer link.' }),
+    operation: Type.String({
+      description:
+        'The operation id of this document; `POST /a/:token` for an answer link, `GET /page/login/oidc/callback` for single sign-on.',
+    }),
     status: Type.Integer({ description: 'The status of the answer.' }),
     code: Nullable(Type.String({ description: 'Why the request was refused; null if it was not.' })),
     count: Type.Integer({

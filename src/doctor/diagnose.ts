@@ -17,6 +17,7 @@ import { loadHandlers } from '../worker/load-handlers.ts';
 import { checkDatabaseFile, checkServer, checkSqlite } from './engine.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
 import { checkMessages } from './messages.ts';
+import { checkSingleSignOn } from './single-sign-on.ts';
 import { checkTokens } from './tokens.ts';
 
 /**
@@ -33,7 +34,8 @@ export async function diagnose(environment: Record<string, string | undefined>, 
   }
   const settings = ok('settings', `DATABASE_URL is ${maskedUrl(config.DATABASE_URL)}, ROLE is ${config.ROLE}.`);
   const names = misspelt(environment).map(sentence => warning('settings', sentence, 'Correct its name, or unset it.'));
-  return [settings, ...names, ...(await checkHandlers(config)), ...(await checkDatabase(config, log))];
+  const findings = [await checkHandlers(config), await checkSingleSignOn(config), await checkDatabase(config, log)];
+  return [settings, ...names, ...findings.flat()];
 }
 
 async function checkHandlers(config: Config): Promise<Finding[]> {

@@ -3,8 +3,10 @@ import type { Row } from '../db/schema.ts';
 
 /** Expiring tokens listed at most. */
 const MAX_NAMED = 10;
+/** Tokens of logins, which end by themselves. */
+const SIGNED_ON = 'oidc:%';
 
-/** Counts all tokens, and the ones valid at `now` (epoch milliseconds). */
+/** Counts all tokens but those of logins, and the ones valid at `now` (epoch milliseconds). */
 export async function countTokens(reader: Reader, now: number): Promise<{ total: number; valid: number }> {
   return reader.query
     .selectFrom('tokens')
@@ -16,6 +18,7 @@ export async function countTokens(reader: Reader, now: number): Promise<{ total:
         .filterWhere(eb.or([eb('expires_at', 'is', null), eb('expires_at', '>', now)]))
         .as('valid'),
     ])
+    .where('created_by', 'not like', SIGNED_ON)
     .executeTakeFirstOrThrow();
 }
 
@@ -31,6 +34,7 @@ export async function firstToExpire(
     .where('revoked_at', 'is', null)
     .where('expires_at', '>', now)
     .where('expires_at', '<', until)
+    .where('created_by', 'not like', SIGNED_ON)
     .orderBy('expires_at')
     .limit(MAX_NAMED)
     .$narrowType<{ expires_at: number }>()

@@ -10,8 +10,16 @@ const EXPIRING_SOON_MS = 14 * 86_400_000;
 /**
  * Checks that tokens exist where they are required, are valid, and do not expire soon. `now` is in epoch milliseconds.
  */
-export async function checkTokens(db: ReadOnlyDatabase, { HOST }: Config, now: number): Promise<Finding[]> {
+export async function checkTokens(
+  db: ReadOnlyDatabase,
+  { HOST, OIDC_ISSUER }: Config,
+  now: number,
+): Promise<Finding[]> {
   const { total, valid } = await countTokens(db.read, now);
+  if (valid === 0 && OIDC_ISSUER !== '') {
+    const finding = 'There are no valid tokens: people can log in, but agents and programs cannot.';
+    return [warning('tokens', finding, `Create an admin token with ${callOf('token')}.`)];
+  }
   if (total === 0 && isLoopback(HOST)) {
     return [ok('tokens', `There are no tokens; only this machine reaches ${HOST}.`)];
   }

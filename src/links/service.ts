@@ -1,3 +1,4 @@
+import { hkdfSync } from 'node:crypto';
 import { anonymous } from '../access/caller.ts';
 import type { Clock } from '../clock.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
@@ -66,6 +67,11 @@ export function createAnswerLinks({ db, clock, questions, signals, publicUrl }: 
   }
 
   return {
+    /** A key of 32 bytes for something else that all processes of a database have to know, from the secret of the links. */
+    async keyFor(purpose: string): Promise<Uint8Array> {
+      return new Uint8Array(hkdfSync('sha256', await findLinkSecret(db.read), '', `forumbus ${purpose}`, 32));
+    },
+
     /** Whether links have a page: people need an address. */
     isAvailable: publicUrl !== '',
 

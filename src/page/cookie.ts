@@ -16,18 +16,45 @@ function nameOf({ host = '' }: IncomingHttpHeaders): string {
 
 /** The secret in the cookie of a request. */
 export function secretOf(headers: IncomingHttpHeaders): string | undefined {
-  const name = nameOf(headers);
+  return cookieIn(headers, nameOf(headers));
+}
+
+/** The value of a cookie; undefined if it is missing or empty. */
+export function cookieIn(headers: IncomingHttpHeaders, name: string): string | undefined {
   const pairs = (headers.cookie ?? '').split(';').map(pair => pair.trim());
   return pairs.find(pair => pair.startsWith(`${name}=`))?.slice(name.length + 1) || undefined;
 }
 
-/** A `Set-Cookie` header that logs a browser in; with an empty secret, out. @param path below which it is sent */
-export function cookieOf(request: Pick<FastifyRequest, 'headers' | 'protocol'>, secret: string, path: string): string {
-  const { headers, protocol } = request;
-  const age = secret === '' ? 0 : SESSION_MS / 1000;
+interface Cookie {
+  name: string;
+  value: string;
+  /** Below which it is sent. */
+  path: string;
+  /** How long it lasts; 0 deletes it. Milliseconds. */
+  ageMs: number;
+  sameSite: 'Strict' | 'Lax';
+  isSecure: boolean;
+}
+
+/** A `Set-Cookie` header of a cookie that scripts cannot read. */
+export function cookieFor({ name, value, path, ageMs, sameSite, isSecure }: Cookie): string {
+  return `${name}=${value}; Path=${path}; Max-Age=${ageMs / 1000}; HttpOnly; SameSite=${sameSite}${isSecure ? '; Secure' : ''}`;
+}
+
+/**
+ * A `Set-Cookie` header that logs a browser in; with an empty secret, out.
+ * @param path below which it is sent
+ * @param isSecure whether people reach the service by https; if that is left out, the request says it
+ */
+export function sessionCookie(
+  { headers, protocol }: Pick<FastifyRequest, 'headers' | 'protocol'>,
+  secret: string,
+  path: string,
+  ageMs = secret === '' ? 0 : SESSION_MS,
   // Behind a proxy that is not trusted only the browser knows the scheme; it says so in the Origin of each POST.
-  const secure = protocol === 'https' || headers.origin?.startsWith('https:') ? '; Secure' : '';
-  return `${nameOf(headers)}=${secret}; Path=${path}; Max-Age=${age}; HttpOnly; SameSite=Strict${secure}`;
+  isSecure = protocol === 'https' || headers.origin?.startsWith('https:') === true,
+): string {
+  return cookieFor({ name: nameOf(headers), value: secret, path, ageMs, sameSite: 'Strict', isSecure });
 }
 
 /**

@@ -26,11 +26,19 @@ export const PAGE_HEADERS = {
   vary: 'accept',
 };
 
+/** What the page has to know before it asks. */
+interface Facts {
+  /** Where a browser logs in by an OpenID provider. */
+  singleSignOn?: string | undefined;
+  /** Why that did not work. */
+  failure?: string;
+}
+
 /**
  * The document of the page. All its paths are relative, so that it works behind a proxy that strips a prefix.
  * @param base the way to the root of the service, such as `../`
  */
-export function documentOf(base: string, { root, main, modules }: Assets): string {
+export function documentOf(base: string, { root, main, modules }: Assets, facts: Facts = {}): string {
   const at = (path: string) => `${base}assets/${root}/${path}`;
   return `<!doctype html>
 <html lang="en">
@@ -38,7 +46,7 @@ export function documentOf(base: string, { root, main, modules }: Assets): strin
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width,initial-scale=1,interactive-widget=resizes-content">
 <meta name="color-scheme" content="light dark">
-<title>Forumbus</title>
+<title>Forumbus</title>${metaOf('single-sign-on', facts.singleSignOn)}${metaOf('login-failure', facts.failure)}
 <link rel="icon" href="${at('page/web/icon.svg')}" type="image/svg+xml">
 <link rel="manifest" href="${at('manifest.webmanifest')}">
 <link rel="stylesheet" href="${at('page/web/page.css')}">
@@ -51,6 +59,12 @@ ${modules.map(path => `<link rel="modulepreload" href="${at(path)}">`).join('\n'
 </body>
 </html>
 `;
+}
+
+function metaOf(name: string, content: string | undefined): string {
+  const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
+  const escaped = content?.replaceAll(/[&<>"]/g, character => entities[character] as string);
+  return escaped === undefined ? '' : `\n<meta name="${name}" content="${escaped}">`;
 }
 
 /** The manifest of the page as an installed app; its paths are relative to itself. */

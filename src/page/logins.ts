@@ -17,7 +17,7 @@ export type Logins = ReturnType<typeof createLogins>;
 interface Dependencies {
   db: Database;
   clock: Clock;
-  access: Pick<Access, 'authenticateById'>;
+  access: Pick<Access, 'authenticateById' | 'endOf' | 'endSignedOn'>;
 }
 
 /**
@@ -29,7 +29,8 @@ export function createLogins({ db, clock, access }: Dependencies) {
     const created_at = clock.now();
     await deleteExpiredLogins(tx, created_at);
     const secret = randomBytes(32).toString('base64url');
-    const expires_at = created_at + lifeMs;
+    // It ends with its token, and is then deleted before that.
+    const expires_at = Math.min(created_at + lifeMs, (await access.endOf(tx, token_id)) ?? Number.POSITIVE_INFINITY);
     await insertLogin(tx, { secret_hash: hashOf(secret), kind, token_id, secret_number, created_at, expires_at });
     return { secret, expires_at };
   }
@@ -72,8 +73,12 @@ export function createLogins({ db, clock, access }: Dependencies) {
       return access.authenticateById(db.read, session);
     },
 
-    /** Ends a session; an unknown one is no error. */
-    end: (tx: Tx, secret: string): Promise<void> => deleteLogin(tx, hashOf(secret)),
+    /** Ends a session, and the token that single sign-on has made for it; an unknown one is no error. */
+    async end(tx: Tx, secret: string): Promise<void> {
+      const session = await find(tx, 'session', secret);
+      await deleteLogin(tx, hashOf(secret));
+      if (session) await access.endSignedOn(tx, session.token_id);
+    },
   };
 }
 

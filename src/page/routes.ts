@@ -8,7 +8,7 @@ import type { IdempotentWrites } from '../http/idempotent-writes.ts';
 import { badHeader, bodyProblems, problemResponses } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import { CACHED_FOR_EVER, loadAssets } from './assets.ts';
-import { cookieOf, secretOf } from './cookie.ts';
+import { secretOf, sessionCookie } from './cookie.ts';
 import { documentOf, PAGE_HEADERS } from './document.ts';
 import type { Logins } from './logins.ts';
 import { LoggedOut, Login, LoginLink } from './schemas.ts';
@@ -18,10 +18,12 @@ interface Dependencies {
   writes: IdempotentWrites;
   /** What stands before each path of the service. */
   basePath: string;
+  /** Where a browser logs in by an OpenID provider, if there is one. */
+  singleSignOn?: { url: string } | undefined;
 }
 
 /** The page for people, and the logins of their browsers. */
-export function pageRoutes({ logins, writes, basePath }: Dependencies): FastifyPluginAsyncTypebox {
+export function pageRoutes({ logins, writes, basePath, singleSignOn }: Dependencies): FastifyPluginAsyncTypebox {
   const { write } = writes;
   const tags = ['page'];
   const cookiePath = basePath || '/';
@@ -38,7 +40,7 @@ export function pageRoutes({ logins, writes, basePath }: Dependencies): FastifyP
         if (!wantsHtml(request)) return reply.callNotFound();
         // The paths of the page are relative to a folder.
         if (request.originalUrl.split('?')[0] === basePath) return reply.redirect(request.url, 308);
-        return reply.headers(PAGE_HEADERS).send(documentOf(base, loadAssets()));
+        return reply.headers(PAGE_HEADERS).send(documentOf(base, loadAssets(), { singleSignOn: singleSignOn?.url }));
       });
     }
 
@@ -95,7 +97,11 @@ export function pageRoutes({ logins, writes, basePath }: Dependencies): FastifyP
         withoutKey(request);
         return write(request, reply, async tx => {
           const { secret, caller } = await logins.redeem(tx, request.body.code);
-          return { status: 200, body: caller.me, headers: { 'set-cookie': cookieOf(request, secret, cookiePath) } };
+          return {
+            status: 200,
+            body: caller.me,
+            headers: { 'set-cookie': sessionCookie(request, secret, cookiePath) },
+          };
         });
       },
     );
@@ -114,7 +120,7 @@ export function pageRoutes({ logins, writes, basePath }: Dependencies): FastifyP
         const held = secretHeldBy(request);
         return write(request, reply, async tx => {
           const { secret } = await logins.createSession(tx, held);
-          const cookie = cookieOf(request, secret, cookiePath);
+          const cookie = sessionCookie(request, secret, cookiePath);
           return { status: 200, body: request.caller.me, headers: { 'set-cookie': cookie } };
         });
       },
@@ -137,7 +143,7 @@ export function pageRoutes({ logins, writes, basePath }: Dependencies): FastifyP
           return {
             status: 200,
             body: { logged_out: true },
-            headers: { 'set-cookie': cookieOf(request, '', cookiePath) },
+            headers: { 'set-cookie': sessionCookie(request, '', cookiePath) },
           };
         }),
     );
@@ -145,7 +151,7 @@ export function pageRoutes({ logins, writes, basePath }: Dependencies): FastifyP
 }
 
 /** Whether the caller is a browser that shows a page; programs accept anything, or JSON. */
-function wantsHtml({ headers }: FastifyRequest): boolean {
+export function wantsHtml({ headers }: FastifyRequest): boolean {
   return /\btext\/html\b/.test(headers.accept ?? '');
 }
 

@@ -8,6 +8,7 @@ import { dump } from '../helpers/database.ts';
 import { emptyDatabase, engines, scratchDatabase } from '../helpers/engines.ts';
 import { damage, fileOf, migrate, migrated } from '../helpers/files.ts';
 import { handlersFolder } from '../helpers/handlers.ts';
+import { startOpenidProvider } from '../helpers/openid-provider.ts';
 import { freePort } from '../helpers/ports.ts';
 import { forThisTest, runCommand, startService } from '../helpers/process.ts';
 import { scratchFolder } from '../helpers/scratch.ts';
@@ -128,6 +129,31 @@ describe.each(engines)('the doctor beside a service, on %s', engine => {
     expect(await of('tokens', open)).toEqual([found('ok', /1 of 3 tokens are valid/)]);
     await make('tok_soon', Date.now() + 3 * DAY, null);
     expect(await of('tokens', open)).toEqual([found('warning', /tok_soon \(admin\) expires in 3 days/)]);
+  });
+
+  it('says whether the OpenID provider answers, and leaves tokens of logins alone', async () => {
+    const { url: DATABASE_URL } = await forThisTest(scratchDatabase(engine));
+    await migrate(DATABASE_URL);
+    const redirect = 'http://127.0.0.1:4010/page/login/oidc/callback';
+    const provider = await startOpenidProvider(redirect, {});
+    const oidc = { OIDC_ISSUER: provider.issuer, OIDC_CLIENT_ID: 'forumbus', OIDC_OPERATORS: 'ops' };
+    const env = { DATABASE_URL, HOST: '0.0.0.0', PUBLIC_URL: 'http://127.0.0.1:4010', ...oidc };
+    expect(await of('oidc', env)).toEqual([found('ok', new RegExp(`answers; it has to know ${redirect} `))]);
+    await provider.close();
+    expect(await of('oidc', env)).toEqual([found('problem', /does not answer as a provider should: fetch failed/)]);
+    expect(await of('oidc', { DATABASE_URL })).toEqual([]);
+    await sqlBeside(
+      DATABASE_URL,
+      `insert into tokens (token_id, secret_hash, role, actor, created_at, created_by, expires_at)
+         values ('login', 'x', 'operator', 'human:ana', 0, 'oidc:u1', ${Date.now() + DAY / 2})`,
+    );
+    expect(await of('tokens', env)).toEqual([found('warning', /no valid tokens: people can log in/)]);
+    await sqlBeside(
+      DATABASE_URL,
+      `insert into tokens (token_id, secret_hash, role, actor, created_at, created_by)
+         values ('admin', 'x', 'admin', 'human:ana', 0, 'command')`,
+    );
+    expect(await of('tokens', env)).toEqual([found('ok', /1 of 1 tokens are valid/)]);
   });
 });
 

@@ -93,6 +93,36 @@ describe('a start that cannot succeed ends with 1 and one sentence', () => {
     expect(() => readConfig(environment)).toThrow(`The setting ${name} is wrong`);
   });
 
+  it.each<[string, Record<string, string>, RegExp]>([
+    ['a client without a provider', { OIDC_ISSUER: '' }, /^The setting OIDC_CLIENT_ID needs OIDC_ISSUER\.$/],
+    [
+      'a provider by plain http',
+      { OIDC_ISSUER: 'http://login.example.org' },
+      /OIDC_ISSUER is wrong: it must be an https/,
+    ],
+    ['a provider with a query', { OIDC_ISSUER: 'https://login.example.org/?x=1' }, /OIDC_ISSUER is wrong/],
+    ['a provider with a password', { OIDC_ISSUER: 'https://a:b@login.example.org' }, /OIDC_ISSUER is wrong/],
+    ['a provider that is no URL', { OIDC_ISSUER: 'login.example.org' }, /OIDC_ISSUER is wrong/],
+    ['no client', { OIDC_CLIENT_ID: '' }, /OIDC_ISSUER needs OIDC_CLIENT_ID/],
+    ['nobody who may log in', { OIDC_OPERATORS: ' , ' }, /OIDC_ISSUER needs OIDC_OPERATORS or OIDC_VIEWERS/],
+    ['no address', { PUBLIC_URL: '' }, /OIDC_ISSUER needs PUBLIC_URL/],
+    [
+      'an address by plain http',
+      { PUBLIC_URL: 'http://forum.example.org' },
+      /OIDC_ISSUER needs PUBLIC_URL, an https URL/,
+    ],
+  ])('for single sign-on with %s', (_case, wrong, message) => {
+    const right = {
+      ...{ DATABASE_URL: 'sqlite:never-opened.db', PUBLIC_URL: 'https://forum.example.org' },
+      ...{ OIDC_ISSUER: 'https://login.example.org', OIDC_CLIENT_ID: 'forumbus', OIDC_OPERATORS: 'ops' },
+    };
+    for (const local of ['http://127.0.0.1:8080', 'http://[::1]:8080', 'http://localhost']) {
+      readConfig({ ...right, OIDC_ISSUER: local, PUBLIC_URL: local });
+    }
+    expect(readConfig(right)).toMatchObject(right);
+    expect(() => readConfig({ ...right, ...wrong })).toThrow(message);
+  });
+
   it('for a file that another instance uses, which goes on serving', async () => {
     const scratch = await forThisTest(scratchDatabase('sqlite'));
     const first = await startApp('sqlite', { database: scratch });

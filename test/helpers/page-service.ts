@@ -15,7 +15,10 @@ export interface PageService {
   ask(fields?: object): Promise<string>;
 }
 
-export function pageService(env: Record<string, string> = {}): PageService {
+/** @param env settings, or what makes them of the address of the service */
+export function pageService(
+  env: Record<string, string> | ((origin: string) => Record<string, string>) = {},
+): PageService {
   let running: ServiceProcess | undefined;
   let port = 0;
   let url = '';
@@ -28,7 +31,8 @@ export function pageService(env: Record<string, string> = {}): PageService {
     },
     async start() {
       const ends: (() => void | Promise<void>)[] = [];
-      running = spawnService({ ...env, DATABASE_URL: url, PORT: String(port) }, {}, end => ends.push(end));
+      const given = typeof env === 'function' ? env(service.origin) : env;
+      running = spawnService({ ...given, DATABASE_URL: url, PORT: String(port) }, {}, end => ends.push(end));
       await running.listening();
     },
     async stop() {

@@ -4,7 +4,7 @@ import { dropEnded, sendAllNow } from './answers.ts';
 import { onRenewal, snapshot, take, watchAround } from './inbox-store.ts';
 import { listenToKeys } from './keys.ts';
 import { follow, onEvent } from './live.ts';
-import { Login } from './login.ts';
+import { Login, takeFailure } from './login.ts';
 import { watchQuestions } from './notify.ts';
 import { Empty } from './parts.ts';
 import { watchPush } from './push.ts';
@@ -48,6 +48,7 @@ function followWhileLoggedIn(): void {
 
 async function start(): Promise<void> {
   const code = takeCode();
+  takeFailure();
   watchRoute();
   listenToKeys();
   watchQuestions();
