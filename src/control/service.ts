@@ -23,7 +23,14 @@ import {
   setSeen,
   updateControlThread,
 } from './agent-repository.ts';
-import { blankControl, type ControlChange, type ControlRow, changed, openAfter } from './agent-state.ts';
+import {
+  blankControl,
+  type ControlChange,
+  type ControlRow,
+  changed,
+  type OpenQuestion,
+  openAfter,
+} from './agent-state.ts';
 import { findRun, insertRun, listClosedBefore, updateRun } from './run-repository.ts';
 import { blankRun, type RunRow, withAgentChanged } from './run-state.ts';
 import type { Completion, ControlState, ControlStatus, ControlThreadQuery, Validation } from './schemas.ts';
@@ -160,9 +167,14 @@ export function createControl({ db, clock, events, threads, basePath }: Dependen
     return { ...toState(blankControl(run_id, agent_name), new Map(), []), status: 'absent' };
   }
 
-  /** The ids of the agent's open questions, oldest first. */
-  async function openQuestions(reader: Reader, row: ControlRow, limit = EMBEDDED): Promise<string[]> {
+  /** The agent's open questions, oldest first. */
+  async function open(reader: Reader, row: ControlRow, limit = EMBEDDED): Promise<OpenQuestion[]> {
     return row.open_questions_count === 0 ? [] : listOpenQuestions(reader, row, limit);
+  }
+
+  /** As {@link open}, their ids. */
+  async function openQuestions(reader: Reader, row: ControlRow, limit?: number): Promise<string[]> {
+    return (await open(reader, row, limit)).map(({ question_id }) => question_id);
   }
 
   async function view(reader: Reader, row: ControlRow): Promise<ControlState> {
@@ -171,6 +183,7 @@ export function createControl({ db, clock, events, threads, basePath }: Dependen
   }
 
   return {
+    open,
     openQuestions,
     find,
     load,

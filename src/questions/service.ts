@@ -9,11 +9,26 @@ import { type Priority, priorityAt, priorityRank } from '../priority.ts';
 import type { Search } from '../search/service.ts';
 import type { ThreadService } from '../threads/service.ts';
 import type { ThreadRow } from '../threads/thread.ts';
+import {
+  type ApprovalRow,
+  agreeing,
+  assertNoDefault,
+  assertOfPerson,
+  isOfPerson,
+  isSame,
+  missingFor,
+  needsApprovals,
+  newApproval,
+  personOf,
+  standingText,
+  withApproval,
+} from './approvals.ts';
 import { listQuestions } from './list-repository.ts';
 import {
   type Asked,
   acknowledged,
   answered,
+  approved,
   assertDefault,
   assertOpenQuestion,
   assertSelection,
@@ -23,6 +38,7 @@ import {
   expiryOutcome,
   type GivenAnswer,
   isForAgent,
+  isStoredAnswer,
   labelsText,
   openedPayload,
   openQuestion,
@@ -31,18 +47,23 @@ import {
   questionNotFound,
   REMIND_AFTER_SECONDS,
   searchText,
+  selectedText,
   toQuestion,
   toQuestionHead,
 } from './question.ts';
 import {
   countOpen,
   countOpenByPriority,
+  deleteApproval,
   eraseAnswers,
+  eraseApprovals,
+  findApprovals,
   findAskedHeads,
   findQuestion,
   findQuestions,
   insertQuestion,
   listOverdue,
+  putApproval,
   updateQuestion,
 } from './repository.ts';
 import type { Question, QuestionHead, QuestionState } from './schemas.ts';
@@ -106,7 +127,20 @@ export function createQuestions(dependencies: Dependencies) {
       reader,
       rows.map(row => row.asked_sequence),
     );
-    return rows.map(row => toQuestion(row, asked.get(row.asked_sequence)?.payload ?? {}));
+    const approvals = await approvalsOf(reader, rows);
+    return rows.map(row =>
+      toQuestion(row, asked.get(row.asked_sequence)?.payload ?? {}, approvals.get(row.question_id)),
+    );
+  }
+
+  /** The approvals of those of these questions that two people must answer, oldest first; for others nothing is read. */
+  async function approvalsOf(reader: Reader, rows: QuestionRow[]): Promise<Map<string, ApprovalRow[]>> {
+    const ids = rows.filter(needsApprovals).map(row => row.question_id);
+    return Map.groupBy(await findApprovals(reader, ids), ({ question_id }) => question_id);
+  }
+
+  async function standingOf(reader: Reader, row: QuestionRow): Promise<ApprovalRow[]> {
+    return (await approvalsOf(reader, [row])).get(row.question_id) ?? [];
   }
 
   /** Looks up the heads of what these questions ask, for the events that end them. */
@@ -137,6 +171,25 @@ export function createQuestions(dependencies: Dependencies) {
   function store(tx: Tx, row: QuestionRow, now: number): void {
     updateQuestion(tx, row);
     tx.afterCommit(() => ended(row.state as Outcome, Math.max(0, now - row.asked_at) / 1000));
+  }
+
+  /** What an answer changes among the approvals of its question. */
+  async function approve(tx: Tx, question: QuestionRow, { actor, occurred_at }: EventDraft, given: GivenAnswer) {
+    const before = await standingOf(tx, question);
+    const content = { answer: given.answer, selected: selectedText(given), answered_in: placeOf(given) };
+    const approval = newApproval(question.question_id, actor, content, occurred_at);
+    const after = withApproval(before, approval);
+    const displaced = before.filter(({ person }) => !after.some(other => other.person === person));
+    return {
+      /** How many people must still give the same answer as somebody before. */
+      missing: missingFor(question.approvals_required, after),
+      /** Who has given this answer. */
+      agreed: agreeing(after, approval).map(({ actor }) => parseActor(actor)),
+      store(sequence: number): void {
+        for (const oldest of displaced) deleteApproval(tx, oldest);
+        putApproval(tx, { ...approval, sequence });
+      },
+    };
   }
 
   /** Closes open questions of one agent without an answer, in one act. */
@@ -238,6 +291,7 @@ export function createQuestions(dependencies: Dependencies) {
      */
     async ask(tx: Tx, agent: Agent, cause: EventDraft, request: Ask): Promise<Acted> {
       const { priority, expires_in_seconds, supersedes } = request;
+      assertNoDefault(request);
       assertTimeToAnswer(request);
       assertDefault(request);
       const superseded = supersedes ? await supersededBy(tx, agent, supersedes) : undefined;
@@ -259,6 +313,7 @@ export function createQuestions(dependencies: Dependencies) {
         expires_at: expires_in_seconds ? asked_at + expires_in_seconds * 1000 : null,
         has_default: default_answer === undefined ? 0 : 1,
         remind_at: remindAfter === 0 ? null : asked_at + remindAfter * 1000,
+        approvals_required: request.approvals ?? 1,
       };
       const { title } = agent.run;
       const withDefault = default_answer === undefined ? request : { ...request, default_answer };
@@ -304,23 +359,55 @@ export function createQuestions(dependencies: Dependencies) {
       return required(tx, only);
     },
 
+    /** The sequence of the signal that has given this answer before, as the answer or as an approval of the same person. */
+    async givenBefore(
+      reader: Reader,
+      question: QuestionRow,
+      actor: Actor,
+      given: GivenAnswer,
+    ): Promise<number | undefined> {
+      if (isStoredAnswer(question, given)) return question.answer_sequence ?? undefined;
+      if (question.state !== 'open' || !needsApprovals(question) || !isOfPerson(actor, given)) return undefined;
+      const person = personOf(actor);
+      const own = (await standingOf(reader, question)).find(approval => approval.person === person);
+      const isRepeated = own && isSame(own, { answer: given.answer, selected: selectedText(given) });
+      return isRepeated ? own.sequence : undefined;
+    },
+
     /**
-     * Answers an open question.
+     * Answers an open question. One that two people must answer stays open until both have given the same answer: until then
+     * an answer is the approval of its person.
      * @param cause the event of the answer; its payload gets the `question_id`
-     * @throws Refusal ALREADY_ANSWERED, QUESTION_CLOSED, INVALID_SELECTION
+     * @throws Refusal ALREADY_ANSWERED, QUESTION_CLOSED, INVALID_SELECTION; FORBIDDEN if the question needs two people and
+     *   this answer is of nobody who can be told from another one
      */
     async answer(tx: Tx, agent: Agent, cause: EventDraft, question: QuestionRow, given: GivenAnswer): Promise<Acted> {
       assertOpenQuestion(question);
+      if (needsApprovals(question)) assertOfPerson(cause.actor, given);
       assertSelection(await view(tx, question), given);
       const { question_id } = question;
       cause.payload.question_id = question_id;
       const { answer, selected = [] } = given;
       const askedHead = await askedHeads(tx, [question]);
       const outcome = { answer, selected, answered_in: placeOf(given) };
-      const payload = endedPayload(question, askedHead(question), outcome, agent.run.title);
+      const approval = needsApprovals(question) ? await approve(tx, question, cause, given) : undefined;
+      if (approval && approval.missing > 0) {
+        const { missing } = approval;
+        const still = { ...outcome, approvals_required: question.approvals_required, missing };
+        const payload = endedPayload(question, askedHead(question), still, agent.run.title);
+        const effect = events.follow(cause, 'forum.question.approved', payload);
+        const recorded = await control.record(tx, agent, [cause, effect], {});
+        const row = approved(question);
+        approval.store(recorded.sequence);
+        updateQuestion(tx, row);
+        return { ...recorded, question: row };
+      }
+      const end = { ...outcome, ...(approval && { approved_by: approval.agreed }) };
+      const payload = endedPayload(question, askedHead(question), end, agent.run.title);
       const closed = events.follow(cause, 'forum.question.answered', payload);
       const recorded = await control.record(tx, agent, [cause, closed], { closed: 1, ended: 1 });
       const row = answered(question, given, cause.actor, cause.occurred_at, recorded.sequence);
+      approval?.store(recorded.sequence);
       store(tx, row, cause.occurred_at);
       return { ...recorded, question: row };
     },
@@ -406,7 +493,10 @@ export function createQuestions(dependencies: Dependencies) {
         reader,
         rows.map(row => row.asked_sequence),
       );
-      return rows.map(row => toQuestionHead(row, asked.get(row.asked_sequence)?.payload ?? {}));
+      const approvals = await approvalsOf(reader, rows);
+      return rows.map(row =>
+        toQuestionHead(row, asked.get(row.asked_sequence)?.payload ?? {}, approvals.get(row.question_id)),
+      );
     },
 
     /**
@@ -415,10 +505,15 @@ export function createQuestions(dependencies: Dependencies) {
      */
     erase(tx: Tx, requests: readonly Stored[]): void {
       for (const { sequence, payload } of requests) search.removeQuestion(tx, sequence, searchText(payload));
-      eraseAnswers(
-        tx,
-        requests.map(({ payload }) => payload.question_id as string),
-      );
+      const idsOf = (some: readonly Stored[]) => some.map(({ payload }) => payload.question_id as string);
+      eraseAnswers(tx, idsOf(requests));
+      eraseApprovals(tx, idsOf(requests.filter(({ payload }) => payload.approvals === 2)));
+    },
+
+    /** For the gate: how far those of these questions are that two people must answer, by id. */
+    async standings(reader: Reader, questionIds: string[]): Promise<Map<string, string>> {
+      const approvals = Map.groupBy(await findApprovals(reader, questionIds), ({ question_id }) => question_id);
+      return new Map(questionIds.map(id => [id, standingText(2, approvals.get(id) ?? [])]));
     },
 
     /** How many questions of each priority are open, and when the oldest was asked (epoch milliseconds). */

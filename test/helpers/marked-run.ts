@@ -91,9 +91,20 @@ export async function markedRun(
   };
   await publish('forum.integration.marked', { run_id, log: text() });
   await publish('forum.commands.add_post', { thread_id: discussion, body: text(), actor });
+  const forTwo = { approvals: 2, default_selected: undefined };
+  const fifth = await ask(forTwo);
+  const sixth = await ask(forTwo);
+  const agreed = text();
+  for (const name of ['ana', 'ben']) {
+    const person = { type: 'operator', name };
+    await done('PUT', `/questions/${fifth.question_id}/answer`, { answer: agreed, actor: person });
+    const own = { answer: text(), selected: [options[0]?.label], actor: person };
+    await done('PUT', `/questions/${sixth.question_id}/answer`, own);
+  }
+  await done('POST', `/questions/${sixth.question_id}/cancel`, { actor }, keyed());
   await done('POST', `/control-threads/${run_id}/builder/inbox/claim`, { claimant: 's-1' }, keyed());
   await done('POST', `/runs/${run_id}/close`, { actor }, keyed());
-  const questions = [first, second, third, fourth].map(({ question_id }) => question_id);
+  const questions = [first, second, third, fourth, fifth, sixth].map(({ question_id }) => question_id);
   return { run_id, thread_id, discussion, questions, messages };
 }
 
