@@ -3,7 +3,7 @@ import type { Actor, AnswerRequest, Question } from '../client/index.ts';
 import { type Context, defineCommand, exits, UsageError } from './command.ts';
 import { drain } from './deliver.ts';
 import { questionId } from './numbers.ts';
-import { oneLine, outcomeText } from './output.ts';
+import { oneLine, outcomeText, standingText } from './output.ts';
 
 export const command = defineCommand({
   name: 'answer',
@@ -19,10 +19,17 @@ text. A question that takes several options takes several answers.
     const question = await context.client.question(questionId(context, given));
     const request = answerOf(question, answers, values.text);
     const answered = await sendAnswer(context, question.question_id, request);
-    await context.print(`Answered ${answered.question_id}: ${outcomeText(answered)}`, answered);
+    await context.print(answeredText(answered), answered);
     return exits.done;
   },
 });
+
+/** What has come of an answer, for the person who gave it. */
+export function answeredText(question: Question): string {
+  const { question_id, state } = question;
+  if (state === 'open') return `Taken for ${question_id}, ${standingText(question)}`;
+  return `Answered ${question_id}: ${outcomeText(question)}`;
+}
 
 export function sendAnswer(
   { client, identity }: Context,

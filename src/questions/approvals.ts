@@ -62,9 +62,9 @@ export function assertNoDefault(request: {
   });
 }
 
-/** Whether two people, or one twice, have given the same answer. */
+/** Whether two people, or one twice, have given the same answer. White space around it does not matter. */
 export function isSame(a: Pick<ApprovalRow, 'answer' | 'selected'>, b: Pick<ApprovalRow, 'answer' | 'selected'>) {
-  return a.answer === b.answer && a.selected === b.selected;
+  return a.answer.trim() === b.answer.trim() && a.selected === b.selected;
 }
 
 /**

@@ -9,20 +9,7 @@ import { type Priority, priorityAt, priorityRank } from '../priority.ts';
 import type { Search } from '../search/service.ts';
 import type { ThreadService } from '../threads/service.ts';
 import type { ThreadRow } from '../threads/thread.ts';
-import {
-  type ApprovalRow,
-  agreeing,
-  assertNoDefault,
-  assertOfPerson,
-  isOfPerson,
-  isSame,
-  missingFor,
-  needsApprovals,
-  newApproval,
-  personOf,
-  standingText,
-  withApproval,
-} from './approvals.ts';
+import { assertNoDefault, assertOfPerson, needsApprovals } from './approvals.ts';
 import { listQuestions } from './list-repository.ts';
 import {
   type Asked,
@@ -38,7 +25,6 @@ import {
   expiryOutcome,
   type GivenAnswer,
   isForAgent,
-  isStoredAnswer,
   labelsText,
   openedPayload,
   openQuestion,
@@ -47,26 +33,23 @@ import {
   questionNotFound,
   REMIND_AFTER_SECONDS,
   searchText,
-  selectedText,
   toQuestion,
   toQuestionHead,
 } from './question.ts';
 import {
   countOpen,
   countOpenByPriority,
-  deleteApproval,
   eraseAnswers,
   eraseApprovals,
-  findApprovals,
   findAskedHeads,
   findQuestion,
   findQuestions,
   insertQuestion,
   listOverdue,
-  putApproval,
   updateQuestion,
 } from './repository.ts';
 import type { Question, QuestionHead, QuestionState } from './schemas.ts';
+import { approvalsOf, approve, givenBefore, standings } from './standing.ts';
 
 export type QuestionService = ReturnType<typeof createQuestions>;
 
@@ -133,16 +116,6 @@ export function createQuestions(dependencies: Dependencies) {
     );
   }
 
-  /** The approvals of those of these questions that two people must answer, oldest first; for others nothing is read. */
-  async function approvalsOf(reader: Reader, rows: QuestionRow[]): Promise<Map<string, ApprovalRow[]>> {
-    const ids = rows.filter(needsApprovals).map(row => row.question_id);
-    return Map.groupBy(await findApprovals(reader, ids), ({ question_id }) => question_id);
-  }
-
-  async function standingOf(reader: Reader, row: QuestionRow): Promise<ApprovalRow[]> {
-    return (await approvalsOf(reader, [row])).get(row.question_id) ?? [];
-  }
-
   /** Looks up the heads of what these questions ask, for the events that end them. */
   async function askedHeads(tx: Tx, rows: QuestionRow[]): Promise<(row: QuestionRow) => Event['payload']> {
     const heads = await findAskedHeads(
@@ -171,25 +144,6 @@ export function createQuestions(dependencies: Dependencies) {
   function store(tx: Tx, row: QuestionRow, now: number): void {
     updateQuestion(tx, row);
     tx.afterCommit(() => ended(row.state as Outcome, Math.max(0, now - row.asked_at) / 1000));
-  }
-
-  /** What an answer changes among the approvals of its question. */
-  async function approve(tx: Tx, question: QuestionRow, { actor, occurred_at }: EventDraft, given: GivenAnswer) {
-    const before = await standingOf(tx, question);
-    const content = { answer: given.answer, selected: selectedText(given), answered_in: placeOf(given) };
-    const approval = newApproval(question.question_id, actor, content, occurred_at);
-    const after = withApproval(before, approval);
-    const displaced = before.filter(({ person }) => !after.some(other => other.person === person));
-    return {
-      /** How many people must still give the same answer as somebody before. */
-      missing: missingFor(question.approvals_required, after),
-      /** Who has given this answer. */
-      agreed: agreeing(after, approval).map(({ actor }) => parseActor(actor)),
-      store(sequence: number): void {
-        for (const oldest of displaced) deleteApproval(tx, oldest);
-        putApproval(tx, { ...approval, sequence });
-      },
-    };
   }
 
   /** Closes open questions of one agent without an answer, in one act. */
@@ -359,20 +313,8 @@ export function createQuestions(dependencies: Dependencies) {
       return required(tx, only);
     },
 
-    /** The sequence of the signal that has given this answer before, as the answer or as an approval of the same person. */
-    async givenBefore(
-      reader: Reader,
-      question: QuestionRow,
-      actor: Actor,
-      given: GivenAnswer,
-    ): Promise<number | undefined> {
-      if (isStoredAnswer(question, given)) return question.answer_sequence ?? undefined;
-      if (question.state !== 'open' || !needsApprovals(question) || !isOfPerson(actor, given)) return undefined;
-      const person = personOf(actor);
-      const own = (await standingOf(reader, question)).find(approval => approval.person === person);
-      const isRepeated = own && isSame(own, { answer: given.answer, selected: selectedText(given) });
-      return isRepeated ? own.sequence : undefined;
-    },
+    givenBefore,
+    standings,
 
     /**
      * Answers an open question. One that two people must answer stays open until both have given the same answer: until then
@@ -508,12 +450,6 @@ export function createQuestions(dependencies: Dependencies) {
       const idsOf = (some: readonly Stored[]) => some.map(({ payload }) => payload.question_id as string);
       eraseAnswers(tx, idsOf(requests));
       eraseApprovals(tx, idsOf(requests.filter(({ payload }) => payload.approvals === 2)));
-    },
-
-    /** For the gate: how far those of these questions are that two people must answer, by id. */
-    async standings(reader: Reader, questionIds: string[]): Promise<Map<string, string>> {
-      const approvals = Map.groupBy(await findApprovals(reader, questionIds), ({ question_id }) => question_id);
-      return new Map(questionIds.map(id => [id, standingText(2, approvals.get(id) ?? [])]));
     },
 
     /** How many questions of each priority are open, and when the oldest was asked (epoch milliseconds). */
