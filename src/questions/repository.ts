@@ -177,15 +177,15 @@ const eraseAnswersStatement = statement(({ query, elements }: StatementBuilder<{
 /** The approvals of these questions, oldest first. */
 export async function findApprovals(reader: Reader, questionIds: string[]): Promise<ApprovalRow[]> {
   if (questionIds.length === 0) return [];
-  return reader.all(findApprovalsStatement, { ids: JSON.stringify(questionIds) });
+  const rows = await reader.all(findApprovalsStatement, { ids: JSON.stringify(questionIds) });
+  return rows.sort((a, b) => a.sequence - b.sequence);
 }
 
 const findApprovalsStatement = statement(({ query, elements }: StatementBuilder<{ ids: string }>) =>
   query
     .selectFrom('question_approvals')
     .selectAll()
-    .where('question_id', 'in', sql<string>`(select value from ${elements('ids')})`)
-    .orderBy('sequence'),
+    .where('question_id', 'in', sql<string>`(select value from ${elements('ids')})`),
 );
 
 /** Stores an approval in the place of an earlier one of its person. */
