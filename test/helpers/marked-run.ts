@@ -17,11 +17,17 @@ export interface Marked {
   messages: string[];
 }
 
+interface Person {
+  send: TestApp['send'];
+  actor: Actor;
+}
+
 /** A closed run that has a text with {@link MARK} in everything that can hold one. Its own handlers may fail with such texts. */
 export async function markedRun(
   send: TestApp['send'],
   run_id: string,
   actor: Actor = { type: 'operator', name: 'ana' },
+  other: Person = { send, actor: { type: 'operator', name: 'ben' } },
 ): Promise<Marked> {
   let made = 0;
   let keys = 0;
@@ -95,11 +101,13 @@ export async function markedRun(
   const fifth = await ask(forTwo);
   const sixth = await ask(forTwo);
   const agreed = text();
-  for (const name of ['ana', 'ben']) {
-    const person = { type: 'operator', name };
-    await done('PUT', `/questions/${fifth.question_id}/answer`, { answer: agreed, actor: person });
-    const own = { answer: text(), selected: [options[0]?.label], actor: person };
-    await done('PUT', `/questions/${sixth.question_id}/answer`, own);
+  const answerBy = async (person: Person, { question_id }: { question_id: string }, given: object) => {
+    const { status } = await person.send('PUT', `/questions/${question_id}/answer`, { ...given, actor: person.actor });
+    expect(status).toBe(200);
+  };
+  for (const person of [{ send, actor }, other]) {
+    await answerBy(person, fifth, { answer: agreed, selected: [options[1]?.label] });
+    await answerBy(person, sixth, { answer: text(), selected: [options[0]?.label] });
   }
   await done('POST', `/questions/${sixth.question_id}/cancel`, { actor }, keyed());
   await done('POST', `/control-threads/${run_id}/builder/inbox/claim`, { claimant: 's-1' }, keyed());

@@ -228,6 +228,10 @@ describe.each(engines)('questions that two people must answer on %s', engine => 
     );
     const [head] = (await run.snapshot()).open_questions;
     expect(head.approvals[0]).toMatchObject({ answer: '3'.padEnd(500, '.'), answer_truncated: true });
+    // One of them who says something else takes nobody's place.
+    expect((await answer('person 4', 'Other.')).body.approvals.map((one: { answer: string }) => one.answer[0])).toEqual(
+      [...['3', '5', '6', '7', '8', '9', '1', '1', '1', 'O']],
+    );
     // The answer of the first has made room: it has to be given again.
     expect((await answer('person 20', '1'.padEnd(600, '.'))).body.state).toBe('open');
     expect((await answer('person 1', '1'.padEnd(600, '.'))).body.state).toBe('answered');
