@@ -19,17 +19,15 @@ text. A question that takes several options takes several answers.
     const question = await context.client.question(questionId(context, given));
     const request = answerOf(question, answers, values.text);
     const answered = await sendAnswer(context, question.question_id, request);
-    await context.print(answeredText(answered), answered);
+    const { question_id, state } = answered;
+    const said =
+      state === 'open'
+        ? `Taken for ${question_id}, ${standingText(answered)}`
+        : `Answered ${question_id}: ${outcomeText(answered)}`;
+    await context.print(said, answered);
     return exits.done;
   },
 });
-
-/** What has come of an answer, for the person who gave it. */
-export function answeredText(question: Question): string {
-  const { question_id, state } = question;
-  if (state === 'open') return `Taken for ${question_id}, ${standingText(question)}`;
-  return `Answered ${question_id}: ${outcomeText(question)}`;
-}
 
 export function sendAnswer(
   { client, identity }: Context,

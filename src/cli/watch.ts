@@ -1,11 +1,11 @@
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ForumbusError, isPassing, type Question } from '../client/index.ts';
-import { answeredText, answerOf, sendAnswer } from './answer.ts';
+import { answerOf, sendAnswer } from './answer.ts';
 import { type Context, defineCommand, exits, UsageError } from './command.ts';
 import { drain } from './deliver.ts';
 import { numberQuestions } from './numbers.ts';
-import { oneLine, outcomeText, questionLine } from './output.ts';
+import { oneLine, outcomeText, questionLine, standingText } from './output.ts';
 
 /** Milliseconds. */
 const INTERVAL_MS = 1000;
@@ -112,7 +112,7 @@ async function entered(context: Context, open: readonly Question[], line: string
   try {
     const words = question.multi_select ? rest.split(/\s*,\s*/) : [rest];
     const answered = await sendAnswer(context, question.question_id, answerOf(question, words));
-    return answeredText(answered);
+    return answered.state === 'open' ? `Taken, ${standingText(answered)}` : `Answered: ${outcomeText(answered)}`;
   } catch (error) {
     if (error instanceof UsageError || error instanceof ForumbusError) return oneLine(error.message);
     throw error;
