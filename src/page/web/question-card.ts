@@ -109,8 +109,8 @@ function People({ question, mayAnswer }: { question: Question; mayAnswer: boolea
     selected.length === 1 && selected[0] === answer && options.some(({ label }) => label === answer);
   const agree = ({ answer: text, selected }: Approval) => answer(question, { text, selected });
   const others = approvals.filter(one => !isMine(one) && !isOption(one));
-  return html`<div class="people" role="status">
-    <p>${agreed(question)} of ${approvals_required}: ${
+  return html`<div class="people">
+    <p role="status">${agreed(question)} of ${approvals_required}: ${
       approvals.length === 0
         ? 'two people must give the same answer.'
         : html`${approvals.map(
