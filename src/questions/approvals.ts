@@ -13,7 +13,7 @@ import type { Approval } from './schemas.ts';
 export type ApprovalRow = Row<'question_approvals'>;
 
 /** The most approvals of one question that stand; the oldest one makes room for another person's. */
-export const STANDING = 10;
+const STANDING = 10;
 
 /** Whether more than one person must answer the question. */
 export function needsApprovals({ approvals_required }: Pick<QuestionRow, 'approvals_required'>): boolean {
