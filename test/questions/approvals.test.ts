@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import type { Actor } from '../../src/actor.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { ManualClock } from '../helpers/clock.ts';
@@ -7,6 +7,7 @@ import { Expiries, startTimed } from '../helpers/expiry.ts';
 import { expectProblem } from '../helpers/problems.ts';
 import { aRun, reasons } from '../helpers/runs.ts';
 import { signal } from '../helpers/signals.ts';
+import { sqlBeside } from '../helpers/sql.ts';
 import { withTokens } from '../helpers/tokens.ts';
 
 const operator = (name: string): Actor => ({ type: 'operator', name });
@@ -264,16 +265,25 @@ describe.each(engines)('questions that two people must answer on %s', engine => 
   });
 
   it('take two people at once, and end once', async () => {
+    // Where they can, two processes take them.
+    const database = { url: service.url, drop: async () => {} };
+    const second = engine === 'sqlite' ? service : await startApp(engine, { database });
     for (let round = 0; round < 10; round += 1) {
-      const { run, answerAs, read } = await forTwo();
+      const { run, id, read } = await forTwo();
       const names = ['ana', 'ben', 'cleo', 'ana', 'ben', 'dora'];
-      const answers = await Promise.all(names.map((name, index) => answerAs(name, index % 2 === 0 ? 'Yes' : 'No')));
+      const answers = await Promise.all(
+        names.map((name, index) => {
+          const body = { selected: [index % 2 === 0 ? 'Yes' : 'No'], actor: operator(name) };
+          return (index < 3 ? service : second).send('PUT', `/questions/${id}/answer`, body);
+        }),
+      );
       expect(answers.every(({ status }) => status === 200 || status === 409)).toBe(true);
       expect((await read()).state).toBe('answered');
       expect(await run.events('forum.question.answered')).toHaveLength(1);
       const agreed = (await read()).approvals.filter((one: { answer: string }) => one.answer === 'Yes');
       expect(agreed.length === 2 || (await read()).answer === 'No').toBe(true);
     }
+    if (second !== service) await second.close();
   });
 
   it('are refused with a version that an approval has outdated', async () => {
@@ -322,4 +332,22 @@ describe.each(engines)('people with tokens and a question for two on %s', engine
     expect((await ben('PUT', path, { answer: 'Yes.' })).body).toMatchObject({ answered_by: operator('ben') });
     expect((await waiting).body).toMatchObject({ state: 'answered', approvals: [{}, {}] });
   });
+});
+
+it.each(engines)('a question for one person costs no statement about approvals on %s', async engine => {
+  const service = await startApp(engine);
+  onTestFinished(() => service.close());
+  await sqlBeside(service.url, 'drop table question_approvals');
+  const run = aRun(service.send, 'run-1');
+  const [answered, cancelled] = [await run.ask('builder', { options: YES_NO }), await run.ask('builder')];
+  expect((await run.close()).body.code).toBe('GATE_BLOCKED');
+  await run.answer(answered, 'Yes');
+  await run.answer(answered, 'Yes');
+  expect((await service.send('POST', `/questions/${cancelled}/cancel`)).status).toBe(200);
+  await run.finish('builder');
+  expect((await run.close()).status).toBe(200);
+  for (const path of ['/questions', `/questions/${answered}`, run.path, `${run.path}/export`]) {
+    expect((await service.send('GET', path)).status).toBe(200);
+  }
+  await expect.poll(async () => (await service.send('DELETE', run.path)).status).toBe(204);
 });
