@@ -50,7 +50,6 @@ import { createSignals } from './signals/service.ts';
 import { v1 } from './signals/v1.ts';
 import { SchemaVersions, type SignalVersion } from './signals/versions.ts';
 import { assertDistinct, createSubscriptions } from './subscriptions/service.ts';
-import { createCounts } from './threads/counts.ts';
 import { createIndexing } from './threads/indexing.ts';
 import { createThreadLists } from './threads/lists.ts';
 import { createSeen } from './threads/seen.ts';
@@ -121,14 +120,13 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const subscriptions = createSubscriptions({ db, clock, events, commits, process: workerName });
     const maxAttempts = config.MAX_ATTEMPTS;
     const outbox = createOutbox({ db, clock, newUid: uid, events, subscriptions, maxAttempts, commits });
-    const counts = createCounts({ db });
     const search = createSearch({ db });
     const seen = createSeen();
     // Closing a control thread cancels its open questions; threads know questions by this function only.
     const withdrawQuestions: QuestionService['withdraw'] = (...withdrawal) => questions.withdraw(...withdrawal);
     const notifyAgent: Inbox['record'] = (...act) => inbox.record(...act);
     const threads = createThreads({
-      ...{ db, clock, newUid: uid, events, counts, search, seen },
+      ...{ db, clock, newUid: uid, events, search, seen },
       ...{ notifyAgent, withdrawQuestions },
     });
     const threadLists = createThreadLists({ db, events, seen, search });
@@ -341,7 +339,6 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
       access: { tokens: access, logins, longRequests },
       forum: {
         events,
-        counts,
         threads,
         threadLists,
         indexing,

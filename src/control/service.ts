@@ -14,26 +14,31 @@ import {
   countWaiting,
   eraseAgents,
   findControlThread,
+  findRun,
   insertControlThread,
+  insertRun,
   listAgents,
   listBlocking,
+  listClosedBefore,
   listControlThreads,
   listOpenQuestions,
   listSeen,
   setSeen,
   updateControlThread,
-} from './agent-repository.ts';
+  updateRun,
+} from './repository.ts';
+import type { Completion, ControlState, ControlStatus, ControlThreadQuery, Validation } from './schemas.ts';
 import {
   blankControl,
+  blankRun,
   type ControlChange,
   type ControlRow,
   changed,
   type OpenQuestion,
   openAfter,
-} from './agent-state.ts';
-import { findRun, insertRun, listClosedBefore, updateRun } from './run-repository.ts';
-import { blankRun, type RunRow, withAgentChanged } from './run-state.ts';
-import type { Completion, ControlState, ControlStatus, ControlThreadQuery, Validation } from './schemas.ts';
+  type RunRow,
+  withAgentChanged,
+} from './state.ts';
 
 /** An agent with its control state, control thread and run. Version 0 marks rows that are not stored yet. */
 export interface Agent {

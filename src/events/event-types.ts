@@ -37,7 +37,7 @@ const Erased = Type.Optional(
 );
 const Truncated = Type.Optional(Type.Literal(true, { description: 'The text is longer; this is its head.' }));
 const Priority = Type.Enum([...priorities]);
-// The states of `threads/states.ts`, which stands above this room.
+// The states of `threads/thread.ts`, which stands above this room.
 const ThreadState = Type.Enum(['new', 'triaged', 'waiting_operator', 'waiting_human', 'answered', 'closed']);
 const Option = Type.Object({ label: Name, description: Type.Optional(Type.String()) });
 const OptionHead = Type.Object({ ...Option.properties, description_truncated: Truncated });

@@ -1,16 +1,16 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { type Actor, actorText } from '../actor.ts';
-import type { Clock, NewUid } from '../clock.ts';
+import { type Actor, actorText, parseActor } from '../actor.ts';
+import { type Clock, type NewUid, toTimestamp } from '../clock.ts';
 import type { CommitNotifier } from '../commit-notifier.ts';
 import { type Page, type PageRequest, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
-import { toEvent } from './envelope.ts';
 import { erasedPayload } from './erased.ts';
 import type { EventType } from './event-types.ts';
 import { HeadCache, headOf } from './heads.ts';
 import {
   type EventFilter,
   type EventOutline,
+  type EventRow,
   findEvent,
   findEventsAt,
   insertEvents,
@@ -316,4 +316,34 @@ function toRow(draft: EventDraft, { tokenId: token_id, traceparent }: Tx) {
     token_id,
     traceparent,
   };
+}
+
+/**
+ * Converts a row to the event that HTTP clients and topic handlers receive. While its run is being erased, only what will be
+ * left of it.
+ * @param payload the parsed payload, if the caller has it already
+ */
+function toEvent(row: EventRow, payload: Event['payload'] = payloadOf(row)): Event {
+  return {
+    event_id: row.event_id,
+    sequence: row.sequence,
+    event_type: row.event_type,
+    event_version: row.event_version,
+    occurred_at: toTimestamp(row.occurred_at),
+    thread_id: row.thread_id,
+    run_id: row.run_id,
+    ticket: row.ticket,
+    agent_name: row.agent_name,
+    actor: parseActor(row.actor),
+    correlation_id: row.correlation_id,
+    causation_id: row.causation_id,
+    token_id: row.token_id,
+    payload,
+  };
+}
+
+function payloadOf({ erasing, event_type, payload }: EventRow): Event['payload'] {
+  const stored = JSON.parse(payload);
+  // The event of the erasure itself has no text.
+  return erasing && event_type !== 'forum.run.erased' ? erasedPayload(event_type, stored) : stored;
 }

@@ -189,12 +189,17 @@ export function toItems(errors: FastifySchemaValidationError[], context: string)
  * no wrong object. If it has the type of none, the first alternative counts.
  */
 function ofFittingTypes(errors: readonly ErrorObject[]): ErrorObject[] {
-  const choices = errors.filter(({ keyword }) => keyword === 'anyOf').map(({ instancePath }) => instancePath);
-  const isWrongType = ({ keyword, instancePath }: ErrorObject) => keyword === 'type' && choices.includes(instancePath);
+  const choices = new Set(errors.filter(({ keyword }) => keyword === 'anyOf').map(({ instancePath }) => instancePath));
+  const isWrongType = ({ keyword, instancePath }: ErrorObject) => keyword === 'type' && choices.has(instancePath);
   const told = errors.filter(({ keyword }) => keyword !== 'anyOf');
-  const explained = (path: string) =>
-    told.some(error => !isWrongType(error) && `${error.instancePath}/`.startsWith(`${path}/`));
-  return told.filter(error => !isWrongType(error) || !explained(error.instancePath));
+  // Sets, since a body can cause thousands of errors.
+  const explained = new Set<string>();
+  for (const { instancePath } of told.filter(error => !isWrongType(error))) {
+    for (let path = instancePath; path && !explained.has(path); path = path.slice(0, path.lastIndexOf('/'))) {
+      explained.add(path);
+    }
+  }
+  return told.filter(error => !isWrongType(error) || !explained.has(error.instancePath));
 }
 
 function toItem({

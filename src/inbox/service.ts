@@ -3,11 +3,10 @@ import { toTimestamp, toTimestampOrNull } from '../clock.ts';
 import { type AgentName, type Control, isAgent } from '../control/service.ts';
 import { type Page, type PageRequest, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
+import type { Event } from '../events/schemas.ts';
 import type { EventDraft, EventLog } from '../events/service.ts';
 import type { QuestionService } from '../questions/service.ts';
-import { toPost } from '../threads/post.ts';
-import type { ThreadRow } from '../threads/thread.ts';
-import { itemId, newsOf, sequenceOf } from './item.ts';
+import { isPerson, type ThreadRow, toPost } from '../threads/thread.ts';
 import {
   claimItems,
   countItems,
@@ -168,4 +167,47 @@ export function createInbox({ db, events, control, questions }: Dependencies) {
 export interface FirstFree {
   at: number | null;
   now: number;
+}
+
+/** What an event of a control thread means for the inbox of its agent. */
+export type News =
+  /** A question of the agent ended. An own replacement (`superseded`) is no news. */
+  | { ended: string }
+  /** The agent has received the end of a question. */
+  | { received: string }
+  /** A person has posted. */
+  | { message: true };
+
+/** The news in an event; undefined if there are none. */
+export function newsOf({
+  event_type,
+  actor,
+  payload,
+}: Pick<Event, 'event_type' | 'actor' | 'payload'>): News | undefined {
+  switch (event_type) {
+    case 'forum.question.answered':
+    case 'forum.question.expired':
+    case 'forum.question.cancelled':
+      return { ended: String(payload.question_id) };
+    case 'forum.question.acknowledged':
+      return { received: String(payload.question_id) };
+    case 'forum.post.added':
+      return isPerson(actor) ? { message: true } : undefined;
+    default:
+      return undefined;
+  }
+}
+
+const PREFIX = 'item_';
+
+/** The id of an item. @param sequence of its event */
+function itemId(sequence: number): string {
+  return `${PREFIX}${sequence}`;
+}
+
+/** The sequence in the id of an item; undefined if no item can have the id. */
+function sequenceOf(itemId: string): number | undefined {
+  const [, digits] = new RegExp(`^${PREFIX}([1-9][0-9]{0,15})$`).exec(itemId) ?? [];
+  const sequence = Number(digits);
+  return Number.isSafeInteger(sequence) ? sequence : undefined;
 }

@@ -1,8 +1,7 @@
 import type { AgentName } from '../control/service.ts';
 import type { EventFeed } from '../events/feed.ts';
 import { Waiters } from '../events/waiters.ts';
-import { newsOf } from './item.ts';
-import type { FirstFree, Inbox } from './service.ts';
+import { type FirstFree, type Inbox, newsOf } from './service.ts';
 
 export type InboxWaiters = ReturnType<typeof createInboxWaiters>;
 

@@ -3,23 +3,25 @@ import type { CommitNotifier } from '../commit-notifier.ts';
 import type { Database, Tx } from '../db/database.ts';
 import type { EventLog } from '../events/service.ts';
 import type { Subscriptions } from '../subscriptions/service.ts';
-import { createFanOut } from './fan-out.ts';
-import { overtaking, promoteNext, putOldestFirst, unpark } from './lane-repository.ts';
 import {
   type Claim,
   claimDue,
+  countSent,
   endLeases,
   isReclaimed,
-  leasesOf,
-  renewLeases,
+  pausedTopics,
+  promoteNext,
   SUBSCRIPTIONS_PER_CLAIM,
-} from './lease-repository.ts';
-import type { Lease, LeasedDelivery, LeasedRow } from './leased-delivery.ts';
+  updateResult,
+} from './delivery-repository.ts';
+import { createFanOut } from './fan-out.ts';
+import { overtaking, putOldestFirst, unpark } from './lane-repository.ts';
+import { leasesOf, renewLeases } from './lease-repository.ts';
+import type { Lease, LeasedDelivery, LeasedRow, RoomOf } from './leased-delivery.ts';
 import { UNPARK_BATCH } from './maintenance.ts';
 import { type ContentOf, contentsOf, toMessage } from './message.ts';
 import { endedBy, leavesLane, type Outcome, type Settlement } from './outcome.ts';
-import { countSent, pausedTopics, setPaused, updateResult } from './repository.ts';
-import { Room, type RoomOf } from './room.ts';
+import { setPaused } from './repository.ts';
 
 export type DeliveryService = ReturnType<typeof createDeliveryService>;
 
@@ -273,4 +275,22 @@ export function createDeliveryService(dependencies: Dependencies) {
 /** It has a lane, and its lease ran out before this claim. */
 function isLate({ queued, lease_token }: LeasedRow): boolean {
   return queued === 1 && isReclaimed(lease_token);
+}
+
+/** The room of subscriptions during one claim. */
+export class Room {
+  readonly #of: RoomOf;
+  readonly #left = new Map<number, number>();
+
+  constructor(of: RoomOf) {
+    this.#of = of;
+  }
+
+  left(subscription_id: number): number {
+    return this.#left.get(subscription_id) ?? this.#of(subscription_id);
+  }
+
+  take(subscription_id: number): void {
+    this.#left.set(subscription_id, this.left(subscription_id) - 1);
+  }
 }

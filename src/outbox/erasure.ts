@@ -1,8 +1,8 @@
 import type { Clock } from '../clock.ts';
 import type { CommitNotifier } from '../commit-notifier.ts';
 import type { Tx } from '../db/database.ts';
+import { promoteNext } from './delivery-repository.ts';
 import { deliveriesAt, deliveriesOf, eraseDeliveries, eraseMessages, messagesAbout } from './erasure-repository.ts';
-import { promoteNext } from './lane-repository.ts';
 import type { DeliveryRow } from './leased-delivery.ts';
 import { ERASED_PAYLOAD } from './message.ts';
 

@@ -3,10 +3,9 @@ import { eventTopic, messageKeyOf } from '../events/envelope.ts';
 import type { EventLog, EventOutline } from '../events/service.ts';
 import type { Subscriptions } from '../subscriptions/service.ts';
 import { isInScope, type Subscription } from '../subscriptions/subscription.ts';
-import { type Lane, takenLanes } from './lane-repository.ts';
-import { type Claim, type EventDelivery, insertEventDeliveries } from './lease-repository.ts';
+import { type Claim, type EventDelivery, insertEventDeliveries, type Lane, takenLanes } from './delivery-repository.ts';
+import type { Room } from './delivery-service.ts';
 import type { LeasedRow } from './leased-delivery.ts';
-import type { Room } from './room.ts';
 
 interface Dependencies {
   events: Pick<EventLog, 'outlines'>;

@@ -33,6 +33,9 @@ export interface Lease {
   lease_token: string;
 }
 
+/** How many more deliveries of a subscription may be leased. */
+export type RoomOf = (subscription_id: number) => number;
+
 /** A claimed delivery: the worker holds its lease and hands it to the handler of its subscription. */
 export interface LeasedDelivery {
   lease: Lease;

@@ -2,10 +2,11 @@ import type { Clock } from '../clock.ts';
 import type { CommitNotifier } from '../commit-notifier.ts';
 import type { Database } from '../db/database.ts';
 import type { Subscriptions } from '../subscriptions/service.ts';
-import { type Lane, listLanes, parkedTopics, putOldestFirst, unpark } from './lane-repository.ts';
+import { type Lane, pausedTopics } from './delivery-repository.ts';
+import { listLanes, parkedTopics, putOldestFirst, unpark } from './lane-repository.ts';
 import { leaseHolders, reclaimLeasesOf } from './lease-repository.ts';
 import type { DeliveryRow } from './leased-delivery.ts';
-import { deleteDone, discardSome, hasUnfinished, pausedTopics } from './repository.ts';
+import { deleteDone, discardSome, hasUnfinished } from './repository.ts';
 import type { Attempt } from './schemas.ts';
 
 interface Dependencies {

@@ -5,12 +5,13 @@ import type { EventLog } from '../events/service.ts';
 import type { Subscriptions } from '../subscriptions/service.ts';
 import type { SubscriptionState } from '../subscriptions/subscription.ts';
 import { createBacklogCount } from './backlog.ts';
-import { type Lane, listLanes, topicsWithoutConsumer } from './lane-repository.ts';
+import { type Lane, pausedTopics } from './delivery-repository.ts';
+import { listLanes, topicsWithoutConsumer } from './lane-repository.ts';
 import { overdueLeases } from './lease-repository.ts';
 import type { DeliveryCount } from './leased-delivery.ts';
 import { FIRST_LANE } from './maintenance.ts';
 import { contentsOf } from './message.ts';
-import { countBlocked, listBlocking, pausedTopics, sentMessages } from './repository.ts';
+import { countBlocked, listBlocking, sentMessages } from './repository.ts';
 import { type MessageStatus, messageStatuses, type OutboxStats } from './schemas.ts';
 
 /** The statuses of unfinished deliveries. */

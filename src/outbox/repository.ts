@@ -109,32 +109,6 @@ export async function updateDelivery(tx: Tx, position: number, changes: Changes<
   await tx.query.updateTable('deliveries').set(changes).where('position', '=', position).execute();
 }
 
-/** Stores a handler's result (JSON) on a delivery. */
-export function updateResult(tx: Tx, position: number, result: string): void {
-  tx.send(updateResultStatement, { position, result });
-}
-
-const updateResultStatement = statement(({ query, value }: StatementBuilder<{ position: number; result: string }>) =>
-  query
-    .updateTable('deliveries')
-    .set({ result: value('result') })
-    .where('position', '=', value('position')),
-);
-
-/** Adds one to the number of deliveries ever sent of this topic; the transaction writes each topic once. */
-export function countSent(tx: Tx, topic: string): void {
-  tx.count(`sent:${topic}`, 1, (last, sent) => last.send(countSentStatement, { topic, sent }));
-}
-
-const countSentStatement = statement(({ query, values }: StatementBuilder<{ topic: string; sent: number }>) =>
-  query
-    .insertInto('topics')
-    .values(values(['topic', 'sent']))
-    .onConflict(conflict =>
-      conflict.column('topic').doUpdateSet(eb => ({ sent: eb('topics.sent', '+', eb.ref('excluded.sent')) })),
-    ),
-);
-
 export async function setPaused(tx: Tx, topic: string, paused: 0 | 1): Promise<void> {
   await tx.query
     .insertInto('topics')
@@ -142,14 +116,6 @@ export async function setPaused(tx: Tx, topic: string, paused: 0 | 1): Promise<v
     .onConflict(conflict => conflict.column('topic').doUpdateSet({ paused }))
     .execute();
 }
-
-export async function pausedTopics(reader: Reader): Promise<string[]> {
-  return (await reader.all(pausedTopicsStatement, {})).map(row => row.topic);
-}
-
-const pausedTopicsStatement = statement(({ query }: StatementBuilder<object>) =>
-  query.selectFrom('topics').select('topic').where('paused', '=', sql.lit(1)).orderBy('topic'),
-);
 
 /** Lists dead deliveries after position `from` up to position `upTo`, oldest first. */
 export async function listDead(

@@ -1,5 +1,4 @@
-import type { ControlRow, OpenQuestion } from '../control/agent-state.ts';
-import type { RunRow } from '../control/run-state.ts';
+import type { ControlRow, OpenQuestion, RunRow } from '../control/state.ts';
 import type { Run } from './schemas.ts';
 
 type Gate = Run['gate'];

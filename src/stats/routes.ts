@@ -2,15 +2,15 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { problemResponses } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import type { QuestionService } from '../questions/service.ts';
-import type { Counts } from '../threads/counts.ts';
+import type { ThreadService } from '../threads/service.ts';
 import { Stats } from './schemas.ts';
 
 interface Dependencies {
-  counts: Counts;
+  threads: Pick<ThreadService, 'counts'>;
   questions: QuestionService;
 }
 
-export function statsRoutes({ counts, questions }: Dependencies): FastifyPluginAsyncTypebox {
+export function statsRoutes({ threads, questions }: Dependencies): FastifyPluginAsyncTypebox {
   return async app => {
     app.get(
       '/stats',
@@ -22,7 +22,7 @@ export function statsRoutes({ counts, questions }: Dependencies): FastifyPluginA
           response: { 200: Ref(Stats), ...problemResponses() },
         },
       },
-      async () => ({ ...(await counts.read()), open_questions: await questions.backlog() }),
+      async () => ({ ...(await threads.counts()), open_questions: await questions.backlog() }),
     );
   };
 }

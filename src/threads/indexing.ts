@@ -2,8 +2,8 @@ import type { Database, Tx } from '../db/database.ts';
 import type { EventLog } from '../events/service.ts';
 import type { Logger } from '../logging.ts';
 import type { Progress, Search } from '../search/service.ts';
-import { bodyOf } from './post.ts';
 import { findNewestThreadBefore } from './repository.ts';
+import { bodyOf } from './thread.ts';
 
 interface Dependencies {
   db: Database;

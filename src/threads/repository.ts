@@ -1,10 +1,9 @@
 import { type ExpressionBuilder, type ReferenceExpression, type SelectQueryBuilder, type SqlBool, sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
 import { erasing } from '../db/erasing.ts';
-import type { Schema } from '../db/schema.ts';
+import type { Row, Schema } from '../db/schema.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
-import { threadStates } from './states.ts';
-import { rangeOfPriority, type ThreadRow } from './thread.ts';
+import { rangeOfPriority, type ThreadRow, threadStates } from './thread.ts';
 
 export interface ThreadFilter {
   run_id?: string | undefined;
@@ -286,3 +285,47 @@ const eraseTitleStatement = statement(({ query, value }: StatementBuilder<Pick<T
     .where('thread_id', '=', value('thread_id'))
     .where('kind', '=', sql.lit('discussion' as const)),
 );
+
+/** The attributes that are counted per value, such as threads per state. */
+export type Subject = 'thread_state' | 'thread_priority' | 'thread_ticket' | 'thread_run' | 'signal_type';
+export type CountRow = Row<'counts'>;
+
+/** Adds `change.count`, which may be negative, to the stored count. */
+export function addCount(tx: Tx, change: CountRow): void {
+  tx.send(addCountStatement, change);
+}
+
+const addCountStatement = statement(({ query, values }: StatementBuilder<CountRow>) =>
+  query
+    .insertInto('counts')
+    .values(values(['subject', 'value', 'count']))
+    .onConflict(conflict =>
+      conflict
+        .columns(['subject', 'value'])
+        .doUpdateSet(eb => ({ count: eb('counts.count', '+', eb.ref('excluded.count')) })),
+    ),
+);
+
+/** All counts of these subjects. Meant for subjects with few values, such as states. */
+export async function readCounts(reader: Reader, subjects: Subject[]): Promise<CountRow[]> {
+  return reader.query.selectFrom('counts').selectAll().where('subject', 'in', subjects).execute();
+}
+
+/** The largest counts of a subject with many values, largest first. */
+export async function largestCounts(
+  reader: Reader,
+  subject: 'thread_ticket' | 'thread_run',
+  limit: number,
+): Promise<CountRow[]> {
+  return (
+    reader.query
+      .selectFrom('counts')
+      .selectAll()
+      .where('subject', '=', subject)
+      // Repeats the condition of the partial index, or the planner would not use it.
+      .where('subject', 'in', sql<string>`('thread_ticket', 'thread_run')`)
+      .orderBy('count', 'desc')
+      .limit(limit)
+      .execute()
+  );
+}

@@ -16,7 +16,7 @@ import {
   Version,
 } from '../http/schemas.ts';
 import { priorities } from '../priority.ts';
-import { threadStates } from './states.ts';
+import { threadStates } from './thread.ts';
 
 export const ThreadStateName = Type.Enum([...threadStates]);
 export const ThreadPriority = Type.Enum([...priorities]);

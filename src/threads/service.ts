@@ -8,9 +8,9 @@ import { foldName } from '../fold-name.ts';
 import { assertPrecondition, type Precondition } from '../precondition.ts';
 import { priorityAt, priorityRank } from '../priority.ts';
 import type { Search } from '../search/service.ts';
-import type { CountedChange, Counts } from './counts.ts';
-import { bodyOf, isPost, toPost } from './post.ts';
+import { readThreadCounts, type ThreadCounts } from './counts.ts';
 import {
+  addCount,
   eraseTitle,
   findThread,
   findThreadOfAgent,
@@ -18,21 +18,25 @@ import {
   hasThreadBetween,
   insertThread,
   isRunErased,
+  type Subject,
   updateThread,
 } from './repository.ts';
 import type { ActOf, NewPost, NewThread, Post, PostAndThread, Thread, ThreadChange } from './schemas.ts';
 import type { Seen } from './seen.ts';
-import type { ThreadState } from './states.ts';
 import {
   blankThread,
+  bodyOf,
   CONTROL_PREFIX,
   isClosed,
+  isPost,
   project,
   rangeOfPriority,
   type Step,
   stepsTo,
   type ThreadRow,
+  type ThreadState,
   threadNotFound,
+  toPost,
   toThread,
 } from './thread.ts';
 
@@ -46,7 +50,6 @@ interface Dependencies {
   clock: Clock;
   newUid: NewUid;
   events: EventLog;
-  counts: Counts;
   search: Search;
   seen: Seen;
   /** Puts what an act means for the agent of a control thread into its inbox. */
@@ -57,7 +60,7 @@ interface Dependencies {
 
 /** Discussions and posts, and `record`, through which all changes of threads pass, control threads included. */
 export function createThreads(dependencies: Dependencies) {
-  const { db, clock, newUid, events, counts, search, seen, notifyAgent, withdrawQuestions } = dependencies;
+  const { db, clock, newUid, events, search, seen, notifyAgent, withdrawQuestions } = dependencies;
 
   /**
    * Appends the events of one act on one thread, and stores the changed thread, its search words and its counts.
@@ -76,9 +79,18 @@ export function createThreads(dependencies: Dependencies) {
       const post = { number: thread.posts_count + index + 1, body: bodyOf(payload) };
       search.index(tx, { number: next.opened_sequence, title: next.title, kind: next.kind }, post);
     }
-    counts.count(tx, countedChanges(thread, next, posts));
+    for (const change of countedChanges(thread, next, posts)) count(tx, change);
     if (next.kind === 'control') notifyAgent(tx, next, drafts, sequences);
     return { thread: next, sequences };
+  }
+
+  /** Works of one group that change the same count write it once. */
+  function count(tx: Tx, { subject, from, to }: CountedChange): void {
+    const add = (value: string, by: number) =>
+      tx.count(`${subject}:${value}`, by, (last, count) => addCount(last, { subject, value, count }));
+    if (from === to) return;
+    if (from !== null) add(from, -1);
+    if (to !== null) add(to, 1);
   }
 
   /**
@@ -290,11 +302,21 @@ export function createThreads(dependencies: Dependencies) {
     /** A closed thread that still has open questions, if there is one. */
     withdrawing: (reader: Reader): Promise<ThreadRow | undefined> => findWithdrawing(reader),
 
+    /** The numbers of threads and signals, in total and per value. */
+    counts: (): Promise<ThreadCounts> => readThreadCounts(db.read),
+
     /** The stored row, for services whose tables refer to threads. @throws Refusal THREAD_NOT_FOUND */
     async row(reader: Reader, threadId: string): Promise<ThreadRow> {
       return required(await findThread(reader, threadId), threadId);
     },
   };
+}
+
+/** An attribute of one thread or signal changes its value. Null stands for no value, and is not counted. */
+interface CountedChange {
+  subject: Subject;
+  from: string | null;
+  to: string | null;
 }
 
 /** The changes of counted attributes between two versions of a thread. */

@@ -4,10 +4,40 @@ import type { Erasable } from '../db/erasing.ts';
 import type { Row } from '../db/schema.ts';
 import { Refusal } from '../errors.ts';
 import type { EventType } from '../events/event-types.ts';
+import type { Event } from '../events/schemas.ts';
 import type { EventDraft } from '../events/service.ts';
 import { type Priority, priorities, priorityAt, priorityRank } from '../priority.ts';
-import type { Thread } from './schemas.ts';
-import { assertMove, type ThreadState } from './states.ts';
+import type { Post, Thread } from './schemas.ts';
+
+export const threadStates = ['new', 'triaged', 'waiting_operator', 'waiting_human', 'answered', 'closed'] as const;
+export type ThreadState = (typeof threadStates)[number];
+
+/** The allowed moves from each state. A move to the current state is always allowed and changes nothing. */
+export const moves: Record<ThreadState, readonly ThreadState[]> = {
+  new: ['triaged', 'waiting_operator', 'waiting_human', 'answered', 'closed'],
+  triaged: ['waiting_operator', 'waiting_human', 'answered', 'closed'],
+  waiting_operator: ['waiting_human', 'answered', 'triaged', 'closed'],
+  waiting_human: ['waiting_operator', 'answered', 'triaged', 'closed'],
+  answered: ['waiting_operator', 'waiting_human', 'closed'],
+  closed: [],
+};
+
+/**
+ * Checks a move. A thread with open questions may only move to `waiting_operator` or `closed`.
+ * @param openQuestions the number of open questions in the thread
+ * @throws Refusal THREAD_CLOSED; TRANSITION_NOT_ALLOWED, whose `allowed` lists the allowed states
+ */
+function assertMove(from: ThreadState, to: ThreadState, openQuestions: number): void {
+  if (from === to) return;
+  if (from === 'closed') throw new Refusal('THREAD_CLOSED', 'The thread is closed and cannot change.');
+  const hasOpenQuestions = openQuestions > 0;
+  const allowed = hasOpenQuestions
+    ? moves[from].filter(state => state === 'waiting_operator' || state === 'closed')
+    : moves[from];
+  if (allowed.includes(to)) return;
+  const subject = hasOpenQuestions ? 'A control thread with open questions' : `A thread in state ${from}`;
+  throw new Refusal('TRANSITION_NOT_ALLOWED', `${subject} can move to ${allowed.join(', ')}.`, { allowed });
+}
 
 /** A stored thread. Times are milliseconds since the epoch; `priority` is a rank (0 is `urgent`). */
 export type ThreadRow = Row<'threads'> & Erasable;
@@ -192,6 +222,49 @@ export function toThread(row: ThreadRow, unseen?: boolean): Thread {
     closed_at: toTimestampOrNull(row.closed_at),
     version: row.version,
   };
+}
+
+type Readable = Pick<Event, 'event_id' | 'sequence' | 'thread_id' | 'actor' | 'occurred_at' | 'payload'>;
+
+/** Whether an event carries text for people. */
+export function isPost({ event_type }: { event_type: string }): boolean {
+  return event_type === 'forum.post.added' || event_type === 'forum.control.signal';
+}
+
+/** A post is the readable side of an event; nothing of it is stored twice. */
+export function toPost(event: Readable): Post {
+  const { event_id, sequence, thread_id, actor, occurred_at, payload } = event;
+  return {
+    post_id: event_id.replace('evt_', 'post_'),
+    thread_id: thread_id as string,
+    sequence,
+    body: bodyOf(payload),
+    actor,
+    created_at: occurred_at,
+    control_type: (payload.control_type as string | undefined) ?? null,
+    signal_id: (payload.signal_id as string | undefined) ?? null,
+  };
+}
+
+/**
+ * The text of an event that is a post. A signal of another type than these carries its own, in `text`: its draft knows best
+ * how it reads.
+ */
+export function bodyOf(payload: Record<string, unknown>): string {
+  switch (payload.control_type) {
+    case undefined:
+      return String(payload.body);
+    case 'guidance_request':
+      return String(payload.question);
+    case 'guidance_answer':
+      return String(payload.answer);
+    case 'completion':
+      return String(payload.summary ?? 'Completed.');
+    case 'validation':
+      return `Validation ${payload.status}: ${payload.done_criteria}`;
+    default:
+      return String(payload.text ?? `Control signal ${payload.control_type}.`);
+  }
 }
 
 export function threadNotFound(threadId: string): Refusal {

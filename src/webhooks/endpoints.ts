@@ -1,7 +1,6 @@
 import type { Clock } from '../clock.ts';
 import type { Database } from '../db/database.ts';
-import type { LeasedDelivery } from '../outbox/leased-delivery.ts';
-import type { RoomOf } from '../outbox/room.ts';
+import type { LeasedDelivery, RoomOf } from '../outbox/leased-delivery.ts';
 import type { Subscriptions } from '../subscriptions/service.ts';
 import type { Subscription } from '../subscriptions/subscription.ts';
 import { listWebhooks, type WebhookRow } from './repository.ts';

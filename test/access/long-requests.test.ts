@@ -30,6 +30,8 @@ async function underWay(service: TestApp, admin: TestApp['send'], token: string)
   const get = (path: string) => timed(service.send('GET', path, undefined, bearer(token)));
   const waits = [get(`/questions/${question_id}?wait=50`), get('/runs/run-1?wait=50')];
   const asking = timed(service.send('POST', '/control-signals?wait=50', signal('guidance_request'), bearer(token)));
+  // It is let in, and stored, before its token ends.
+  await expect.poll(async () => (await admin('GET', '/questions?state=open')).body.items.length).toBeGreaterThan(1);
   await settled(admin);
   return {
     async over(): Promise<void> {

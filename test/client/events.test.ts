@@ -1,13 +1,13 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Forumbus } from '../../src/client/index.ts';
 import { startApp } from '../helpers/app.ts';
+import { startRelay } from '../helpers/relay.ts';
 import { listen } from '../helpers/socket.ts';
-import { weakNetwork } from '../helpers/weak-network.ts';
 
 async function started() {
   const service = await startApp('sqlite');
   onTestFinished(service.close);
-  const network = await weakNetwork(await listen(service.app));
+  const network = await startRelay(await listen(service.app));
   const agent = new Forumbus({ url: network.url, run_id: 'run-1', agent_name: 'builder' });
   return { network, agent, note: (text: string) => agent.signal.completion({ summary: text }) };
 }

@@ -1,9 +1,9 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { Forumbus } from '../../src/client/index.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
+import { startRelay } from '../helpers/relay.ts';
 import { listen } from '../helpers/socket.ts';
 import { withTokens } from '../helpers/tokens.ts';
-import { weakNetwork } from '../helpers/weak-network.ts';
 
 let service: TestApp;
 let port: number;
@@ -95,7 +95,7 @@ describe('ask', () => {
   });
 
   it('asks once, though the answers to the request get lost', async () => {
-    const network = await weakNetwork(port);
+    const network = await startRelay(port);
     const agent = agentOf(network.url);
     network.loseAnswers(3);
     const { question_id } = await agent.ask(region, { wait_seconds: 0 });
@@ -103,7 +103,7 @@ describe('ask', () => {
   });
 
   it('goes on waiting when its connections are cut', async () => {
-    const network = await weakNetwork(port);
+    const network = await startRelay(port);
     const agent = agentOf(network.url);
     const asking = agent.ask(region, { wait_seconds: 60 });
     await expect.poll(() => open(agent)).toHaveLength(1);

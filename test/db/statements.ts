@@ -3,12 +3,13 @@ import {
   countSilent,
   countWaiting,
   eraseAgents,
+  findRun,
   listAgents,
   listBlocking as listBlockingAgents,
+  listClosedBefore,
   listControlThreads,
   listOpenQuestions,
-} from '../../src/control/agent-repository.ts';
-import { findRun, listClosedBefore } from '../../src/control/run-repository.ts';
+} from '../../src/control/repository.ts';
 import type { Tx } from '../../src/db/database.ts';
 import type { Engine } from '../../src/db/engine.ts';
 import {
@@ -21,18 +22,17 @@ import {
 } from '../../src/events/repository.ts';
 import { eraseAnswers } from '../../src/idempotency/repository.ts';
 import { countItems, findFirstFree, findItems, listClaimable, listItems } from '../../src/inbox/repository.ts';
+import { claimDue, endLeases, pausedTopics, promoteNext, takenLanes } from '../../src/outbox/delivery-repository.ts';
 import { deliveriesAt, deliveriesOf, messagesAbout } from '../../src/outbox/erasure-repository.ts';
 import {
   listLanes,
   overtaking,
   parkedTopics,
-  promoteNext,
   putOldestFirst,
-  takenLanes,
   topicsWithoutConsumer,
   unpark,
 } from '../../src/outbox/lane-repository.ts';
-import { claimDue, endLeases, leaseHolders, leasesOf, reclaimLeasesOf } from '../../src/outbox/lease-repository.ts';
+import { leaseHolders, leasesOf, reclaimLeasesOf } from '../../src/outbox/lease-repository.ts';
 import {
   countBlocked,
   countNext,
@@ -45,7 +45,6 @@ import {
   listDead,
   listDeliveries,
   listNewest,
-  pausedTopics,
 } from '../../src/outbox/repository.ts';
 import {
   findQuestionsAt,
@@ -63,15 +62,16 @@ import {
 } from '../../src/questions/repository.ts';
 import { listRuns, listRunsByName } from '../../src/runs/repository.ts';
 import { findSubscriptions, firstOfTypes, updatePositions } from '../../src/subscriptions/repository.ts';
-import { largestCounts, readCounts } from '../../src/threads/counts-repository.ts';
 import {
   findNewestThreadBefore,
   findThreadsByNumber,
   findWithdrawing,
   hasThreadBetween,
   isRunErased,
+  largestCounts,
   listMovedSince,
   listThreads,
+  readCounts,
   type ThreadFilter,
 } from '../../src/threads/repository.ts';
 import { rangeAfter, rangeAtOrBefore, rangeEnds } from '../../src/threads/seen-repository.ts';

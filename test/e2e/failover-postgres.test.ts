@@ -1,7 +1,7 @@
 import { expect, it, onTestFinished, vi } from 'vitest';
-import { startForwarder } from '../helpers/forwarder.ts';
 import { survives } from '../helpers/outage.ts';
 import { startPostgres, startStandby } from '../helpers/postgres-server.ts';
+import { startRelay } from '../helpers/relay.ts';
 import { sqlBeside } from '../helpers/sql.ts';
 
 /** Where the same database of another server is, as a program sees it. */
@@ -21,13 +21,13 @@ it('a standby takes over from a server that is killed: nothing that was acknowle
     expect(replica).toMatchObject({ sync_state: 'sync' });
   });
 
-  const forwarder = await startForwarder(portOf(primary.url));
+  const relay = await startRelay(portOf(primary.url));
   await survives(
-    at(primary.url, forwarder.port),
+    at(primary.url, relay.port),
     () => primary.kill(),
     async () => {
       await standby.promote();
-      forwarder.move(portOf(standby.url));
+      relay.move(portOf(standby.url));
     },
     'DATABASE_UNREACHABLE',
   );

@@ -3,7 +3,7 @@ import addFormats from 'ajv-formats';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import document from '../../openapi/openapi.json' with { type: 'json' };
 import { type EventType, eventTypes, sampleEvent } from '../../src/events/event-types.ts';
-import { threadStates } from '../../src/threads/states.ts';
+import { threadStates } from '../../src/threads/thread.ts';
 import type { TestApp } from '../helpers/app.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { engines } from '../helpers/engines.ts';

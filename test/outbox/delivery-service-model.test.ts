@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import type { Database } from '../../src/db/database.ts';
 import { openDatabase } from '../../src/db/open.ts';
 import { type StatementBuilder, statement } from '../../src/db/statement.ts';
+import type * as Deliveries from '../../src/outbox/delivery-repository.ts';
 import type * as Lanes from '../../src/outbox/lane-repository.ts';
 import type * as Leases from '../../src/outbox/lease-repository.ts';
 import type { LeasedRow } from '../../src/outbox/leased-delivery.ts';
@@ -22,6 +23,7 @@ const RUNS_TO_CATCH = 300;
 
 /** The modules whose functions are broken. */
 interface Modules {
+  deliveries: typeof Deliveries;
   lanes: typeof Lanes;
   leases: typeof Leases;
   outbox: typeof Outbox;
@@ -29,6 +31,7 @@ interface Modules {
 }
 
 const PATHS: Record<keyof Modules, string> = {
+  deliveries: '../../src/outbox/delivery-repository.ts',
   lanes: '../../src/outbox/lane-repository.ts',
   leases: '../../src/outbox/lease-repository.ts',
   outbox: '../../src/outbox/repository.ts',
@@ -66,7 +69,7 @@ async function loadOn(breakage: Breakage): Promise<Makers> {
 
 const breakages: Record<string, Breakage> = {
   'ending a lease without asking for its token': {
-    leases: () => ({
+    deliveries: () => ({
       async endLeases(tx, endings) {
         const after = (delay: number | null) => sql<number | null>`${tx.leaseNow} + cast(${delay} as bigint)`;
         for (const { lease, row } of endings) {
@@ -86,16 +89,16 @@ const breakages: Record<string, Breakage> = {
     }),
   },
   'publishing without asking whether the lane is taken': {
-    lanes: sound => ({
+    deliveries: sound => ({
       insertDelivery(tx, row) {
         sound.insertDelivery(tx, row);
         tx.send(makeClaimable, { position: null, message_number: row.message_number });
       },
     }),
   },
-  'leaving a lane without promoting the next': { lanes: () => ({ promoteNext: async () => 0 }) },
+  'leaving a lane without promoting the next': { deliveries: () => ({ promoteNext: async () => 0 }) },
   'promoting the newest of a lane': {
-    lanes: () => ({
+    deliveries: () => ({
       async promoteNext(tx, positions) {
         for (const position of positions) tx.send(promoteNewest, { position });
         return positions.length;
@@ -103,13 +106,13 @@ const breakages: Record<string, Breakage> = {
     }),
   },
   'claiming nothing whose lease has run out': {
-    leases: () => ({ claimDue: claimWhere(sql`status <> 'processing'`, sql`claimable_at, position`) }),
+    deliveries: () => ({ claimDue: claimWhere(sql`status <> 'processing'`, sql`claimable_at, position`) }),
   },
   'claiming the oldest instead of the longest waiting': {
-    leases: () => ({ claimDue: claimWhere(sql`true`, sql`position`) }),
+    deliveries: () => ({ claimDue: claimWhere(sql`true`, sql`position`) }),
   },
   'claiming for subscriptions of other processes': {
-    leases: sound => ({
+    deliveries: sound => ({
       async claimDue(tx, _own, claim) {
         const rows = await tx.query.selectFrom('subscriptions').select('subscription_id').execute();
         return sound.claimDue(tx, rows.map(row => row.subscription_id).slice(0, 16), claim);
@@ -150,7 +153,7 @@ const breakages: Record<string, Breakage> = {
   'claiming a delivery again before an older one that has come back': {
     lanes: () => ({ overtaking: async () => new Set() }),
   },
-  'moving along the log without inserting': { leases: () => ({ insertEventDeliveries: async () => [] }) },
+  'moving along the log without inserting': { deliveries: () => ({ insertEventDeliveries: async () => [] }) },
   'inserting without moving along the log': { subscriptions: () => ({ updatePositions() {} }) },
   'moving one event too far': {
     subscriptions: sound => ({
@@ -163,18 +166,18 @@ const breakages: Record<string, Breakage> = {
     }),
   },
   'inserting only the first deliveries of several': {
-    leases: sound => ({
+    deliveries: sound => ({
       insertEventDeliveries: (tx, rows, claim) => sound.insertEventDeliveries(tx, rows.slice(0, 2), claim),
     }),
   },
   'inserting the newest event first': {
-    leases: sound => ({
+    deliveries: sound => ({
       insertEventDeliveries: (tx, rows, claim) => sound.insertEventDeliveries(tx, rows.toReversed(), claim),
     }),
   },
-  'inserting events without asking whether the lane is taken': { lanes: () => ({ takenLanes: async () => [] }) },
+  'inserting events without asking whether the lane is taken': { deliveries: () => ({ takenLanes: async () => [] }) },
   'leasing a delivery that heads no lane': {
-    leases: sound => ({
+    deliveries: sound => ({
       insertEventDeliveries: (tx, rows, claim) =>
         sound.insertEventDeliveries(
           tx,
@@ -184,7 +187,7 @@ const breakages: Record<string, Breakage> = {
     }),
   },
   'leasing a delivery of a paused topic': {
-    leases: sound => ({
+    deliveries: sound => ({
       insertEventDeliveries: (tx, rows, claim) =>
         sound.insertEventDeliveries(
           tx,
@@ -261,7 +264,7 @@ const promoteNewest = statement(({ query, value, leaseNow }: StatementBuilder<{ 
 );
 
 /** The claim with a condition more, or in another order. */
-function claimWhere(condition: ReturnType<typeof sql>, order: ReturnType<typeof sql>): typeof Leases.claimDue {
+function claimWhere(condition: ReturnType<typeof sql>, order: ReturnType<typeof sql>): typeof Deliveries.claimDue {
   return async (tx, subscriptions, { limit, lease_token, leased_by, leaseMs, now }) => {
     const due = await tx.query
       .selectFrom('deliveries')

@@ -7,6 +7,7 @@ import { createSearch } from '../../src/search/service.ts';
 import { createServices, type Services } from '../../src/services.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { emptyDatabase, engines, type Scratch } from '../helpers/engines.ts';
+import { lateBy } from '../helpers/late-clock.ts';
 import { forThisTest } from '../helpers/process.ts';
 import { signal } from '../helpers/signals.ts';
 import { sqlBeside } from '../helpers/sql.ts';
@@ -86,6 +87,7 @@ describe.each(engines)('a database without the words of its questions, on %s', e
   });
 
   it('indexes by and by, the newest questions first, by processes that die after each transaction', async () => {
+    lateBy(5);
     const reached: number[] = [];
     for (let done = false; !done; ) {
       done = await indexIn(1);

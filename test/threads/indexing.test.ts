@@ -4,6 +4,7 @@ import { readConfig } from '../../src/config.ts';
 import { createServices, type Services } from '../../src/services.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { emptyDatabase, engines, type Scratch } from '../helpers/engines.ts';
+import { lateBy } from '../helpers/late-clock.ts';
 import { forThisTest } from '../helpers/process.ts';
 import { sqlBeside } from '../helpers/sql.ts';
 import { conversation } from '../helpers/threads.ts';
@@ -103,6 +104,7 @@ describe.each(engines)('a database whose words are those of an older version, on
   });
 
   it('is indexed again by and by, the newest threads first, by processes that die after each transaction', async () => {
+    lateBy(0.5);
     const seen: string[] = [];
     let transactions = 0;
     for (; services.forum.indexing.isDue; transactions += 1) {

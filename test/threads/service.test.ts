@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { moves, type ThreadState, threadStates } from '../../src/threads/states.ts';
+import { moves, type ThreadState, threadStates } from '../../src/threads/thread.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { engines } from '../helpers/engines.ts';
 

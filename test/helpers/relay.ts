@@ -2,24 +2,29 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { onTestFinished } from 'vitest';
 
-/** A relay before a service on loopback, which loses connections at will. */
-export interface WeakNetwork {
+/** An address of this machine that leads to a port, loses connections at will, and may later lead to another port. */
+export interface Relay {
+  port: number;
   url: string;
   /** The next answers never arrive, though the service has sent them. */
   loseAnswers(count: number): void;
   /** Ends all connections. */
   cut(): void;
+  /** Leads to another port from now on, as a name that is given to another server. It ends all connections. */
+  move(port: number): void;
   /** Connections that clients have opened. */
   opened(): number;
 }
 
-export async function weakNetwork(port: number): Promise<WeakNetwork> {
+/** Starts a relay before a port on loopback; it ends with the test. */
+export async function startRelay(target: number): Promise<Relay> {
   const sockets = new Set<Socket>();
+  let current = target;
   let lost = 0;
   let opened = 0;
   const server = createServer(client => {
     opened += 1;
-    const service = connect(port, '127.0.0.1');
+    const service = connect(current, '127.0.0.1');
     for (const [one, other] of [
       [client, service],
       [service, client],
@@ -31,27 +36,34 @@ export async function weakNetwork(port: number): Promise<WeakNetwork> {
         other.destroy();
       });
     }
-    client.on('data', chunk => service.write(chunk));
+    client.pipe(service);
     service.on('data', chunk => {
       if (lost === 0) return client.write(chunk);
       lost -= 1;
       return client.destroy();
     });
+    service.on('end', () => client.end());
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const cut = () => {
     for (const socket of sockets) socket.destroy();
   };
   onTestFinished(() => {
-    cut();
     server.close();
+    cut();
   });
+  const { port } = server.address() as AddressInfo;
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    port,
+    url: `http://127.0.0.1:${port}`,
     loseAnswers: count => {
       lost = count;
     },
     cut,
+    move(next) {
+      current = next;
+      cut();
+    },
     opened: () => opened,
   };
 }
