@@ -3,7 +3,7 @@ import type { Actor, AnswerRequest, Question } from '../client/index.ts';
 import { type Context, defineCommand, exits, UsageError } from './command.ts';
 import { drain } from './deliver.ts';
 import { questionId } from './numbers.ts';
-import { oneLine, outcomeText } from './output.ts';
+import { oneLine, outcomeText, standingText } from './output.ts';
 
 export const command = defineCommand({
   name: 'answer',
@@ -19,7 +19,12 @@ text. A question that takes several options takes several answers.
     const question = await context.client.question(questionId(context, given));
     const request = answerOf(question, answers, values.text);
     const answered = await sendAnswer(context, question.question_id, request);
-    await context.print(`Answered ${answered.question_id}: ${outcomeText(answered)}`, answered);
+    const { question_id, state } = answered;
+    const said =
+      state === 'open'
+        ? `Taken for ${question_id}, ${standingText(answered)}`
+        : `Answered ${question_id}: ${outcomeText(answered)}`;
+    await context.print(said, answered);
     return exits.done;
   },
 });

@@ -27,6 +27,7 @@ export const command = defineCommand({
     expires: { type: 'string' },
     default: { type: 'string', multiple: true },
     supersedes: { type: 'string' },
+    approvals: { type: 'string' },
     wait: { type: 'string', default: DEFAULT_WAIT },
   },
   help: `  -o, --option LABEL       an answer to choose from, 2 to 10 times; "LABEL: DESCRIPTION" explains it
@@ -37,6 +38,7 @@ export const command = defineCommand({
   --expires TIME           ends the question after a time such as 8h
   --default ANSWER         stands in for the answer when the question expires
   --supersedes QUESTION    replaces an open question
+  --approvals 2            two people must give the same answer
   --wait TIME              waits so long; ${DEFAULT_WAIT} if left out, 0 for not at all
 Prints the answer. Exit code 0 answered, 3 expired, 4 cancelled or superseded, 69 no service, 75 still open.`,
   async run(context, [given], values) {
@@ -58,6 +60,7 @@ Prints the answer. Exit code 0 answered, 3 expired, 4 cancelled or superseded, 6
       ...(values.expires !== undefined && { expires_in_seconds: secondsOf('expires', values.expires) }),
       ...defaultOf(values.default, options),
       ...(values.supersedes !== undefined && { supersedes: values.supersedes }),
+      ...(values.approvals !== undefined && { approvals: approvalsOf(values.approvals) }),
       ...(source && { source }),
     };
     const { run_id, agent_name } = identity;
@@ -92,6 +95,11 @@ function priorityOf(given: string) {
   const found = priorities.find(known => known === given);
   if (!found) throw new UsageError(`--priority is one of ${priorities.join(', ')}, not ${given}.`);
   return found;
+}
+
+function approvalsOf(given: string): number {
+  if (given !== '1' && given !== '2') throw new UsageError(`--approvals is 1 or 2, not ${given}.`);
+  return Number(given);
 }
 
 function fileText(path: string | undefined): string {

@@ -8,7 +8,9 @@ type Channel = (typeof channels)[number];
 
 /** What people are told of: questions that wait and how they end. */
 const EVENT_TYPES = [
-  ...['opened', 'reminded', 'answered', 'expired', 'cancelled', 'superseded'].map(end => `forum.question.${end}`),
+  ...['opened', 'approved', 'reminded', 'answered', 'expired', 'cancelled', 'superseded'].map(
+    end => `forum.question.${end}`,
+  ),
   'forum.webhook.disabled',
 ];
 

@@ -1,3 +1,4 @@
+import { agreed, approvalsText } from '../client/approvals.ts';
 import type { Question } from '../client/index.ts';
 import { printable } from '../printable.ts';
 import { exits } from './command.ts';
@@ -27,8 +28,19 @@ export function outcomeText(question: Question): string {
     case 'superseded':
       return `${state}: ${question_id} will not be answered`;
     case 'open':
-      return `open: nobody has answered ${question_id} yet; repeat the command to go on waiting`;
+      return `open: ${peopleText(question)} ${question_id} yet; repeat the command to go on waiting`;
   }
+}
+
+/** An agent is told how many people have answered, and not what, since one answer of two is none. */
+function peopleText(question: Question): string {
+  const given = agreed(question);
+  return given === 0 ? 'nobody has answered' : `only ${given} of ${question.approvals_required} people agree on`;
+}
+
+/** How far a question is that two people must answer, on one line; empty for others. */
+export function standingText(question: Question): string {
+  return oneLine(approvalsText(question));
 }
 
 /** The labels, and the text if it says more. */
@@ -49,14 +61,18 @@ export function outcomeOf(question: Question) {
   const { question_id, state, answer, selected, answered_by, default_applied, default_answer, default_selected } =
     question;
   const fallback = default_applied ? { default_answer, default_selected } : {};
-  return { question_id, state, answer, selected, answered_by, default_applied, ...fallback };
+  const { approvals_required, approvals } = question;
+  const people = approvals_required > 1 ? { approvals_required, approvals } : {};
+  return { question_id, state, answer, selected, answered_by, default_applied, ...fallback, ...people };
 }
 
 /** A question for people on one line, without its number. */
-export function questionLine({ agent_name, run_id, question, options, priority, asked_at }: Question): string {
+export function questionLine(asked: Question): string {
+  const { agent_name, run_id, question, options, priority, asked_at } = asked;
   const choice = options.length === 0 ? '' : `  [${options.map(({ label }) => head(label, 60)).join(' | ')}]`;
   const urgency = priority === 'normal' ? '' : `${priority}  `;
-  return `${urgency}${head(agent_name, 40)} in ${head(run_id, 60)}, ${ageOf(asked_at)}: ${head(question, 200)}${choice}`;
+  const people = standingText(asked);
+  return `${urgency}${head(agent_name, 40)} in ${head(run_id, 60)}, ${ageOf(asked_at)}: ${head(question, 200)}${choice}${people === '' ? '' : `  (${people})`}`;
 }
 
 function ageOf(at: string): string {

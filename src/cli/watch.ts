@@ -5,7 +5,7 @@ import { answerOf, sendAnswer } from './answer.ts';
 import { type Context, defineCommand, exits, UsageError } from './command.ts';
 import { drain } from './deliver.ts';
 import { numberQuestions } from './numbers.ts';
-import { oneLine, outcomeText, questionLine } from './output.ts';
+import { oneLine, outcomeText, questionLine, standingText } from './output.ts';
 
 /** Milliseconds. */
 const INTERVAL_MS = 1000;
@@ -18,7 +18,7 @@ export const command = defineCommand({
   counts: { least: 0, most: 0 },
   options: {},
   help: `In a terminal, "2 1" answers the second question by its first option and "2 Use Europe." by a text; q ends.
-Elsewhere, prints a line for each question that opens or ends. --run RUN shows one run.`,
+Elsewhere, prints a line for each question that opens, is answered by one of two people, or ends. --run RUN shows one run.`,
   async run(context, _positionals, values) {
     await drain(context);
     const run_id = values.run;
@@ -49,7 +49,8 @@ async function follow(
     try {
       const { items } = await client.questions({ state: 'open', limit: 100, ...(run_id && { run_id }) }, { signal });
       const open = new Map(items.map(question => [question.question_id, question]));
-      const opened = items.filter(({ question_id }) => !known.has(question_id));
+      // One of two people has answered: the question shows again.
+      const opened = items.filter(({ question_id, version }) => known.get(question_id)?.version !== version);
       const gone = [...known.keys()].filter(id => !open.has(id));
       const ended = await Promise.all(gone.map(id => client.question(id, { signal })));
       if (isFirst || opened.length + ended.length > 0) await changed({ open: items, opened, ended });
@@ -111,7 +112,7 @@ async function entered(context: Context, open: readonly Question[], line: string
   try {
     const words = question.multi_select ? rest.split(/\s*,\s*/) : [rest];
     const answered = await sendAnswer(context, question.question_id, answerOf(question, words));
-    return `Answered: ${outcomeText(answered)}`;
+    return answered.state === 'open' ? `Taken, ${standingText(answered)}` : `Answered: ${outcomeText(answered)}`;
   } catch (error) {
     if (error instanceof UsageError || error instanceof ForumbusError) return oneLine(error.message);
     throw error;

@@ -4,15 +4,17 @@ interface Asked {
   attempt: number;
   question: string;
   options?: readonly (string | { label: string })[] | undefined;
+  approvals?: number | undefined;
 }
 
 /**
  * The idempotency key of a question: the same for the same text and option labels of an agent in its attempt. So a repeated
- * ask finds its question.
+ * ask finds its question. For two people it is another question.
  */
-export function askKey({ run_id, agent_name, attempt, question, options = [] }: Asked): Promise<string> {
+export function askKey({ run_id, agent_name, attempt, question, options = [], approvals = 1 }: Asked): Promise<string> {
   const labels = options.map(option => normal(typeof option === 'string' ? option : option.label));
-  return digest('ask', [normal(run_id), normal(agent_name), attempt, question, labels]);
+  const forTwo = approvals > 1 ? [approvals] : [];
+  return digest('ask', [normal(run_id), normal(agent_name), attempt, question, labels, ...forTwo]);
 }
 
 /** `<prefix>-` and a SHA-256 of the values in hexadecimal. */

@@ -110,7 +110,8 @@ export class Forumbus {
   }
 
   /**
-   * Answers a question, by text, by labels of its options or by both. The first answer wins. With `version`, only if the
+   * Answers a question, by text, by labels of its options or by both. The first answer wins; a question that two people must
+   * answer stays open until both have given the same one. With `version`, only if the
    * question has not changed since.
    */
   answer(
@@ -306,7 +307,10 @@ export class Forumbus {
     const { items } = await this.questions({ ...agent, order: 'newest', limit: 200 }, { signal });
     const labels = JSON.stringify(request.options?.map(labelOf) ?? []);
     return items.find(
-      ({ question, options }) => question === request.question && JSON.stringify(options.map(labelOf)) === labels,
+      ({ question, options, approvals_required = 1 }) =>
+        question === request.question &&
+        JSON.stringify(options.map(labelOf)) === labels &&
+        approvals_required === (request.approvals ?? 1),
     );
   }
 

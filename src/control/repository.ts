@@ -2,7 +2,7 @@ import { sql } from 'kysely';
 import { after } from '../db/cursors.ts';
 import type { Reader, Tx } from '../db/database.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
-import type { ControlRow, RunRow } from './state.ts';
+import type { ControlRow, OpenQuestion, RunRow } from './state.ts';
 
 type Pair = Pick<ControlRow, 'run_id' | 'agent_name'>;
 
@@ -100,20 +100,19 @@ export async function listControlThreads(
   return query.orderBy('run_id').orderBy('agent_name').limit(limit).execute();
 }
 
-/** The ids of an agent's open questions, oldest first. */
+/** An agent's open questions, oldest first. */
 export async function listOpenQuestions(
   reader: Reader,
   { run_id, agent_name }: Pair,
   limit: number,
-): Promise<string[]> {
-  const rows = await reader.all(listOpenQuestionsStatement, { run_id, agent_name, limit });
-  return rows.map(row => row.question_id);
+): Promise<OpenQuestion[]> {
+  return reader.all(listOpenQuestionsStatement, { run_id, agent_name, limit });
 }
 
 const listOpenQuestionsStatement = statement(({ query, value }: StatementBuilder<Pair & { limit: number }>) =>
   query
     .selectFrom('questions')
-    .select('question_id')
+    .select(['question_id', 'approvals_required'])
     .where('run_id', '=', value('run_id'))
     .where('agent_name', '=', value('agent_name'))
     .where('state', '=', sql.lit('open'))

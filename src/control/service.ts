@@ -34,6 +34,7 @@ import {
   type ControlChange,
   type ControlRow,
   changed,
+  type OpenQuestion,
   openAfter,
   type RunRow,
   withAgentChanged,
@@ -171,9 +172,14 @@ export function createControl({ db, clock, events, threads, basePath }: Dependen
     return { ...toState(blankControl(run_id, agent_name), new Map(), []), status: 'absent' };
   }
 
-  /** The ids of the agent's open questions, oldest first. */
-  async function openQuestions(reader: Reader, row: ControlRow, limit = EMBEDDED): Promise<string[]> {
+  /** The agent's open questions, oldest first. */
+  async function open(reader: Reader, row: ControlRow, limit = EMBEDDED): Promise<OpenQuestion[]> {
     return row.open_questions_count === 0 ? [] : listOpenQuestions(reader, row, limit);
+  }
+
+  /** As {@link open}, their ids. */
+  async function openQuestions(reader: Reader, row: ControlRow, limit?: number): Promise<string[]> {
+    return (await open(reader, row, limit)).map(({ question_id }) => question_id);
   }
 
   async function view(reader: Reader, row: ControlRow): Promise<ControlState> {
@@ -182,6 +188,7 @@ export function createControl({ db, clock, events, threads, basePath }: Dependen
   }
 
   return {
+    open,
     openQuestions,
     find,
     load,

@@ -6,6 +6,9 @@ import type { ControlStatus } from './schemas.ts';
 /** An agent's control state as stored. */
 export type ControlRow = Row<'control_threads'>;
 
+/** An open question, and how many people must answer it. */
+export type OpenQuestion = Pick<Row<'questions'>, 'question_id' | 'approvals_required'>;
+
 /** The change that one act makes to a control state. */
 export interface ControlChange {
   /** How many questions the act opens. */

@@ -151,7 +151,19 @@ interface QuestionsTable {
   default_applied: number;
   acknowledged_at: number | null;
   remind_at: number | null;
+  approvals_required: Generated<number>;
   version: number;
+}
+
+interface QuestionApprovalsTable {
+  question_id: string;
+  person: string;
+  actor: string;
+  answer: string;
+  selected: string;
+  answered_in: string;
+  sequence: number;
+  approved_at: number;
 }
 
 interface EventsTable {
@@ -331,6 +343,7 @@ export interface Schema {
   runs: RunsTable;
   erasures: ErasuresTable;
   questions: QuestionsTable;
+  question_approvals: QuestionApprovalsTable;
   inbox_items: InboxItemsTable;
   events: EventsTable;
   subscriptions: SubscriptionsTable;

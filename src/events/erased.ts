@@ -9,6 +9,7 @@ type Payload = Record<string, unknown>;
 const KEPT = [
   ...['kind', 'priority', 'signal_id', 'schema_version', 'control_type', 'attempt', 'question_id', 'superseded_by'],
   ...['multi_select', 'expires_in_seconds', 'remind_after_seconds', 'expires_at', 'asked_at', 'supersedes'],
+  ...['approvals', 'approvals_required', 'approved_by', 'missing'],
   ...['in_reply_to', 'answered_in', 'default_applied', 'status', 'from', 'to', 'ticket', 'agents', 'reason'],
 ];
 /** Texts without which an event of its type would not fit its schema, or would mean something else. */

@@ -1,7 +1,7 @@
 import { type Static, type TProperties, type TSchema, Type } from 'typebox';
 import { Token } from '../access/schemas.ts';
-import type { Actor } from '../actor.ts';
-import { componentName, Id, Name, Nullable, Timestamp } from '../http/schemas.ts';
+import { Actor } from '../actor.ts';
+import { componentName, Id, Name, Nullable, Ref, Timestamp } from '../http/schemas.ts';
 import { priorities } from '../priority.ts';
 import { Event } from './schemas.ts';
 
@@ -74,6 +74,7 @@ const ControlSignal = Type.Union(
       default_answer: Type.Optional(Type.String()),
       default_selected: Type.Optional(Type.Array(Name)),
       supersedes: Type.Optional(Id),
+      approvals: Type.Optional(Type.Integer()),
       source: Type.Optional(Source),
     }),
     Type.Object({
@@ -108,6 +109,8 @@ const ControlSignal = Type.Union(
 const RunTitle = Type.Optional(
   Type.Unsafe<string | null>({ ...Nullable(Type.String()), description: 'Of the brief.' }),
 );
+
+const ApprovalsRequired = Type.Integer({ minimum: 1, description: 'How many people must give the same answer.' });
 
 /** The question of an event that ends it. All but the id were added later, as `run_title` was. */
 const ended = {
@@ -186,13 +189,33 @@ const definitions = {
       default_selected: Type.Optional(Type.Array(Name)),
       supersedes: Type.Optional(Nullable(Id)),
       source: Type.Optional(Nullable(Source)),
+      approvals_required: Type.Optional(ApprovalsRequired),
       run_title: RunTitle,
     },
     {
       ...{ question_id: QUESTION_ID, question: 'Which region?', context: null, options, multi_select: false },
       ...{ priority: 'normal', expires_at: null, default_answer: null, default_selected: [], supersedes: null },
-      source,
+      ...{ source, approvals_required: 1 },
       run_title: 'Move to Europe',
+    },
+  ),
+  'forum.question.approved': define(
+    'A person answered a question that two people must answer; another one is missing.',
+    ana,
+    {
+      ...ended,
+      answer: Type.String(),
+      selected: Type.Optional(Type.Array(Name)),
+      answered_in: Type.String(),
+      approvals_required: ApprovalsRequired,
+      missing: Type.Integer({
+        minimum: 1,
+        description: 'How many people must still give an answer that another one gave.',
+      }),
+    },
+    {
+      ...{ ...endedExample, answer: 'Europe.', selected: ['eu-west-1'], answered_in: 'cli' },
+      ...{ approvals_required: 2, missing: 1 },
     },
   ),
   'forum.question.answered': define(
@@ -204,6 +227,9 @@ const definitions = {
       answer: Type.Optional(Type.String()),
       selected: Type.Optional(Type.Array(Name)),
       answered_in: Type.Optional(Type.String({ description: 'Where the answer was given, such as `cli`.' })),
+      approved_by: Type.Optional(
+        Type.Array(Ref(Actor), { description: 'Both people, if two had to give the same answer.' }),
+      ),
     },
     { ...endedExample, answer: 'Europe.', selected: ['eu-west-1'], answered_in: 'cli' },
   ),

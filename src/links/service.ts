@@ -27,7 +27,7 @@ export type AnswerLinks = ReturnType<typeof createAnswerLinks>;
 export interface AnswerLink {
   /** The page; undefined if people cannot reach the service. */
   url: string | undefined;
-  /** For each option what a button carries that answers with it. */
+  /** For each option what a button carries that answers with it; none if no button may. */
   handles: string[];
 }
 
@@ -66,6 +66,9 @@ export function createAnswerLinks({ db, clock, questions, signals, publicUrl }: 
     return grant;
   }
 
+  /** The address of a path; undefined if people cannot reach the service. */
+  const addressOf = (path: string) => (publicUrl === '' ? undefined : `${publicUrl.replace(/\/$/, '')}/${path}`);
+
   return {
     /** A key of 32 bytes for something else that all processes of a database have to know, from the secret of the links. */
     async keyFor(purpose: string): Promise<Uint8Array> {
@@ -75,18 +78,22 @@ export function createAnswerLinks({ db, clock, questions, signals, publicUrl }: 
     /** Whether links have a page: people need an address. */
     isAvailable: publicUrl !== '',
 
-    /** The link by which a recipient may answer an open question. */
+    /**
+     * The link by which a recipient may answer an open question. If two people must answer, it leads to the page for people,
+     * where each of them is known by a token.
+     */
     async linkTo(
-      question: Pick<Question, 'question_id' | 'version' | 'expires_at' | 'options'>,
+      question: Pick<Question, 'question_id' | 'version' | 'expires_at' | 'options' | 'approvals_required'>,
       { name, number }: Recipient,
     ): Promise<AnswerLink> {
       const { question_id, version, expires_at, options } = question;
+      if (question.approvals_required > 1) return { url: addressOf(`q/${question_id}`), handles: [] };
       const secret = await findLinkSecret(db.read);
       const until = expires_at === null ? clock.now() + LASTS_MS : Date.parse(expires_at);
       const token = toToken({ question_id, version, recipient: name, expires_at: until }, secret);
       const base = { question_id, version, recipient: number };
       return {
-        url: publicUrl === '' ? undefined : `${publicUrl.replace(/\/$/, '')}/a/${token}`,
+        url: addressOf(`a/${token}`),
         handles: options.map((_, option) => toHandle({ ...base, option }, secret)),
       };
     },

@@ -1,14 +1,19 @@
 import { Type } from 'typebox';
+import { approvalsText } from '../client/approvals.ts';
 import { Refusal } from '../errors.ts';
 import type { IdempotentWrites } from '../http/idempotent-writes.ts';
 import { Id, LENGTHS, Name, Strict, Text } from '../http/schemas.ts';
 import type { SignalService } from '../signals/service.ts';
+import { line } from './texts.ts';
 import { described, type Tool, tool } from './tool.ts';
 
 interface Dependencies {
   signals: Pick<SignalService, 'answer'>;
   writes: IdempotentWrites;
 }
+
+/** Characters of what is said about other answers. */
+const HEAD = 500;
 
 const Input = Strict({
   question_id: Id,
@@ -22,7 +27,7 @@ export function answerTool({ signals, writes }: Dependencies): Tool {
     name: 'answer',
     title: 'Answer a question',
     description:
-      'Answer a question of an agent, by option labels, text or both. The first answer stands. Answer only as your user decides.',
+      'Answer a question of an agent, by option labels, text or both. The first answer stands; a question for two people needs the same of both. Answer only as your user decides.',
     input: described(Input, ''),
     audience: ['operator'],
     readOnly: false,
@@ -32,9 +37,9 @@ export function answerTool({ signals, writes }: Dependencies): Tool {
         throw new Refusal('VALIDATION_FAILED', 'An answer needs answer, selected or both.');
       }
       const given = { selected, ...(answer !== undefined && { answer }), answered_in: 'mcp' as const };
-      const { agent_name, run_id } = await writes.perform(request, tx =>
-        signals.answer(tx, question_id, given, undefined, caller),
-      );
+      const question = await writes.perform(request, tx => signals.answer(tx, question_id, given, undefined, caller));
+      if (question.state === 'open') return { text: `Taken, ${line(approvalsText(question), HEAD)}.` };
+      const { agent_name, run_id } = question;
       return { text: `Answered; ${agent_name} in ${run_id} gets it.` };
     },
   });

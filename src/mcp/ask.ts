@@ -41,6 +41,9 @@ const Input = Strict({
   default_answer: Type.Optional(
     described(Text(LENGTHS.text), 'Applies if nobody answers in time; one of the labels. Needs expires_in_seconds.'),
   ),
+  approvals: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: 2, description: '2: two people must give the same answer.' }),
+  ),
   supersedes: Type.Optional(described(Name, 'Id of your open question that this one replaces.')),
   wait_seconds: waitSeconds,
 });

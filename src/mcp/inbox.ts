@@ -1,4 +1,5 @@
 import { Type } from 'typebox';
+import { approvalsText } from '../client/approvals.ts';
 import type { Clock } from '../clock.ts';
 import { Name, Strict } from '../http/schemas.ts';
 import type { QuestionLists } from '../questions/lists.ts';
@@ -41,6 +42,7 @@ function entry(question: Question, now: number): string {
   const urgency = priority === 'normal' ? '' : ` [${priority}]`;
   const expiry = expires_at === null ? '' : `, expires in ${duration(Date.parse(expires_at) - now)}`;
   const asked = `${question_id}${urgency} ${agent_name} in ${run_id}, ${duration(now - Date.parse(asked_at))} ago${expiry}`;
+  const people = approvalsText(question);
   return [
     `${asked}: ${line(question.question, HEAD)}`,
     ...(context === null ? [] : [`  Context: ${line(context, HEAD)}`]),
@@ -49,6 +51,7 @@ function entry(question: Question, now: number): string {
       : [
           `  Options${multi_select ? ' (several)' : ''}: ${options.map(({ label }) => line(label, LABEL)).join(' | ')}`,
         ]),
+    ...(people === '' ? [] : [`  ${line(people, HEAD)}.`]),
     ...(question.default_answer === null ? [] : [`  Default: ${line(question.default_answer, LABEL)}`]),
   ].join('\n');
 }

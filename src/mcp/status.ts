@@ -23,6 +23,8 @@ interface Dependencies {
 /** The open questions and gate reasons that a status names. */
 const NAMED = 5;
 const HEAD = 100;
+/** A reason may name the people who have answered. Characters. */
+const REASON = 200;
 /** Criteria may be long; an agent needs them whole to validate by them. Characters. */
 const CRITERIA = 4000;
 
@@ -71,7 +73,7 @@ function runLines({ status, brief, gate }: Run): string[] {
 /** The gate of a run in one sentence or two. */
 export function gateText({ ready, reasons }: Run['gate']): string {
   if (ready) return 'Gate: ready.';
-  const named = reasons.slice(0, NAMED).map(({ detail }) => line(detail, HEAD));
+  const named = reasons.slice(0, NAMED).map(({ detail }) => line(detail, REASON));
   const more = reasons.length > NAMED ? ` And ${reasons.length - NAMED} more.` : '';
   return `Gate: blocked. ${named.join(' ')}${more}`;
 }

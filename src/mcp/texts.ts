@@ -1,4 +1,5 @@
 import type { Actor } from '../actor.ts';
+import { agreed } from '../client/approvals.ts';
 import type { InboxItem } from '../inbox/schemas.ts';
 import type { Question } from '../questions/schemas.ts';
 import { cut } from '../text.ts';
@@ -41,10 +42,14 @@ export function outcome(question: Question): string {
 }
 
 /** A question that is still open, and what to do. @param now epoch milliseconds */
-export function pending({ question_id, asked_at }: Question, now: number): string {
+export function pending(question: Question, now: number): string {
+  const { question_id, asked_at, approvals_required } = question;
   const age = duration(now - Date.parse(asked_at));
+  // Not what they have said: one answer of two is none.
+  const given = agreed(question);
+  const people = given === 0 ? 'nobody has answered' : `only ${given} of ${approvals_required} people agree on`;
   return (
-    `Pending: nobody has answered ${question_id} yet (asked ${age} ago). Call wait with this question_id to go on ` +
+    `Pending: ${people} ${question_id} yet (asked ${age} ago). Call wait with this question_id to go on ` +
     'waiting, or do other work first. Do not invent an answer.'
   );
 }

@@ -3,8 +3,10 @@ import { toTimestamp, toTimestampOrNull } from '../clock.ts';
 import type { Erasable } from '../db/erasing.ts';
 import type { Row } from '../db/schema.ts';
 import { Refusal } from '../errors.ts';
+import { headOf } from '../events/heads.ts';
 import type { Event } from '../events/schemas.ts';
 import { type Priority, priorityAt } from '../priority.ts';
+import { type ApprovalRow, toApproval } from './approvals.ts';
 import type { AnswerPlace, Question, QuestionHead, QuestionState, Source } from './schemas.ts';
 
 /** A question as stored. */
@@ -21,6 +23,8 @@ export interface Asked {
   /** The id of the open question that this one replaces. */
   supersedes?: string;
   source?: Source;
+  /** How many people must give the same answer; 1 if left out. */
+  approvals?: number;
 }
 
 /** After how long an open question is called to mind if its agent does not say. Seconds; 0 is never. */
@@ -33,6 +37,8 @@ export interface GivenAnswer {
   answer: string;
   selected?: string[] | undefined;
   answered_in?: AnswerPlace | undefined;
+  /** It came as a message. */
+  isMessage?: true | undefined;
 }
 
 /**
@@ -66,6 +72,7 @@ type NewQuestion = Pick<
   | 'expires_at'
   | 'has_default'
   | 'remind_at'
+  | 'approvals_required'
 >;
 
 export function openQuestion(row: NewQuestion, supersedes: string | null, asked_sequence: number): QuestionRow {
@@ -103,6 +110,11 @@ export function answered(
     answered_at: now,
     answered_in: placeOf(given),
   };
+}
+
+/** The question after an approval that does not end it. */
+export function approved(row: QuestionRow): QuestionRow {
+  return { ...row, version: row.version + 1 };
 }
 
 export function closedAs(row: QuestionRow, state: Exclude<QuestionState, 'open'>): QuestionRow {
@@ -172,7 +184,8 @@ export function placeOf({ answered_in = 'api' }: GivenAnswer): AnswerPlace {
   return answered_in;
 }
 
-function selectedText({ selected = [] }: GivenAnswer): string {
+/** The stored form of selected labels. */
+export function selectedText({ selected = [] }: Pick<GivenAnswer, 'selected'>): string {
   return JSON.stringify([...selected].sort());
 }
 
@@ -245,8 +258,16 @@ function winner(row: QuestionRow) {
   };
 }
 
-/** The wire form of a question. @param asked the payload of its guidance request's event */
-export function toQuestion(row: QuestionRow, asked: Event['payload']): Question {
+/**
+ * The wire form of a question.
+ * @param asked the payload of its guidance request's event
+ * @param approvals of this question, oldest first
+ */
+export function toQuestion(
+  row: QuestionRow,
+  asked: Event['payload'],
+  approvals: readonly ApprovalRow[] = [],
+): Question {
   const { question, context, options, multi_select, default_answer, default_selected, source } =
     asked as unknown as Asked;
   return {
@@ -267,6 +288,8 @@ export function toQuestion(row: QuestionRow, asked: Event['payload']): Question 
     default_selected: default_selected ?? [],
     default_applied: row.default_applied === 1,
     ...winner(row),
+    approvals_required: row.approvals_required,
+    approvals: approvals.map(approval => toApproval(approval, Boolean(row.erasing))),
     acknowledged_at: toTimestampOrNull(row.acknowledged_at),
     supersedes: row.supersedes,
     source: source ?? null,
@@ -276,10 +299,20 @@ export function toQuestion(row: QuestionRow, asked: Event['payload']): Question 
 /**
  * The head of a question, for answers that embed it among others.
  * @param asked the head of the payload of its guidance request's event
+ * @param approvals as for `toQuestion`
  */
-export function toQuestionHead(row: QuestionRow, asked: Event['payload']): QuestionHead {
+export function toQuestionHead(
+  row: QuestionRow,
+  asked: Event['payload'],
+  approvals?: readonly ApprovalRow[],
+): QuestionHead {
   const cut = Object.fromEntries(Object.entries(asked).filter(([name]) => name.endsWith('_truncated')));
-  return { ...toQuestion(row, asked), ...cut };
+  const { approvals: given, ...question } = toQuestion(row, asked, approvals);
+  const heads = given.map(({ answer, ...approval }) => ({
+    ...approval,
+    ...(headOf({ answer }) as { answer: string }),
+  }));
+  return { ...question, approvals: heads, ...cut };
 }
 
 /**
@@ -300,6 +333,7 @@ export function openedPayload(row: NewQuestion, asked: Asked, runTitle: string |
     default_selected: default_selected ?? [],
     supersedes: asked.supersedes ?? null,
     source: asked.source ?? null,
+    approvals_required: row.approvals_required,
     run_title: runTitle,
   };
 }

@@ -4,6 +4,7 @@ import { erasing } from '../db/erasing.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 import { HEAD_CHARACTERS, headOf } from '../events/heads.ts';
 import type { Event } from '../events/schemas.ts';
+import type { ApprovalRow } from './approvals.ts';
 import type { QuestionRow } from './question.ts';
 
 /** Columns that never change. */
@@ -20,6 +21,7 @@ const asked = [
   'supersedes',
   'ticket',
   'remind_at',
+  'approvals_required',
 ] as const;
 
 /** Columns that change when a question ends or is acknowledged. */
@@ -170,4 +172,57 @@ const eraseAnswersStatement = statement(({ query, elements }: StatementBuilder<{
     .set({ answer: sql.lit(''), selected: sql.lit('[]') })
     .where('question_id', 'in', sql<string>`(select value from ${elements('ids')})`)
     .where('answer', 'is not', null),
+);
+
+/** The approvals of these questions, oldest first. */
+export async function findApprovals(reader: Reader, questionIds: string[]): Promise<ApprovalRow[]> {
+  if (questionIds.length === 0) return [];
+  const rows = await reader.all(findApprovalsStatement, { ids: JSON.stringify(questionIds) });
+  return rows.sort((a, b) => a.sequence - b.sequence);
+}
+
+const findApprovalsStatement = statement(({ query, elements }: StatementBuilder<{ ids: string }>) =>
+  query
+    .selectFrom('question_approvals')
+    .selectAll()
+    .where('question_id', 'in', sql<string>`(select value from ${elements('ids')})`),
+);
+
+/** Stores an approval in the place of an earlier one of its person. */
+export function putApproval(tx: Tx, row: ApprovalRow): void {
+  tx.send(putApprovalStatement, row);
+}
+
+const replaced = ['actor', 'answer', 'selected', 'answered_in', 'sequence', 'approved_at'] as const;
+
+const putApprovalStatement = statement(({ query, values }: StatementBuilder<ApprovalRow>) =>
+  query
+    .insertInto('question_approvals')
+    .values(values(['question_id', 'person', ...replaced]))
+    .onConflict(conflict => conflict.columns(['question_id', 'person']).doUpdateSet(values(replaced))),
+);
+
+/** Removes the approval of a person. */
+export function deleteApproval(tx: Tx, { question_id, person }: ApprovalRow): void {
+  tx.send(deleteApprovalStatement, { question_id, person });
+}
+
+const deleteApprovalStatement = statement(
+  ({ query, value }: StatementBuilder<Pick<ApprovalRow, 'question_id' | 'person'>>) =>
+    query
+      .deleteFrom('question_approvals')
+      .where('question_id', '=', value('question_id'))
+      .where('person', '=', value('person')),
+);
+
+/** Empties the approvals of these questions. */
+export function eraseApprovals(tx: Tx, questionIds: string[]): void {
+  if (questionIds.length > 0) tx.send(eraseApprovalsStatement, { ids: JSON.stringify(questionIds) });
+}
+
+const eraseApprovalsStatement = statement(({ query, elements }: StatementBuilder<{ ids: string }>) =>
+  query
+    .updateTable('question_approvals')
+    .set({ answer: sql.lit(''), selected: sql.lit('[]') })
+    .where('question_id', 'in', sql<string>`(select value from ${elements('ids')})`),
 );

@@ -99,8 +99,7 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
       },
       async (request, reply) => {
         const { question_id } = request.params;
-        // An open question has version 1, so the default waits for its end.
-        const { wait = 0, after_version = 1 } = request.query;
+        const { wait = 0, after_version } = request.query;
         if (wait === 0 || request.caller.isOfRuns) {
           const question = await questions.get(question_id);
           if (!request.caller.sees(question.run_id)) throw questionNotFound(question_id);
@@ -109,7 +108,7 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
         }
         const question = await longRequests.wait(request, reply, signal =>
           questionWaiters.wait(question_id, {
-            isNews: ({ version }) => version > after_version,
+            isNews: ({ state, version }) => (after_version === undefined ? state !== 'open' : version > after_version),
             timeoutMs: wait * 1000,
             signal,
           }),
@@ -124,7 +123,8 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
         schema: {
           operationId: 'answerQuestion',
           summary: 'Answer a question; same effect as a guidance_answer that names it',
-          description: 'The first answer wins: another one is refused, and the same one again changes nothing.',
+          description:
+            'The first answer wins: another one is refused, and the same one again changes nothing. A question with `approvals_required` 2 stays open until two people have given the same answer; each of them may change theirs until then.',
           tags,
           params: QuestionParams,
           headers: ConditionalHeaders,

@@ -55,6 +55,32 @@ export const AnsweredIn = Type.Enum([...answerPlaces], {
     'Where the answer was given; `api` if left out. An agent may send `terminal` only: see the documentation.',
 });
 
+const answeredIn = { description: 'Where the answer was given, such as `cli`.' };
+
+export const Approval = Type.Object(
+  {
+    answered_by: Ref(Actor),
+    answer: Type.String(),
+    selected: Type.Array(Type.String()),
+    answered_in: Type.String(answeredIn),
+    approved_at: Timestamp,
+  },
+  {
+    $id: 'Approval',
+    description: 'What a person has answered to a question that two people must answer.',
+    examples: [
+      {
+        answered_by: { type: 'operator', name: 'ana' },
+        answer: 'Yes',
+        selected: ['Yes'],
+        answered_in: 'page',
+        approved_at: '2026-11-22T09:31:00.000Z',
+      },
+    ],
+  },
+);
+export type Approval = Static<typeof Approval>;
+
 export const Question = Type.Object(
   {
     question_id: Id,
@@ -79,7 +105,16 @@ export const Question = Type.Object(
     selected: Type.Array(Type.String()),
     answered_by: Nullable(Ref(Actor)),
     answered_at: Nullable(Timestamp),
-    answered_in: Nullable(Type.String({ description: 'Where the answer was given, such as `cli`.' })),
+    answered_in: Nullable(Type.String(answeredIn)),
+    approvals_required: Type.Integer({
+      minimum: 1,
+      maximum: 2,
+      description: 'How many people must give the same answer; the last of them is in `answered_by`.',
+    }),
+    approvals: Type.Array(Ref(Approval), {
+      description:
+        'What each person has answered so far, oldest first, if `approvals_required` is 2; otherwise empty. At most 10.',
+    }),
     acknowledged_at: Nullable(Timestamp),
     supersedes: Nullable(Id),
     source: Nullable(Ref(Source)),
@@ -110,6 +145,8 @@ export const Question = Type.Object(
         answered_by: { type: 'operator', name: 'ana' },
         answered_at: '2026-11-22T09:31:00.000Z',
         answered_in: 'cli',
+        approvals_required: 1,
+        approvals: [],
         acknowledged_at: null,
         supersedes: null,
         source: null,
@@ -130,6 +167,7 @@ export const QuestionHead = Type.Object(
     question_truncated: Truncated,
     context_truncated: Truncated,
     default_answer_truncated: Truncated,
+    approvals: Type.Array(Type.Object({ ...Approval.properties, answer_truncated: Truncated })),
   },
   {
     $id: 'QuestionHead',

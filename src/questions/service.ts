@@ -9,11 +9,13 @@ import { type Priority, priorityAt, priorityRank } from '../priority.ts';
 import type { Search } from '../search/service.ts';
 import type { ThreadService } from '../threads/service.ts';
 import type { ThreadRow } from '../threads/thread.ts';
+import { assertNoDefault, assertOfPerson, needsApprovals } from './approvals.ts';
 import { listQuestions } from './list-repository.ts';
 import {
   type Asked,
   acknowledged,
   answered,
+  approved,
   assertDefault,
   assertOpenQuestion,
   assertSelection,
@@ -38,6 +40,7 @@ import {
   countOpen,
   countOpenByPriority,
   eraseAnswers,
+  eraseApprovals,
   findAskedHeads,
   findQuestion,
   findQuestions,
@@ -46,6 +49,7 @@ import {
   updateQuestion,
 } from './repository.ts';
 import type { Question, QuestionHead, QuestionState } from './schemas.ts';
+import { approvalsOf, approve, givenBefore, standings } from './standing.ts';
 
 export type QuestionService = ReturnType<typeof createQuestions>;
 
@@ -106,7 +110,10 @@ export function createQuestions(dependencies: Dependencies) {
       reader,
       rows.map(row => row.asked_sequence),
     );
-    return rows.map(row => toQuestion(row, asked.get(row.asked_sequence)?.payload ?? {}));
+    const approvals = await approvalsOf(reader, rows);
+    return rows.map(row =>
+      toQuestion(row, asked.get(row.asked_sequence)?.payload ?? {}, approvals.get(row.question_id)),
+    );
   }
 
   /** Looks up the heads of what these questions ask, for the events that end them. */
@@ -238,6 +245,7 @@ export function createQuestions(dependencies: Dependencies) {
      */
     async ask(tx: Tx, agent: Agent, cause: EventDraft, request: Ask): Promise<Acted> {
       const { priority, expires_in_seconds, supersedes } = request;
+      assertNoDefault(request);
       assertTimeToAnswer(request);
       assertDefault(request);
       const superseded = supersedes ? await supersededBy(tx, agent, supersedes) : undefined;
@@ -259,6 +267,7 @@ export function createQuestions(dependencies: Dependencies) {
         expires_at: expires_in_seconds ? asked_at + expires_in_seconds * 1000 : null,
         has_default: default_answer === undefined ? 0 : 1,
         remind_at: remindAfter === 0 ? null : asked_at + remindAfter * 1000,
+        approvals_required: request.approvals ?? 1,
       };
       const { title } = agent.run;
       const withDefault = default_answer === undefined ? request : { ...request, default_answer };
@@ -304,23 +313,43 @@ export function createQuestions(dependencies: Dependencies) {
       return required(tx, only);
     },
 
+    givenBefore,
+    standings,
+
     /**
-     * Answers an open question.
+     * Answers an open question. One that two people must answer stays open until both have given the same answer: until then
+     * an answer is the approval of its person.
      * @param cause the event of the answer; its payload gets the `question_id`
-     * @throws Refusal ALREADY_ANSWERED, QUESTION_CLOSED, INVALID_SELECTION
+     * @throws Refusal ALREADY_ANSWERED, QUESTION_CLOSED, INVALID_SELECTION; FORBIDDEN if the question needs two people and
+     *   this answer is of nobody who can be told from another one
      */
     async answer(tx: Tx, agent: Agent, cause: EventDraft, question: QuestionRow, given: GivenAnswer): Promise<Acted> {
       assertOpenQuestion(question);
+      if (needsApprovals(question)) assertOfPerson(cause.actor, given);
       assertSelection(await view(tx, question), given);
       const { question_id } = question;
       cause.payload.question_id = question_id;
       const { answer, selected = [] } = given;
       const askedHead = await askedHeads(tx, [question]);
       const outcome = { answer, selected, answered_in: placeOf(given) };
-      const payload = endedPayload(question, askedHead(question), outcome, agent.run.title);
+      const approval = needsApprovals(question) ? await approve(tx, question, cause, given) : undefined;
+      if (approval && approval.missing > 0) {
+        const { missing } = approval;
+        const still = { ...outcome, approvals_required: question.approvals_required, missing };
+        const payload = endedPayload(question, askedHead(question), still, agent.run.title);
+        const effect = events.follow(cause, 'forum.question.approved', payload);
+        const recorded = await control.record(tx, agent, [cause, effect], {});
+        const row = approved(question);
+        approval.store(recorded.sequence);
+        updateQuestion(tx, row);
+        return { ...recorded, question: row };
+      }
+      const end = { ...outcome, ...(approval && { approved_by: approval.agreed }) };
+      const payload = endedPayload(question, askedHead(question), end, agent.run.title);
       const closed = events.follow(cause, 'forum.question.answered', payload);
       const recorded = await control.record(tx, agent, [cause, closed], { closed: 1, ended: 1 });
       const row = answered(question, given, cause.actor, cause.occurred_at, recorded.sequence);
+      approval?.store(recorded.sequence);
       store(tx, row, cause.occurred_at);
       return { ...recorded, question: row };
     },
@@ -406,7 +435,10 @@ export function createQuestions(dependencies: Dependencies) {
         reader,
         rows.map(row => row.asked_sequence),
       );
-      return rows.map(row => toQuestionHead(row, asked.get(row.asked_sequence)?.payload ?? {}));
+      const approvals = await approvalsOf(reader, rows);
+      return rows.map(row =>
+        toQuestionHead(row, asked.get(row.asked_sequence)?.payload ?? {}, approvals.get(row.question_id)),
+      );
     },
 
     /**
@@ -415,10 +447,9 @@ export function createQuestions(dependencies: Dependencies) {
      */
     erase(tx: Tx, requests: readonly Stored[]): void {
       for (const { sequence, payload } of requests) search.removeQuestion(tx, sequence, searchText(payload));
-      eraseAnswers(
-        tx,
-        requests.map(({ payload }) => payload.question_id as string),
-      );
+      const idsOf = (some: readonly Stored[]) => some.map(({ payload }) => payload.question_id as string);
+      eraseAnswers(tx, idsOf(requests));
+      eraseApprovals(tx, idsOf(requests.filter(({ payload }) => payload.approvals === 2)));
     },
 
     /** How many questions of each priority are open, and when the oldest was asked (epoch milliseconds). */

@@ -1,13 +1,13 @@
-import type { ControlRow, RunRow } from '../control/state.ts';
+import type { ControlRow, OpenQuestion, RunRow } from '../control/state.ts';
 import type { Run } from './schemas.ts';
 
 type Gate = Run['gate'];
 type GateReason = Gate['reasons'][number];
 
-/** An agent that keeps the gate closed, with the ids of its open questions. */
+/** An agent that keeps the gate closed, with its open questions. */
 export interface Blocking {
   control: ControlRow;
-  openQuestions: string[];
+  open: OpenQuestion[];
 }
 
 /** The most reasons that the gate names. */
@@ -17,8 +17,14 @@ const REASONS = 100;
  * The gate of a run: open (`ready`), or the first reasons that block the close, agent by agent.
  * @param absent agents of the brief that have sent no signal
  * @param blocking agents that keep the gate closed, at least as many as there are reasons to name
+ * @param standings how far the open questions are that two people must answer, by id
  */
-export function gateOf(run: RunRow, absent: string[], blocking: Blocking[]): Gate {
+export function gateOf(
+  run: RunRow,
+  absent: string[],
+  blocking: Blocking[],
+  standings: ReadonlyMap<string, string>,
+): Gate {
   const blocking_count = run.agents_count - run.clear_count + run.absent_count;
   if (run.agents_count === 0 && run.absent_count === 0) {
     const detail = 'No agent takes part: none has sent a signal, or all are withdrawn.';
@@ -32,19 +38,18 @@ export function gateOf(run: RunRow, absent: string[], blocking: Blocking[]): Gat
         detail: `${agent_name} has sent no signal yet.`,
       }),
     ),
-    ...blocking.flatMap(agentReasons),
+    ...blocking.flatMap(agent => agentReasons(agent, standings)),
   ];
   return { ready: blocking_count === 0, reasons: reasons.slice(0, REASONS), blocking_count };
 }
 
-function agentReasons({ control, openQuestions }: Blocking): GateReason[] {
+function agentReasons({ control, open }: Blocking, standings: ReadonlyMap<string, string>): GateReason[] {
   const { agent_name, completion_sequence, validation_sequence, validation_status, criteria_met } = control;
-  const reasons: GateReason[] = openQuestions.map(question_id => ({
-    code: 'OPEN_QUESTION',
-    agent_name,
-    question_id,
-    detail: `${agent_name} waits for an answer to ${question_id}.`,
-  }));
+  const reasons: GateReason[] = open.map(({ question_id }) => {
+    const standing = standings.get(question_id);
+    const detail = `${agent_name} waits for an answer to ${question_id}${standing ? ` (${standing})` : ''}.`;
+    return { code: 'OPEN_QUESTION', agent_name, question_id, detail };
+  });
   if (completion_sequence === null) {
     reasons.push({ code: 'MISSING_COMPLETION', agent_name, detail: `${agent_name} has not reported completion.` });
   }

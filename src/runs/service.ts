@@ -81,10 +81,10 @@ export function createRuns({ db, events, threads, control, questions, basePath }
   async function gate(reader: Reader, run: RunRow, absent: string[]): Promise<Run['gate']> {
     const rows = run.agents_count === run.clear_count ? [] : await control.blocking(reader, run.run_id);
     const blocking: Blocking[] = [];
-    for (const row of rows) {
-      blocking.push({ control: row, openQuestions: await control.openQuestions(reader, row) });
-    }
-    return gateOf(run, absent, blocking);
+    for (const row of rows) blocking.push({ control: row, open: await control.open(reader, row) });
+    const ofTwo = blocking.flatMap(({ open }) => open.filter(({ approvals_required }) => approvals_required > 1));
+    const ids = ofTwo.map(({ question_id }) => question_id);
+    return gateOf(run, absent, blocking, ids.length === 0 ? new Map() : await questions.standings(reader, ids));
   }
 
   /** Drafts an event of the run itself, which belongs to no thread. */

@@ -35,6 +35,8 @@ export interface AskCommand extends Envelope {
   /** The id of the open question that this one replaces. */
   supersedes?: string;
   source?: Source;
+  /** How many people must give the same answer. */
+  approvals?: number;
 }
 
 export interface AnswerCommand extends Envelope {
@@ -47,6 +49,8 @@ export interface AnswerCommand extends Envelope {
   answered_in?: AnswerPlace;
   /** The asking agent's own token sends it, for a person who answered in the terminal of its session. Not stored. */
   ownTerminal?: true;
+  /** It came as a message, so nothing proves who gives it. Not stored. */
+  isMessage?: true;
 }
 
 export interface CompleteCommand extends Envelope {

@@ -11,7 +11,7 @@ import type { Event } from '../events/schemas.ts';
 import type { EventDraft, EventLog } from '../events/service.ts';
 import { foldName } from '../fold-name.ts';
 import { assertPrecondition, type Precondition } from '../precondition.ts';
-import { answerText, isStoredAnswer, type QuestionRow, questionNotFound } from '../questions/question.ts';
+import { answerText, type QuestionRow, questionNotFound } from '../questions/question.ts';
 import type { Answer, Question } from '../questions/schemas.ts';
 import type { QuestionService } from '../questions/service.ts';
 import { toThread } from '../threads/thread.ts';
@@ -80,15 +80,14 @@ export function createSignals({ db, events, control, questions, selfValidation, 
   }
 
   async function answer(tx: Tx, agent: Agent, actor: Actor, command: AnswerCommand): Promise<Accepted> {
-    const { ownTerminal, ...given } = { ...command, answer: answerText(command) };
+    const { ownTerminal, isMessage, ...given } = { ...command, answer: answerText(command) };
     const asked = await questions.repliedTo(tx, agent, given.in_reply_to);
     if (ownTerminal) await assertFromSession(tx, asked);
-    if (asked.answer_sequence !== null && isStoredAnswer(asked, given)) {
-      return repeated(tx, agent, asked, asked.answer_sequence);
-    }
+    const before = await questions.givenBefore(tx, asked, actor, { ...given, isMessage });
+    if (before !== undefined) return repeated(tx, agent, asked, before);
     assertAccepts(agent, given);
     const cause = draftOf(agent, actor, given);
-    const { question, ...recorded } = await questions.answer(tx, agent, cause, asked, given);
+    const { question, ...recorded } = await questions.answer(tx, agent, cause, asked, { ...given, isMessage });
     return accepted(tx, cause, recorded, question);
   }
 

@@ -45,6 +45,13 @@ export const GuidanceRequest = variant(
     default_answer: Type.Optional(Text(LENGTHS.text)),
     default_selected: Type.Optional(Type.Array(Name, { minItems: 1, maxItems: 10 })),
     supersedes: Type.Optional(Id),
+    approvals: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: 2,
+        description: 'How many people must give the same answer; 1 if left out. 2 allows no default.',
+      }),
+    ),
     source: Type.Optional(Ref(Source)),
   },
   { $id: 'GuidanceRequest', examples: [{ ...example, control_type: 'guidance_request', question: 'Which region?' }] },

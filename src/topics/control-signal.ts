@@ -8,7 +8,9 @@ export function controlSignal(validator: Validator, signals: SignalService, vers
     name: 'control_signal',
     schema: payload => versions.of(payload).schema,
     async run(tx, payload) {
-      const { signal, question } = await signals.append(tx, signals.signedBy(versions.of(payload).toCommand(payload)));
+      const signed = signals.signedBy(versions.of(payload).toCommand(payload));
+      const command = signed.control_type === 'guidance_answer' ? { ...signed, isMessage: true as const } : signed;
+      const { signal, question } = await signals.append(tx, command);
       const { signal_id, thread_id } = signal;
       return { signal_id, thread_id, ...(question && { question_id: question.question_id }) };
     },

@@ -167,6 +167,8 @@ function asked({
   multi_select,
   priority,
   expires_at,
+  approvals_required,
+  approvals,
 }: Awaited<ReturnType<QuestionService['get']>>) {
-  return { question, context, options, multi_select, priority, expires_at };
+  return { question, context, options, multi_select, priority, expires_at, approvals_required, approvals };
 }

@@ -117,6 +117,39 @@ describe('ask and answer', () => {
     });
   });
 
+  it('go on until two people have given the same answer, and show each of them what the other one said', async () => {
+    const asked = [...region, '--approvals', '2'];
+    const ana = { actor: { type: 'human', name: 'ana' } };
+    const first = await agent([...asked, '--wait', '0']);
+    expect(first).toMatchObject({ code: 75, out: expect.stringMatching(/^open: nobody has answered q_\w+ yet/) });
+    // For one person it is another question.
+    await agent([...region, '--wait', '0']);
+    const all = await questions('&order=newest');
+    expect(all.map((one: { approvals_required: number }) => one.approvals_required)).toEqual([1, 2]);
+    const { question_id } = all[1];
+    const { body } = await service.send('PUT', `/questions/${question_id}/answer`, { selected: ['us-east-1'], ...ana });
+    expect(body).toMatchObject({ state: 'open' });
+    const still = await agent([...asked, '--wait', '0']);
+    expect(still).toMatchObject({
+      code: 75,
+      out: expect.stringMatching(/^open: only 1 of 2 people agree on q_\w+ yet/),
+    });
+    expect(still.out).not.toContain('us-east-1');
+    const standing = '1 of 2: ana answered “us-east-1”; another person must give the same answer';
+    expect((await person(['inbox', '--run', `run-${runs}`])).out).toContain(`us-east-1]  (${standing})`);
+    const other = await person(['answer', question_id, 'eu-west-1']);
+    expect(other.out).toMatch(/^Taken for q_\w+, 1 of 2: ana answered “us-east-1”, \S+ answered “eu-west-1”; another/);
+    expect((await person(['answer', question_id, 'us-east-1'])).out).toBe(`Answered ${question_id}: us-east-1`);
+    expect(await agent(asked)).toMatchObject({ code: 0, out: 'us-east-1' });
+    expect(JSON.parse((await agent([...asked, '--json'])).out)).toMatchObject({
+      ...{ state: 'answered', approvals_required: 2, approvals: [{ answered_by: ana.actor }, {}] },
+    });
+    expect(await agent(['ask', 'Who?', '--approvals', 'all'])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('--approvals is 1 or 2, not all.'),
+    });
+  });
+
   it('end with 4 when the question is withdrawn', async () => {
     await agent(['ask', 'Old?', '--wait', '0']);
     const [{ question_id }] = await questions();

@@ -28,6 +28,10 @@ it('prints a line for each question that opens or ends, where there is no termin
   expect(await next()).toBe(`${question_id}  builder in run-1, 0m: Which\\nregion?  [eu | us]`);
   await new Forumbus({ url }).answer(question_id, { selected: ['us'] });
   expect(await next()).toBe(`${question_id}  us`);
+  const two = await agent.ask({ question: 'Both?', approvals: 2 }, { wait_seconds: 0 });
+  expect(await next()).toContain('(0 of 2: two people must give the same answer)');
+  await new Forumbus({ url }).answer(two.question_id, { answer: 'Yes.' });
+  expect(await next()).toContain('(1 of 2: operator answered “Yes.”; another person must give the same answer)');
   await agent.ask({ question: 'And now?', priority: 'urgent' }, { wait_seconds: 0 });
   expect(await next()).toMatch(/^q_\w+ {2}urgent {2}builder in run-1, 0m: And now\?$/);
 });

@@ -55,6 +55,7 @@ import {
 import {
   countOpen,
   countOpenByPriority,
+  findApprovals,
   findQuestions,
   listOverdue,
   listToRemind,
@@ -273,6 +274,7 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   'runs by name and ticket': tx => listRunsByName(tx, { beginning: 'r', ticket: 't' }, 50),
   'runs by name, status and ticket': tx => listRunsByName(tx, { beginning: 'r', status: 'running', ticket: 't' }, 50),
   'questions by their ids': tx => findQuestions(tx, ['q', 'p']),
+  'approvals of questions': tx => findApprovals(tx, ['q', 'p']),
   'overdue questions': tx => listOverdue(tx, 9, 50),
   'the count of open questions': countOpen,
   ...Object.fromEntries(questionLists.map(({ name, run }) => [name, run])),

@@ -21,7 +21,7 @@ const OPTIONS = [{ label: 'eu', description: LONG }, { label: 'us' }];
 type Send = TestApp['send'];
 
 /** Does everything that appends events, each with all the fields that its event can have, and once with none. */
-async function tell(send: Send, clock: ManualClock, expiries: Expiries): Promise<void> {
+async function tell(send: Send, sendAsSecond: Send, clock: ManualClock, expiries: Expiries): Promise<void> {
   const done = async (method: 'POST' | 'PUT' | 'PATCH', url: string, body?: unknown) => {
     const answer = await send(method, url, body);
     expect(answer.status, `${url} ${JSON.stringify(answer.body)}`).toBeLessThan(300);
@@ -51,6 +51,10 @@ async function tell(send: Send, clock: ManualClock, expiries: Expiries): Promise
   await sent('guidance_answer', { answered_in: 'cli', answer: LONG, in_reply_to: second, selected: ['eu', 'us'] });
   await done('POST', `/questions/${second}/acknowledge`, {});
   await done('POST', `/questions/${await ask(asked)}/cancel`, {});
+  const forTwo = await ask({ ...asked, approvals: 2 });
+  const agreed = { answer: LONG, selected: ['eu', 'us'] };
+  await done('PUT', `/questions/${forTwo}/answer`, agreed);
+  expect((await sendAsSecond('PUT', `/questions/${forTwo}/answer`, agreed)).body.state).toBe('answered');
   await done('PUT', '/runs/run-3', brief);
   await ask({ ...asked, run_id: 'run-3', remind_after_seconds: 60 });
   const expired = [await ask({ expires_in_seconds: 60, default_answer: LONG }), await ask({ ...asked, ...expiring })];
@@ -161,11 +165,12 @@ describe.each(engines)('every event on %s', engine => {
   let events: { event_type: string; payload: object }[];
   beforeAll(async () => {
     service = await startTimed(engine, { clock, expiries });
-    const { admin } = await withTokens(service);
-    await tell(admin, clock, expiries);
+    const { admin, asPerson } = await withTokens(service);
+    const other = { send: await asPerson('operator'), actor: people.operator };
+    await tell(admin, other.send, clock, expiries);
     await tellOfWebhooks(admin, clock, end => void ends.push(end));
     // What an erased run leaves fits as well.
-    await markedRun(admin, 'erased', people.admin);
+    await markedRun(admin, 'erased', people.admin, other);
     await vi.waitFor(async () => expect((await admin('DELETE', '/runs/erased')).status).toBe(204), 20_000);
     const first = (await admin('GET', '/events?limit=200')).body;
     const second = first.next_cursor && (await admin('GET', `/events?limit=200&cursor=${first.next_cursor}`)).body;

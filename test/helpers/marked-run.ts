@@ -17,11 +17,17 @@ export interface Marked {
   messages: string[];
 }
 
+interface Person {
+  send: TestApp['send'];
+  actor: Actor;
+}
+
 /** A closed run that has a text with {@link MARK} in everything that can hold one. Its own handlers may fail with such texts. */
 export async function markedRun(
   send: TestApp['send'],
   run_id: string,
   actor: Actor = { type: 'operator', name: 'ana' },
+  other: Person = { send, actor: { type: 'operator', name: 'ben' } },
 ): Promise<Marked> {
   let made = 0;
   let keys = 0;
@@ -91,9 +97,22 @@ export async function markedRun(
   };
   await publish('forum.integration.marked', { run_id, log: text() });
   await publish('forum.commands.add_post', { thread_id: discussion, body: text(), actor });
+  const forTwo = { approvals: 2, default_selected: undefined };
+  const fifth = await ask(forTwo);
+  const sixth = await ask(forTwo);
+  const agreed = text();
+  const answerBy = async (person: Person, { question_id }: { question_id: string }, given: object) => {
+    const { status } = await person.send('PUT', `/questions/${question_id}/answer`, { ...given, actor: person.actor });
+    expect(status).toBe(200);
+  };
+  for (const person of [{ send, actor }, other]) {
+    await answerBy(person, fifth, { answer: agreed, selected: [options[1]?.label] });
+    await answerBy(person, sixth, { answer: text(), selected: [options[0]?.label] });
+  }
+  await done('POST', `/questions/${sixth.question_id}/cancel`, { actor }, keyed());
   await done('POST', `/control-threads/${run_id}/builder/inbox/claim`, { claimant: 's-1' }, keyed());
   await done('POST', `/runs/${run_id}/close`, { actor }, keyed());
-  const questions = [first, second, third, fourth].map(({ question_id }) => question_id);
+  const questions = [first, second, third, fourth, fifth, sixth].map(({ question_id }) => question_id);
   return { run_id, thread_id, discussion, questions, messages };
 }
 

@@ -337,6 +337,27 @@ describe('tokens', () => {
     expect((await called(named, 'wait', { question_id: id, wait_seconds: 0 })).text).toMatch(/Pending/);
   });
 
+  it('are two people if two must answer', async () => {
+    const agent = await connect(await agentToken('run-9', 'builder'));
+    const person = async (name: string) =>
+      connect((await tokens.issue({ role: 'operator', actor: { type: 'operator', name } })).token);
+    const [ana, ben] = [await person('ana'), await person('ben')];
+    const asked = { question: 'Delete it?', options: ['Yes', 'No'], approvals: 2, wait_seconds: 0 };
+    const question_id = questionOf(await called(agent, 'ask', asked));
+    expect((await called(ana, 'inbox', { run: 'run-9' })).text).toContain('0 of 2: two people must give');
+    const given = { question_id, selected: ['Yes'] };
+    const standing = '1 of 2: ana answered “Yes”; another person must give the same answer.';
+    expect((await called(ana, 'answer', given)).text).toBe(`Taken, ${standing}`);
+    expect((await called(ana, 'answer', given)).text).toBe(`Taken, ${standing}`);
+    expect((await called(ben, 'inbox', { run: 'run-9' })).text).toContain(`  ${standing}`);
+    const pending = (await called(agent, 'wait', { question_id, wait_seconds: 0 })).text;
+    expect(pending).toMatch(/^Pending: only 1 of 2 people agree on q_\w+ yet/);
+    expect(pending).not.toContain('Yes');
+    expect((await called(agent, 'status')).text).toContain('(1 of 2, missing: one more person other than ana).');
+    expect((await called(ben, 'answer', given)).text).toBe('Answered; builder in run-9 gets it.');
+    expect((await called(agent, 'ask', asked)).text).toBe('Answered by ben: Yes');
+  });
+
   it('hide what belongs to other runs', async () => {
     const id = questionOf(
       await called(await connect(await agentToken('run-5', 'builder')), 'ask', { question: 'Mine?', wait_seconds: 0 }),

@@ -48,6 +48,7 @@ describe.each(engines)('the events of a question on %s', engine => {
     expect(await payloadOf(run_id, 'opened')).toEqual({
       ...{ question_id, ...head, context: LONG, multi_select: true, priority: 'urgent', expires_at },
       ...{ default_answer: 'eu', default_selected: ['eu'], supersedes: null },
+      approvals_required: 1,
     });
   });
 
@@ -58,6 +59,7 @@ describe.each(engines)('the events of a question on %s', engine => {
       ...{ question_id, question: 'Which region?', context: null, options: [], multi_select: false },
       ...{ priority: 'normal', expires_at: null, default_answer: null, default_selected: [], supersedes: null },
       source: null,
+      approvals_required: 1,
       run_title: null,
     });
   });

@@ -145,6 +145,7 @@ function foldQuestion(questions: Map<string, Values>, event: StoredEvent): void 
       supersedes: (payload.supersedes as string | undefined) ?? null,
       ...{ answer_sequence: null, answer: null, answered_by: null, answered_at: null },
       ...{ default_applied: 0, acknowledged_at: null, answered_in: null, ticket: event.ticket, phase: 0 },
+      approvals_required: (payload.approvals as number | undefined) ?? 1,
     });
     return;
   }
@@ -157,6 +158,11 @@ function foldQuestion(questions: Map<string, Values>, event: StoredEvent): void 
       answered_at: occurred_at,
       answered_in: (payload.answered_in as string | undefined) ?? 'api',
     });
+  }
+  if (event_type === 'forum.question.approved') {
+    // The answer before it was one of two.
+    const none = { answer_sequence: null, answer: null, answered_by: null, answered_at: null, answered_in: null };
+    Object.assign(known, { ...none, version: Number(known.version) + 1 });
   }
   if (event_type === 'forum.question.acknowledged') {
     Object.assign(known, { acknowledged_at: occurred_at, version: Number(known.version) + 1 });

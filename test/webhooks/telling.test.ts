@@ -3,7 +3,7 @@ import { startApp, type TestApp } from '../helpers/app.ts';
 import { startDouble } from '../helpers/channels.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { engines } from '../helpers/engines.ts';
-import { toLoopback } from '../helpers/receiver.ts';
+import { startReceiver, toLoopback } from '../helpers/receiver.ts';
 import { signal } from '../helpers/signals.ts';
 import { sqlBeside } from '../helpers/sql.ts';
 
@@ -131,4 +131,47 @@ it('people hear that an agent has its answer only if they want that by name', as
       expect(latest).toMatchObject({ event_type, status });
     }, soon);
   }
+});
+
+it('a question for two has no button that answers: its link leads to the page, and the message says who is missing', async () => {
+  const double = await startDouble('telegram', ['42:secret', '-1001']);
+  const reached = await startReceiver();
+  const service = await startApp('sqlite', { config: { ...toLoopback, PUBLIC_URL: 'https://forum.example' } });
+  onTestFinished(() => service.close());
+  const settings = { chat_id: '-1001', bot_token: '42:secret' };
+  const wanted = { name: 'phone', format: 'telegram', url: double.url, settings, event_types, answer_links: true };
+  expect((await service.send('POST', '/webhooks', wanted)).status).toBe(201);
+  const program = { name: 'program', url: reached.url, event_types, answer_links: true };
+  expect((await service.send('POST', '/webhooks', program)).status).toBe(201);
+  const id = await ask(service, { approvals: 2 });
+  const url = `https://forum.example/q/${id}`;
+  const say = async (name: string) => {
+    const given = { selected: ['Yes'], actor: { type: 'operator', name } };
+    expect((await service.send('PUT', `/questions/${id}/answer`, given)).status).toBe(200);
+  };
+  const shown = (...texts: string[][]) =>
+    vi.waitFor(async () => {
+      const { messages } = await double.seen();
+      expect(messages).toHaveLength(texts.length);
+      texts.forEach((parts, index) => {
+        for (const part of parts) expect(messages[index].text).toContain(part);
+      });
+      return messages;
+    }, soon);
+  const first = ['asks', 'Two people must give the same answer.', '- Yes\n- No'];
+  const [message] = await shown(first);
+  expect(message.reply_markup.inline_keyboard).toEqual([[{ text: 'Answer', url }]]);
+  await say('ana');
+  const [, second] = await shown(first, ['needs the same answer of another person', 'ana answered: Yes']);
+  expect(second.reply_markup.inline_keyboard).toEqual([[{ text: 'Answer', url }]]);
+  await say('ben');
+  await shown(['Answer: Yes', 'Answered by ana and ben'], ['Answer: Yes', 'Answered by ana and ben']);
+  await vi.waitFor(() => {
+    const bodies = reached.received.map(({ body }) => JSON.parse(body));
+    expect(bodies.map(({ type, answerurl }) => [type, answerurl])).toEqual([
+      ['forum.question.opened', url],
+      ['forum.question.approved', url],
+      ['forum.question.answered', undefined],
+    ]);
+  }, soon);
 });

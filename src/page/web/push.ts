@@ -4,7 +4,7 @@ import { myName } from './session.ts';
 import { stored } from './settings.ts';
 
 /** What a closed page is told of. */
-const EVENT_TYPES = ['forum.question.opened', 'forum.question.reminded'];
+const EVENT_TYPES = ['forum.question.opened', 'forum.question.approved', 'forum.question.reminded'];
 
 /** The name of the webhook that tells this browser; empty without one. */
 export const pushName = stored('push', '');

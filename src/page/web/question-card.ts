@@ -1,7 +1,8 @@
 import { html } from 'htm/preact';
+import { agreed } from '../../client/approvals.ts';
 import type { Question } from '../../client/index.ts';
 import { AnswerForm, Options } from './answer-form.ts';
-import { isPending, notices, pending, textOf, undo } from './answers.ts';
+import { answer, isPending, notices, pending, textOf, undo } from './answers.ts';
 import { Context } from './context.ts';
 import { assignees, briefs, selected, snooze, toggleSelected } from './inbox-store.ts';
 import { useKeys } from './keys.ts';
@@ -14,6 +15,8 @@ import { asMe, mayAct, myName } from './session.ts';
 import { clock, cut, span, visible } from './text.ts';
 
 const SNOOZE_MS = 3_600_000;
+
+type Approval = Question['approvals'][number];
 
 interface CardProps {
   question: Question;
@@ -70,6 +73,7 @@ export function QuestionCard({ question, full = false }: CardProps) {
         <//>`
         : html`<${Options} question=${question} />`
     }
+    ${isOpen && question.approvals_required > 1 && html`<${People} question=${question} mayAnswer=${canAnswer} />`}
     ${isPending(question_id) && html`<${Sending} question_id=${question_id} />`}
     ${!isOpen && html`<${Outcome} question=${question} />`}
     ${notice && html`<p class="notice" role="status">${notice}</p>`}
@@ -96,6 +100,28 @@ function expiry(question: Question) {
   return html` · <span title=${clock(expires_at)}>${left > 0 ? `expires in ${span(left)}` : 'expires now'}${then}</span>`;
 }
 
+/** Who has answered a question that two people must answer, and who is missing. Another person may give the same answer by a button. */
+function People({ question, mayAnswer }: { question: Question; mayAnswer: boolean }) {
+  const { approvals, approvals_required, options } = question;
+  const isMine = ({ answered_by }: Approval) => answered_by.name === myName.value;
+  // A button of an option gives the same answer.
+  const isOption = ({ answer, selected }: Approval) =>
+    selected.length === 1 && selected[0] === answer && options.some(({ label }) => label === answer);
+  const agree = ({ answer: text, selected }: Approval) => answer(question, { text, selected });
+  const others = approvals.filter(one => !isMine(one) && !isOption(one));
+  return html`<div class="people">
+    <p role="status">${agreed(question)} of ${approvals_required}: ${
+      approvals.length === 0
+        ? 'two people must give the same answer.'
+        : html`${approvals.map(
+            (one, index) =>
+              html`${index > 0 && ', '}${isMine(one) ? 'you' : html`<${Said} text=${one.answered_by.name} />`} answered “<${Said} text=${cut(one.answer, 200)} />”`,
+          )}. ${approvals.some(isMine) ? 'It waits for another person.' : 'It waits for the same answer of a second person.'}`
+    }</p>
+    ${mayAnswer && others.map(one => html`<button type="button" class="btn" onClick=${() => agree(one)}>Answer “<${Said} text=${cut(one.answer, 60)} />”, too</button>`)}
+  </div>`;
+}
+
 function Sending({ question_id }: { question_id: string }) {
   const entry = pending.value.find(({ question }) => question.question_id === question_id);
   return html`<p class="notice">Answered “<${Said} text=${cut(entry ? textOf(entry.answer) : '', 120)} />”.
@@ -104,12 +130,24 @@ function Sending({ question_id }: { question_id: string }) {
 
 /** How a question ended, and by whom. */
 function Outcome({ question }: { question: Question }) {
-  const { state, answer, answered_by, answered_at, answered_in, default_applied, expires_at, thread_id } = question;
+  const {
+    state,
+    answer: text,
+    answered_by,
+    answered_at,
+    answered_in,
+    default_applied,
+    expires_at,
+    thread_id,
+  } = question;
+  const others = question.approvals.filter(
+    one => one.answer.trim() === text?.trim() && one.answered_by.name !== answered_by?.name,
+  );
   const fallback = defaultOf(question);
   const attended = () => client.threads.change(thread_id, { state: 'answered', ...asMe() });
   if (state === 'answered') {
-    return html`<p class="outcome"><b>“<${Said} text=${answer ?? ''} />”</b>
-      <span class="quiet"> by <${Said} text=${answered_by?.name ?? ''} />${answered_in && answered_in !== 'page' ? ` (${answered_in})` : ''}${answered_at && html`, <${Age} at=${answered_at} /> ago`}</span>
+    return html`<p class="outcome"><b>“<${Said} text=${text ?? ''} />”</b>
+      <span class="quiet"> by ${others.map(one => html`<${Said} text=${one.answered_by.name} /> and `)}<${Said} text=${answered_by?.name ?? ''} />${answered_in && answered_in !== 'page' ? ` (${answered_in})` : ''}${answered_at && html`, <${Age} at=${answered_at} /> ago`}</span>
       <br /><${Receipts} question=${question} /></p>`;
   }
   if (state === 'expired') {

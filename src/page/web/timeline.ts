@@ -31,7 +31,10 @@ export function Timeline({ filter, version }: TimelineProps) {
 
 /** What merely follows from an act says nothing beside it. */
 function isOwnAct({ event_type, causation_id }: Event): boolean {
-  const follows = ['forum.question.opened', 'forum.question.answered', 'forum.state.changed'];
+  const follows = [
+    ...['forum.question.opened', 'forum.question.approved', 'forum.question.answered'],
+    'forum.state.changed',
+  ];
   return causation_id === null || !follows.includes(event_type);
 }
 

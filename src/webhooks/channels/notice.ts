@@ -1,5 +1,12 @@
+import type { Actor } from '../../actor.ts';
 import type { Event } from '../../events/schemas.ts';
 import { printable } from '../../printable.ts';
+import type { Question } from '../../questions/schemas.ts';
+
+type Approval = Pick<Question['approvals'][number], 'answered_by' | 'answer'>;
+
+/** Approvals that a message names. */
+const APPROVALS = 3;
 
 /** What a message is about: an event, or a test. */
 export type Told = Pick<Event, 'event_id' | 'event_type' | 'agent_name' | 'run_id' | 'payload' | 'actor'>;
@@ -17,14 +24,19 @@ export interface Notice {
   text: string;
   /** Labels of the options, each in one line; none of a question that has ended. */
   options: string[];
-  multiSelect: boolean;
+  /** A press on a button of an option may answer. */
+  takesPress: boolean;
   isUrgent: boolean;
   /** The question waits. */
   isOpen: boolean;
 }
 
 /** Events that say that a question waits: when it has closed, they are not worth sending. */
-export const WAITING_TYPES: readonly string[] = ['forum.question.opened', 'forum.question.reminded'];
+export const WAITING_TYPES: readonly string[] = [
+  'forum.question.opened',
+  'forum.question.approved',
+  'forum.question.reminded',
+];
 
 interface QuestionPayload {
   question_id?: string;
@@ -38,6 +50,9 @@ interface QuestionPayload {
   expires_at?: string | null;
   run_title?: string | null;
   priority?: string;
+  approvals_required?: number;
+  approvals?: Approval[];
+  approved_by?: Actor[];
 }
 
 /** The notice of an event. @param length of its text, in characters */
@@ -47,6 +62,7 @@ export function noticeOf(told: Told, length: number): Notice {
   const who = agent_name === null ? 'Forumbus' : `${agent_name} in ${run_id}`;
   const titles: Record<string, string> = {
     'forum.question.opened': `${who} asks`,
+    'forum.question.approved': `${who} needs the same answer of another person`,
     'forum.question.reminded': `${who} still waits`,
     'forum.question.answered': `${who} has an answer`,
     'forum.question.expired': `The question of ${who} expired`,
@@ -57,11 +73,16 @@ export function noticeOf(told: Told, length: number): Notice {
     'forum.webhook.recovered': `The webhook ${payload.name} works again`,
   };
   const isOpen = WAITING_TYPES.includes(event_type);
+  const isForTwo = (rest.approvals_required ?? 1) > 1;
+  const people = rest.approved_by ?? [actor];
   // A long text leaves room for the others; the context is last, and gets what is left.
   const part = Math.floor(length * (answer === undefined ? 0.7 : 0.4));
   const lines = [
     ...(question === '' ? [] : [cut(question, part)]),
-    ...(answer === undefined ? [] : [`Answer: ${cut(answer, part)}`, `Answered by ${actor.name}`]),
+    ...(isOpen && isForTwo ? forTwo(rest.approvals ?? []) : []),
+    ...(answer === undefined || isOpen
+      ? []
+      : [`Answer: ${cut(answer, part)}`, `Answered by ${people.map(({ name }) => name).join(' and ')}`]),
     ...(rest.default_applied ? [`The default stands: ${cut(rest.default_answer ?? '', part)}`] : []),
     ...(rest.expires_at ? [`Open until ${rest.expires_at}`] : []),
     ...(rest.run_title ? [`Run: ${cut(rest.run_title, 200)}`] : []),
@@ -74,9 +95,19 @@ export function noticeOf(told: Told, length: number): Notice {
     subject: question === '' ? title : cut(`${who} asks: ${cut(head, 100)}`, 300),
     text: cut(lines.join('\n'), length),
     options: isOpen ? options.map(({ label }) => cut(label, 200)) : [],
-    multiSelect: rest.multi_select === true,
+    takesPress: !rest.multi_select && !isForTwo,
     isUrgent: rest.priority === 'urgent' || rest.priority === 'high',
   };
+}
+
+/** How far a question is that two people must answer. */
+function forTwo(approvals: readonly Approval[]): string[] {
+  return [
+    'Two people must give the same answer.',
+    ...approvals
+      .slice(-APPROVALS)
+      .map(({ answered_by, answer }) => `${answered_by.name} answered: ${cut(answer, 100)}`),
+  ];
 }
 
 /** A list of options, a line each. */

@@ -20,8 +20,8 @@ export const ntfy: HttpChannel = {
   length: 1000,
 
   request({ notice, link, to }) {
-    const { title, text, options, multiSelect, isUrgent, isOpen, question_id } = notice;
-    const fits = options.length > 0 && options.length <= BUTTONS && !multiSelect;
+    const { title, text, options, takesPress, isUrgent, isOpen, question_id } = notice;
+    const fits = options.length > 0 && options.length <= BUTTONS && takesPress;
     const open = link?.url === undefined ? [] : [{ action: 'view', label: 'Answer', url: link.url }];
     const buttons = link && fits ? options.flatMap((label, option) => buttonOf(label, option, link, to)) : [];
     // What has ended makes no sound.

@@ -107,11 +107,11 @@ function isApp({ bot_token }: Target): boolean {
   return bot_token !== undefined;
 }
 
-function blocksOf({ notice: { title, text, options, multiSelect }, link, to }: Message): object[] {
+function blocksOf({ notice: { title, text, options, takesPress }, link, to }: Message): object[] {
   const plain = (text: string) => ({ type: 'plain_text', text, emoji: false });
   const section = (text: string) => ({ type: 'section', text: plain(text) });
   const pressed =
-    link && isApp(to) && !multiSelect
+    link && isApp(to) && takesPress
       ? options.map((label, option) => ({
           ...{ type: 'button', action_id: `answer:${option}`, text: plain(cut(label, BUTTON)) },
           value: link.handles[option],

@@ -34,14 +34,14 @@ export const telegram: HttpChannel = {
   length: 3500,
 
   request({ notice, link, to }, reference) {
-    const { title, text, options, multiSelect } = notice;
-    const rows = link && !multiSelect ? options.map((label, option) => [button(label, link.handles[option])]) : [];
+    const { title, text, options, takesPress } = notice;
+    const rows = link && takesPress ? options.map((label, option) => [button(label, link.handles[option])]) : [];
     // Telegram refuses the message if a button opens anything but https.
     const isPublic = link?.url?.startsWith('https:') === true;
     const keyboard = isPublic
       ? [...rows, [{ text: rows.length > 0 ? 'Other answer' : 'Answer', url: link.url }]]
       : rows;
-    const shown = multiSelect || rows.length === 0 ? options.map(label => `- ${label}`) : [];
+    const shown = rows.length === 0 ? options.map(label => `- ${label}`) : [];
     const lines = [title, ...(text === '' ? [] : ['', text]), ...shown].join('\n');
     const body = {
       chat_id: to.chat_id,

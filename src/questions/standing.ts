@@ -1,0 +1,75 @@
+import { type Actor, parseActor } from '../actor.ts';
+import type { Reader, Tx } from '../db/database.ts';
+import type { EventDraft } from '../events/service.ts';
+import {
+  type ApprovalRow,
+  agreeing,
+  isOfPerson,
+  isSame,
+  missingFor,
+  needsApprovals,
+  newApproval,
+  personOf,
+  standingText,
+  withApproval,
+} from './approvals.ts';
+import { type GivenAnswer, isStoredAnswer, placeOf, type QuestionRow, selectedText } from './question.ts';
+import { deleteApproval, findApprovals, putApproval } from './repository.ts';
+
+/* The stored approvals of questions that two people must answer. For other questions nothing is read. */
+
+/** The approvals of these questions by id, oldest first. */
+export async function approvalsOf(reader: Reader, rows: QuestionRow[]): Promise<Map<string, ApprovalRow[]>> {
+  const ids = rows.filter(needsApprovals).map(row => row.question_id);
+  return Map.groupBy(await findApprovals(reader, ids), ({ question_id }) => question_id);
+}
+
+async function approvalsOfOne(reader: Reader, row: QuestionRow): Promise<ApprovalRow[]> {
+  return (await approvalsOf(reader, [row])).get(row.question_id) ?? [];
+}
+
+/** For the gate: how far these questions are, by id. Two people must answer each of them. */
+export async function standings(reader: Reader, questionIds: string[]): Promise<Map<string, string>> {
+  const approvals = Map.groupBy(await findApprovals(reader, questionIds), ({ question_id }) => question_id);
+  return new Map(questionIds.map(id => [id, standingText(2, approvals.get(id) ?? [])]));
+}
+
+/** The sequence of the signal that has given this answer before: as the answer, or as what the same person says still. */
+export async function givenBefore(
+  reader: Reader,
+  question: QuestionRow,
+  actor: Actor,
+  given: GivenAnswer,
+): Promise<number | undefined> {
+  if (isStoredAnswer(question, given)) return question.answer_sequence ?? undefined;
+  if (question.state !== 'open' || !needsApprovals(question) || !isOfPerson(actor, given)) return undefined;
+  const person = personOf(actor);
+  const own = (await approvalsOfOne(reader, question)).find(approval => approval.person === person);
+  const isRepeated = own && isSame(own, { answer: given.answer, selected: selectedText(given) });
+  return isRepeated ? own.sequence : undefined;
+}
+
+/** What an answer changes among the approvals of its question. */
+export async function approve(
+  tx: Tx,
+  question: QuestionRow,
+  { actor, occurred_at }: EventDraft,
+  given: GivenAnswer,
+): Promise<{ missing: number; agreed: Actor[]; store(sequence: number): void }> {
+  const before = await approvalsOfOne(tx, question);
+  const content = { answer: given.answer, selected: selectedText(given), answered_in: placeOf(given) };
+  const approval = newApproval(question.question_id, actor, content, occurred_at);
+  const after = withApproval(before, approval);
+  const displaced = before.filter(({ person }) => !after.some(other => other.person === person));
+  return {
+    /** How many people must still give the same answer as another one. */
+    missing: missingFor(question.approvals_required, after),
+    /** Who has given this answer. */
+    agreed: agreeing(after, approval).map(({ actor }) => parseActor(actor)),
+    /** Stores it. @param sequence of the answer's signal */
+    store(sequence) {
+      for (const oldest of displaced) deleteApproval(tx, oldest);
+      putApproval(tx, { ...approval, sequence });
+    },
+  };
+}
