@@ -108,7 +108,7 @@ export function answered(
     selected: selectedText(given),
     answered_by: actorText(actor),
     answered_at: now,
-    answered_in: placeOf(given),
+    answered_in: answerPlaceOf(given),
   };
 }
 
@@ -180,7 +180,7 @@ export function isStoredAnswer(row: QuestionRow, given: GivenAnswer): boolean {
 }
 
 /** Where an answer was given. */
-export function placeOf({ answered_in = 'api' }: GivenAnswer): AnswerPlace {
+export function answerPlaceOf({ answered_in = 'api' }: GivenAnswer): AnswerPlace {
   return answered_in;
 }
 

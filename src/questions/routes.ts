@@ -19,10 +19,10 @@ import {
   Answer,
   Cancellation,
   Question,
+  QuestionListWaitQuery,
   QuestionPage,
   QuestionParams,
-  WaitingQuestionQuery,
-  WaitingQuestionsQuery,
+  QuestionWaitQuery,
 } from './schemas.ts';
 import type { QuestionService } from './service.ts';
 import type { QuestionWaiters } from './waiting.ts';
@@ -69,7 +69,7 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
           summary:
             "The operator's inbox: most urgent first, then oldest first; with wait, as soon as there is a question",
           tags,
-          querystring: WaitingQuestionsQuery,
+          querystring: QuestionListWaitQuery,
           response: { 200: Ref(QuestionPage), ...problemResponses('INVALID_CURSOR', 'TOO_MANY_WAITS') },
         },
       },
@@ -92,7 +92,7 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
             'Waiting ends as soon as the question is no longer open or, with `after_version`, as soon as its version is greater.',
           tags,
           params: QuestionParams,
-          querystring: WaitingQuestionQuery,
+          querystring: QuestionWaitQuery,
           headers: IfNoneMatch,
           response: { 200: Ref(Question), ...notModified, ...problemResponses('QUESTION_NOT_FOUND', 'TOO_MANY_WAITS') },
         },

@@ -180,7 +180,7 @@ export type QuestionHead = Static<typeof QuestionHead>;
 export const QuestionPage = PageOf(Question);
 
 export const QuestionParams = Strict({ question_id: Id });
-export const WaitingQuestionQuery = Strict(versionQuery);
+export const QuestionWaitQuery = Strict(versionQuery);
 
 export const QuestionQuery = Strict({
   state: Type.Optional(Type.Enum([...questionStates])),
@@ -224,7 +224,7 @@ export const answerFields = {
   answered_in: Type.Optional(AnsweredIn),
 };
 
-export const WaitingQuestionsQuery = Strict({
+export const QuestionListWaitQuery = Strict({
   ...QuestionQuery.properties,
   wait: Type.Optional(
     Type.Integer({ ...waitQuery.wait, description: 'Seconds to wait for a question, if the page has none.' }),

@@ -15,6 +15,7 @@ import {
   type Asked,
   acknowledged,
   answered,
+  answerPlaceOf,
   approved,
   assertDefault,
   assertOpenQuestion,
@@ -28,7 +29,6 @@ import {
   labelsText,
   openedPayload,
   openQuestion,
-  placeOf,
   type QuestionRow,
   questionNotFound,
   REMIND_AFTER_SECONDS,
@@ -331,7 +331,7 @@ export function createQuestions(dependencies: Dependencies) {
       cause.payload.question_id = question_id;
       const { answer, selected = [] } = given;
       const askedHead = await askedHeads(tx, [question]);
-      const outcome = { answer, selected, answered_in: placeOf(given) };
+      const outcome = { answer, selected, answered_in: answerPlaceOf(given) };
       const approval = needsApprovals(question) ? await approve(tx, question, cause, given) : undefined;
       if (approval && approval.missing > 0) {
         const { missing } = approval;

@@ -13,7 +13,7 @@ import {
   standingText,
   withApproval,
 } from './approvals.ts';
-import { type GivenAnswer, isStoredAnswer, placeOf, type QuestionRow, selectedText } from './question.ts';
+import { answerPlaceOf, type GivenAnswer, isStoredAnswer, type QuestionRow, selectedText } from './question.ts';
 import { deleteApproval, findApprovals, putApproval } from './repository.ts';
 
 /* The stored approvals of questions that two people must answer. For other questions nothing is read. */
@@ -57,7 +57,7 @@ export async function approve(
   given: GivenAnswer,
 ): Promise<{ missing: number; agreed: Actor[]; store(sequence: number): void }> {
   const before = await approvalsOfOne(tx, question);
-  const content = { answer: given.answer, selected: selectedText(given), answered_in: placeOf(given) };
+  const content = { answer: given.answer, selected: selectedText(given), answered_in: answerPlaceOf(given) };
   const approval = newApproval(question.question_id, actor, content, occurred_at);
   const after = withApproval(before, approval);
   const displaced = before.filter(({ person }) => !after.some(other => other.person === person));
