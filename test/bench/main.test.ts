@@ -1,6 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { expect, it, onTestFinished } from 'vitest';
@@ -8,8 +8,10 @@ import { forThisTest } from '../helpers/process.ts';
 import { scratchFolder } from '../helpers/scratch.ts';
 
 const main = join(import.meta.dirname, 'main.ts');
+const isClone = existsSync(join(import.meta.dirname, '../../.git'));
+const without = isClone ? '' : ' (needs a git clone)';
 
-it('a comparison that is interrupted leaves neither worktree nor files behind', async () => {
+it.skipIf(!isClone)(`a comparison that is interrupted leaves neither worktree nor files behind${without}`, async () => {
   const { path } = await forThisTest(scratchFolder());
   const args = [main, '--quick', '--only=c', '--against=HEAD', `--folder=${path}`];
   const bench = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
