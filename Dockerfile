@@ -34,7 +34,7 @@ RUN mkdir /data && chown node:node /data
 VOLUME /data
 USER node
 
-ENV DATABASE_URL=sqlite:/data/forumbus.db HOST=0.0.0.0
+ENV DATABASE_URL=sqlite:/data/forumbus.db HOST=0.0.0.0 MALLOC_ARENA_MAX=1
 EXPOSE 4010
 
 # The slim image has no curl. More patience than the service has with its database, so that it can say what is wrong.
@@ -42,4 +42,4 @@ HEALTHCHECK --interval=10s --timeout=8s --start-period=30s --retries=3 \
   CMD ["node", "-e", "const { PORT, BASE_PATH = '' } = process.env; fetch(`http://127.0.0.1:${PORT || 4010}${BASE_PATH.replace(/\\/$/, '')}/bus/health`).then(answer => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
 
 # Not a shell and not npm: the signal of `docker stop` must reach the service itself. The options are those of `npm start`.
-CMD ["node", "--require", "./dist/src/node-floor.cjs", "--max-semi-space-size=16", "--heap-growing-percent=30", "dist/src/main.js"]
+CMD ["node", "--require", "./dist/src/node-floor.cjs", "--max-semi-space-size=8", "--heap-growing-percent=30", "dist/src/main.js"]

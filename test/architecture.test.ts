@@ -114,6 +114,12 @@ describe('the direction of dependencies', () => {
     expect(imports.filter(({ from, to }) => from.startsWith('migrations/') && to.startsWith('src/'))).toEqual([]);
   });
 
+  it('loads the libraries of MCP and mail only when they are needed: they take 13 MiB', () => {
+    const rare = ['nodemailer', '@modelcontextprotocol/server', 'src/mcp/server.ts'];
+    const early = imports.filter(({ to, typeOnly }) => rare.includes(to) && !typeOnly);
+    expect(early.map(({ from, to }) => `${from} ${to}`)).toEqual(['src/mcp/server.ts @modelcontextprotocol/server']);
+  });
+
   it('goes through services: no feature touches the repository of another', () => {
     const wrong = imports.filter(({ from, to }) => /repository\.ts$/.test(to) && dirname(from) !== dirname(to));
     expect(wrong).toEqual([]);
@@ -222,8 +228,8 @@ describe('the environment', () => {
 describe('the tests', () => {
   it('mirror src: a test is named after the file that it tries', () => {
     const names = new Set(files.map(file => file.replace(/^src\//, '').replace(/\.ts$/, '')));
-    // Whole processes, generated requests, documents and what several files share have rooms of their own.
-    const ownRooms = /^(e2e|fuzz|verify|docs|helpers)\//;
+    // Whole processes, generated requests, the bench, documents and what several files share have rooms of their own.
+    const ownRooms = /^(e2e|fuzz|verify|bench|docs|helpers)\//;
     const strangers = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' })
       .filter(name => name.endsWith('.test.ts') && name.includes('/') && !ownRooms.test(name))
       .map(name => name.replace(/\.test\.ts$/, ''))

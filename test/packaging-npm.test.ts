@@ -259,8 +259,12 @@ describe('on the Node of the service', () => {
     return { npx, pid, lines };
   }
 
-  it('runs it by npx, and stops it when npx is told to', async () => {
+  it('runs it by npx with the memory of npm start, and stops it when npx is told to', async () => {
     const { npx, pid } = await npxForumbus({ PORT: String(await freePort()) });
+    const start = packageJson.scripts.start.split(' ');
+    const partsOf = (file: string) => readFileSync(`/proc/${pid}/${file}`, 'utf8').split('\0');
+    expect(partsOf('cmdline')).toEqual(expect.arrayContaining(start.filter(word => /^--.*=/.test(word))));
+    expect(partsOf('environ')).toEqual(expect.arrayContaining(start.filter(word => /^[A-Z]\w+=/.test(word))));
     npx.kill('SIGTERM');
     await once(npx, 'exit');
     await expect.poll(() => existsSync(`/proc/${pid}`)).toBe(false);

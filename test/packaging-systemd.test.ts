@@ -55,7 +55,6 @@ it.runIf(reason === '')(`the sandbox leaves little open${reason}`, async () => {
 
 it('starts the service as npm start does, in its own folder, with its database in the state folder', async () => {
   const [program = '', ...args] = only('ExecStart').split(' ');
-  expect(`exec node ${args.join(' ')}`).toBe(packageJson.scripts.start);
   expect(program).toBe(`${only('WorkingDirectory')}/node_modules/.bin/node`);
   expect(only('WorkingDirectory')).toBe(HOME);
   const environment = Object.fromEntries(
@@ -63,6 +62,8 @@ it('starts the service as npm start does, in its own folder, with its database i
       .split(' ')
       .map(pair => pair.split(/=(.*)/s)),
   );
+  const start = `exec env MALLOC_ARENA_MAX=${environment.MALLOC_ARENA_MAX} node`;
+  expect([start, ...args].join(' ')).toBe(packageJson.scripts.start);
   const state = `/var/lib/${only('StateDirectory')}`;
   expect(environment.DATABASE_URL).toBe(`sqlite:${state}/forumbus.db`);
 

@@ -124,7 +124,8 @@ it('builds the package, installs and starts from it, answers its health check an
 it('starts as npm start does', () => {
   const [, args] = command(only('CMD'));
   const source = args.map(argument => argument.replace('dist/src/', 'src/').replace(/\.js$/, '.ts'));
-  expect(['exec node', ...source].join(' ')).toBe(packageJson.scripts.start);
+  const start = `exec env MALLOC_ARENA_MAX=${environment.MALLOC_ARENA_MAX} node`;
+  expect([start, ...source].join(' ')).toBe(packageJson.scripts.start);
 });
 
 it('runs on the Node that the service needs, and not as root', async () => {

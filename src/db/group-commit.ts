@@ -23,6 +23,9 @@ const AT_ONCE = 16;
 /** Between two groups the event loop turns for others: it accepts one connection and begins a few requests per turn. */
 const BREAK_TURNS = 32;
 const BREAK_MS = 20;
+/** After so many groups of one work in a row, a break ends after a few turns if no second work has come. */
+const LONE_GROUPS = 8;
+const LONE_BREAK_TURNS = 2;
 /** The most works that wait before sheddable ones are refused: about 0.5 s of writes on SQLite, 4 s on PostgreSQL. */
 const QUEUE_SIZE = 2000;
 // One instance for all refusals: under overload, a stack trace for each would cost time.
@@ -126,13 +129,17 @@ class GroupRollback extends Error {
 export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTimings, groupMs?: number) {
   const queue: QueuedWork<W>[] = [];
   let running = false;
+  /** Groups of one flushed work in a row: there is one caller, who would wait for others in vain. The worker's are not flushed. */
+  let lone = 0;
 
   async function drain(): Promise<void> {
     running = true;
     // Calls of the same turn of the event loop join the group.
     await nextTurn();
     while (queue.length > 0) {
-      await commitGroup(nextGroup());
+      const group = nextGroup();
+      lone = group.length === 1 && group[0]?.flush ? lone + 1 : 0;
+      await commitGroup(group);
       await takeBreak();
     }
     running = false;
@@ -144,6 +151,7 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
     do {
       await nextTurn();
       turns += 1;
+      if (lone >= LONE_GROUPS && turns >= LONE_BREAK_TURNS && queue.length <= 1) return;
     } while (turns < BREAK_TURNS && performance.now() < end);
   }
 

@@ -1,5 +1,4 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { createMcpHandler } from '@modelcontextprotocol/server';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import { Refusal } from '../errors.ts';
@@ -7,7 +6,6 @@ import { whileConnected } from '../http/connection.ts';
 import { bodyProblems } from '../http/problems.ts';
 import { JsonObject, Name, Strict } from '../http/schemas.ts';
 import { HOLD_TIMES, type HoldTimes } from './hold.ts';
-import { serverFor } from './server.ts';
 import type { Names } from './tool.ts';
 import { createTools, type ToolDependencies } from './tools.ts';
 
@@ -102,6 +100,11 @@ export function mcpRoutes(dependencies: Dependencies): FastifyPluginAsyncTypebox
     const signal = isStream
       ? AbortSignal.any([longRequests.enter('stream', request, reply), ending])
       : whileConnected(reply);
+    // Loaded at the first call: the SDK takes 8 MiB, and not every service has a client of MCP.
+    const [{ createMcpHandler }, { serverFor }] = await Promise.all([
+      import('@modelcontextprotocol/server'),
+      import('./server.ts'),
+    ]);
     const handler = createMcpHandler(() => serverFor(tools, version, request, reply, names), {
       onerror: error => request.log.info({ err: { message: error.message } }, 'MCP request refused'),
     });

@@ -1,5 +1,4 @@
 import { connect, isIP } from 'node:net';
-import { createTransport } from 'nodemailer';
 import { textOf } from '../error-text.ts';
 import type { AddressGuard } from './addresses.ts';
 import { failed, POST_TIMEOUT_MS, type PostAnswer } from './post.ts';
@@ -28,6 +27,8 @@ export function createSendMail(guard: AddressGuard): SendMail {
   async function send(url: URL, { isUrgent, ...mail }: Mail, signal: AbortSignal): Promise<PostAnswer> {
     const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
     const port = Number(url.port || PORTS[url.protocol]);
+    // Loaded with the first mail: the library takes 5 MiB, and few services send any.
+    const { createTransport } = await import('nodemailer');
     const socket = connect({ host, port, lookup: guard.lookup(false), signal });
     try {
       await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject));

@@ -4,8 +4,8 @@ import BetterSqlite from 'better-sqlite3';
 import { pino } from 'pino';
 import { buildApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config.ts';
-import { median } from './closed-loop.ts';
 import { type Mix, newLoad } from './load.ts';
+import { median } from './median.ts';
 import { type Ran, recordStatements } from './recording.ts';
 
 /*

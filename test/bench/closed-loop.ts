@@ -86,12 +86,3 @@ export async function sendAll(port: number, connections: number, requests: Itera
   await Promise.all(all.map(speak));
   for (const connection of all) connection.close();
 }
-
-/** @param sorted ascending */
-export function percentile(sorted: Float64Array, share: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
-}
-
-export function median(values: number[]): number {
-  return percentile(Float64Array.from(values).sort(), 0.5);
-}

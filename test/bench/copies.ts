@@ -9,7 +9,7 @@ const numbers = /^(sequence|position|\w+_sequence|last_agent_post|last_human_pos
 const ids =
   /^(\w*(thread|run|event|message|question|correlation|causation|signal)_id|message_key|supersedes|ticket|first_ticket)$/;
 /** Tables that do not hold history. */
-const kept = /^(sqlite_|kysely_|search_(?!threads$)|counts$|topics$)/;
+const kept = /^(sqlite_|kysely_|search_(?!threads$)|subscription|(counts|topics|lease_clock|link_secrets|push_keys)$)/;
 
 /** The words of a text; `post` is the number of a reply. */
 export interface Words {
@@ -43,6 +43,8 @@ export function multiply(db: BetterSqlite.Database, copies: number, words: Words
     })();
   }
   countCopies(db, copies);
+  // Nothing of the history waits for its subscriptions.
+  db.exec('update subscriptions set position = (select max(sequence) from events)');
 }
 
 /** Ordinary tables that have rows. */

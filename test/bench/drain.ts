@@ -2,9 +2,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Bench } from './bench.ts';
 import { type Progress, WORK } from './child.ts';
 import { allDispatched, sendAll } from './closed-loop.ts';
+import type { Code } from './code.ts';
 import { Connection } from './connection.ts';
 import { messageRequest } from './load.ts';
 import type { Subject } from './processes.ts';
+import { cpuOf } from './usage.ts';
 
 /** Connections that publish. */
 const PUBLISHERS = 64;
@@ -23,6 +25,8 @@ export interface Drain {
   /** Processes that share the work. */
   processes?: number;
   env?: Record<string, string>;
+  /** The code of the services: by default this clone's. */
+  code?: Code | undefined;
   /** Called when the messages are there and no process runs. */
   before?: () => void;
   /** Whether messages stay behind that cannot be sent. */
@@ -33,13 +37,15 @@ export interface Drain {
 export interface Drained {
   published: number;
   dispatched: number;
+  /** CPU of the services for one dispatch. Microseconds. */
+  cpu: number;
 }
 
 /** Publishes messages to a service that does not dispatch, and then starts one that handles them. */
 export async function drain({ processes: all }: Bench, setup: Drain): Promise<Drained> {
-  const { name, databaseUrl, processes = 1, env = {} } = setup;
+  const { name, databaseUrl, processes = 1, env = {}, code } = setup;
   const start = (role: string, heard?: (progress: Progress) => void) =>
-    all.service({ name, databaseUrl, handler: 'counting', env: { ...env, ROLE: role }, ...(heard && { heard }) });
+    all.service({ name, databaseUrl, code, handler: 'counting', env: { ...env, ROLE: role }, ...(heard && { heard }) });
   const publisher = await start('http');
   const published = await publish(publisher, setup);
   await all.stop(publisher);
@@ -47,12 +53,16 @@ export async function drain({ processes: all }: Bench, setup: Drain): Promise<Dr
 
   const heard = Array.from({ length: processes }, (): Progress[] => []);
   const subjects = await Promise.all(heard.map(list => start('all', progress => list.push(progress))));
-  await allHandled(heard, setup);
+  const handled = () => heard.reduce((sum, list) => sum + (list.at(-1)?.count ?? 0), 0);
+  const used = () => subjects.reduce((sum, { pid }) => sum + cpuOf(pid), 0);
+  const [before, begun] = [used(), handled()];
+  await allHandled(handled, setup);
+  const cpu = (1e6 * (used() - before)) / (handled() - begun);
   const dispatched = rateOf(heard, setup.warm / processes);
   const [first] = subjects as [Subject];
   if (!setup.leaves) await isEmptied(first);
   for (const subject of subjects) await all.stop(subject);
-  return { published, dispatched };
+  return { published, dispatched, cpu };
 }
 
 async function publish({ port }: Subject, { messages, warm, keys }: Drain): Promise<number> {
@@ -67,8 +77,7 @@ async function publish({ port }: Subject, { messages, warm, keys }: Drain): Prom
   return messages / ((performance.now() - began) / 1000);
 }
 
-async function allHandled(heard: Progress[][], { messages, warm }: Drain): Promise<void> {
-  const handled = () => heard.reduce((sum, list) => sum + (list.at(-1)?.count ?? 0), 0);
+async function allHandled(handled: () => number, { messages, warm }: Drain): Promise<void> {
   for (let count = 0, since = performance.now(); count < messages + warm; await delay(5)) {
     const now = handled();
     if (now > count) since = performance.now();

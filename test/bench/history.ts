@@ -6,6 +6,7 @@ import { pino } from 'pino';
 import { buildApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config.ts';
 import type { OutboxStats } from '../../src/outbox/schemas.ts';
+import type { HandlerDefinition } from '../../src/worker/handler.ts';
 import { copiesOf, multiply, type Words } from './copies.ts';
 import { newLoad } from './load.ts';
 import { type Ran, recordStatements } from './recording.ts';
@@ -20,10 +21,15 @@ import { say } from './report.ts';
  */
 
 /** To be raised when what is seeded changes. */
-const VERSION = 1;
+const VERSION = 2;
 /** Of one history of a hundred agents, which has 900 events. */
 const COPIES = 1110;
 const CONNECTIONS = 20;
+/** As the empty handler of the services, whose deliveries are part of the history. */
+const EVERYTHING: HandlerDefinition = {
+  ...{ name: 'bench', topics: ['forum.events.**', 'bench.**'], transactional: false },
+  handle: async () => {},
+};
 /** Each of a connection's five agents asks, is answered, completes and is validated. */
 const SIGNALS = 20;
 
@@ -73,7 +79,8 @@ function schemaOf(file: string): string {
 
 /** A file with the history of a hundred agents. Answers what was run to store it. */
 async function template(file: string): Promise<Ran[]> {
-  const app = await buildApp(readConfig({ DATABASE_URL: `sqlite:${file}` }), pino({ level: 'silent' }));
+  const config = readConfig({ DATABASE_URL: `sqlite:${file}` });
+  const app = await buildApp(config, pino({ level: 'silent' }), { handlers: [EVERYTHING] });
   await app.ready();
   const ended = recordStatements();
   const speakers = newLoad(CONNECTIONS, 'mixed');
@@ -101,7 +108,7 @@ async function dispatched(app: FastifyInstance): Promise<void> {
 /** The words of each post: they can be written to the index but not be read from it. */
 function wordsOf(ran: Ran[]): Words[] {
   return ran.flatMap(({ text, parameters }) => {
-    const [, table] = /^\s*insert into "?(search_(?:titles|openings|replies))"? /i.exec(text) ?? [];
+    const [, table] = /^\s*insert into "?(search_(?:titles|openings|replies|questions))"? /i.exec(text) ?? [];
     if (table === undefined) return [];
     const words = String(parameters.at(-1));
     const [opened_sequence, post] = parameters.slice(0, -1).map(Number).toReversed() as [number, number | undefined];

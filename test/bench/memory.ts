@@ -1,40 +1,58 @@
-import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import type { Bench } from './bench.ts';
+import { WORK } from './child.ts';
+import { allDispatched, sendAll, signalRound } from './closed-loop.ts';
+import type { Code } from './code.ts';
+import { Connection } from './connection.ts';
+import { crowd } from './crowd.ts';
+import { messageRequest } from './load.ts';
+import { memoryOf } from './memory-of.ts';
+import { installPackage } from './package.ts';
 
-/** Resident memory of a process: now, and at most since it began. Mebibytes. */
-export interface Memory {
-  now: number;
-  peak: number;
-}
+/** The names of the services that run from the package. */
+const LOADED = '(e) package, signals and messages';
+const CROWDED = '(e) package, waiters and streams';
 
-/** Undefined if the process is gone. Where there is no /proc the peak is not known, and is what it uses now. */
-export function memoryOf(pid: number): Memory | undefined {
-  try {
-    if (process.platform !== 'linux') {
-      const now = Number(execFileSync('ps', ['-o', 'rss=', '-p', String(pid)], { encoding: 'utf8' })) / 1024;
-      return { now, peak: now };
-    }
-    const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-    const kibibytes = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1]);
-    const [now, peak] = [kibibytes('VmRSS') / 1024, kibibytes('VmHWM') / 1024];
-    return Number.isNaN(now + peak) ? undefined : { now, peak };
-  } catch {
-    return undefined;
-  }
-}
-
-/** (e) What the services of the other sections have used. */
-export async function usedMemory({ report, processes }: Bench): Promise<void> {
+/** (e) What the package, built and installed, uses under load and with a crowd; and what the services of other sections used. */
+export async function usedMemory(bench: Bench): Promise<void> {
+  const { report, processes, folder } = bench;
   report.section('(e) resident memory of the services');
-  const names = new Set(processes.memory.map(({ name }) => name));
+  const code = await installPackage(folder);
+  await loaded(bench, code);
+  await crowd(bench, CROWDED, code);
+
+  const used = processes.memory;
+  const names = new Set(used.map(({ name }) => name));
   const peakOf = (names: string[]) =>
-    Math.max(...processes.memory.filter(one => names.includes(one.name)).map(one => one.memory.peak));
+    Math.max(...used.filter(one => names.includes(one.name)).map(one => one.memory.peak));
   for (const name of names) {
-    const last = processes.memory.findLast(one => one.name === name)?.memory.now ?? 0;
+    const last = used.findLast(one => one.name === name)?.memory.now ?? 0;
     report.row(name, `${peakOf([name]).toFixed(0)} MiB at most, ${last.toFixed(0)} at the end`);
   }
-  const onSqlite = [...names].filter(name => !name.includes('PostgreSQL'));
-  if (onSqlite.length === 0) report.note('No section was chosen that has services on SQLite.');
-  else report.target('e: resident memory on SQLite at most', peakOf(onSqlite), { below: 150 }, { unit: ' MiB' });
+  const [load, all] = [peakOf([LOADED]), peakOf([CROWDED])];
+  report.record('e.package under load', [load], 'MiB');
+  report.record('e.package with waiters and streams', [all], 'MiB');
+  report.target('e: the package under load', load, { below: 150 }, { unit: ' MiB' });
+  report.target('e: the package with waiters and streams', all, { below: 300 }, { unit: ' MiB' });
+}
+
+/** The loads of sections (a) and (b). */
+async function loaded({ processes, options, folder, report }: Bench, code: Code): Promise<void> {
+  const databaseUrl = `sqlite:${folder}/e-loaded.db`;
+  const service = await processes.service({ name: LOADED, databaseUrl, code, handler: 'empty' });
+  const idle = memoryOf(service.pid)?.now ?? Number.NaN;
+  report.record('e.package at rest', [idle], 'MiB');
+  report.row('the package, before its first request', `${idle.toFixed(0)} MiB`);
+  const seconds = options.quick ? 1 : 5;
+  for (const connections of [1, 16, 64, 256]) {
+    for (const mix of ['mixed', 'completions'] as const) {
+      await signalRound([service], { connections, mix, seconds }, true);
+    }
+  }
+  const messages = options.quick ? 4000 : 20_000;
+  const requests = Array.from({ length: messages }, (_, number) => messageRequest(WORK, undefined, number));
+  await sendAll(service.port, 64, requests);
+  const connection = await Connection.open(service.port);
+  await allDispatched(connection);
+  connection.close();
+  await processes.stop(service);
 }

@@ -2,7 +2,7 @@ import { type FastifyBaseLogger, fastify } from 'fastify';
 import { useAccess } from '../../src/access/hook.ts';
 import type { LongRequests } from '../../src/access/long-requests.ts';
 import type { Access } from '../../src/access/service.ts';
-import { newUid, toTimestamp } from '../../src/clock.ts';
+import { newUid } from '../../src/clock.ts';
 import type { Database, Tx } from '../../src/db/database.ts';
 import { useDrain } from '../../src/http/drain.ts';
 import { useEtags } from '../../src/http/etags.ts';
@@ -18,14 +18,14 @@ import { useValidation } from '../../src/http/validation.ts';
 import { createLogger } from '../../src/logging.ts';
 import { createMetrics } from '../../src/metrics/metrics.ts';
 import { useRequestMetrics } from '../../src/metrics/requests.ts';
-import type { Question } from '../../src/questions/schemas.ts';
 import type { QuestionWaiters } from '../../src/questions/waiting.ts';
 import { components } from '../../src/schema-registry.ts';
 import type { SignalCommand } from '../../src/signals/command.ts';
 import { signalRoutes } from '../../src/signals/routes.ts';
-import type { Accepted, SignalService } from '../../src/signals/service.ts';
+import type { SignalService } from '../../src/signals/service.ts';
 import { v1 } from '../../src/signals/v1.ts';
 import { SchemaVersions } from '../../src/signals/versions.ts';
+import { accepted } from './accepted.ts';
 import { endWithParent } from './child.ts';
 
 /*
@@ -88,100 +88,3 @@ await app.register(
 app.get('/readyz', { schema: { hide: true } }, () => ({ status: 'ok' }));
 await app.listen({ host: '127.0.0.1', port: Number(process.env.PORT) });
 endWithParent();
-
-/** As large an answer as the service's, made of what was sent and of constants. */
-function accepted(signal: SignalCommand): Accepted {
-  const uid = newUid();
-  const { run_id, agent_name } = signal;
-  const ticket = signal.ticket ?? null;
-  const actor = signal.actor ?? { type: 'agent' as const, name: agent_name };
-  const occurred_at = toTimestamp(Date.now());
-  const thread_id = `fctrl-${run_id}-${agent_name}-e0a6c3f1b2d49587`;
-  const made = { signal_id: `sig_${uid}`, sequence: 1_000_000, thread_id, occurred_at };
-  const isQuestion = signal.control_type === 'guidance_request' || signal.control_type === 'guidance_answer';
-  return {
-    created: true,
-    signal: { ...signal, ...made, ticket, actor, correlation_id: `sig_${uid}`, causation_id: null, attempt: 1 },
-    thread: thread(thread_id, signal, occurred_at),
-    control: {
-      run_id,
-      agent_name,
-      thread_id,
-      attempt: 1,
-      status: 'completed',
-      open_questions: [],
-      open_questions_count: 0,
-      open_questions_url: `/questions?state=open&run_id=${run_id}&agent_name=${agent_name}`,
-      completion:
-        signal.control_type === 'completion'
-          ? { ...made, actor, summary: null, evidence: [], evidence_count: 0 }
-          : null,
-      validation: null,
-      last_seen_at: null,
-      version: 7,
-    },
-    inbox: { unread: 0 },
-    ...(isQuestion && { question: question(`q_${uid}`, thread_id, signal, occurred_at) }),
-  };
-}
-
-function thread(thread_id: string, signal: SignalCommand, at: string): Accepted['thread'] {
-  const { run_id, agent_name, ticket = null } = signal;
-  return {
-    thread_id,
-    kind: 'control',
-    title: `Control: ${agent_name} in ${run_id}`,
-    state: 'waiting_operator',
-    priority: 'normal',
-    assignee: null,
-    ticket,
-    run_id,
-    agent_name,
-    unanswered: true,
-    posts_count: 7,
-    last_sequence: 1_000_000,
-    last_actor: { type: 'agent', name: agent_name },
-    opened_by: { type: 'agent', name: agent_name },
-    opened_at: at,
-    updated_at: at,
-    closed_at: null,
-    version: 7,
-  };
-}
-
-function question(question_id: string, thread_id: string, signal: SignalCommand, at: string): Question {
-  const {
-    run_id,
-    agent_name,
-    question: text = '',
-    options = [],
-  } = signal as Extract<SignalCommand, { question: string }>;
-  return {
-    question_id,
-    run_id,
-    agent_name,
-    thread_id,
-    state: 'open',
-    version: 1,
-    question: text,
-    context: null,
-    options,
-    multi_select: false,
-    priority: 'normal',
-    asked_at: at,
-    expires_at: null,
-    default_answer: null,
-    default_selected: [],
-    default_applied: false,
-    answer: null,
-    selected: [],
-    answered_by: null,
-    answered_at: null,
-    approvals_required: 1,
-    approvals: [],
-    acknowledged_at: null,
-    answered_in: null,
-    supersedes: null,
-    source: null,
-  };
-}

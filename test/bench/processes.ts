@@ -4,9 +4,10 @@ import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import packageJson from '../../package.json' with { type: 'json' };
 import { freePort } from '../helpers/ports.ts';
-import { type Memory, memoryOf } from './memory.ts';
+import { type Code, cloneAt } from './code.ts';
+import { type Memory, memoryOf } from './memory-of.ts';
+import type { Counts } from './statement-counter.ts';
 
 /** How long a process may take until it listens, and until it has ended after SIGTERM. Milliseconds. */
 const START_PATIENCE_MS = 120_000;
@@ -16,9 +17,8 @@ const STOP_PATIENCE_MS = 20_000;
 const LOG_SHOWN = 2000;
 
 const here = (file: string) => fileURLToPath(new URL(file, import.meta.url));
-const MAIN = here('../../src/main.ts');
-/** What `npm start` tells Node: "exec node --require <file> <options> src/main.ts". */
-const options = packageJson.scripts.start.split(' ').filter(word => /^--.*=/.test(word));
+/** The code of this clone. */
+const own = cloneAt(here('../..'));
 
 /** The module that handles the messages of a service. */
 export type HandlerName = 'none' | 'empty' | 'counting' | 'noting';
@@ -27,7 +27,11 @@ export interface ServiceSetup {
   /** Names it in the table of memory. */
   name: string;
   databaseUrl: string;
+  /** The code that it runs: by default this clone's. */
+  code?: Code | undefined;
   handler?: HandlerName;
+  /** Whether it counts its statements. */
+  counts?: boolean;
   /** Settings beside those above. */
   env?: Record<string, string>;
   /** Called with what the handler says, from its first word. */
@@ -57,6 +61,13 @@ export class Subject {
   async message<T>(): Promise<T> {
     const [message] = await once(this.#child, 'message');
     return message;
+  }
+
+  /** Of a service that counts its statements. */
+  async counts(): Promise<Counts> {
+    const said = this.message<Counts>();
+    this.tell({});
+    return said;
   }
 
   hear(listener: (message: never) => void): void {
@@ -103,11 +114,19 @@ export class Processes {
     process.once('exit', () => this.#endAll());
   }
 
-  /** A real `node src/main.ts` that takes requests. */
-  async service({ name, databaseUrl, handler = 'empty', env = {}, heard }: ServiceSetup): Promise<Subject> {
+  /** A real service that takes requests. */
+  async service(setup: ServiceSetup): Promise<Subject> {
+    const { name, databaseUrl, code = own, handler = 'empty', counts = false, env = {}, heard } = setup;
     const port = await freePort();
     const settings = { DATABASE_URL: databaseUrl, HANDLERS_DIR: this.#handlers(handler), PORT: String(port) };
-    const service = this.#spawn(name, MAIN, [], port, { LOG_LEVEL: this.#logLevel, ...settings, ...env });
+    const args = [...(counts ? ['--import', here('./statement-counter.ts')] : []), ...code.options, ...code.program];
+    const service = this.#spawn(
+      name,
+      args,
+      port,
+      { LOG_LEVEL: this.#logLevel, ...settings, ...code.env, ...env },
+      true,
+    );
     if (heard) service.hear(heard);
     await this.#listening(service);
     return service;
@@ -117,14 +136,14 @@ export class Processes {
   async listener(file: string): Promise<Subject> {
     const port = await freePort();
     const env = { PORT: String(port), LOG_LEVEL: this.#logLevel };
-    const listener = this.#spawn(file, here(file), [], port, env);
+    const listener = this.#spawn(file, [...own.options, here(file)], port, { ...own.env, ...env });
     await this.#listening(listener);
     return listener;
   }
 
   /** A module of this folder as a process that is told what to do; it says when it is ready. */
   async worker(file: string, args: string[]): Promise<Subject> {
-    const worker = this.#spawn(file, here(file), args, 0, {});
+    const worker = this.#spawn(file, [...own.options, here(file), ...args], 0, own.env);
     await worker.message();
     return worker;
   }
@@ -174,17 +193,17 @@ export class Processes {
     for (const program of this.#programs) program.kill('SIGTERM');
   }
 
-  #spawn(name: string, file: string, args: string[], port: number, env: Record<string, string>): Subject {
+  #spawn(name: string, args: string[], port: number, env: Record<string, string>, isService = false): Subject {
     this.#started += 1;
     const log = join(this.#folder, `${this.#started}.log`);
     const output = openSync(log, 'a');
-    const child = spawn(process.execPath, [...options, file, ...args], {
+    const child = spawn(process.execPath, args, {
       // Nothing of this process's own environment may decide what the service does.
       env: { PATH: process.env.PATH, ...env },
       stdio: ['ignore', output, output, 'ipc'],
     });
     closeSync(output);
-    const subject = new Subject(name, child, port, file === MAIN);
+    const subject = new Subject(name, child, port, isService);
     this.#running.add(subject);
     child.once('exit', (code, signal) => {
       if (!this.#running.delete(subject)) return;

@@ -1,16 +1,20 @@
 import type { BareRound } from './bare.ts';
 import type { Bench } from './bench.ts';
-import { type Load, median, percentile, type Round, signalRound } from './closed-loop.ts';
+import { type Load, type Round, signalRound } from './closed-loop.ts';
+import { countedOnSqlite } from './counted.ts';
 import type { Mix } from './load.ts';
+import { median, percentile } from './median.ts';
 import type { Subject } from './processes.ts';
-import { ms, rate } from './report.ts';
+import { beside, ms, rate, us } from './report.ts';
+import { type UsedRound, usedRound } from './used-round.ts';
 
 /** How many signals the bare statements are taken from, by size of the bench. */
 const RECORDED = { quick: 300, full: 4000 };
 
 interface Measured {
-  service: Round[];
-  noStore: Round[];
+  service: UsedRound[];
+  noStore: UsedRound[];
+  plain: Round[];
   bare: BareRound[];
 }
 
@@ -23,6 +27,7 @@ export async function signals(bench: Bench): Promise<void> {
     empty: await processes.service({ name: '(a) with a handler', databaseUrl: `sqlite:${folder}/a-handled.db` }),
   };
   const noStore = await processes.listener('./no-store.ts');
+  const plain = await processes.listener('./plain.ts');
   const recorded = String(options.quick ? RECORDED.quick : RECORDED.full);
   const bare: Record<Mix, Subject> = {
     mixed: await processes.worker('./bare.ts', [folder, 'mixed', recorded]),
@@ -30,16 +35,19 @@ export async function signals(bench: Bench): Promise<void> {
   };
   const seconds = options.quick ? 0.5 : 4;
   // The code is compiled by then.
-  await signalRound([noStore], { connections: 64, mix: 'mixed', seconds }, false);
+  for (const floor of [noStore, plain]) await signalRound([floor], { connections: 64, mix: 'mixed', seconds }, false);
   for (const service of Object.values(services)) {
     await signalRound([service], { connections: 64, mix: 'mixed', seconds }, true);
   }
   for (const [connections, mix, handler] of loads) {
     const load = { connections, mix, seconds };
-    const measured = await measure(bench, load, { service: services[handler], noStore, bare: bare[mix] });
+    const measured = await measure(bench, load, { service: services[handler], noStore, plain, bare: bare[mix] });
     print(bench, load, handler, measured);
   }
-  for (const subject of [...Object.values(services), noStore, ...Object.values(bare)]) await processes.stop(subject);
+  for (const subject of [...Object.values(services), noStore, plain, ...Object.values(bare)]) {
+    await processes.stop(subject);
+  }
+  await countedOnSqlite(bench);
 }
 
 /** The handler of every event: none, as the service comes, or an empty one. */
@@ -58,12 +66,14 @@ const loads: [number, Mix, Handler][] = [
 async function measure(
   { rounds }: Bench,
   load: Load,
-  { service, noStore, bare }: Record<keyof Measured, Subject>,
+  { service, noStore, plain, bare }: Record<keyof Measured, Subject>,
 ): Promise<Measured> {
-  const measured: Measured = { service: [], noStore: [], bare: [] };
+  const measured: Measured = { service: [], noStore: [], plain: [], bare: [] };
+  const half = { ...load, seconds: load.seconds / 2 };
   for (let round = 0; round < rounds; round += 1) {
-    measured.noStore.push(await signalRound([noStore], { ...load, seconds: load.seconds / 2 }, false));
-    measured.service.push(await signalRound([service], load, true));
+    measured.plain.push(await signalRound([plain], half, false));
+    measured.noStore.push(await usedRound([noStore], half, { dispatch: false }));
+    measured.service.push(await usedRound([service], load));
     const answer = bare.message<BareRound>();
     bare.tell({ group: load.connections });
     measured.bare.push(await answer);
@@ -71,40 +81,56 @@ async function measure(
   return measured;
 }
 
-function print(
-  { report }: Bench,
-  { connections, mix }: Load,
-  handler: Handler,
-  { service, noStore, bare }: Measured,
-): void {
-  const dispatched = median(service.map(round => round.dispatched));
-  const floor = median(noStore.map(round => round.answered));
-  const statements = median(bare.map(round => round.rate));
+function print({ report }: Bench, { connections, mix }: Load, handler: Handler, measured: Measured): void {
+  const { service, noStore, plain, bare } = measured;
+  const dispatched = service.map(round => round.dispatched);
+  const floor = noStore.map(round => round.answered);
+  const bottom = plain.map(round => round.answered);
+  const statements = bare.map(round => round.rate);
   const handled = handler === 'none' ? '' : ', with a handler';
   const name = `${connections} connection${connections === 1 ? '' : 's'}, ${mix}${handled}`;
   report.row(name, `${rate(dispatched)} dispatched`, [
-    { floor: 'without a store', figure: rate(floor), ratio: dispatched / floor },
-    { floor: `bare statements, ${connections} per commit`, figure: rate(statements), ratio: dispatched / statements },
+    beside('without a store', floor, dispatched, rate),
+    beside('Fastify alone', bottom, dispatched, rate),
+    beside(`bare statements, ${connections} per commit`, statements, dispatched, rate),
   ]);
-  const answered = median(service.map(round => round.answered));
-  report.row('', `${rate(answered)} answered`, [
-    { floor: 'without a store', figure: rate(floor), ratio: answered / floor },
-  ]);
+  const answered = service.map(round => round.answered);
+  report.row('', `${rate(answered)} answered`, [beside('without a store', floor, answered, rate)]);
+  const cpu = service.map(round => round.cpu);
+  const floorCpu = noStore.map(round => round.cpu);
+  report.row('', `CPU ${us(cpu)}`, [beside('without a store', floorCpu, cpu, us)]);
+  report.row('', `written ${bytes(service.map(round => round.written))}`);
+
+  const key = `a.${connections} ${mix}${handler === 'none' ? '' : ' handled'}`;
+  report.record(`${key}.rate`, dispatched, '/s');
+  report.record(`${key}.without a store`, floor, '/s');
+  report.record(`${key}.Fastify alone`, bottom, '/s');
+  report.record(`${key}.bare statements`, statements, '/s');
+  report.record(`${key}.cpu`, cpu, 'µs');
+  report.record(`${key}.cpu without a store`, floorCpu, 'µs');
+  report.record(
+    `${key}.written`,
+    service.map(round => round.written),
+    'bytes',
+  );
   if (connections === 64 && mix === 'mixed') {
     const target = `a: signals/s at 64 connections${handled}, of those without a store`;
-    report.target(target, dispatched / floor, { atLeast: 0.3 });
+    report.target(target, median(dispatched) / median(floor), { atLeast: 0.3 });
   }
-  if (connections === 1) printLatency(report, service, noStore, bare);
+  if (connections === 1) printLatency(report, key, measured);
 }
 
-function printLatency(report: Bench['report'], service: Round[], noStore: Round[], bare: BareRound[]): void {
-  const at = (rounds: Round[], share: number) => median(rounds.map(({ took }) => percentile(took, share)));
-  const sum = at(noStore, 0.5) + median(bare.map(round => round.groupMs));
-  report.row('', `p50 ${ms(at(service, 0.5))}`, [
-    { floor: 'without a store + one commit', figure: ms(sum), ratio: at(service, 0.5) / sum },
-  ]);
-  report.row('', `p99 ${ms(at(service, 0.99))}`, [
-    { floor: 'without a store', figure: ms(at(noStore, 0.99)), ratio: at(service, 0.99) / at(noStore, 0.99) },
-  ]);
-  report.target('a: p50 at 1 connection, by the sum of its floors', at(service, 0.5) / sum, { atMost: 1.3 });
+function printLatency(report: Bench['report'], key: string, { service, noStore, bare }: Measured): void {
+  const at = (rounds: Round[], share: number) => rounds.map(({ took }) => percentile(took, share));
+  const p50 = at(service, 0.5);
+  const floors = at(noStore, 0.5).map((took, round) => took + (bare[round] as BareRound).groupMs);
+  report.row('', `p50 ${ms(p50)}`, [beside('without a store + one commit', floors, p50, ms)]);
+  report.row('', `p99 ${ms(at(service, 0.99))}`, [beside('without a store', at(noStore, 0.99), at(service, 0.99), ms)]);
+  report.record(`${key}.p50`, p50, 'ms');
+  report.record(`${key}.p50 of its floors`, floors, 'ms');
+  report.target('a: p50 at 1 connection, by the sum of its floors', median(p50) / median(floors), { atMost: 1.3 });
+}
+
+function bytes(values: readonly number[]): string {
+  return Number.isNaN(median(values)) ? 'unknown' : `${(median(values) / 1024).toFixed(1)} KiB`;
 }

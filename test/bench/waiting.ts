@@ -3,9 +3,10 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Forumbus, type Question } from '../../src/client/index.ts';
 import type { Bench } from './bench.ts';
-import { cpuOf } from './cpu.ts';
-import { memoryOf } from './memory.ts';
+
+import { memoryOf } from './memory-of.ts';
 import type { Subject } from './processes.ts';
+import { cpuOf } from './usage.ts';
 import type { WaitingFigures } from './waiting-agents.ts';
 
 /** Processes that the agents share. */

@@ -31,6 +31,23 @@ describe.each(engines)('a write by itself on %s', engine => {
     expect(await beside.keys('lone')).toContain('first');
   });
 
+  it('does not wait for company that has not come for a while', async () => {
+    const { db, beside } = opened;
+    for (let number = 0; number < 10; number += 1) await db.write(store(`alone ${number}`));
+    let turns = 0;
+    let answered = false;
+    const writing = db.write(store('at last')).finally(() => {
+      answered = true;
+    });
+    while (!answered && turns < 8 && engine === 'sqlite') {
+      await nextTurn();
+      turns += 1;
+    }
+    if (engine === 'sqlite') expect(answered).toBe(true);
+    await writing;
+    expect(await beside.keys('lone')).toContain('at last');
+  });
+
   it.each([undefined, null, 0, 'text'])('leaves nothing behind if what its work throws is %j', async thrown => {
     const { db, beside } = opened;
     const failing = (key: string) => async (tx: Tx) => {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { Forumbus } from '../../src/client/index.ts';
-import { cpuOf } from '../bench/cpu.ts';
+import { cpuOf } from '../bench/usage.ts';
 import { WaitingAgents } from '../bench/waiting-agents.ts';
 import { forThisTest, startService } from '../helpers/process.ts';
 import { scratchFolder } from '../helpers/scratch.ts';

@@ -27,6 +27,8 @@ export interface PostgresServer {
   url: string;
   /** Where its data is. */
   folder: string;
+  /** Its main process. */
+  pid(): Promise<number>;
   /** Ends it with a signal to its main process; resolves when it is gone. `start` brings it back with its data. */
   shutDown(signal: 'SIGINT' | 'SIGQUIT'): Promise<void>;
   start(): Promise<void>;
@@ -147,6 +149,7 @@ async function serverIn(
     embedded,
     url: `postgres://postgres:forumbus@127.0.0.1:${port}/postgres`,
     folder,
+    pid: async () => (await main()) as number,
     shutDown,
     start: () => embedded.start(),
     async signalAll(signal: 'SIGSTOP' | 'SIGCONT') {

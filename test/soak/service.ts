@@ -23,11 +23,11 @@ export async function startLimited(
   env: Record<string, string>,
   limits: { descriptors: number; heapMiB: number },
 ): Promise<LimitedService> {
-  const flags = `--max-semi-space-size=16 --heap-growing-percent=30 --max-old-space-size=${limits.heapMiB}`;
+  const flags = `--max-semi-space-size=8 --heap-growing-percent=30 --max-old-space-size=${limits.heapMiB}`;
   const command = `ulimit -n ${limits.descriptors} && exec "${process.execPath}" ${flags} src/main.ts`;
   const child = spawn('sh', ['-c', command], {
     cwd: root,
-    env: { PATH: process.env.PATH, ...env },
+    env: { PATH: process.env.PATH, MALLOC_ARENA_MAX: '1', ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const origin = await new Promise<string>((resolve, reject) => {

@@ -55,7 +55,8 @@ export function openSqlite(
     writer.pragma('wal_autocheckpoint = 10000');
     // A long read lets the log grow beyond that; the first checkpoint after it cuts the log back to this size.
     writer.pragma('journal_size_limit = 50000000');
-    writer.pragma('cache_size = -16000');
+    // The upper pages of all indexes; 16 MB make nothing faster.
+    writer.pragma('cache_size = -8000');
     // The busy wait of better-sqlite3 would block the event loop; WriterDriver waits instead.
     writer.pragma('busy_timeout = 0');
     const [reader, snapshots] = [open(path, READER), open(path, READER)];

@@ -57,7 +57,8 @@ async function runAll() {
     const { variants } = await import(`./${peer}.mjs`);
     for (const { name, skip, open } of await variants(context)) {
       if (skip !== undefined) {
-        process.stderr.write(`${name}: skipped, ${skip}\n`);
+        if (values.json) process.stdout.write(`${JSON.stringify({ peer: name, skipped: skip })}\n`);
+        else process.stderr.write(`${name}: skipped, ${skip}\n`);
         continue;
       }
       const { durable, note, ...queue } = await open();
