@@ -243,21 +243,24 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
   async function runInOrder(group: QueuedWork<W>[], run: (queued: QueuedWork<W>) => Promise<void>): Promise<void> {
     /** Per thing: the run of the last work that touches it. */
     const lastRuns = new Map<string, Promise<void>>();
+    let running: Promise<void>[] = [];
     let started = 0;
     for (const queued of group) {
       const { touches } = queued;
       const isSlice = groupMs !== undefined && ++started % AT_ONCE === 0;
       if (!touches || isSlice) {
-        await Promise.all(lastRuns.values());
+        await Promise.all(running);
+        running = [];
         lastRuns.clear();
         await run(queued);
         continue;
       }
       const earlier = touches.map(thing => lastRuns.get(thing)).filter(last => last !== undefined);
       const current = earlier.length > 0 ? Promise.all(earlier).then(() => run(queued)) : run(queued);
+      running.push(current);
       for (const thing of touches) lastRuns.set(thing, current);
     }
-    await Promise.all(lastRuns.values());
+    await Promise.all(running);
   }
 
   /** Runs the deferred hooks of the group, then stores its sums. */

@@ -151,6 +151,31 @@ describe.each(engines)('writes that share transactions on %s', engine => {
     expect(seen).toEqual(['a', 'b', 'c'].flatMap(name => [`${name} begins`, `${name} ends`]));
   });
 
+  it.each<[string, Touched[] | undefined]>([
+    ['the end of the transaction', ['run x']],
+    ['one that does not say what it touches', undefined],
+  ])('that touch nothing are over before %s', async (_, next) => {
+    const { db } = opened;
+    const { store, stored } = ownWorks();
+    const seen: string[] = [];
+    const slow = async (tx: Tx) => {
+      for (let turn = 0; turn < 3; turn += 1) await opened.beside.transactionOf(tx);
+      for (let turn = 0; turn < 3; turn += 1) await nextTurn();
+      await opened.beside.transactionOf(tx);
+      seen.push('a ends');
+    };
+    await Promise.all([
+      db.write(store('a', slow), { touches: [] }),
+      db.write(
+        store('b', () => seen.push('b begins')),
+        { touches: next },
+      ),
+    ]);
+    expect(seen.toSorted()).toEqual(['a ends', 'b begins']);
+    if (!next) expect(seen).toEqual(['a ends', 'b begins']);
+    expect(await stored()).toEqual(['a', 'b']);
+  });
+
   it('all run again if one of those side by side fails, after all of them have ended', async () => {
     const { db } = opened;
     const { store, stored, begun, durable } = ownWorks();
