@@ -15,6 +15,8 @@ export interface EngineTransaction {
   newExecutor: () => Executor;
   /** Epoch milliseconds on the clock that measures leases. */
   leaseNow: () => Expression<number>;
+  /** See `Tx.announceEvents`. Returns undefined if nothing needs to be awaited. */
+  announceEvents: () => Promise<unknown> | undefined;
 }
 
 /**
@@ -93,6 +95,12 @@ class WorkTx implements Tx, WorkShare<WorkTx> {
 
   send<V>(statement: Statement<V, unknown>, values: V): void {
     const sent = this.#executor.send(this.#compiled(statement), values as object);
+    if (sent) this.#sent.push(sent);
+  }
+
+  announceEvents(): void {
+    this.#assertOpen();
+    const sent = this.#transaction.announceEvents();
     if (sent) this.#sent.push(sent);
   }
 

@@ -27,7 +27,7 @@ interface Dependencies {
   db: Database;
   clock: Clock;
   newUid: NewUid;
-  events: Pick<EventLog, 'carried' | 'outlines'>;
+  events: Pick<EventLog, 'carried' | 'latest' | 'outlines'>;
   subscriptions: Pick<Subscriptions, 'own' | 'current' | 'move'>;
   /** Names this process in leases and attempt histories. */
   workerName: string;

@@ -70,11 +70,12 @@ export function createThreadLists({ db, events, seen, search }: Dependencies) {
   /** A page by place, in the order as of the start of the walk. */
   async function byPlace(selection: Selection, cursor: string | undefined): Promise<Page<Thread>> {
     const from = decodeCursor('threads', cursor, [0, 0] as const);
+    // Before the snapshot, which then has all events up to it, and perhaps some after it.
+    const [asOf, after] = from ?? [await events.latest(db.read), Number.MIN_SAFE_INTEGER];
     return db.snapshot(async reader => {
-      const newest = await events.latest(reader);
-      const [asOf, after] = from ?? [newest, Number.MIN_SAFE_INTEGER];
       const unmoved = await listUnmoved(reader, selection, asOf, after);
-      const moved = asOf === newest ? [] : await listMoved(reader, selection, asOf, after);
+      const [later] = await events.outlines(reader, asOf, 1);
+      const moved = later ? await listMoved(reader, selection, asOf, after) : [];
       const listed = [...unmoved, ...moved].sort((a, b) => a.place - b.place);
       const { viewer, limit } = selection;
       return toPage(

@@ -15,6 +15,7 @@ import { type Compiled, type Executor, type Statement, statementCompiler, timedR
 import { assertOutsideWrite, createWrite, readGuard } from '../transaction.ts';
 import { type Answer, Batches, createForms } from './batch.ts';
 import { postgresDialect } from './dialect.ts';
+import { REGISTER_BOUND } from './horizon.ts';
 import { advisoryPresence, countPresent, holdPresence } from './presence.ts';
 import { createStandingConnection } from './session.ts';
 import { applySettings, assertUsable, type SessionOptions, TIMEOUT_MS } from './settings.ts';
@@ -166,7 +167,8 @@ function postgresDatabase(
           // Together, so that they share a round trip; Kysely would wait for each.
           await Promise.all([BEGIN, ...(flush ? [] : [NO_FLUSH]), WRITE_LOCK].map(text => client.query(text)));
           const query = kyselyOn(client, () => batches.flush()) as Transaction<Schema>;
-          await body({ query, newExecutor: () => executorOn(batches.newCaller(), compile), leaseNow });
+          const newExecutor = () => executorOn(batches.newCaller(), compile);
+          await body({ query, newExecutor, leaseNow, announceEvents: once(() => client.query(REGISTER_BOUND)) });
           batches.flush();
           // The server answers a commit after a failed statement with a rollback, and with no error.
           if ((await client.query('commit')).command === 'ROLLBACK') throw new AbortedTransaction();
@@ -202,6 +204,19 @@ function postgresDatabase(
     missingMigrations: () => missingMigrations(read, 'postgres'),
     unknownMigrations: () => unknownMigrations(read),
     close: () => pool.end(),
+  };
+}
+
+/** Sends something at the first call only, and without awaiting it; the transaction awaits it later and gets the error. */
+function once(send: () => Promise<unknown>): () => Promise<unknown> | undefined {
+  let isSent = false;
+  return () => {
+    if (isSent) return undefined;
+    isSent = true;
+    const sent = send();
+    // Until then, the rejection must not count as unhandled.
+    sent.catch(() => {});
+    return sent;
   };
 }
 

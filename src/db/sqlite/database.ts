@@ -110,6 +110,7 @@ function sqliteDatabase(
         },
         newExecutor: () => executor,
         leaseNow,
+        announceEvents: () => undefined,
       });
       ownClock?.ending();
       await driver.commitTransaction();
