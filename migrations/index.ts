@@ -14,6 +14,7 @@ import { page } from './013-page.ts';
 import { webhooks } from './014-webhooks.ts';
 import { lifecycle } from './015-lifecycle.ts';
 import { teams } from './016-teams.ts';
+import { sideBySide } from './017-side-by-side.ts';
 import type { Migration } from './migration.ts';
 
 /**
@@ -37,4 +38,5 @@ export const migrations: Record<string, Migration> = {
   '014-webhooks': webhooks,
   '015-lifecycle': lifecycle,
   '016-teams': teams,
+  '017-side-by-side': sideBySide,
 };

@@ -5,7 +5,7 @@ import { type StatementBuilder, statement } from '../db/statement.ts';
 
 export type CountRow = Row<'counts'>;
 
-/** Adds `change.count`, which may be negative, to the stored count. */
+/** Adds `change.count`, which may be negative, to a part of the stored count. */
 export function addCount(tx: Tx, change: CountRow): void {
   tx.send(addCountStatement, change);
 }
@@ -13,17 +13,22 @@ export function addCount(tx: Tx, change: CountRow): void {
 const addCountStatement = statement(({ query, values }: StatementBuilder<CountRow>) =>
   query
     .insertInto('counts')
-    .values(values(['subject', 'value', 'count']))
+    .values(values(['subject', 'value', 'part', 'count']))
     .onConflict(conflict =>
       conflict
-        .columns(['subject', 'value'])
+        .columns(['subject', 'value', 'part'])
         .doUpdateSet(eb => ({ count: eb('counts.count', '+', eb.ref('excluded.count')) })),
     ),
 );
 
-/** All counts of these subjects. Meant for subjects with few values, such as states. */
-export async function readCounts(reader: Reader, subjects: string[]): Promise<CountRow[]> {
-  return reader.query.selectFrom('counts').selectAll().where('subject', 'in', subjects).execute();
+/** All counts of these subjects, each as the sum of its parts. Meant for subjects with few values, such as states. */
+export async function readCounts(reader: Reader, subjects: readonly string[]): Promise<Omit<CountRow, 'part'>[]> {
+  return reader.query
+    .selectFrom('counts')
+    .select(eb => ['subject', 'value', eb.cast<number>(eb.fn.sum('count'), 'bigint').as('count')])
+    .where('subject', 'in', subjects)
+    .groupBy(['subject', 'value'])
+    .execute();
 }
 
 /** The largest counts of a subject with many values, largest first. */

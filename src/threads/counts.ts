@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import type { Database, Tx } from '../db/database.ts';
 import { addCount, largestCounts, readCounts } from './counts-repository.ts';
 
@@ -23,6 +24,9 @@ export interface ThreadCounts {
   signals: { total: number; by_type: Record<string, number> };
 }
 
+/** Subjects of which every signal changes one of few values. Their counts are kept in parts, and this process has one. */
+const IN_PARTS: readonly Subject[] = ['thread_state', 'thread_priority', 'signal_type'];
+const PARTS = 16;
 /** The number of tickets and of runs in the answer. */
 const LISTED = 50;
 
@@ -30,8 +34,12 @@ export type Counts = ReturnType<typeof createCounts>;
 
 /** Keeps counts up to date with every write, so reading them costs the same at any number of threads. */
 export function createCounts({ db }: { db: Database }) {
+  // The processes of a database would wait for each other's transactions to change one row.
+  const ownPart = db.shared ? randomInt(PARTS) : 0;
+
   function add(tx: Tx, subject: Subject, value: string, by: number): void {
-    tx.count(`${subject}:${value}`, by, (last, count) => addCount(last, { subject, value, count }));
+    const part = IN_PARTS.includes(subject) ? ownPart : 0;
+    tx.count(`${subject}:${value}`, by, (last, count) => addCount(last, { subject, value, part, count }));
   }
 
   return {
@@ -46,7 +54,7 @@ export function createCounts({ db }: { db: Database }) {
 
     /** The current counts; only the 50 largest tickets and runs. */
     async read(): Promise<ThreadCounts> {
-      const small = await readCounts(db.read, ['thread_state', 'thread_priority', 'signal_type']);
+      const small = await readCounts(db.read, IN_PARTS);
       const of = (subject: Subject) =>
         Object.fromEntries(
           small.filter(row => row.subject === subject && row.count > 0).map(row => [row.value, row.count]),

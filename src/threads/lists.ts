@@ -135,7 +135,9 @@ export function createThreadLists({ db, events, seen, search }: Dependencies) {
     for (let batch = 0; position !== null && found.length < selection.limit; batch += 1) {
       const { threads, nextPosition } = await search.next(db.read, q, position, batch);
       const rows = await findThreadsByNumber(db.read, selection.filter, threads);
-      const listed = await withSeen(db.read, selection, rows);
+      const order = new Map(threads.map((thread, index) => [thread, index]));
+      const inOrder = rows.sort((a, b) => (order.get(a.opened_sequence) ?? 0) - (order.get(b.opened_sequence) ?? 0));
+      const listed = await withSeen(db.read, selection, inOrder);
       for (const item of listed) if (isSelected(item, selection)) found.push({ item, rank: position.rank });
       position = nextPosition;
       // With a filter that few results match, this loop is long; other requests run in between.

@@ -16,14 +16,13 @@ import { assertOutsideWrite, createWrite, readGuard } from '../transaction.ts';
 import { type Answer, Batches, createForms } from './batch.ts';
 import { postgresDialect } from './dialect.ts';
 import { REGISTER_BOUND } from './horizon.ts';
+import { lockStatements } from './locks.ts';
 import { advisoryPresence, countPresent, holdPresence } from './presence.ts';
 import { createStandingConnection } from './session.ts';
 import { applySettings, assertUsable, type SessionOptions, TIMEOUT_MS } from './settings.ts';
 
 const CONNECT_MS = 5000;
 const BEGIN = 'begin isolation level read committed';
-/** The advisory lock that serialises the writes of all processes on one database ("forumbus" as eight ASCII bytes). */
-const WRITE_LOCK = 'select pg_advisory_xact_lock(7381244162955441523)';
 /** For one transaction: its commit does not wait until the server has flushed its log. */
 const NO_FLUSH = 'set local synchronous_commit = off';
 /** The NOTIFY channel on which processes announce their commits. */
@@ -160,12 +159,13 @@ function postgresDatabase(
   const executor = readsOn(pool, compile);
   const forms = createForms(text => typesOf(pool, text));
   const write = createWrite(
-    (body, flush) =>
+    (body, { flush, touches }) =>
       onOneConnection(pool, async client => {
         const batches = new Batches(forms, client);
         try {
           // Together, so that they share a round trip; Kysely would wait for each.
-          await Promise.all([BEGIN, ...(flush ? [] : [NO_FLUSH]), WRITE_LOCK].map(text => client.query(text)));
+          const begin = [BEGIN, ...(flush ? [] : [NO_FLUSH])].map(text => ({ text }));
+          await Promise.all([...begin, ...lockStatements(touches)].map(statement => client.query(statement)));
           const query = kyselyOn(client, () => batches.flush()) as Transaction<Schema>;
           const newExecutor = () => executorOn(batches.newCaller(), compile);
           await body({ query, newExecutor, leaseNow, announceEvents: once(() => client.query(REGISTER_BOUND)) });
@@ -180,6 +180,7 @@ function postgresDatabase(
         }
       }),
     timings,
+    { sideBySide: true },
   );
   return {
     engine: 'postgres',

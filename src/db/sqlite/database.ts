@@ -99,7 +99,7 @@ function sqliteDatabase(
   const transaction = new Transaction<Schema>({ config: { dialect }, dialect, driver, executor: root.getExecutor() });
   const ownClock = leaseClock instanceof LeaseClock ? leaseClock : undefined;
   /** Replaces Kysely's `transaction().execute()`, whose overhead exceeded the statements of a lone write. */
-  const transact: Parameters<typeof createWrite>[0] = async (body, flush) => {
+  const transact: Parameters<typeof createWrite>[0] = async (body, { flush }) => {
     try {
       driver.flushes = flush;
       await driver.beginTransaction();
@@ -120,7 +120,7 @@ function sqliteDatabase(
       throw error;
     }
   };
-  const write = createWrite(transact, timings, GROUP_MS);
+  const write = createWrite(transact, timings, { groupMs: GROUP_MS });
   const probe = createProbe(write);
   return {
     engine: 'sqlite',
