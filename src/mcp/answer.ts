@@ -2,10 +2,12 @@ import { Type } from 'typebox';
 import { Refusal } from '../errors.ts';
 import type { IdempotentWrites } from '../http/idempotent-writes.ts';
 import { Id, LENGTHS, Name, Strict, Text } from '../http/schemas.ts';
+import type { QuestionService } from '../questions/service.ts';
 import type { SignalService } from '../signals/service.ts';
 import { described, type Tool, tool } from './tool.ts';
 
 interface Dependencies {
+  questions: Pick<QuestionService, 'touches'>;
   signals: Pick<SignalService, 'answer'>;
   writes: IdempotentWrites;
 }
@@ -17,7 +19,7 @@ const Input = Strict({
 });
 
 /** The tool that answers an agent. The same answer again changes nothing. */
-export function answerTool({ signals, writes }: Dependencies): Tool {
+export function answerTool({ questions, signals, writes }: Dependencies): Tool {
   return tool({
     name: 'answer',
     title: 'Answer a question',
@@ -32,8 +34,10 @@ export function answerTool({ signals, writes }: Dependencies): Tool {
         throw new Refusal('VALIDATION_FAILED', 'An answer needs answer, selected or both.');
       }
       const given = { selected, ...(answer !== undefined && { answer }), answered_in: 'mcp' as const };
-      const { agent_name, run_id } = await writes.perform(request, tx =>
-        signals.answer(tx, question_id, given, undefined, caller),
+      const { agent_name, run_id } = await writes.perform(
+        request,
+        tx => signals.answer(tx, question_id, given, undefined, caller),
+        { touches: await questions.touches(question_id) },
       );
       return { text: `Answered; ${agent_name} in ${run_id} gets it.` };
     },

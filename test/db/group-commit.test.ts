@@ -206,6 +206,18 @@ describe.each(engines)('writes that share transactions on %s', engine => {
     expect(begun).toEqual(['a', 'b', 'a', 'b', 'c']);
   });
 
+  it('store what they count in one order, whatever the order of the works: others change the same rows', async () => {
+    const { db } = opened;
+    const { store } = ownWorks();
+    const stored: string[] = [];
+    const counting = (keys: string[]) =>
+      store(keys.join(), tx => {
+        for (const key of keys) tx.count(key, 1, () => stored.push(key));
+      });
+    await Promise.all([db.write(counting(['c', 'b'])), db.write(counting(['d', 'a', 'c']))]);
+    expect(stored).toEqual(['a', 'b', 'c', 'd']);
+  });
+
   it('do what they put off at the end, stage by stage and in order, and store once what they count', async () => {
     const { db } = opened;
     const { caller, store, stored } = ownWorks();
