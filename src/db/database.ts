@@ -51,9 +51,10 @@ export interface Tx extends Reader {
 /**
  * A database, for all engines. `read` never waits for a writer; `write` is the only way to change data.
  *
- * Transactions that write are serialised: by SQLite's single writer, on PostgreSQL by an advisory lock that each takes
- * first. So a work may read, decide and then write without a race (works that `touch` different things may interleave).
- * Deadlocks cannot occur, and event sequences become visible in the order of their assignment.
+ * Transactions that touch the same thing follow one another: by SQLite's single writer, on PostgreSQL by advisory locks
+ * that each takes first. So a work may read, decide and then write without a race, as far as it `touches` that. Deadlocks
+ * cannot occur. Sequences of events may become visible in another order than that of their assignment: see
+ * `events.latest`.
  */
 export interface Database {
   readonly engine: Engine;

@@ -90,7 +90,7 @@ export type Transact<W> = (
 
 /** Receives the durations of writes as they happen. Milliseconds. */
 export interface WriteTimings {
-  /** From the call of a work to the start of its transaction: the wait for earlier works and for the write lock. */
+  /** From the call of a work to the start of its transaction: the wait for earlier works and for locks. */
   waited(milliseconds: number): void;
   /** A group is durable: its number of works, how long they ran, and how long the commit took. */
   committed(works: number, runMs: number, commitMs: number): void;
