@@ -15,6 +15,7 @@ import { webhooks } from './014-webhooks.ts';
 import { lifecycle } from './015-lifecycle.ts';
 import { teams } from './016-teams.ts';
 import { approvals } from './017-approvals.ts';
+import { sideBySide } from './018-side-by-side.ts';
 import type { Migration } from './migration.ts';
 
 /**
@@ -39,4 +40,5 @@ export const migrations: Record<string, Migration> = {
   '015-lifecycle': lifecycle,
   '016-teams': teams,
   '017-approvals': approvals,
+  '018-side-by-side': sideBySide,
 };

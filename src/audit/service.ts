@@ -86,9 +86,12 @@ export function createAudit({ db, clock, log, retentionMs }: Dependencies) {
     gathered = new Map();
     timer = undefined;
     try {
-      await db.write(async tx => {
-        for (const row of rows) insertEntry(tx, row);
-      });
+      await db.write(
+        async tx => {
+          for (const row of rows) insertEntry(tx, row);
+        },
+        { touches: [] },
+      );
     } catch (error) {
       log.warn({ err: error, count: rows.length }, 'could not record requests in the audit trail');
     }

@@ -84,9 +84,12 @@ export function controlRoutes({ control, writes }: Dependencies): FastifyPluginA
             const location = `/control-threads/${encodeURIComponent(run_id)}/${encodeURIComponent(agent_name)}`;
             return { status: 201, body, headers: { location }, reference: body.thread_id };
           },
-          async tx => {
-            const { run_id, agent_name } = request.params;
-            return control.view(tx, await control.required(tx, run_id, agent_name));
+          {
+            touches: [`run ${request.params.run_id}`],
+            async rebuild(tx) {
+              const { run_id, agent_name } = request.params;
+              return control.view(tx, await control.required(tx, run_id, agent_name));
+            },
           },
         ),
     );
@@ -106,12 +109,17 @@ export function controlRoutes({ control, writes }: Dependencies): FastifyPluginA
         },
       },
       (request, reply) =>
-        write(request, reply, async tx => {
-          const { run_id, agent_name } = request.params;
-          request.caller.assertRun(run_id);
-          const actor = request.caller.actor(request.body.actor) ?? { type: 'operator', name: 'operator' };
-          return { status: 200, body: await control.withdraw(tx, run_id, agent_name, actor) };
-        }),
+        write(
+          request,
+          reply,
+          async tx => {
+            const { run_id, agent_name } = request.params;
+            request.caller.assertRun(run_id);
+            const actor = request.caller.actor(request.body.actor) ?? { type: 'operator', name: 'operator' };
+            return { status: 200, body: await control.withdraw(tx, run_id, agent_name, actor) };
+          },
+          { touches: [`run ${request.params.run_id}`] },
+        ),
     );
   };
 }

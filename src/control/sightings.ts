@@ -50,9 +50,13 @@ export class Sightings {
     const { db, control, clock, log } = this.#deps;
     for (const [key, at] of this.#noted) if (clock.now() - at >= RENEW_MS) this.#noted.delete(key);
     try {
-      await db.write(async tx => {
-        for (const { at, ...agent } of seen.values()) control.seen(tx, agent, at, RENEW_MS);
-      });
+      const touches = [...seen.values()].map(({ run_id }) => `run ${run_id}` as const);
+      await db.write(
+        async tx => {
+          for (const { at, ...agent } of seen.values()) control.seen(tx, agent, at, RENEW_MS);
+        },
+        { touches },
+      );
     } catch (error) {
       // Debug only: the next wait is noted again, and requests report an unavailable database themselves.
       log.debug({ err: error }, 'could not store when agents were last seen');

@@ -33,12 +33,14 @@ export interface Tx extends Reader {
   insert<V>(statement: Statement<V, unknown>, values: V): Promise<number>;
   /** Sends a statement without awaiting it; it runs before all later ones. If it fails, the transaction fails. */
   send<V>(statement: Statement<V, unknown>, values: V): void;
+  /** Whether the work has changed anything so far. */
+  readonly hasWritten: boolean;
+  /** Must precede each insert into the log: until the transaction ends, readers of the log stop before its events. */
+  announceEvents(): void;
   /**
    * Defers `hook` to the end of the transaction; it runs only if the work succeeds. The deferred hooks of all works in
    * the transaction run stage by stage, and those of a stage in ascending `place`.
    */
-  /** Whether the work has changed anything so far. */
-  readonly hasWritten: boolean;
   beforeCommit(stage: number, place: number, hook: (tx: Tx) => void): void;
   /** Adds `by` to the transaction's sum under `key`. At its end, `store` gets the sum of all works, unless it is 0. */
   count(key: string, by: number, store: (tx: Tx, sum: number) => void): void;
@@ -49,9 +51,10 @@ export interface Tx extends Reader {
 /**
  * A database, for all engines. `read` never waits for a writer; `write` is the only way to change data.
  *
- * Transactions that write are serialised: by SQLite's single writer, on PostgreSQL by an advisory lock that each takes
- * first. So a work may read, decide and then write without a race (works that `touch` different things may interleave).
- * Deadlocks cannot occur, and event sequences become visible in the order of their assignment.
+ * Transactions that touch the same thing follow one another: by SQLite's single writer, on PostgreSQL by advisory locks
+ * that each takes first. So a work may read, decide and then write without a race, as far as it `touches` that. Deadlocks
+ * cannot occur. Sequences of events may become visible in another order than that of their assignment: see
+ * `events.latest`.
  */
 export interface Database {
   readonly engine: Engine;

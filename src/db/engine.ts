@@ -21,6 +21,11 @@ export interface Dialect {
   ): Compilable;
   /** A bare parameter, typed as an integer. */
   asInteger(parameter: Expression<unknown>): Expression<number>;
+  /**
+   * The sequence up to which no transaction of others can still add an event; undefined on an engine with one writer. A
+   * later statement sees all events up to it; the statement that computes it may not.
+   */
+  readonly horizon: Expression<number> | undefined;
   /** The server's clock in epoch milliseconds; undefined on an engine without a server. */
   readonly serverNow: Expression<number> | undefined;
 }

@@ -36,8 +36,8 @@ const QUEUE_FULL = new Refusal('SERVICE_UNAVAILABLE', 'The service has too many 
  */
 const SLOW_FAILURE_MS = 1000;
 
-/** A thing that a work touches: all rows of a run, or the row of an idempotency key. */
-export type Touched = `run ${string}` | `key ${string}`;
+/** A thing that a work touches: all rows of a run, the row of an idempotency key, all deliveries, or the row of a probe. */
+export type Touched = `run ${string}` | `key ${string}` | 'deliveries' | 'probe';
 
 /** How a work runs among the others. */
 export interface WriteOptions {
@@ -45,7 +45,8 @@ export interface WriteOptions {
   alone?: boolean;
   /**
    * Everything that the work reads and other works may change, for example `['run r1']`. Works of a group run concurrently
-   * if they touch nothing in common. A work that does not say what it touches never overlaps another.
+   * if they touch nothing in common, and so do the groups of several processes. A work that does not say what it touches
+   * never overlaps another.
    */
   touches?: readonly Touched[] | undefined;
   /** Refuses the work with SERVICE_UNAVAILABLE while too many wait. Only for callers that can retry: HTTP clients. */
@@ -76,12 +77,23 @@ export interface WorkShare<W> {
   readonly hooks: (() => void)[];
 }
 
+/** What a transaction is for. */
+export interface GroupOptions {
+  /** See {@link WriteOptions}. */
+  flush: boolean;
+  /** What its works touch; undefined if one of them does not say. */
+  touches: readonly Touched[] | undefined;
+}
+
 /** Runs `body` in a transaction of the engine: commits when it resolves, rolls back when it rejects. */
-export type Transact<W> = (body: (newShare: () => WorkShare<W>) => Promise<void>, flush: boolean) => Promise<void>;
+export type Transact<W> = (
+  body: (newShare: () => WorkShare<W>) => Promise<void>,
+  options: GroupOptions,
+) => Promise<void>;
 
 /** Receives the durations of writes as they happen. Milliseconds. */
 export interface WriteTimings {
-  /** From the call of a work to the start of its transaction: the wait for earlier works and for the write lock. */
+  /** From the call of a work to the start of its transaction: the wait for earlier works and for locks. */
   waited(milliseconds: number): void;
   /** A group is durable: its number of works, how long they ran, and how long the commit took. */
   committed(works: number, runMs: number, commitMs: number): void;
@@ -207,7 +219,7 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
           }
           ranAt = performance.now();
         },
-        group.some(({ flush }) => flush),
+        { flush: group.some(({ flush }) => flush), touches: touchedBy(group) },
       );
       timings.committed(begun, ranAt - beganAt, performance.now() - ranAt);
       queue.unshift(...late);
@@ -251,31 +263,34 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
   async function runInOrder(group: QueuedWork<W>[], run: (queued: QueuedWork<W>) => Promise<void>): Promise<void> {
     /** Per thing: the run of the last work that touches it. */
     const lastRuns = new Map<string, Promise<void>>();
+    let running: Promise<void>[] = [];
     let started = 0;
     for (const queued of group) {
       const { touches } = queued;
       const isSlice = groupMs !== undefined && ++started % AT_ONCE === 0;
       if (!touches || isSlice) {
-        await Promise.all(lastRuns.values());
+        await Promise.all(running);
+        running = [];
         lastRuns.clear();
         await run(queued);
         continue;
       }
       const earlier = touches.map(thing => lastRuns.get(thing)).filter(last => last !== undefined);
       const current = earlier.length > 0 ? Promise.all(earlier).then(() => run(queued)) : run(queued);
+      running.push(current);
       for (const thing of touches) lastRuns.set(thing, current);
     }
-    await Promise.all(lastRuns.values());
+    await Promise.all(running);
   }
 
   /** Runs the deferred hooks of the group, then stores its sums. */
   function runDeferred(shares: WorkShare<W>[], tx: W): void {
     const deferred = shares.flatMap(share => share.deferred);
     for (const { run } of deferred.sort((a, b) => a.stage - b.stage || a.place - b.place)) run(tx);
-    for (const increments of Map.groupBy(
-      shares.flatMap(share => share.increments),
-      ({ key }) => key,
-    ).values()) {
+    const increments = shares.flatMap(share => share.increments);
+    // In one order in all processes: each waits for rows that another one has changed.
+    const sorted = [...Map.groupBy(increments, ({ key }) => key)].sort(([a], [b]) => (a < b ? -1 : 1));
+    for (const [, increments] of sorted) {
       const sum = increments.reduce((total, { by }) => total + by, 0);
       if (sum !== 0) increments[0]?.store(tx, sum);
     }
@@ -305,6 +320,16 @@ export function createGroupCommit<W>(transact: Transact<W>, timings: WriteTiming
       else queue.push(queued);
       if (!running) void drain();
     });
+}
+
+/** Everything that works touch; undefined if one of them does not say. */
+function touchedBy(works: readonly Pick<WriteOptions, 'touches'>[]): readonly Touched[] | undefined {
+  const touched: Touched[] = [];
+  for (const { touches } of works) {
+    if (!touches) return undefined;
+    touched.push(...touches);
+  }
+  return touched;
 }
 
 /** What is committed stays so, and the works behind it have their turn: a hook that fails is told, as Node tells a warning. */

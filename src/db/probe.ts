@@ -13,7 +13,7 @@ export function createProbe(write: Database['write']): () => Promise<void> {
         tx.send(insertProbeStatement, {});
         tx.send(deleteProbeStatement, {});
       },
-      { first: true },
+      { first: true, touches: ['probe'] },
     );
 }
 

@@ -107,6 +107,7 @@ interface SeenTable {
 interface CountsTable {
   subject: string;
   value: string;
+  part: Generated<number>;
   count: number;
 }
 

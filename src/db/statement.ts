@@ -21,6 +21,8 @@ export interface StatementBuilder<V> {
   records<R>(name: keyof V & string, columns: { [K in keyof R]: 'integer' | 'text' }): RawBuilder<R>;
   /** The integers of a JSON array, as the right side of `in`. */
   integerElements(name: keyof V & string): Expression<number>;
+  /** See {@link Dialect.horizon}. */
+  readonly horizon: Expression<number> | undefined;
   /** Epoch milliseconds on the clock that measures leases: the service's on SQLite, the server's on PostgreSQL. */
   readonly leaseNow: Expression<number>;
 }
@@ -97,6 +99,7 @@ export function statementCompiler({ query, dialect, leaseClock }: CompilerOption
     elementsOf: dialect.elements,
     records: (name: string, columns: Record<string, 'integer' | 'text'>) => dialect.records(value(name), columns),
     integerElements: (name: string) => sql`(select cast(value as bigint) from ${elements(name)})`,
+    horizon: dialect.horizon,
     leaseNow: leaseClock ? dialect.asInteger(sql`${LEASE_NOW}`) : dialect.serverNow,
   } as unknown as StatementBuilder<never>;
 

@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Expression, KyselyPlugin, QueryId, RootOperationNode, Transaction } from 'kysely';
 import type { Database, Tx } from './database.ts';
-import { createGroupCommit, type WorkShare, type WriteTimings } from './group-commit.ts';
+import { createGroupCommit, type GroupOptions, type WorkShare, type WriteTimings } from './group-commit.ts';
 import type { Schema } from './schema.ts';
 import type { Compiled, Executor, ReadTimings, Statement } from './statement.ts';
 
@@ -15,24 +15,31 @@ export interface EngineTransaction {
   newExecutor: () => Executor;
   /** Epoch milliseconds on the clock that measures leases. */
   leaseNow: () => Expression<number>;
+  /** See `Tx.announceEvents`. Returns undefined if nothing needs to be awaited. */
+  announceEvents: () => Promise<unknown> | undefined;
 }
 
 /**
  * Builds `Database.write` over an engine's transactions.
  * @param transact runs `body` in a transaction: commits when it resolves, rolls back when it rejects; without `flush`,
  *   a power failure may undo it
- * @param groupMs see `createGroupCommit`
+ * @param options.groupMs see `createGroupCommit`
+ * @param options.sideBySide whether transactions that touch different things run side by side
  */
 export function createWrite(
-  transact: (body: (transaction: EngineTransaction) => Promise<void>, flush: boolean) => Promise<void>,
+  transact: (body: (transaction: EngineTransaction) => Promise<void>, options: GroupOptions) => Promise<void>,
   timings: WriteTimings,
-  groupMs?: number,
+  { groupMs, sideBySide = false }: { groupMs?: number; sideBySide?: boolean } = {},
 ): Database['write'] {
-  const transactInShares = (body: (newShare: () => WorkTx) => Promise<void>, flush: boolean) =>
-    transact(transaction => body(() => new WorkTx(transaction)), flush);
-  const groupCommit = createGroupCommit<WorkTx>(transactInShares, timings, groupMs);
+  const transactInShares = (body: (newShare: () => WorkTx) => Promise<void>, options: GroupOptions) =>
+    transact(transaction => body(() => new WorkTx(transaction)), options);
+  const newGroupCommit = () => createGroupCommit<WorkTx>(transactInShares, timings, groupMs);
+  const forRuns = newGroupCommit();
+  // Deliveries of all processes follow one another, and those of this one must not keep its runs waiting.
+  const forDeliveries = sideBySide ? newGroupCommit() : forRuns;
   return (work, { traceparent = null, tokenId = null, ...options } = {}) => {
     if (insideWrite.getStore()) throw new Error('A write inside a write would wait for itself.');
+    const groupCommit = options.touches?.includes('deliveries') ? forDeliveries : forRuns;
     return groupCommit(tx => {
       tx.traceparent = traceparent;
       tx.tokenId = tokenId;
@@ -93,6 +100,12 @@ class WorkTx implements Tx, WorkShare<WorkTx> {
 
   send<V>(statement: Statement<V, unknown>, values: V): void {
     const sent = this.#executor.send(this.#compiled(statement), values as object);
+    if (sent) this.#sent.push(sent);
+  }
+
+  announceEvents(): void {
+    this.#assertOpen();
+    const sent = this.#transaction.announceEvents();
     if (sent) this.#sent.push(sent);
   }
 

@@ -36,6 +36,7 @@ export interface EventFilter {
 
 /** Inserts the rows in this order. @returns their sequences, in the same order */
 export async function insertEvents(tx: Tx, rows: Omit<EventRow, 'sequence'>[]): Promise<number[]> {
+  tx.announceEvents();
   return Promise.all(rows.map(row => tx.insert(insertEventStatement, row)));
 }
 
@@ -92,14 +93,18 @@ const outlinesStatement = statement(({ query, value }: StatementBuilder<{ after:
     .limit(value('limit')),
 );
 
-/** The sequence of the newest event; 0 before the first. */
+/**
+ * The sequence of the newest event that no other can still come before; 0 before the first. Later statements see all
+ * events up to it, but not those of a snapshot that was taken before.
+ */
 export async function latestSequence(reader: Reader): Promise<number> {
   return (await reader.first(latestSequenceStatement, {}))?.sequence ?? 0;
 }
 
-const latestSequenceStatement = statement(({ query }: StatementBuilder<object>) =>
-  query.selectFrom('events').select('sequence').orderBy('sequence', 'desc').limit(1),
-);
+const latestSequenceStatement = statement(({ query, horizon }: StatementBuilder<object>) => {
+  const events = query.selectFrom('events').select('sequence').orderBy('sequence', 'desc').limit(1);
+  return horizon ? events.where('sequence', '<=', horizon) : events;
+});
 
 /**
  * The events that match a filter, oldest first; with `before`, newest first. Each combination of columns has an index that ends in `sequence`, so a

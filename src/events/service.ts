@@ -81,6 +81,13 @@ export function createEvents({ db, clock, newUid, commits }: Dependencies) {
     return cache;
   }
 
+  /** The next events of a filter up to {@link latest}, which is read first: what commits in between is above it. */
+  async function settled(filter: EventFilter, limit: number): Promise<{ rows: EventRow[]; upTo: number }> {
+    const upTo = await latestSequence(db.read);
+    const rows = await listEvents(db.read, filter, limit);
+    return { rows: rows.filter(({ sequence }) => sequence <= upTo), upTo };
+  }
+
   return {
     /** Drafts the first event of an act. It starts a new correlation. */
     draft(
@@ -195,9 +202,11 @@ export function createEvents({ db, clock, newUid, commits }: Dependencies) {
 
     /** Forgets what this process remembers of runs that other processes have erased since the last call. */
     async forgetErased(): Promise<void> {
-      erasedUpTo ??= await latestSequence(db.read);
+      const upTo = await latestSequence(db.read);
+      erasedUpTo ??= upTo;
       const filter = { after: erasedUpTo, event_type: 'forum.run.erased' };
       for (const { run_id, sequence } of await listEvents(db.read, filter, ERASED_READ)) {
+        if (sequence > upTo) break;
         headCache.forget(run_id as string);
         erasedUpTo = sequence;
       }
@@ -212,7 +221,7 @@ export function createEvents({ db, clock, newUid, commits }: Dependencies) {
       return new Map(rows.map(row => [row.sequence, { event: toEvent(row), traceparent: row.traceparent }]));
     },
 
-    /** The outlines of the next events after a sequence, oldest first. */
+    /** The outlines of the next events after a sequence, oldest first. Beyond {@link latest}, others may still come between. */
     outlines: (reader: Reader, after: number, limit: number): Promise<EventOutline[]> =>
       listOutlines(reader, after, limit),
 
@@ -231,7 +240,10 @@ export function createEvents({ db, clock, newUid, commits }: Dependencies) {
       return low;
     },
 
-    /** The sequence of the newest event; 0 before the first. */
+    /**
+     * The sequence of the newest event that no other can still come before; 0 before the first. Whoever follows the log
+     * reads it first, outside of a snapshot, and then no further than that.
+     */
     latest: (reader: Reader): Promise<number> => latestSequence(reader),
 
     /**
@@ -243,9 +255,7 @@ export function createEvents({ db, clock, newUid, commits }: Dependencies) {
       filter: Omit<EventFilter, 'after'>,
       limit: number,
     ): Promise<{ items: Event[]; upTo: number }> {
-      // This read comes first: a commit between the two reads has a sequence above `upTo`, and so is not skipped.
-      const upTo = await latestSequence(db.read);
-      const rows = await listEvents(db.read, { ...filter, after: sequence }, limit);
+      const { rows, upTo } = await settled({ ...filter, after: sequence }, limit);
       return { items: rows.map(row => toEvent(row)), upTo: rows.length < limit ? upTo : sequence };
     },
 
@@ -261,7 +271,7 @@ export function createEvents({ db, clock, newUid, commits }: Dependencies) {
           shape: [0],
           limit,
           read: async (from, count) => {
-            const before = from?.[0] ?? Number.MAX_SAFE_INTEGER;
+            const before = from?.[0] ?? (await latestSequence(db.read)) + 1;
             const rows = await listEvents(db.read, { ...filter, after, before }, count);
             return rows.filter(({ sequence }) => sequence > after);
           },
@@ -274,7 +284,7 @@ export function createEvents({ db, clock, newUid, commits }: Dependencies) {
         cursor,
         shape: [0],
         limit,
-        read: (from, count) => listEvents(db.read, { ...filter, after: Math.max(after, from?.[0] ?? 0) }, count),
+        read: async (from, count) => (await settled({ ...filter, after: Math.max(after, from?.[0] ?? 0) }, count)).rows,
         keyOf: row => [row.sequence],
         views: rows => rows.map(row => toEvent(row)),
       });

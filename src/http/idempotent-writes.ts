@@ -162,11 +162,15 @@ export function createIdempotentWrites({ db, keys, trail }: { db: Database; keys
 
     /**
      * Runs `work` in a transaction, for an answer that is not its value, as those of MCP.
-     * @param status of the answer
+     * @param options `status` of the answer, and `touches` as in `WriteOptions`
      */
-    perform<T>(request: FastifyRequest, work: (tx: Tx) => Promise<T>, status = 200): Promise<T> {
+    perform<T>(
+      request: FastifyRequest,
+      work: (tx: Tx) => Promise<T>,
+      { status = 200, touches }: { status?: number } & Pick<WriteOptions, 'touches'> = {},
+    ): Promise<T> {
       const act = recorded(request, work, answer => ({ status, answer }));
-      return writeFor(db, request, act, SHEDDABLE);
+      return writeFor(db, request, act, { ...SHEDDABLE, touches });
     },
 
     /**
@@ -191,15 +195,16 @@ export function createIdempotentWrites({ db, keys, trail }: { db: Database; keys
 
     /**
      * Runs `work` in a transaction and sends its answer.
+     * @param options `touches` as in `WriteOptions`, without the idempotency key
      * @throws Refusal VALIDATION_FAILED, IDEMPOTENCY_KEY_REUSED, and any of `work`; then nothing is stored
      */
     async write(
       request: FastifyRequest,
       reply: FastifyReply,
       work: (tx: Tx) => Promise<Answer>,
-      rebuild?: Rebuild,
+      { touches, rebuild }: { rebuild?: Rebuild } & Pick<WriteOptions, 'touches'> = {},
     ): Promise<undefined> {
-      return send(reply, await execute(request, reply, work, undefined, rebuild));
+      return send(reply, await execute(request, reply, work, touches, rebuild));
     },
 
     /**

@@ -41,6 +41,18 @@ const putKeyStatement = statement(({ query, value, values }: StatementBuilder<Ne
     );
 });
 
+/** Whether any key is older than `before` (milliseconds since the epoch). */
+export async function hasOldKeys(reader: Reader, before: number): Promise<boolean> {
+  const [old] = await reader.query
+    .selectFrom('idempotency_keys')
+    .select('created_at')
+    .where('created_at', '<', before)
+    .orderBy('created_at')
+    .limit(1)
+    .execute();
+  return old !== undefined;
+}
+
 /**
  * Deletes up to `limit` keys that are older than `before` (milliseconds since the epoch), oldest first.
  * @returns the number of deleted keys

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
 import type { Database, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
-import { deleteKeys, ERASED_STATUS, eraseAnswers, findKey, type KeyRow, putKey } from './repository.ts';
+import { deleteKeys, ERASED_STATUS, eraseAnswers, findKey, hasOldKeys, type KeyRow, putKey } from './repository.ts';
 
 /** The lifetime of a stored answer. Milliseconds. */
 const LIFETIME_MS = 24 * 3_600_000;
@@ -81,7 +81,7 @@ export function createIdempotencyKeys({ db, clock }: { db: Database; clock: Cloc
 
     /**
      * Returns the stored answer, or runs `work` and stores its answer in the same transaction.
-     * Writes are serialized, so of concurrent equal requests the first runs `work` and the others get its answer.
+     * Writes with the same key follow one another, so of concurrent equal requests the first runs `work` and the others get its answer.
      * @throws Refusal IDEMPOTENCY_KEY_REUSED, and any error of `work`; then no answer is stored
      */
     async once<S extends Sent>(
@@ -102,7 +102,8 @@ export function createIdempotencyKeys({ db, clock }: { db: Database; clock: Cloc
     /** Deletes expired keys, in batches. */
     async deleteOld(): Promise<void> {
       const before = clock.now() - LIFETIME_MS;
-      while ((await db.write(tx => deleteKeys(tx, before, DELETE_BATCH))) === DELETE_BATCH);
+      // A write that changes nothing would still stop those of all processes.
+      while (await hasOldKeys(db.read, before)) await db.write(tx => deleteKeys(tx, before, DELETE_BATCH));
     },
   };
 }

@@ -80,7 +80,10 @@ export function inboxRoutes(dependencies: Dependencies): FastifyPluginAsyncTypeb
             const { items, sequences } = await inbox.claim(tx, params, body);
             return { status: 200, body: { items }, reference: JSON.stringify(sequences) };
           },
-          async (tx, reference) => ({ items: await inbox.at(tx, params, JSON.parse(reference)) }),
+          {
+            rebuild: async (tx, reference) => ({ items: await inbox.at(tx, params, JSON.parse(reference)) }),
+            touches: [`run ${params.run_id}`],
+          },
         );
       },
     );
@@ -101,10 +104,15 @@ export function inboxRoutes(dependencies: Dependencies): FastifyPluginAsyncTypeb
       (request, reply) => {
         const { params, body, caller } = request;
         enter(caller, params);
-        return write(request, reply, async tx => {
-          const actor = caller.actor(undefined, params.agent_name);
-          return { status: 200, body: { acknowledged: await inbox.acknowledge(tx, params, body.item_ids, actor) } };
-        });
+        return write(
+          request,
+          reply,
+          async tx => {
+            const actor = caller.actor(undefined, params.agent_name);
+            return { status: 200, body: { acknowledged: await inbox.acknowledge(tx, params, body.item_ids, actor) } };
+          },
+          { touches: [`run ${params.run_id}`] },
+        );
       },
     );
   };

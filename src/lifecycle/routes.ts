@@ -54,7 +54,9 @@ export function lifecycleRoutes({
       async (request, reply) => {
         const { run_id } = request.params;
         const actor = request.caller.actor(undefined) ?? operator;
-        const begun = await writes.perform(request, tx => erasure.begin(tx, run_id, actor, 'request'), 202);
+        const begun = await writes.perform(request, tx => erasure.begin(tx, run_id, actor, 'request'), {
+          status: 202,
+        });
         const isDone = !begun && (await erasure.advance(run_id, performance.now() + ERASING_MS));
         return isDone ? reply.code(204).send(null) : reply.code(202).send({ run_id, erased: false });
       },

@@ -3,11 +3,13 @@ import { approvalsText } from '../client/approvals.ts';
 import { Refusal } from '../errors.ts';
 import type { IdempotentWrites } from '../http/idempotent-writes.ts';
 import { Id, LENGTHS, Name, Strict, Text } from '../http/schemas.ts';
+import type { QuestionService } from '../questions/service.ts';
 import type { SignalService } from '../signals/service.ts';
 import { line } from './texts.ts';
 import { described, type Tool, tool } from './tool.ts';
 
 interface Dependencies {
+  questions: Pick<QuestionService, 'touches'>;
   signals: Pick<SignalService, 'answer'>;
   writes: IdempotentWrites;
 }
@@ -22,7 +24,7 @@ const Input = Strict({
 });
 
 /** The tool that answers an agent. The same answer again changes nothing. */
-export function answerTool({ signals, writes }: Dependencies): Tool {
+export function answerTool({ questions, signals, writes }: Dependencies): Tool {
   return tool({
     name: 'answer',
     title: 'Answer a question',
@@ -37,7 +39,9 @@ export function answerTool({ signals, writes }: Dependencies): Tool {
         throw new Refusal('VALIDATION_FAILED', 'An answer needs answer, selected or both.');
       }
       const given = { selected, ...(answer !== undefined && { answer }), answered_in: 'mcp' as const };
-      const question = await writes.perform(request, tx => signals.answer(tx, question_id, given, undefined, caller));
+      const question = await writes.perform(request, tx => signals.answer(tx, question_id, given, undefined, caller), {
+        touches: await questions.touches(question_id),
+      });
       if (question.state === 'open') return { text: `Taken, ${line(approvalsText(question), HEAD)}.` };
       const { agent_name, run_id } = question;
       return { text: `Answered; ${agent_name} in ${run_id} gets it.` };

@@ -29,7 +29,11 @@ export function createOutcomes({ clock, inbox, questions, writes, hold }: Depend
     const isOwn = self.run_id === run_id && self.agent_name === agent_name;
     if (isOwn && isForAgent(state) && acknowledged_at === null) {
       afterAnswer(call, () =>
-        writes.perform(call.request, tx => questions.acknowledge(tx, question_id, { type: 'agent', name: agent_name })),
+        writes.perform(
+          call.request,
+          tx => questions.acknowledge(tx, question_id, { type: 'agent', name: agent_name }),
+          { touches: [`run ${run_id}`] },
+        ),
       );
     }
     const text = state === 'open' ? pending(question, clock.now()) : outcome(question);

@@ -47,11 +47,12 @@ export function waitTool({ questions, inbox, inboxWaiters, writes, hold, outcome
     // A client that is gone takes nothing from the one that comes next.
     if (reply.raw.destroyed) return { text: '' };
     const wanted = { claimant: `mcp ${request.id}`, lease_seconds: LEASE_SECONDS, limit: NEWS_LIMIT };
-    const { items } = await writes.perform(request, tx => inbox.claim(tx, agent, wanted));
+    const touches = [`run ${agent.run_id}`] as const;
+    const { items } = await writes.perform(request, tx => inbox.claim(tx, agent, wanted), { touches });
     if (items.length === 0) return { text: 'No news yet. Call wait again, or do other work first.' };
     const ids = items.map(({ item_id }) => item_id);
     const actor = request.caller.actor(undefined, agent.agent_name);
-    afterAnswer(call, () => writes.perform(request, tx => inbox.acknowledge(tx, agent, ids, actor)));
+    afterAnswer(call, () => writes.perform(request, tx => inbox.acknowledge(tx, agent, ids, actor), { touches }));
     return { text: items.map(news).join('\n') };
   }
 

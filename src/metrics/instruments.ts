@@ -157,7 +157,7 @@ export function createInstruments() {
     writeWait: histogram(
       'forumbus_db_write_wait_seconds',
       QUICK,
-      'Time that a write waits for earlier writes and for the write lock of the database.',
+      'Time that a write waits for earlier writes and for the locks of what it touches.',
     ),
     transaction: histogram(
       'forumbus_db_transaction_seconds',

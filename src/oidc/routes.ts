@@ -54,7 +54,7 @@ export function singleSignOnRoutes({ singleSignOn, writes, basePath }: Dependenc
           request.caller = caller;
           return { secret, token_id: caller.id };
         };
-        const { secret } = await writes.perform(request, login, 303);
+        const { secret } = await writes.perform(request, login, { status: 303 });
         const session = sessionCookie(request, secret, basePath || '/', LOGIN_MS, isSecure);
         reply.header('set-cookie', [session, cookieFor({ ...kept, value: '', ageMs: 0, isSecure })]);
         return reply.redirect(location, 303);

@@ -29,7 +29,7 @@ interface Dependencies {
   db: Database;
   clock: Clock;
   newUid: NewUid;
-  events: Pick<EventLog, 'carried' | 'outlines'>;
+  events: Pick<EventLog, 'carried' | 'latest' | 'outlines'>;
   subscriptions: Pick<Subscriptions, 'own' | 'current' | 'move'>;
   /** Names this process in leases and attempt histories. */
   workerName: string;
@@ -39,6 +39,8 @@ interface Dependencies {
   commits: Pick<CommitNotifier, 'notify'>;
 }
 
+/** What claims, renewals and settlements touch. */
+const DELIVERIES = { touches: ['deliveries'] } as const;
 /** Claims per transaction: each round may find only messages of paused topics, which it parks. */
 const CLAIM_ROUNDS = 50;
 
@@ -204,7 +206,7 @@ export function createDeliveryService(dependencies: Dependencies) {
           return { now, ...(await claimIn(tx, claim, new Room(roomOf))) };
         },
         // A server may lose the claim in a crash that this process survives: another would run beside its handler.
-        { flush: db.shared },
+        { ...DELIVERIES, flush: db.shared },
       );
       const { now, rows, contentOf } = await claiming.catch(error => {
         uncertain.add(token);
@@ -231,7 +233,7 @@ export function createDeliveryService(dependencies: Dependencies) {
     },
 
     /** Renews these leases, and answers the ones that are still held. */
-    renew: (leases: Lease[]): Promise<Lease[]> => db.write(tx => renewLeases(tx, leases, leaseMs)),
+    renew: (leases: Lease[]): Promise<Lease[]> => db.write(tx => renewLeases(tx, leases, leaseMs), DELIVERIES),
 
     /**
      * Answers for each delivery whether its lease was held; if not, its row is unchanged. A power failure may undo it: as
@@ -239,7 +241,7 @@ export function createDeliveryService(dependencies: Dependencies) {
      * @param take is called when the transaction has begun, each time that it does
      */
     async settle(take: () => Settlement[]): Promise<boolean[]> {
-      return db.write(tx => settleIn(tx, take()), { flush: false });
+      return db.write(tx => settleIn(tx, take()), { ...DELIVERIES, flush: false });
     },
 
     /**

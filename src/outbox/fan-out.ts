@@ -8,7 +8,7 @@ import type { Room } from './delivery-service.ts';
 import type { LeasedRow } from './leased-delivery.ts';
 
 interface Dependencies {
-  events: Pick<EventLog, 'outlines'>;
+  events: Pick<EventLog, 'latest' | 'outlines'>;
   subscriptions: Pick<Subscriptions, 'own' | 'current' | 'move'>;
 }
 
@@ -111,13 +111,13 @@ export function createFanOut({ events, subscriptions }: Dependencies) {
   return {
     /** Reads what comes next in the log for some of the subscriptions. */
     async lookAhead(tx: Tx): Promise<LookAhead> {
-      const all = await groups(tx);
+      const [all, latest] = await Promise.all([groups(tx), events.latest(tx)]);
       const start = all.length > PLACES ? turn++ % all.length : 0;
       const chosen = [...all.slice(start), ...all.slice(0, start)].slice(0, PLACES);
-      const ahead = chosen.map(async group => ({
-        ...group,
-        outlines: await events.outlines(tx, group.from, EVENTS_READ),
-      }));
+      const ahead = chosen.map(async group => {
+        const outlines = await events.outlines(tx, group.from, EVENTS_READ);
+        return { ...group, outlines: outlines.filter(({ sequence }) => sequence <= latest) };
+      });
       return { groups: await Promise.all(ahead), others: chosen.length < all.length };
     },
 

@@ -18,6 +18,8 @@ interface Dependencies {
   commits: CommitNotifier;
 }
 
+/** What the jobs touch. */
+const DELIVERIES = { touches: ['deliveries'] } as const;
 /** Deliveries that one transaction unparks at most. */
 export const UNPARK_BATCH = 500;
 /** Deliveries that one transaction discards at most. */
@@ -58,7 +60,7 @@ export function createOutboxMaintenance({ db, clock, subscriptions, retentionMs,
           ended.map(row => row.position),
         );
         return ended;
-      });
+      }, DELIVERIES);
       commits.notify('claimable');
       // Of the others, what runs is code of the service: webhooks cannot kill it.
       const handled = new Set<number | null>(subscriptions.own.map(({ subscription_id }) => subscription_id));
@@ -73,7 +75,7 @@ export function createOutboxMaintenance({ db, clock, subscriptions, retentionMs,
       const paused = new Set(await pausedTopics(db.read));
       for (const topic of topics.filter(topic => !paused.has(topic))) {
         await inBatches(UNPARK_BATCH, async () => {
-          const unparked = await db.write(tx => unpark(tx, topic, UNPARK_BATCH));
+          const unparked = await db.write(tx => unpark(tx, topic, UNPARK_BATCH), DELIVERIES);
           if (unparked > 0) commits.notify('claimable');
           return unparked;
         });
@@ -84,7 +86,9 @@ export function createOutboxMaintenance({ db, clock, subscriptions, retentionMs,
     async discardOrphans(): Promise<void> {
       for (const id of await subscriptions.abandoned(db.read)) {
         if (!(await hasUnfinished(db.read, id))) continue;
-        await inBatches(DISCARD_BATCH, () => db.write(tx => discardSome(tx, id, clock.now(), DISCARD_BATCH)));
+        await inBatches(DISCARD_BATCH, () =>
+          db.write(tx => discardSome(tx, id, clock.now(), DISCARD_BATCH), DELIVERIES),
+        );
       }
     },
 
@@ -97,7 +101,7 @@ export function createOutboxMaintenance({ db, clock, subscriptions, retentionMs,
       lanesUpTo = seen.length < LANES_BATCH ? FIRST_LANE : (seen.at(-1) ?? FIRST_LANE);
       const headless = seen.filter(lane => lane.headless === 1).map(({ position }) => position);
       if (headless.length === 0) return 0;
-      await db.write(async tx => putOldestFirst(tx, headless));
+      await db.write(async tx => putOldestFirst(tx, headless), DELIVERIES);
       commits.notify('claimable');
       return headless.length;
     },
@@ -107,7 +111,7 @@ export function createOutboxMaintenance({ db, clock, subscriptions, retentionMs,
       if (retentionMs === 0) return;
       const before = clock.now() - retentionMs;
       for (let batch = 0; batch < RETENTION_BATCHES; batch += 1) {
-        const next = await db.write(tx => deleteDone(tx, retainedUpTo, before, RETENTION_BATCH));
+        const next = await db.write(tx => deleteDone(tx, retainedUpTo, before, RETENTION_BATCH), DELIVERIES);
         retainedUpTo = next ?? 0;
         if (next === null) return;
       }

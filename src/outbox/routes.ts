@@ -56,7 +56,7 @@ export function outboxRoutes({ outbox, writes, maxPayload }: Dependencies): Fast
             const location = `/outbox/${encodeURIComponent(message.message_id)}`;
             return { status: created ? 201 : 200, body: message, headers: { location }, reference: message.message_id };
           },
-          outbox.current,
+          { rebuild: outbox.current, touches: ['deliveries'] },
         ),
     );
 
@@ -147,7 +147,7 @@ export function outboxRoutes({ outbox, writes, maxPayload }: Dependencies): Fast
               reference: message_id,
             };
           },
-          outbox.current,
+          { rebuild: outbox.current, touches: ['deliveries'] },
         ),
     );
 
@@ -177,7 +177,7 @@ export function outboxRoutes({ outbox, writes, maxPayload }: Dependencies): Fast
               reference: message_id,
             };
           },
-          outbox.current,
+          { rebuild: outbox.current, touches: ['deliveries'] },
         ),
     );
   };

@@ -143,12 +143,17 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
           },
         },
       },
-      (request, reply) =>
-        write(request, reply, async tx => {
-          const { params, body: answer, headers, caller } = request;
-          const body = await signals.answer(tx, params.question_id, answer, ifMatch(headers), caller);
-          return { status: 200, body };
-        }),
+      async (request, reply) =>
+        write(
+          request,
+          reply,
+          async tx => {
+            const { params, body: answer, headers, caller } = request;
+            const body = await signals.answer(tx, params.question_id, answer, ifMatch(headers), caller);
+            return { status: 200, body };
+          },
+          { touches: await questions.touches(request.params.question_id) },
+        ),
     );
 
     app.post(
@@ -168,7 +173,7 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
           },
         },
       },
-      (request, reply) =>
+      async (request, reply) =>
         write(
           request,
           reply,
@@ -178,7 +183,7 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
             const body = await questions.cancel(tx, question_id, actor ?? { type: 'operator', name: 'operator' });
             return { status: 200, body, reference: question_id };
           },
-          questions.current,
+          { rebuild: questions.current, touches: await questions.touches(request.params.question_id) },
         ),
     );
 
@@ -195,7 +200,7 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
           response: { 200: Ref(Question), ...writeProblems('QUESTION_NOT_FOUND', 'QUESTION_OPEN') },
         },
       },
-      (request, reply) =>
+      async (request, reply) =>
         write(
           request,
           reply,
@@ -205,7 +210,7 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
             const body = await questions.acknowledge(tx, question_id, actor);
             return { status: 200, body, reference: question_id };
           },
-          questions.current,
+          { rebuild: questions.current, touches: await questions.touches(request.params.question_id) },
         ),
     );
   };

@@ -2,6 +2,7 @@ import { type Actor, parseActor } from '../actor.ts';
 import { type Clock, toTimestampOrNull } from '../clock.ts';
 import { type Agent, type AgentName, assertOpen, type Control, EMBEDDED } from '../control/service.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
+import type { Touched } from '../db/group-commit.ts';
 import { Refusal } from '../errors.ts';
 import type { Event } from '../events/schemas.ts';
 import type { EventDraft, EventLog, Stored } from '../events/service.ts';
@@ -236,6 +237,12 @@ export function createQuestions(dependencies: Dependencies) {
 
     /** The question as it is now. @throws Refusal QUESTION_NOT_FOUND */
     current,
+
+    /** What an act on a question reads and changes: its run only. Undefined if there is no such question. */
+    async touches(questionId: string): Promise<Touched[] | undefined> {
+      const question = await findQuestion(db.read, questionId);
+      return question && [`run ${question.run_id}`];
+    },
 
     /**
      * Opens the question of a guidance request, and supersedes the one that it replaces.

@@ -39,14 +39,19 @@ export function runRoutes({ runs, runWaiters, longRequests, writes }: Dependenci
         },
       },
       (request, reply) =>
-        write(request, reply, async tx => {
-          const { params, body, headers, caller } = request;
-          caller.assertRun(params.run_id);
-          const actor = caller.actor(body.actor) ?? operator;
-          const { run, created } = await runs.brief(tx, params.run_id, body, actor, ifMatch(headers));
-          if (!created) return { status: 200, body: run };
-          return { status: 201, body: run, headers: { location: `/runs/${encodeURIComponent(run.run_id)}` } };
-        }),
+        write(
+          request,
+          reply,
+          async tx => {
+            const { params, body, headers, caller } = request;
+            caller.assertRun(params.run_id);
+            const actor = caller.actor(body.actor) ?? operator;
+            const { run, created } = await runs.brief(tx, params.run_id, body, actor, ifMatch(headers));
+            if (!created) return { status: 200, body: run };
+            return { status: 201, body: run, headers: { location: `/runs/${encodeURIComponent(run.run_id)}` } };
+          },
+          { touches: [`run ${request.params.run_id}`] },
+        ),
     );
 
     app.get(
@@ -118,7 +123,7 @@ export function runRoutes({ runs, runWaiters, longRequests, writes }: Dependenci
             const run = await runs.close(tx, params.run_id, actor, ifMatch(headers));
             return { status: 200, body: run, reference: params.run_id };
           },
-          runs.current,
+          { rebuild: runs.current, touches: [`run ${request.params.run_id}`] },
         ),
     );
   };

@@ -7,6 +7,8 @@ import type { Term } from './words.ts';
 
 /** The row id of a reply is the number of its thread, shifted by this, plus the number of the post. Bits. */
 const POST_BITS = 22;
+/** More than any number of a thread. */
+const NUMBERS_END = 2 ** (62 - POST_BITS);
 /** Posts from this number on are not indexed. */
 export const POSTS_PER_THREAD = 2 ** POST_BITS;
 
@@ -157,7 +159,8 @@ interface Range {
 }
 
 /**
- * The texts that match all terms, newest thread first.
+ * The texts that match all terms, newest thread first. Replies come in the order of the numbers of their threads, which is
+ * another one for threads that were opened at the same time.
  * @returns the `opened_sequence` of their threads, once per text
  */
 export async function findTexts(
@@ -171,7 +174,7 @@ export async function findTexts(
   const numbered = table === 'search_replies';
   const bits = sql.lit(numbered ? POST_BITS : 0);
   const [first, end] = numbered
-    ? [(await lastNumber(reader, above)) + 1, (await lastNumber(reader, below - 1)) + 1]
+    ? [(await lastNumber(reader, above)) + 1, await numbersEnd(reader, below)]
     : [above + 1, below];
   const { rows } = await sql<{ thread: number }>`
     select rowid >> ${bits} as thread from ${sql.table(table)}
@@ -192,6 +195,20 @@ async function lastNumber(reader: Reader, sequence: number): Promise<number> {
     .limit(1)
     .executeTakeFirst();
   return row?.number ?? 0;
+}
+
+/**
+ * The numbers of the threads that come after this one in a walk end before the result. A thread that was opened at the same
+ * time may have a higher number and a lower sequence, so the number of the very thread counts.
+ */
+async function numbersEnd(reader: Reader, below: number): Promise<number> {
+  if (below === Number.MAX_SAFE_INTEGER) return NUMBERS_END;
+  const own = await reader.query
+    .selectFrom('search_threads')
+    .select('number')
+    .where('opened_sequence', '=', below)
+    .executeTakeFirst();
+  return own?.number ?? (await lastNumber(reader, below - 1)) + 1;
 }
 
 async function sequencesOf(reader: Reader, numbers: number[]): Promise<number[]> {

@@ -106,13 +106,15 @@ export function createSearch({ db: { engine } }: { db: Pick<Database, 'engine'> 
       if (!stronger) return { threads, nextPosition };
       // Threads that match in the stronger field have come at its rank already, so they are excluded here.
       // If that field has too many matches for one read, this batch ends at the last thread read.
-      const span = { above: last - 1, below: (threads[0] as number) + 1, limit: MAX_STRONGER_MATCHES };
+      const span = { above: Math.min(...threads) - 1, below: Math.max(...threads) + 1, limit: MAX_STRONGER_MATCHES };
       const matches = await findTexts(reader, engine, stronger, terms, span);
-      const end = matches.length < MAX_STRONGER_MATCHES ? last : (matches.at(-1) as number);
       const excluded = new Set(matches);
+      const end = matches.length < MAX_STRONGER_MATCHES ? 0 : (matches.at(-1) as number);
+      const cut = threads.findIndex(thread => thread < end);
+      const known = cut === -1 ? threads : threads.slice(0, Math.max(cut, 1));
       return {
-        threads: threads.filter(thread => thread >= end && !excluded.has(thread)),
-        nextPosition: end === last ? nextPosition : { rank, below: end },
+        threads: known.filter(thread => !excluded.has(thread)),
+        nextPosition: cut === -1 ? nextPosition : { rank, below: known.at(-1) as number },
       };
     },
 

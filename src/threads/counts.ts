@@ -1,5 +1,5 @@
 import type { Reader } from '../db/database.ts';
-import { largestCounts, readCounts, type Subject } from './repository.ts';
+import { COUNTED_IN_PARTS, largestCounts, readCounts, type Subject } from './repository.ts';
 
 /** The numbers of threads and signals, in total and per value. */
 export interface ThreadCounts {
@@ -18,7 +18,7 @@ const LISTED = 50;
 
 /** The current counts; only the 50 largest tickets and runs. They cost the same to read at any number of threads. */
 export async function readThreadCounts(reader: Reader): Promise<ThreadCounts> {
-  const small = await readCounts(reader, ['thread_state', 'thread_priority', 'signal_type']);
+  const small = await readCounts(reader, COUNTED_IN_PARTS);
   const of = (subject: Subject) =>
     Object.fromEntries(
       small.filter(row => row.subject === subject && row.count > 0).map(row => [row.value, row.count]),

@@ -70,11 +70,12 @@ export function createThreadLists({ db, events, seen, search }: Dependencies) {
   /** A page by place, in the order as of the start of the walk. */
   async function byPlace(selection: Selection, cursor: string | undefined): Promise<Page<Thread>> {
     const from = decodeCursor('threads', cursor, [0, 0] as const);
+    // Before the snapshot, which then has all events up to it, and perhaps some after it.
+    const [asOf, after] = from ?? [await events.latest(db.read), Number.MIN_SAFE_INTEGER];
     return db.snapshot(async reader => {
-      const newest = await events.latest(reader);
-      const [asOf, after] = from ?? [newest, Number.MIN_SAFE_INTEGER];
       const unmoved = await listUnmoved(reader, selection, asOf, after);
-      const moved = asOf === newest ? [] : await listMoved(reader, selection, asOf, after);
+      const [later] = await events.outlines(reader, asOf, 1);
+      const moved = later ? await listMoved(reader, selection, asOf, after) : [];
       const listed = [...unmoved, ...moved].sort((a, b) => a.place - b.place);
       const { viewer, limit } = selection;
       return toPage(
@@ -134,7 +135,9 @@ export function createThreadLists({ db, events, seen, search }: Dependencies) {
     for (let batch = 0; position !== null && found.length < selection.limit; batch += 1) {
       const { threads, nextPosition } = await search.next(db.read, q, position, batch);
       const rows = await findThreadsByNumber(db.read, selection.filter, threads);
-      const listed = await withSeen(db.read, selection, rows);
+      const order = new Map(threads.map((thread, index) => [thread, index]));
+      const inOrder = rows.sort((a, b) => (order.get(a.opened_sequence) ?? 0) - (order.get(b.opened_sequence) ?? 0));
+      const listed = await withSeen(db.read, selection, inOrder);
       for (const item of listed) if (isSelected(item, selection)) found.push({ item, rank: position.rank });
       position = nextPosition;
       // With a filter that few results match, this loop is long; other requests run in between.

@@ -290,7 +290,15 @@ const eraseTitleStatement = statement(({ query, value }: StatementBuilder<Pick<T
 export type Subject = 'thread_state' | 'thread_priority' | 'thread_ticket' | 'thread_run' | 'signal_type';
 export type CountRow = Row<'counts'>;
 
-/** Adds `change.count`, which may be negative, to the stored count. */
+/**
+ * Subjects of which every signal changes one of few values. Their counts are kept in parts, of which each process has one:
+ * processes would wait for each other's transactions to change one row.
+ */
+export const COUNTED_IN_PARTS: readonly Subject[] = ['thread_state', 'thread_priority', 'signal_type'];
+/** Parts of a count. */
+export const PARTS = 16;
+
+/** Adds `change.count`, which may be negative, to a part of the stored count. */
 export function addCount(tx: Tx, change: CountRow): void {
   tx.send(addCountStatement, change);
 }
@@ -298,17 +306,22 @@ export function addCount(tx: Tx, change: CountRow): void {
 const addCountStatement = statement(({ query, values }: StatementBuilder<CountRow>) =>
   query
     .insertInto('counts')
-    .values(values(['subject', 'value', 'count']))
+    .values(values(['subject', 'value', 'part', 'count']))
     .onConflict(conflict =>
       conflict
-        .columns(['subject', 'value'])
+        .columns(['subject', 'value', 'part'])
         .doUpdateSet(eb => ({ count: eb('counts.count', '+', eb.ref('excluded.count')) })),
     ),
 );
 
-/** All counts of these subjects. Meant for subjects with few values, such as states. */
-export async function readCounts(reader: Reader, subjects: Subject[]): Promise<CountRow[]> {
-  return reader.query.selectFrom('counts').selectAll().where('subject', 'in', subjects).execute();
+/** All counts of these subjects, each as the sum of its parts. Meant for subjects with few values, such as states. */
+export async function readCounts(reader: Reader, subjects: readonly Subject[]): Promise<Omit<CountRow, 'part'>[]> {
+  return reader.query
+    .selectFrom('counts')
+    .select(eb => ['subject', 'value', eb.cast<number>(eb.fn.sum('count'), 'bigint').as('count')])
+    .where('subject', 'in', subjects)
+    .groupBy(['subject', 'value'])
+    .execute();
 }
 
 /** The largest counts of a subject with many values, largest first. */

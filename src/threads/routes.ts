@@ -213,7 +213,7 @@ export function threadRoutes({ threads, threadLists, writes }: Dependencies): Fa
             const location = `/threads/${body.thread.thread_id}/posts`;
             return { status: 201, body, headers: { location }, reference: body.post.post_id };
           },
-          threads.postAndThread,
+          { rebuild: threads.postAndThread },
         ),
     );
   };

@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import type { Actor } from '../actor.ts';
 import { type Clock, type NewUid, toTimestamp } from '../clock.ts';
 import type { Page, PageRequest } from '../db/cursors.ts';
@@ -11,6 +12,7 @@ import type { Search } from '../search/service.ts';
 import { readThreadCounts, type ThreadCounts } from './counts.ts';
 import {
   addCount,
+  COUNTED_IN_PARTS,
   eraseTitle,
   findThread,
   findThreadOfAgent,
@@ -18,6 +20,7 @@ import {
   hasThreadBetween,
   insertThread,
   isRunErased,
+  PARTS,
   type Subject,
   updateThread,
 } from './repository.ts';
@@ -84,10 +87,13 @@ export function createThreads(dependencies: Dependencies) {
     return { thread: next, sequences };
   }
 
+  const ownPart = db.shared ? randomInt(PARTS) : 0;
+
   /** Works of one group that change the same count write it once. */
   function count(tx: Tx, { subject, from, to }: CountedChange): void {
+    const part = COUNTED_IN_PARTS.includes(subject) ? ownPart : 0;
     const add = (value: string, by: number) =>
-      tx.count(`${subject}:${value}`, by, (last, count) => addCount(last, { subject, value, count }));
+      tx.count(`${subject}:${value}`, by, (last, count) => addCount(last, { subject, value, part, count }));
     if (from === to) return;
     if (from !== null) add(from, -1);
     if (to !== null) add(to, 1);

@@ -86,7 +86,7 @@ function countCopies(db: BetterSqlite.Database, copies: number): void {
     copies + 1,
   );
   const copy = db.prepare(
-    `insert into counts select subject, value || '-' || cast(? as integer), count from temp.first_counts`,
+    `insert into counts (subject, value, count) select subject, value || '-' || cast(? as integer), count from temp.first_counts`,
   );
   db.transaction(() => {
     for (let number = 1; number <= copies; number += 1) copy.run(number);

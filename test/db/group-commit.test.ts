@@ -151,6 +151,31 @@ describe.each(engines)('writes that share transactions on %s', engine => {
     expect(seen).toEqual(['a', 'b', 'c'].flatMap(name => [`${name} begins`, `${name} ends`]));
   });
 
+  it.each<[string, Touched[] | undefined]>([
+    ['the end of the transaction', ['run x']],
+    ['one that does not say what it touches', undefined],
+  ])('that touch nothing are over before %s', async (_, next) => {
+    const { db } = opened;
+    const { store, stored } = ownWorks();
+    const seen: string[] = [];
+    const slow = async (tx: Tx) => {
+      for (let turn = 0; turn < 3; turn += 1) await opened.beside.transactionOf(tx);
+      for (let turn = 0; turn < 3; turn += 1) await nextTurn();
+      await opened.beside.transactionOf(tx);
+      seen.push('a ends');
+    };
+    await Promise.all([
+      db.write(store('a', slow), { touches: [] }),
+      db.write(
+        store('b', () => seen.push('b begins')),
+        { touches: next },
+      ),
+    ]);
+    expect(seen.toSorted()).toEqual(['a ends', 'b begins']);
+    if (!next) expect(seen).toEqual(['a ends', 'b begins']);
+    expect(await stored()).toEqual(['a', 'b']);
+  });
+
   it('all run again if one of those side by side fails, after all of them have ended', async () => {
     const { db } = opened;
     const { store, stored, begun, durable } = ownWorks();
@@ -179,6 +204,18 @@ describe.each(engines)('writes that share transactions on %s', engine => {
     expect(durable).toEqual(['a', 'c']);
     expect(await stored()).toEqual(['a', 'c']);
     expect(begun).toEqual(['a', 'b', 'a', 'b', 'c']);
+  });
+
+  it('store what they count in one order, whatever the order of the works: others change the same rows', async () => {
+    const { db } = opened;
+    const { store } = ownWorks();
+    const stored: string[] = [];
+    const counting = (keys: string[]) =>
+      store(keys.join(), tx => {
+        for (const key of keys) tx.count(key, 1, () => stored.push(key));
+      });
+    await Promise.all([db.write(counting(['c', 'b'])), db.write(counting(['d', 'a', 'c']))]);
+    expect(stored).toEqual(['a', 'b', 'c', 'd']);
   });
 
   it('do what they put off at the end, stage by stage and in order, and store once what they count', async () => {

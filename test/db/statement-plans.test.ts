@@ -161,6 +161,7 @@ function asTx(query: Transaction<Schema>, engine: Engine): Tx {
     count: () => {},
     afterCommit: () => {},
     hasWritten: false,
+    announceEvents() {},
   };
 }
 

@@ -20,7 +20,7 @@ import {
   listStored,
   nextOpened,
 } from '../../src/events/repository.ts';
-import { eraseAnswers } from '../../src/idempotency/repository.ts';
+import { eraseAnswers, hasOldKeys } from '../../src/idempotency/repository.ts';
 import { countItems, findFirstFree, findItems, listClaimable, listItems } from '../../src/inbox/repository.ts';
 import { claimDue, endLeases, pausedTopics, promoteNext, takenLanes } from '../../src/outbox/delivery-repository.ts';
 import { deliveriesAt, deliveriesOf, messagesAbout } from '../../src/outbox/erasure-repository.ts';
@@ -281,6 +281,7 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   'the first question after a time': tx => listQuestions(tx, { asked_after: 1 }, { order: 'urgent' }, 50),
   'found questions': tx => findQuestionsAt(tx, { run_id: 'r', ticket: 't', priority: 1 }, [1, 2, 3]),
   'the questions to be indexed next': tx => listAskedBefore(tx, 9, 20),
+  'whether idempotency keys are old': tx => hasOldKeys(tx, 9),
   'an inbox': tx => listItems(tx, { run_id: 'r', agent_name: 'a', after: 1, limit: 50 }),
   'what can be claimed': tx => listClaimable(tx, { run_id: 'r', agent_name: 'a', claimant: 'c', after: 1, limit: 50 }),
   'items of an inbox': tx => findItems(tx, { run_id: 'r', agent_name: 'a' }, [1, 2]),

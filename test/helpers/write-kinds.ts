@@ -73,16 +73,16 @@ function visible({ keys }: Stored): string[] {
 const addToCount = statement(({ query, values }: StatementBuilder<Row<'counts'>>) =>
   query
     .insertInto('counts')
-    .values(values(['subject', 'value', 'count']))
+    .values(values(['subject', 'value', 'part', 'count']))
     .onConflict(conflict =>
       conflict
-        .columns(['subject', 'value'])
+        .columns(['subject', 'value', 'part'])
         .doUpdateSet(eb => ({ count: eb('counts.count', '+', eb.ref('excluded.count')) })),
     ),
 );
 
 function count(tx: Tx, { caller, by }: Place): void {
-  tx.count(caller, by, (last, sum) => last.send(addToCount, { subject: caller, value: 'works', count: sum }));
+  tx.count(caller, by, (last, sum) => last.send(addToCount, { subject: caller, value: 'works', part: 0, count: sum }));
 }
 
 const malformed = statement(({ query }: StatementBuilder<object>) =>

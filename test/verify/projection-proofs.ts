@@ -19,7 +19,7 @@ export function proveProjections(observed: Observed): Proof[] {
   return [
     ...names.map(name => {
       if (name === 'inbox_items') return inbox(observed, log.inbox_items);
-      const rows = name === 'counts' ? tables.counts.filter(row => Number(row.count) !== 0) : tables[name];
+      const rows = name === 'counts' ? summedCounts(tables.counts) : tables[name];
       return asLogSays(name, rows, keys[name], log[name]);
     }),
     leases(observed),
@@ -34,6 +34,13 @@ export function proveProjections(observed: Observed): Proof[] {
       ),
     },
   ];
+}
+
+/** The counts that are not 0, each as the sum of its parts. */
+function summedCounts(rows: Row[]): Row[] {
+  return [...Map.groupBy(rows, ({ subject, value }) => JSON.stringify([subject, value])).values()]
+    .map(parts => ({ ...parts[0], count: parts.reduce((sum, { count }) => sum + Number(count), 0) }))
+    .filter(({ count }) => count !== 0);
 }
 
 /** A message leaves the inbox without an event, so one may be missing if a client has acknowledged it. */

@@ -15,14 +15,14 @@ import { type Compiled, type Executor, type Statement, statementCompiler, timedR
 import { assertOutsideWrite, createWrite, readGuard } from '../transaction.ts';
 import { type Answer, Batches, createForms } from './batch.ts';
 import { postgresDialect } from './dialect.ts';
+import { REGISTER_BOUND } from './horizon.ts';
+import { lockStatements } from './locks.ts';
 import { advisoryPresence, countPresent, holdPresence } from './presence.ts';
 import { createStandingConnection } from './session.ts';
 import { applySettings, assertUsable, type SessionOptions, TIMEOUT_MS } from './settings.ts';
 
 const CONNECT_MS = 5000;
 const BEGIN = 'begin isolation level read committed';
-/** The advisory lock that serialises the writes of all processes on one database ("forumbus" as eight ASCII bytes). */
-const WRITE_LOCK = 'select pg_advisory_xact_lock(7381244162955441523)';
 /** For one transaction: its commit does not wait until the server has flushed its log. */
 const NO_FLUSH = 'set local synchronous_commit = off';
 /** The NOTIFY channel on which processes announce their commits. */
@@ -159,14 +159,16 @@ function postgresDatabase(
   const executor = readsOn(pool, compile);
   const forms = createForms(text => typesOf(pool, text));
   const write = createWrite(
-    (body, flush) =>
+    (body, { flush, touches }) =>
       onOneConnection(pool, async client => {
         const batches = new Batches(forms, client);
         try {
           // Together, so that they share a round trip; Kysely would wait for each.
-          await Promise.all([BEGIN, ...(flush ? [] : [NO_FLUSH]), WRITE_LOCK].map(text => client.query(text)));
+          const begin = [BEGIN, ...(flush ? [] : [NO_FLUSH])].map(text => ({ text }));
+          await Promise.all([...begin, ...lockStatements(touches)].map(statement => client.query(statement)));
           const query = kyselyOn(client, () => batches.flush()) as Transaction<Schema>;
-          await body({ query, newExecutor: () => executorOn(batches.newCaller(), compile), leaseNow });
+          const newExecutor = () => executorOn(batches.newCaller(), compile);
+          await body({ query, newExecutor, leaseNow, announceEvents: once(() => client.query(REGISTER_BOUND)) });
           batches.flush();
           // The server answers a commit after a failed statement with a rollback, and with no error.
           if ((await client.query('commit')).command === 'ROLLBACK') throw new AbortedTransaction();
@@ -178,6 +180,7 @@ function postgresDatabase(
         }
       }),
     timings,
+    { sideBySide: true },
   );
   return {
     engine: 'postgres',
@@ -202,6 +205,19 @@ function postgresDatabase(
     missingMigrations: () => missingMigrations(read, 'postgres'),
     unknownMigrations: () => unknownMigrations(read),
     close: () => pool.end(),
+  };
+}
+
+/** Sends something at the first call only, and without awaiting it; the transaction awaits it later and gets the error. */
+function once(send: () => Promise<unknown>): () => Promise<unknown> | undefined {
+  let isSent = false;
+  return () => {
+    if (isSent) return undefined;
+    isSent = true;
+    const sent = send();
+    // Until then, the rejection must not count as unhandled.
+    sent.catch(() => {});
+    return sent;
   };
 }
 

@@ -1,5 +1,6 @@
 import { sql } from 'kysely';
 import type { Dialect } from '../engine.ts';
+import { HORIZON } from './horizon.ts';
 
 export const postgresDialect: Dialect = {
   engine: 'postgres',
@@ -13,5 +14,6 @@ export const postgresDialect: Dialect = {
   returningKey: (insert, column) => insert.returning(column),
   // PostgreSQL assumes text for a bare parameter whose type the context does not determine.
   asInteger: parameter => sql<number>`${parameter}::bigint`,
+  horizon: sql<number>`${sql.raw(HORIZON)}`,
   serverNow: sql<number>`(extract(epoch from statement_timestamp()) * 1000)::bigint`,
 };

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Presence } from '../presence.ts';
+import { EVERYTHING } from './locks.ts';
 import { RECONNECT_MS, type StandingConnection } from './session.ts';
 
 /**
@@ -52,11 +53,12 @@ export async function holdPresence(client: pg.ClientBase, name: string): Promise
   await client.query('select pg_advisory_lock_shared(hashtextextended($1, 0))', [name]);
 }
 
-/** Counts the processes that have registered. The other advisory locks are exclusive. */
+/** Counts the processes that have registered. Of the other advisory locks of this form, one is shared. */
 export async function countPresent(pool: pg.Pool): Promise<number> {
   const { rows } = await pool.query<{ count: number }>(`
     select count(distinct (classid, objid))::int as count from pg_locks
     where locktype = 'advisory' and objsubid = 1 and mode = 'ShareLock' and granted
+      and (classid::bigint << 32) | objid::bigint <> ${EVERYTHING}
       and database = (select oid from pg_database where datname = current_database())`);
   return rows[0]?.count ?? 0;
 }

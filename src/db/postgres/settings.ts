@@ -21,12 +21,12 @@ export interface SessionOptions {
  */
 function settingsFor({ readOnly = false, unhurried = false }: SessionOptions): Record<string, string> {
   return {
-    // Under `repeatable read` the snapshot is older than the write lock, and a write decides on rows that have changed.
+    // Under `repeatable read` the snapshot is older than the locks, and a write decides on rows that have changed.
     default_transaction_isolation: 'read committed',
     // Otherwise it stays as it is: whoever makes a database read-only means it.
     ...(readOnly && { default_transaction_read_only: 'on' }),
     default_transaction_deferrable: 'off',
-    // A process that is stopped in the middle of a write would hold the write lock for everybody.
+    // A process that is stopped in the middle of a write would hold its locks, and all readers of the log.
     idle_in_transaction_session_timeout: String(TIMEOUT_MS.idleInTransaction),
     lock_timeout: unhurried ? '0' : String(TIMEOUT_MS.lock),
     // The client gives a statement up; a commit that the server cuts off could be stored and not replicated.

@@ -100,7 +100,7 @@ function sqliteDatabase(
   const transaction = new Transaction<Schema>({ config: { dialect }, dialect, driver, executor: root.getExecutor() });
   const ownClock = leaseClock instanceof LeaseClock ? leaseClock : undefined;
   /** Replaces Kysely's `transaction().execute()`, whose overhead exceeded the statements of a lone write. */
-  const transact: Parameters<typeof createWrite>[0] = async (body, flush) => {
+  const transact: Parameters<typeof createWrite>[0] = async (body, { flush }) => {
     try {
       driver.flushes = flush;
       await driver.beginTransaction();
@@ -111,6 +111,7 @@ function sqliteDatabase(
         },
         newExecutor: () => executor,
         leaseNow,
+        announceEvents: () => undefined,
       });
       ownClock?.ending();
       await driver.commitTransaction();
@@ -120,7 +121,7 @@ function sqliteDatabase(
       throw error;
     }
   };
-  const write = createWrite(transact, timings, GROUP_MS);
+  const write = createWrite(transact, timings, { groupMs: GROUP_MS });
   const probe = createProbe(write);
   return {
     engine: 'sqlite',

@@ -12,5 +12,6 @@ export const sqliteDialect: Dialect = {
   // better-sqlite3 reports lastInsertRowid, which is faster than RETURNING.
   returningKey: insert => insert,
   asInteger: parameter => sql<number>`${parameter}`,
+  horizon: undefined,
   serverNow: undefined,
 };
