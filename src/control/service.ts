@@ -31,9 +31,10 @@ import type { Completion, ControlState, ControlStatus, ControlThreadQuery, Valid
 import {
   blankControl,
   blankRun,
-  type ControlChange,
+  briefOf,
   type ControlRow,
   changed,
+  changeOf,
   openAfter,
   type RunRow,
   withAgentChanged,
@@ -122,6 +123,7 @@ export function createControl({ db, clock, events, threads, basePath }: Dependen
    * opened first. The thread is `waiting_operator` while a question is open, and `answered` when the last one closes,
    * unless a question expired that no person has attended to.
    * @param drafts the act's own event first, then its consequences
+   * @param received how many outcomes of questions the agent acknowledges
    * @returns the agent after the act, and the sequence of the act's own event
    * @throws Refusal RUN_ERASED
    */
@@ -129,10 +131,11 @@ export function createControl({ db, clock, events, threads, basePath }: Dependen
     tx: Tx,
     agent: Agent,
     drafts: [EventDraft, ...EventDraft[]],
-    change: ControlChange,
+    received = 0,
   ): Promise<{ agent: Agent; sequence: number }> {
     assertKept(agent.run);
     const [cause] = drafts;
+    const change = { ...changeOf(drafts, briefOf(agent.run)), received };
     const before = agent.control.open_questions_count;
     const after = openAfter(agent.control, change);
     const state = after > 0 ? 'waiting_operator' : 'answered';
@@ -266,7 +269,7 @@ export function createControl({ db, clock, events, threads, basePath }: Dependen
       assertOpen(known);
       const payload = { attempt: known.control.attempt + 1 };
       const started = events.draft(known.thread, actor, 'forum.attempt.started', payload);
-      const { agent } = await record(tx, known, [started], { nextAttempt: true });
+      const { agent } = await record(tx, known, [started]);
       return toState(agent.control, new Map(), await openQuestions(tx, agent.control));
     },
 
@@ -282,7 +285,7 @@ export function createControl({ db, clock, events, threads, basePath }: Dependen
       if (!isClosed(thread)) await threads.change(tx, thread.thread_id, { actor, state: 'closed' });
       const known = await required(tx, runId, agentName);
       const withdrawn = events.draft(known.thread, actor, 'forum.agent.withdrawn', {});
-      const { agent } = await record(tx, known, [withdrawn], { withdrawnAt: withdrawn.occurred_at });
+      const { agent } = await record(tx, known, [withdrawn]);
       return view(tx, agent.control);
     },
   };

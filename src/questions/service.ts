@@ -5,7 +5,7 @@ import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import type { Event } from '../events/schemas.ts';
 import type { EventDraft, EventLog, Stored } from '../events/service.ts';
-import { type Priority, priorityAt, priorityRank } from '../priority.ts';
+import { type Priority, priorityAt } from '../priority.ts';
 import type { Search } from '../search/service.ts';
 import type { ThreadService } from '../threads/service.ts';
 import type { ThreadRow } from '../threads/thread.ts';
@@ -24,12 +24,12 @@ import {
   type GivenAnswer,
   isForAgent,
   labelsText,
+  newQuestion,
   openedPayload,
   openQuestion,
   placeOf,
   type QuestionRow,
   questionNotFound,
-  REMIND_AFTER_SECONDS,
   searchText,
   toQuestion,
   toQuestionHead,
@@ -157,7 +157,7 @@ export function createQuestions(dependencies: Dependencies) {
     });
     const [cause, ...others] = drafts;
     if (!cause) return [];
-    await control.record(tx, agent, [cause, ...others], { closed: rows.length, ended: rows.length });
+    await control.record(tx, agent, [cause, ...others]);
     for (const row of closed) store(tx, row, cause.occurred_at);
     return closed;
   }
@@ -174,7 +174,7 @@ export function createQuestions(dependencies: Dependencies) {
       events.draft(agent.thread, actor, 'forum.question.acknowledged', { question_id }),
     );
     if (!cause) return [];
-    await control.record(tx, agent, [cause, ...others], { received: rows.filter(row => isForAgent(row.state)).length });
+    await control.record(tx, agent, [cause, ...others], rows.filter(row => isForAgent(row.state)).length);
     const next = rows.map(row => acknowledged(row, cause.occurred_at));
     for (const row of next) updateQuestion(tx, row);
     return next;
@@ -237,7 +237,7 @@ export function createQuestions(dependencies: Dependencies) {
      *   question; VALIDATION_FAILED or INVALID_SELECTION about the default; TOO_MANY_OPEN_QUESTIONS
      */
     async ask(tx: Tx, agent: Agent, cause: EventDraft, request: Ask): Promise<Acted> {
-      const { priority, expires_in_seconds, supersedes } = request;
+      const { supersedes } = request;
       assertTimeToAnswer(request);
       assertDefault(request);
       const superseded = supersedes ? await supersededBy(tx, agent, supersedes) : undefined;
@@ -246,20 +246,7 @@ export function createQuestions(dependencies: Dependencies) {
       cause.payload.question_id = question_id;
       const { default_answer = request.default_selected && labelsText(request.default_selected) } = request;
       if (default_answer !== undefined) cause.payload.default_answer = default_answer;
-      const asked_at = cause.occurred_at;
-      const remindAfter = request.remind_after_seconds ?? REMIND_AFTER_SECONDS[priority ?? 'normal'];
-      const asked = {
-        question_id,
-        thread_id: agent.thread.thread_id,
-        run_id: agent.control.run_id,
-        agent_name: agent.control.agent_name,
-        ticket: cause.thread.ticket,
-        priority: priorityRank(priority ?? 'normal'),
-        asked_at,
-        expires_at: expires_in_seconds ? asked_at + expires_in_seconds * 1000 : null,
-        has_default: default_answer === undefined ? 0 : 1,
-        remind_at: remindAfter === 0 ? null : asked_at + remindAfter * 1000,
-      };
+      const asked = newQuestion(cause);
       const { title } = agent.run;
       const withDefault = default_answer === undefined ? request : { ...request, default_answer };
       const effects = [events.follow(cause, 'forum.question.opened', openedPayload(asked, withDefault, title))];
@@ -268,12 +255,11 @@ export function createQuestions(dependencies: Dependencies) {
         const payload = endedPayload(superseded, askedHead(superseded), { superseded_by: question_id }, title);
         effects.push(events.follow(cause, 'forum.question.superseded', payload));
       }
-      const change = { opened: 1, closed: superseded ? 1 : 0 };
-      const recorded = await control.record(tx, agent, [cause, ...effects], change);
+      const recorded = await control.record(tx, agent, [cause, ...effects]);
       const question = openQuestion(asked, superseded?.question_id ?? null, recorded.sequence);
       insertQuestion(tx, question);
       search.indexQuestion(tx, recorded.sequence, searchText(cause.payload));
-      if (superseded) store(tx, closedAs(superseded, 'superseded'), asked_at);
+      if (superseded) store(tx, closedAs(superseded, 'superseded'), asked.asked_at);
       return { ...recorded, question };
     },
 
@@ -319,7 +305,7 @@ export function createQuestions(dependencies: Dependencies) {
       const outcome = { answer, selected, answered_in: placeOf(given) };
       const payload = endedPayload(question, askedHead(question), outcome, agent.run.title);
       const closed = events.follow(cause, 'forum.question.answered', payload);
-      const recorded = await control.record(tx, agent, [cause, closed], { closed: 1, ended: 1 });
+      const recorded = await control.record(tx, agent, [cause, closed]);
       const row = answered(question, given, cause.actor, cause.occurred_at, recorded.sequence);
       store(tx, row, cause.occurred_at);
       return { ...recorded, question: row };
