@@ -24,7 +24,7 @@ const arrows: Record<string, string[]> = {
   runs: ['access', 'db', 'http', 'events', 'threads', 'control', 'questions'],
   lifecycle: [
     ...['access', 'db', 'http', 'idempotency', 'events', 'search', 'threads', 'control', 'questions', 'inbox', 'runs'],
-    ...['outbox', 'webhooks'],
+    ...['subscriptions', 'outbox', 'webhooks'],
   ],
   worker: ['db', 'http', 'events', 'subscriptions', 'outbox'],
   health: ['db', 'http', 'subscriptions', 'outbox', 'worker'],
@@ -34,7 +34,22 @@ const arrows: Record<string, string[]> = {
   topics: ['db', 'http', 'events', 'subscriptions', 'threads', 'signals', 'worker'],
   backup: ['db', 'events'],
   doctor: ['db', 'events', 'subscriptions', 'outbox', 'topics', 'worker', 'hooks', 'cli'],
-  commands: ['db', 'http', 'access', 'events', 'subscriptions', 'outbox', 'worker', 'backup', 'doctor'],
+  commands: [
+    ...[
+      'db',
+      'http',
+      'access',
+      'events',
+      'search',
+      'threads',
+      'control',
+      'questions',
+      'inbox',
+      'runs',
+      'subscriptions',
+    ],
+    ...['outbox', 'lifecycle', 'worker', 'backup', 'doctor'],
+  ],
   // Types only: it runs in browsers.
   client: [
     ...['access', 'audit', 'http', 'events', 'threads', 'control', 'questions', 'inbox', 'signals', 'runs'],

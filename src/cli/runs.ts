@@ -1,12 +1,11 @@
 import { createWriteStream } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
+import { progressOn } from '../progress.ts';
 import { type Context, defineCommand, exits, UsageError } from './command.ts';
 
 /** Between two looks at an erasure. Milliseconds. */
 const LOOK_MS = 500;
-/** Progress is drawn at most so often. Milliseconds. */
-const DRAWN_EVERY_MS = 100;
 
 export const command = defineCommand({
   name: 'run',
@@ -78,19 +77,4 @@ function written(stream: NodeJS.WritableStream, text: string): Promise<void> {
   return new Promise((resolve, reject) => {
     stream.write(text, error => (error ? reject(error) : resolve()));
   });
-}
-
-/** One line on a terminal that is drawn again and again; nothing elsewhere. */
-function progressOn(stderr: NodeJS.WriteStream) {
-  let drawnAt = Number.NEGATIVE_INFINITY;
-  return {
-    show(text: () => string): void {
-      if (!stderr.isTTY || performance.now() - drawnAt < DRAWN_EVERY_MS) return;
-      drawnAt = performance.now();
-      stderr.write(`\r\x1b[K${text()}`);
-    },
-    end(): void {
-      if (stderr.isTTY && drawnAt > 0) stderr.write('\r\x1b[K');
-    },
-  };
 }

@@ -21,9 +21,11 @@ import {
   listBlocking,
   listClosedBefore,
   listControlThreads,
+  listNamed,
   listOpenQuestions,
   listSeen,
   setSeen,
+  storeControlThreads,
   updateControlThread,
   updateRun,
 } from './repository.ts';
@@ -235,6 +237,15 @@ export function createControl({ db, clock, events, threads, basePath }: Dependen
 
     /** Empties the inboxes of some agents of a run that is erased. @returns how many agents changed */
     eraseAgents: (tx: Tx, runId: string, limit: number): Promise<number> => eraseAgents(tx, runId, limit),
+
+    /** Those of these agents of a run that have a control state. */
+    named: (tx: Tx, runId: string, names: string[]): Promise<ControlRow[]> => listNamed(tx, runId, names),
+
+    /** Stores agents as the events of an import leave them. */
+    restore: (tx: Tx, rows: readonly ControlRow[]): Promise<void> => storeControlThreads(tx, rows),
+
+    /** Stores the run of an import. */
+    restoreRun: (tx: Tx, row: RunRow): void => insertRun(tx, row),
 
     /** Stores an agent after its validation was measured by another brief. */
     remeasure: (tx: Tx, row: ControlRow): void => updateControlThread(tx, row),

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Row } from '../db/schema.ts';
+import type { EventType } from '../events/event-types.ts';
 import type { EventDraft } from '../events/service.ts';
 import { CONTROL_PREFIX } from '../threads/thread.ts';
 import type { ControlStatus } from './schemas.ts';
@@ -74,6 +75,17 @@ function agentStatus(row: ControlRow): ControlStatus {
   if (row.validation_status === 'failed') return 'validation_failed';
   if (row.completion_sequence === null) return 'working';
   return row.validation_status === 'passed' ? 'validated' : 'completed';
+}
+
+/** Events that change a control thread and nothing of its agent. */
+const OF_THREAD: readonly EventType[] = [
+  ...(['forum.post.added', 'forum.state.changed', 'forum.priority.changed', 'forum.assigned'] as const),
+  'forum.thread.closed',
+];
+
+/** Whether an event of a control thread is part of an act that changes the control state, if only its version. */
+export function isOfAgent({ event_type }: Pick<Acted, 'event_type'>): boolean {
+  return !OF_THREAD.includes(event_type);
 }
 
 /** An event of a control thread, as far as the control state depends on it. */

@@ -43,6 +43,7 @@ import {
   findQuestions,
   insertQuestion,
   listOverdue,
+  storeQuestions,
   updateQuestion,
 } from './repository.ts';
 import type { Question, QuestionHead, QuestionState } from './schemas.ts';
@@ -406,6 +407,12 @@ export function createQuestions(dependencies: Dependencies) {
         requests.map(({ payload }) => payload.question_id as string),
       );
     },
+
+    /** The stored questions with these ids. */
+    rows: (tx: Tx, questionIds: string[]): Promise<QuestionRow[]> => findQuestions(tx, questionIds),
+
+    /** Stores questions as the events of an import leave them. Their words are indexed later. */
+    restore: (tx: Tx, rows: readonly QuestionRow[]): Promise<void> => storeQuestions(tx, rows),
 
     /** How many questions of each priority are open, and when the oldest was asked (epoch milliseconds). */
     async openByPriority(): Promise<{ priority: Priority; count: number; oldest: number }[]> {
