@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect } from 'vitest';
+import { expect, onTestFinished } from 'vitest';
 import type { Engine } from '../../src/db/engine.ts';
 import { startApp, type TestApp } from './app.ts';
 import { type Scratch, scratchDatabase } from './engines.ts';
@@ -39,13 +39,9 @@ export async function imported(engine: Engine, files: string[]): Promise<Scratch
   return database;
 }
 
-/** A service on a database. */
-export function serviceOn(
-  engine: Engine,
-  database: Scratch,
-  more: Parameters<typeof startApp>[1] = {},
-): Promise<TestApp> {
-  return forThisTest(
-    startApp(engine, { ...more, database }).then(app => Object.assign(app, { drop: () => app.close() })),
-  );
+/** A service for this test; on a database of its own unless one is given. */
+export async function serviceOn(engine: Engine, setup: Parameters<typeof startApp>[1] = {}): Promise<TestApp> {
+  const app = await startApp(engine, setup);
+  onTestFinished(() => app.close());
+  return app;
 }

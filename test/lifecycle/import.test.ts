@@ -1,13 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { Engine } from '../../src/db/engine.ts';
-import { startApp, type TestApp } from '../helpers/app.ts';
 import { comparable, exportFiles, exportOf, imported, serviceOn } from '../helpers/exports.ts';
 import { markedRun, projectionFaults } from '../helpers/marked-run.ts';
-import { forThisTest } from '../helpers/process.ts';
 import { aRun } from '../helpers/runs.ts';
-
-const source = (engine: Engine): Promise<TestApp> =>
-  forThisTest(startApp(engine).then(app => Object.assign(app, { drop: () => app.close() })));
 
 const ways: [from: Engine, to: Engine][] = [
   ['sqlite', 'sqlite'],
@@ -17,7 +12,7 @@ const ways: [from: Engine, to: Engine][] = [
 
 describe.each(ways)('an import from %s into %s', (from, to) => {
   it('gives what was exported, and rows that the log leads to', async () => {
-    const old = await source(from);
+    const old = await serviceOn(from);
     await markedRun(old.send, 'run-1');
     await markedRun(old.send, 'run-2');
     const open = aRun(old.send, 'run-3');
@@ -29,7 +24,7 @@ describe.each(ways)('an import from %s into %s', (from, to) => {
 
     const database = await imported(to, await exportFiles(texts));
     expect(await projectionFaults(database.url)).toEqual([]);
-    const fresh = await serviceOn(to, database, { config: { ROLE: 'all' } });
+    const fresh = await serviceOn(to, { database, config: { ROLE: 'all' } });
     for (const [index, name] of names.entries())
       expect(comparable(await exportOf(fresh, name))).toBe(comparable(texts[index] as string));
 
