@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -23,12 +23,9 @@ export type Archived = { file: string } | 'erased before';
 export function archiveName(run_id: string): string {
   const isSafe = /^[a-z0-9][a-z0-9@._+-]{0,99}$/.test(run_id) && !/[.]$|-[0-9a-f]{16}$/.test(run_id);
   if (isSafe) return `${run_id}.ndjson.gz`;
-  const readable = run_id
-    .toLowerCase()
-    .replaceAll(/[^a-z0-9]+/g, '-')
-    .slice(0, 48);
+  const words = run_id.toLowerCase().match(/[a-z0-9]+/g) ?? ['run'];
   const hash = createHash('sha256').update(run_id).digest('hex').slice(0, 16);
-  return `${readable.replace(/^-/, '') || 'run'}-${hash}.ndjson.gz`;
+  return `${words.join('-').slice(0, 48)}-${hash}.ndjson.gz`;
 }
 
 /**
@@ -45,9 +42,23 @@ export async function archiveRun(
   const { status, erased_at } = await client.runs.get(run_id, { signal });
   if (erased_at !== null) return 'erased before';
   if (status !== 'closed') throw new UsageError(`The run ${run_id} is not closed; close it first.`);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
   const file = join(folder, archiveName(run_id));
-  await assertOwn(file, run_id);
+  try {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await assertOwn(file, run_id);
+    return await write(client, run_id, file, { signal, show });
+  } catch (error) {
+    const { syscall, code } = error as NodeJS.ErrnoException;
+    throw syscall ? new UsageError(`The archive ${file} cannot be written (${code}).`) : error;
+  }
+}
+
+async function write(
+  client: Forumbus,
+  run_id: string,
+  file: string,
+  { signal, show }: { signal: AbortSignal; show: (lines: number) => void },
+): Promise<Archived> {
   const partial = `${file}.${randomBytes(6).toString('hex')}.partial`;
   try {
     for (let attempt = 1; ; attempt += 1) {
@@ -62,7 +73,7 @@ export async function archiveRun(
     if ((await client.runs.get(run_id, { signal })).erased_at !== null) return 'erased before';
     await rename(partial, file);
     // Windows flushes names by itself, and opens no folder.
-    if (process.platform !== 'win32') await flush(folder, 'r');
+    if (process.platform !== 'win32') await flush(dirname(file), 'r');
     return { file };
   } finally {
     await rm(partial, { force: true });

@@ -1,4 +1,7 @@
+import { once } from 'node:events';
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { createServer, type OutgoingHttpHeaders } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { expect, it, onTestFinished } from 'vitest';
@@ -39,8 +42,8 @@ it('exports a run to a file or to stdout, and erases it', async () => {
 });
 
 /** A service that can be called, and a person's command line beside a folder for archives. */
-async function withArchives(config: Record<string, string> = {}) {
-  const service = await serviceOn('sqlite', { config });
+async function withArchives() {
+  const service = await serviceOn('sqlite');
   const folder = (await forThisTest(scratchFolder())).path;
   const url = `http://127.0.0.1:${await listen(service.app)}`;
   const place = { env: { XDG_STATE_HOME: join(folder, 'state'), FORUMBUS_URL: url }, cwd: folder };
@@ -128,20 +131,23 @@ it('is ended by Ctrl-C without a file that is not whole, and nothing is erased w
   const { service, folder, to, place } = await withArchives();
   await markedRun(service.send, 'run-1');
   await markedRun(service.send, 'run-2');
-  const exported = Promise.withResolvers<void>();
-  const held = Promise.withResolvers<void>();
-  onTestFinished(() => held.resolve());
-  service.app.addHook('onRequest', async ({ url }) => {
-    if (url !== '/runs/run-2/export') return;
-    exported.resolve();
-    await held.promise;
+  const asked = Promise.withResolvers<void>();
+  // In front of the service, and does not answer when it is asked for the second run.
+  const server = createServer(async ({ method, url }, response) => {
+    if (url === '/runs/run-2/export') return asked.resolve();
+    const { statusCode, headers, body } = await service.app.inject({ method: method as 'GET', url: String(url) });
+    response.writeHead(statusCode, headers as OutgoingHttpHeaders).end(body);
   });
-  const { child, ended } = spawnCli(['run', 'archive', 'run-1', 'run-2', '--to', to], { ...place, cwd: folder });
-  await exported.promise;
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  onTestFinished(() => void server.close().closeAllConnections());
+  const env = { ...place.env, FORUMBUS_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
+  const { child, ended } = spawnCli(['run', 'archive', 'run-1', 'run-2', '--to', to], { env, cwd: folder });
+  await asked.promise;
   child.kill('SIGINT');
   expect(await ended).toMatchObject({ code: 1, err: expect.stringMatching(/interrupted; repeat it to go on/) });
   expect(await readdir(to)).toEqual(['run-1.ndjson.gz']);
   expect(await exportOf(service, 'run-1')).not.toContain(MARK);
+  expect(await exportOf(service, 'run-2')).toContain(MARK);
 });
 
 it.each([
