@@ -22,7 +22,8 @@ interface Head {
 type Of<T extends Numbered['type']> = Extract<Numbered, { type: T }>;
 
 /**
- * Gives rows that were computed from the events of an export what only its views tell: versions, and when agents were seen.
+ * Gives rows that were computed from the events of an export what only its views tell: versions, when agents were seen, and
+ * times that are not those of an event.
  * A run may go on while it is exported, so a view can be newer than the events: what has no events yet gets no row.
  */
 export function createViewImport({ threads, control, questions }: Dependencies) {
@@ -40,11 +41,16 @@ export function createViewImport({ threads, control, questions }: Dependencies) 
   }
 
   async function importQuestions(tx: Tx, lines: Of<'question'>[]): Promise<void> {
-    const versions = new Map(lines.map(({ question }) => [question.question_id, question.version]));
-    const rows = await questions.rows(tx, [...versions.keys()]);
+    const views = new Map(lines.map(({ question }) => [question.question_id, question]));
+    const rows = await questions.rows(tx, [...views.keys()]);
     await questions.restore(
       tx,
-      rows.map(row => ({ ...row, version: versions.get(row.question_id) ?? row.version })),
+      rows.map(row => {
+        const { version = row.version, acknowledged_at = null } = views.get(row.question_id) ?? {};
+        // Of several that are acknowledged together, the events may be a moment later.
+        const isReceived = row.acknowledged_at !== null && acknowledged_at !== null;
+        return { ...row, version, ...(isReceived && { acknowledged_at: Date.parse(acknowledged_at) }) };
+      }),
     );
   }
 
@@ -54,11 +60,13 @@ export function createViewImport({ threads, control, questions }: Dependencies) 
     const rows = new Map((await threads.byId(tx, ids)).map(row => [row.thread_id, row]));
     const changes = lines.flatMap(({ thread, number }) => {
       const { thread_id, version } = thread;
+      // The first event may be a moment later.
+      const opened_at = Date.parse(thread.opened_at);
       const row = rows.get(thread_id);
       const isNewer = thread.last_sequence > up_to;
       if (!row && isNewer) return [];
       if (!row) throw faultOf(file, number, `the events of the thread ${thread_id} are missing`);
-      const after = { ...row, version };
+      const after = { ...row, version, opened_at };
       const shown: Record<string, unknown> = toThread(after);
       const [wrong] = Object.entries(thread).find(([name, value]) => !isDeepStrictEqual(value, shown[name])) ?? [];
       if (wrong !== undefined && !isNewer)
