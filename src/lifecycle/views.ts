@@ -22,8 +22,8 @@ interface Head {
 type Of<T extends Numbered['type']> = Extract<Numbered, { type: T }>;
 
 /**
- * Gives rows that were computed from the events of an export what only its views tell: versions, when agents were seen, and
- * times that are not those of an event.
+ * Gives rows that were computed from the events of an export what only its views tell: versions of threads and agents,
+ * when agents were seen, and times that are not those of an event.
  * A run may go on while it is exported, so a view can be newer than the events: what has no events yet gets no row.
  */
 export function createViewImport({ threads, control, questions }: Dependencies) {
@@ -41,15 +41,14 @@ export function createViewImport({ threads, control, questions }: Dependencies) 
   }
 
   async function importQuestions(tx: Tx, lines: Of<'question'>[]): Promise<void> {
-    const views = new Map(lines.map(({ question }) => [question.question_id, question]));
-    const rows = await questions.rows(tx, [...views.keys()]);
+    const received = new Map(lines.map(({ question }) => [question.question_id, question.acknowledged_at]));
+    const rows = await questions.rows(tx, [...received.keys()]);
     await questions.restore(
       tx,
       rows.map(row => {
-        const { version = row.version, acknowledged_at = null } = views.get(row.question_id) ?? {};
+        const at = received.get(row.question_id) ?? null;
         // Of several that are acknowledged together, the events may be a moment later.
-        const isReceived = row.acknowledged_at !== null && acknowledged_at !== null;
-        return { ...row, version, ...(isReceived && { acknowledged_at: Date.parse(acknowledged_at) }) };
+        return row.acknowledged_at === null || at === null ? row : { ...row, acknowledged_at: Date.parse(at) };
       }),
     );
   }

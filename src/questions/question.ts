@@ -25,7 +25,7 @@ export interface Asked {
 }
 
 /** After how long an open question is called to mind if its agent does not say. Seconds; 0 is never. */
-export const REMIND_AFTER_SECONDS: Record<Priority, number> = { urgent: 300, high: 1800, normal: 14_400, low: 0 };
+const REMIND_AFTER_SECONDS: Record<Priority, number> = { urgent: 300, high: 1800, normal: 14_400, low: 0 };
 
 /** The fields of a guidance request that its default has to fit. */
 export type Defaulted = Partial<Pick<Asked, 'options' | 'multi_select' | 'default_answer' | 'default_selected'>>;

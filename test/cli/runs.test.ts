@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { expect, it, onTestFinished } from 'vitest';
 import { archiveName } from '../../src/cli/archive.ts';
-import { startApp } from '../helpers/app.ts';
+import { startApp, type TestApp } from '../helpers/app.ts';
 import { commandLine, spawnCli } from '../helpers/cli.ts';
 import { comparable, exportOf, imported, serviceOn } from '../helpers/exports.ts';
 import { MARK, markedRun } from '../helpers/marked-run.ts';
@@ -127,21 +127,54 @@ it('does not erase a run whose archive cannot be written', async () => {
   expect(gunzipSync(await readFile(file)).toString()).toContain(MARK);
 });
 
+/** Stands in front of a service. `answered` runs before the answer to a request is passed on. @returns the environment that leads there */
+async function inFront(service: TestApp, answered: (url: string) => Promise<void>) {
+  const server = createServer(async ({ method, url = '' }, response) => {
+    const { statusCode, headers, body } = await service.app.inject({ method: method as 'GET', url });
+    await answered(url);
+    response.writeHead(statusCode, headers as OutgoingHttpHeaders).end(body);
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  onTestFinished(() => void server.close().closeAllConnections());
+  return { FORUMBUS_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
+}
+
+it('archives what came during the export, and leaves no file of a run that was erased during it', async () => {
+  const { service, to, person } = await withArchives();
+  const { discussion } = await markedRun(service.send, 'run-1');
+  await markedRun(service.send, 'run-2');
+  const actor = { type: 'operator', name: 'ana' };
+  const meanwhile = new Map<string, () => Promise<unknown>>([
+    ['/runs/run-1/export', () => service.send('POST', `/threads/${discussion}/posts`, { body: 'late', actor })],
+    ['/runs/run-2/export', () => service.send('DELETE', '/runs/run-2')],
+  ]);
+  const env = await inFront(service, async url => {
+    await meanwhile.get(url)?.();
+    meanwhile.delete(url);
+  });
+  expect(await person(['run', 'archive', 'run-1', 'run-2', '--to', to], { env })).toEqual({
+    code: 0,
+    out: `run-1: ${join(to, 'run-1.ndjson.gz')}\nrun-2: erased before`,
+    err: '',
+  });
+  expect(await readdir(to)).toEqual(['run-1.ndjson.gz']);
+  expect(gunzipSync(await readFile(join(to, 'run-1.ndjson.gz'))).toString()).toContain('"body":"late"');
+});
+
 it('is ended by Ctrl-C without a file that is not whole, and nothing is erased without its archive', async () => {
   const { service, folder, to, place } = await withArchives();
   await markedRun(service.send, 'run-1');
   await markedRun(service.send, 'run-2');
   const asked = Promise.withResolvers<void>();
-  // In front of the service, and does not answer when it is asked for the second run.
-  const server = createServer(async ({ method, url }, response) => {
-    if (url === '/runs/run-2/export') return asked.resolve();
-    const { statusCode, headers, body } = await service.app.inject({ method: method as 'GET', url: String(url) });
-    response.writeHead(statusCode, headers as OutgoingHttpHeaders).end(body);
+  const env = await inFront(service, async url => {
+    if (url !== '/runs/run-2/export') return;
+    asked.resolve();
+    await new Promise(() => {});
   });
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  onTestFinished(() => void server.close().closeAllConnections());
-  const env = { ...place.env, FORUMBUS_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
-  const { child, ended } = spawnCli(['run', 'archive', 'run-1', 'run-2', '--to', to], { env, cwd: folder });
+  const { child, ended } = spawnCli(['run', 'archive', 'run-1', 'run-2', '--to', to], {
+    env: { ...place.env, ...env },
+    cwd: folder,
+  });
   await asked.promise;
   child.kill('SIGINT');
   expect(await ended).toMatchObject({ code: 1, err: expect.stringMatching(/interrupted; repeat it to go on/) });

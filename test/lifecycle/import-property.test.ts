@@ -28,6 +28,14 @@ const histories = fc.record({
   ends: fc.tuple(ends, ends, ends),
 });
 
+/** Each look at it comes a moment after the one before, as in life. */
+class Ticking extends ManualClock {
+  override now(): number {
+    this.time += 1;
+    return this.time;
+  }
+}
+
 async function live(
   service: TestApp,
   clock: ManualClock,
@@ -84,14 +92,21 @@ async function live(
   }
 }
 
-/** The tables that an import makes, row by row as texts. What only the service's own jobs change is left out. */
+/**
+ * The tables that an import makes, row by row as texts. What only the service's own jobs change is left out, and when a run
+ * was changed: of an act on several questions, the events do not tell which was the first.
+ */
 async function tables(url: string): Promise<Record<string, string[]>> {
   const found: Record<string, string[]> = {};
   for (const table of ['events', 'threads', 'control_threads', 'runs', 'questions', 'inbox_items', 'counts']) {
     const rows = await sqlBeside(url, `select * from ${table}`);
     found[table] = rows
       .filter(({ count }) => table !== 'counts' || Number(count) !== 0)
-      .map(({ traceparent: _trace, remind_at, ...row }) => ({ ...row, ...(row.state === 'open' && { remind_at }) }))
+      .map(({ traceparent: _trace, remind_at, updated_at, ...row }) => ({
+        ...row,
+        ...(row.state === 'open' && { remind_at }),
+        ...(table === 'threads' && { updated_at }),
+      }))
       .map(row =>
         JSON.stringify(
           Object.entries(row)
@@ -108,7 +123,7 @@ describe.each(ways)('an import from %s into %s', (from, to) => {
   it('makes the rows that the runs had, whatever has happened in them', { timeout: 240_000 }, async () => {
     await fc.assert(
       fc.asyncProperty(histories, async history => {
-        const clock = new ManualClock();
+        const clock = new Ticking();
         const config = { ROLE: 'all', POLL_INTERVAL_MS: '20', MIN_DEFAULT_SECONDS: '1' };
         const old = await serviceOn(from, { config, overrides: { clock } });
         await live(old, clock, history);

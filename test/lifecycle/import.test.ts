@@ -41,3 +41,30 @@ describe.each(ways)('an import from %s into %s', (from, to) => {
     ).toEqual(['AGENT_NOT_SEEN', 'MISSING_COMPLETION', 'MISSING_VALIDATION']);
   });
 });
+
+it('takes a run that went on while it was exported, as far as its events say', async () => {
+  const old = await serviceOn('sqlite');
+  const run = aRun(old.send, 'run-1');
+  const first = await run.ask('builder');
+  const before = (await exportOf(old, 'run-1')).trimEnd().split('\n');
+  await run.answer(first);
+  await run.ask('tester');
+  await old.send('POST', '/threads', {
+    title: 'Later',
+    body: 'x',
+    run_id: 'run-1',
+    actor: { type: 'operator', name: 'ana' },
+  });
+  const after = (await exportOf(old, 'run-1')).trimEnd().split('\n');
+  const isEvent = (line: string) => /^\{"type":"(event|end)/.test(line);
+  // The run was read first, its other views late, and the events up to the moment of the first line.
+  const lines = [before[0], ...after.slice(1).filter(line => !isEvent(line)), ...before.filter(isEvent).slice(0, -1)];
+  const text = [...lines, `{"type":"end","lines":${lines.length}}`].join('\n');
+
+  const database = await imported('sqlite', await exportFiles([text]));
+  expect(await projectionFaults(database.url)).toEqual([]);
+  const fresh = await serviceOn('sqlite', { database });
+  const events = (of: string[]) => of.filter(line => line.startsWith('{"type":"event"'));
+  expect(events((await exportOf(fresh, 'run-1')).split('\n'))).toEqual(events(before));
+  await aRun(fresh.send, 'run-1').answer(first);
+});
