@@ -154,7 +154,7 @@ describe.skipIf(!oldNode)(`on an older Node${without}`, () => {
     expect(commands.map(({ name }) => name).filter(name => !tried.has(name) && !SERVICE.includes(name))).toEqual([]);
   }, 180_000);
 
-  const SERVICE = ['serve', 'up', 'token', 'backup', 'restore', 'compact', 'doctor', 'migrate', 'handler'];
+  const SERVICE = ['serve', 'up', 'token', 'backup', 'restore', 'import', 'compact', 'doctor', 'migrate', 'handler'];
   it('the service and its commands say which Node they need', async () => {
     for (const name of SERVICE) {
       expect(await run([name], {}), name).toEqual({

@@ -36,6 +36,7 @@ export const commands: readonly Entry[] = [
   entry('token', () => import('./token.ts')),
   entry('backup', () => import('./backup.ts')),
   entry('restore', () => import('./restore.ts')),
+  entry('import', () => import('./import.ts')),
   entry('compact', () => import('./compact.ts')),
   entry('doctor', () => import('./doctor.ts')),
   entry('migrate', () => import('./migrate.ts')),

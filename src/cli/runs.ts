@@ -1,28 +1,79 @@
 import { createWriteStream } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
+import { ForumbusError, isPassing } from '../client/index.ts';
+import { progressOn } from '../progress.ts';
+import { archiveRun, closedBefore } from './archive.ts';
 import { type Context, defineCommand, exits, UsageError } from './command.ts';
+import { secondsOf } from './duration.ts';
+import { oneLine } from './output.ts';
 
 /** Between two looks at an erasure. Milliseconds. */
 const LOOK_MS = 500;
-/** Progress is drawn at most so often. Milliseconds. */
-const DRAWN_EVERY_MS = 100;
 
 export const command = defineCommand({
   name: 'run',
-  summary: 'Export a run as lines of JSON, or erase the texts of a closed run',
-  usage: 'export RUN [--out FILE] | erase RUN',
-  counts: { least: 2, most: 2 },
-  options: { out: { type: 'string' } },
-  words: ['export', 'erase'],
-  help: `  --out FILE     exports into FILE, which appears when it is whole; without it to stdout
-Ctrl-C ends both: an export leaves no file, and the service goes on with an erasure that has begun.`,
-  async run(context, [act = '', run = ''], { out }) {
-    if (act === 'export') return exportRun(context, run, out);
-    if (act === 'erase') return eraseRun(context, run);
-    throw new UsageError(`forumbus run does export or erase, not ${act}.`);
+  summary: 'Export a run as lines of JSON, erase the texts of a closed run, or do both',
+  usage: 'export RUN [--out FILE] | erase RUN | archive RUN… --to FOLDER | archive --closed-before 90d --to FOLDER',
+  counts: { least: 1, most: Number.POSITIVE_INFINITY },
+  options: { out: { type: 'string' }, to: { type: 'string' }, 'closed-before': { type: 'string' } },
+  words: ['export', 'erase', 'archive'],
+  help: `  --out FILE            exports into FILE, which appears when it is whole; without it to stdout
+  --to FOLDER           archives each closed run into FOLDER as a compressed export, and then erases its texts
+  --closed-before TIME  archives all runs that were closed longer ago, such as 90d
+Ctrl-C ends them: an export leaves no file, an archive none that is not whole, and the service goes on with an erasure that
+has begun. \`forumbus import\` reads exports and archives.`,
+  async run(context, [act = '', ...runs], { out, to, 'closed-before': age }) {
+    if (act === 'archive') return archive(context, runs, to, age);
+    const [run] = runs;
+    if (act !== 'export' && act !== 'erase')
+      throw new UsageError(`forumbus run does export, erase or archive, not ${act}.`);
+    if (run === undefined || runs.length > 1) throw new UsageError(`forumbus run ${act} takes one run.`);
+    return act === 'export' ? exportRun(context, run, out) : eraseRun(context, run);
   },
 });
+
+/** A run that cannot be archived does not stop the others. @throws UsageError, ForumbusError if none can be any more */
+async function archive(context: Context, given: string[], to: string | undefined, age: string | undefined) {
+  const { client, stderr, print, tell } = context;
+  if (to === undefined || (given.length === 0) === (age === undefined))
+    throw new UsageError('forumbus run archive needs --to FOLDER, and runs or --closed-before.');
+  const interrupted = new AbortController();
+  const { signal } = interrupted;
+  const interrupt = () => interrupted.abort(new UsageError('The archiving was interrupted; repeat it to go on.'));
+  process.once('SIGINT', interrupt);
+  const progress = progressOn(stderr);
+  let code: number = exits.done;
+  try {
+    const seconds = age === undefined ? 0 : secondsOf('closed-before', age);
+    const runs = age === undefined ? given : await closedBefore(client, Date.now() - seconds * 1000, signal);
+    for (const [index, run] of runs.entries()) {
+      signal.throwIfAborted();
+      const at = `${index + 1} of ${runs.length}`;
+      try {
+        const archived = await archiveRun(client, run, to, {
+          signal,
+          show: lines => progress.show(() => `${at}: ${lines} lines of ${oneLine(run)}`),
+        });
+        if (archived !== 'erased before') await erase(context, run, progress, signal);
+        progress.end();
+        if (archived === 'erased before') await print(`${oneLine(run)}: erased before`, { run_id: run, file: null });
+        else await print(`${oneLine(run)}: ${archived.file}`, { run_id: run, file: archived.file });
+      } catch (error) {
+        const isOfRun = error instanceof UsageError || (error instanceof ForumbusError && !isPassing(error));
+        if (signal.aborted) throw signal.reason;
+        if (!isOfRun) throw error;
+        progress.end();
+        tell(error.message);
+        code = exits.refused;
+      }
+    }
+    return code;
+  } finally {
+    process.off('SIGINT', interrupt);
+    progress.end();
+  }
+}
 
 async function exportRun({ client, stdout, stderr }: Context, run: string, out: string | undefined): Promise<number> {
   const partial = out && `${out}.partial`;
@@ -58,19 +109,29 @@ async function exportRun({ client, stdout, stderr }: Context, run: string, out: 
   return exits.done;
 }
 
-async function eraseRun({ client, stderr, print }: Context, run: string): Promise<number> {
-  const progress = progressOn(stderr);
-  const began = performance.now();
+async function eraseRun(context: Context, run: string): Promise<number> {
+  const progress = progressOn(context.stderr);
   try {
-    while (!(await client.runs.erase(run))) {
-      progress.show(() => `erasing for ${Math.round((performance.now() - began) / 1000)} s`);
-      await pause(LOOK_MS);
-    }
+    await erase(context, run, progress);
   } finally {
     progress.end();
   }
-  await print(`The texts of ${run} are erased.`, { run_id: run, erased: true });
+  await context.print(`The texts of ${run} are erased.`, { run_id: run, erased: true });
   return exits.done;
+}
+
+/** Resolves once no text of the run is left. @throws the reason of `signal`; the service goes on */
+async function erase(
+  { client }: Context,
+  run: string,
+  progress: ReturnType<typeof progressOn>,
+  signal?: AbortSignal,
+): Promise<void> {
+  const began = performance.now();
+  while (!(await client.runs.erase(run, { signal }))) {
+    progress.show(() => `erasing for ${Math.round((performance.now() - began) / 1000)} s`);
+    await pause(LOOK_MS, undefined, { signal });
+  }
 }
 
 /** Resolves once the text may be followed by more; a slow reader holds the export back. @throws the error of the stream */
@@ -78,19 +139,4 @@ function written(stream: NodeJS.WritableStream, text: string): Promise<void> {
   return new Promise((resolve, reject) => {
     stream.write(text, error => (error ? reject(error) : resolve()));
   });
-}
-
-/** One line on a terminal that is drawn again and again; nothing elsewhere. */
-function progressOn(stderr: NodeJS.WriteStream) {
-  let drawnAt = Number.NEGATIVE_INFINITY;
-  return {
-    show(text: () => string): void {
-      if (!stderr.isTTY || performance.now() - drawnAt < DRAWN_EVERY_MS) return;
-      drawnAt = performance.now();
-      stderr.write(`\r\x1b[K${text()}`);
-    },
-    end(): void {
-      if (stderr.isTTY && drawnAt > 0) stderr.write('\r\x1b[K');
-    },
-  };
 }

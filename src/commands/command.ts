@@ -58,14 +58,20 @@ export async function withResource<T extends { close(): Promise<void> }, R>(
 /**
  * Parses the command line.
  * @param usage the usage line, shown in errors
- * @param count the number of positional arguments
+ * @param count the number of positional arguments, or the least
  * @throws StartError with the reason and the usage line
  */
-export function readArguments<O extends ParseArgsOptionsConfig>(usage: string, count: number, options: O) {
+export function readArguments<O extends ParseArgsOptionsConfig>(
+  usage: string,
+  count: number | { least: number },
+  options: O,
+) {
+  const [least, most] = typeof count === 'number' ? [count, count] : [count.least, Number.POSITIVE_INFINITY];
   try {
     const read = parseArgs({ options, allowPositionals: true, strict: true });
-    if (read.positionals.length === count) return read;
-    throw new Error(`Arguments expected: ${count}, given: ${read.positionals.length}`);
+    const given = read.positionals.length;
+    if (given >= least && given <= most) return read;
+    throw new Error(`Arguments expected: ${least}${most > least ? ' or more' : ''}, given: ${given}`);
   } catch (error) {
     const [reason] = (error as Error).message.split('. ');
     throw new StartError(`${reason}. Usage: ${usage}`);

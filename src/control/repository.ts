@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import { after } from '../db/cursors.ts';
 import type { Reader, Tx } from '../db/database.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
+import { upsert } from '../db/upsert.ts';
 import type { ControlRow, OpenQuestion, RunRow } from './state.ts';
 
 type Pair = Pick<ControlRow, 'run_id' | 'agent_name'>;
@@ -245,3 +246,28 @@ export async function listClosedBefore(reader: Reader, before: number, limit: nu
     .limit(limit)
     .execute();
 }
+
+/** Those of these agents of a run that have a control state. */
+export async function listNamed(tx: Tx, run_id: string, names: string[]): Promise<ControlRow[]> {
+  return tx.all(namedStatement, { run_id, names: JSON.stringify(names) });
+}
+
+const namedStatement = statement(({ query, value, elements }: StatementBuilder<{ run_id: string; names: string }>) =>
+  query
+    .selectFrom('control_threads')
+    .selectAll()
+    .where('run_id', '=', value('run_id'))
+    .where('agent_name', 'in', sql<string>`(select value from ${elements('names')})`),
+);
+
+/** Stores these control states, new ones and known ones. */
+export async function storeControlThreads(tx: Tx, rows: readonly ControlRow[]): Promise<void> {
+  await tx.run(storeControlThreadsStatement, { rows: JSON.stringify(rows) });
+}
+
+const storeControlThreadsStatement = upsert('control_threads', ['run_id', 'agent_name'], {
+  ...({ run_id: 'text', agent_name: 'text', thread_id: 'text', attempt: 'integer', status: 'text' } as const),
+  ...({ open_questions_count: 'integer', completion_sequence: 'integer', validation_sequence: 'integer' } as const),
+  ...({ validation_status: 'text', criteria_met: 'integer', unread: 'integer', version: 'integer' } as const),
+  ...({ withdrawn_at: 'integer', last_seen_at: 'integer' } as const),
+});

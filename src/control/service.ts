@@ -21,9 +21,11 @@ import {
   listBlocking,
   listClosedBefore,
   listControlThreads,
+  listNamed,
   listOpenQuestions,
   listSeen,
   setSeen,
+  storeControlThreads,
   updateControlThread,
   updateRun,
 } from './repository.ts';
@@ -31,9 +33,10 @@ import type { Completion, ControlState, ControlStatus, ControlThreadQuery, Valid
 import {
   blankControl,
   blankRun,
-  type ControlChange,
+  briefOf,
   type ControlRow,
   changed,
+  changeOf,
   type OpenQuestion,
   openAfter,
   type RunRow,
@@ -123,6 +126,7 @@ export function createControl({ db, clock, events, threads, basePath }: Dependen
    * opened first. The thread is `waiting_operator` while a question is open, and `answered` when the last one closes,
    * unless a question expired that no person has attended to.
    * @param drafts the act's own event first, then its consequences
+   * @param received how many outcomes of questions the agent acknowledges
    * @returns the agent after the act, and the sequence of the act's own event
    * @throws Refusal RUN_ERASED
    */
@@ -130,10 +134,11 @@ export function createControl({ db, clock, events, threads, basePath }: Dependen
     tx: Tx,
     agent: Agent,
     drafts: [EventDraft, ...EventDraft[]],
-    change: ControlChange,
+    received = 0,
   ): Promise<{ agent: Agent; sequence: number }> {
     assertKept(agent.run);
     const [cause] = drafts;
+    const change = { ...changeOf(drafts, briefOf(agent.run)), received };
     const before = agent.control.open_questions_count;
     const after = openAfter(agent.control, change);
     const state = after > 0 ? 'waiting_operator' : 'answered';
@@ -240,6 +245,15 @@ export function createControl({ db, clock, events, threads, basePath }: Dependen
     /** Empties the inboxes of some agents of a run that is erased. @returns how many agents changed */
     eraseAgents: (tx: Tx, runId: string, limit: number): Promise<number> => eraseAgents(tx, runId, limit),
 
+    /** Those of these agents of a run that have a control state. */
+    named: (tx: Tx, runId: string, names: string[]): Promise<ControlRow[]> => listNamed(tx, runId, names),
+
+    /** Stores agents as the events of an import leave them. */
+    restore: (tx: Tx, rows: readonly ControlRow[]): Promise<void> => storeControlThreads(tx, rows),
+
+    /** Stores the run of an import. */
+    restoreRun: (tx: Tx, row: RunRow): void => insertRun(tx, row),
+
     /** Stores an agent after its validation was measured by another brief. */
     remeasure: (tx: Tx, row: ControlRow): void => updateControlThread(tx, row),
 
@@ -273,7 +287,7 @@ export function createControl({ db, clock, events, threads, basePath }: Dependen
       assertOpen(known);
       const payload = { attempt: known.control.attempt + 1 };
       const started = events.draft(known.thread, actor, 'forum.attempt.started', payload);
-      const { agent } = await record(tx, known, [started], { nextAttempt: true });
+      const { agent } = await record(tx, known, [started]);
       return toState(agent.control, new Map(), await openQuestions(tx, agent.control));
     },
 
@@ -289,7 +303,7 @@ export function createControl({ db, clock, events, threads, basePath }: Dependen
       if (!isClosed(thread)) await threads.change(tx, thread.thread_id, { actor, state: 'closed' });
       const known = await required(tx, runId, agentName);
       const withdrawn = events.draft(known.thread, actor, 'forum.agent.withdrawn', {});
-      const { agent } = await record(tx, known, [withdrawn], { withdrawnAt: withdrawn.occurred_at });
+      const { agent } = await record(tx, known, [withdrawn]);
       return view(tx, agent.control);
     },
   };

@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Row } from '../db/schema.ts';
+import type { EventType } from '../events/event-types.ts';
+import type { EventDraft } from '../events/service.ts';
 import { CONTROL_PREFIX } from '../threads/thread.ts';
 import type { ControlStatus } from './schemas.ts';
 
@@ -76,6 +78,58 @@ function agentStatus(row: ControlRow): ControlStatus {
   if (row.validation_status === 'failed') return 'validation_failed';
   if (row.completion_sequence === null) return 'working';
   return row.validation_status === 'passed' ? 'validated' : 'completed';
+}
+
+/** Events that change a control thread and nothing of its agent. */
+const OF_THREAD: readonly EventType[] = [
+  ...(['forum.post.added', 'forum.state.changed', 'forum.priority.changed', 'forum.assigned'] as const),
+  'forum.thread.closed',
+];
+
+/** Whether an event of a control thread is part of an act that changes the control state, if only its version. */
+export function isOfAgent({ event_type }: Pick<Acted, 'event_type'>): boolean {
+  return !OF_THREAD.includes(event_type);
+}
+
+/** An event of a control thread, as far as the control state depends on it. */
+export type Acted = Pick<EventDraft, 'event_type' | 'payload' | 'occurred_at'>;
+
+/**
+ * The change that the events of one act make to the control state. It lacks `received`, which depends on the questions.
+ * @param brief of the run, by which a validation is measured
+ */
+export function changeOf(events: readonly Acted[], brief: RunBrief | null): ControlChange {
+  return events.reduce<ControlChange>((change, event) => withEvent(change, event, brief), {});
+}
+
+function withEvent(change: ControlChange, { event_type, payload, occurred_at }: Acted, brief: RunBrief | null) {
+  const { opened = 0, closed = 0, ended = 0 } = change;
+  switch (event_type) {
+    case 'forum.control.signal':
+      return { ...change, ...reported(payload, brief) };
+    case 'forum.question.opened':
+      return { ...change, opened: opened + 1 };
+    case 'forum.question.superseded':
+      return { ...change, closed: closed + 1 };
+    case 'forum.question.answered':
+    case 'forum.question.expired':
+    case 'forum.question.cancelled':
+      return { ...change, closed: closed + 1, ended: ended + 1 };
+    case 'forum.attempt.started':
+      return { ...change, nextAttempt: true as const };
+    case 'forum.agent.withdrawn':
+      return { ...change, withdrawnAt: occurred_at };
+    default:
+      return change;
+  }
+}
+
+/** The change that a completion or a validation makes. */
+function reported(payload: Acted['payload'], brief: RunBrief | null): ControlChange {
+  if (payload.control_type === 'completion') return { completed: true };
+  if (payload.control_type !== 'validation') return {};
+  const criteriaMet = meetsCriteria(brief, String(payload.done_criteria));
+  return { validated: payload.status as 'passed' | 'failed', criteriaMet };
 }
 
 /** How many questions of the agent are open after a change. */

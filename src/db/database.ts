@@ -76,6 +76,8 @@ export interface Database {
   probe(): Promise<void>;
   /** A time of the wall clock (epoch milliseconds) on the clock that leases are measured with. */
   leaseTime(at: number): number;
+  /** Counts the processes of services, which have registered. On SQLite the lock of the file keeps them out. */
+  others(): Promise<number>;
   /** Tells which of the processes on this database are alive. */
   readonly presence: Presence;
   /** Notifies the other processes of a commit, soon and without waiting. */

@@ -1,8 +1,10 @@
-import { sql } from 'kysely';
+import { type RawBuilder, sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
+import type { Engine } from '../db/engine.ts';
 import { type Erasable, erasing } from '../db/erasing.ts';
 import type { Row } from '../db/schema.ts';
-import { type StatementBuilder, statement } from '../db/statement.ts';
+import { type Statement, type StatementBuilder, statement } from '../db/statement.ts';
+import type { ColumnTypes } from '../db/upsert.ts';
 
 export type EventRow = Row<'events'> & Erasable;
 
@@ -214,4 +216,59 @@ export async function nextOpened(
     .limit(1)
     .executeTakeFirst();
   return row?.thread_id ? { sequence: row.sequence, thread_id: row.thread_id } : undefined;
+}
+
+const types: ColumnTypes<'events'> = {
+  ...({ sequence: 'integer', event_id: 'text', event_type: 'text', event_version: 'integer' } as const),
+  ...({ occurred_at: 'integer', thread_id: 'text', run_id: 'text', ticket: 'text', agent_name: 'text' } as const),
+  ...({ actor: 'text', correlation_id: 'text', causation_id: 'text', payload: 'text' } as const),
+  ...({ token_id: 'text', traceparent: 'text' } as const),
+};
+
+/** @param own lets the rows have sequences of their own */
+const insertAt = (own: RawBuilder<unknown>) =>
+  statement(({ query, records }: StatementBuilder<{ rows: string }>) => {
+    const names = sql.join(Object.keys(types).map(name => sql.id(name)));
+    const text = sql`insert into events (${names}) ${own} select ${names} from ${records('rows', types)} as one`;
+    return { compile: () => text.compile(query) };
+  });
+
+const insertEventsAtStatement: Record<Engine, Statement<{ rows: string }, unknown>> = {
+  sqlite: insertAt(sql``),
+  postgres: insertAt(sql`overriding system value`),
+};
+
+/** Inserts rows that have their sequences. */
+export async function insertEventsAt(tx: Tx, engine: Engine, rows: Omit<EventRow, 'erasing'>[]): Promise<void> {
+  tx.announceEvents();
+  await tx.run(insertEventsAtStatement[engine], { rows: JSON.stringify(rows) });
+}
+
+/** Those of these sequences and ids that the log has. */
+export async function listTaken(
+  tx: Tx,
+  sequences: number[],
+  ids: string[],
+): Promise<Pick<EventRow, 'sequence' | 'event_id'>[]> {
+  return tx.all(takenStatement, { sequences: JSON.stringify(sequences), ids: JSON.stringify(ids) });
+}
+
+const takenStatement = statement(
+  ({ query, elements, integerElements }: StatementBuilder<{ sequences: string; ids: string }>) =>
+    query
+      .selectFrom('events')
+      .select(['sequence', 'event_id'])
+      .where('sequence', 'in', integerElements('sequences'))
+      .union(
+        query
+          .selectFrom('events')
+          .select(['sequence', 'event_id'])
+          .where('event_id', 'in', sql<string>`(select value from ${elements('ids')})`),
+      ),
+);
+
+/** Lets the next event have the sequence after this one. SQLite does so by itself. */
+export async function continueAfter(tx: Tx, engine: Engine, sequence: number): Promise<void> {
+  if (engine === 'sqlite') return;
+  await sql`select setval(pg_get_serial_sequence('events', 'sequence'), ${sequence})`.execute(tx.query);
 }

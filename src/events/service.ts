@@ -4,21 +4,25 @@ import { type Clock, type NewUid, toTimestamp } from '../clock.ts';
 import type { CommitNotifier } from '../commit-notifier.ts';
 import { type Page, type PageRequest, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
+import type { Engine } from '../db/engine.ts';
 import { erasedPayload } from './erased.ts';
 import type { EventType } from './event-types.ts';
 import { HeadCache, headOf } from './heads.ts';
 import {
+  continueAfter,
   type EventFilter,
   type EventOutline,
   type EventRow,
   findEvent,
   findEventsAt,
   insertEvents,
+  insertEventsAt,
   latestSequence,
   listEvents,
   listOutlines,
   listPosts,
   listStored,
+  listTaken,
   nextOpened,
   updatePayloads,
 } from './repository.ts';
@@ -119,6 +123,23 @@ export function createEvents({ db, clock, newUid, commits }: Dependencies) {
       tx.afterCommit(() => commits.notify('event', types));
       return sequences;
     },
+
+    /** Inserts the events of an import as they were: in their places, with their ids, times and tokens. */
+    restore: (tx: Tx, engine: Engine, given: readonly Event[]): Promise<void> =>
+      insertEventsAt(tx, engine, given.map(fromEvent)),
+
+    /** The first of these events whose sequence or id another event has. */
+    async firstTaken(tx: Tx, given: readonly Event[]): Promise<Event | undefined> {
+      const sequences = given.map(({ sequence }) => sequence);
+      const ids = given.map(({ event_id }) => event_id);
+      const taken = await listTaken(tx, sequences, ids);
+      return given.find(event =>
+        taken.some(({ sequence, event_id }) => sequence === event.sequence || event_id === event.event_id),
+      );
+    },
+
+    /** Lets the next event follow this sequence. */
+    continueAfter: (tx: Tx, engine: Engine, sequence: number): Promise<void> => continueAfter(tx, engine, sequence),
 
     /** The event with this id, if it exists. */
     async find(reader: Reader, eventId: string): Promise<Event | undefined> {
@@ -356,4 +377,15 @@ function payloadOf({ erasing, event_type, payload }: EventRow): Event['payload']
   const stored = JSON.parse(payload);
   // The event of the erasure itself has no text.
   return erasing && event_type !== 'forum.run.erased' ? erasedPayload(event_type, stored) : stored;
+}
+
+/** The row of an event that was exported. Its trace was not. */
+function fromEvent({ occurred_at, actor, payload, ...event }: Event): Omit<EventRow, 'erasing'> {
+  return {
+    ...event,
+    occurred_at: Date.parse(occurred_at),
+    actor: actorText(actor),
+    payload: JSON.stringify(payload),
+    traceparent: null,
+  };
 }

@@ -7,7 +7,7 @@ import { type StatementBuilder, statement } from '../db/statement.ts';
 type ItemRow = Row<'inbox_items'>;
 
 type Owner = Pick<ItemRow, 'run_id' | 'agent_name'>;
-type NewItem = Omit<ItemRow, 'claimed_by' | 'claimed_until'>;
+export type NewItem = Omit<ItemRow, 'claimed_by' | 'claimed_until'>;
 
 export function insertItem(tx: Tx, row: NewItem): void {
   tx.send(insertItemStatement, row);
@@ -158,3 +158,33 @@ export async function deleteSome(tx: Tx, run_id: string, limit: number): Promise
     .executeTakeFirst();
   return Number(numDeletedRows);
 }
+
+/** Puts these items into inboxes. */
+export async function insertItems(tx: Tx, rows: readonly NewItem[]): Promise<void> {
+  await tx.run(insertItemsStatement, { rows: JSON.stringify(rows) });
+}
+
+const insertItemsStatement = statement(({ query, records }: StatementBuilder<{ rows: string }>) =>
+  query
+    .insertInto('inbox_items')
+    .columns(['sequence', 'run_id', 'agent_name', 'question_id', 'created_at'])
+    .expression(
+      query
+        .selectFrom(
+          records<NewItem>('rows', {
+            ...({ sequence: 'integer', run_id: 'text', agent_name: 'text', question_id: 'text' } as const),
+            created_at: 'integer',
+          }).as('one'),
+        )
+        .select(['sequence', 'run_id', 'agent_name', 'question_id', 'created_at']),
+    ),
+);
+
+/** Deletes the items of these questions. */
+export async function deleteItemsOf(tx: Tx, question_ids: string[]): Promise<void> {
+  await tx.run(deleteItemsOfStatement, { ids: JSON.stringify(question_ids) });
+}
+
+const deleteItemsOfStatement = statement(({ query, elements }: StatementBuilder<{ ids: string }>) =>
+  query.deleteFrom('inbox_items').where('question_id', 'in', sql<string>`(select value from ${elements('ids')})`),
+);

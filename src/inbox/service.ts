@@ -12,16 +12,20 @@ import {
   countItems,
   deleteItemOf,
   deleteItems,
+  deleteItemsOf,
   deleteSome,
   findFirstFree,
   findItems,
   type HeldItem,
   insertItem,
+  insertItems,
   listClaimable,
   listItems,
+  type NewItem,
 } from './repository.ts';
 import type { InboxClaim, InboxItem } from './schemas.ts';
 
+export type { NewItem };
 export type Inbox = ReturnType<typeof createInbox>;
 
 interface Dependencies {
@@ -82,6 +86,12 @@ export function createInbox({ db, events, control, questions }: Dependencies) {
           control.addUnread(tx, agent, 1);
         }
       }
+    },
+
+    /** Puts items of an import into inboxes, then takes out those of questions whose ends were received. */
+    async restore(tx: Tx, items: readonly NewItem[], received: string[]): Promise<void> {
+      if (items.length > 0) await insertItems(tx, items);
+      if (received.length > 0) await deleteItemsOf(tx, received);
     },
 
     /** A page of an agent's items, oldest first. @throws Refusal INVALID_CURSOR */

@@ -22,7 +22,7 @@ interface Dependencies {
 /** Rows that are read at once; a page of large ones ends earlier. */
 const PAGE = 100;
 /** The form of the lines; it rises when a reader of the old form could not read the new one. */
-const FORMAT_VERSION = 1;
+export const FORMAT_VERSION = 1;
 
 /** A kind of line, and the rows of that kind page by page. */
 type Part = [type: string, page: (cursor: string | undefined) => Promise<Page<unknown>>];

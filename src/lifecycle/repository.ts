@@ -1,4 +1,6 @@
+import { sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
+import type { Engine } from '../db/engine.ts';
 import type { Row } from '../db/schema.ts';
 
 /** An erasure that is not done. */
@@ -24,4 +26,12 @@ export async function updateErasure(tx: Tx, { run_id, ...row }: ErasureRow): Pro
 
 export async function deleteErasure(tx: Tx, run_id: string): Promise<void> {
   await tx.query.deleteFrom('erasures').where('run_id', '=', run_id).execute();
+}
+
+/**
+ * Checks references between rows as each statement ends. PostgreSQL would otherwise note each row that is to be checked at
+ * the commit, which would take long then.
+ */
+export async function checkReferencesAtOnce(tx: Tx, engine: Engine): Promise<void> {
+  if (engine === 'postgres') await sql`set constraints all immediate`.execute(tx.query);
 }

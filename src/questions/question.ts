@@ -5,8 +5,9 @@ import type { Row } from '../db/schema.ts';
 import { Refusal } from '../errors.ts';
 import { headOf } from '../events/heads.ts';
 import type { Event } from '../events/schemas.ts';
-import { type Priority, priorityAt } from '../priority.ts';
-import { type ApprovalRow, toApproval } from './approvals.ts';
+import type { EventDraft } from '../events/service.ts';
+import { type Priority, priorityAt, priorityRank } from '../priority.ts';
+import { type ApprovalRow, needsApprovals, toApproval } from './approvals.ts';
 import type { AnswerPlace, Question, QuestionHead, QuestionState, Source } from './schemas.ts';
 
 /** A question as stored. */
@@ -28,7 +29,7 @@ export interface Asked {
 }
 
 /** After how long an open question is called to mind if its agent does not say. Seconds; 0 is never. */
-export const REMIND_AFTER_SECONDS: Record<Priority, number> = { urgent: 300, high: 1800, normal: 14_400, low: 0 };
+const REMIND_AFTER_SECONDS: Record<Priority, number> = { urgent: 300, high: 1800, normal: 14_400, low: 0 };
 
 /** The fields of a guidance request that its default has to fit. */
 export type Defaulted = Partial<Pick<Asked, 'options' | 'multi_select' | 'default_answer' | 'default_selected'>>;
@@ -74,6 +75,44 @@ type NewQuestion = Pick<
   | 'remind_at'
   | 'approvals_required'
 >;
+
+/** The question of a guidance request. @param cause its event, whose payload has the `question_id` */
+export function newQuestion({ thread, occurred_at, payload }: Caused): NewQuestion {
+  const {
+    question_id,
+    expires_in_seconds,
+    remind_after_seconds,
+    approvals = 1,
+    ...asked
+  } = payload as unknown as Timed;
+  const priority = asked.priority ?? 'normal';
+  const remindAfter = remind_after_seconds ?? REMIND_AFTER_SECONDS[priority];
+  return {
+    question_id,
+    thread_id: thread.thread_id as string,
+    run_id: thread.run_id as string,
+    agent_name: thread.agent_name as string,
+    ticket: thread.ticket,
+    priority: priorityRank(priority),
+    asked_at: occurred_at,
+    expires_at: expires_in_seconds ? occurred_at + expires_in_seconds * 1000 : null,
+    has_default: (asked.default_answer ?? asked.default_selected) === undefined ? 0 : 1,
+    remind_at: remindAfter === 0 ? null : occurred_at + remindAfter * 1000,
+    approvals_required: approvals,
+  };
+}
+
+/** The part of an event that its question depends on. */
+export type Caused = Pick<EventDraft, 'event_type' | 'thread' | 'occurred_at' | 'actor' | 'payload'>;
+
+/** The fields of a guidance request that its question is made of. */
+interface Timed extends Pick<Asked, 'default_answer' | 'default_selected'> {
+  question_id: string;
+  priority?: Priority;
+  expires_in_seconds?: number;
+  remind_after_seconds?: number;
+  approvals?: number;
+}
 
 export function openQuestion(row: NewQuestion, supersedes: string | null, asked_sequence: number): QuestionRow {
   return {
@@ -125,6 +164,37 @@ export function closedAs(row: QuestionRow, state: Exclude<QuestionState, 'open'>
 export function acknowledged(row: QuestionRow, acknowledged_at: number): QuestionRow {
   const phase = phaseOf(row.state as QuestionState, true);
   return { ...row, acknowledged_at, phase, version: row.version + 1 };
+}
+
+/**
+ * The question after an event of its control thread; undefined before its request.
+ * @param sequence of the event; of one that answers a question of two people, that of the answer's signal
+ */
+export function questionAfter(row: QuestionRow | undefined, event: Caused, sequence: number): QuestionRow | undefined {
+  const { event_type, payload, actor, occurred_at } = event;
+  if (payload.control_type === 'guidance_request')
+    return openQuestion(newQuestion(event), (payload.supersedes as string | undefined) ?? null, sequence);
+  if (!row) return undefined;
+  if (payload.control_type === 'guidance_answer' && !needsApprovals(row))
+    return answered(row, payload as unknown as GivenAnswer, actor, occurred_at, sequence);
+  switch (event_type) {
+    case 'forum.question.approved':
+      return approved(row);
+    case 'forum.question.answered':
+      return needsApprovals(row) ? answered(row, payload as unknown as GivenAnswer, actor, occurred_at, sequence) : row;
+    case 'forum.question.expired':
+      return expired(row);
+    case 'forum.question.cancelled':
+      return closedAs(row, 'cancelled');
+    case 'forum.question.superseded':
+      return closedAs(row, 'superseded');
+    case 'forum.question.acknowledged':
+      return acknowledged(row, occurred_at);
+    case 'forum.question.reminded':
+      return { ...row, remind_at: null };
+    default:
+      return row;
+  }
 }
 
 /**

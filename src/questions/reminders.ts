@@ -37,7 +37,7 @@ export function createReminders({ db, clock, events, control }: Dependencies) {
         return events.draft(agent.thread, timekeeper, 'forum.question.reminded', payload);
       });
       const [first, ...others] = drafts;
-      if (first) await control.record(tx, agent, [first, ...others], {});
+      if (first) await control.record(tx, agent, [first, ...others]);
     }
     await clearReminders(tx, questionIds);
   }

@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
 import { erasing } from '../db/erasing.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
+import { upsert } from '../db/upsert.ts';
 import { HEAD_CHARACTERS, headOf } from '../events/heads.ts';
 import type { Event } from '../events/schemas.ts';
 import type { ApprovalRow } from './approvals.ts';
@@ -226,3 +227,17 @@ const eraseApprovalsStatement = statement(({ query, elements }: StatementBuilder
     .set({ answer: sql.lit(''), selected: sql.lit('[]') })
     .where('question_id', 'in', sql<string>`(select value from ${elements('ids')})`),
 );
+
+/** Stores these questions, new ones and known ones. */
+export async function storeQuestions(tx: Tx, rows: readonly QuestionRow[]): Promise<void> {
+  await tx.run(storeQuestionsStatement, { rows: JSON.stringify(rows) });
+}
+
+const storeQuestionsStatement = upsert('questions', ['question_id'], {
+  ...({ question_id: 'text', thread_id: 'text', run_id: 'text', agent_name: 'text', state: 'text' } as const),
+  ...({ priority: 'integer', asked_sequence: 'integer', asked_at: 'integer', expires_at: 'integer' } as const),
+  ...({ has_default: 'integer', supersedes: 'text', answer_sequence: 'integer', answer: 'text' } as const),
+  ...({ selected: 'text', answered_by: 'text', answered_at: 'integer', answered_in: 'text', ticket: 'text' } as const),
+  ...({ phase: 'integer', default_applied: 'integer', acknowledged_at: 'integer', remind_at: 'integer' } as const),
+  ...({ version: 'integer', approvals_required: 'integer' } as const),
+});

@@ -6,11 +6,11 @@ import type { Touched } from '../db/group-commit.ts';
 import { Refusal } from '../errors.ts';
 import type { Event } from '../events/schemas.ts';
 import type { EventDraft, EventLog, Stored } from '../events/service.ts';
-import { type Priority, priorityAt, priorityRank } from '../priority.ts';
+import { type Priority, priorityAt } from '../priority.ts';
 import type { Search } from '../search/service.ts';
 import type { ThreadService } from '../threads/service.ts';
 import type { ThreadRow } from '../threads/thread.ts';
-import { assertNoDefault, assertOfPerson, needsApprovals } from './approvals.ts';
+import { type ApprovalRow, assertNoDefault, assertOfPerson, needsApprovals } from './approvals.ts';
 import { listQuestions } from './list-repository.ts';
 import {
   type Asked,
@@ -28,11 +28,11 @@ import {
   type GivenAnswer,
   isForAgent,
   labelsText,
+  newQuestion,
   openedPayload,
   openQuestion,
   type QuestionRow,
   questionNotFound,
-  REMIND_AFTER_SECONDS,
   searchText,
   toQuestion,
   toQuestionHead,
@@ -47,10 +47,11 @@ import {
   findQuestions,
   insertQuestion,
   listOverdue,
+  storeQuestions,
   updateQuestion,
 } from './repository.ts';
 import type { Question, QuestionHead, QuestionState } from './schemas.ts';
-import { approvalsOf, approve, givenBefore, standings } from './standing.ts';
+import { approvalsOf, approve, givenBefore, restoreApprovals, standings } from './standing.ts';
 
 export type QuestionService = ReturnType<typeof createQuestions>;
 
@@ -165,7 +166,7 @@ export function createQuestions(dependencies: Dependencies) {
     });
     const [cause, ...others] = drafts;
     if (!cause) return [];
-    await control.record(tx, agent, [cause, ...others], { closed: rows.length, ended: rows.length });
+    await control.record(tx, agent, [cause, ...others]);
     for (const row of closed) store(tx, row, cause.occurred_at);
     return closed;
   }
@@ -182,7 +183,7 @@ export function createQuestions(dependencies: Dependencies) {
       events.draft(agent.thread, actor, 'forum.question.acknowledged', { question_id }),
     );
     if (!cause) return [];
-    await control.record(tx, agent, [cause, ...others], { received: rows.filter(row => isForAgent(row.state)).length });
+    await control.record(tx, agent, [cause, ...others], rows.filter(row => isForAgent(row.state)).length);
     const next = rows.map(row => acknowledged(row, cause.occurred_at));
     for (const row of next) updateQuestion(tx, row);
     return next;
@@ -251,7 +252,7 @@ export function createQuestions(dependencies: Dependencies) {
      *   question; VALIDATION_FAILED or INVALID_SELECTION about the default; TOO_MANY_OPEN_QUESTIONS
      */
     async ask(tx: Tx, agent: Agent, cause: EventDraft, request: Ask): Promise<Acted> {
-      const { priority, expires_in_seconds, supersedes } = request;
+      const { supersedes } = request;
       assertNoDefault(request);
       assertTimeToAnswer(request);
       assertDefault(request);
@@ -261,21 +262,7 @@ export function createQuestions(dependencies: Dependencies) {
       cause.payload.question_id = question_id;
       const { default_answer = request.default_selected && labelsText(request.default_selected) } = request;
       if (default_answer !== undefined) cause.payload.default_answer = default_answer;
-      const asked_at = cause.occurred_at;
-      const remindAfter = request.remind_after_seconds ?? REMIND_AFTER_SECONDS[priority ?? 'normal'];
-      const asked = {
-        question_id,
-        thread_id: agent.thread.thread_id,
-        run_id: agent.control.run_id,
-        agent_name: agent.control.agent_name,
-        ticket: cause.thread.ticket,
-        priority: priorityRank(priority ?? 'normal'),
-        asked_at,
-        expires_at: expires_in_seconds ? asked_at + expires_in_seconds * 1000 : null,
-        has_default: default_answer === undefined ? 0 : 1,
-        remind_at: remindAfter === 0 ? null : asked_at + remindAfter * 1000,
-        approvals_required: request.approvals ?? 1,
-      };
+      const asked = newQuestion(cause);
       const { title } = agent.run;
       const withDefault = default_answer === undefined ? request : { ...request, default_answer };
       const effects = [events.follow(cause, 'forum.question.opened', openedPayload(asked, withDefault, title))];
@@ -284,12 +271,11 @@ export function createQuestions(dependencies: Dependencies) {
         const payload = endedPayload(superseded, askedHead(superseded), { superseded_by: question_id }, title);
         effects.push(events.follow(cause, 'forum.question.superseded', payload));
       }
-      const change = { opened: 1, closed: superseded ? 1 : 0 };
-      const recorded = await control.record(tx, agent, [cause, ...effects], change);
+      const recorded = await control.record(tx, agent, [cause, ...effects]);
       const question = openQuestion(asked, superseded?.question_id ?? null, recorded.sequence);
       insertQuestion(tx, question);
       search.indexQuestion(tx, recorded.sequence, searchText(cause.payload));
-      if (superseded) store(tx, closedAs(superseded, 'superseded'), asked_at);
+      if (superseded) store(tx, closedAs(superseded, 'superseded'), asked.asked_at);
       return { ...recorded, question };
     },
 
@@ -345,7 +331,7 @@ export function createQuestions(dependencies: Dependencies) {
         const still = { ...outcome, approvals_required: question.approvals_required, missing };
         const payload = endedPayload(question, askedHead(question), still, agent.run.title);
         const effect = events.follow(cause, 'forum.question.approved', payload);
-        const recorded = await control.record(tx, agent, [cause, effect], {});
+        const recorded = await control.record(tx, agent, [cause, effect]);
         const row = approved(question);
         approval.store(recorded.sequence);
         updateQuestion(tx, row);
@@ -354,7 +340,7 @@ export function createQuestions(dependencies: Dependencies) {
       const end = { ...outcome, ...(approval && { approved_by: approval.agreed }) };
       const payload = endedPayload(question, askedHead(question), end, agent.run.title);
       const closed = events.follow(cause, 'forum.question.answered', payload);
-      const recorded = await control.record(tx, agent, [cause, closed], { closed: 1, ended: 1 });
+      const recorded = await control.record(tx, agent, [cause, closed]);
       const row = answered(question, given, cause.actor, cause.occurred_at, recorded.sequence);
       approval?.store(recorded.sequence);
       store(tx, row, cause.occurred_at);
@@ -458,6 +444,22 @@ export function createQuestions(dependencies: Dependencies) {
       eraseAnswers(tx, idsOf(requests));
       eraseApprovals(tx, idsOf(requests.filter(({ payload }) => payload.approvals === 2)));
     },
+
+    /** The stored questions with these ids. */
+    rows: (tx: Tx, questionIds: string[]): Promise<QuestionRow[]> => findQuestions(tx, questionIds),
+
+    /** Stores questions as the events of an import leave them. Their words are indexed later. */
+    async restore(
+      tx: Tx,
+      rows: readonly QuestionRow[],
+      approvals: Map<string, readonly ApprovalRow[]> = new Map(),
+    ): Promise<void> {
+      await storeQuestions(tx, rows);
+      if (approvals.size > 0) await restoreApprovals(tx, approvals);
+    },
+
+    /** The approvals of those of these questions that two people must answer, by question. */
+    approvals: approvalsOf,
 
     /** How many questions of each priority are open, and when the oldest was asked (epoch milliseconds). */
     async openByPriority(): Promise<{ priority: Priority; count: number; oldest: number }[]> {

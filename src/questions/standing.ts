@@ -13,7 +13,14 @@ import {
   standingText,
   withApproval,
 } from './approvals.ts';
-import { answerPlaceOf, type GivenAnswer, isStoredAnswer, type QuestionRow, selectedText } from './question.ts';
+import {
+  answerPlaceOf,
+  type Caused,
+  type GivenAnswer,
+  isStoredAnswer,
+  type QuestionRow,
+  selectedText,
+} from './question.ts';
 import { deleteApproval, findApprovals, putApproval } from './repository.ts';
 
 /* The stored approvals of questions that two people must answer. For other questions nothing is read. */
@@ -49,6 +56,31 @@ export async function givenBefore(
   return isRepeated ? own.sequence : undefined;
 }
 
+const contentOf = (given: GivenAnswer) => ({
+  answer: given.answer,
+  selected: selectedText(given),
+  answered_in: answerPlaceOf(given),
+});
+
+/** The approvals of a question that two people must answer, after an event of its control thread. @param standing those before */
+export function approvalsAfter(
+  standing: readonly ApprovalRow[],
+  { payload, actor, occurred_at }: Caused,
+  sequence: number,
+): readonly ApprovalRow[] {
+  if (payload.control_type !== 'guidance_answer') return standing;
+  const content = contentOf(payload as unknown as GivenAnswer);
+  return withApproval(standing, { ...newApproval(String(payload.question_id), actor, content, occurred_at), sequence });
+}
+
+/** Stores the approvals of these questions as the events of an import leave them. */
+export async function restoreApprovals(tx: Tx, standing: Map<string, readonly ApprovalRow[]>): Promise<void> {
+  const rows = [...standing.values()].flat();
+  const isLeft = (one: ApprovalRow) => standing.get(one.question_id)?.some(({ person }) => person === one.person);
+  for (const known of await findApprovals(tx, [...standing.keys()])) if (!isLeft(known)) deleteApproval(tx, known);
+  for (const row of rows) putApproval(tx, row);
+}
+
 /** What an answer changes among the approvals of its question. */
 export async function approve(
   tx: Tx,
@@ -57,8 +89,7 @@ export async function approve(
   given: GivenAnswer,
 ): Promise<{ missing: number; agreed: Actor[]; store(sequence: number): void }> {
   const before = await approvalsOfOne(tx, question);
-  const content = { answer: given.answer, selected: selectedText(given), answered_in: answerPlaceOf(given) };
-  const approval = newApproval(question.question_id, actor, content, occurred_at);
+  const approval = newApproval(question.question_id, actor, contentOf(given), occurred_at);
   const after = withApproval(before, approval);
   const displaced = before.filter(({ person }) => !after.some(other => other.person === person));
   return {

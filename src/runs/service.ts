@@ -116,7 +116,14 @@ export function createRuns({ db, events, threads, control, questions, basePath }
     return rows;
   }
 
+  /** The run with another brief, by which its agents are measured. */
+  async function rebriefed(tx: Tx, run: RunRow, brief: RunBrief, act: { sequence: number; occurred_at: number }) {
+    return withBrief(run, brief, await applyCriteria(tx, run.run_id, brief), act);
+  }
+
   return {
+    rebriefed,
+
     /**
      * Files a brief, which replaces the previous one. An equal brief changes nothing.
      * @throws Refusal RUN_CLOSED, RUN_ERASED, PRECONDITION_FAILED
@@ -138,7 +145,7 @@ export function createRuns({ db, events, threads, control, questions, basePath }
       const briefed = draft({ ...run, ticket }, actor, 'forum.run.briefed', brief);
       const [sequence = 0] = await events.append(tx, [briefed]);
       const act = { sequence, occurred_at: briefed.occurred_at };
-      const next = withBrief(run, brief, await applyCriteria(tx, runId, brief), act);
+      const next = await rebriefed(tx, run, brief, act);
       control.storeRun(tx, next);
       return { run: await view(tx, next), created: run.version === 0 };
     },

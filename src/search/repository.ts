@@ -267,3 +267,26 @@ export async function saveProgress(tx: Tx, { opened_sequence, cursor, indexed }:
 export async function deleteProgress(tx: Tx): Promise<void> {
   await tx.query.deleteFrom('search_progress').execute();
 }
+
+/** Gives these threads the next numbers, in ascending order. */
+export async function numberThreads(tx: Tx, opened_sequences: number[]): Promise<void> {
+  await tx.run(numberThreadsStatement, { sequences: JSON.stringify(opened_sequences) });
+}
+
+const numberThreadsStatement = statement(({ query, elements }: StatementBuilder<{ sequences: string }>) => {
+  const sequence = sql<number>`cast(value as bigint)`;
+  const values = sql`(select ${sequence} as opened_sequence from ${elements('sequences')})`;
+  const text = sql`insert into search_threads (opened_sequence)
+    select opened_sequence from ${values} as one order by opened_sequence`;
+  return { compile: () => text.compile(query) };
+});
+
+/** Makes all posts and questions up to this sequence due to be indexed. */
+export async function insertProgress(tx: Tx, last_sequence: number): Promise<void> {
+  const opened_sequence = last_sequence + 1;
+  await tx.query
+    .insertInto('search_progress')
+    .values({ last_sequence, opened_sequence, cursor: null, indexed: 0 })
+    .execute();
+  await tx.query.insertInto('search_questions_left').values({ below: opened_sequence }).execute();
+}

@@ -7,8 +7,10 @@ import {
   findQuestionsLeft,
   findTexts,
   insertOpening,
+  insertProgress,
   insertReply,
   numberThread,
+  numberThreads,
   POSTS_PER_THREAD,
   type Progress,
   saveProgress,
@@ -178,6 +180,12 @@ export function createSearch({ db: { engine } }: { db: Pick<Database, 'engine'> 
     /** Stores how far that has come; undefined ends it. */
     saveQuestionsLeft: (tx: Tx, below: number | undefined) =>
       below === undefined ? deleteQuestionsLeft(tx) : saveQuestionsLeft(tx, below),
+
+    /** Numbers threads of an import that follow those that have a number. @param sequences their `opened_sequence` */
+    numberThreads: (tx: Tx, sequences: number[]): Promise<void> => numberThreads(tx, sequences),
+
+    /** Leaves all texts of an import to the jobs that index stored ones. @param last the newest sequence */
+    indexLater: (tx: Tx, last: number): Promise<void> => insertProgress(tx, last),
 
     /** The progress of a reindex; undefined if none is due. */
     reindexProgress: (reader: Reader): Promise<Progress | undefined> => findProgress(reader),

@@ -3,7 +3,6 @@ import { actorMismatch, anonymous, type Caller, selfValidationRefused } from '..
 import type { Actor } from '../actor.ts';
 import { toTimestamp } from '../clock.ts';
 import { type Agent, assertOpen, type Control } from '../control/service.ts';
-import { briefOf, type ControlChange, meetsCriteria } from '../control/state.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import type { Touched } from '../db/group-commit.ts';
 import { Refusal } from '../errors.ts';
@@ -64,11 +63,8 @@ export function createSignals({ db, events, control, questions, selfValidation, 
       case 'guidance_answer':
         return answer(tx, agent, actor, command);
       case 'completion':
-        return report(tx, agent, actor, command, { completed: true });
-      case 'validation': {
-        const criteriaMet = meetsCriteria(briefOf(agent.run), command.done_criteria);
-        return report(tx, agent, actor, command, { validated: command.status, criteriaMet });
-      }
+      case 'validation':
+        return report(tx, agent, actor, command);
     }
   }
 
@@ -104,11 +100,10 @@ export function createSignals({ db, events, control, questions, selfValidation, 
     agent: Agent,
     actor: Actor,
     command: CompleteCommand | ValidateCommand,
-    change: ControlChange,
   ): Promise<Accepted> {
     assertAccepts(agent, command);
     const cause = draftOf(agent, actor, command);
-    return accepted(tx, cause, await control.record(tx, agent, [cause], change));
+    return accepted(tx, cause, await control.record(tx, agent, [cause]));
   }
 
   /** The event of a signal: the envelope, and the rest of the command as its payload. */

@@ -3,6 +3,7 @@ import type { Reader, Tx } from '../db/database.ts';
 import { erasing } from '../db/erasing.ts';
 import type { Row, Schema } from '../db/schema.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
+import { upsert } from '../db/upsert.ts';
 import { rangeOfPriority, type ThreadRow, threadStates } from './thread.ts';
 
 export interface ThreadFilter {
@@ -342,3 +343,50 @@ export async function largestCounts(
       .execute()
   );
 }
+
+/** The threads with these ids. */
+export async function listThreadsById(tx: Tx, ids: string[]): Promise<ThreadRow[]> {
+  return tx.all(threadsByIdStatement, { ids: JSON.stringify(ids) });
+}
+
+const threadsByIdStatement = statement(({ query, elements }: StatementBuilder<{ ids: string }>) =>
+  query
+    .selectFrom('threads')
+    .selectAll()
+    .where('thread_id', 'in', sql<string>`(select value from ${elements('ids')})`),
+);
+
+/** Stores these threads, new ones and known ones. */
+export async function storeThreads(tx: Tx, rows: readonly ThreadRow[]): Promise<void> {
+  await tx.run(storeThreadsStatement, { rows: JSON.stringify(rows) });
+}
+
+const storeThreadsStatement = upsert('threads', ['thread_id'], {
+  ...({
+    thread_id: 'text',
+    kind: 'text',
+    title: 'text',
+    state: 'text',
+    priority: 'integer',
+    assignee: 'text',
+  } as const),
+  ...({ ticket: 'text', run_id: 'text', agent_name: 'text', opened_by: 'text', opened_at: 'integer' } as const),
+  ...({ last_actor: 'text', updated_at: 'integer', closed_at: 'integer', posts_count: 'integer' } as const),
+  ...({ last_sequence: 'integer', last_agent_post: 'integer', last_human_post: 'integer' } as const),
+  ...({ last_answered: 'integer', opened_sequence: 'integer', place: 'integer', open_questions: 'integer' } as const),
+  ...({ awaits_person: 'integer', version: 'integer' } as const),
+});
+
+/** The numbers (`opened_sequence`) of the next threads, the oldest first. */
+export async function listOpenedAfter(tx: Tx, after: number, limit: number): Promise<number[]> {
+  return (await tx.all(openedAfterStatement, { after, limit })).map(row => row.opened_sequence);
+}
+
+const openedAfterStatement = statement(({ query, value }: StatementBuilder<{ after: number; limit: number }>) =>
+  query
+    .selectFrom('threads')
+    .select('opened_sequence')
+    .where('opened_sequence', '>', value('after'))
+    .orderBy('opened_sequence')
+    .limit(value('limit')),
+);

@@ -20,8 +20,11 @@ import {
   hasThreadBetween,
   insertThread,
   isRunErased,
+  listOpenedAfter,
+  listThreadsById,
   PARTS,
   type Subject,
+  storeThreads,
   updateThread,
 } from './repository.ts';
 import type { ActOf, NewPost, NewThread, Post, PostAndThread, Thread, ThreadChange } from './schemas.ts';
@@ -305,6 +308,33 @@ export function createThreads(dependencies: Dependencies) {
       return undefined;
     },
 
+    /** Stores threads as the events of an import have changed them, and counts what they are now. */
+    async restore(tx: Tx, changes: readonly Restored[]): Promise<void> {
+      await storeThreads(
+        tx,
+        changes.map(({ after }) => after),
+      );
+      const sums = new Map<string, { subject: Subject; value: string; count: number }>();
+      const add = (subject: Subject, value: string | null, by: number) => {
+        if (value === null) return;
+        const key = `${subject}:${value}`;
+        sums.set(key, { subject, value, count: (sums.get(key)?.count ?? 0) + by });
+      };
+      for (const { before, after, posts } of changes) {
+        for (const { subject, from, to } of countedChanges(before, after, posts)) {
+          add(subject, from, -1);
+          add(subject, to, 1);
+        }
+      }
+      for (const sum of sums.values()) if (sum.count !== 0) addCount(tx, { ...sum, part: 0 });
+    },
+
+    /** The threads with these ids, in no particular order. */
+    byId: (tx: Tx, ids: string[]): Promise<ThreadRow[]> => listThreadsById(tx, ids),
+
+    /** The numbers (`opened_sequence`) of the next threads after a number, the oldest first. */
+    openedAfter: (tx: Tx, after: number, limit: number): Promise<number[]> => listOpenedAfter(tx, after, limit),
+
     /** A closed thread that still has open questions, if there is one. */
     withdrawing: (reader: Reader): Promise<ThreadRow | undefined> => findWithdrawing(reader),
 
@@ -316,6 +346,13 @@ export function createThreads(dependencies: Dependencies) {
       return required(await findThread(reader, threadId), threadId);
     },
   };
+}
+
+/** A thread before and after events of an import, which are stored already, and those of them that are posts. */
+export interface Restored {
+  before: ThreadRow;
+  after: ThreadRow;
+  posts: EventDraft[];
 }
 
 /** An attribute of one thread or signal changes its value. Null stands for no value, and is not counted. */

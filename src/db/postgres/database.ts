@@ -70,6 +70,7 @@ export async function openPostgres(
       const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
       return migrateToLatest(db, 'postgres', () => countPresent(pool)).finally(() => db.destroy());
     },
+    others: () => countPresent(pool),
     presence: advisoryPresence(pool, connection, own),
     announceCommit: coalesce(() =>
       // A lost notification delays other processes by one poll interval.
@@ -146,7 +147,7 @@ function postgresDatabase(
   pool: pg.Pool,
   leaseClock: Clock | undefined,
   timings: Timings,
-): Omit<Database, 'migrate' | 'presence' | 'announceCommit' | 'onRemoteCommit'> {
+): Omit<Database, 'migrate' | 'others' | 'presence' | 'announceCommit' | 'onRemoteCommit'> {
   const root = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
   const read = root.withPlugin(readGuard(timings));
   const compile = statementCompiler({

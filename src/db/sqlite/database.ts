@@ -127,6 +127,7 @@ function sqliteDatabase(
     engine: 'sqlite',
     shared: false,
     read: { query: read, ...timedReads(executorOn(reader, compile, assertOutsideWrite), timings) },
+    others: async () => 0,
     presence: soleProcess(),
     // One process per file: no others to notify.
     announceCommit() {},
