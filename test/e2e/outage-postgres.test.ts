@@ -14,7 +14,7 @@ afterAll(() => server.remove());
 const empty = () =>
   sqlBeside(
     server.url,
-    'truncate events, deliveries, messages, threads, control_threads, questions, inbox_items, runs, idempotency_keys',
+    'truncate events, deliveries, messages, threads, control_threads, questions, question_approvals, inbox_items, runs, idempotency_keys',
   );
 
 describe('a PostgreSQL server that goes away under load: nothing is lost, nobody waits for long, and it heals,', () => {

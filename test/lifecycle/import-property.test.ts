@@ -18,9 +18,13 @@ const ways: [from: Engine, to: Engine][] = [
 const CASES = 3;
 const NAMES = ['run-1', 'run-2', 'Run.Drei'];
 const ana = { type: 'operator', name: 'ana' };
+const ben = { type: 'operator', name: 'ben' };
 
 /** What else can happen in a run, beside the acts of its agents. */
-const more = fc.constantFrom('discuss', 'reply', 'withdraw', 'ask with a default', 'time passes', 'end a thread');
+const more = fc.constantFrom(
+  ...['discuss', 'reply', 'withdraw', 'ask with a default', 'time passes', 'end a thread'],
+  ...['ask two people', 'one of two says yes', 'another says no', 'another says yes'],
+);
 const ends = fc.constantFrom('goes on', 'is closed', 'is erased');
 const step = fc.record({ run: fc.nat(NAMES.length - 1), does: fc.oneof(acts, more) });
 const histories = fc.record({
@@ -46,7 +50,10 @@ async function live(
     name,
     acting: runOf(send, name),
     discussions: [] as string[],
+    forTwo: [] as string[],
   }));
+  const answer = (questions: string[], text: string, actor: object) =>
+    send('PUT', `/questions/${questions.at(-1)}/answer`, { answer: text, actor });
   const isOverdue = ({ state, expires_at }: { state: string; expires_at: string | null }) =>
     state === 'open' && expires_at !== null && Date.parse(expires_at) <= clock.now();
   const doings: Record<string, (one: (typeof runs)[number]) => Promise<unknown>> = {
@@ -63,6 +70,14 @@ async function live(
       const fields = { run_id: name, agent_name: 'tester', expires_in_seconds: 60, default_answer: 'Asia.' };
       return send('POST', '/control-signals', signal('guidance_request', fields));
     },
+    'ask two people': async ({ name, forTwo }) => {
+      const fields = { run_id: name, agent_name: 'tester', approvals: 2 };
+      const { status, body } = await send('POST', '/control-signals', signal('guidance_request', fields));
+      if (status === 201) forTwo.push(body.question.question_id);
+    },
+    'one of two says yes': ({ forTwo }) => answer(forTwo, 'Yes.', ana),
+    'another says no': ({ forTwo }) => answer(forTwo, 'No.', ben),
+    'another says yes': ({ forTwo }) => answer(forTwo, 'Yes.', ben),
     'time passes': async () => {
       clock.advance(61_000);
       const due = async () => (await send('GET', '/questions?state=open&limit=200')).body.items.filter(isOverdue);
@@ -92,14 +107,21 @@ async function live(
   }
 }
 
+/** The tables that an import makes. The parts of a count are added. */
+const TABLES = {
+  ...{ events: null, threads: null, control_threads: null, runs: null, questions: null, question_approvals: null },
+  inbox_items: null,
+  counts: 'select subject, value, cast(sum(count) as bigint) as count from counts group by subject, value',
+};
+
 /**
  * The tables that an import makes, row by row as texts. What only the service's own jobs change is left out, and when a run
  * was changed: of an act on several questions, the events do not tell which was the first.
  */
 async function tables(url: string): Promise<Record<string, string[]>> {
   const found: Record<string, string[]> = {};
-  for (const table of ['events', 'threads', 'control_threads', 'runs', 'questions', 'inbox_items', 'counts']) {
-    const rows = await sqlBeside(url, `select * from ${table}`);
+  for (const [table, what] of Object.entries(TABLES)) {
+    const rows = await sqlBeside(url, what ?? `select * from ${table}`);
     found[table] = rows
       .filter(({ count }) => table !== 'counts' || Number(count) !== 0)
       .map(({ traceparent: _trace, remind_at, updated_at, ...row }) => ({
