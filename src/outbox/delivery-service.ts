@@ -41,6 +41,8 @@ interface Dependencies {
 
 /** What claims, renewals and settlements touch. */
 const DELIVERIES = { touches: ['deliveries'] } as const;
+/** An effect of a handler that takes longer has held others up. Milliseconds. */
+const LONG_EFFECT_MS = 100;
 /** Claims per transaction: each round may find only messages of paused topics, which it parks. */
 const CLAIM_ROUNDS = 50;
 
@@ -188,6 +190,12 @@ export function createDeliveryService(dependencies: Dependencies) {
     if (tokens.length > 0) await release(tx, await leasesOf(tx, workerName, tokens));
   }
 
+  /** Waits for what is queued now, of runs and of deliveries: after a long effect, all of it comes before the next one. */
+  async function othersHadTheirTurn(): Promise<void> {
+    const queues = [{ touches: [] }, DELIVERIES];
+    await Promise.allSettled(queues.map(queue => db.write(async () => {}, queue)));
+  }
+
   return {
     /**
      * Claims up to `limit` due deliveries for this process. On SQLite a power failure may undo it: the deliveries are
@@ -261,8 +269,13 @@ export function createDeliveryService(dependencies: Dependencies) {
         storeResult(tx, delivery, await effect(tx));
         return true;
       };
-      // Alone: another write's failure must not roll back a handler's effect, nor the reverse.
-      return db.write(work, { alone: true, traceparent, tokenId: delivery.tokenId });
+      const began = performance.now();
+      try {
+        // Alone: another write's failure must not roll back a handler's effect, nor the reverse.
+        return await db.write(work, { alone: true, traceparent, tokenId: delivery.tokenId });
+      } finally {
+        if (performance.now() - began > LONG_EFFECT_MS) await othersHadTheirTurn();
+      }
     },
 
     /** Resumes a paused topic and unparks a first batch of its deliveries; the maintenance job unparks the rest. */
