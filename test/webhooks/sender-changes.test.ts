@@ -85,6 +85,9 @@ describe.each(engines)('a webhook that changes while a request is under way on %
     await createWebhook(service, endpoint.url, { event_types });
     for (let n = 0; n < 4; n += 1) await report(service, n);
     await vi.waitFor(() => expect(endpoint.received).toHaveLength(1), soon);
+    // What has no delivery yet is missed, and not discarded.
+    const waiting = async () => (await service.send('GET', '/webhooks/chat/deliveries')).body.items;
+    await vi.waitFor(async () => expect(await waiting()).toHaveLength(4), soon);
     await change(service, { enabled: false });
     await report(service, 4);
     await logOf(
