@@ -48,9 +48,9 @@ import { createRuns } from './runs/service.ts';
 import { createRunWaiters } from './runs/waiting.ts';
 import { components } from './schema-registry.ts';
 import { createSearch } from './search/service.ts';
+import type { SignalVersion, SignalVersions } from './signals/command.ts';
 import { createSignals } from './signals/service.ts';
 import { v1 } from './signals/v1.ts';
-import { SchemaVersions, type SignalVersion } from './signals/versions.ts';
 import { assertDistinct, createSubscriptions } from './subscriptions/service.ts';
 import { createIndexing } from './threads/indexing.ts';
 import { createThreadLists } from './threads/lists.ts';
@@ -145,7 +145,8 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const inbox: Inbox = createInbox({ db, events, control, questions });
     const sightings = new Sightings({ db, control, clock, log });
     const selfValidation = config.SELF_VALIDATION === 'allow';
-    const signals = createSignals({ db, events, control, questions, selfValidation, stored: metrics.stored });
+    const versions: SignalVersions = [v1, ...(overrides.signalVersions ?? [])];
+    const signals = createSignals({ db, events, control, questions, versions, selfValidation, stored: metrics.stored });
     const keys = createIdempotencyKeys({ db, clock });
     const runs = createRuns({ db, events, threads, control, questions, basePath });
     const audit = createAudit({ db, clock, log, retentionMs: config.AUDIT_RETENTION_DAYS * 86_400_000 });
@@ -163,8 +164,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
     const runWaiters = createRunWaiters(feed, runs, ending.signal);
     const inboxWaiters = createInboxWaiters(feed, inbox, ending.signal);
 
-    const signalVersions = new SchemaVersions([v1, ...(overrides.signalVersions ?? [])]);
-    const own = createTopics({ threads, signals, signalVersions, validator: bodyValidator(components) });
+    const own = createTopics({ threads, signals, validator: bodyValidator(components) });
     const given = [own, ...(overrides.handlers ?? [])];
     const handlers: Handler[] = [
       ...loaded,
@@ -357,7 +357,6 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
         inbox,
         sightings,
         signals,
-        signalVersions,
         runs,
         erasure,
         exportRun,

@@ -3,10 +3,9 @@ import { toTimestamp, toTimestampOrNull } from '../clock.ts';
 import { type AgentName, type Control, isAgent } from '../control/service.ts';
 import { type Page, type PageRequest, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
-import type { Event } from '../events/schemas.ts';
-import type { EventDraft, EventLog } from '../events/service.ts';
+import type { EventLog } from '../events/service.ts';
 import type { QuestionService } from '../questions/service.ts';
-import { isPerson, type ThreadRow, toPost } from '../threads/thread.ts';
+import { type DatedNews, isPerson, type ThreadRow, toPost } from '../threads/thread.ts';
 import {
   claimItems,
   countItems,
@@ -68,22 +67,20 @@ export function createInbox({ db, events, control, questions }: Dependencies) {
   }
 
   return {
-    /** Puts what the events of an act mean for the agent of a control thread into its inbox. */
-    record(tx: Tx, thread: ThreadRow, drafts: readonly EventDraft[], sequences: readonly number[]): void {
+    /** Puts what an act means for the agent of a control thread into its inbox. */
+    record(tx: Tx, thread: ThreadRow, news: readonly DatedNews[]): void {
       const agent = { run_id: thread.run_id as string, agent_name: thread.agent_name as string };
-      for (const [index, draft] of drafts.entries()) {
-        const { event_type, actor, occurred_at } = draft;
-        if (event_type === 'forum.post.added' && isAgent(actor, agent)) control.seen(tx, agent, occurred_at);
-        const news = newsOf(draft);
-        if (!news) continue;
-        const item = { ...agent, sequence: sequences[index] as number, created_at: occurred_at };
-        if ('received' in news) {
-          deleteItemOf(tx, news.received);
-        } else if ('ended' in news) {
-          insertItem(tx, { ...item, question_id: news.ended });
-        } else {
+      for (const { sequence, occurred_at, ...one } of news) {
+        const item = { ...agent, sequence, created_at: occurred_at };
+        if ('received' in one) {
+          deleteItemOf(tx, one.received);
+        } else if ('ended' in one) {
+          insertItem(tx, { ...item, question_id: one.ended });
+        } else if (isPerson(one.posted)) {
           insertItem(tx, { ...item, question_id: null });
           control.addUnread(tx, agent, 1);
+        } else if (isAgent(one.posted, agent)) {
+          control.seen(tx, agent, occurred_at);
         }
       }
     },
@@ -177,35 +174,6 @@ export function createInbox({ db, events, control, questions }: Dependencies) {
 export interface FirstFree {
   at: number | null;
   now: number;
-}
-
-/** What an event of a control thread means for the inbox of its agent. */
-export type News =
-  /** A question of the agent ended. An own replacement (`superseded`) is no news. */
-  | { ended: string }
-  /** The agent has received the end of a question. */
-  | { received: string }
-  /** A person has posted. */
-  | { message: true };
-
-/** The news in an event; undefined if there are none. */
-export function newsOf({
-  event_type,
-  actor,
-  payload,
-}: Pick<Event, 'event_type' | 'actor' | 'payload'>): News | undefined {
-  switch (event_type) {
-    case 'forum.question.answered':
-    case 'forum.question.expired':
-    case 'forum.question.cancelled':
-      return { ended: String(payload.question_id) };
-    case 'forum.question.acknowledged':
-      return { received: String(payload.question_id) };
-    case 'forum.post.added':
-      return isPerson(actor) ? { message: true } : undefined;
-    default:
-      return undefined;
-  }
 }
 
 const PREFIX = 'item_';

@@ -1,7 +1,8 @@
 import type { AgentName } from '../control/service.ts';
 import type { EventFeed } from '../events/feed.ts';
 import { Waiters } from '../events/waiters.ts';
-import { type FirstFree, type Inbox, newsOf } from './service.ts';
+import { newsOf } from '../threads/thread.ts';
+import type { FirstFree, Inbox } from './service.ts';
 
 export type InboxWaiters = ReturnType<typeof createInboxWaiters>;
 

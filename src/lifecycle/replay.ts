@@ -13,12 +13,12 @@ import {
 import type { EventType } from '../events/event-types.ts';
 import type { Event } from '../events/schemas.ts';
 import type { EventDraft } from '../events/service.ts';
-import { type NewItem, newsOf } from '../inbox/service.ts';
+import type { NewItem } from '../inbox/service.ts';
 import { type Priority, priorityRank } from '../priority.ts';
-import { type ApprovalRow, needsApprovals } from '../questions/approvals.ts';
-import { isForAgent, type QuestionRow, questionAfter } from '../questions/question.ts';
+import type { ApprovalRow } from '../questions/approvals.ts';
+import { isForAgent, needsApprovals, type QuestionRow, questionAfter } from '../questions/question.ts';
 import { approvalsAfter } from '../questions/standing.ts';
-import { blankThread, project, type ThreadRow } from '../threads/thread.ts';
+import { blankThread, isPerson, newsOf, project, type ThreadRow } from '../threads/thread.ts';
 
 /** Rows of one run, as far as events of a batch change them. */
 export interface Rows {
@@ -119,7 +119,7 @@ function replayAct(rows: Rows, draft: EventDraft, thread: ThreadRow, sequence: n
 /** What the event means for the inbox of the agent. */
 function replayNews(rows: Rows, draft: EventDraft, thread: ThreadRow, sequence: number): void {
   const news = newsOf(draft);
-  if (!news) return;
+  if (!news || ('posted' in news && !isPerson(news.posted))) return;
   if ('received' in news) {
     rows.received.push(news.received);
     return;

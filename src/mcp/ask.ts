@@ -8,7 +8,6 @@ import { priorities } from '../priority.ts';
 import type { Question } from '../questions/schemas.ts';
 import type { QuestionService } from '../questions/service.ts';
 import type { SignalService } from '../signals/service.ts';
-import type { SchemaVersions } from '../signals/versions.ts';
 import { LONGEST_WAIT } from './hold.ts';
 import { agentOf } from './names.ts';
 import type { Outcomes } from './outcomes.ts';
@@ -18,7 +17,6 @@ interface Dependencies {
   control: Pick<Control, 'get'>;
   questions: Pick<QuestionService, 'get'>;
   signals: SignalService;
-  signalVersions: SchemaVersions;
   writes: IdempotentWrites;
   outcomes: Outcomes;
 }
@@ -57,7 +55,7 @@ interface AskedQuestion extends AgentName, Omit<Static<typeof Input>, 'wait_seco
 type Offered = Exclude<Static<typeof Option>, string>;
 
 /** The tool that asks a person. The same question again finds the first one, so a call that was cut can be repeated. */
-export function askTool({ control, questions, signals, signalVersions, writes, outcomes }: Dependencies): Tool {
+export function askTool({ control, questions, signals, writes, outcomes }: Dependencies): Tool {
   /** The current attempt: after a new one, the same words are a new question. */
   async function attemptOf({ run_id, agent_name }: AgentName): Promise<number> {
     try {
@@ -71,7 +69,7 @@ export function askTool({ control, questions, signals, signalVersions, writes, o
   /** Asks, or finds the question that was asked before. @returns the id of its signal */
   async function send({ request }: Call, asked: AskedQuestion): Promise<string> {
     const body = { schema_version: 1, control_type: 'guidance_request', ...asked };
-    const command = signals.signedBy(signalVersions.of(body).toCommand(body), request.caller);
+    const command = signals.commandOf(body, request.caller);
     const twin = { key: await askKey(asked), path: '/control-signals', body, touches: signals.touches(command) };
     return writes.performOnce(request, twin, async tx => {
       const { signal_id } = (await signals.append(tx, command)).signal;

@@ -10,7 +10,6 @@ import { LENGTHS, Name, Strict, Text } from '../http/schemas.ts';
 import type { RunService } from '../runs/service.ts';
 import type { SignalCommand } from '../signals/command.ts';
 import type { SignalService } from '../signals/service.ts';
-import type { SchemaVersions } from '../signals/versions.ts';
 import { agentOf } from './names.ts';
 import type { Outcomes } from './outcomes.ts';
 import { gateText } from './status.ts';
@@ -21,7 +20,6 @@ interface Dependencies {
   events: Pick<EventLog, 'at'>;
   runs: Pick<RunService, 'get'>;
   signals: SignalService;
-  signalVersions: SchemaVersions;
   writes: IdempotentWrites;
   outcomes: Pick<Outcomes, 'others'>;
 }
@@ -48,7 +46,7 @@ const Input = Strict({
 });
 
 /** The tool that reports completion or validation. A repeated report stores nothing. */
-export function signalTool({ control, events, runs, signals, signalVersions, writes, outcomes }: Dependencies): Tool {
+export function signalTool({ control, events, runs, signals, writes, outcomes }: Dependencies): Tool {
   /** Whether the same was reported before, by the same actor, and nothing of the other kind since. */
   async function isRepeated(tx: Tx, command: SignalCommand, actor: Actor): Promise<boolean> {
     const known = await control.find(tx, command.run_id, command.agent_name);
@@ -90,7 +88,7 @@ export function signalTool({ control, events, runs, signals, signalVersions, wri
         ...Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)),
         ...(evidence && { evidence: evidence.map(toEvidence) }),
       };
-      const command = signals.signedBy(signalVersions.of(body).toCommand(body), request.caller);
+      const command = signals.commandOf(body, request.caller);
       const repeated = await writes.perform(request, async tx => {
         if (await isRepeated(tx, command, command.actor ?? actor)) return true;
         await signals.append(tx, command);

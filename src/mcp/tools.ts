@@ -13,7 +13,6 @@ import type { QuestionService } from '../questions/service.ts';
 import type { QuestionWaiters } from '../questions/waiting.ts';
 import type { RunService } from '../runs/service.ts';
 import type { SignalService } from '../signals/service.ts';
-import type { SchemaVersions } from '../signals/versions.ts';
 import type { ThreadService } from '../threads/service.ts';
 import { answerTool } from './answer.ts';
 import { askTool } from './ask.ts';
@@ -38,7 +37,6 @@ export interface ToolDependencies {
   questionWaiters: QuestionWaiters;
   runs: RunService;
   signals: SignalService;
-  signalVersions: SchemaVersions;
   threads: ThreadService;
   longRequests: LongRequests;
   writes: IdempotentWrites;

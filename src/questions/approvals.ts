@@ -4,7 +4,7 @@ import type { Row } from '../db/schema.ts';
 import { Refusal } from '../errors.ts';
 import { foldName } from '../fold-name.ts';
 import { isPerson } from '../threads/thread.ts';
-import type { GivenAnswer, QuestionRow } from './question.ts';
+import type { Defaulted, GivenAnswer } from './question.ts';
 import type { Approval } from './schemas.ts';
 
 /* Questions that two people must answer: each answer is an approval until two people have given the same one. */
@@ -14,11 +14,6 @@ export type ApprovalRow = Row<'question_approvals'>;
 
 /** The most approvals of one question that stand; the oldest one makes room for another person's. */
 const STANDING = 10;
-
-/** Whether more than one person must answer the question. */
-export function needsApprovals({ approvals_required }: Pick<QuestionRow, 'approvals_required'>): boolean {
-  return approvals_required > 1;
-}
 
 /** By what people are told apart: an operator and a human of one name are one person. */
 export function personOf({ name }: Actor): string {
@@ -48,12 +43,7 @@ export function assertOfPerson(actor: Actor, given: GivenAnswer): void {
 }
 
 /** @throws Refusal VALIDATION_FAILED for a default, which would stand in although nobody has approved it */
-export function assertNoDefault(request: {
-  approvals?: number;
-  default_answer?: string;
-  default_selected?: string[];
-}): void {
-  if ((request.approvals ?? 1) < 2) return;
+export function assertNoDefault(request: Pick<Defaulted, 'default_answer' | 'default_selected'>): void {
   const name = (['default_answer', 'default_selected'] as const).find(name => request[name] !== undefined);
   if (name === undefined) return;
   const detail = 'is not allowed for a question that two people must answer';

@@ -7,11 +7,16 @@ import { headOf } from '../events/heads.ts';
 import type { Event } from '../events/schemas.ts';
 import type { EventDraft } from '../events/service.ts';
 import { type Priority, priorityAt, priorityRank } from '../priority.ts';
-import { type ApprovalRow, needsApprovals, toApproval } from './approvals.ts';
+import { type ApprovalRow, toApproval } from './approvals.ts';
 import type { AnswerPlace, Question, QuestionHead, QuestionState, Source } from './schemas.ts';
 
 /** A question as stored. */
 export type QuestionRow = Row<'questions'> & Erasable;
+
+/** Whether two people must answer the question. */
+export function needsApprovals({ approvals_required }: Pick<QuestionRow, 'approvals_required'>): boolean {
+  return approvals_required > 1;
+}
 
 /** The fields of a guidance request that its event carries. */
 export interface Asked {

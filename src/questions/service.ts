@@ -10,7 +10,7 @@ import { type Priority, priorityAt } from '../priority.ts';
 import type { Search } from '../search/service.ts';
 import type { ThreadService } from '../threads/service.ts';
 import type { ThreadRow } from '../threads/thread.ts';
-import { type ApprovalRow, assertNoDefault, assertOfPerson, needsApprovals } from './approvals.ts';
+import { type ApprovalRow, assertNoDefault, assertOfPerson } from './approvals.ts';
 import { listQuestions } from './list-repository.ts';
 import {
   type Asked,
@@ -28,6 +28,7 @@ import {
   type GivenAnswer,
   isForAgent,
   labelsText,
+  needsApprovals,
   newQuestion,
   openedPayload,
   openQuestion,
@@ -112,7 +113,7 @@ export function createQuestions(dependencies: Dependencies) {
       reader,
       rows.map(row => row.asked_sequence),
     );
-    const approvals = await approvalsOf(reader, rows);
+    const approvals = await approvalsIn(reader, rows);
     return rows.map(row =>
       toQuestion(row, asked.get(row.asked_sequence)?.payload ?? {}, approvals.get(row.question_id)),
     );
@@ -253,7 +254,7 @@ export function createQuestions(dependencies: Dependencies) {
      */
     async ask(tx: Tx, agent: Agent, cause: EventDraft, request: Ask): Promise<Acted> {
       const { supersedes } = request;
-      assertNoDefault(request);
+      if (request.approvals === 2) assertNoDefault(request);
       assertTimeToAnswer(request);
       assertDefault(request);
       const superseded = supersedes ? await supersededBy(tx, agent, supersedes) : undefined;
@@ -428,7 +429,7 @@ export function createQuestions(dependencies: Dependencies) {
         reader,
         rows.map(row => row.asked_sequence),
       );
-      const approvals = await approvalsOf(reader, rows);
+      const approvals = await approvalsIn(reader, rows);
       return rows.map(row =>
         toQuestionHead(row, asked.get(row.asked_sequence)?.payload ?? {}, approvals.get(row.question_id)),
       );
@@ -459,7 +460,7 @@ export function createQuestions(dependencies: Dependencies) {
     },
 
     /** The approvals of those of these questions that two people must answer, by question. */
-    approvals: approvalsOf,
+    approvals: approvalsIn,
 
     /** How many questions of each priority are open, and when the oldest was asked (epoch milliseconds). */
     async openByPriority(): Promise<{ priority: Priority; count: number; oldest: number }[]> {
@@ -477,6 +478,12 @@ export function createQuestions(dependencies: Dependencies) {
       };
     },
   };
+}
+
+/** The approvals of those of these questions that two people must answer, by question. Most questions have none to read. */
+async function approvalsIn(reader: Reader, rows: QuestionRow[]): Promise<Map<string, ApprovalRow[]>> {
+  const ids = rows.filter(needsApprovals).map(row => row.question_id);
+  return ids.length === 0 ? new Map() : approvalsOf(reader, ids);
 }
 
 /** @throws Refusal QUESTION_MISMATCH */

@@ -7,7 +7,6 @@ import {
   isOfPerson,
   isSame,
   missingFor,
-  needsApprovals,
   newApproval,
   personOf,
   standingText,
@@ -18,26 +17,26 @@ import {
   type Caused,
   type GivenAnswer,
   isStoredAnswer,
+  needsApprovals,
   type QuestionRow,
   selectedText,
 } from './question.ts';
 import { deleteApproval, findApprovals, putApproval } from './repository.ts';
 
-/* The stored approvals of questions that two people must answer. For other questions nothing is read. */
+/* The stored approvals of questions that two people must answer. */
 
 /** The approvals of these questions by id, oldest first. */
-export async function approvalsOf(reader: Reader, rows: QuestionRow[]): Promise<Map<string, ApprovalRow[]>> {
-  const ids = rows.filter(needsApprovals).map(row => row.question_id);
-  return Map.groupBy(await findApprovals(reader, ids), ({ question_id }) => question_id);
+export async function approvalsOf(reader: Reader, questionIds: string[]): Promise<Map<string, ApprovalRow[]>> {
+  return Map.groupBy(await findApprovals(reader, questionIds), ({ question_id }) => question_id);
 }
 
-async function approvalsOfOne(reader: Reader, row: QuestionRow): Promise<ApprovalRow[]> {
-  return (await approvalsOf(reader, [row])).get(row.question_id) ?? [];
+async function approvalsOfOne(reader: Reader, { question_id }: QuestionRow): Promise<ApprovalRow[]> {
+  return findApprovals(reader, [question_id]);
 }
 
 /** For the gate: how far these questions are, by id. Two people must answer each of them. */
 export async function standings(reader: Reader, questionIds: string[]): Promise<Map<string, string>> {
-  const approvals = Map.groupBy(await findApprovals(reader, questionIds), ({ question_id }) => question_id);
+  const approvals = await approvalsOf(reader, questionIds);
   return new Map(questionIds.map(id => [id, standingText(2, approvals.get(id) ?? [])]));
 }
 

@@ -1,3 +1,4 @@
+import type { TSchema } from 'typebox';
 import type { Actor } from '../actor.ts';
 import type { Evidence } from '../control/schemas.ts';
 import type { Priority } from '../priority.ts';
@@ -71,3 +72,16 @@ export interface ValidateCommand extends Envelope {
  * the log know one form.
  */
 export type SignalCommand = AskCommand | AnswerCommand | CompleteCommand | ValidateCommand;
+
+/** One schema version of control signals: what it looks like on the wire, and what it means. */
+export interface SignalVersion {
+  /** The value of `schema_version`. */
+  version: number;
+  /** The body of a signal. */
+  schema: TSchema;
+  /** Translates a body that fits the schema. */
+  toCommand(body: unknown): SignalCommand;
+}
+
+/** The schema versions that the service takes. A body that names none is judged by the first one. */
+export type SignalVersions = readonly [SignalVersion, ...SignalVersion[]];

@@ -1,24 +1,25 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import type { FastifySchemaCompiler } from 'fastify';
+import { type TSchema, Type } from 'typebox';
 import type { LongRequests } from '../access/long-requests.ts';
 import type { Tx } from '../db/database.ts';
 import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-writes.ts';
 import { problemResponses, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import type { QuestionWaiters } from '../questions/waiting.ts';
+import type { SignalVersions } from './command.ts';
 import { SendQuery, Signal, SignalParams, SignalResult } from './schemas.ts';
 import { type SignalService, signalNotFound } from './service.ts';
-import type { SchemaVersions } from './versions.ts';
 
 interface Dependencies {
   signals: SignalService;
-  signalVersions: SchemaVersions;
   questionWaiters: QuestionWaiters;
   longRequests: LongRequests;
   writes: IdempotentWrites;
 }
 
 export function signalRoutes(dependencies: Dependencies): FastifyPluginAsyncTypebox {
-  const { signals, signalVersions, questionWaiters, longRequests, writes } = dependencies;
+  const { signals, questionWaiters, longRequests, writes } = dependencies;
   const { execute, revise, send } = writes;
   const tags = ['control signals'];
   return async app => {
@@ -26,12 +27,10 @@ export function signalRoutes(dependencies: Dependencies): FastifyPluginAsyncType
       '/control-signals',
       {
         // Before validation: a signal of another version must not be judged by the rules of this one.
-        preValidation: async request => void signalVersions.of(request.body),
+        preValidation: async request => void signals.versionOf(request.body),
         validatorCompiler: part => {
           const compile = app.validatorCompiler as NonNullable<typeof app.validatorCompiler>;
-          return part.httpPart === 'body'
-            ? signalVersions.validator(schema => compile({ ...part, schema }))
-            : compile(part);
+          return part.httpPart === 'body' ? validator(signals, schema => compile({ ...part, schema })) : compile(part);
         },
         schema: {
           operationId: 'sendControlSignal',
@@ -41,7 +40,7 @@ export function signalRoutes(dependencies: Dependencies): FastifyPluginAsyncType
           tags,
           querystring: SendQuery,
           headers: IdempotentHeaders,
-          body: signalVersions.schema,
+          body: bodySchema(signals.versions),
           response: {
             200: Ref(SignalResult),
             201: Ref(SignalResult),
@@ -65,7 +64,7 @@ export function signalRoutes(dependencies: Dependencies): FastifyPluginAsyncType
       },
       async (request, reply) => {
         const { body } = request;
-        const command = signals.signedBy(signalVersions.of(body).toCommand(body), request.caller);
+        const command = signals.commandOf(body, request.caller);
         const append = async (tx: Tx) => {
           const { created, ...body } = await signals.append(tx, command);
           return answer(created ? 201 : 200, body);
@@ -114,6 +113,27 @@ export function signalRoutes(dependencies: Dependencies): FastifyPluginAsyncType
       },
     );
   };
+}
+
+/** A body of any version. */
+function bodySchema([first, ...others]: SignalVersions): TSchema {
+  return others.length === 0
+    ? first.schema
+    : Type.Unsafe<unknown>({ oneOf: [first, ...others].map(({ schema }) => schema) });
+}
+
+type Validate = ReturnType<FastifySchemaCompiler<unknown>>;
+
+/** Validates each body by its own version, so that errors never speak of another one. */
+function validator({ versions, versionOf }: SignalService, compile: (schema: TSchema) => Validate): Validate {
+  const compiled = new Map(versions.map(version => [version, compile(version.schema)]));
+  const validate: Validate = body => {
+    const own = compiled.get(versionOf(body)) as Validate;
+    const result = own(body);
+    validate.errors = own.errors ?? null;
+    return result;
+  };
+  return validate;
 }
 
 function answer(status: number, body: SignalResult) {

@@ -20,6 +20,8 @@ import type {
   CompleteCommand,
   ControlType,
   SignalCommand,
+  SignalVersion,
+  SignalVersions,
   ValidateCommand,
 } from './command.ts';
 import type { Signal, SignalResult } from './schemas.ts';
@@ -36,6 +38,7 @@ interface Dependencies {
   events: EventLog;
   control: Control;
   questions: QuestionService;
+  versions: SignalVersions;
   /** Whether an agent may validate its own work. */
   selfValidation: boolean;
   /** Called after a signal of the type is committed. */
@@ -46,7 +49,7 @@ interface Dependencies {
  * Takes control signals. Each one reads its agent, makes all checks, and only then writes events, thread, control state and
  * question, in one transaction.
  */
-export function createSignals({ db, events, control, questions, selfValidation, stored }: Dependencies) {
+export function createSignals({ db, events, control, questions, versions, selfValidation, stored }: Dependencies) {
   /** Stores a signal. @throws Refusal with a code of `POST /control-signals`; then nothing is stored */
   async function append(tx: Tx, command: SignalCommand): Promise<Accepted> {
     const result = await dispatch(tx, command);
@@ -160,14 +163,30 @@ export function createSignals({ db, events, control, questions, selfValidation, 
     return { signal, ...(await consequences(reader, agent, question)) };
   }
 
+  /** @throws Refusal UNSUPPORTED_SCHEMA_VERSION */
+  function versionOf(body: unknown): SignalVersion {
+    const named = (body as { schema_version?: unknown } | null)?.schema_version;
+    if (!Number.isInteger(named)) return versions[0];
+    const found = versions.find(({ version }) => version === named);
+    if (found) return found;
+    const supported = versions.map(({ version }) => version);
+    const detail = `Schema version ${named} is not supported; supported: ${supported.join(', ')}.`;
+    throw new Refusal('UNSUPPORTED_SCHEMA_VERSION', detail, { supported });
+  }
+
   return {
     append,
+    versions,
+    /** The schema version that a body names. */
+    versionOf,
 
     /**
-     * The command with the actor that its caller acts as; without a caller (a message), as the actor that it names.
+     * The command of a body that fits its version, with the actor that its caller acts as; without a caller (a message), as
+     * the actor that it names.
      * @throws Refusal FORBIDDEN, ACTOR_MISMATCH, SELF_VALIDATION, VALIDATION_FAILED
      */
-    signedBy(command: SignalCommand, caller: Caller = anonymous): SignalCommand {
+    commandOf(body: unknown, caller: Caller = anonymous): SignalCommand {
+      const command = versionOf(body).toCommand(body);
       const { run_id, agent_name, control_type } = command;
       if (control_type === 'validation') caller.assertValidates(run_id, agent_name, selfValidation);
       else caller.assertActsFor(run_id, agent_name);

@@ -4,7 +4,7 @@ import { Evidence } from '../control/schemas.ts';
 import { componentName, Id, LENGTHS, Name, Ref, Strict, Text } from '../http/schemas.ts';
 import { priorities } from '../priority.ts';
 import { answerFields, Option, Source } from '../questions/schemas.ts';
-import type { SignalVersion } from './versions.ts';
+import type { SignalVersion } from './command.ts';
 
 /* The control signals of schema version 1, one variant per control_type. */
 

@@ -33,8 +33,10 @@ import {
   blankThread,
   bodyOf,
   CONTROL_PREFIX,
+  type DatedNews,
   isClosed,
   isPost,
+  newsIn,
   project,
   rangeOfPriority,
   type Step,
@@ -59,7 +61,7 @@ interface Dependencies {
   search: Search;
   seen: Seen;
   /** Puts what an act means for the agent of a control thread into its inbox. */
-  notifyAgent: (tx: Tx, thread: ThreadRow, drafts: readonly EventDraft[], sequences: readonly number[]) => void;
+  notifyAgent: (tx: Tx, thread: ThreadRow, news: readonly DatedNews[]) => void;
   /** Cancels open questions of a control thread before it closes. */
   withdrawQuestions: (tx: Tx, thread: ThreadRow, actor: Actor) => Promise<void>;
 }
@@ -86,7 +88,8 @@ export function createThreads(dependencies: Dependencies) {
       search.index(tx, { number: next.opened_sequence, title: next.title, kind: next.kind }, post);
     }
     for (const change of countedChanges(thread, next, posts)) count(tx, change);
-    if (next.kind === 'control') notifyAgent(tx, next, drafts, sequences);
+    const news = next.kind === 'control' ? newsIn(drafts, sequences) : [];
+    if (news.length > 0) notifyAgent(tx, next, news);
     return { thread: next, sequences };
   }
 

@@ -267,6 +267,45 @@ export function bodyOf(payload: Record<string, unknown>): string {
   }
 }
 
+/** What an event of a control thread means for its agent. */
+export type News =
+  /** A question of the agent ended. An own replacement (`superseded`) is no news. */
+  | { ended: string }
+  /** The agent has received the end of a question. */
+  | { received: string }
+  /** Somebody has posted: news if it was a person, and a sign of life if it was the agent. */
+  | { posted: Actor };
+
+/** Undefined if the event means nothing for the agent. */
+export function newsOf({
+  event_type,
+  actor,
+  payload,
+}: Pick<Event, 'event_type' | 'actor' | 'payload'>): News | undefined {
+  switch (event_type) {
+    case 'forum.question.answered':
+    case 'forum.question.expired':
+    case 'forum.question.cancelled':
+      return { ended: String(payload.question_id) };
+    case 'forum.question.acknowledged':
+      return { received: String(payload.question_id) };
+    case 'forum.post.added':
+      return { posted: actor };
+    default:
+      return undefined;
+  }
+}
+
+export type DatedNews = News & Pick<EventDraft, 'occurred_at'> & { sequence: number };
+
+/** What appended events mean for the agent of their thread. */
+export function newsIn(drafts: readonly EventDraft[], sequences: readonly number[]): DatedNews[] {
+  return drafts.flatMap((draft, index) => {
+    const news = newsOf(draft);
+    return news ? { ...news, occurred_at: draft.occurred_at, sequence: sequences[index] as number } : [];
+  });
+}
+
 export function threadNotFound(threadId: string): Refusal {
   return new Refusal('THREAD_NOT_FOUND', `There is no thread ${threadId}.`);
 }

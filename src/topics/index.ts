@@ -1,6 +1,5 @@
 import type { SignalService } from '../signals/service.ts';
 import type { ControlSignalV1 } from '../signals/v1.ts';
-import type { SchemaVersions } from '../signals/versions.ts';
 import type { ThreadService } from '../threads/service.ts';
 import type { HandlerDefinition } from '../worker/handler.ts';
 import { type AddPost, addPost } from './add-post.ts';
@@ -29,7 +28,6 @@ export interface Commands {
 interface Dependencies {
   threads: ThreadService;
   signals: SignalService;
-  signalVersions: SchemaVersions;
   validator: Validator;
 }
 
@@ -37,9 +35,9 @@ interface Dependencies {
  * The service's own handler: it runs commands that arrive as messages. One handler takes all commands, so that commands of
  * one key stay in order even where another handler takes the same topics.
  */
-export function createTopics({ threads, signals, signalVersions, validator }: Dependencies): HandlerDefinition {
+export function createTopics({ threads, signals, validator }: Dependencies): HandlerDefinition {
   const commands = [
-    controlSignal(validator, signals, signalVersions),
+    controlSignal(validator, signals),
     openThread(validator, threads),
     addPost(validator, threads),
     ...changeThread(validator, threads),

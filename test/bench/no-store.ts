@@ -24,7 +24,6 @@ import type { SignalCommand } from '../../src/signals/command.ts';
 import { signalRoutes } from '../../src/signals/routes.ts';
 import type { SignalService } from '../../src/signals/service.ts';
 import { v1 } from '../../src/signals/v1.ts';
-import { SchemaVersions } from '../../src/signals/versions.ts';
 import { accepted } from './accepted.ts';
 import { endWithParent } from './child.ts';
 
@@ -72,14 +71,15 @@ const writes = createIdempotentWrites({
 const signals = {
   append: async (_tx: Tx, signal: SignalCommand) => accepted(signal),
   touches: () => [],
-  signedBy: (command: SignalCommand) => command,
+  versions: [v1],
+  versionOf: () => v1,
+  commandOf: (body: unknown) => v1.toCommand(body),
 } as unknown as SignalService;
 const opening = { isOpen: true, checkOpen: async () => true };
 useAccess(app, { access: {} as Access, opening, origins: [], rates, identified: () => {} });
 await app.register(
   signalRoutes({
     signals,
-    signalVersions: new SchemaVersions([v1]),
     questionWaiters: {} as QuestionWaiters,
     longRequests: {} as LongRequests,
     writes,

@@ -2,7 +2,7 @@ import { Type } from 'typebox';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Engine } from '../../src/db/engine.ts';
 import { Strict } from '../../src/http/schemas.ts';
-import type { SignalVersion } from '../../src/signals/versions.ts';
+import type { SignalVersion } from '../../src/signals/command.ts';
 import { startApp } from '../helpers/app.ts';
 import { engines } from '../helpers/engines.ts';
 
