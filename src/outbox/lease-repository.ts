@@ -40,10 +40,17 @@ export async function leasesOf(tx: Tx, leased_by: string, tokens: string[]): Pro
 
 /** Names of the processes that hold leases. */
 export async function leaseHolders(reader: Reader): Promise<string[]> {
-  const query = reader.query.selectFrom('deliveries').select('leased_by').distinct();
-  const rows = await query.where('status', '=', 'processing').where('status', '<>', sql.lit('sent')).execute();
-  return rows.map(row => row.leased_by as string);
+  return (await reader.all(leaseHoldersStatement, {})).map(row => row.leased_by as string);
 }
+
+const leaseHoldersStatement = statement(({ query }: StatementBuilder<object>) =>
+  query
+    .selectFrom('deliveries')
+    .select('leased_by')
+    .distinct()
+    .where('status', '=', sql.lit('processing'))
+    .where('status', '<>', sql.lit('sent')),
+);
 
 /** Reclaims all leases of these processes. */
 export async function reclaimLeasesOf(
