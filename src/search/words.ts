@@ -160,6 +160,14 @@ export function termsOf(query: string): Term[] {
 
 function sourcesOf(text: string): [Kind, string][] {
   const read = text.slice(0, TEXT_READ);
+  // Most texts are ASCII. They have no words of the other kinds, and fold to lower case.
+  if (ASCII.test(read)) {
+    const lower = read.toLowerCase();
+    return [
+      [versions, lower],
+      [words, lower],
+    ];
+  }
   const plain = folded(read);
   return [
     // ↮ is the one character that decomposes to an emoji and a mark.
@@ -171,6 +179,7 @@ function sourcesOf(text: string): [Kind, string][] {
   ];
 }
 
+const ASCII = /^\p{ASCII}*$/u;
 /** Normalization orders a run of marks in quadratic time, so longer runs are cut. Half-width voicing decomposes to marks. */
 const MARKS_BEYOND = /([\p{M}\uff9e\uff9f]{32})[\p{M}\uff9e\uff9f]+/gu;
 // Accents and optional vowels. Marks of other scripts are letters. Inherited marks combine with any script (UAX 24).
@@ -206,7 +215,7 @@ function next(text: string, index: number): number {
 }
 
 function cut(word: string): string {
-  return word.slice(0, WORD_LENGTH).replace(/\p{Cs}$/u, '');
+  return word.length <= WORD_LENGTH ? word : word.slice(0, WORD_LENGTH).replace(/\p{Cs}$/u, '');
 }
 
 function withoutVariations(sequence: string): string {

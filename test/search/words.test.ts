@@ -79,6 +79,22 @@ describe('the words of a text', () => {
     );
   });
 
+  it('are the same for plain ASCII as for a text of all kinds', () => {
+    const parts = fc.oneof(
+      fc.string({ unit: 'binary-ascii' }),
+      fc.constantFrom('v1.2.3', 'C++', 'C#', '#1', 'A'.repeat(70)),
+    );
+    fc.assert(
+      fc.property(fc.array(parts), written => {
+        const text = written.join('');
+        // The invisible character is no word, and no ASCII.
+        const mixed = `${text}\u2060`;
+        expect(wordsOf(text)).toEqual(wordsOf(mixed));
+        expect(termsOf(text)).toEqual(termsOf(mixed));
+      }),
+    );
+  });
+
   it('hold what the text itself asks for, whatever it is', () => {
     fc.assert(
       fc.property(anyText, written => {
