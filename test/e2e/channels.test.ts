@@ -5,7 +5,7 @@ import { forThisTest, type ServiceProcess, startService } from '../helpers/proce
 import { toLoopback } from '../helpers/receiver.ts';
 import { signal } from '../helpers/signals.ts';
 
-const soon = { timeout: 50_000, interval: 100 };
+const soon = { timeout: 120_000, interval: 100 };
 
 /** A message as people see it. */
 interface Shown {

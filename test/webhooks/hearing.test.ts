@@ -7,7 +7,7 @@ import { forThisTest } from '../helpers/process.ts';
 import { toLoopback } from '../helpers/receiver.ts';
 import { signal } from '../helpers/signals.ts';
 
-const soon = { timeout: 30_000, interval: 50 };
+const soon = { timeout: 120_000, interval: 50 };
 
 interface TelegramMessage {
   message_id: number;

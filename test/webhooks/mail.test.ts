@@ -7,7 +7,7 @@ import { type Double, startDouble } from '../helpers/channels.ts';
 import { toLoopback } from '../helpers/receiver.ts';
 import { signal } from '../helpers/signals.ts';
 
-const soon = { timeout: 30_000, interval: 50 };
+const soon = { timeout: 120_000, interval: 50 };
 const settings = { from: 'forumbus@forum.example', to: 'ana@forum.example,ben@forum.example' };
 
 interface SeenMail {
