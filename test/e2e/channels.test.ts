@@ -200,7 +200,7 @@ describe.each([telegram, slack, ntfy])('$name', channel => {
     expect(message.buttons.map(({ label }) => label)).toEqual(['Yes', 'No']);
     await channel.press(double, message, yes, 'ana');
     expect(await answered(id)).toMatchObject({
-      ...{ answer: 'Yes', selected: ['Yes'], answered_in: 'link', version: 2 },
+      ...{ answer: 'Yes', selected: ['Yes'], answered_in: channel.name, version: 2 },
       answered_by: { type: 'human', name: by('ana') },
     });
     await closed(question, `Answer: Yes\nAnswered by ${by('ana')}`);

@@ -41,6 +41,7 @@ export const ntfy: HttpChannel = {
   },
 
   hearing: {
+    channel: 'ntfy',
     source: ({ url, reply_topic, token = '' }) =>
       reply_topic === undefined ? undefined : `${url} ${reply_topic} ${token}`,
 

@@ -60,6 +60,7 @@ export const slack: HttpChannel = {
   read: (answer, to) => (isApp(to) ? readingOf(answer) : {}),
 
   hearing: {
+    channel: 'slack',
     source: ({ url, app_token }) => (app_token === undefined ? undefined : `${url} ${app_token}`),
 
     isAt: ({ channel }, place) => place === channel,

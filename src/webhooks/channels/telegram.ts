@@ -70,6 +70,7 @@ export const telegram: HttpChannel = {
   },
 
   hearing: {
+    channel: 'telegram',
     source: ({ url, bot_token }) => `${url} ${bot_token}`,
 
     isAt: ({ chat_id }, place) => (place ?? '').split(' ').includes(String(chat_id)),
