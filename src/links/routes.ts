@@ -13,6 +13,8 @@ interface Dependencies {
 
 /** Bytes of a form: each character of an answer may be percent-encoded. */
 const FORM_BYTES = 262_144;
+/** For whoever has pressed twice, or after somebody else: the page says how the question has ended. */
+const TOO_LATE = 'This came too late, or a second time: nothing has changed.';
 
 /** The pages of answer links. They need no token, and are no part of the API. */
 export function linkRoutes({ links, writes }: Dependencies): FastifyPluginAsyncTypebox {
@@ -24,7 +26,8 @@ export function linkRoutes({ links, writes }: Dependencies): FastifyPluginAsyncT
     if (!(error instanceof Refusal)) throw error;
     const { status } = problemTable[error.code];
     const shown = await links.show(token).catch(() => undefined);
-    return send(reply, status, shown ? linkPage(shown, error.message) : noticePage(error.message));
+    if (!shown) return send(reply, status, noticePage(error.message));
+    return send(reply, status, linkPage(shown, shown.isOpen ? error.message : TOO_LATE));
   }
 
   return async app => {

@@ -3,7 +3,7 @@ import { anonymous } from '../access/caller.ts';
 import type { Clock } from '../clock.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
-import type { Question } from '../questions/schemas.ts';
+import type { AnswerChannel, Question } from '../questions/schemas.ts';
 import type { QuestionService } from '../questions/service.ts';
 import type { SignalService } from '../signals/service.ts';
 import { findLinkSecret } from './repository.ts';
@@ -108,11 +108,15 @@ export function createAnswerLinks({ db, clock, questions, signals, publicUrl }: 
     },
 
     /**
-     * Answers the question of a button with its option, in the name of whoever pressed it.
+     * Answers the question of a button with its option, in the name of whoever pressed it in a channel.
      * @throws Refusal PRECONDITION_FAILED if the question has changed or ended
      */
-    async press(tx: Tx, { question: { question_id }, version, label }: Button, name: string): Promise<Question> {
-      const given = { selected: [label], answered_in: 'link' as const, actor: { type: 'human' as const, name } };
+    async press(
+      tx: Tx,
+      { question: { question_id }, version, label }: Button,
+      { name, channel }: { name: string; channel: AnswerChannel },
+    ): Promise<Question> {
+      const given = { selected: [label], answered_in: channel, actor: { type: 'human' as const, name } };
       return signals.answer(tx, question_id, given, [version], anonymous);
     },
 

@@ -5,7 +5,7 @@ import { Refusal } from '../errors.ts';
 import { foldName } from '../fold-name.ts';
 import { isPerson } from '../threads/thread.ts';
 import type { Defaulted, GivenAnswer } from './question.ts';
-import type { Approval } from './schemas.ts';
+import { type Approval, unprovenPlaces } from './schemas.ts';
 
 /* Questions that two people must answer: each answer is an approval until two people have given the same one. */
 
@@ -26,7 +26,7 @@ export function personOf({ name }: Actor): string {
  */
 function doubtAbout(actor: Actor, { answered_in, isMessage }: GivenAnswer): string | undefined {
   if (isMessage) return 'a message does not prove who sent it';
-  if (answered_in === 'link') return 'a link or button does not prove who used it';
+  if (unprovenPlaces.includes(answered_in)) return 'a link or button does not prove who used it';
   if (answered_in === 'terminal') return 'an agent passes on what is answered in its terminal';
   return isPerson(actor) ? undefined : `${actor.name} acts as ${actor.type}`;
 }

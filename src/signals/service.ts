@@ -204,7 +204,13 @@ export function createSignals({ db, events, control, questions, versions, selfVa
     touches: ({ run_id }: SignalCommand): Touched[] => [`run ${run_id}`],
 
     /** Answers a question by a `guidance_answer` that names it. @throws Refusal as {@link append}, and PRECONDITION_FAILED */
-    async answer(tx: Tx, questionId: string, given: Answer, expected: Precondition, caller: Caller): Promise<Question> {
+    async answer(
+      tx: Tx,
+      questionId: string,
+      given: Omit<Answer, 'answered_in'> & Pick<AnswerCommand, 'answered_in'>,
+      expected: Precondition,
+      caller: Caller,
+    ): Promise<Question> {
       const { run_id, agent_name, version } = await questions.required(tx, questionId);
       // An agent must not learn that a question of another run exists.
       if (!caller.sees(run_id)) throw questionNotFound(questionId);

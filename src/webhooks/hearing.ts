@@ -96,7 +96,7 @@ export function createHearing({ db, clock, links, wire, process, log }: Dependen
   async function take({ press, position }: Heard, source: Source): Promise<void> {
     const answer = async (change?: { button: Button; row: WebhookRow; press: Press }) =>
       db.write(async tx => {
-        const question = change && (await links.press(tx, change.button, nameOf(change.press, change.row)));
+        const question = change && (await links.press(tx, change.button, byOf(change.press, change.row, source)));
         if (change && question) await note(tx, change.press, change.row, question);
         if (position !== undefined && !(await moveSource(tx, source.key, process, position))) throw new Lost();
         return question;
@@ -213,11 +213,11 @@ function sourcesOf(rows: readonly WebhookRow[]): Map<string, Source> {
   return sources;
 }
 
-/** In whose name a press answers: the person, if the channel names one, and the webhook. */
-function nameOf({ person }: Press, row: WebhookRow): string {
+/** In whose name a press answers, and in which channel: the person, if the channel names one, and the webhook. */
+function byOf({ person }: Press, row: WebhookRow, { hearing: { channel } }: Source) {
   const { name } = toWebhook(row);
   const known = normalName(cut(person ?? '', 60));
-  return isName(known) ? `${known} via ${name}` : name;
+  return { name: isName(known) ? `${known} via ${name}` : name, channel };
 }
 
 /** How a question stands, for whoever has pressed a button. */

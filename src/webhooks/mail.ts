@@ -51,7 +51,10 @@ export function createSendMail(guard: AddressGuard): SendMail {
         from: { name: 'Forumbus', address: mail.from },
         to: mail.to.map(address => ({ name: '', address })),
         ...(mail.references !== undefined && { inReplyTo: mail.references }),
-        headers: { 'auto-submitted': 'auto-generated', 'x-auto-response-suppress': 'All' },
+        headers: {
+          ...{ 'auto-submitted': 'auto-generated', 'x-auto-response-suppress': 'All' },
+          'list-unsubscribe': unsubscribeBy(mail.from),
+        },
         ...(isUrgent && { priority: 'high' as const }),
       });
       return { status: codeOf(response), head: response, text: response, error: null, retryAfterMs: null };
@@ -77,6 +80,12 @@ export function createSendMail(guard: AddressGuard): SendMail {
       return failed(timeout.aborted ? `No answer within ${POST_TIMEOUT_MS / 1000} s.` : textOf(error));
     }
   };
+}
+
+/** The field by which mail programs offer to unsubscribe (RFC 2369, 3.2): a mail to whoever reads what comes to the sender. */
+function unsubscribeBy(from: string): string {
+  const [local = '', domain = ''] = from.split('@');
+  return `<mailto:${encodeURIComponent(local)}@${domain}?subject=unsubscribe>`;
 }
 
 function codeOf(response: string): number {

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import http from 'node:http';
 import https from 'node:https';
+import packageJson from '../../package.json' with { type: 'json' };
 import { textOf } from '../error-text.ts';
 import type { AddressGuard } from './addresses.ts';
 
@@ -47,6 +48,8 @@ const NO_ANSWER = 'The connection was closed without an answer.';
 const HEAD_BYTES = 1024;
 const MOST_BYTES = 65_536;
 const LIMITS: Limits = { timeoutMs: POST_TIMEOUT_MS, mostBytes: MOST_BYTES };
+/** Discord asks for it, and firewalls refuse requests without one. */
+const AGENT = { 'user-agent': `forumbus/${packageJson.version}` };
 
 /** Makes a client that follows no redirects and connects to allowed addresses only. */
 export function createPost(guard: AddressGuard): { post: Post; follow: Follow; close: () => void } {
@@ -54,7 +57,7 @@ export function createPost(guard: AddressGuard): { post: Post; follow: Follow; c
 
   function send(url: URL, wanted: HttpRequest, mostBytes: number, signal: AbortSignal): Promise<PostAnswer> {
     const { method = 'POST', body } = wanted;
-    const headers = { ...wanted.headers, 'content-length': String(Buffer.byteLength(body)) };
+    const headers = { ...AGENT, ...wanted.headers, 'content-length': String(Buffer.byteLength(body)) };
     const plain = url.protocol === 'http:';
     const { promise, resolve, reject } = Promise.withResolvers<PostAnswer>();
     const options = { method, headers, signal, lookup: guard.lookup(plain) };
@@ -115,7 +118,8 @@ export function createPost(guard: AddressGuard): { post: Post; follow: Follow; c
       const fault = guard.fault(url);
       if (fault !== undefined) throw new Error(`The URL ${fault}.`);
       const plain = url.protocol === 'http:';
-      const options = { headers, signal, lookup: guard.lookup(plain), timeout: SILENCE_MS, agent: false };
+      const wanted = { ...AGENT, ...headers };
+      const options = { headers: wanted, signal, lookup: guard.lookup(plain), timeout: SILENCE_MS, agent: false };
       const request = plain ? http.get(url, options) : https.get(url, options);
       request.on('timeout', () => request.destroy(new Error('The stream is silent.')));
       const closed = once(request, 'close').then(() => Promise.reject(new Error(NO_ANSWER)));

@@ -276,6 +276,9 @@ export function createWebhooks(dependencies: Dependencies) {
       if (given.length !== 1 || (until !== undefined && since === undefined)) {
         throw invalid('', 'must have one of delivery_id, since (with or without until) and missing_since');
       }
+      if (since !== undefined && until !== undefined && Date.parse(until) <= Date.parse(since)) {
+        throw invalid('until', 'must be after since');
+      }
       if (delivery_id !== undefined) {
         const row = await redelivery.one(tx, subscription_id, Number(delivery_id.slice('dlv_'.length)));
         const sequence = row.event_sequence as number;

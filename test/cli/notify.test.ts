@@ -28,6 +28,14 @@ it('forumbus notify sets a channel up, tries it, lists it without its secrets, a
     filter: { priority_at_least: 'high' },
   });
 
+  for (const channel of ['discord', 'teams']) {
+    const count = server.received.length;
+    const told = { code: 0, out: `A test was sent to ${channel}.`, err: '' };
+    expect(await person(['notify', 'add', channel, `${server.url}hooks/secret`, '--buttons'])).toEqual(told);
+    expect(server.received[count]?.body).toContain(`A test of the webhook ${channel}`);
+    expect(await person(['notify', 'remove', channel])).toMatchObject({ code: 0, out: `Removed ${channel}.` });
+  }
+
   server.answer = response => void response.writeHead(403).end();
   const secret = `${server.url}services/T0/B0/secret`;
   expect(await person(['notify', 'add', 'slack', secret, '--name', 'team'])).toEqual({

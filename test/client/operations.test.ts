@@ -6,7 +6,7 @@ import { startReceiver, toLoopback } from '../helpers/receiver.ts';
 import { listen } from '../helpers/socket.ts';
 import { bearer, withTokens } from '../helpers/tokens.ts';
 
-const soon = { timeout: 20_000, interval: 20 };
+const soon = { timeout: 120_000, interval: 20 };
 let service: TestApp;
 let url: string;
 let client: Forumbus;

@@ -5,7 +5,7 @@ import { forThisTest, type ServiceProcess, startService } from '../helpers/proce
 import { toLoopback } from '../helpers/receiver.ts';
 import { signal } from '../helpers/signals.ts';
 
-const soon = { timeout: 50_000, interval: 100 };
+const soon = { timeout: 120_000, interval: 100 };
 
 /** A message as people see it. */
 interface Shown {
@@ -200,7 +200,7 @@ describe.each([telegram, slack, ntfy])('$name', channel => {
     expect(message.buttons.map(({ label }) => label)).toEqual(['Yes', 'No']);
     await channel.press(double, message, yes, 'ana');
     expect(await answered(id)).toMatchObject({
-      ...{ answer: 'Yes', selected: ['Yes'], answered_in: 'link', version: 2 },
+      ...{ answer: 'Yes', selected: ['Yes'], answered_in: channel.name, version: 2 },
       answered_by: { type: 'human', name: by('ana') },
     });
     await closed(question, `Answer: Yes\nAnswered by ${by('ana')}`);

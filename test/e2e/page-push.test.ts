@@ -7,7 +7,7 @@ import { startPushService } from '../helpers/push-service.ts';
 import { toLoopback } from '../helpers/receiver.ts';
 
 const service = pageService(toLoopback);
-const soon = { timeout: 20_000, interval: 20 };
+const soon = { timeout: 120_000, interval: 20 };
 let browser: Browser;
 beforeAll(async () => {
   browser = await openBrowser();

@@ -8,7 +8,7 @@ import { pageService } from '../helpers/page-service.ts';
 import { startReceiver, toLoopback } from '../helpers/receiver.ts';
 
 const service = pageService({ ...toLoopback, PUBLIC_URL: 'https://forumbus.example.com' });
-const soon = { timeout: 20_000, interval: 20 };
+const soon = { timeout: 120_000, interval: 20 };
 let browser: Browser;
 beforeAll(async () => {
   browser = await openBrowser();

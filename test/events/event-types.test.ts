@@ -14,7 +14,7 @@ import { startReceiver } from '../helpers/receiver.ts';
 import { signal } from '../helpers/signals.ts';
 import { people, withTokens } from '../helpers/tokens.ts';
 
-const soon = { timeout: 20_000, interval: 20 };
+const soon = { timeout: 120_000, interval: 20 };
 const LONG = 'w'.repeat(600);
 const OPTIONS = [{ label: 'eu', description: LONG }, { label: 'us' }];
 

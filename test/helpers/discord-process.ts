@@ -10,7 +10,7 @@ interface Message {
 let messages: Message[] = [];
 let next = 10_000_000_000_000_001n;
 
-await serve(({ method, path, query, json }, response) => {
+await serve(({ method, path, query, headers, json }, response) => {
   if (path === '/control') return reply(response, 200, { messages });
   if (path === '/control/delete') {
     messages = [];
@@ -18,6 +18,8 @@ await serve(({ method, path, query, json }, response) => {
   }
   const [, id] = /^\/api\/webhooks\/1\/secret(?:\/messages\/(\d+))?$/.exec(path) ?? ['', 'unknown'];
   if (id === 'unknown') return reply(response, 404, { message: 'Unknown Webhook', code: 10_015 });
+  // As its firewall does.
+  if (!headers['user-agent']) return reply(response, 403, { message: 'internal network error', code: 40_333 });
   const body = json();
   if (body.content === '' || body.content.length > 2000)
     return reply(response, 400, { content: ['BASE_TYPE_BAD_LENGTH'] });

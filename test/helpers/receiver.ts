@@ -20,6 +20,8 @@ const ok: Answer = response => response.writeHead(204).end();
 /** An endpoint on loopback for one test. Without another answer it takes everything. */
 export async function startReceiver(answer: Answer = ok, host = '127.0.0.1', atEnd: AtEnd = onTestFinished) {
   const received: Received[] = [];
+  /** Those who wait for a request. */
+  const looks = new Set<(one: Received) => void>();
   const server = createServer((request, response) => {
     const chunks: Buffer[] = [];
     request.on('data', chunk => chunks.push(chunk));
@@ -27,6 +29,7 @@ export async function startReceiver(answer: Answer = ok, host = '127.0.0.1', atE
       const { url = '', headers } = request;
       const one = { path: url, headers, body: Buffer.concat(chunks).toString(), at: Date.now() };
       received.push(one);
+      for (const look of [...looks]) look(one);
       receiver.answer(response, one, received.length);
     });
   });
@@ -39,6 +42,17 @@ export async function startReceiver(answer: Answer = ok, host = '127.0.0.1', atE
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
     received,
     answer,
+    /** The first request with this text in its body, as soon as it has come: only the limit of the test ends the wait. */
+    having: (text: string) =>
+      new Promise<Received>(resolve => {
+        const look = (one: Received) => {
+          if (!one.body.includes(text)) return;
+          looks.delete(look);
+          resolve(one);
+        };
+        looks.add(look);
+        for (const one of received) look(one);
+      }),
     /** The events that it got, by their requests. */
     events: () => received.map(({ body }) => JSON.parse(body).data),
   };

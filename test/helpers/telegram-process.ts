@@ -21,6 +21,8 @@ const told: { person: string; text: string; show_alert: boolean }[] = [];
 const calls: string[] = [];
 let updates: { update_id: number; callback_query: object }[] = [];
 let next = 7001;
+/** After a week without updates the next one may have any id, also a lower one. */
+const FEWER = 6000;
 const waiting = new Map<string, string>();
 /** Answers to come in place of what is right, the next first. */
 const failures: { status: number; body: object }[] = [];
@@ -46,10 +48,16 @@ function faultOf({ text, reply_markup }: Message): string | undefined {
   return undefined;
 }
 
+/** The updates from one on. An offset far beyond the last one counts for nothing. */
+function from(offset: number) {
+  const isBeyond = offset > (updates.at(-1)?.update_id ?? offset) + 10;
+  return isBeyond ? updates : updates.filter(({ update_id }) => update_id >= offset);
+}
+
 function give(): void {
   if (!poll) return;
   const { response, timer, offset } = poll;
-  const found = updates.filter(({ update_id }) => update_id >= offset);
+  const found = from(offset);
   if (found.length === 0) return;
   clearTimeout(timer);
   poll = undefined;
@@ -57,7 +65,9 @@ function give(): void {
 }
 
 await serve((request, response) => {
-  if (request.path === '/control') return reply(response, 200, { messages, told, calls, waiting: updates.length });
+  if (request.path === '/control') {
+    return reply(response, 200, { messages, told, calls, waiting: updates.length, isAsked: poll !== undefined });
+  }
   if (request.path === '/control/press') {
     const { message_id, data, person, chat } = request.json();
     const message = messages.find(one => one.message_id === message_id);
@@ -69,6 +79,10 @@ await serve((request, response) => {
     next += 1;
     give();
     return reply(response, 200, { id });
+  }
+  if (request.path === '/control/renumber') {
+    next -= FEWER;
+    return reply(response, 200, {});
   }
   if (request.path === '/control/fail') {
     failures.push(request.json());
@@ -128,7 +142,7 @@ await serve((request, response) => {
         refuse(poll.response, 409, 'Conflict: terminated by other getUpdates request');
       }
       const { offset = 0, timeout = 0 } = body;
-      updates = updates.filter(({ update_id }) => update_id >= offset);
+      updates = from(offset);
       const timer = setTimeout(() => {
         poll = undefined;
         ok(response, []);

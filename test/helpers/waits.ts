@@ -1,8 +1,8 @@
 import type { Answer, TestApp } from './app.ts';
 import { signal } from './signals.ts';
 
-/** Far below every wait of the tests, and far above what a busy machine needs to tell a waiter. Milliseconds. */
-export const SOON_MS = 3000;
+/** Below every wait of the tests that is to end earlier, and far above what a busy machine needs to tell a waiter. Milliseconds. */
+export const SOON_MS = 15_000;
 
 /** An answer, and how long it took. */
 export async function timed<T>(answer: Promise<T>): Promise<T & { took: number }> {

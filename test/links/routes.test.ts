@@ -81,9 +81,13 @@ describe.each(engines)('an answer link on %s', engine => {
       ...stored,
       answered_by: { type: 'human', name: 'chat' },
     });
-    const again = await press(link, { selected: 'No' });
-    expect(again.statusCode).toBe(412);
-    expect(again.body).toContain('Answered by chat at');
+    for (const selected of ['Yes', 'No']) {
+      const again = await press(link, { selected });
+      expect(again.statusCode).toBe(412);
+      expect(again.body).toContain('This came too late, or a second time: nothing has changed.');
+      expect(again.body).toMatch(/Answered by chat at [^<]*: Yes/);
+      expect(again.body).not.toContain('version');
+    }
     expect((await look(link)).body).not.toContain('<form');
     expect(await questionOf(question.question_id)).toMatchObject(stored);
   });

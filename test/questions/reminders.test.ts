@@ -5,7 +5,7 @@ import { engines } from '../helpers/engines.ts';
 import { Expiries, startTimed } from '../helpers/expiry.ts';
 import { signal } from '../helpers/signals.ts';
 
-const soon = { timeout: 20_000, interval: 20 };
+const soon = { timeout: 120_000, interval: 20 };
 
 describe.each(engines)('a question that waits for long on %s', engine => {
   const clock = new ManualClock();

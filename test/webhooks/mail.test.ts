@@ -7,7 +7,7 @@ import { type Double, startDouble } from '../helpers/channels.ts';
 import { toLoopback } from '../helpers/receiver.ts';
 import { signal } from '../helpers/signals.ts';
 
-const soon = { timeout: 30_000, interval: 50 };
+const soon = { timeout: 120_000, interval: 50 };
 const settings = { from: 'forumbus@forum.example', to: 'ana@forum.example,ben@forum.example' };
 
 interface SeenMail {
@@ -73,6 +73,7 @@ describe('e-mail', () => {
     expect(first).toMatchObject({ from: settings.from, to: ['ana@forum.example', 'ben@forum.example'] });
     expect(header(first, 'message-id')).toBe(`<${question_id}@forum.example>`);
     expect(header(first, 'auto-submitted')).toBe('auto-generated');
+    expect(header(first, 'list-unsubscribe')).toBe('<mailto:forumbus@forum.example?subject=unsubscribe>');
     expect(header(first, 'x-priority')).toMatch(/^1/);
     expect(header(first, 'from')).toBe('Forumbus <forumbus@forum.example>');
     expect(header(first, 'bcc')).toBeUndefined();

@@ -53,6 +53,15 @@ describe('a request of a webhook', () => {
     expect(await client().post({ ...plain, url }, never)).toMatchObject({ status: 503, retryAfterMs: expected });
   });
 
+  it('says who sends it, also where it goes on reading', async () => {
+    const { url, received } = await startReceiver(response => void response.writeHead(200).end('{}\n'));
+    const { post, follow } = client();
+    await post({ ...plain, url }, never);
+    for await (const line of follow(new URL(url), {}, never)) expect(line).toBe('{}');
+    const agents = received.map(({ headers }) => headers['user-agent']);
+    expect(agents).toEqual([expect.stringMatching(/^forumbus\/\d+\.\d+\.\d+/), agents[0]]);
+  });
+
   it('reads a Retry-After that is a date', async () => {
     const date = new Date(Date.now() + 3_600_000).toUTCString();
     const { url } = await startReceiver(response => void response.writeHead(503, { 'retry-after': date }).end());

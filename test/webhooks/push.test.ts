@@ -6,7 +6,7 @@ import { startPushService } from '../helpers/push-service.ts';
 import { toLoopback } from '../helpers/receiver.ts';
 import { signal } from '../helpers/signals.ts';
 
-const soon = { timeout: 20_000, interval: 20 };
+const soon = { timeout: 120_000, interval: 20 };
 type Subscription = Awaited<ReturnType<typeof startPushService>>['subscription'];
 
 const create = (service: TestApp, { endpoint, keys }: Subscription, settings: object = keys) =>

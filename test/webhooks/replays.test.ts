@@ -4,7 +4,7 @@ import { engines } from '../helpers/engines.ts';
 import { startReceiver, toLoopback } from '../helpers/receiver.ts';
 import { signal } from '../helpers/signals.ts';
 
-const soon = { timeout: 20_000, interval: 20 };
+const soon = { timeout: 120_000, interval: 20 };
 
 describe.each(engines)('a replay on %s', engine => {
   async function start() {

@@ -97,7 +97,8 @@ describe.each(engines)('webhooks on %s', engine => {
     const since = '2026-11-22T00:00:00.000Z';
     expect(code(await replay({ since }))).toEqual([409, 'WEBHOOK_DISABLED']);
     await service.send('PATCH', '/webhooks/replayed', { enabled: true });
-    for (const body of [{}, { since, missing_since: since }, { until: since }]) {
+    const backwards = { since, until: '2026-11-21T23:59:59.999Z' };
+    for (const body of [{}, { since, missing_since: since }, { until: since }, { since, until: since }, backwards]) {
       expect(code(await replay(body)), JSON.stringify(body)).toEqual([400, 'VALIDATION_FAILED']);
     }
     expect(code(await replay({ delivery_id: 'dlv_77' }))).toEqual([404, 'DELIVERY_NOT_FOUND']);

@@ -7,7 +7,7 @@ import { startReceiver, toLoopback } from '../helpers/receiver.ts';
 import { signal } from '../helpers/signals.ts';
 import { sqlBeside } from '../helpers/sql.ts';
 
-const soon = { timeout: 30_000, interval: 50 };
+const soon = { timeout: 120_000, interval: 50 };
 const event_types = ['forum.question.*'];
 
 async function ask(service: TestApp, fields: object = {}): Promise<string> {

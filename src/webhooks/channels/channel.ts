@@ -1,4 +1,5 @@
 import type { AnswerLink } from '../../links/service.ts';
+import type { AnswerChannel } from '../../questions/schemas.ts';
 import type { Mail } from '../mail.ts';
 import type { Follow, HttpRequest, Post, PostAnswer } from '../post.ts';
 import type { Vapid } from '../push.ts';
@@ -62,6 +63,8 @@ export interface Wire {
 
 /** How a channel is followed for presses. */
 export interface Hearing {
+  /** Where its answers were given. */
+  channel: AnswerChannel;
   /** Names what is followed, such as a bot; undefined if the settings name nothing. It may be told to anybody. */
   source: (to: Target) => string | undefined;
   /** Whether a press at a place comes from where the messages go. */

@@ -1,17 +1,21 @@
 import { type HttpChannel, JSON_TYPE } from './channel.ts';
-import { cut, listOf } from './notice.ts';
+import { cut } from './notice.ts';
 
 /** Characters of the content that are left for the text, beside a link. A message has 2,000. */
 const CONTENT = 1700;
+/** Characters of the options among them at most. */
+const OPTIONS = 1000;
 
 /** Discord, by the webhook of a channel. It mentions nobody, and its messages are changed when the question has ended. */
 export const discord: HttpChannel = {
   length: 1400,
 
-  request({ notice: { title, text, options }, link, to }, reference) {
+  request({ notice: { title, text, list }, link, to }, reference) {
     const url = new URL(to.url);
-    const lines = [`**${escaped(title)}**`, escaped(text), escaped(listOf(options))].filter(line => line !== '');
-    const content = cut(lines.join('\n'), CONTENT).replace(/\\+(…?)$/, '$1');
+    // Escaping may double a text.
+    const [head, options] = [`**${escaped(title)}**`, fitted(list, OPTIONS)];
+    const room = CONTENT - head.length - options.length - 2;
+    const content = [head, fitted(text, room), options].filter(line => line !== '').join('\n');
     const body = {
       content: link?.url ? `${content}\n${link.url}` : content,
       allowed_mentions: { parse: [] },
@@ -36,6 +40,11 @@ const SUPPRESS_EMBEDS = 4;
 /** A text that Discord shows as it is. */
 function escaped(text: string): string {
   return text.replaceAll(/[\\*_~`|<>[\]()#@]/g, character => `\\${character}`);
+}
+
+/** A text that Discord shows as it is, cut to a length, and not in the middle of what is escaped. */
+function fitted(text: string, length: number): string {
+  return cut(escaped(text), length).replace(/\\+(…?)$/, '$1');
 }
 
 /** The id of a message that Discord answers with. */

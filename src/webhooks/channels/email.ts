@@ -1,5 +1,4 @@
 import type { MailChannel } from './channel.ts';
-import { listOf } from './notice.ts';
 
 /**
  * Mail: plain text, and the same as simple HTML. All mails about a question are one thread: each names the first one, whose
@@ -9,13 +8,12 @@ export const email: MailChannel = {
   length: 20_000,
 
   mail({ notice, link, to }) {
-    const { event_id, event_type, question_id, subject, title, text, options, isOpen, isUrgent } = notice;
+    const { event_id, event_type, question_id, subject, title, text, options, list, isOpen, isUrgent } = notice;
     const { from = '', to: recipients = '' } = to;
     const domain = from.slice(from.lastIndexOf('@') + 1).replaceAll(/[^\w.-]/g, '');
     const idOf = (name: string) => `<${name}@${domain}>`;
     const first = question_id === undefined ? undefined : idOf(question_id);
     const isFirst = first !== undefined && event_type === 'forum.question.opened';
-    const list = listOf(options);
     const lines = [title, text, list, ...(link?.url ? [`Answer: ${link.url}`] : [])].filter(part => part !== '');
     const html = [
       `<p><strong>${escaped(title)}</strong></p>`,

@@ -24,6 +24,8 @@ export interface Notice {
   text: string;
   /** Labels of the options, each in one line; none of a question that has ended. */
   options: string[];
+  /** The same as lines. */
+  list: string;
   /** A press on a button of an option may answer. */
   takesPress: boolean;
   isUrgent: boolean;
@@ -55,7 +57,7 @@ interface QuestionPayload {
   approved_by?: Actor[];
 }
 
-/** The notice of an event. @param length of its text, in characters */
+/** The notice of an event. @param length of its text and its list of options together, in characters */
 export function noticeOf(told: Told, length: number): Notice {
   const { event_id, event_type, agent_name, run_id, payload, actor } = told;
   const { question = '', context, options = [], answer, ...rest } = payload as QuestionPayload;
@@ -75,8 +77,11 @@ export function noticeOf(told: Told, length: number): Notice {
   const isOpen = WAITING_TYPES.includes(event_type);
   const isForTwo = (rest.approvals_required ?? 1) > 1;
   const people = rest.approved_by ?? [actor];
+  const labels = isOpen ? options.map(({ label }) => cut(label, 200)) : [];
+  const list = cut(labels.map(label => `- ${label}`).join('\n'), Math.floor(length / 2));
+  const room = length - list.length - 1;
   // A long text leaves room for the others; the context is last, and gets what is left.
-  const part = Math.floor(length * (answer === undefined ? 0.7 : 0.4));
+  const part = Math.floor(room * (answer === undefined ? 0.7 : 0.4));
   const lines = [
     ...(question === '' ? [] : [cut(question, part)]),
     ...(isOpen && isForTwo ? forTwo(rest.approvals ?? []) : []),
@@ -93,8 +98,8 @@ export function noticeOf(told: Told, length: number): Notice {
   return {
     ...{ event_id, event_type, question_id: rest.question_id, isOpen, title },
     subject: question === '' ? title : cut(`${who} asks: ${cut(head, 100)}`, 300),
-    text: cut(lines.join('\n'), length),
-    options: isOpen ? options.map(({ label }) => cut(label, 200)) : [],
+    text: cut(lines.join('\n'), room),
+    ...{ options: labels, list },
     takesPress: !rest.multi_select && !isForTwo,
     isUrgent: rest.priority === 'urgent' || rest.priority === 'high',
   };
@@ -110,9 +115,14 @@ function forTwo(approvals: readonly Approval[]): string[] {
   ];
 }
 
-/** A list of options, a line each. */
-export function listOf(options: readonly string[]): string {
-  return options.map(label => `- ${label}`).join('\n');
+/** The text of a notice and its options, for a message that has no buttons for them. */
+export function withOptions({ text, list }: Pick<Notice, 'text' | 'list'>): string {
+  return [text, list].filter(part => part !== '').join('\n');
+}
+
+/** Whether buttons of this length show each option in full, so that two that begin alike are told apart. */
+export function areWhole(options: readonly string[], length: number): boolean {
+  return options.every(label => label.length <= length);
 }
 
 /** A text without what steers a display, cut to a length in UTF-16 code units. */

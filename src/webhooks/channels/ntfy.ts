@@ -1,9 +1,12 @@
 import type { AnswerLink } from '../../links/service.ts';
 import { type HttpChannel, JSON_TYPE, type Target } from './channel.ts';
-import { cut } from './notice.ts';
+import { areWhole, cut, withOptions } from './notice.ts';
 
-/** Buttons that a notification has at most. */
+/** Buttons that a notification has at most, and characters of one. */
 const BUTTONS = 3;
+const BUTTON = 40;
+/** Characters of a message, which has at most 4,096 bytes: one may take three. */
+const MESSAGE = 1300;
 
 /** A line of a subscription to a topic. */
 interface Line {
@@ -17,13 +20,15 @@ interface Line {
  * share a sequence, so that apps replace an earlier one; older servers and apps show each of them.
  */
 export const ntfy: HttpChannel = {
-  length: 1000,
+  length: MESSAGE,
 
   request({ notice, link, to }) {
-    const { title, text, options, takesPress, isUrgent, isOpen, question_id } = notice;
+    const { title, options, takesPress, isUrgent, isOpen, question_id } = notice;
     const fits = options.length > 0 && options.length <= BUTTONS && takesPress;
     const open = link?.url === undefined ? [] : [{ action: 'view', label: 'Answer', url: link.url }];
     const buttons = link && fits ? options.flatMap((label, option) => buttonOf(label, option, link, to)) : [];
+    const isShown = buttons.length > 0 && areWhole(options, BUTTON);
+    const text = isShown ? notice.text : withOptions(notice);
     // What has ended makes no sound.
     const priority = isUrgent ? 5 : question_id === undefined || isOpen ? 3 : 2;
     const body = {
@@ -36,6 +41,7 @@ export const ntfy: HttpChannel = {
   },
 
   hearing: {
+    channel: 'ntfy',
     source: ({ url, reply_topic, token = '' }) =>
       reply_topic === undefined ? undefined : `${url} ${reply_topic} ${token}`,
 
@@ -53,7 +59,7 @@ export const ntfy: HttpChannel = {
 
 /** A button that answers: by the reply topic, or by the page of the link. */
 function buttonOf(label: string, option: number, link: AnswerLink, { url, reply_topic }: Target): object[] {
-  const press = { action: 'http', label: cut(label, 40), method: 'POST', clear: true };
+  const press = { action: 'http', label: cut(label, BUTTON), method: 'POST', clear: true };
   if (reply_topic !== undefined) return [{ ...press, url: new URL(reply_topic, url).href, body: link.handles[option] }];
   if (link.url === undefined) return [];
   const headers = { 'content-type': 'application/x-www-form-urlencoded' };

@@ -9,7 +9,7 @@ import {
   type Target,
   type Wire,
 } from './channel.ts';
-import { cut, listOf } from './notice.ts';
+import { areWhole, cut } from './notice.ts';
 
 /** Errors of chat.update after which the message cannot be changed, but a new one may be sent. */
 const GONE = ['message_not_found', 'cant_update_message', 'edit_window_closed'];
@@ -60,6 +60,7 @@ export const slack: HttpChannel = {
   read: (answer, to) => (isApp(to) ? readingOf(answer) : {}),
 
   hearing: {
+    channel: 'slack',
     source: ({ url, app_token }) => (app_token === undefined ? undefined : `${url} ${app_token}`),
 
     isAt: ({ channel }, place) => place === channel,
@@ -74,11 +75,11 @@ export const slack: HttpChannel = {
       let open = 0;
       const connect = async () => {
         const url = await socketUrl(to, wire, signal);
-        open += 1;
         const socket = wire.openSocket(url, signal, text => {
           news.push({ text, answer: socket.send });
           wake.resolve();
         });
+        open += 1;
         void socket.closed.finally(() => {
           open -= 1;
           wake.resolve();
@@ -107,7 +108,7 @@ function isApp({ bot_token }: Target): boolean {
   return bot_token !== undefined;
 }
 
-function blocksOf({ notice: { title, text, options, takesPress }, link, to }: Message): object[] {
+function blocksOf({ notice: { title, text, options, list, takesPress }, link, to }: Message): object[] {
   const plain = (text: string) => ({ type: 'plain_text', text, emoji: false });
   const section = (text: string) => ({ type: 'section', text: plain(text) });
   const pressed =
@@ -120,10 +121,11 @@ function blocksOf({ notice: { title, text, options, takesPress }, link, to }: Me
   const opens =
     link?.url === undefined ? [] : [{ type: 'button', action_id: 'open', text: plain('Answer'), url: link.url }];
   const buttons = [...pressed, ...opens];
+  const isShown = pressed.length > 0 && areWhole(options, BUTTON);
   return [
     { type: 'header', text: plain(cut(title, 150)) },
     ...(text === '' ? [] : [section(text)]),
-    ...(options.length === 0 || pressed.length > 0 ? [] : [section(cut(listOf(options), SECTION))]),
+    ...(options.length === 0 || isShown ? [] : [section(list)]),
     ...(buttons.length === 0 ? [] : [{ type: 'actions', elements: buttons }]),
   ];
 }

@@ -1,11 +1,13 @@
 import { type Heard, type HttpChannel, JSON_TYPE, type Press, type Target, type Wire } from './channel.ts';
-import { cut } from './notice.ts';
+import { areWhole, cut, withOptions } from './notice.ts';
 
 /** How long one request waits for presses. Seconds. */
 const POLL_SECONDS = 25;
 /** Presses of one request. Each brings its message along. */
 const UPDATES = 20;
 const POLL_LIMITS = { timeoutMs: (POLL_SECONDS + 10) * 1000, mostBytes: 4_194_304 };
+/** Characters of a button. */
+const BUTTON = 60;
 /** Characters of the text that a press shows to whoever pressed. */
 const NOTICE = 200;
 
@@ -34,15 +36,16 @@ export const telegram: HttpChannel = {
   length: 3500,
 
   request({ notice, link, to }, reference) {
-    const { title, text, options, takesPress } = notice;
+    const { title, options, takesPress } = notice;
     const rows = link && takesPress ? options.map((label, option) => [button(label, link.handles[option])]) : [];
     // Telegram refuses the message if a button opens anything but https.
     const isPublic = link?.url?.startsWith('https:') === true;
     const keyboard = isPublic
       ? [...rows, [{ text: rows.length > 0 ? 'Other answer' : 'Answer', url: link.url }]]
       : rows;
-    const shown = rows.length === 0 ? options.map(label => `- ${label}`) : [];
-    const lines = [title, ...(text === '' ? [] : ['', text]), ...shown].join('\n');
+    const isShown = rows.length > 0 && areWhole(options, BUTTON);
+    const text = isShown ? notice.text : withOptions(notice);
+    const lines = text === '' ? title : `${title}\n\n${text}`;
     const body = {
       chat_id: to.chat_id,
       text: link?.url && !isPublic ? `${cut(lines, 3700)}\n${link.url}` : cut(lines, 4000),
@@ -67,6 +70,7 @@ export const telegram: HttpChannel = {
   },
 
   hearing: {
+    channel: 'telegram',
     source: ({ url, bot_token }) => `${url} ${bot_token}`,
 
     isAt: ({ chat_id }, place) => (place ?? '').split(' ').includes(String(chat_id)),
@@ -95,7 +99,7 @@ export const telegram: HttpChannel = {
 };
 
 function button(label: string, handle: string | undefined): object {
-  return { text: cut(label, 60), callback_data: handle };
+  return { text: cut(label, BUTTON), callback_data: handle };
 }
 
 function pressOf({ callback_query: query }: Update, to: Target, wire: Wire, signal: AbortSignal): Press | undefined {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import webPush from 'web-push';
 import type { HttpChannel } from './channel.ts';
+import { withOptions } from './notice.ts';
 
 /** How long a push service keeps a message for a device that is away. Seconds. */
 const TTL = 86_400;
@@ -12,7 +13,9 @@ export const webpush: HttpChannel = {
   // A message has at most 4,096 bytes, and a character up to three.
   length: 800,
 
-  request({ notice: { title, text, question_id, isUrgent }, to, vapid }) {
+  request({ notice, to, vapid }) {
+    const { title, question_id, isUrgent } = notice;
+    const text = withOptions(notice);
     const { url, p256dh = '', auth = '' } = to;
     const tag = question_id ?? 'forumbus';
     const { body, headers } = webPush.generateRequestDetails(

@@ -4,7 +4,7 @@ import { type Double, startDouble } from '../../helpers/channels.ts';
 import { toLoopback } from '../../helpers/receiver.ts';
 import { signal } from '../../helpers/signals.ts';
 
-const soon = { timeout: 30_000, interval: 50 };
+const soon = { timeout: 120_000, interval: 50 };
 const event_types = ['forum.question.*'];
 
 async function start(fields: object): Promise<{ service: TestApp; double: Double }> {

@@ -76,6 +76,46 @@ describe('the message of', () => {
     expect(text.length).toBeLessThan(60_000);
   });
 
+  /** What each service takes at most, and what of the message counts. */
+  // biome-ignore lint/suspicious/noExplicitAny: as each channel has it
+  const limits: Partial<Record<Name, [most: number, of: (body: any) => number]>> = {
+    slack: [
+      3000,
+      ({ blocks }) => Math.max(...blocks.map((block: { text?: { text: string } }) => block.text?.text.length ?? 0)),
+    ],
+    discord: [2000, ({ content }) => content.length],
+    teams: [28 * 1024, body => Buffer.byteLength(JSON.stringify(body))],
+    ntfy: [4096, ({ message }) => Buffer.byteLength(message)],
+    telegram: [4096, ({ text }) => text.length],
+  };
+
+  it.each(Object.entries(limits))(
+    '%s fits its limit and shows its options, however long its text is',
+    (name, limit) => {
+      const [most, of] = limit;
+      for (const letter of ['q', '漢', '😀', '"', '\u0007', '漢\n']) {
+        const label = (option: number) => `${option} ${'漢'.repeat(20)}`;
+        const options = Array.from({ length: 10 }, (_, option) => ({ label: label(option) }));
+        const long = {
+          question: letter.repeat(8000),
+          context: letter.repeat(30_000),
+          run_title: '漢'.repeat(500),
+          options,
+        };
+        const told = { ...asking(long), agent_name: '漢'.repeat(200) };
+        const { body } = requestOf(name as Name, told, { url: `https://forum.example/a/${'t'.repeat(250)}` });
+        expect(of(body), letter).toBeLessThanOrEqual(most);
+        for (const { label } of options) expect(JSON.stringify(body), letter).toContain(label);
+      }
+    },
+  );
+
+  it.each(byHttp)('%s shows options in full that its buttons must cut', name => {
+    const labels = ['Europe', 'America'].map(end => `${'Deploy the new version to all regions of '.repeat(2)}${end}`);
+    const { body } = requestOf(name, asking({ options: labels.map(label => ({ label })) }));
+    for (const label of labels) expect(JSON.stringify(body)).toContain(label);
+  });
+
   it('an incoming webhook of Slack has plain text and a link', () => {
     const { url, body } = requestOf('slack', asking({ question: '<!channel> & <@U1>?' }), {
       more: { app_token: undefined, bot_token: undefined, channel: undefined },
