@@ -94,6 +94,7 @@ async function answer(context: Context, host: HostName, input: HookInput, isWait
       answerMs: ANSWER_MS[pace],
     });
     if (found === 'unreachable') throw new Error(`No connection to ${new URL(url).origin}.`);
+    if (found === 'silent') throw new Error(`No answer from ${new URL(url).origin}.`);
     if (found === 'empty') return exits.done;
     const limit = mayWait ? [] : [AbortSignal.timeout(ANSWER_MS[pace])];
     const client = new Forumbus({ ...identity, fetch: hookFetch, retry_seconds: mayWait ? RETRY_SECONDS : 0 });

@@ -37,7 +37,11 @@ it('says nothing and ends with 0 without a service, and logs why', async () => {
 });
 
 it('says nothing when the service does not answer, refuses, or is another one', async () => {
-  const silent = createServer(socket => socket.on('error', () => {}));
+  let asked = 0;
+  const silent = createServer(socket => {
+    asked += 1;
+    socket.on('error', () => {});
+  });
   const other = createServer(socket =>
     socket.on('error', () => {}).end('HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nHello'),
   );
@@ -51,7 +55,11 @@ it('says nothing when the service does not answer, refuses, or is another one', 
   for (const there of urls) {
     const session = await hostSession('claude', service, there);
     expect(await session.fire(batch)).toBeUndefined();
+    const [said] = (await readFile(join(session.folder, 'state/forumbus/hooks.log'), 'utf8')).split('\n');
+    expect(said).toContain(there === urls[0] ? `No answer from ${there}.` : 'The answer is not JSON');
   }
+  // Each hook of a service that hangs holds its host up: one request must do.
+  expect(asked).toBe(1);
 });
 
 it('says nothing when its input or its settings are bad', async () => {
