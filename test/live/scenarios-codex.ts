@@ -1,5 +1,9 @@
+import { fileURLToPath } from 'node:url';
 import type { Step } from './model.ts';
 import type { Printing, Scenario, Stage } from './stage.ts';
+
+/** It is a marketplace. */
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 const labels = ['eu-west-1', 'us-east-1'];
 const options = labels.map(label => ({ label, description: 'A region.' }));
@@ -26,6 +30,10 @@ const exec = (...more: string[]) => ['exec', '--skip-git-repo-check', '--json', 
 /** Asks in `codex exec`, answers from another shell, and checks what the model was told. */
 async function executed(stage: Stage, step: Step, told: (question_id: string) => string): Promise<void> {
   stage.install();
+  await asking(stage, step, told);
+}
+
+async function asking(stage: Stage, step: Step, told: (question_id: string) => string): Promise<void> {
   stage.model.play(step, done);
   const printing = stage.print(exec('Deploy.'));
   const { question_id } = await stage.asked();
@@ -65,6 +73,20 @@ export const codexScenarios: Scenario[] = [
     name: 'exec-mcp',
     shows: 'the MCP tool, by the entry that `forumbus install codex` writes',
     run: stage => executed(stage, mcpAsk, () => 'eu-west-1'),
+  },
+  {
+    name: 'exec-plugin',
+    shows: 'the MCP tool of the plugin, which Codex starts in the folder of the plugin',
+    async run(stage) {
+      for (const args of [
+        ['marketplace', 'add', ROOT],
+        ['add', 'forumbus@forumbus'],
+      ]) {
+        const { code, err } = await stage.print(['plugin', ...args]).ended;
+        if (code !== 0) throw new Error(`\`codex plugin ${args.join(' ')}\` fails: ${err}`);
+      }
+      await asking(stage, mcpAsk, () => 'eu-west-1');
+    },
   },
   {
     name: 'exec-hook-killed',
