@@ -2,6 +2,7 @@ import { text } from 'node:stream/consumers';
 import { Forumbus } from '../client/index.ts';
 import { type HookInput, type Reply, type Station, sessionOf, textOf } from '../hooks/hook.ts';
 import { type HostName, hostNames, hosts } from '../hooks/hosts.ts';
+import { firstOf } from '../hooks/signals.ts';
 import { type Context, defineCommand, exits, UsageError } from './command.ts';
 import { secondsOf } from './duration.ts';
 import { HookLog } from './hook-log.ts';
@@ -105,7 +106,7 @@ async function answer(context: Context, host: HostName, input: HookInput, isWait
       awaited: sessions.awaited,
       switches: switchesOf(env),
       withdrawn: ends.withdrawn.signal,
-      ending: AbortSignal.any([ends.orphaned.signal, ...limit]),
+      ending: firstOf([ends.orphaned.signal, ...limit]),
     };
     if (isWaiter) return await wake(context, station, sessions, session);
     return await say(context, await hosts[host](input, station));
