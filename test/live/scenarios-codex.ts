@@ -42,6 +42,16 @@ async function asking(stage: Stage, step: Step, told: (question_id: string) => s
   await stage.toldOnce(told(question_id));
 }
 
+/** The same in the terminal. */
+async function shown(stage: Stage, step: Step, more: string[] = []): Promise<void> {
+  stage.install();
+  stage.model.play(step, done);
+  const terminal = stage.terminal([trust, ...more, 'Deploy.']);
+  stage.answer((await stage.asked()).question_id, 'eu-west-1');
+  await terminal.shows(/Then I go on/);
+  await stage.toldOnce('eu-west-1');
+}
+
 function threadOf({ out }: Printing): string {
   const [, id] = /"thread_id":"([^"]+)"/.exec(out) ?? [];
   if (id === undefined) throw new Error(`The session has no id: ${out}`);
@@ -163,6 +173,16 @@ export const codexScenarios: Scenario[] = [
       await terminal.shows(/Then I go on/);
       await stage.toldOnce(`Answer to ${question_id}`);
     },
+  },
+  {
+    name: 'terminal-command',
+    shows: '`forumbus ask` as a command in the terminal',
+    run: stage => shown(stage, command, network),
+  },
+  {
+    name: 'terminal-mcp',
+    shows: 'the MCP tool in the terminal',
+    run: stage => shown(stage, mcpAsk),
   },
   {
     name: 'terminal-escape',
