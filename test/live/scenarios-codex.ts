@@ -185,6 +185,38 @@ export const codexScenarios: Scenario[] = [
     run: stage => shown(stage, mcpAsk),
   },
   {
+    name: 'terminal-killed',
+    shows: 'the terminal is killed while the hook waits; the resumed session is told the answer',
+    async run(stage) {
+      stage.install();
+      stage.model.play(asks);
+      stage.terminal([trust, 'Deploy.']);
+      const { question_id, source } = await stage.asked();
+      stage.kill();
+      await stage.nothingRuns();
+      stage.answer(question_id, 'eu-west-1');
+      stage.model.play(done);
+      const terminal = stage.terminal(['resume', trust, source?.session_id ?? '', 'Go on.']);
+      await terminal.shows(/Then I go on/);
+      await stage.toldOnce(`Answer to ${question_id}`);
+    },
+  },
+  {
+    name: 'terminal-expired',
+    shows:
+      'nobody answers in the terminal; the call goes on as without hooks, and the model is told that nobody answered',
+    async run(stage) {
+      stage.install();
+      stage.model.play(asks, done);
+      const terminal = stage.terminal([trust, 'Deploy.'], { FORUMBUS_EXPIRES: '5s' });
+      const { question_id } = await stage.asked();
+      await terminal.shows(/Then I go on/);
+      await stage.is(question_id, { state: 'expired' });
+      await stage.toldOnce(`Question ${question_id} expired`);
+      await stage.neverTold('eu-west-1');
+    },
+  },
+  {
     name: 'terminal-escape',
     shows: 'Esc in the terminal ends the hook; the answer that comes later is told with the next prompt',
     async run(stage) {
