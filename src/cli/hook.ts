@@ -1,6 +1,6 @@
 import { text } from 'node:stream/consumers';
 import { Forumbus } from '../client/index.ts';
-import { type HookInput, type Reply, type Station, sessionOf, textOf } from '../hooks/hook.ts';
+import { CHECK_EVENT, type HookInput, type Reply, type Station, sessionOf, textOf } from '../hooks/hook.ts';
 import { type HostName, hostNames, hosts } from '../hooks/hosts.ts';
 import { firstOf } from '../hooks/signals.ts';
 import { type Context, defineCommand, exits, UsageError } from './command.ts';
@@ -108,6 +108,10 @@ async function answer(context: Context, host: HostName, input: HookInput, isWait
       withdrawn: ends.withdrawn.signal,
       ending: firstOf([ends.orphaned.signal, ...limit]),
     };
+    if (event === CHECK_EVENT) {
+      await client.inbox.list({ limit: 1 });
+      return exits.done;
+    }
     if (isWaiter) return await wake(context, station, sessions, session);
     return await say(context, await hosts[host](input, station));
   } finally {
