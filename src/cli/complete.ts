@@ -3,6 +3,7 @@ import type { SignalResult } from '../client/index.ts';
 import { defineCommand, exits } from './command.ts';
 import { reportInOrder } from './deliver.ts';
 import { evidenceOf, evidenceOption } from './evidence.ts';
+import type { Identity } from './identity.ts';
 
 export const command = defineCommand({
   name: 'complete',
@@ -15,15 +16,17 @@ export const command = defineCommand({
     const request = { ...(summary !== undefined && { summary }), ...evidenceOf(values.evidence) };
     const idempotency_key = randomUUID();
     const result = await reportInOrder(context, { act: 'complete', run_id, agent_name, request, idempotency_key });
-    await context.print(`Completed.${unreadText(result)}`, stateOf(result));
+    await context.print(`Completed.${unreadText(context.identity, result)}`, stateOf(result));
     return exits.done;
   },
 });
 
-/** Tells an agent of news that it has not read. */
-export function unreadText(result: SignalResult | undefined): string {
+/** Tells an agent of news that it has not read, and how to read them. */
+export function unreadText({ isAgent, agent_name }: Identity, result: SignalResult | undefined): string {
   const unread = result?.inbox.unread ?? 0;
-  return unread === 0 ? '' : ` ${unread} unread in \`forumbus inbox\`.`;
+  if (unread === 0 || result?.signal.agent_name !== agent_name) return '';
+  // Where nothing names the agent, the command shows people the questions.
+  return ` ${unread} unread in \`forumbus inbox${isAgent ? '' : ` --agent ${agent_name}`}\`.`;
 }
 
 export function stateOf(result: SignalResult | undefined) {

@@ -1,6 +1,7 @@
 import { type AskOptions, ForumbusError, isPassing, type Question, type SignalResult } from '../client/index.ts';
 import type { Context } from './command.ts';
 import { head } from './output.ts';
+import { refusalText } from './refusals.ts';
 import type { Spooled } from './spool.ts';
 import { unreachableRemedy } from './unreachable.ts';
 
@@ -26,7 +27,7 @@ export async function drain(context: Context): Promise<void> {
       else await sendReport(context, spooled);
     } catch (error) {
       if (!(error instanceof ForumbusError) || isPassing(error) || error.status === 401) throw error;
-      tell(`A request that had to wait (${spooled.act}) is dropped: ${head(error.message, 300)}`);
+      tell(`A request that had to wait (${spooled.act}) is dropped: ${head(refusalText(error), 300)}`);
     }
     spool.remove(name);
   }
@@ -37,8 +38,13 @@ export function askInOrder(context: Context, asked: Asked, options: AskOptions):
   return inOrder(context, asked, settle => ask(context, asked, settle, options));
 }
 
-/** Sends a report after all that waits. @throws Unreachable if the report is kept for the next call */
-export function reportInOrder(context: Context, report: Report): Promise<SignalResult | undefined> {
+/**
+ * Sends a report after all that waits. A command that is repeated because no service has answered is the same report.
+ * @throws Unreachable if the report is kept for the next call
+ */
+export function reportInOrder(context: Context, given: Report): Promise<SignalResult | undefined> {
+  const { spool, identity } = context;
+  const report = spool.repeated(identity, given) ?? given;
   return inOrder(context, report, () => sendReport(context, report));
 }
 

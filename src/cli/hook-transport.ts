@@ -2,7 +2,7 @@ import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 
 /** What a first look at the inbox shows. */
-export type Look = 'unreachable' | 'empty' | 'unknown';
+export type Look = 'unreachable' | 'silent' | 'empty' | 'unknown';
 
 interface Looking {
   /** The inbox of the agent, such as `http://127.0.0.1:4010/control-threads/r/a/inbox`. */
@@ -16,7 +16,7 @@ interface Looking {
 
 /**
  * Connects to the service and reads the inbox, without an HTTP library: loading one takes longer than a whole hook may last,
- * and nearly always nothing is new. Anything but a plain empty inbox is `unknown`.
+ * and nearly always nothing is new. Any answer but a plain empty inbox is `unknown`.
  */
 export function look({ inbox, token, reads, connectMs, answerMs }: Looking): Promise<Look> {
   const { hostname, host, port, protocol, pathname } = new URL(inbox);
@@ -33,7 +33,11 @@ export function look({ inbox, token, reads, connectMs, answerMs }: Looking): Pro
       if (/^HTTP\/1\.1 200 /.test(answer) && answer.includes('\r\n\r\n{"items":[],')) found = 'empty';
       resolve(found);
     };
-    socket.setTimeout(connectMs, end);
+    socket.setTimeout(connectMs, () => {
+      // Whoever asks once more doubles the time that a service that hangs holds the host up.
+      if (found === 'unknown') found = 'silent';
+      end();
+    });
     socket.once('error', end);
     socket.once('close', end);
     socket.once('connect', () => {

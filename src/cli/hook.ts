@@ -1,7 +1,8 @@
 import { text } from 'node:stream/consumers';
 import { Forumbus } from '../client/index.ts';
-import { type HookInput, type Reply, type Station, sessionOf, textOf } from '../hooks/hook.ts';
+import { CHECK_EVENT, type HookInput, type Reply, type Station, sessionOf, textOf } from '../hooks/hook.ts';
 import { type HostName, hostNames, hosts } from '../hooks/hosts.ts';
+import { firstOf } from '../hooks/signals.ts';
 import { type Context, defineCommand, exits, UsageError } from './command.ts';
 import { secondsOf } from './duration.ts';
 import { HookLog } from './hook-log.ts';
@@ -94,6 +95,7 @@ async function answer(context: Context, host: HostName, input: HookInput, isWait
       answerMs: ANSWER_MS[pace],
     });
     if (found === 'unreachable') throw new Error(`No connection to ${new URL(url).origin}.`);
+    if (found === 'silent') throw new Error(`No answer from ${new URL(url).origin}.`);
     if (found === 'empty') return exits.done;
     const limit = mayWait ? [] : [AbortSignal.timeout(ANSWER_MS[pace])];
     const client = new Forumbus({ ...identity, fetch: hookFetch, retry_seconds: mayWait ? RETRY_SECONDS : 0 });
@@ -104,8 +106,12 @@ async function answer(context: Context, host: HostName, input: HookInput, isWait
       awaited: sessions.awaited,
       switches: switchesOf(env),
       withdrawn: ends.withdrawn.signal,
-      ending: AbortSignal.any([ends.orphaned.signal, ...limit]),
+      ending: firstOf([ends.orphaned.signal, ...limit]),
     };
+    if (event === CHECK_EVENT) {
+      await client.inbox.list({ limit: 1 });
+      return exits.done;
+    }
     if (isWaiter) return await wake(context, station, sessions, session);
     return await say(context, await hosts[host](input, station));
   } finally {

@@ -95,18 +95,22 @@ export class HostFile {
    */
   uninstall(): boolean {
     const text = this.read();
-    const known = this.#record();
-    if (text === null) {
-      this.#forget();
-      return false;
-    }
-    const rest = this.#understood(() => this.#edit.remove(text));
-    if (known && text === known.after && known.before !== null) this.#write(known.before);
-    else if (known?.before === null && this.#edit.isBlank(rest)) this.#remove(known.folders);
-    else if (rest === text) return false;
-    else this.#write(rest);
+    const rest = this.restored();
+    if (rest !== null && rest === text) return false;
+    if (rest !== null) this.#write(rest);
+    else if (text !== null) this.#remove(this.#record()?.folders ?? []);
     this.#forget();
-    return true;
+    return text !== null;
+  }
+
+  /** Its text without our entries, as {@link uninstall} leaves it; null for no file. @throws UsageError as {@link changed} */
+  restored(): string | null {
+    const text = this.read();
+    const known = this.#record();
+    if (text === null) return null;
+    const rest = this.#understood(() => this.#edit.remove(text));
+    if (known && text === known.after && known.before !== null) return known.before;
+    return known?.before === null && this.#edit.isBlank(rest) ? null : rest;
   }
 
   #understood<T>(edit: () => T): T {

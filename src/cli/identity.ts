@@ -89,7 +89,7 @@ export function sourceOf(env: Record<string, string | undefined>, cwd: string): 
 }
 
 /** `<folder>@<branch>` of the repository around the folder; without one, the folder's name. */
-function runOf(cwd: string): string {
+export function runOf(cwd: string): string {
   for (let folder = resolve(cwd); ; folder = dirname(folder)) {
     const branch = branchOf(folder);
     if (branch !== undefined) return `${basename(folder)}@${branch}`.slice(0, NAME_LENGTH);

@@ -36,8 +36,7 @@ What is in the file stays. \`forumbus uninstall\` takes the hooks out again.`,
     // Before any is written, each must be understood.
     const texts = files.map(file => ({ path: file.path, text: file.changed() }));
     if (values.print) {
-      const shown = texts.map(({ path, text }) => (files.length > 1 ? `${path}:\n\n${text}` : text).trimEnd());
-      await print(shown.join('\n\n'), { files: texts });
+      await print(printedFiles(texts), { files: texts });
       return exits.done;
     }
     const changed = files.filter(file => file.install()).map(({ path }) => path);
@@ -51,6 +50,15 @@ What is in the file stays. \`forumbus uninstall\` takes the hooks out again.`,
     return exits.done;
   },
 });
+
+/** What files would be, each under its path if they are several. @param texts null for a file that would be gone */
+export function printedFiles(texts: readonly { path: string; text: string | null }[]): string {
+  const shown = texts.map(({ path, text }) => {
+    if (text === null) return `${path} would not be there.`;
+    return (texts.length > 1 ? `${path}:\n\n${text}` : text).trimEnd();
+  });
+  return shown.join('\n\n');
+}
 
 /** What a person has to do then. */
 const after: Record<HostName, string> = {

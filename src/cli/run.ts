@@ -6,24 +6,13 @@ import { commands } from './commands.ts';
 import { Unreachable } from './deliver.ts';
 import { type Identity, identityOf } from './identity.ts';
 import { oneLine } from './output.ts';
+import { refusalText } from './refusals.ts';
 import { Spool } from './spool.ts';
 import { StateFolder } from './state-folder.ts';
 import { unreachableRemedy } from './unreachable.ts';
 
 /** How long a request is repeated before the service counts as unreachable. Seconds. */
 const RETRY_SECONDS = 3;
-
-/** What to do about a refusal, where its own sentence does not say it. */
-const remedies: Record<string, string> = {
-  UNAUTHORIZED: 'Set FORUMBUS_TOKEN or FORUMBUS_TOKEN_FILE to a valid token.',
-  FORBIDDEN: 'Use a token that allows it, or another --run and --agent.',
-  ACTOR_MISMATCH: 'Set --agent to the agent of the token.',
-  QUESTION_NOT_FOUND: 'See `forumbus inbox` for the open ones.',
-  RUN_NOT_FOUND: 'Check the name, or set --run.',
-  THREAD_CLOSED: 'The agent has been withdrawn or its run is closed: stop, or work in another --run.',
-  RUN_CLOSED: 'Work in another --run.',
-  RUN_ERASED: 'Work in another --run.',
-};
 
 /** Runs a command line. @returns the exit code */
 export async function run(args: readonly string[], surroundings: Surroundings): Promise<number> {
@@ -53,7 +42,7 @@ async function dispatch(args: readonly string[], surroundings: Surroundings): Pr
   const { least, most } = command.counts;
   if (positionals.length < least || positionals.length > most) {
     const given = positionals.length < least ? 'Something is missing' : 'These are too many arguments (quote a text)';
-    throw new UsageError(`${given}. Usage: forumbus ${command.name} ${command.usage}`);
+    throw new UsageError(`${given}. ${usageOf(command)}`);
   }
   return command.run(contextOf(values, surroundings), positionals, values);
 }
@@ -63,9 +52,21 @@ function parsed(command: Command, args: string[]) {
   try {
     return parseArgs({ args, options: { ...sharedOptions, ...command.options }, allowPositionals: true, strict: true });
   } catch (error) {
-    const [reason] = (error as Error).message.split('. ');
-    throw new UsageError(`${reason}. Usage: forumbus ${command.name} ${command.usage}`.trim());
+    const { code, message } = error as NodeJS.ErrnoException;
+    const [reason] = message.split(/\.\s/);
+    const isText = code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION' && command.counts.most > 0;
+    const [, written] = / a dash use '([^']+=)/.exec(message) ?? [];
+    const hint = isText
+      ? ' (a text that begins with a dash comes last, after --)'
+      : written
+        ? ` (one that begins with a dash is written ${written}…)`
+        : '';
+    throw new UsageError(`${reason}${hint}. ${usageOf(command)}`);
   }
+}
+
+function usageOf({ name, usage }: Command): string {
+  return `Usage: forumbus ${`${name} ${usage}`.trim()}`;
 }
 
 function contextOf(values: Record<string, unknown>, surroundings: Surroundings): Context {
@@ -99,7 +100,7 @@ function failureOf(error: unknown, env: Surroundings['env']): { code: string; ex
   if (error instanceof UsageError) return { code: 'USAGE', exit: exits.refused, message: error.message };
   if (!(error instanceof ForumbusError)) throw error;
   const { code, message } = error;
-  if (!isPassing(error)) return { code, exit: exits.refused, message: `${message} ${remedies[code] ?? ''}`.trim() };
+  if (!isPassing(error)) return { code, exit: exits.refused, message: refusalText(error) };
   const remedy = error.status === 0 ? unreachableRemedy(env) : 'Try again later.';
   return { code, exit: exits.unreachable, message: `${message} ${remedy}` };
 }
@@ -115,8 +116,9 @@ ${lines}
 `;
 }
 
-function helpOf({ name, usage, summary, help }: Command): string {
-  return `Usage: forumbus ${`${name} ${usage}`.trim()}
+function helpOf(command: Command): string {
+  const { summary, help } = command;
+  return `${usageOf(command)}
 
 ${summary}.
 ${help ? `\n${help}\n` : ''}

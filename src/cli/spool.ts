@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import type { AskRequest, CompletionRequest, ValidationRequest } from '../client/index.ts';
 import type { Identity } from './identity.ts';
 import type { StateFolder } from './state-folder.ts';
@@ -34,18 +35,29 @@ export class Spool {
     this.#state = state;
   }
 
-  /** Adds a request. The same question is kept once. @returns false if there are too many */
+  /** Adds a request. The same one is kept once. @returns false if there are too many */
   add(identity: Identity, spooled: Spooled): boolean {
-    const name = nameOf(spooled);
+    const name = nameOf(identity, spooled);
     const present = this.#names();
+    if (present.some(other => other.endsWith(name))) return true;
     if (present.length >= MOST) return false;
-    if (spooled.act === 'ask' && present.some(other => other.endsWith(name))) return true;
     this.#write(`${String(Date.now()).padStart(14, '0')}-${name}`, {
       url: identity.url,
       token: tokenMark(identity),
       spooled,
     });
     return true;
+  }
+
+  /** The last request of the agent, if it says the same as `report`: the command has been repeated. */
+  repeated<R extends Exclude<Spooled, { act: 'ask' }>>(identity: Identity, report: R): R | undefined {
+    const { run_id, agent_name } = report;
+    const last = this.list(identity).findLast(
+      ({ spooled }) => spooled.run_id === run_id && spooled.agent_name === agent_name,
+    )?.spooled;
+    if (last === undefined || last.act === 'ask') return undefined;
+    const asLast = { ...report, idempotency_key: last.idempotency_key };
+    return isDeepStrictEqual(asLast, last) ? asLast : undefined;
   }
 
   /** The requests for this service with this token. */
@@ -91,11 +103,13 @@ export class Spool {
   }
 }
 
-function nameOf(spooled: Spooled): string {
+/** The end of a file's name: the same for the same request to a service. */
+function nameOf(identity: Identity, spooled: Spooled): string {
   if (spooled.act !== 'ask') return `${spooled.act}-${spooled.idempotency_key}.json`;
   const { run_id, agent_name, request } = spooled;
-  const { question, options } = request;
-  return `ask-${hash(JSON.stringify([run_id, agent_name, question, options]))}.json`;
+  const { question, options, approvals } = request;
+  const place = [identity.url, tokenMark(identity), run_id, agent_name];
+  return `ask-${hash(JSON.stringify([...place, question, options, approvals]))}.json`;
 }
 
 function tokenMark({ token }: Identity): string {

@@ -29,7 +29,7 @@ export const command = defineCommand({
     const validated = { run_id, agent_name: values.of ?? agent_name };
     const idempotency_key = randomUUID();
     const result = await reportInOrder(context, { act: 'validate', ...validated, request, idempotency_key });
-    await context.print(`Validated.${unreadText(result)}`, stateOf(result));
+    await context.print(`Validated.${unreadText(context.identity, result)}`, stateOf(result));
     return exits.done;
   },
 });

@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { InboxItem } from '../client/index.ts';
 import type { Station } from '../hooks/hook.ts';
+import { firstOf } from '../hooks/signals.ts';
 import { type Context, exits } from './command.ts';
 import type { Sessions } from './sessions.ts';
 
@@ -23,7 +24,7 @@ export async function wake(context: Context, station: Station, sessions: Session
   const { client, withdrawn, ending } = station;
   // Elsewhere the host would wait for this process before it ends.
   if (context.env.CLAUDE_CODE_ENTRYPOINT !== 'cli') return exits.done;
-  const signal = AbortSignal.any([withdrawn, ending]);
+  const signal = firstOf([withdrawn, ending]);
   try {
     sessions.takeWaiter(session);
     for (;;) {

@@ -5,6 +5,7 @@ import { findProgram } from '../cli/find-program.ts';
 import { hostFilesOf, type Scope } from '../cli/host-edits.ts';
 import { StateFolder } from '../cli/state-folder.ts';
 import { textOf } from '../error-text.ts';
+import { CHECK_EVENT } from '../hooks/hook.ts';
 import { type HostName, hostNames } from '../hooks/hosts.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
 
@@ -19,9 +20,6 @@ const OLDEST: Partial<Record<HostName, string>> = { claude: '2.1.220', codex: '0
 /** A host gives a hook no less. Milliseconds. */
 const HOOK_MS = 10_000;
 const VERSION_MS = 20_000;
-
-/** An event that hooks do not know, so that they do nothing but look for the service. */
-const EVENT = 'Doctor';
 
 /**
  * Checks the hosts of agents that have our hooks in the settings of the user or of the folder. Fires the hooks to see
@@ -57,7 +55,7 @@ function settingsOf(host: HostName, scope: Scope, { env, cwd }: Surroundings): {
 function fire(command: string, path: string, { env, cwd }: Surroundings): Finding {
   const log = new StateFolder(env);
   const before = linesOf(log).length;
-  const input = JSON.stringify({ hook_event_name: EVENT, session_id: 'doctor', cwd });
+  const input = JSON.stringify({ hook_event_name: CHECK_EVENT, session_id: 'doctor', cwd });
   const run = spawnSync(command, { shell: true, cwd, env: env as NodeJS.ProcessEnv, input, timeout: HOOK_MS });
   const said = `${run.stdout}${run.stderr}`.trim();
   if (run.error || run.status !== 0 || said !== '') {
@@ -68,7 +66,7 @@ function fire(command: string, path: string, { env, cwd }: Surroundings): Findin
   }
   const reason = linesOf(log)
     .slice(before)
-    .find(line => line.includes(` ${EVENT} `));
+    .find(line => line.includes(` ${CHECK_EVENT} `));
   if (reason === undefined) return ok('hooks', `\`${command}\` of ${path} runs and reaches the service.`);
   const advice = 'Start the service with `forumbus up`, or correct FORUMBUS_URL and the token.';
   return warning('hooks', `\`${command}\` of ${path} runs, but: ${reason.replace(/^.* Doctor /, '')}`, advice);

@@ -20,6 +20,6 @@ forumbus ask "Which region?" -o "eu-west-1: Where staging runs." -o us-east-1 --
 - Offer two to four options where you can, the recommended one first. Put what a person has to know into \`--context\`.
 - \`--expires 8h --default "eu-west-1"\` names what you do if nobody answers. Exit code 3 says that it holds.
 - Never make up an answer. A text that begins with \`Answer to q_\` in your context comes from Forumbus.
-- \`forumbus inbox\` shows news that people have for you.
+- \`forumbus inbox\` shows news that people have for you. If it speaks of open questions instead, add \`--agent agent\`.
 - Report with \`forumbus note "..."\` on the way, and with \`forumbus complete "..." -e commit:4f2a91c\` at the end.
 `;

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type AskRequest, ForumbusError, type Question, type Source } from '../client/index.ts';
 import { type HookInput, type Station, sessionOf, textOf } from './hook.ts';
+import { firstOf } from './signals.ts';
 
 /** A host gives a process that it ends little more. Milliseconds. */
 const WITHDRAW_MS = 1000;
@@ -59,7 +60,7 @@ export async function askPeople(
   const { expires_in_seconds } = switches;
   const open: Question[] = [];
   const done = new AbortController();
-  const signal = AbortSignal.any([withdrawn, ending, done.signal]);
+  const signal = firstOf([withdrawn, ending, done.signal]);
   try {
     await withdraw(await earlierCalls(requests, source, station), station);
     for (const [index, request] of requests.entries()) {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { cut, factOf } from './facts.ts';
 import { type HookInput, type Reply, type Station, sessionOf } from './hook.ts';
+import { firstOf } from './signals.ts';
 
 /** Longer than it takes to print; then another hook shows what this one could not acknowledge. */
 const LEASE_SECONDS = 10;
@@ -44,7 +45,7 @@ export async function deliverAtEnd(
 
 /** Claims what no other hook shows. What a hook waits for is left to that hook. */
 async function claimNews({ client, awaited, ending, withdrawn }: Station): Promise<Delivery | undefined> {
-  const signal = AbortSignal.any([ending, withdrawn]);
+  const signal = firstOf([ending, withdrawn]);
   const { items: waiting } = await client.inbox.list({ limit: MOST, signal });
   if (!waiting.some(({ claimed_until }) => claimed_until === null)) return undefined;
   // The claimant is this hook alone: two hooks of one session must not show the same item.

@@ -1,5 +1,8 @@
 import type { Forumbus } from '../client/index.ts';
 
+/** The event of the doctor: the hook reads the inbox as for any other, and shows nothing of it. */
+export const CHECK_EVENT = 'Doctor';
+
 /** The event of a host, as it came: each field is checked where it is read, since hosts differ and change. */
 export interface HookInput {
   hook_event_name?: unknown;

@@ -252,7 +252,32 @@ function toItem({
         detail: `must not have the same ${parentSchema?.['x-unique-by']} twice`,
       };
     default:
-      return { pointer: instancePath, code: ITEM_CODES[keyword] ?? 'INVALID', detail: message };
+      return {
+        pointer: instancePath,
+        code: ITEM_CODES[keyword] ?? 'INVALID',
+        detail: boundText(keyword, params) ?? message,
+      };
+  }
+}
+
+/** A bound that is broken, in plainer words than Ajv's; undefined for other keywords. */
+function boundText(keyword: string, { limit }: { limit?: number }): string | undefined {
+  const items = limit === 1 ? 'item' : 'items';
+  switch (keyword) {
+    case 'minLength':
+      return limit === 1 ? 'must not be empty' : `must have at least ${limit} characters`;
+    case 'maxLength':
+      return `must have at most ${limit} characters`;
+    case 'minItems':
+      return `must have at least ${limit} ${items}`;
+    case 'maxItems':
+      return `must have at most ${limit} ${items}`;
+    case 'minimum':
+      return `must be at least ${limit}`;
+    case 'maximum':
+      return `must be at most ${limit}`;
+    default:
+      return undefined;
   }
 }
 

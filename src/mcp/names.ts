@@ -19,7 +19,7 @@ export function agentOf(caller: Caller, names: Names): AgentName {
   const agent_name = exactName(caller.grant?.agents ?? null) ?? names.agent;
   if (run_id === undefined || agent_name === undefined) {
     const missing = run_id === undefined ? 'run' : 'agent';
-    const detail = `The URL of the MCP server must name the ${missing}, as /mcp?run=run-7&agent=builder does.`;
+    const detail = `The URL of the MCP server must name the ${missing}, as /mcp?run=run-7&agent=builder does; with forumbus mcp, set FORUMBUS_${missing.toUpperCase()}.`;
     throw new Refusal('VALIDATION_FAILED', detail, {
       errors: [{ in: 'query', pointer: `/${missing}`, code: 'REQUIRED', detail: 'is required' }],
     });

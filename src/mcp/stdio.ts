@@ -8,17 +8,19 @@ import type { Readable, Writable } from 'node:stream';
  */
 
 interface Bridge {
-  /** The MCP server, such as `http://127.0.0.1:4010/mcp?run=run-7&agent=builder`. */
-  url: string;
+  /** The MCP server for a message with this `_meta`, such as `http://127.0.0.1:4010/mcp?run=run-7&agent=builder`. */
+  urlFor(meta: Meta): string;
   token?: string | undefined;
   input: Readable;
   output: Writable;
 }
 
+export type Meta = Record<string, unknown>;
+
 interface Message {
   id?: string | number;
   method?: string;
-  params?: { name?: unknown; uri?: unknown; requestId?: unknown; _meta?: Record<string, unknown> };
+  params?: { name?: unknown; uri?: unknown; requestId?: unknown; _meta?: Meta };
 }
 
 /** In `_meta` of each request since revision 2026-07-28. */
@@ -27,7 +29,7 @@ const VERSION_KEY = 'io.modelcontextprotocol/protocolVersion';
 const [PARSE_ERROR, INVALID_REQUEST, NO_ANSWER] = [-32700, -32600, -32000];
 
 /** Carries messages until the input ends; then it gives up the requests that still wait. */
-export async function bridge({ url, token, input, output }: Bridge): Promise<void> {
+export async function bridge({ urlFor, token, input, output }: Bridge): Promise<void> {
   const running = new Map<string | number, AbortController>();
   /** Of the handshake before revision 2026-07-28. */
   let negotiated: string | undefined;
@@ -70,6 +72,7 @@ export async function bridge({ url, token, input, output }: Bridge): Promise<voi
   async function request(message: Message, id: string | number): Promise<void> {
     const cancellation = new AbortController();
     running.set(id, cancellation);
+    const url = urlFor(message.params?._meta ?? {});
     try {
       const { signal } = cancellation;
       const answer = await fetch(url, {
@@ -98,7 +101,7 @@ export async function bridge({ url, token, input, output }: Bridge): Promise<voi
     }
     const body = JSON.stringify(message);
     // Nobody waits for an answer, so there is nobody to tell.
-    await fetch(url, { method: 'POST', headers: headersOf(message), body }).then(
+    await fetch(urlFor(message.params?._meta ?? {}), { method: 'POST', headers: headersOf(message), body }).then(
       answer => answer.body?.cancel(),
       () => {},
     );

@@ -222,7 +222,7 @@ export function createQuestions(dependencies: Dependencies) {
   /** @throws Refusal VALIDATION_FAILED if a default could stand in before a person can have seen the question */
   function assertTimeToAnswer({ default_answer, default_selected, expires_in_seconds = 0 }: Ask): void {
     if ((default_answer ?? default_selected) === undefined || expires_in_seconds >= minDefaultSeconds) return;
-    const detail = `must be at least ${minDefaultSeconds} with a default`;
+    const detail = `must be at least ${minDefaultSeconds} if there is a default`;
     throw new Refusal('VALIDATION_FAILED', `body/expires_in_seconds: ${detail}`, {
       errors: [{ in: 'body', pointer: '/expires_in_seconds', code: 'TOO_SMALL', detail }],
     });

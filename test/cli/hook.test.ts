@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { beforeAll, expect, it, onTestFinished } from 'vitest';
 import { startApp, type TestApp } from '../helpers/app.ts';
-import { hostSession } from '../helpers/hooks.ts';
+import { hostSession, region } from '../helpers/hooks.ts';
 import { freePort } from '../helpers/ports.ts';
 import { listen } from '../helpers/socket.ts';
 import { people, withTokens } from '../helpers/tokens.ts';
@@ -37,7 +37,11 @@ it('says nothing and ends with 0 without a service, and logs why', async () => {
 });
 
 it('says nothing when the service does not answer, refuses, or is another one', async () => {
-  const silent = createServer(socket => socket.on('error', () => {}));
+  let asked = 0;
+  const silent = createServer(socket => {
+    asked += 1;
+    socket.on('error', () => {});
+  });
   const other = createServer(socket =>
     socket.on('error', () => {}).end('HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nHello'),
   );
@@ -51,7 +55,11 @@ it('says nothing when the service does not answer, refuses, or is another one', 
   for (const there of urls) {
     const session = await hostSession('claude', service, there);
     expect(await session.fire(batch)).toBeUndefined();
+    const [said] = (await readFile(join(session.folder, 'state/forumbus/hooks.log'), 'utf8')).split('\n');
+    expect(said).toContain(there === urls[0] ? `No answer from ${there}.` : 'The answer is not JSON');
   }
+  // Each hook of a service that hangs holds its host up: one request must do.
+  expect(asked).toBe(1);
 });
 
 it('says nothing when its input or its settings are bad', async () => {
@@ -66,6 +74,26 @@ it('says nothing when its input or its settings are bad', async () => {
   // News does not depend on the state folder.
   expect(await session.fire(batch, { env: { XDG_STATE_HOME: '/proc/none' } })).toBeDefined();
   expect(await session.program(['hook', 'emacs'])).toMatchObject({ code: 1, err: expect.stringContaining('emacs') });
+});
+
+it('tells news, waits and ends on a Node that lacks what came after 20.0', async () => {
+  const session = await hostSession('claude', service, url, { CLAUDE_CODE_ENTRYPOINT: 'sdk-cli' });
+  const old = { NODE_OPTIONS: '--import=data:text/javascript,delete%20AbortSignal.any' };
+  const id = await session.news();
+  const told = session.outputOf(await session.spawn(batch, { env: old }).ended);
+  expect(told.hookSpecificOutput.additionalContext).toContain(id);
+  const asks = { hook_event_name: 'PreToolUse', tool_name: 'AskUserQuestion', tool_use_id: 't-1' };
+  const input = { ...asks, tool_input: { questions: [region] } };
+  const first = session.spawn(input, { env: old });
+  await session.answer((await session.asked()).question_id, { selected: ['eu-west-1'] });
+  expect(session.outputOf(await first.ended).hookSpecificOutput.updatedInput.answers).toEqual({
+    [region.question]: 'eu-west-1',
+  });
+  const second = session.spawn({ ...input, tool_use_id: 't-2' }, { env: old });
+  await session.asked();
+  second.child.kill('SIGTERM');
+  expect(session.outputOf(await second.ended)).toBeUndefined();
+  expect(await session.questions('&state=cancelled')).toHaveLength(1);
 });
 
 it('says nothing with a token that is not for the agent, and works with one that is', async () => {

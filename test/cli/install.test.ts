@@ -139,6 +139,21 @@ describe('install', () => {
     expect(`${printed.out}\n`).toBe(await readFile(join(project, '.claude/settings.json'), 'utf8'));
   });
 
+  it.each(hostNames)('undone for %s, prints what the file would be', async host => {
+    const { user } = files[host] as { user: string };
+    const gone = await run(['uninstall', host, '--print']);
+    expect(gone).toMatchObject({ code: 0, out: expect.stringContaining(`${user} would not be there.`) });
+    await write(join(home, user), foreign);
+    await run(['install', host]);
+    const before = await tree(home);
+    const printed = await run(['uninstall', host, '--print']);
+    expect(await tree(home)).toEqual(before);
+    expect(printed.out).toContain(foreign);
+    await run(['uninstall', host]);
+    expect(await tree(home)).toMatchObject({ [user]: foreign });
+    expect((await run(['uninstall', host, '--print'])).out).toContain(foreign);
+  });
+
   it('marks headless sessions of Claude Code only', async () => {
     const path = join(home, '.claude/settings.json');
     await write(path, '{"env": {"A": "1"}}');

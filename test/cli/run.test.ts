@@ -231,6 +231,18 @@ describe('the other commands of an agent', () => {
     });
   });
 
+  it('name the agent in the hint to its news where nothing else does, and the reviewer gets none of them', async () => {
+    const unnamed = { env: { FORUMBUS_AGENT: '' } };
+    await agent(['ask', 'Now?', '--wait', '0'], unnamed);
+    const [{ question_id }] = await questions();
+    await person(['answer', question_id, 'Yes.']);
+    const reviewed = ['validate', 'passed', '--of', 'agent', '--criteria', 'Green.', '--agent', 'tester'];
+    expect(await agent(reviewed)).toMatchObject({ code: 0, out: 'Validated.' });
+    const { out } = await agent(['complete'], unnamed);
+    expect(out).toBe('Completed. 1 unread in `forumbus inbox --agent agent`.');
+    expect(await agent(['inbox', '--agent', 'agent'], unnamed)).toMatchObject({ out: '"Now?" answered: Yes.' });
+  });
+
   it('show an agent what a person says', async () => {
     await agent(['complete']);
     const { thread_id } = (await service.send('GET', `/control-threads/run-${runs}/builder`)).body;
@@ -260,7 +272,11 @@ describe('usage', () => {
     [['asks'], /^There is no command asks; `forumbus --help` lists them\.$/],
     [['ask'], /^The question is missing/],
     [['ask', 'a', 'b'], /^These are too many arguments \(quote a text\)\. Usage: forumbus ask/],
-    [['ask', 'a', '--bogus'], /^Unknown option '--bogus'\. Usage: forumbus ask/],
+    [['ask', 'a', '--bogus'], /^Unknown option '--bogus' \(.* comes last, after --\)\. Usage: forumbus ask/],
+    [['ask', '- a?'], /^Unknown option '- ' \(a text that begins with a dash comes last, after --\)\. Usage/],
+    [['ask', 'a', '--wait', '-1'], /^Option '--wait' argument is ambiguous \(.* is written --wait=…\)\. Usage/],
+    [['ask', 'a', '-o'], /^Option '-o, --option <value>' argument missing\. Usage/],
+    [['status', 'a'], /^These are too many arguments \(quote a text\)\. Usage: forumbus status$/],
     [['ask', 'a', '--wait', 'soon'], /^--wait takes a time such as 90s, 9m or 8h, not soon\.$/],
     [['ask', 'a', '--priority', 'top'], /^--priority is one of urgent, high, normal, low, not top\.$/],
     [['ask', 'a', '--context-file', '/none'], /^The file \/none cannot be read \(ENOENT\)/],
@@ -272,10 +288,20 @@ describe('usage', () => {
     [['validate', 'passed'], /^--criteria is missing/],
     [['wait'], /^The agent has no open question/],
     [['gate', 'none'], /^There is no run none\. Check the name, or set --run\.$/],
-    [['ask', 'a', '-o', 'only one'], /^body\/options/],
+    [['ask', 'a', '-o', 'only one'], /^--option must have at least 2 items\.$/],
+    [['ask', 'a', '-o', 'x', '-o', 'x'], /^--option must not have the same label twice\.$/],
+    [['ask', 'a', '--default', 'x'], /^--expires, in seconds, must be at least 60 if there is a default\.$/],
+    [['ask', 'a', '--expires', '400d'], /^--expires, in seconds, must be at most 31536000\.$/],
+    [['ask', '20000 letters'], /^The question must have at most 16384 characters\.$/],
+    [['note', ''], /^The text must not be empty\.$/],
+    [['status', '--run', ''], /^--run must not be empty\.$/],
+    [['status', '--url', 'FORUMBUS/elsewhere'], /^There is no GET \/elsewhere\S+\. Check FORUMBUS_URL\.$/],
+    [['ask', 'a', '--context', '300000 letters'], /^Request body is too large\. Shorten the texts\.$/],
   ];
   it.each(wrong)('%j is one sentence with the remedy', async (args, sentence) => {
-    const { code, out, err } = await agent(args);
+    const meant = (arg: string) =>
+      arg.replace('FORUMBUS', url).replace(/^(\d+) letters$/, (_all, count) => 'x'.repeat(Number(count)));
+    const { code, out, err } = await agent(args.map(meant));
     expect({ code, out }).toEqual({ code: 1, out: '' });
     expect(err).toMatch(sentence);
     expect(err).not.toContain('\n');
@@ -294,7 +320,12 @@ describe('a service that does not answer', () => {
       },
       cwd: folder,
     });
-    for (const args of [region, ['note', 'One.'], ['complete', 'Two.'], region]) {
+    // As the table of exit codes says, an agent repeats its commands.
+    const [note, complete] = [
+      ['note', 'One.'],
+      ['complete', 'Two.'],
+    ];
+    for (const args of [region, note, note, complete, region, complete]) {
       expect(await later(args)).toEqual({
         code: 69,
         out: '',
@@ -309,15 +340,18 @@ describe('a service that does not answer', () => {
     });
     const spool = join(folder, 'state', 'forumbus', 'spool');
     const names = (await readdir(spool)).sort();
-    expect(names).toHaveLength(3);
+    expect(names.map(name => name.split('-')[1])).toEqual(['ask', 'note', 'complete']);
+    // The same question at another service is another one.
+    await later(region, { env: { FORUMBUS_URL: `http://127.0.0.1:${await freePort()}` } });
+    expect(await readdir(spool)).toHaveLength(4);
     expect(statSync(join(spool, names[0] as string)).mode & 0o777).toBe(0o600);
     // The service comes back, here at another port.
     for (const name of names) {
       const path = join(spool, name);
       await writeFile(path, (await readFile(path, 'utf8')).replaceAll(nowhere.env.FORUMBUS_URL, url));
     }
-    expect(await agent(['status'])).toMatchObject({ code: 0 });
-    expect(await readdir(spool)).toEqual([]);
+    expect(await agent(complete)).toEqual({ code: 0, out: 'Completed.', err: '' });
+    expect(await readdir(spool)).toHaveLength(1);
     const { items } = (await service.send('GET', `/events?run_id=run-${runs}`)).body;
     const texts = items.flatMap(
       ({ payload }: { payload: Record<string, string> }) => payload.body ?? payload.summary ?? [],
@@ -358,7 +392,9 @@ describe('a service that does not answer', () => {
     await writeFile(join(spool, '4-note-d.json'), '{');
     expect(await agent(['status'])).toMatchObject({
       code: 0,
-      err: expect.stringMatching(/^A request that had to wait \(note\) is dropped: body\/body/),
+      err: expect.stringMatching(
+        /^A request that had to wait \(note\) is dropped: The text must be: Text with at least one visible/,
+      ),
     });
     expect((await readdir(spool)).sort()).toEqual(['2-note-b.json', '3-note-c.json', '4-note-d.json']);
   });

@@ -127,8 +127,8 @@ describe('npm run token', () => {
   it.each<[RegExp, ...string[]]>([
     [/^The command is missing or unknown\. Usage: npm run token -- create/, 'constructor'],
     [/^--actor must be one of agent, operator, human, system/, ...create, 'viewer', '--actor', 'operators'],
-    [/^--overlap must be <= 2592000/, 'rotate', '0'.repeat(16), '--overlap', '31d'],
-    [/^--expires-in must be <= 315360000/, ...ADMIN, '--expires-in', '99999d'],
+    [/^--overlap must be at most 2592000/, 'rotate', '0'.repeat(16), '--overlap', '31d'],
+    [/^--expires-in must be at most 315360000/, ...ADMIN, '--expires-in', '99999d'],
     [/Unknown option '--role'/, 'list', '--role', 'admin'],
     [/^No token has this id/, 'revoke', `fbt_0123456789abcdef_${'01234567'.repeat(8)}`],
   ])('ends with 1 and one sentence, like %s', async (expected, ...args) => {

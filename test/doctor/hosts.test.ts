@@ -1,24 +1,30 @@
+import { once } from 'node:events';
 import { chmod, mkdir, readdir, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
-import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { checkHosts } from '../../src/doctor/hosts.ts';
-import { startApp, type TestApp } from '../helpers/app.ts';
 import { cliMain, commandLine } from '../helpers/cli.ts';
 import { freePort } from '../helpers/ports.ts';
-import { forThisTest, NODE_COMPILE_CACHE } from '../helpers/process.ts';
+import { forThisTest, NODE_COMPILE_CACHE, runCommand, type ServiceProcess, startService } from '../helpers/process.ts';
 import { scratchFolder } from '../helpers/scratch.ts';
-import { listen } from '../helpers/socket.ts';
 
-let service: TestApp;
+let service: ServiceProcess;
 let url: string;
 let folder: string;
 let env: Record<string, string>;
 let install: (...args: string[]) => Promise<unknown>;
 
 beforeAll(async () => {
-  service = await startApp('sqlite');
-  url = `http://127.0.0.1:${await listen(service.app)}`;
-  return () => service.close();
+  // A process of its own: the doctor blocks this one while it fires a hook.
+  const ends: (() => unknown)[] = [];
+  const { path } = await forThisTest(scratchFolder(), end => void ends.unshift(end));
+  const DATABASE_URL = `sqlite:${join(path, 'forumbus.db')}`;
+  service = await startService({ DATABASE_URL }, {}, end => void ends.unshift(end));
+  url = await service.listening();
+  return async () => {
+    for (const end of ends) await end();
+  };
 });
 
 /** Puts a shell script on the PATH. */
@@ -84,6 +90,28 @@ describe('the hooks of hosts', () => {
     env.FORUMBUS_URL = `http://127.0.0.1:${await freePort()}`;
     const unreachable = found('warning', /runs, but: Error: No connection to http:\/\/127/);
     expect(check()).toEqual([unreachable, unreachable]);
+  });
+
+  it('that the service refuses are a warning with the reason', async () => {
+    const { path } = await forThisTest(scratchFolder());
+    const DATABASE_URL = `sqlite:${join(path, 'forumbus.db')}`;
+    const guarded = await startService({ DATABASE_URL });
+    const create = ['create', '--role', 'admin', '--actor', 'operator:ana'];
+    expect(await runCommand('token', create, { DATABASE_URL })).toMatchObject({ code: 0 });
+    env.FORUMBUS_URL = await guarded.listening();
+    env.FORUMBUS_TOKEN = 'fbt_of_another_service';
+    await install('claude');
+    expect(check()).toEqual([found('warning', /runs, but: ForumbusError: The token is unknown to this service/)]);
+  });
+
+  it('that wait for a service that hangs are a warning with the reason', async () => {
+    await install('codex');
+    // It connects, and this process answers nothing meanwhile.
+    const hanging = createServer().listen(0, '127.0.0.1');
+    await once(hanging, 'listening');
+    onTestFinished(() => void hanging.close());
+    env.FORUMBUS_URL = `http://127.0.0.1:${(hanging.address() as AddressInfo).port}`;
+    expect(check()).toEqual([found('warning', /runs, but: Error: No answer from http:\/\/127/)]);
   });
 
   it('warn of a dialog that ends by itself', async () => {

@@ -68,6 +68,18 @@ describe('the plugin', () => {
     for (const name of named) expect(known).toContain(name);
   });
 
+  it('is a root of Agent Plugins 1.0, whose readers go by the schemas and refuse other fields', async () => {
+    const schema = (name: string) => `https://agent-plugins.org/schemas/1.0.0/${name}.schema.json`;
+    const { $schema, name, version, description, license, keywords, ...others } = await json('plugin.json');
+    expect({ $schema, others }).toEqual({ $schema: schema('plugin'), others: {} });
+    expect([name, version, description, license].map(value => typeof value)).toEqual(Array(4).fill('string'));
+    expect(keywords.every((word: unknown) => typeof word === 'string')).toBe(true);
+    expect(await json('mcp.json')).toEqual({
+      $schema: schema('mcp'),
+      mcpServers: { forumbus: { type: 'stdio', command: 'forumbus', args: ['mcp'] } },
+    });
+  });
+
   it('has the version of the package, and the marketplace names it', async () => {
     for (const file of ['plugin.json', '.claude-plugin/plugin.json']) {
       expect(await json(file)).toMatchObject({ name: 'forumbus', version: packageJson.version });

@@ -26,6 +26,8 @@ const promptTool = ['--permission-prompt-tool', 'stdio'];
 const mcpConfig = (server: object) => ['--mcp-config', JSON.stringify({ mcpServers: { forumbus: server } })];
 /** The hook that waits behind an ended turn. */
 const wakes = /--wake$/;
+/** Claude Code moves a call to the background after 120 s. Milliseconds. */
+const HELD_MS = 125_000;
 /** The dialog of the terminal. */
 const dialog = /1\. eu-west-1/;
 
@@ -37,6 +39,16 @@ async function printed(stage: Stage, step: Step, told: string, more: string[] = 
   stage.answer(question_id, 'eu-west-1');
   await printing.ended;
   await stage.toldOnce(told);
+}
+
+/** The same in the terminal, for a call that shows no dialog. */
+async function shown(stage: Stage, step: Step, more: string[] = []): Promise<void> {
+  stage.install('--project');
+  stage.model.play(step, done);
+  const terminal = stage.terminal(['Deploy.', ...more]);
+  stage.answer((await stage.asked()).question_id, 'eu-west-1');
+  await terminal.shows(/Then I go on/);
+  await stage.toldOnce('eu-west-1');
 }
 
 export const claudeScenarios: Scenario[] = [
@@ -215,6 +227,21 @@ export const claudeScenarios: Scenario[] = [
     },
   },
   {
+    name: 'print-mcp-expired',
+    shows: 'nobody answers the MCP tool, which says so',
+    async run(stage) {
+      stage.install('--project');
+      const input = { question: 'Which region?', options: labels, expires_in_seconds: 3 };
+      stage.model.play({ tool: 'mcp__forumbus__ask', input }, done);
+      const printing = stage.print(['-p', 'Deploy.', ...print, ...mcpConfig({ type: 'http', url: stage.mcpUrl })]);
+      const { question_id } = await stage.asked();
+      await printing.ended;
+      await stage.is(question_id, { state: 'expired' });
+      await stage.toldOnce('Expired: nobody answered');
+      await stage.neverTold('eu-west-1');
+    },
+  },
+  {
     name: 'terminal-hook',
     shows: 'the terminal shows its dialog, and an answer from another shell closes it',
     async run(stage) {
@@ -225,6 +252,32 @@ export const claudeScenarios: Scenario[] = [
       stage.answer((await stage.asked()).question_id, 'eu-west-1');
       await terminal.shows(/Then I go on/);
       await stage.toldOnce(result);
+    },
+  },
+  {
+    name: 'terminal-command',
+    shows: '`forumbus ask` from Bash in the terminal, which waits for the answer from another shell',
+    run: stage => shown(stage, command),
+  },
+  {
+    name: 'terminal-mcp',
+    shows: 'the MCP tool over HTTP in the terminal',
+    run: stage => shown(stage, mcpAsk(), mcpConfig({ type: 'http', url: stage.mcpUrl })),
+  },
+  {
+    name: 'terminal-mcp-held',
+    shows: 'nobody answers the MCP tool for two minutes; it says so before the terminal moves it to the background',
+    async run(stage) {
+      stage.install('--project');
+      stage.model.play(mcpAsk(), { tool: 'mcp__forumbus__wait', input: {} }, done);
+      const config = mcpConfig({ type: 'http', url: stage.mcpUrl });
+      const terminal = stage.terminal(['Deploy.', ...config]);
+      const { question_id } = await stage.asked();
+      await stage.told(`Pending: nobody has answered ${question_id}`, HELD_MS);
+      stage.answer(question_id, 'eu-west-1');
+      await terminal.shows(/Then I go on/);
+      await stage.toldOnce('eu-west-1');
+      await stage.neverTold('background');
     },
   },
   {

@@ -1,5 +1,9 @@
+import { fileURLToPath } from 'node:url';
 import type { Step } from './model.ts';
 import type { Printing, Scenario, Stage } from './stage.ts';
+
+/** It is a marketplace. */
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 const labels = ['eu-west-1', 'us-east-1'];
 const options = labels.map(label => ({ label, description: 'A region.' }));
@@ -26,12 +30,26 @@ const exec = (...more: string[]) => ['exec', '--skip-git-repo-check', '--json', 
 /** Asks in `codex exec`, answers from another shell, and checks what the model was told. */
 async function executed(stage: Stage, step: Step, told: (question_id: string) => string): Promise<void> {
   stage.install();
+  await asking(stage, step, told);
+}
+
+async function asking(stage: Stage, step: Step, told: (question_id: string) => string): Promise<void> {
   stage.model.play(step, done);
   const printing = stage.print(exec('Deploy.'));
   const { question_id } = await stage.asked();
   stage.answer(question_id, 'eu-west-1');
   await printing.ended;
   await stage.toldOnce(told(question_id));
+}
+
+/** The same in the terminal. */
+async function shown(stage: Stage, step: Step, more: string[] = []): Promise<void> {
+  stage.install();
+  stage.model.play(step, done);
+  const terminal = stage.terminal([trust, ...more, 'Deploy.']);
+  stage.answer((await stage.asked()).question_id, 'eu-west-1');
+  await terminal.shows(/Then I go on/);
+  await stage.toldOnce('eu-west-1');
 }
 
 function threadOf({ out }: Printing): string {
@@ -65,6 +83,20 @@ export const codexScenarios: Scenario[] = [
     name: 'exec-mcp',
     shows: 'the MCP tool, by the entry that `forumbus install codex` writes',
     run: stage => executed(stage, mcpAsk, () => 'eu-west-1'),
+  },
+  {
+    name: 'exec-plugin',
+    shows: 'the MCP tool of the plugin, which Codex starts in the folder of the plugin',
+    async run(stage) {
+      for (const args of [
+        ['marketplace', 'add', ROOT],
+        ['add', 'forumbus@forumbus'],
+      ]) {
+        const { code, err } = await stage.print(['plugin', ...args]).ended;
+        if (code !== 0) throw new Error(`\`codex plugin ${args.join(' ')}\` fails: ${err}`);
+      }
+      await asking(stage, mcpAsk, () => 'eu-west-1');
+    },
   },
   {
     name: 'exec-hook-killed',
@@ -140,6 +172,48 @@ export const codexScenarios: Scenario[] = [
       stage.answer(question_id, 'eu-west-1');
       await terminal.shows(/Then I go on/);
       await stage.toldOnce(`Answer to ${question_id}`);
+    },
+  },
+  {
+    name: 'terminal-command',
+    shows: '`forumbus ask` as a command in the terminal',
+    run: stage => shown(stage, command, network),
+  },
+  {
+    name: 'terminal-mcp',
+    shows: 'the MCP tool in the terminal',
+    run: stage => shown(stage, mcpAsk),
+  },
+  {
+    name: 'terminal-killed',
+    shows: 'the terminal is killed while the hook waits; the resumed session is told the answer',
+    async run(stage) {
+      stage.install();
+      stage.model.play(asks);
+      stage.terminal([trust, 'Deploy.']);
+      const { question_id, source } = await stage.asked();
+      stage.kill();
+      await stage.nothingRuns();
+      stage.answer(question_id, 'eu-west-1');
+      stage.model.play(done);
+      const terminal = stage.terminal(['resume', trust, source?.session_id ?? '', 'Go on.']);
+      await terminal.shows(/Then I go on/);
+      await stage.toldOnce(`Answer to ${question_id}`);
+    },
+  },
+  {
+    name: 'terminal-expired',
+    shows:
+      'nobody answers in the terminal; the call goes on as without hooks, and the model is told that nobody answered',
+    async run(stage) {
+      stage.install();
+      stage.model.play(asks, done);
+      const terminal = stage.terminal([trust, 'Deploy.'], { FORUMBUS_EXPIRES: '5s' });
+      const { question_id } = await stage.asked();
+      await terminal.shows(/Then I go on/);
+      await stage.is(question_id, { state: 'expired' });
+      await stage.toldOnce(`Question ${question_id} expired`);
+      await stage.neverTold('eu-west-1');
     },
   },
   {

@@ -207,10 +207,10 @@ export class Stage {
   }
 
   /** Waits until the model has been told a text. */
-  async told(text: string): Promise<void> {
+  async told(text: string, ms = START_MS): Promise<void> {
     await until(
       () => this.model.count(text) > 0,
-      START_MS,
+      ms,
       () => `the model is not told "${text}", but\n${this.model.turns.at(-1)?.told.slice(-1)}`,
     );
   }

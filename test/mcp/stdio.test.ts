@@ -26,7 +26,7 @@ const urlOf = (run: string) => `${origin}/mcp?run=${run}&agent=builder`;
 /** A bridge within this process. */
 function bridged(url: string, token?: string) {
   const [input, output] = [new PassThrough(), new PassThrough()];
-  const done = bridge({ url, token, input, output });
+  const done = bridge({ urlFor: () => url, token, input, output });
   onTestFinished(async () => {
     input.end();
     await done;
