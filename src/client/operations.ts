@@ -104,7 +104,7 @@ export function operationsOf(send: Send) {
           { method: 'PATCH', path: threadPath(thread_id), body: change, headers: ifMatch(version) },
           options,
         ),
-      posts: (thread_id: string, query: PageRequest = {}, options: CallOptions = {}) =>
+      posts: (thread_id: string, query: PageRequest & { order?: 'newest' } = {}, options: CallOptions = {}) =>
         get<PostPage>(`${threadPath(thread_id)}/posts`)(query, options),
       addPost: (thread_id: string, content: NewPost, options: WriteOptions = {}) =>
         post<PostAndThread>(`${threadPath(thread_id)}/posts`, content, options),

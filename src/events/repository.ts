@@ -140,16 +140,23 @@ export async function listEvents(reader: Reader, filter: EventFilter, limit: num
     .execute();
 }
 
-/** The events of a thread that are posts, oldest first. */
-export async function listPosts(reader: Reader, threadId: string, after: number, limit: number): Promise<EventRow[]> {
+/** The events of a thread that are posts: after a sequence, oldest first; or before one, newest first. */
+export async function listPosts(
+  reader: Reader,
+  threadId: string,
+  range: { after: number } | { before: number },
+  limit: number,
+): Promise<EventRow[]> {
+  const [operator, end, direction] =
+    'before' in range ? (['<', range.before, 'desc'] as const) : (['>', range.after, 'asc'] as const);
   const ofType = (type: 'forum.post.added' | 'forum.control.signal') =>
     reader.query
       .selectFrom('events')
       .selectAll()
       .where('thread_id', '=', threadId)
       .where('event_type', '=', type)
-      .where('sequence', '>', after)
-      .orderBy('sequence')
+      .where('sequence', operator, end)
+      .orderBy('sequence', direction)
       .limit(limit)
       .as('branch');
   // Each branch reads its index in order. One query for both types would read all events of the thread.
@@ -163,7 +170,7 @@ export async function listPosts(reader: Reader, threadId: string, after: number,
         .selectAll()
         .select(erasing('branch.run_id').as('erasing')),
     )
-    .orderBy('sequence')
+    .orderBy('sequence', direction)
     .limit(limit)
     .execute();
 }

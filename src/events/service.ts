@@ -214,7 +214,7 @@ export function createEvents({ db, clock, newUid, commits }: Dependencies) {
 
     /** The next posts of a thread after a sequence, as they are stored. */
     async storedPosts(tx: Tx, threadId: string, after: number, limit: number): Promise<Stored[]> {
-      const rows = await listPosts(tx, threadId, after, limit);
+      const rows = await listPosts(tx, threadId, { after }, limit);
       return rows.map(({ sequence, event_type, payload }) => ({ sequence, event_type, payload: JSON.parse(payload) }));
     },
 
@@ -311,14 +311,22 @@ export function createEvents({ db, clock, newUid, commits }: Dependencies) {
       });
     },
 
-    /** A page of a thread's events that are posts, oldest first. @throws Refusal INVALID_CURSOR */
-    async posts(reader: Reader, threadId: string, { limit = 50, cursor }: Partial<PageRequest>): Promise<Page<Event>> {
+    /** A page of a thread's events that are posts, oldest first unless `order` says otherwise. @throws Refusal INVALID_CURSOR */
+    async posts(
+      reader: Reader,
+      threadId: string,
+      { limit = 50, cursor, order }: Partial<PageRequest> & Pick<EventQuery, 'order'>,
+    ): Promise<Page<Event>> {
+      const isNewest = order === 'newest';
       return readPage({
-        list: `posts of ${threadId}`,
+        list: `posts of ${threadId}${isNewest ? ' newest first' : ''}`,
         cursor,
         shape: [0],
         limit,
-        read: (from, count) => listPosts(reader, threadId, from?.[0] ?? 0, count),
+        read: (from, count) => {
+          const range = isNewest ? { before: from?.[0] ?? Number.MAX_SAFE_INTEGER } : { after: from?.[0] ?? 0 };
+          return listPosts(reader, threadId, range, count);
+        },
         keyOf: row => [row.sequence],
         views: rows => rows.map(row => toEvent(row)),
       });

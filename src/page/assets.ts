@@ -59,7 +59,7 @@ function readAssets(): Assets {
       if (type === undefined || name.endsWith('.d.ts')) continue;
       const text = readFileSync(new URL(name, url), 'utf8');
       const depth = folder.split('/').length;
-      texts.set(`${folder}/${name}`, { type, text: extname(name) === SCRIPT ? toModule(text, depth) : text });
+      texts.set(`${folder}/${name}`, { type, text: extname(name) === SCRIPT ? toModule(text, depth) : bare(text) });
     }
   }
   const script = TYPES[SCRIPT] as string;
@@ -93,9 +93,9 @@ function toModule(text: string, depth: number): string {
   return withPaths(bare(SCRIPT === '.ts' ? stripTypeScriptTypes(text) : text), depth);
 }
 
-/** Leaves out lines that are comments or empty: a tenth of the page. */
+/** Leaves out lines that are comments or empty, and indentation: an eighth of the page. */
 function bare(text: string): string {
-  return text.replace(/^[ \t]*(\/\*[\s\S]*?\*\/|\/\/.*)[ \t]*$/gm, '').replace(/\s*\n/g, '\n');
+  return text.replace(/^[ \t]*(\/\*[\s\S]*?\*\/|\/\/.*)[ \t]*$/gm, '').replace(/\s*\n\s*/g, '\n');
 }
 
 /** Replaces the names of libraries in imports by their paths. @param depth of the module below the root */

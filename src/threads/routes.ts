@@ -171,7 +171,7 @@ export function threadRoutes({ threads, threadLists, writes }: Dependencies): Fa
       {
         schema: {
           operationId: 'listPosts',
-          summary: 'Read the posts of a thread, oldest first',
+          summary: 'Read the posts of a thread',
           tags,
           params: ThreadParams,
           querystring: PostQuery,

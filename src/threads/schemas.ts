@@ -188,7 +188,11 @@ export const SeenMark = Strict(
 
 export const ThreadParams = Strict({ thread_id: Id });
 export const ViewerQuery = Strict({ viewer: Type.Optional(Viewer) });
-export const PostQuery = Strict({ ...pageQuery });
+export const PostQuery = Strict({
+  order: Type.Optional(Type.Enum(['oldest', 'newest'], { description: '`oldest` first if left out.' })),
+  ...pageQuery,
+});
+export type PostQuery = Static<typeof PostQuery>;
 export const SeenParams = Strict({ thread_id: Id, viewer: Viewer });
 
 export const ThreadQuery = Strict({

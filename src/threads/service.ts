@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import type { Actor } from '../actor.ts';
 import { type Clock, type NewUid, toTimestamp } from '../clock.ts';
-import type { Page, PageRequest } from '../db/cursors.ts';
+import type { Page } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import type { EventDraft, EventLog } from '../events/service.ts';
@@ -27,7 +27,7 @@ import {
   storeThreads,
   updateThread,
 } from './repository.ts';
-import type { ActOf, NewPost, NewThread, Post, PostAndThread, Thread, ThreadChange } from './schemas.ts';
+import type { ActOf, NewPost, NewThread, Post, PostAndThread, PostQuery, Thread, ThreadChange } from './schemas.ts';
 import type { Seen } from './seen.ts';
 import {
   blankThread,
@@ -273,8 +273,8 @@ export function createThreads(dependencies: Dependencies) {
       return withUnseen(db.read, required(await findThread(db.read, threadId), threadId), viewer);
     },
 
-    /** A page of posts, oldest first. @throws Refusal THREAD_NOT_FOUND, INVALID_CURSOR */
-    async posts(threadId: string, page: Partial<PageRequest>): Promise<Page<Post>> {
+    /** A page of posts, oldest first unless `order` says otherwise. @throws Refusal THREAD_NOT_FOUND, INVALID_CURSOR */
+    async posts(threadId: string, page: Partial<PostQuery>): Promise<Page<Post>> {
       required(await findThread(db.read, threadId), threadId);
       const { items, next_cursor } = await events.posts(db.read, threadId, page);
       return { items: items.map(toPost), next_cursor };

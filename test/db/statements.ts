@@ -213,7 +213,8 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
       (tx: Tx) => listEvents(tx, { after: 0, before: 9, ...filter }, 50),
     ]),
   ),
-  posts: tx => listPosts(tx, 't', 0, 50),
+  posts: tx => listPosts(tx, 't', { after: 0 }, 50),
+  'posts, newest first': tx => listPosts(tx, 't', { before: 9 }, 50),
   "an agent's open questions": tx => listOpenQuestions(tx, { run_id: 'r', agent_name: 'a' }, 50),
   'the agents that block a run': tx => listBlockingAgents(tx, 'r', 50),
   'a closed thread with open questions': findWithdrawing,
@@ -393,6 +394,7 @@ export const merged = [
   'unanswered threads by run',
   'the threads of a run that have moved since',
   'posts',
+  'posts, newest first',
   ...questionLists.map(({ name }) => name),
 ];
 

@@ -2,7 +2,7 @@ import { createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Browser } from 'playwright-core';
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { openPerson } from '../helpers/browser.ts';
+import { openPerson, violationsOf } from '../helpers/browser.ts';
 import { openBrowser } from '../helpers/chromium.ts';
 import { commandLine } from '../helpers/cli.ts';
 import { pageService } from '../helpers/page-service.ts';
@@ -42,6 +42,7 @@ describe('the page of a service with tokens', () => {
     await page.goto(service.origin);
     await page.getByRole('heading', { name: 'Log in to Forumbus' }).waitFor();
     forgive(faults);
+    expect(await violationsOf(page)).toEqual([]);
     const { out, code } = await open(await of('operator'));
     expect({ out, code }).toEqual({
       out: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+\/#login=[\w-]{43}$/),
@@ -101,8 +102,11 @@ describe('the page of a service with tokens', () => {
     await page.getByRole('link', { name: 'Deliveries' }).click();
     await page.getByRole('heading', { name: 'Subscriptions' }).waitFor();
     expect(await page.getByRole('link', { name: 'Webhooks' }).count()).toBe(0);
-    await page.goto(`${service.origin}/#/webhooks`);
-    await page.getByText('Nothing here').waitFor();
+    for (const view of ['webhooks', 'tokens']) {
+      await page.goto(`${service.origin}/#/${view}`);
+      await page.getByText('Nothing here').waitFor();
+      await page.getByRole('link', { name: 'To the inbox' }).click();
+    }
     expect((await tokens.admin('GET', `/questions/${id}`)).body.state).toBe('open');
   });
 
@@ -147,6 +151,7 @@ describe('the page of a service with tokens', () => {
       role: 'agent',
       runs: 'shop-*',
     });
+    expect(await violationsOf(page)).toEqual([]);
     const row = page.locator('.row', { hasText: 'mallory' });
     await row.getByRole('button', { name: 'revoke' }).click();
     await row.getByRole('button', { name: 'Revoke it for good?' }).click();

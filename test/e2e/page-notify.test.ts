@@ -95,6 +95,34 @@ describe('a new question', () => {
     expect(await titles(page)).toEqual(['last in last asks']);
   });
 
+  it('is told of by the service worker where a page has no notifications of its own, as on phones', async () => {
+    const { page, context, setAway } = await person();
+    await context.addInitScript(() => {
+      Object.assign(window, {
+        Notification: class {
+          static permission = 'granted';
+          static async requestPermission(): Promise<string> {
+            return 'granted';
+          }
+          constructor() {
+            throw new TypeError('Illegal constructor');
+          }
+        },
+      });
+      const shown: unknown[] = [];
+      Object.assign(window, { shown });
+      ServiceWorkerRegistration.prototype.showNotification = async (title, { data } = {}) =>
+        void shown.push({ title, data });
+    });
+    await page.reload();
+    await switchOn(page, 'Notifications of new questions');
+    await setAway(true);
+    const id = await service.ask({ run_id: 'phone', agent_name: 'tester' });
+    await expect
+      .poll(() => page.evaluate(() => (globalThis as unknown as { shown: unknown }).shown))
+      .toEqual([{ title: 'tester in phone asks', data: `#/q/${id}` }]);
+  });
+
   it('makes a sound only if that is switched on', async () => {
     const { page } = await person();
     await switchOn(page, 'A sound for new questions');

@@ -57,6 +57,32 @@ describe('a run', () => {
     expect((await service.send('GET', '/runs/release')).body.status).toBe('closed');
   });
 
+  it('says in words, agent by agent, what it lacks', async () => {
+    const asked = await service.ask({ run_id: 'gate', agent_name: 'asker' });
+    await service.ask({ run_id: 'gate', agent_name: 'asker' });
+    await send('completion', { run_id: 'gate', agent_name: 'failing' });
+    await send('validation', { run_id: 'gate', agent_name: 'failing', status: 'failed' });
+    await send('completion', { run_id: 'gate', agent_name: 'other' });
+    await send('validation', { run_id: 'gate', agent_name: 'other' });
+    await service.send('PUT', '/runs/gate', { done_criteria: 'It is fast.', agents: ['absent'] });
+    const lacks = [
+      'absent has sent no signal yet.',
+      'asker has an open question, another one, has not reported completion, has not been validated.',
+      'failing failed its validation.',
+      'other was validated against other criteria than those of the brief.',
+    ];
+    const page = await opened('#/runs/gate');
+    await expect.poll(() => page.locator('.gate li').allTextContents()).toEqual(lacks);
+    await page.getByText('4 agents are not done').waitFor();
+    await page.getByRole('link', { name: 'Runs' }).first().click();
+    const row = page.locator('.row', { hasText: 'gate' });
+    await expect
+      .poll(() => row.locator('.gate li').allTextContents())
+      .toEqual([...lacks.slice(0, 3), 'and 1 more agent']);
+    await row.getByRole('link', { name: 'open question' }).click();
+    await page.locator(`#q-${asked}`).waitFor();
+  });
+
   it('has agents that can be told something, begin again, and be withdrawn', async () => {
     await send('completion', { run_id: 'talk', summary: 'It works.' });
     const page = await opened('#/runs/talk');

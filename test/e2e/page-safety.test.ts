@@ -1,7 +1,6 @@
-import axe from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { openPerson } from '../helpers/browser.ts';
+import { openPerson, violationsOf } from '../helpers/browser.ts';
 import { openBrowser } from '../helpers/chromium.ts';
 import { demo } from '../helpers/demo.ts';
 import { pageService } from '../helpers/page-service.ts';
@@ -108,17 +107,26 @@ describe('the page is accessible', () => {
       const page = await opened(path, { colorScheme, viewport: { width: 360, height: 740 } });
       await page.locator('.rows, .plot, .card, .facts').first().waitFor();
       for (const button of await page.getByRole('button', { name: 'Add a webhook' }).all()) await button.click();
-      await page.evaluate(axe.source);
-      const found = await page.evaluate(async () => {
-        const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
-        const { violations } = await (globalThis as unknown as { axe: typeof axe }).axe.run(document, {
-          runOnly: tags,
-        });
-        return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`);
-      });
-      expect(found).toEqual([]);
+      expect(await violationsOf(page)).toEqual([]);
       const overflow = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
       expect(overflow).toBeLessThanOrEqual(0);
+    });
+
+    it(`to axe, ${colorScheme}: a question, its thread, and the settings over them`, async () => {
+      const page = await opened('/', { colorScheme, viewport: { width: 360, height: 740 } });
+      const first = page.locator('[data-question]').first();
+      for (const link of ['h3 a', '.who']) {
+        await first.locator(link).click();
+        await page.locator('.crumbs').waitFor();
+        await first.waitFor();
+        expect(await violationsOf(page)).toEqual([]);
+      }
+      await page.getByRole('button', { name: 'Settings and keys' }).click();
+      await page.getByRole('dialog').waitFor();
+      expect(await violationsOf(page)).toEqual([]);
+      expect(await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth)).toBeLessThanOrEqual(
+        0,
+      );
     });
   }
 

@@ -34,6 +34,29 @@ describe.each(engines)('threads on %s', engine => {
     expect(posts).toMatchObject([{ body: 'Which one?', actor: agent, signal_id: null }]);
   });
 
+  it('have their posts in either order, over several pages', async () => {
+    const { thread_id } = (await open({ body: '0' })).body;
+    for (const body of ['1', '2', '3', '4']) await post(thread_id, { body });
+    const walk = async (order: string) => {
+      const bodies: string[] = [];
+      for (let cursor = ''; ; ) {
+        const { body } = await service.send('GET', `/threads/${thread_id}/posts?limit=2${order}${cursor}`);
+        bodies.push(...body.items.map((one: { body: string }) => one.body));
+        if (body.next_cursor === null) return bodies.join('');
+        cursor = `&cursor=${body.next_cursor}`;
+      }
+    };
+    expect([await walk(''), await walk('&order=oldest'), await walk('&order=newest')]).toEqual([
+      '01234',
+      '01234',
+      '43210',
+    ]);
+    // A cursor goes on in its own order.
+    const { next_cursor } = (await service.send('GET', `/threads/${thread_id}/posts?limit=2`)).body;
+    const other = await service.send('GET', `/threads/${thread_id}/posts?order=newest&cursor=${next_cursor}`);
+    expect(other).toMatchObject({ status: 400, body: { code: 'INVALID_CURSOR' } });
+  });
+
   it("keep a caller's id: the same again finds the thread, another one is refused", async () => {
     const first = await open({ thread_id: 'mine' });
     await post('mine', {});

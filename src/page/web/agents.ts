@@ -1,14 +1,14 @@
 import { html } from 'htm/preact';
 import type { ControlState } from '../../client/index.ts';
 import { AgentRow, isStalled } from './agent-row.ts';
+import { agentsWith, busyAgents, currentRuns } from './current.ts';
 import { changed, now } from './live.ts';
 import { Empty, Failure } from './parts.ts';
-import { allOf, client } from './service.ts';
-import { ofRun } from './session.ts';
 import { count } from './text.ts';
 import { useLoad } from './use-load.ts';
 
-const MOST = 600;
+/** Of each state. */
+const MOST = 400;
 
 /** In the order in which they need somebody. */
 const GROUPS: [title: string, fits: (agent: ControlState) => boolean][] = [
@@ -20,16 +20,24 @@ const GROUPS: [title: string, fits: (agent: ControlState) => boolean][] = [
   ['Validated', ({ status }) => status === 'validated'],
 ];
 
-/** All agents by state. */
+/** The agents of runs that go on, by state. */
 export function Agents() {
   // Signs of life are no events.
   const tick = Math.floor(now.value / 30_000);
   const { data, error, reload } = useLoad(
-    signal => allOf(page => client.agents.list({ ...page, ...ofRun() }, { signal }), MOST),
+    async signal => {
+      const [busy, validated, open] = await Promise.all([
+        busyAgents(MOST, signal),
+        agentsWith('validated', MOST, signal),
+        currentRuns(MOST, signal),
+      ]);
+      const names = new Set(open.map(({ run_id }) => run_id));
+      return [...busy, ...validated.filter(({ run_id }) => names.has(run_id))];
+    },
     'agents',
     [changed.runs.value, tick],
   );
-  let rest = data?.filter(({ status }) => status !== 'withdrawn') ?? [];
+  let rest = data ?? [];
   const groups = GROUPS.map(([title, fits]) => {
     const members = rest.filter(fits);
     rest = rest.filter(agent => !members.includes(agent));
@@ -37,7 +45,7 @@ export function Agents() {
   });
   return html`<h1>Agents</h1>
     <${Failure} error=${error} />
-    ${data?.length === 0 && html`<${Empty}>No agent has sent a signal yet.<//>`}
+    ${data?.length === 0 && html`<${Empty}>No run goes on.<//>`}
     ${groups.map(
       ({ title, members }) =>
         members.length > 0 &&

@@ -13,6 +13,8 @@ const AGAIN_MS = 2000;
 export interface Pending {
   question: Question;
   answer: Draft;
+  /** Answers that were given together, and are undone together, have the same. */
+  batch: symbol;
   /** Epoch milliseconds. */
   due: number;
   timer: ReturnType<typeof setTimeout>;
@@ -28,24 +30,31 @@ export const isPending = (question_id: string) =>
 export const textOf = ({ text, selected }: Draft) => (text.trim() === '' ? selected.join(', ') : text.trim());
 
 /** Sends an answer unless it is undone in time. It is kept as a draft until it has arrived. */
-export function answer(question: Question, given: Draft): void {
+export function answer(question: Question, given: Draft, batch = Symbol()): void {
   const { question_id } = question;
   if (isPending(question_id)) return;
   keepDraft(question_id, given);
   say(question_id, undefined);
   const timer = setTimeout(() => void send(question_id), UNDO_MS);
-  pending.value = [...pending.value, { question, answer: given, due: Date.now() + UNDO_MS, timer }];
+  pending.value = [...pending.value, { question, answer: given, batch, due: Date.now() + UNDO_MS, timer }];
 }
 
-/** Takes the last answer back. @returns its question */
-export function undo(): string | undefined {
-  const last = pending.value.findLast(({ due }) => due > Date.now());
-  if (!last) return undefined;
-  clearTimeout(last.timer);
-  pending.value = pending.value.filter(other => other !== last);
-  // A choice was one key; words were typed.
-  if (last.answer.text === '' && !last.question.multi_select) keepDraft(last.question.question_id, EMPTY);
-  return last.question.question_id;
+/** The last answers that can be undone: one, or those that were given together. */
+export function undoable(): Pending[] {
+  const now = Date.now();
+  const last = pending.value.findLast(({ due }) => due > now);
+  return pending.value.filter(({ batch, due }) => batch === last?.batch && due > now);
+}
+
+/** Takes the last answers back. */
+export function undo(): void {
+  const last = undoable();
+  pending.value = pending.value.filter(other => !last.includes(other));
+  for (const { question, answer: given, timer } of last) {
+    clearTimeout(timer);
+    // A choice was one key; words were typed.
+    if (given.text === '' && !question.multi_select) keepDraft(question.question_id, EMPTY);
+  }
 }
 
 const EMPTY: Draft = { text: '', selected: [] };
@@ -54,6 +63,8 @@ async function send(question_id: string): Promise<void> {
   const entry = pending.value.find(({ question }) => question.question_id === question_id);
   if (!entry) return;
   clearTimeout(entry.timer);
+  // It can no longer be undone: what shows it is drawn again.
+  pending.value = [...pending.value];
   const { question, answer: given } = entry;
   const request = { ...bodyOf(given), ...asMe(), answered_in: 'page' as const };
   while (pending.value.includes(entry)) {
@@ -121,8 +132,9 @@ export function sendAllNow(): void {
 
 /** One answer for several questions: each as it was seen. */
 export function answerAll(ids: readonly string[], given: Draft): void {
+  const batch = Symbol();
   for (const id of ids) {
     const question = questions.value.get(id);
-    if (question?.state === 'open') answer(question, given);
+    if (question?.state === 'open') answer(question, given, batch);
   }
 }

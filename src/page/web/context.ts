@@ -22,7 +22,9 @@ export function Context({ text, open = false }: { text: string; open?: boolean }
 
 /** The first lines of a text, with its code fence closed. */
 function headOf(text: string): string {
-  const head = text.slice(0, FOLDED.length).split('\n').slice(0, FOLDED.lines).join('\n').toWellFormed();
+  const head = text.slice(0, FOLDED.length).split('\n').slice(0, FOLDED.lines).join('\n').toWellFormed().trimEnd();
   const fences = head.match(/^ {0,3}```/gm)?.length ?? 0;
-  return `${head.trimEnd()}…${fences % 2 === 1 ? '\n```' : ''}`;
+  if (fences % 2 === 1) return `${head}\n…\n\`\`\``;
+  // With anything behind it, the line of a fence closes nothing.
+  return `${head}${head.endsWith('```') ? '\n\n' : ''}…`;
 }

@@ -36,7 +36,7 @@ export function Deliveries() {
     <h2>Subscriptions <span>${count(subscriptions.length, 'consumer')}</span>${mayAct.value && html` <a href="#/webhooks">Webhooks</a>`}</h2>
     ${subscriptions.length === 0 && html`<${Empty}>Nobody subscribes yet: handlers and webhooks would be here.<//>`}
     <div class="rows">${subscriptions.map(one => html`<${SubscriptionRow} key=${one.name} subscription=${one} />`)}</div>
-    <h2>Dead messages <span>${dead_count === 0 ? 'none' : count(dead_count, 'delivery', 'deliveries')}</span></h2>
+    <h2>Dead messages <span>${dead_count === 0 ? 'none' : `${dead_count > DEAD_MOST ? `the oldest ${DEAD_MOST} of ` : ''}${count(dead_count, 'delivery', 'deliveries')}`}</span></h2>
     ${dead.items.length > 0 && html`<div class="rows">${dead.items.map(message => html`<${DeadRow} key=${`${message.message_id} ${message.consumer}`} message=${message} reload=${reload} />`)}</div>`}
     ${
       topics.topics_without_handler.length > 0 &&
@@ -55,7 +55,7 @@ function SubscriptionRow({ subscription }: { subscription: Subscription }) {
   const [, webhook] = mayAct.value && kind === 'webhook' ? name.split(':') : [];
   return html`<div class="row"><span class="t">${webhook ? html`<a href=${linkTo(['webhooks', webhook])}>${name}</a>` : html`<${Said} text=${name} />`}</span>
     <span class="a">${served_by.length === 0 && html`<${Pill} kind="bad">not served<//> `}${dead > 0 && html`<${Pill} kind="warn">${dead} dead<//> `}${waiting > 0 ? `${waiting} waiting` : 'up to date'}${lag_seconds === null ? '' : `, ${span(lag_seconds * 1000)} behind`}</span>
-    <span class="s">${kind} · ${topics.join(', ')}</span></div>`;
+    <span class="s">${kind}${topics.length > 0 ? ` · ${topics.join(', ')}` : ', switched off'}</span></div>`;
 }
 
 function DeadRow({ message, reload }: { message: Message; reload: () => void }) {

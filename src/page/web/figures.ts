@@ -64,7 +64,7 @@ export function openByAge(open: readonly Question[], now: number): Bar[] {
 /** How far each subscription is behind. */
 export function lags(subscriptions: readonly Subscription[]): Bar[] {
   return subscriptions.map(({ name, lag_seconds, waiting }) => ({
-    label: name.slice(0, 16),
+    label: name,
     value: lag_seconds ?? 0,
     text: lag_seconds === null ? 'up to date' : `${span(lag_seconds * 1000)}, ${waiting} waiting`,
   }));

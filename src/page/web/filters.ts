@@ -17,16 +17,22 @@ export function Filters() {
   const search = (event: SubmitEvent) => {
     event.preventDefault();
     const words = new FormData(event.target as HTMLFormElement).get('q');
-    if (typeof words === 'string') go(linkTo(['history'], { q: words.trim() }));
+    if (typeof words === 'string')
+      go(linkTo(['history'], { q: words.trim(), run_id: run_id.value, ticket: ticket.value }));
   };
-  return html`<form class="filters" ref=${form} onSubmit=${search} role="search">
-    <input type="search" name="q" placeholder="Search all questions" aria-label="Search all questions" maxlength="400" />
+  // Enter in a form with several fields and no button does nothing.
+  return html`<div class="filters" role="group" aria-label="Filters">
+    <form ref=${form} onSubmit=${search} role="search"><input type="search" name="q" placeholder="Search all questions" aria-label="Search all questions" maxlength="400" /></form>
+    <label class="check"><input type="checkbox" checked=${mine.value} onChange=${() =>
+      change(() => {
+        mine.value = !mine.value;
+      })} /> mine</label>
     <select aria-label="Run" value=${run_id.value} onChange=${(event: Event) =>
       change(() => {
         run_id.value = (event.target as HTMLSelectElement).value;
       })}>
       <option value="">all runs</option>
-      ${[...runs.value.keys()].map(name => html`<option value=${name}>${name}</option>`)}
+      ${[...runs.value.keys()].sort().map(name => html`<option value=${name}>${name}</option>`)}
     </select>
     <input aria-label="Ticket" placeholder="Ticket" maxlength="200" defaultValue=${ticket.value} onChange=${(
       event: Event,
@@ -41,9 +47,5 @@ export function Filters() {
       <option value="">anyone</option><option value=${NOBODY}>nobody</option>
       ${assigneeNames.value.map(name => html`<option value=${name}>${visible(name)}</option>`)}
     </select>
-    <label class="check"><input type="checkbox" checked=${mine.value} onChange=${() =>
-      change(() => {
-        mine.value = !mine.value;
-      })} /> mine</label>
-  </form>`;
+  </div>`;
 }

@@ -15,6 +15,7 @@ const KEYS: [keys: string, act: string][] = [
   ['z', 'undo the last answer'],
   ['Enter', 'open the question'],
   ['h', 'hide it for an hour'],
+  ['e', 'note that it expired'],
   ['a', 'take it, or give it back'],
   ['x', 'select it, to answer several at once'],
   ['/', 'search'],
@@ -24,6 +25,7 @@ const KEYS: [keys: string, act: string][] = [
   ['g a', 'agents'],
   ['g t', 'threads'],
   ['g d', 'deliveries'],
+  ['g n', 'numbers'],
   ['?', 'this help'],
 ];
 

@@ -1,7 +1,9 @@
 import { batch, computed, signal } from '@preact/signals-core';
-import type { ControlState, Event, Question, RunSummary, Thread } from '../../client/index.ts';
+import type { ControlState, Event, Question, QuestionFilter, RunSummary, Thread } from '../../client/index.ts';
+import { busyAgents, currentRuns } from './current.ts';
 import { gather } from './gather.ts';
 import { changed, now } from './live.ts';
+import { inPlaces, placesOf } from './narrowing.ts';
 import { allOf, client } from './service.ts';
 import { myName, ofRun } from './session.ts';
 import { read, stored, write } from './settings.ts';
@@ -12,6 +14,8 @@ const OPEN_MOST = 1000;
 const ENDED_MOST = 100;
 const RECENT_MOST = 20;
 const AROUND_MOST = 400;
+/** Runs, agents and threads are read again at most once in this time, however much happens. Milliseconds. */
+const AROUND_MS = 1000;
 /** Events that come together are read together. Milliseconds. */
 const GATHER_MS = 25;
 /** After a failure. Milliseconds. */
@@ -35,7 +39,7 @@ const settled = signal<ReadonlyMap<string, number>>(new Map());
 /** Ids of questions that will get one answer. */
 export const selected = signal<ReadonlySet<string>>(new Set());
 /** Until when a question is out of sight. Epoch milliseconds. */
-export const snoozed = stored<Record<string, number>>('snoozed', {});
+const snoozed = stored<Record<string, number>>('snoozed', {});
 
 export const filter = {
   run_id: signal(''),
@@ -85,12 +89,19 @@ function isUnattended({ state, thread_id }: Question): boolean {
   return state === 'expired' && (threads.value.get(thread_id)?.state ?? '').startsWith('waiting');
 }
 
+/** Nobody waits for it any more. One that has just ended keeps its place. */
+const isOver = (question: Question) => question.state !== 'open' && !isSettled(question);
 const needsPerson = (question: Question) => question.state === 'open' || isSettled(question) || isUnattended(question);
 
 export const needsMe = computed(() =>
   shown.value
     .filter(question => needsPerson(question) && !isSnoozed(question))
-    .sort((a, b) => RANKS.indexOf(a.priority) - RANKS.indexOf(b.priority) || a.asked_at.localeCompare(b.asked_at)),
+    .sort(
+      (a, b) =>
+        Number(isOver(a)) - Number(isOver(b)) ||
+        RANKS.indexOf(a.priority) - RANKS.indexOf(b.priority) ||
+        a.asked_at.localeCompare(b.asked_at),
+    ),
 );
 export const later = computed(() => shown.value.filter(question => question.state === 'open' && isSnoozed(question)));
 const ended = computed(() =>
@@ -112,36 +123,43 @@ function endOf({ answered_at, expires_at, asked_at }: Question): string {
 /** Reads everything anew. @throws ForumbusError */
 export async function snapshot(): Promise<void> {
   const { run_id, ticket } = wanted();
-  const narrowed = { ...ofRun(), ...(run_id && { run_id }), ...(ticket && { ticket }) };
+  const places = await placesOf(run_id, ticket);
+  const all = (query: QuestionFilter, most: number) =>
+    inPlaces(places, place => allOf(page => client.questions({ ...query, ...place, ...page }), most));
   const [open, unknown, done] = await Promise.all([
-    allOf(page => client.questions({ ...narrowed, ...page, state: 'open' }), OPEN_MOST),
-    allOf(page => client.questions({ ...narrowed, ...page, unacknowledged: true, order: 'newest' }), ENDED_MOST),
-    client.questions({ ...narrowed, state: 'answered', order: 'newest', limit: RECENT_MOST }),
+    all({ state: 'open' }, OPEN_MOST),
+    all({ unacknowledged: true, order: 'newest' }, ENDED_MOST),
+    all({ state: 'answered', order: 'newest' }, RECENT_MOST),
     readAround(),
   ]);
+  // Another filter was chosen meanwhile, and reads for itself.
+  if (run_id !== wanted().run_id || ticket !== wanted().ticket) return;
   batch(() => {
-    questions.value = new Map([...done.items, ...unknown, ...open].map(one => [one.question_id, one]));
+    ticketRuns = new Set(places.flatMap(place => (place.ticket ? [] : (place.run_id ?? []))));
+    questions.value = new Map([...done, ...unknown, ...open].map(one => [one.question_id, one]));
     loaded.value = true;
   });
   tidyStorage();
 }
 
+/** Runs of the ticket that is wanted. */
+let ticketRuns: ReadonlySet<string> = new Set();
 const wanted = () => ({ run_id: filter.run_id.value.trim(), ticket: filter.ticket.value.trim() });
 
 /** Runs, agents and threads: what the rows say beside the question. */
 async function readAround(): Promise<void> {
   const assignee = wantedAssignee().trim();
   const control = { ...ofRun(), kind: 'control' as const };
-  const [allRuns, allAgents, asking, talking, ofAssignee] = await Promise.all([
-    allOf(page => client.runs.list(page), AROUND_MOST),
-    allOf(page => client.agents.list({ ...page, ...ofRun() }), AROUND_MOST),
+  const [openRuns, busy, asking, talking, ofAssignee] = await Promise.all([
+    currentRuns(AROUND_MOST),
+    busyAgents(AROUND_MOST),
     allOf(page => client.threads.list({ ...page, ...control, state: 'waiting_operator' }), AROUND_MOST),
     allOf(page => client.threads.list({ ...page, ...control, state: 'waiting_human' }), AROUND_MOST),
     assignee === '' ? [] : allOf(page => client.threads.list({ ...page, ...control, assignee }), AROUND_MOST),
   ]);
   batch(() => {
-    runs.value = new Map(allRuns.map(run => [run.run_id, run]));
-    agents.value = new Map(allAgents.map(agent => [agentKey(agent), agent]));
+    runs.value = new Map(openRuns.map(run => [run.run_id, run]));
+    agents.value = new Map(busy.map(agent => [agentKey(agent), agent]));
     threads.value = new Map([...asking, ...talking].map(thread => [thread.thread_id, thread]));
     assigned.value = new Set(ofAssignee.map(({ thread_id }) => thread_id));
   });
@@ -165,7 +183,8 @@ export function take({ event_type, payload, run_id, ticket }: Event): void {
   if (!event_type.startsWith('forum.question.')) return;
   const { question_id } = payload as { question_id: string };
   const { run_id: onlyRun, ticket: onlyTicket } = wanted();
-  const isForeign = (onlyRun && run_id !== onlyRun) || (onlyTicket && ticket !== onlyTicket);
+  const isForeign =
+    (onlyRun && run_id !== onlyRun) || (onlyTicket && ticket !== onlyTicket && !ticketRuns.has(run_id ?? ''));
   if (isForeign && !questions.value.has(question_id)) return;
   changedIds.add(question_id);
   if (event_type === 'forum.question.opened') openedIds.add(question_id);
@@ -217,11 +236,13 @@ export const isOwn = ({ answered_in, answered_by }: Question) =>
 
 /** Drops what no section shows, so that a page that is open for weeks stays small. */
 function forgetful(all: Map<string, Question>): Map<string, Question> {
-  const done = [...all.values()].filter(
-    ({ state, acknowledged_at }) => state !== 'open' && (acknowledged_at !== null || state === 'superseded'),
-  );
-  const excess = done.sort((a, b) => endOf(a).localeCompare(endOf(b))).slice(0, -2 * RECENT_MOST);
-  for (const { question_id } of excess) all.delete(question_id);
+  const over = [...all.values()]
+    .filter(question => question.state !== 'open' && !isUnattended(question))
+    .sort((a, b) => endOf(b).localeCompare(endOf(a)));
+  const isKnown = ({ state, acknowledged_at }: Question) => acknowledged_at !== null || state === 'superseded';
+  const known = over.filter(isKnown).slice(2 * RECENT_MOST);
+  const unknown = over.filter(question => !isKnown(question)).slice(ENDED_MOST);
+  for (const { question_id } of [...known, ...unknown]) all.delete(question_id);
   return all;
 }
 
@@ -259,7 +280,19 @@ function tidyStorage(): void {
 
 /** Reads the threads and runs again whenever they have changed. */
 export function watchAround(): () => void {
+  let isResting = false;
+  let isStale = false;
+  const renew = () => {
+    isStale = isResting;
+    if (isResting) return;
+    isResting = true;
+    void readAround().catch(() => {});
+    setTimeout(() => {
+      isResting = false;
+      if (isStale) renew();
+    }, AROUND_MS);
+  };
   return changed.threads.subscribe(number => {
-    if (number > 0) void readAround().catch(() => {});
+    if (number > 0) renew();
   });
 }

@@ -1,37 +1,30 @@
 import { html } from 'htm/preact';
 import { useEffect, useState } from 'preact/hooks';
 import type { Question } from '../../client/index.ts';
-import { answerAll, textOf, undo } from './answers.ts';
+import { answerAll, isPending, textOf, undo } from './answers.ts';
 import { Filters } from './filters.ts';
-import {
-  later,
-  loaded,
-  needsMe,
-  recentlyDone,
-  runs,
-  selected,
-  snoozed,
-  unsnooze,
-  waitingOnAgents,
-} from './inbox-store.ts';
+import { later, loaded, needsMe, recentlyDone, runs, selected, unsnooze, waitingOnAgents } from './inbox-store.ts';
 import { useKeys } from './keys.ts';
 import { now } from './live.ts';
 import { Age, Empty, Said } from './parts.ts';
 import { moveFocus, QuestionCard } from './question-card.ts';
 import { Receipts, readClaims } from './receipts.ts';
 import { linkTo } from './route.ts';
-import { RunRow } from './run-row.ts';
+import { byNeed, RunRow } from './run-row.ts';
 import { age, count, cut } from './text.ts';
 
 /** Cards that are drawn at once: a page of 500 questions is slow to draw, and nobody reads it whole. */
 const STEP = 40;
+const RUNS_MOST = 8;
+/** Agents that are gone acknowledge nothing: their answers must not hide what stands below. */
+const ROWS_MOST = 8;
 
 /** Everything that needs the person, then what others do with the answers. */
 export function Inbox() {
   const [most, setMost] = useState(STEP);
   const cards = needsMe.value;
   const open = cards.filter(({ state }) => state === 'open');
-  const chosen = open.filter(({ question_id }) => selected.value.has(question_id));
+  const chosen = open.filter(({ question_id }) => selected.value.has(question_id) && !isPending(question_id));
   useKeys({ j: () => moveFocus(1), k: () => moveFocus(-1), z: undo, ArrowDown: onCards(1), ArrowUp: onCards(-1) });
   // The first question has the focus, unless the person has begun somewhere else.
   useEffect(() => {
@@ -69,11 +62,14 @@ interface RowsProps {
 }
 
 function Rows({ title, hint, questions }: RowsProps) {
+  const [showsAll, setShowsAll] = useState(false);
   if (questions.length === 0) return null;
+  const rows = showsAll ? questions : questions.slice(0, ROWS_MOST);
   return html`<h2>${title} <span>${hint}</span></h2>
-    <div class="rows">${questions.map(
+    <div class="rows">${rows.map(
       question => html`<${QuestionRow} key=${question.question_id} question=${question} />`,
-    )}</div>`;
+    )}</div>
+    ${rows.length < questions.length && html`<button type="button" class="btn wide" onClick=${() => setShowsAll(true)}>Show all ${questions.length}</button>`}`;
 }
 
 /** A question as one line, and below how far its answer has come. */
@@ -82,19 +78,14 @@ export function QuestionRow({ question }: { question: Question }) {
   return html`<div class="row">
     <a class="t" href=${linkTo(['q', question_id])}><${Said} text=${cut(question.question, 200)} /></a>
     <span class="a">${state === 'answered' ? html`<${Said} text=${cut(answer ?? '', 40)} /> · by <${Said} text=${answered_by?.name ?? ''} />, ` : `${state}, `}<${Age} at=${answered_at ?? asked_at} /> ago</span>
-    <span class="s"><${Said} text=${agent_name} /> in <${Said} text=${run_id} /> · ${state === 'open' ? html`<${OpenLine} question=${question} />` : html`<${Receipts} question=${question} />`}</span>
+    <span class="s"><${Said} text=${agent_name} /> in <${Said} text=${run_id} /> ${state !== 'open' ? html` · <${Receipts} question=${question} />` : later.value.includes(question) && html` · <button type="button" class="link" onClick=${() => unsnooze(question_id)}>bring back</button>`}</span>
   </div>`;
 }
 
-function OpenLine({ question: { question_id } }: { question: Question }) {
-  if (snoozed.value[question_id] === undefined) return 'open';
-  return html`<button type="button" class="link" onClick=${() => unsnooze(question_id)}>bring back</button>`;
-}
-
 function RunsInProgress() {
-  const running = [...runs.value.values()].filter(({ status }) => status !== 'closed').slice(0, 8);
+  const running = [...runs.value.values()].sort(byNeed).slice(0, RUNS_MOST);
   if (running.length === 0) return null;
-  return html`<h2>Runs in progress <span><a href=${linkTo(['runs'])}>all runs</a></span></h2>
+  return html`<h2>Runs in progress <span>${runs.value.size > RUNS_MOST && `${RUNS_MOST} of ${runs.value.size}, `}<a href=${linkTo(['runs'])}>all runs</a></span></h2>
     <div class="rows">${running.map(run => html`<${RunRow} key=${run.run_id} run=${run} />`)}</div>`;
 }
 

@@ -1,6 +1,7 @@
 import { effect } from '@preact/signals-core';
 import type { Question } from '../../client/index.ts';
 import { loaded, onRenewal, openCount } from './inbox-store.ts';
+import { registered } from './push.ts';
 import { linkTo } from './route.ts';
 import { settings } from './settings.ts';
 import { count, cut, visible } from './text.ts';
@@ -28,15 +29,28 @@ function tell(fresh: readonly Question[]): void {
   if (isSeen || !settings.notifications.value || Notification.permission !== 'granted') return;
   const [first] = fresh as [Question];
   const isOne = fresh.length === 1;
-  const notification = new Notification(
+  const hash = isOne ? linkTo(['q', first.question_id]) : '#/';
+  notify(
     isOne ? `${visible(first.agent_name)} in ${visible(first.run_id)} asks` : count(fresh.length, 'new question'),
-    { body: isOne ? cut(visible(first.question), 200) : '', tag: isOne ? first.question_id : 'forumbus' },
+    { body: isOne ? cut(visible(first.question), 200) : '', tag: isOne ? first.question_id : 'forumbus', data: hash },
   );
-  notification.onclick = () => {
-    window.focus();
-    location.hash = isOne ? linkTo(['q', first.question_id]) : '#/';
-    notification.close();
-  };
+}
+
+/** @param options `data` is the view to which the notification leads */
+function notify(title: string, options: NotificationOptions & { data: string }): void {
+  try {
+    const notification = new Notification(title, options);
+    notification.onclick = () => {
+      window.focus();
+      location.hash = options.data;
+      notification.close();
+    };
+  } catch {
+    // Browsers of phones have notifications of service workers only.
+    void registered()
+      .then(worker => worker.showNotification(title, options))
+      .catch(() => {});
+  }
 }
 
 /** Asks for the permission when the person switches notifications on. @returns whether they are on */

@@ -34,12 +34,12 @@ export function Numbers() {
   return html`<h1>Numbers</h1><${Failure} error=${error} />
     <p class="quiet">${count(open_count, 'open question')}${oldest === null ? '' : `, the oldest for ${span(oldest * 1000)}`}. ${count(stats.signals.total, 'signal')} in ${count(stats.threads.total, 'thread')} so far.
       ${asked.length >= MOST && ` The plots count the latest ${MOST.toLocaleString()} questions.`}</p>
-    <${Plot} title="Questions asked a day" unit="Questions" bars=${perDay(asked, now.value)} />
+    <${Plot} title="Questions asked a day" head=${['Day', 'Questions']} bars=${perDay(asked, now.value)} />
     ${
       answered.length > 0
-        ? html`<${Plot} title="Time to an answer, half of the questions" unit="Time" bars=${answered} />`
+        ? html`<${Plot} title="Median time to an answer, by priority" head=${['Priority', 'Time']} bars=${answered} />`
         : html`<${Empty}>No question was answered in the last ${DAYS} days.<//>`
     }
-    <${Plot} title="Open questions by age" unit="Questions" bars=${openByAge(open, now.value)} />
-    ${subscriptions.length > 0 && html`<${Plot} title="Deliveries behind" unit="Lag" bars=${lags(subscriptions)} />`}`;
+    <${Plot} title="Open questions by age" head=${['Age', 'Questions']} bars=${openByAge(open, now.value)} />
+    ${subscriptions.length > 0 && html`<${Plot} title="Lag of deliveries" head=${['Subscription', 'Lag']} bars=${lags(subscriptions)} />`}`;
 }

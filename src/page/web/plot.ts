@@ -1,24 +1,22 @@
 import { html } from 'htm/preact';
 import type { Bar } from './figures.ts';
 
-const ROW = 26;
-const LEFT = 110;
-const WIDTH = 640;
-const RIGHT = 170;
+interface PlotProps {
+  title: string;
+  /** What the bars are about, and what their lengths are. */
+  head: [of: string, unit: string];
+  bars: readonly Bar[];
+}
 
-/** A plot of bars, and the same as a table. */
-export function Plot({ title, unit, bars }: { title: string; unit: string; bars: readonly Bar[] }) {
+/** A plot of bars, which is a table: without the bars, it says the same. */
+export function Plot({ title, head: [of, unit], bars }: PlotProps) {
   const most = Math.max(1e-9, ...bars.map(({ value }) => value));
-  const room = WIDTH - LEFT - RIGHT;
-  const said = `${title}: ${bars.map(({ label, text }) => `${label} ${text}`).join(', ')}`;
   return html`<figure class="plot"><figcaption>${title}</figcaption>
-    <svg viewBox=${`0 0 ${WIDTH} ${bars.length * ROW}`} role="img" aria-label=${said}>${bars.map(
-      ({ label, value, text }, index) => html`<g>
-        <text x=${LEFT - 10} y=${index * ROW + 18} text-anchor="end" class="axis">${label}</text>
-        <rect x=${LEFT} y=${index * ROW + 5} width=${Math.max(value > 0 ? 2 : 0, (value / most) * room)} height=${ROW - 10} rx="3"></rect>
-        <text x=${LEFT + 8 + (value / most) * room} y=${index * ROW + 18}>${text}</text></g>`,
-    )}</svg>
-    <details><summary>As a table</summary><table><thead><tr><th scope="col"></th><th scope="col">${unit}</th></tr></thead>
-      <tbody>${bars.map(({ label, text }) => html`<tr><th scope="row">${label}</th><td>${text}</td></tr>`)}</tbody></table></details>
+    <table><thead class="hidden"><tr><th scope="col">${of}</th><th scope="col" colspan="2">${unit}</th></tr></thead>
+      <tbody>${bars.map(
+        ({ label, value, text }) => html`<tr><th scope="row">${label}</th>
+          <td class="bars"><svg aria-hidden="true"><rect width=${`${(100 * value) / most}%`} height="100%" rx="3"></rect></svg></td>
+          <td>${text}</td></tr>`,
+      )}</tbody></table>
   </figure>`;
 }

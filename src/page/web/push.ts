@@ -17,7 +17,8 @@ interface ScriptUrls {
 const { trustedTypes } = window as { trustedTypes?: { createPolicy(name: string, rules: ScriptUrls): ScriptUrls } };
 const scripts = trustedTypes?.createPolicy('worker', { createScriptURL: url => url });
 
-async function registered(): Promise<ServiceWorkerRegistration> {
+/** The service worker, also for notifications of a page that is open. */
+export async function registered(): Promise<ServiceWorkerRegistration> {
   const url = new URL('sw.js', base).href;
   await navigator.serviceWorker.register(scripts?.createScriptURL(url) ?? url);
   return navigator.serviceWorker.ready;

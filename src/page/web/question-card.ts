@@ -47,6 +47,7 @@ export function QuestionCard({ question, full = false }: CardProps) {
     ...(canAnswer && !full && { h: onCard(later) }),
     ...(canAnswer && { a: onCard(() => assign().catch(() => {})) }),
     ...(canAnswer && !full && { x: onCard(select) }),
+    ...(isUnseen(question) && { e: onCard(() => attend(thread_id).catch(() => {})) }),
   });
 
   return html`<article class=${`card ${isOpen ? '' : 'over'}`} id=${`q-${question_id}`} tabindex="0" data-question=${question_id}
@@ -61,7 +62,7 @@ export function QuestionCard({ question, full = false }: CardProps) {
       ${assignee && html`<span>for <${Said} text=${assignee} /></span>`}
       <span class="right"><${Age} at=${question.asked_at} />${expiry(question)}</span>
     </div>
-    <h3 class="q" dir="auto">${full ? visible(question.question) : html`<a href=${page}>${visible(cut(question.question, 1000))}</a>`}</h3>
+    <${full ? 'h2' : 'h3'} class="q" dir="auto">${full ? visible(question.question) : html`<a href=${page}>${visible(cut(question.question, 1000))}</a>`}<//>
     ${context !== null && html`<${Context} key=${question_id} text=${context} open=${full} />`}
     ${
       canAnswer
@@ -124,9 +125,16 @@ function People({ question, mayAnswer }: { question: Question; mayAnswer: boolea
 
 function Sending({ question_id }: { question_id: string }) {
   const entry = pending.value.find(({ question }) => question.question_id === question_id);
-  return html`<p class="notice">Answered “<${Said} text=${cut(entry ? textOf(entry.answer) : '', 120)} />”.
-    ${entry !== undefined && entry.due > Date.now() && html` <button type="button" class="link" onClick=${undo}>Undo</button>`}</p>`;
+  const waits = entry !== undefined && entry.due > Date.now();
+  return html`<p class="notice">${waits ? 'Answered' : 'Sending'} “<${Said} text=${cut(entry ? textOf(entry.answer) : '', 120)} />”${waits ? '.' : '…'}
+    ${waits && html` <button type="button" class="link" onClick=${undo}>Undo</button>`}</p>`;
 }
+
+/** Whether the person may note that a question expired. */
+const isUnseen = ({ state, thread_id }: Question) =>
+  state === 'expired' && mayAct.value && assignees.value.has(thread_id);
+
+const attend = (thread_id: string) => client.threads.change(thread_id, { state: 'answered', ...asMe() });
 
 /** How a question ended, and by whom. */
 function Outcome({ question }: { question: Question }) {
@@ -144,7 +152,6 @@ function Outcome({ question }: { question: Question }) {
     one => one.answer.trim() === text?.trim() && one.answered_by.name !== answered_by?.name,
   );
   const fallback = defaultOf(question);
-  const attended = () => client.threads.change(thread_id, { state: 'answered', ...asMe() });
   if (state === 'answered') {
     return html`<p class="outcome"><b>“<${Said} text=${text ?? ''} />”</b>
       <span class="quiet"> by ${others.map(one => html`<${Said} text=${one.answered_by.name} /> and `)}<${Said} text=${answered_by?.name ?? ''} />${answered_in && answered_in !== 'page' ? ` (${answered_in})` : ''}${answered_at && html`, <${Age} at=${answered_at} /> ago`}</span>
@@ -154,7 +161,7 @@ function Outcome({ question }: { question: Question }) {
     return html`<p class="outcome">Nobody answered${expires_at && html` until ${clock(expires_at)}`}${
       default_applied && fallback !== undefined ? html`; “<${Said} text=${fallback} />” was applied` : ''
     }.
-      ${mayAct.value && assignees.value.has(thread_id) && html` <${Act} act=${attended}>I have seen it<//>`}</p>`;
+      ${isUnseen(question) && html` <${Act} act=${() => attend(thread_id)}><kbd>e</kbd> I have seen it<//>`}</p>`;
   }
   return html`<p class="outcome">${state === 'cancelled' ? 'Cancelled' : 'The agent asked another question instead'}.</p>`;
 }

@@ -12,6 +12,10 @@ const WORDS: Record<RunSummary['status'], string> = {
   closed: 'closed',
 };
 
+/** Those that a person can close come first, then those that wait for one. */
+export const byNeed = (a: RunSummary, b: RunSummary) =>
+  Number(b.ready) - Number(a.ready) || b.open_questions_count - a.open_questions_count;
+
 /** A run as one line, and what its list says below. */
 export function RunRow({ run, children }: { run: RunSummary; children?: ComponentChildren }) {
   const { run_id, title, ticket, status, ready, agents_count, open_questions_count, updated_at } = run;

@@ -3,6 +3,7 @@ import { useState } from 'preact/hooks';
 import type { Run } from '../../client/index.ts';
 import { AgentRow } from './agent-row.ts';
 import { BriefForm } from './brief-form.ts';
+import { Reasons } from './gate.ts';
 import { changed } from './live.ts';
 import { Act, Empty, Failure, Pill, Said } from './parts.ts';
 import { linkTo } from './route.ts';
@@ -11,6 +12,9 @@ import { asMe, mayAct } from './session.ts';
 import { count, cut, visible } from './text.ts';
 import { Timeline } from './timeline.ts';
 import { useLoad } from './use-load.ts';
+
+/** Agents that the gate names. */
+const AGENTS_MOST = 30;
 
 /** A run: what it lacks, its agents, its brief and its story. */
 export function RunPage({ run_id }: { run_id: string }) {
@@ -44,7 +48,7 @@ export function RunPage({ run_id }: { run_id: string }) {
       )}</div>`
     }
     <h2>Agents <span>${count(all, 'agent')}</span></h2>
-    <div class="rows">${agents.map(agent => html`<${AgentRow} key=${agent.agent_name} agent=${agent} reload=${reload} />`)}</div>
+    <div class="rows">${agents.map(agent => html`<${AgentRow} key=${agent.agent_name} agent=${agent} reload=${reload} isOver=${run.status === 'closed'} />`)}</div>
     <h2>Brief ${mayAct.value && run.status !== 'closed' && html`<button type="button" class="link" onClick=${() => setEdits(!edits)}>${edits ? 'leave it' : 'edit'}</button>`}</h2>
     ${
       edits
@@ -73,12 +77,7 @@ async function found(run_id: string, signal: AbortSignal): Promise<Run | null> {
 function Gate({ run: { gate, status } }: { run: Run }) {
   if (status === 'closed') return html`<p class="quiet">The run is closed.</p>`;
   if (gate.ready) return html`<p class="ticks">Nothing is missing: the run may be closed.</p>`;
-  return html`<ul class="gate">${gate.reasons
-    .slice(0, 20)
-    .map(
-      ({ detail, question_id, agent_name }) =>
-        html`<li>${question_id ? html`<${Said} text=${agent_name ?? ''} /> has an <a href=${linkTo(['q', question_id])}>open question</a>` : visible(detail)}</li>`,
-    )}${gate.reasons.length > 20 && html`<li>and ${gate.reasons.length - 20} more</li>`}</ul>`;
+  return html`<${Reasons} gate=${gate} most=${AGENTS_MOST} />`;
 }
 
 /** Closes the run as it is seen here: a change meanwhile refuses it. */
@@ -95,5 +94,5 @@ function Close({ run, reload }: { run: Run; reload: () => void }) {
     reload();
   };
   return html`<div class="foot"><${Act} kind=${gate.ready ? 'primary' : ''} disabled=${!gate.ready} sure="Close it for good?" act=${close}>Close run<//>
-    ${!gate.ready && html`<span>${count(gate.reasons.length, 'thing is', 'things are')} missing</span>`}</div>`;
+    ${gate.blocking_count > 0 && html`<span>${count(gate.blocking_count, 'agent is', 'agents are')} not done</span>`}</div>`;
 }

@@ -1,28 +1,32 @@
 import { html } from 'htm/preact';
 import type { RunSummary } from '../../client/index.ts';
+import { currentRuns } from './current.ts';
+import { Reasons } from './gate.ts';
 import { changed } from './live.ts';
 import { Empty, Failure } from './parts.ts';
 import { go, linkTo, route } from './route.ts';
-import { RunRow } from './run-row.ts';
+import { byNeed, RunRow } from './run-row.ts';
 import { allOf, client } from './service.ts';
 import { mayAct } from './session.ts';
-import { count, visible } from './text.ts';
+import { count } from './text.ts';
 import { useLoad } from './use-load.ts';
 
 const MOST = 200;
-/** Runs whose gates are read, one by one; reasons of each that are shown. */
+/** Runs whose gates are read, one by one; agents of each that are shown. */
 const WITH_REASONS = 12;
-const REASONS = 3;
+const AGENTS = 3;
 
 /** The runs that go on, those that are ready first; closed ones on request. */
 export function Runs() {
   const showsClosed = route.value.query.has('closed');
-  const { data, error } = useLoad(
-    signal => allOf(page => client.runs.list({ ...page, ...(showsClosed && { status: 'closed' }) }, { signal }), MOST),
+  const { data: runs, error } = useLoad(
+    signal =>
+      showsClosed
+        ? allOf(page => client.runs.list({ ...page, status: 'closed' }, { signal }), MOST)
+        : currentRuns(MOST, signal),
     String(showsClosed),
     [changed.runs.value],
   );
-  const runs = data?.filter(({ status }) => showsClosed || status !== 'closed');
   const begin = (event: SubmitEvent) => {
     event.preventDefault();
     const name = new FormData(event.target as HTMLFormElement).get('run_id');
@@ -41,19 +45,17 @@ export function Runs() {
       runs &&
       runs.length > 0 &&
       html`<div class="rows">${runs
-        .toSorted((a, b) => Number(b.ready) - Number(a.ready) || b.open_questions_count - a.open_questions_count)
+        .toSorted(showsClosed ? () => 0 : byNeed)
         .map(
           (run, index) =>
-            html`<${RunRow} key=${run.run_id} run=${run}>${index < WITH_REASONS && !showsClosed && html`<${Reasons} run=${run} />`}<//>`,
+            html`<${RunRow} key=${run.run_id} run=${run}>${index < WITH_REASONS && !showsClosed && html`<${Lacks} run=${run} />`}<//>`,
         )}</div>`
     }`;
 }
 
 /** The first things that a run lacks. */
-function Reasons({ run: { run_id, version, ready } }: { run: RunSummary }) {
+function Lacks({ run: { run_id, version, ready } }: { run: RunSummary }) {
   const { data } = useLoad(signal => client.runs.get(run_id, { signal }), run_id, [version]);
   if (ready || !data) return null;
-  const { reasons } = data.gate;
-  const more = reasons.length - REASONS;
-  return html`<ul class="s gate">${reasons.slice(0, REASONS).map(({ detail, question_id, agent_name }) => html`<li>${question_id ? `${visible(agent_name ?? '')} has an open question` : visible(detail)}</li>`)}${more > 0 && html`<li>and ${more} more</li>`}</ul>`;
+  return html`<div class="s"><${Reasons} gate=${data.gate} most=${AGENTS} /></div>`;
 }

@@ -1,6 +1,6 @@
 import { html } from 'htm/preact';
 import { useEffect, useState } from 'preact/hooks';
-import { pending, textOf, undo } from './answers.ts';
+import { textOf, undo, undoable } from './answers.ts';
 import { Help } from './help.ts';
 import { openCount } from './inbox-store.ts';
 import { useKeys } from './keys.ts';
@@ -26,6 +26,7 @@ export function Shell() {
     'g a': () => go('#/agents'),
     'g t': () => go('#/threads'),
     'g d': () => go('#/deliveries'),
+    'g n': () => go('#/numbers'),
     z: undo,
     '?': () => setHelps(true),
   });
@@ -33,6 +34,10 @@ export function Shell() {
     document.querySelector('main')?.scrollTo(0, 0);
     window.scrollTo(0, 0);
   }, [parts.join('/')]);
+  // On a phone the names of the views are wider than the page.
+  useEffect(() => {
+    document.querySelector('nav [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+  }, [section, String(openCount.value || '').length]);
   const link = (name: string, hash: string, number?: number) =>
     html`<a href=${hash} aria-current=${section === name.toLowerCase() ? 'page' : undefined}>${name}${number ? html` <i>${number}</i>` : ''}</a>`;
   return html`
@@ -68,9 +73,9 @@ function Announcer() {
   return html`<div class="hidden" role="status">${text}</div>`;
 }
 
-/** The last answer, as long as it can be undone. */
+/** The last answers, as long as it can be undone. */
 function Toast() {
-  const entry = pending.value.findLast(({ due }) => due > Date.now());
+  const { length, [length - 1]: entry } = undoable();
   const [, redraw] = useState(0);
   useEffect(() => {
     if (!entry) return;
@@ -79,6 +84,6 @@ function Toast() {
   }, [entry]);
   if (!entry) return null;
   const left = Math.max(0, Math.ceil((entry.due - Date.now()) / 1000));
-  return html`<div class="toast"><span role="status">Answered “<${Said} text=${cut(textOf(entry.answer), 60)} />”</span>
+  return html`<div class="toast"><span role="status">Answered ${length > 1 && `${length} questions `}“<${Said} text=${cut(textOf(entry.answer), 60)} />”</span>
     <button type="button" onClick=${undo}>Undo <kbd>z</kbd></button><span aria-hidden="true" class="left">${left} s</span></div>`;
 }

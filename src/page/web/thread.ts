@@ -2,31 +2,37 @@ import { html } from 'htm/preact';
 import { useEffect, useState } from 'preact/hooks';
 import type { Post, Thread, ThreadChange } from '../../client/index.ts';
 import { Context } from './context.ts';
+import { questions } from './inbox-store.ts';
 import { changed } from './live.ts';
 import { Act, Age, Empty, Failure, Pill, Said } from './parts.ts';
+import { QuestionCard } from './question-card.ts';
 import { linkTo } from './route.ts';
 import { SayForm } from './say-form.ts';
 import { allOf, client } from './service.ts';
 import { asMe, mayAct, myName, viewer } from './session.ts';
 import { useLoad } from './use-load.ts';
 
-const POSTS_MOST = 500;
+const STEP = 100;
 const STATES = ['triaged', 'waiting_operator', 'waiting_human', 'answered', 'closed'] as const;
 const PRIORITIES = ['urgent', 'high', 'normal', 'low'] as const;
 
 /** A conversation: its posts, a reply, and what people arrange about it. */
 export function ThreadPage({ thread_id }: { thread_id: string }) {
   const [state, setState] = useState('');
+  const [most, setMost] = useState(STEP);
   const { data, error, reload } = useLoad(
     async signal => {
       const [thread, posts] = await Promise.all([
         client.threads.get(thread_id, { signal }),
-        allOf(page => client.threads.posts(thread_id, page, { signal }), POSTS_MOST),
+        allOf(page => client.threads.posts(thread_id, { ...page, order: 'newest' }, { signal }), most),
       ]);
-      return { thread, posts };
+      const { kind, run_id, agent_name } = thread;
+      const isAgent = kind === 'control' && run_id !== null && agent_name !== null;
+      const asked = isAgent ? await client.questions({ run_id, agent_name, state: 'open' }, { signal }) : { items: [] };
+      return { thread, posts, asked: asked.items };
     },
     thread_id,
-    [changed.threads.value],
+    [changed.threads.value, most],
   );
   const last = data?.thread.last_sequence;
   useEffect(() => {
@@ -35,7 +41,7 @@ export function ThreadPage({ thread_id }: { thread_id: string }) {
   }, [last]);
   const crumbs = html`<h1 class="crumbs"><a href="#/threads">Threads</a> / Thread</h1>`;
   if (!data) return html`${crumbs}${error ? html`<${Failure} error=${error} />` : html`<${Empty}>Loading…<//>`}`;
-  const { thread, posts } = data;
+  const { thread, posts, asked } = data;
   const say = async (body: string) => {
     await client.threads.addPost(thread_id, { body, ...asMe(), ...(state && { state: state as Thread['state'] }) });
     setState('');
@@ -44,8 +50,9 @@ export function ThreadPage({ thread_id }: { thread_id: string }) {
   return html`${crumbs}
     <h2 class="title"><${Said} text=${thread.title} /></h2>
     <${Arrangement} thread=${thread} reload=${reload} />
-    <ol class="posts">${posts.map(post => html`<${PostItem} key=${post.post_id} post=${post} />`)}</ol>
-    ${posts.length >= POSTS_MOST && html`<${Empty}>Only the first ${POSTS_MOST} posts are shown.<//>`}
+    ${posts.length >= most && most < 10 * STEP && html`<button type="button" class="btn wide" onClick=${() => setMost(most + STEP)}>Show earlier posts</button>`}
+    <ol class="posts">${posts.toReversed().map(post => html`<${PostItem} key=${post.post_id} post=${post} />`)}</ol>
+    ${asked.map(one => html`<${QuestionCard} key=${one.question_id} question=${questions.value.get(one.question_id) ?? one} full />`)}
     ${
       mayAct.value &&
       thread.state !== 'closed' &&

@@ -4,11 +4,12 @@ import type { Event } from '../../client/index.ts';
 import { Markdown } from './markdown.ts';
 import { Age, Empty, Failure, Said } from './parts.ts';
 import { linkTo } from './route.ts';
-import { client } from './service.ts';
+import { allOf, client } from './service.ts';
 import { cut } from './text.ts';
 import { useLoad } from './use-load.ts';
 
 const STEP = 30;
+const MOST = 1000;
 
 interface TimelineProps {
   filter: { run_id?: string; thread_id?: string };
@@ -18,15 +19,15 @@ interface TimelineProps {
 
 /** What the log says, newest first. */
 export function Timeline({ filter, version }: TimelineProps) {
-  const [limit, setLimit] = useState(STEP);
+  const [most, setMost] = useState(STEP);
   const { data, error } = useLoad(
-    signal => client.log.list({ ...filter, order: 'newest', limit }, { signal }),
+    signal => allOf(page => client.log.list({ ...filter, ...page, order: 'newest' }, { signal }), most),
     JSON.stringify(filter),
-    [version, limit],
+    [version, most],
   );
   if (!data) return error ? html`<${Failure} error=${error} />` : html`<${Empty}>Loading…<//>`;
-  return html`<ol class="timeline">${data.items.filter(isOwnAct).map(event => html`<${Entry} key=${event.sequence} event=${event} />`)}</ol>
-    ${data.next_cursor !== null && limit < 200 && html`<button type="button" class="btn wide" onClick=${() => setLimit(Math.min(200, limit * 2))}>Show earlier ones</button>`}`;
+  return html`<ol class="timeline">${data.filter(isOwnAct).map(event => html`<${Entry} key=${event.sequence} event=${event} />`)}</ol>
+    ${data.length >= most && most < MOST && html`<button type="button" class="btn wide" onClick=${() => setMost(most * 2)}>Show earlier ones</button>`}`;
 }
 
 /** What merely follows from an act says nothing beside it. */
@@ -43,7 +44,7 @@ function Entry({ event }: { event: Event }) {
   const { act, text } = described(event);
   return html`<li>
     <span class="meta"><span class="who"><${Said} text=${actor.name} /></span><span>${act}</span>
-      ${agent_name !== null && actor.name !== agent_name && thread_id !== null && html`<a href=${linkTo(['threads', thread_id])}><${Said} text=${agent_name} /></a>`}
+      ${agent_name !== null && actor.name !== agent_name && thread_id !== null && html`· <a href=${linkTo(['threads', thread_id])}><${Said} text=${agent_name} /></a>`}
       <span class="right"><${Age} at=${occurred_at} /> ago</span></span>
     ${text && html`<div class="said"><${Markdown} text=${cut(text, 600)} /></div>`}
   </li>`;

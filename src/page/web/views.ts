@@ -7,7 +7,7 @@ import { Numbers } from './numbers.ts';
 import { QuestionPage } from './question.ts';
 import { RunPage } from './run.ts';
 import { Runs } from './runs.ts';
-import { mayAct } from './session.ts';
+import { isAdmin, mayAct, seesAll } from './session.ts';
 import { ThreadPage } from './thread.ts';
 import { Threads } from './threads.ts';
 import { Tokens } from './tokens.ts';
@@ -27,9 +27,9 @@ export function viewOf([section, first]: string[]) {
   if (section === 'runs') return html`<${Runs} />`;
   if (section === 'agents') return html`<${Agents} />`;
   if (section === 'threads') return html`<${Threads} />`;
-  if (section === 'deliveries') return html`<${Deliveries} />`;
+  if (section === 'deliveries' && seesAll.value) return html`<${Deliveries} />`;
   if (section === 'webhooks' && mayAct.value) return html`<${Webhooks} />`;
-  if (section === 'numbers') return html`<${Numbers} />`;
-  if (section === 'tokens') return html`<${Tokens} />`;
+  if (section === 'numbers' && seesAll.value) return html`<${Numbers} />`;
+  if (section === 'tokens' && isAdmin.value) return html`<${Tokens} />`;
   return html`<h1>Nothing here</h1><p><a href="#/">To the inbox</a></p>`;
 }
