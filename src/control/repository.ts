@@ -252,12 +252,13 @@ export async function listNamed(tx: Tx, run_id: string, names: string[]): Promis
   return tx.all(namedStatement, { run_id, names: JSON.stringify(names) });
 }
 
-const namedStatement = statement(({ query, value, elements }: StatementBuilder<{ run_id: string; names: string }>) =>
-  query
-    .selectFrom('control_threads')
-    .selectAll()
-    .where('run_id', '=', value('run_id'))
-    .where('agent_name', 'in', sql<string>`(select value from ${elements('names')})`),
+const namedStatement = statement(
+  ({ query, value, among, textElements }: StatementBuilder<{ run_id: string; names: string }>) =>
+    query
+      .selectFrom('control_threads')
+      .selectAll()
+      .where('run_id', '=', value('run_id'))
+      .where(among('agent_name', textElements('names'))),
 );
 
 /** Stores these control states, new ones and known ones. */

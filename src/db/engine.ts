@@ -1,4 +1,4 @@
-import type { Compilable, Expression } from 'kysely';
+import type { Compilable, Expression, SqlBool } from 'kysely';
 
 /**
  * The database engines. Code that chooses between them uses a record over this type, so that tsc finds every choice.
@@ -12,6 +12,11 @@ export interface Dialect {
   elements(json: Expression<unknown>): Expression<unknown>;
   /** The objects of a JSON array, as a table with these members as its columns. */
   records(json: Expression<unknown>, columns: Record<string, 'integer' | 'text'>): Expression<unknown>;
+  /**
+   * Whether a column is among the results of a subquery of one column. PostgreSQL reads the results first, and looks them
+   * up: an `in` it may plan as a join that reads the whole table, and it keeps that plan when the table has grown.
+   */
+  among(column: Expression<unknown>, results: Expression<unknown>): Expression<SqlBool>;
   /** A member of a JSON object: a text as it is, anything else as JSON; null if there is none. */
   member(json: Expression<unknown>, name: string): Expression<string | null>;
   /** Adds RETURNING for the generated key (PostgreSQL only; better-sqlite3 reports the key itself). */

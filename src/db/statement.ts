@@ -1,4 +1,4 @@
-import { type Compilable, type Expression, type Kysely, type RawBuilder, sql } from 'kysely';
+import { type Compilable, type Expression, type Kysely, type RawBuilder, type SqlBool, sql } from 'kysely';
 import type { Dialect } from './engine.ts';
 import type { Schema } from './schema.ts';
 
@@ -19,8 +19,12 @@ export interface StatementBuilder<V> {
   elementsOf(json: Expression<unknown>): Expression<unknown>;
   /** The objects of a JSON array, as a table with these members as its columns. */
   records<R>(name: keyof V & string, columns: { [K in keyof R]: 'integer' | 'text' }): RawBuilder<R>;
-  /** The integers of a JSON array, as the right side of `in`. */
+  /** See {@link Dialect.among}. `results` stands in brackets. */
+  among(column: string, results: Expression<unknown>): Expression<SqlBool>;
+  /** The integers of a JSON array, as a subquery. */
   integerElements(name: keyof V & string): Expression<number>;
+  /** The texts of a JSON array, as a subquery. */
+  textElements(name: keyof V & string): Expression<string>;
   /** See {@link Dialect.horizon}. */
   readonly horizon: Expression<number> | undefined;
   /** Epoch milliseconds on the clock that measures leases: the service's on SQLite, the server's on PostgreSQL. */
@@ -98,7 +102,9 @@ export function statementCompiler({ query, dialect, leaseClock }: CompilerOption
     elements,
     elementsOf: dialect.elements,
     records: (name: string, columns: Record<string, 'integer' | 'text'>) => dialect.records(value(name), columns),
+    among: (column: string, results: Expression<unknown>) => dialect.among(sql.ref(column), results),
     integerElements: (name: string) => sql`(select cast(value as bigint) from ${elements(name)})`,
+    textElements: (name: string) => sql`(select value from ${elements(name)})`,
     horizon: dialect.horizon,
     leaseNow: leaseClock ? dialect.asInteger(sql`${LEASE_NOW}`) : dialect.serverNow,
   } as unknown as StatementBuilder<never>;

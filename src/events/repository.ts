@@ -60,8 +60,12 @@ export async function findEventsAt(reader: Reader, sequences: number[]): Promise
   return reader.all(eventsAtStatement, { sequences: JSON.stringify(sequences) });
 }
 
-const eventsAtStatement = statement(({ query, integerElements }: StatementBuilder<{ sequences: string }>) =>
-  query.selectFrom('events').selectAll().select(isErasing).where('sequence', 'in', integerElements('sequences')),
+const eventsAtStatement = statement(({ query, integerElements, among }: StatementBuilder<{ sequences: string }>) =>
+  query
+    .selectFrom('events')
+    .selectAll()
+    .select(isErasing)
+    .where(among('sequence', integerElements('sequences'))),
 );
 
 /** An event without its content. */
@@ -261,16 +265,16 @@ export async function listTaken(
 }
 
 const takenStatement = statement(
-  ({ query, elements, integerElements }: StatementBuilder<{ sequences: string; ids: string }>) =>
+  ({ query, integerElements, among, textElements }: StatementBuilder<{ sequences: string; ids: string }>) =>
     query
       .selectFrom('events')
       .select(['sequence', 'event_id'])
-      .where('sequence', 'in', integerElements('sequences'))
+      .where(among('sequence', integerElements('sequences')))
       .union(
         query
           .selectFrom('events')
           .select(['sequence', 'event_id'])
-          .where('event_id', 'in', sql<string>`(select value from ${elements('ids')})`),
+          .where(among('event_id', textElements('ids'))),
       ),
 );
 

@@ -40,8 +40,8 @@ export function deleteItems(tx: Tx, sequences: number[]): void {
   tx.send(deleteItemsStatement, { sequences: JSON.stringify(sequences) });
 }
 
-const deleteItemsStatement = statement(({ query, integerElements }: StatementBuilder<{ sequences: string }>) =>
-  query.deleteFrom('inbox_items').where('sequence', 'in', integerElements('sequences')),
+const deleteItemsStatement = statement(({ query, integerElements, among }: StatementBuilder<{ sequences: string }>) =>
+  query.deleteFrom('inbox_items').where(among('sequence', integerElements('sequences'))),
 );
 
 /** An item with the end of its lease; null if nobody holds it. */
@@ -99,12 +99,12 @@ export async function findItems(reader: Reader, owner: Owner, sequences: number[
 }
 
 const findItemsStatement = statement(
-  ({ query, value, integerElements, leaseNow }: StatementBuilder<Owner & { sequences: string }>) =>
+  ({ query, value, integerElements, leaseNow, among }: StatementBuilder<Owner & { sequences: string }>) =>
     query
       .selectFrom('inbox_items')
       .select(['sequence', 'run_id', 'agent_name', 'question_id', 'created_at'])
       .select(sql<number | null>`case when claimed_until > ${leaseNow} then claimed_until end`.as('held_until'))
-      .where('sequence', 'in', integerElements('sequences'))
+      .where(among('sequence', integerElements('sequences')))
       // The expressions equal the columns, but no index holds them: the sequences are the most selective.
       .where(sql<string>`run_id || ''`, '=', value('run_id'))
       .where(sql<string>`agent_name || ''`, '=', value('agent_name'))
@@ -123,14 +123,14 @@ interface Lease {
   leaseMs: number;
 }
 
-const claimItemsStatement = statement(({ query, value, integerElements, leaseNow }: StatementBuilder<Lease>) =>
+const claimItemsStatement = statement(({ query, value, integerElements, leaseNow, among }: StatementBuilder<Lease>) =>
   query
     .updateTable('inbox_items')
     .set({
       claimed_by: value('claimant'),
       claimed_until: sql<number>`${leaseNow} + ${value('leaseMs')}`,
     })
-    .where('sequence', 'in', integerElements('sequences')),
+    .where(among('sequence', integerElements('sequences'))),
 );
 
 /** When the first item of an agent is free, and the time now, both on the clock of leases. Undefined without an item. */
@@ -185,6 +185,6 @@ export async function deleteItemsOf(tx: Tx, question_ids: string[]): Promise<voi
   await tx.run(deleteItemsOfStatement, { ids: JSON.stringify(question_ids) });
 }
 
-const deleteItemsOfStatement = statement(({ query, elements }: StatementBuilder<{ ids: string }>) =>
-  query.deleteFrom('inbox_items').where('question_id', 'in', sql<string>`(select value from ${elements('ids')})`),
+const deleteItemsOfStatement = statement(({ query, among, textElements }: StatementBuilder<{ ids: string }>) =>
+  query.deleteFrom('inbox_items').where(among('question_id', textElements('ids'))),
 );

@@ -93,7 +93,7 @@ function dueStatement(size: Size): DueStatement {
 }
 
 const claimStatement = statement(
-  ({ query, value, integerElements, leaseNow }: StatementBuilder<Claim & { positions: string }>) =>
+  ({ query, value, integerElements, leaseNow, among }: StatementBuilder<Claim & { positions: string }>) =>
     query
       .updateTable('deliveries')
       .set(eb => ({
@@ -106,7 +106,7 @@ const claimStatement = statement(
         claimable_at: sql<number>`${leaseNow} + ${value('leaseMs')}`,
         updated_at: value('now'),
       }))
-      .where('position', 'in', integerElements('positions'))
+      .where(among('position', integerElements('positions')))
       .returningAll(),
 );
 
@@ -245,12 +245,12 @@ export async function endLeases(tx: Tx, endings: Ending[]): Promise<number[]> {
     const positions = JSON.stringify(group.map(one => one.lease.position));
     return { available_in: null, claimable_in: null, ...row, lease_token: lease.lease_token, positions };
   });
-  const ended = await tx.all(endLeasesStatement, { groups: JSON.stringify(groups) });
+  const ended = await tx.all(endLeasesStatement, { groups: JSON.stringify(groups), count: endings.length });
   return ended.map(({ position }) => position);
 }
 
 const endLeasesStatement = statement(
-  ({ query, records, elementsOf, leaseNow }: StatementBuilder<{ groups: string }>) => {
+  ({ query, value, records, elementsOf, leaseNow }: StatementBuilder<{ groups: string; count: number }>) => {
     const groups = records<AlikeEndings>('groups', {
       positions: 'text',
       lease_token: 'text',
@@ -267,10 +267,10 @@ const endLeasesStatement = statement(
     return query
       .updateTable('deliveries')
       .from(
+        // With a limit, PostgreSQL looks deliveries up by their positions; otherwise it may compare all of them by the token.
         sql<AlikeEndings & { position: number }>`(
-          select one.*, cast(value as bigint) as position from ${groups} as one, ${elementsOf(sql.ref('one.positions'))})`.as(
-          'ended',
-        ),
+          select one.*, cast(value as bigint) as position from ${groups} as one, ${elementsOf(sql.ref('one.positions'))}
+          limit ${value('count')})`.as('ended'),
       )
       .set(eb => ({
         status: eb.ref('ended.status'),
@@ -330,14 +330,16 @@ export async function promoteNext(tx: Tx, positions: number[]): Promise<number> 
 }
 
 const promoteNextStatement = statement(
-  ({ query, integerElements, leaseNow }: StatementBuilder<{ positions: string }>) =>
+  ({ query, integerElements, leaseNow, among }: StatementBuilder<{ positions: string }>) =>
     query
       .updateTable('deliveries')
       .set({ claimable_at: sql<number>`case when available_at > ${leaseNow} then available_at else ${leaseNow} end` })
       .where(
-        'position',
-        'in',
-        sql<number>`(select ${inLane(sql``)} from deliveries as lane where lane.position in ${integerElements('positions')})`,
+        among(
+          'position',
+          sql`(select ${inLane(sql``)} from deliveries as lane
+            where ${among('lane.position', integerElements('positions'))})`,
+        ),
       )
       // It may be a dead one that blocks the lane.
       .where(waits)

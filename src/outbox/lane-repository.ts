@@ -16,7 +16,7 @@ export function putOldestFirst(tx: Tx, positions: number[]): void {
 }
 
 const putOldestFirstStatement = statement(
-  ({ query, integerElements, leaseNow }: StatementBuilder<{ positions: string }>) => {
+  ({ query, integerElements, leaseNow, among }: StatementBuilder<{ positions: string }>) => {
     const isHead = sql`and (one.claimable_at is not null or one.parked = 1 or one.status = 'dead')`;
     return query
       .with('ends', ends =>
@@ -24,17 +24,19 @@ const putOldestFirstStatement = statement(
           .selectFrom(
             sql<{ oldest: number; head: number | null }>`(
             select ${inLane(sql``)} as oldest, ${inLane(isHead)} as head
-            from deliveries as lane where lane.position in ${integerElements('positions')})`.as('lane'),
+            from deliveries as lane where ${among('lane.position', integerElements('positions'))})`.as('lane'),
           )
           .select(['oldest', 'head']),
       )
       .with('wrong', wrong =>
         wrong
           .selectFrom('ends')
-          .leftJoin('deliveries', 'deliveries.position', 'ends.head')
           .select(['oldest', 'head'])
           .where('oldest', 'is not', null)
-          .where(sql<boolean>`(head is null or (head <> oldest and deliveries.status <> 'processing'))`),
+          .where(
+            sql<boolean>`(head is null or (head <> oldest
+              and (select one.status from deliveries as one where one.position = ends.head) <> 'processing'))`,
+          ),
       )
       .updateTable('deliveries')
       .set({
@@ -44,7 +46,7 @@ const putOldestFirstStatement = statement(
           when available_at > ${leaseNow} then available_at
           else ${leaseNow} end`,
       })
-      .where('position', 'in', sql<number>`(select oldest from wrong union all select head from wrong)`)
+      .where(among('position', sql`(select oldest from wrong union all select head from wrong)`))
       .where(waits);
   },
 );
@@ -56,11 +58,11 @@ export async function overtaking(tx: Tx, positions: number[]): Promise<Set<numbe
   return new Set(rows.map(row => row.position));
 }
 
-const overtakingStatement = statement(({ query, integerElements }: StatementBuilder<{ positions: string }>) =>
+const overtakingStatement = statement(({ query, integerElements, among }: StatementBuilder<{ positions: string }>) =>
   query
     .selectFrom('deliveries')
     .select('position')
-    .where('position', 'in', integerElements('positions'))
+    .where(among('position', integerElements('positions')))
     .where(
       sql<boolean>`(select older.position from deliveries as older
         where older.subscription_id = deliveries.subscription_id and older.message_key = deliveries.message_key
@@ -76,7 +78,7 @@ export function requeue(tx: Tx, rows: Pick<DeliveryRow, 'position'>[], now: numb
 }
 
 const requeueStatement = statement(
-  ({ query, value, integerElements, leaseNow }: StatementBuilder<{ positions: string; now: number }>) =>
+  ({ query, value, integerElements, leaseNow, among }: StatementBuilder<{ positions: string; now: number }>) =>
     query
       .updateTable('deliveries')
       .set(eb => ({
@@ -90,7 +92,7 @@ const requeueStatement = statement(
         queued: sql<number>`case when message_key is null or subscription_id is null then 0 else 1 end`,
         updated_at: value('now'),
       }))
-      .where('position', 'in', integerElements('positions')),
+      .where(among('position', integerElements('positions'))),
 );
 
 /** A lane, and whether it is headless: deliveries wait in it and none is claimable, parked, processing or blocking. */

@@ -36,8 +36,12 @@ export async function findMessages(reader: Reader, numbers: number[]): Promise<M
   return numbers.length === 0 ? [] : reader.all(messagesStatement, { numbers: JSON.stringify(numbers) });
 }
 
-const messagesStatement = statement(({ query, integerElements }: StatementBuilder<{ numbers: string }>) =>
-  query.selectFrom('messages').selectAll().select(isErasing).where('number', 'in', integerElements('numbers')),
+const messagesStatement = statement(({ query, integerElements, among }: StatementBuilder<{ numbers: string }>) =>
+  query
+    .selectFrom('messages')
+    .selectAll()
+    .select(isErasing)
+    .where(among('number', integerElements('numbers'))),
 );
 
 /** What a delivery carries: an event or a published message. */

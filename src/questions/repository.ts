@@ -145,33 +145,35 @@ export async function findAskedHeads(tx: Tx, sequences: number[]): Promise<Map<n
   );
 }
 
-const askedHeadsStatement = statement(({ query, integerElements, member }: StatementBuilder<{ sequences: string }>) => {
-  const payload = sql.ref('payload');
-  const start = (name: string) =>
-    sql<string | null>`substr(${member(payload, name)}, 1, ${sql.lit(HEAD_CHARACTERS + 1)})`;
-  return query
-    .selectFrom('events')
-    .select('sequence')
-    .select([start('question').as('question'), start('default_answer').as('default_answer')])
-    .select([
-      sql<string | null>`${member(payload, 'options')}`.as('options'),
-      sql<string | null>`${member(payload, 'default_selected')}`.as('default_selected'),
-      sql<string | null>`${member(payload, 'source')}`.as('source'),
-    ])
-    .where('sequence', 'in', integerElements('sequences'))
-    .where(erasing('events.run_id'), '=', sql.lit(0));
-});
+const askedHeadsStatement = statement(
+  ({ query, integerElements, member, among }: StatementBuilder<{ sequences: string }>) => {
+    const payload = sql.ref('payload');
+    const start = (name: string) =>
+      sql<string | null>`substr(${member(payload, name)}, 1, ${sql.lit(HEAD_CHARACTERS + 1)})`;
+    return query
+      .selectFrom('events')
+      .select('sequence')
+      .select([start('question').as('question'), start('default_answer').as('default_answer')])
+      .select([
+        sql<string | null>`${member(payload, 'options')}`.as('options'),
+        sql<string | null>`${member(payload, 'default_selected')}`.as('default_selected'),
+        sql<string | null>`${member(payload, 'source')}`.as('source'),
+      ])
+      .where(among('sequence', integerElements('sequences')))
+      .where(erasing('events.run_id'), '=', sql.lit(0));
+  },
+);
 
 /** Empties the answers of these questions. */
 export function eraseAnswers(tx: Tx, questionIds: string[]): void {
   if (questionIds.length > 0) tx.send(eraseAnswersStatement, { ids: JSON.stringify(questionIds) });
 }
 
-const eraseAnswersStatement = statement(({ query, elements }: StatementBuilder<{ ids: string }>) =>
+const eraseAnswersStatement = statement(({ query, among, textElements }: StatementBuilder<{ ids: string }>) =>
   query
     .updateTable('questions')
     .set({ answer: sql.lit(''), selected: sql.lit('[]') })
-    .where('question_id', 'in', sql<string>`(select value from ${elements('ids')})`)
+    .where(among('question_id', textElements('ids')))
     .where('answer', 'is not', null),
 );
 
@@ -182,11 +184,11 @@ export async function findApprovals(reader: Reader, questionIds: string[]): Prom
   return rows.sort((a, b) => a.sequence - b.sequence);
 }
 
-const findApprovalsStatement = statement(({ query, elements }: StatementBuilder<{ ids: string }>) =>
+const findApprovalsStatement = statement(({ query, among, textElements }: StatementBuilder<{ ids: string }>) =>
   query
     .selectFrom('question_approvals')
     .selectAll()
-    .where('question_id', 'in', sql<string>`(select value from ${elements('ids')})`),
+    .where(among('question_id', textElements('ids'))),
 );
 
 /** Stores an approval in the place of an earlier one of its person. */
@@ -221,11 +223,11 @@ export function eraseApprovals(tx: Tx, questionIds: string[]): void {
   if (questionIds.length > 0) tx.send(eraseApprovalsStatement, { ids: JSON.stringify(questionIds) });
 }
 
-const eraseApprovalsStatement = statement(({ query, elements }: StatementBuilder<{ ids: string }>) =>
+const eraseApprovalsStatement = statement(({ query, among, textElements }: StatementBuilder<{ ids: string }>) =>
   query
     .updateTable('question_approvals')
     .set({ answer: sql.lit(''), selected: sql.lit('[]') })
-    .where('question_id', 'in', sql<string>`(select value from ${elements('ids')})`),
+    .where(among('question_id', textElements('ids'))),
 );
 
 /** Stores these questions, new ones and known ones. */

@@ -60,11 +60,11 @@ export async function findSubscriptions(reader: Reader, ids: readonly number[]):
   return reader.all(findStatement, { ids: JSON.stringify(ids) });
 }
 
-const findStatement = statement(({ query, integerElements }: StatementBuilder<{ ids: string }>) =>
+const findStatement = statement(({ query, integerElements, among }: StatementBuilder<{ ids: string }>) =>
   query
     .selectFrom('subscriptions')
     .select(columns)
-    .where('subscription_id', 'in', integerElements('ids'))
+    .where(among('subscription_id', integerElements('ids')))
     .where('deleted_at', 'is', null),
 );
 
@@ -74,11 +74,11 @@ export function updatePositions(tx: Tx, ids: readonly number[], position: number
 }
 
 const updatePositionsStatement = statement(
-  ({ query, value, integerElements }: StatementBuilder<{ ids: string; position: number }>) =>
+  ({ query, value, integerElements, among }: StatementBuilder<{ ids: string; position: number }>) =>
     query
       .updateTable('subscriptions')
       .set({ position: value('position') })
-      .where('subscription_id', 'in', integerElements('ids')),
+      .where(among('subscription_id', integerElements('ids'))),
 );
 
 /** Which processes serve which subscriptions. */

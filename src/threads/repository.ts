@@ -349,11 +349,11 @@ export async function listThreadsById(tx: Tx, ids: string[]): Promise<ThreadRow[
   return tx.all(threadsByIdStatement, { ids: JSON.stringify(ids) });
 }
 
-const threadsByIdStatement = statement(({ query, elements }: StatementBuilder<{ ids: string }>) =>
+const threadsByIdStatement = statement(({ query, among, textElements }: StatementBuilder<{ ids: string }>) =>
   query
     .selectFrom('threads')
     .selectAll()
-    .where('thread_id', 'in', sql<string>`(select value from ${elements('ids')})`),
+    .where(among('thread_id', textElements('ids'))),
 );
 
 /** Stores these threads, new ones and known ones. */

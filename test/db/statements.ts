@@ -358,7 +358,7 @@ export const indexes: Record<string, RegExp> = {
   ...Object.fromEntries(
     ['the next in a lane', 'lanes that are taken', 'messages with an older one in their lanes'].map(name => [
       name,
-      /deliveries_(lane|pkey) [\s\S]*(Cond: .*= (lane|record|deliveries|"|\(|jsonb)|=\?)|PRIMARY KEY/,
+      /deliveries_(lane|pkey) [\s\S]*(Cond: .*= (ANY|lane|record|deliveries|"|\(|jsonb)|=\?)|PRIMARY KEY/,
     ]),
   ),
   'the head of a lane': /deliveries_(lane|pkey)|PRIMARY KEY/,

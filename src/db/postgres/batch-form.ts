@@ -65,8 +65,9 @@ function formOfSelect(text: string): Form | undefined {
   const where = SELECT.exec(text)?.[1];
   if (where === undefined || !keysOf(where)) return undefined;
   return {
+    // Without the offset, the planner may read a small table whole for each call, and go on so when it has grown.
     text: table =>
-      `select found.*, called.number as ${CALL} from ${table} cross join lateral (${columnsFor(text)}) as found`,
+      `select found.*, called.number as ${CALL} from ${table} cross join lateral (${columnsFor(text)} offset 0) as found`,
     numbered: true,
     keys: undefined,
     answers: true,

@@ -10,6 +10,7 @@ export const postgresDialect: Dialect = {
     const members = Object.entries(columns).map(([name, type]) => sql`${sql.id(name)} ${types[type]}`);
     return sql`(select * from jsonb_to_recordset(${json}::jsonb) as record (${sql.join(members)}))`;
   },
+  among: (column, results) => sql`${column} = any(array${results})`,
   member: (json, name) => sql`(${json}::json ->> ${sql.lit(name)})`,
   returningKey: (insert, column) => insert.returning(column),
   // PostgreSQL assumes text for a bare parameter whose type the context does not determine.

@@ -40,6 +40,9 @@ function settingsFor({ readOnly = false, unhurried = false }: SessionOptions): R
     enable_seqscan: 'off',
     enable_hashjoin: 'off',
     enable_mergejoin: 'off',
+    // Such a plan may also be from when a table was so small that reading it whole seemed cheaper than a few look-ups. So
+    // look-ups seem cheap, as they are in memory.
+    random_page_cost: '0.1',
     jit: 'off',
     plan_cache_mode: 'auto',
     // It would leave results of a search out.
