@@ -114,7 +114,7 @@ describe('the metrics that are written about', () => {
     const { registry } = createInstruments();
     const documented = operations.split('\n').filter(line => /^\| `(forumbus|process|nodejs)_/.test(line));
     const made = registry.getMetricsAsArray().map(metric => {
-      // prom-client keeps them, and has no types for them.
+      // The library keeps them, and has no types for them.
       const { name, type, labelNames, help } = metric as unknown as Record<'name' | 'type' | 'help', string> & {
         labelNames: string[];
       };
