@@ -28,6 +28,10 @@ async function databaseOfRelease() {
 
 /** The last word of a process that must not start. */
 async function refusal(process: ServiceProcess): Promise<unknown> {
+  process.line('listening').then(
+    () => process.kill('SIGKILL'),
+    () => {},
+  );
   expect((await process.exited).code, process.output).toBe(1);
   return process.logs.find(({ level }) => level === FATAL)?.msg;
 }

@@ -1,18 +1,24 @@
-import { expect, it } from 'vitest';
+import pg from 'pg';
+import { expect, it, onTestFinished, vi } from 'vitest';
 import { scratchDatabase } from '../helpers/engines.ts';
-import { forThisTest, type ServiceProcess, spawnService, startService } from '../helpers/process.ts';
+import { forThisTest, type ServiceProcess, send, spawnService, startService } from '../helpers/process.ts';
 import { signal } from '../helpers/signals.ts';
+import { sqlBeside } from '../helpers/sql.ts';
 
 /* Processes of two versions on one PostgreSQL, as during a deployment. */
 
 const file = '../test/helpers/newer-process.ts';
 const FATAL = 60;
+const within = { timeout: 20_000, interval: 20 };
+/** The lock for which the newer process waits in its migration. */
+const NEWER_WAITS = 999;
 
 /** A database, and how processes of both versions start on it. */
 async function deployment(NEWER_MIGRATION: string) {
   const { url } = await forThisTest(scratchDatabase('postgres'));
   const env = { DATABASE_URL: url, POLL_INTERVAL_MS: '100' };
   return {
+    url,
     old: () => startService(env),
     newer: () => startService({ ...env, NEWER_MIGRATION }, { file }),
     /** Starts one that must not, and answers why it has ended. */
@@ -70,4 +76,50 @@ it('any other migration waits until no process of the version before is left, an
   const second = await newer();
   expect(await second.line('database migrated')).toMatchObject({ migrations: ['999-other'] });
   expect(await refused('old')).toBe("The database's schema is newer than this version of Forumbus (it has 999-other).");
+}, 300_000);
+
+/** Whether somebody waits for an advisory lock in this mode. */
+async function waitsFor(client: pg.Client, mode: string): Promise<void> {
+  const { rowCount } = await client.query(
+    `select from pg_locks where locktype = 'advisory' and not granted and mode = $1
+       and database = (select oid from pg_database where datname = current_database())`,
+    [mode],
+  );
+  expect(rowCount).toBeGreaterThan(0);
+}
+
+it('a process that a newer version has overtaken while it was cut off writes nothing more, and ends', async () => {
+  const { url, old, newer } = await deployment('999-other');
+  const first = await old();
+  const origin = await first.listening();
+  // It is stopped, and its connections break: so it cannot be known to live.
+  first.kill('SIGSTOP');
+  await sqlBeside(
+    url,
+    `select pg_terminate_backend(pid, 5000) from pg_stat_activity
+     where datname = current_database() and application_name like 'forumbus%'`,
+  );
+  const beside = new pg.Client({ connectionString: url });
+  await beside.connect();
+  onTestFinished(() => beside.end());
+  await beside.query(`select pg_advisory_lock(${NEWER_WAITS})`);
+  const newest = newer();
+  await vi.waitFor(() => waitsFor(beside, 'ExclusiveLock'), within);
+  // In the middle of the migration, of which nothing is to be seen yet, it is back.
+  const late = send(origin, 'POST', '/control-signals', signal('guidance_request', { run_id: 'late' })).then(
+    ({ status }) => status,
+    () => 'no answer',
+  );
+  first.kill('SIGCONT');
+  await vi.waitFor(() => waitsFor(beside, 'ShareLock'), within);
+  await beside.query(`select pg_advisory_unlock(${NEWER_WAITS})`);
+  const second = await newest;
+  expect(await second.line('database migrated')).toMatchObject({ migrations: ['999-other'] });
+  expect([503, 'no answer']).toContain(await late);
+  expect((await first.exited).code, first.output).toBe(1);
+  expect(first.logs.filter(({ level }) => level === FATAL).map(({ msg }) => msg)).toEqual([
+    'A newer version of Forumbus has migrated the database (999-other), and this one cannot work with it.',
+  ]);
+  expect((await second.send('GET', '/events')).body.items).toEqual([]);
+  await askBetween(second, second, 'at-new');
 }, 300_000);
