@@ -76,10 +76,14 @@ export function operationsOf(send: Send) {
       /** Files the brief of a run, or replaces it. */
       brief: (run_id: string, brief: NewBrief, { version, ...options }: VersionedOptions = {}) =>
         send<Run>({ method: 'PUT', path: runPath(run_id), body: brief, headers: ifMatch(version) }, options),
-      /** Erases the texts of a closed run. @returns whether all are gone: if not, repeat the call */
-      erase: async (run_id: string, options: CallOptions = {}) =>
-        (await send<object | undefined>({ method: 'DELETE', path: runPath(run_id), silence: PING }, options)) ===
-        undefined,
+      /**
+       * Erases the texts of a closed run. With `up_to` of an export, a run that has gone on since is refused.
+       * @returns whether all are gone: if not, repeat the call
+       */
+      erase: async (run_id: string, { up_to, ...options }: CallOptions & { up_to?: number | undefined } = {}) => {
+        const call: Call = { method: 'DELETE', path: runPath(run_id), query: { up_to }, silence: PING };
+        return (await send<object | undefined>(call, options)) === undefined;
+      },
     },
 
     agents: {
