@@ -9,6 +9,7 @@ import type {
   EventPage,
   EventQuery,
   IssuedToken,
+  LoggedOut,
   LoginLink,
   Me,
   MessageDetail,
@@ -203,8 +204,7 @@ export function operationsOf(send: Send) {
         send<Me>({ method: 'POST', path: '/page/login', body: { code }, once: true }, options),
       /** By the token of this client. */
       open: (options: CallOptions = {}) => send<Me>({ method: 'POST', path: '/page/session', once: true }, options),
-      close: (options: CallOptions = {}) =>
-        send<{ logged_out: true }>({ method: 'DELETE', path: '/page/session' }, options),
+      close: (options: CallOptions = {}) => send<LoggedOut>({ method: 'DELETE', path: '/page/session' }, options),
     },
 
     stats: (options: CallOptions = {}) => get<Stats>('/stats')({}, options),
