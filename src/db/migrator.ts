@@ -18,7 +18,7 @@ const ADDITIVE = /-additive$/;
 /**
  * Applies the missing migrations in one transaction; resolves with their names. Processes that start together on
  * PostgreSQL wait for each other; on SQLite the lock of the file admits only one.
- * @param others counts the other processes that use the database. Those that come later wait until the migrator has ended.
+ * @param others counts the other processes that use the database. Those that come later wait for the end of its transaction.
  * @throws StartError if the schema is newer than the code, others would be left behind, or the database is read-only
  */
 export async function migrateToLatest(
@@ -37,7 +37,7 @@ export async function migrateToLatest(
   // The migrator takes them for a fault.
   if (newer.length > 0) return [];
   const exclusive = missing.filter(name => !ADDITIVE.test(name));
-  // Under the lock of the migrator: another process may have migrated meanwhile, and then there is nothing to do.
+  // In the transaction: another process may have migrated meanwhile, and then there is nothing to do.
   const assertAlone = async (tx: Kysely<unknown>) => {
     const running = exclusive.length > 0 ? await others(tx as Kysely<Schema>) : 0;
     if (running === 0) return;

@@ -3,7 +3,6 @@ import { expect, it, onTestFinished, vi } from 'vitest';
 import { scratchDatabase } from '../helpers/engines.ts';
 import { forThisTest, type ServiceProcess, send, spawnService, startService } from '../helpers/process.ts';
 import { signal } from '../helpers/signals.ts';
-import { sqlBeside } from '../helpers/sql.ts';
 
 /* Processes of two versions on one PostgreSQL, as during a deployment. */
 
@@ -44,6 +43,35 @@ async function askBetween(asking: ServiceProcess, answering: ServiceProcess, run
   expect(await asked).toMatchObject({ status: 201, body: { question: { state: 'answered', answer: 'Europe.' } } });
 }
 
+/** A connection beside those of the processes. */
+async function connection(url: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  onTestFinished(() => client.end());
+  return client;
+}
+
+/** The connections of the processes that run now. */
+async function connectionsOf(client: pg.Client): Promise<number[]> {
+  const { rows } = await client.query(
+    `select pid from pg_stat_activity where datname = current_database() and application_name like 'forumbus%'`,
+  );
+  return rows.map(({ pid }) => pid);
+}
+
+const cut = (client: pg.Client, pids: number[]) =>
+  client.query('select pg_terminate_backend(pid, 5000) from unnest($1::int[]) as pid', [pids]);
+
+/** Whether somebody waits for an advisory lock in this mode. */
+async function waitsFor(client: pg.Client, mode: string): Promise<void> {
+  const { rowCount } = await client.query(
+    `select from pg_locks where locktype = 'advisory' and not granted and mode = $1
+       and database = (select oid from pg_database where datname = current_database())`,
+    [mode],
+  );
+  expect(rowCount).toBeGreaterThan(0);
+}
+
 it('an additive migration lets processes of the version before go on, and start again, until all are new', async () => {
   const { old, newer } = await deployment('999-more-additive');
   const first = await old();
@@ -63,6 +91,22 @@ it('an additive migration lets processes of the version before go on, and start 
   expect(items.map(({ run_id }: { run_id: string }) => run_id)).toEqual(['at-old', 'at-new', 'again']);
 }, 300_000);
 
+it('an additive migration that takes long keeps no older process from its database', async () => {
+  const { url, old, newer } = await deployment('999-more-additive');
+  const first = await old();
+  const beside = await connection(url);
+  const before = await connectionsOf(beside);
+  await beside.query(`select pg_advisory_lock(${NEWER_WAITS})`);
+  const newest = newer();
+  await vi.waitFor(() => waitsFor(beside, 'ExclusiveLock'), within);
+  await cut(beside, before);
+  const asked = () => first.send('POST', '/control-signals', signal('guidance_request', { run_id: 'meanwhile' }));
+  await expect.poll(async () => (await asked()).status, within).toBe(201);
+  await waitsFor(beside, 'ExclusiveLock');
+  await beside.query(`select pg_advisory_unlock(${NEWER_WAITS})`);
+  await newest;
+}, 300_000);
+
 it('any other migration waits until no process of the version before is left, and then lets none start', async () => {
   const { old, newer, refused } = await deployment('999-other');
   const first = await old();
@@ -78,30 +122,14 @@ it('any other migration waits until no process of the version before is left, an
   expect(await refused('old')).toBe("The database's schema is newer than this version of Forumbus (it has 999-other).");
 }, 300_000);
 
-/** Whether somebody waits for an advisory lock in this mode. */
-async function waitsFor(client: pg.Client, mode: string): Promise<void> {
-  const { rowCount } = await client.query(
-    `select from pg_locks where locktype = 'advisory' and not granted and mode = $1
-       and database = (select oid from pg_database where datname = current_database())`,
-    [mode],
-  );
-  expect(rowCount).toBeGreaterThan(0);
-}
-
 it('a process that a newer version has overtaken while it was cut off writes nothing more, and ends', async () => {
   const { url, old, newer } = await deployment('999-other');
   const first = await old();
   const origin = await first.listening();
   // It is stopped, and its connections break: so it cannot be known to live.
   first.kill('SIGSTOP');
-  await sqlBeside(
-    url,
-    `select pg_terminate_backend(pid, 5000) from pg_stat_activity
-     where datname = current_database() and application_name like 'forumbus%'`,
-  );
-  const beside = new pg.Client({ connectionString: url });
-  await beside.connect();
-  onTestFinished(() => beside.end());
+  const beside = await connection(url);
+  await cut(beside, await connectionsOf(beside));
   await beside.query(`select pg_advisory_lock(${NEWER_WAITS})`);
   const newest = newer();
   await vi.waitFor(() => waitsFor(beside, 'ExclusiveLock'), within);

@@ -17,7 +17,7 @@ import { type Answer, Batches, createForms } from './batch.ts';
 import { postgresDialect } from './dialect.ts';
 import { REGISTER_BOUND } from './horizon.ts';
 import { lockStatements } from './locks.ts';
-import { advisoryPresence, countPresent, holdPresence, returnPresent } from './presence.ts';
+import { advisoryPresence, countBeforeMigration, countPresent, holdPresence, returnPresent } from './presence.ts';
 import { createStandingConnection } from './session.ts';
 import { applySettings, assertUsable, type SessionOptions, TIMEOUT_MS } from './settings.ts';
 
@@ -77,7 +77,7 @@ export async function openPostgres(
         applySettings(client, { unhurried: true }, schema),
       );
       const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
-      return migrateToLatest(db, 'postgres', countPresent).finally(() => db.destroy());
+      return migrateToLatest(db, 'postgres', countBeforeMigration).finally(() => db.destroy());
     },
     others: () => countPresent(database.read.query),
     presence: advisoryPresence(pool, connection, own),

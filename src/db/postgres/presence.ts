@@ -19,8 +19,8 @@ const RECHECK_MS = { usual: 250, young: RECONNECT_MS.longest + 500 };
  */
 const RECONNECT_GRACE_MS = 10_000;
 
-/** The advisory lock that Kysely's migrator holds while it works. */
-const MIGRATING = '3853314791062309107';
+/** The advisory lock that a migration holds which leaves older processes behind; it has a class of its own. */
+const MIGRATING = '1179603541, 0';
 
 /**
  * Presence on PostgreSQL: each connection of a process holds an advisory lock on the process's name, shared with its
@@ -61,9 +61,8 @@ export async function holdPresence(client: pg.ClientBase, name: string): Promise
 }
 
 /**
- * Takes the lock on a new connection, waits for a migration that is under way, and looks at the schema. No newer version
- * begins to migrate while a connection holds the lock, except as older ones can go on. So a process that has been cut off
- * meanwhile writes nothing more.
+ * Takes the lock on a new connection, waits for a migration that leaves this process behind, and looks at the schema. None
+ * begins while a connection holds the lock. So a process that was cut off meanwhile writes nothing more.
  * @throws Overtaken if a newer version has migrated the database
  */
 export async function returnPresent(client: pg.ClientBase, name: string): Promise<void> {
@@ -74,12 +73,21 @@ export async function returnPresent(client: pg.ClientBase, name: string): Promis
   if (unknown.length > 0) throw new Overtaken(unknown);
 }
 
-/** Counts the processes that have registered. Of the other advisory locks of this form, two are shared. */
+/**
+ * Counts the processes that have registered, in a transaction of migrations. Those that come later wait for its end in
+ * {@link returnPresent}.
+ */
+export async function countBeforeMigration(tx: Kysely<Schema>): Promise<number> {
+  await sql`select pg_advisory_xact_lock(${sql.raw(MIGRATING)})`.execute(tx);
+  return countPresent(tx);
+}
+
+/** Counts the processes that have registered. Of the other advisory locks of this form, one is shared. */
 export async function countPresent(db: Kysely<Schema>): Promise<number> {
   const { rows } = await sql<{ count: number }>`
     select count(distinct (classid, objid))::int as count from pg_locks
     where locktype = 'advisory' and objsubid = 1 and mode = 'ShareLock' and granted
-      and (classid::bigint << 32) | objid::bigint not in (${sql.raw(EVERYTHING)}, ${sql.raw(MIGRATING)})
+      and (classid::bigint << 32) | objid::bigint <> ${sql.raw(EVERYTHING)}
       and database = (select oid from pg_database where datname = current_database())`.execute(db);
   return rows[0]?.count ?? 0;
 }
