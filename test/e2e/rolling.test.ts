@@ -100,8 +100,11 @@ it('an additive migration that takes long keeps no older process from its databa
   const newest = newer();
   await vi.waitFor(() => waitsFor(beside, 'ExclusiveLock'), within);
   await cut(beside, before);
-  const asked = () => first.send('POST', '/control-signals', signal('guidance_request', { run_id: 'meanwhile' }));
-  await expect.poll(async () => (await asked()).status, within).toBe(201);
+  // It is back when the connection that proves its life has done all that it does first.
+  const standing = `select from pg_stat_activity where application_name = 'forumbus standing' and pid <> all ($1::int[])
+    and datname = current_database() and state = 'idle' and query in ('select name from kysely_migration', 'select 1')`;
+  await expect.poll(async () => (await beside.query(standing, [before])).rowCount, within).toBe(1);
+  await askBetween(first, first, 'meanwhile');
   await waitsFor(beside, 'ExclusiveLock');
   await beside.query(`select pg_advisory_unlock(${NEWER_WAITS})`);
   await newest;
