@@ -229,6 +229,7 @@ async function keepAndErase(main: Scene, { admin: as }: Tokens): Promise<void> {
   await main.call('exportRun', { as, path });
   await main.refused('RUN_OPEN', 'eraseRun', { as, path });
   await main.call('closeRun', { as, path, body: {} });
+  await main.refused('RUN_CHANGED', 'eraseRun', { as, path, query: { up_to: 1 } });
   await main.call('eraseRun', { as, path });
   await main.call('eraseRun', { as, path });
   await main.refused('RUN_ERASED', 'sendControlSignal', { as, body: body('completion') });

@@ -76,9 +76,17 @@ const apiRoutes = [
   pageRoutes,
 ];
 
-/** Builds the service; it does not listen yet. `close()` drains requests, then handlers, then closes the database. */
-export async function buildApp(config: Config, log: Logger, overrides: Overrides = {}): Promise<FastifyInstance> {
-  const services = await createServices(config, log, overrides);
+/**
+ * Builds the service; it does not listen yet. `close()` drains requests, then handlers, then closes the database.
+ * @param fail called with what the process has to end for
+ */
+export async function buildApp(
+  config: Config,
+  log: Logger,
+  overrides: Overrides = {},
+  fail?: (error: Error) => void,
+): Promise<FastifyInstance> {
+  const services = await createServices(config, log, overrides, fail);
   const { access, forum, waits, delivery, metrics } = services;
   const firstToken = callOf('token', 'create --role admin --actor operator:<your name>');
   if (access.longRequests.isOpen && !isLoopback(config.HOST)) {

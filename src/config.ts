@@ -53,11 +53,12 @@ const ConfigSchema = Type.Object({
     default: '',
     description: 'Secret of this service at the provider; without one it is a public client.',
   }),
-  OIDC_OPERATORS: Type.String({
+  OIDC_ADMINS: Type.String({
     default: '',
     description:
-      'People who get the role operator, separated by commas: groups, addresses (`ana@example.org`) and domains (`@example.org`).',
+      'People who get the role admin, separated by commas: groups, addresses (`ana@example.org`) and domains (`@example.org`).',
   }),
+  OIDC_OPERATORS: Type.String({ default: '', description: 'In the same form, people who get the role operator.' }),
   OIDC_VIEWERS: Type.String({ default: '', description: 'In the same form, people who get the role viewer.' }),
   CORS_ORIGINS: Type.String({
     default: '',
@@ -267,11 +268,13 @@ export function isLoopback(host: string): boolean {
 }
 
 /** Settings that mean nothing without OIDC_ISSUER. */
-const OF_OIDC = ['OIDC_CLIENT_ID', 'OIDC_CLIENT_SECRET', 'OIDC_OPERATORS', 'OIDC_VIEWERS'] as const;
+const OF_OIDC = ['OIDC_CLIENT_ID', 'OIDC_CLIENT_SECRET', 'OIDC_ADMINS', 'OIDC_OPERATORS', 'OIDC_VIEWERS'] as const;
+/** Issuers of Microsoft Entra ID that stand for the people of all tenants. */
+const ALL_TENANTS = /^\/(common|organizations|consumers)(\/|$)/;
 
 /** @throws StartError if the settings of single sign-on do not fit together */
 function assertSingleSignOn(config: Config): void {
-  const { OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_OPERATORS, OIDC_VIEWERS, PUBLIC_URL } = config;
+  const { OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_ADMINS, OIDC_OPERATORS, OIDC_VIEWERS, PUBLIC_URL } = config;
   if (OIDC_ISSUER === '') {
     const stray = OF_OIDC.find(name => config[name] !== '');
     if (stray) throw new StartError(`The setting ${stray} needs OIDC_ISSUER.`);
@@ -280,9 +283,17 @@ function assertSingleSignOn(config: Config): void {
   if (!isSafeUrl(OIDC_ISSUER) || /[?#]/.test(OIDC_ISSUER)) {
     throw new StartError('The setting OIDC_ISSUER is wrong: it must be an https URL, or http on this machine.');
   }
+  const { hostname, pathname } = new URL(OIDC_ISSUER);
+  if (/^login\.(microsoftonline|partner\.microsoftonline)\./.test(hostname) && ALL_TENANTS.test(pathname)) {
+    throw new StartError(
+      `The setting OIDC_ISSUER needs the issuer of your own tenant, such as https://${hostname}/<tenant id>/v2.0: this one lets in the people of all tenants.`,
+    );
+  }
   if (OIDC_CLIENT_ID === '') throw new StartError('The setting OIDC_ISSUER needs OIDC_CLIENT_ID.');
-  if (listOf(`${OIDC_OPERATORS},${OIDC_VIEWERS}`).length === 0) {
-    throw new StartError('The setting OIDC_ISSUER needs OIDC_OPERATORS or OIDC_VIEWERS, or nobody could log in.');
+  if (listOf(`${OIDC_ADMINS},${OIDC_OPERATORS},${OIDC_VIEWERS}`).length === 0) {
+    throw new StartError(
+      'The setting OIDC_ISSUER needs OIDC_ADMINS, OIDC_OPERATORS or OIDC_VIEWERS, or nobody could log in.',
+    );
   }
   if (!isSafeUrl(PUBLIC_URL)) {
     throw new StartError(

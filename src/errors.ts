@@ -34,6 +34,7 @@ export const problemTable = {
   TRANSITION_NOT_ALLOWED: { status: 409, title: 'The thread cannot move to this state' },
   RUN_CLOSED: { status: 409, title: 'The run is closed' },
   RUN_OPEN: { status: 409, title: 'The run is not closed' },
+  RUN_CHANGED: { status: 409, title: 'The run has later events' },
   GATE_BLOCKED: { status: 409, title: 'The run cannot be closed yet' },
   STALE_ATTEMPT: { status: 409, title: 'The signal does not name the current attempt' },
   NO_OPEN_QUESTION: { status: 409, title: 'The agent has no open question' },

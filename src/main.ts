@@ -61,7 +61,8 @@ async function serve(config: Config, log: Logger): Promise<void> {
   let fault: { error: unknown } | undefined;
   const { close } = closeWithGrace({ delay, logger: false, skip: SKIPPED }, async () => {
     stoppingSince ??= performance.now();
-    if (fault) log.fatal({ err: fault.error }, 'stopping after an uncaught error');
+    if (fault?.error instanceof StartError) log.fatal(fault.error.message);
+    else if (fault) log.fatal({ err: fault.error }, 'stopping after an uncaught error');
     await app?.close();
     log.info('stopped');
     await stdoutWritten();
@@ -82,10 +83,12 @@ async function serve(config: Config, log: Logger): Promise<void> {
       const { handler, message_id } = origin;
       log.error({ handler, message_id, error: textOf(error) }, 'uncaught error of a handler');
     } else if (stoppingSince !== undefined) process.exit(1);
-    else {
-      fault = { error };
-      close();
-    }
+    else fail(error);
+  };
+  const fail = (error: unknown) => {
+    if (stoppingSince !== undefined) return;
+    fault = { error };
+    close();
   };
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
   if (process.env.npm_lifecycle_event === 'npx') {
@@ -98,7 +101,7 @@ async function serve(config: Config, log: Logger): Promise<void> {
     }, SHELL_CHECK_MS).unref();
   }
   process.on('uncaughtException', onUncaught).on('unhandledRejection', onUncaught);
-  app = await buildApp(config, log);
+  app = await buildApp(config, log, {}, fail);
   try {
     // For `localhost` Fastify opens a second server on [::1], without the limits and error answers of the first.
     const host = config.HOST === 'localhost' ? '127.0.0.1' : config.HOST;

@@ -100,8 +100,16 @@ const FORGET_MS = 5000;
 
 export type Services = Awaited<ReturnType<typeof createServices>>;
 
-/** The composition root: makes every part of the process and connects them. */
-export async function createServices(config: Config, log: Logger, overrides: Overrides = {}) {
+/**
+ * The composition root: makes every part of the process and connects them.
+ * @param fail called with what the process has to end for
+ */
+export async function createServices(
+  config: Config,
+  log: Logger,
+  overrides: Overrides = {},
+  fail: (error: Error) => void = () => {},
+) {
   const { clock = systemClock, random = Math.random } = overrides;
   const uid = overrides.newUid ?? newUid;
   const policy = defaultPolicy(config);
@@ -382,6 +390,7 @@ export async function createServices(config: Config, log: Logger, overrides: Ove
           feed.wake();
         });
         await db.presence.register(workerName);
+        db.onOvertaken(fail);
         await outbox.register(handlers, config.ROLE !== 'http');
         // Before the first claim: messages of a killed predecessor must run one at a time if they crashed it twice.
         await reclaim();

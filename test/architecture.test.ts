@@ -194,7 +194,7 @@ describe('the direction of dependencies', () => {
   });
 
   it('keeps the metrics library in one folder', () => {
-    const users = imports.filter(({ from, to }) => to === 'prom-client' && folderOf(from) !== 'metrics');
+    const users = imports.filter(({ from, to }) => to === '@prometheus-io/client' && folderOf(from) !== 'metrics');
     expect(users).toEqual([]);
   });
 

@@ -2,11 +2,11 @@ import { spawnSync } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { missing } from './helpers/nginx.ts';
+import { missing } from './helpers/proxies.ts';
 
 /*
- * operations/Caddyfile does what operations/nginx.conf does, which e2e/nginx.test.ts tries. Caddy itself reads it only where
- * it is installed.
+ * operations/Caddyfile does what operations/nginx.conf does, which e2e/proxies.test.ts tries as well, where Caddy is
+ * installed.
  */
 
 const root = join(import.meta.dirname, '../operations');

@@ -7,8 +7,8 @@ import packageJson from '../package.json' with { type: 'json' };
 import { settings } from '../src/config.ts';
 
 /*
- * No cluster and no schema of Kubernetes is at hand. This reads the manifests as YAML and holds them against the service:
- * probes that exist, ports that are listened on, times that suffice, names that fit together, and a sandbox.
+ * No cluster is at hand. This reads the manifests as YAML and holds them against the service: probes that exist, ports that
+ * are listened on, times that suffice, names that fit together, and a sandbox.
  */
 
 // biome-ignore lint/suspicious/noExplicitAny: what a manifest holds is what this looks at

@@ -6,8 +6,8 @@ import { createInterface } from 'node:readline';
 import { expect, it, onTestFinished } from 'vitest';
 import packageJson from '../package.json' with { type: 'json' };
 import { settings } from '../src/config.ts';
-import { missing } from './helpers/nginx.ts';
 import { forThisTest, NODE_COMPILE_CACHE } from './helpers/process.ts';
+import { missing } from './helpers/proxies.ts';
 import { scratchFolder } from './helpers/scratch.ts';
 
 /*

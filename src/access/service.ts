@@ -271,10 +271,11 @@ export function createAccess({ db, clock, commits, used, record, hasSingleSignOn
     deleteSignedOn: (tx: Tx): Promise<void> => deleteEnded(tx, SIGNED_ON, clock.now() - KEPT_SIGNED_ON_MS),
 
     /** Revokes a token that single sign-on has made for a login; any other outlives its logins. */
-    async endSignedOn(tx: Tx, tokenId: string): Promise<void> {
+    async endSignedOn(tx: Tx, tokenId: string): Promise<boolean> {
       const { created_by, actor } = await required(tx, tokenId);
-      if (!created_by.startsWith(SIGNED_ON) || actor === null) return;
+      if (!created_by.startsWith(SIGNED_ON) || actor === null) return false;
       await revoke(tx, tokenId, { id: tokenId, actor: parseActor(actor) });
+      return true;
     },
   };
 }

@@ -9,12 +9,10 @@ import { createGunzip, createGzip } from 'node:zlib';
 import type { Forumbus } from '../client/index.ts';
 import { UsageError } from './command.ts';
 
-/** Exports of a run to which events were added meanwhile. */
-const ATTEMPTS = 5;
 const PAGE = 200;
 
-/** What became of a run: its archive, or nothing because its texts were gone. */
-export type Archived = { file: string } | 'erased before';
+/** What became of a run: its archive, which has its events up to a sequence, or nothing because its texts were gone. */
+export type Archived = { file: string; up_to: number } | 'erased before';
 
 /**
  * The name of a run's archive. A name that file systems could change, or confuse with another one, gets the hash of the
@@ -29,7 +27,7 @@ export function archiveName(run_id: string): string {
 }
 
 /**
- * Writes a closed run into its archive, which appears when it is whole and on the disk. The run can be erased then.
+ * Writes a closed run into its archive, which appears when it is whole and on the disk. What it has can be erased then.
  * @param show told of the lines that were written
  * @throws UsageError for a run that is open, or another file in the place of its archive
  */
@@ -61,20 +59,13 @@ async function write(
 ): Promise<Archived> {
   const partial = `${file}.${randomBytes(6).toString('hex')}.partial`;
   try {
-    for (let attempt = 1; ; attempt += 1) {
-      const up_to = await exportTo(client, run_id, partial, signal, show);
-      // A discussion may go on after the close.
-      const { items } = await client.log.list({ run_id, order: 'newest', limit: 1 }, { signal });
-      if ((items[0]?.sequence ?? 0) <= up_to) break;
-      if (attempt === ATTEMPTS) throw new UsageError(`The run ${run_id} goes on changing; try again later.`);
-      await rm(partial);
-    }
+    const up_to = await exportTo(client, run_id, partial, signal, show);
     // An erasure that began during the export has left texts out of it.
     if ((await client.runs.get(run_id, { signal })).erased_at !== null) return 'erased before';
     await rename(partial, file);
     // Windows flushes names by itself, and opens no folder.
     if (process.platform !== 'win32') await flush(dirname(file), 'r');
-    return { file };
+    return { file, up_to };
   } finally {
     await rm(partial, { force: true });
   }

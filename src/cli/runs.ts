@@ -3,11 +3,13 @@ import { rename, rm } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ForumbusError, isPassing } from '../client/index.ts';
 import { progressOn } from '../progress.ts';
-import { archiveRun, closedBefore } from './archive.ts';
+import { type Archived, archiveRun, closedBefore } from './archive.ts';
 import { type Context, defineCommand, exits, UsageError } from './command.ts';
 import { secondsOf } from './duration.ts';
 import { oneLine } from './output.ts';
 
+/** Archives of a run to which events were added meanwhile. */
+const ATTEMPTS = 5;
 /** Between two looks at an erasure. Milliseconds. */
 const LOOK_MS = 500;
 
@@ -51,11 +53,13 @@ async function archive(context: Context, given: string[], to: string | undefined
       signal.throwIfAborted();
       const at = `${index + 1} of ${runs.length}`;
       try {
-        const archived = await archiveRun(client, run, to, {
-          signal,
-          show: lines => progress.show(() => `${at}: ${lines} lines of ${oneLine(run)}`),
-        });
-        if (archived !== 'erased before') await erase(context, run, progress, signal);
+        const show = (lines: number) => progress.show(() => `${at}: ${lines} lines of ${oneLine(run)}`);
+        const once = async (): Promise<Archived> => {
+          const archived = await archiveRun(client, run, to, { signal, show });
+          if (archived !== 'erased before') await erase(context, run, progress, { signal, up_to: archived.up_to });
+          return archived;
+        };
+        const archived = await untilUnchanged(run, once);
         progress.end();
         if (archived === 'erased before') await print(`${oneLine(run)}: erased before`, { run_id: run, file: null });
         else await print(`${oneLine(run)}: ${archived.file}`, { run_id: run, file: archived.file });
@@ -72,6 +76,18 @@ async function archive(context: Context, given: string[], to: string | undefined
   } finally {
     process.off('SIGINT', interrupt);
     progress.end();
+  }
+}
+
+/** Repeats what was refused because the run has gone on: a discussion may do so after the close. @throws UsageError */
+async function untilUnchanged<T>(run: string, act: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await act();
+    } catch (error) {
+      if (!(error instanceof ForumbusError && error.code === 'RUN_CHANGED')) throw error;
+      if (attempt === ATTEMPTS) throw new UsageError(`The run ${run} goes on changing; try again later.`);
+    }
   }
 }
 
@@ -125,10 +141,10 @@ async function erase(
   { client }: Context,
   run: string,
   progress: ReturnType<typeof progressOn>,
-  signal?: AbortSignal,
+  { signal, up_to }: { signal?: AbortSignal; up_to?: number } = {},
 ): Promise<void> {
   const began = performance.now();
-  while (!(await client.runs.erase(run, { signal }))) {
+  while (!(await client.runs.erase(run, { signal, up_to }))) {
     progress.show(() => `erasing for ${Math.round((performance.now() - began) / 1000)} s`);
     await pause(LOOK_MS, undefined, { signal });
   }

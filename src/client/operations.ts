@@ -9,6 +9,7 @@ import type {
   EventPage,
   EventQuery,
   IssuedToken,
+  LoggedOut,
   LoginLink,
   Me,
   MessageDetail,
@@ -76,10 +77,14 @@ export function operationsOf(send: Send) {
       /** Files the brief of a run, or replaces it. */
       brief: (run_id: string, brief: NewBrief, { version, ...options }: VersionedOptions = {}) =>
         send<Run>({ method: 'PUT', path: runPath(run_id), body: brief, headers: ifMatch(version) }, options),
-      /** Erases the texts of a closed run. @returns whether all are gone: if not, repeat the call */
-      erase: async (run_id: string, options: CallOptions = {}) =>
-        (await send<object | undefined>({ method: 'DELETE', path: runPath(run_id), silence: PING }, options)) ===
-        undefined,
+      /**
+       * Erases the texts of a closed run. With `up_to` of an export, a run that has gone on since is refused.
+       * @returns whether all are gone: if not, repeat the call
+       */
+      erase: async (run_id: string, { up_to, ...options }: CallOptions & { up_to?: number | undefined } = {}) => {
+        const call: Call = { method: 'DELETE', path: runPath(run_id), query: { up_to }, silence: PING };
+        return (await send<object | undefined>(call, options)) === undefined;
+      },
     },
 
     agents: {
@@ -199,8 +204,7 @@ export function operationsOf(send: Send) {
         send<Me>({ method: 'POST', path: '/page/login', body: { code }, once: true }, options),
       /** By the token of this client. */
       open: (options: CallOptions = {}) => send<Me>({ method: 'POST', path: '/page/session', once: true }, options),
-      close: (options: CallOptions = {}) =>
-        send<{ logged_out: true }>({ method: 'DELETE', path: '/page/session' }, options),
+      close: (options: CallOptions = {}) => send<LoggedOut>({ method: 'DELETE', path: '/page/session' }, options),
     },
 
     stats: (options: CallOptions = {}) => get<Stats>('/stats')({}, options),

@@ -165,6 +165,12 @@ export type ThreadQuery = ListOf<ThreadQuerySchema>;
 export type WebhookDeliveryQuery = ListOf<WebhookDeliveryQuerySchema>;
 
 /** A link that logs a browser in, once and within a minute. */
+export interface LoggedOut {
+  logged_out: true;
+  /** Where a person who had logged in by single sign-on can log out at the provider, too. */
+  next: string | null;
+}
+
 export interface LoginLink {
   /** Follows the address of the service. */
   path: string;

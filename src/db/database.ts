@@ -1,5 +1,6 @@
 import type { Expression, Kysely, Transaction } from 'kysely';
 import type { Engine } from './engine.ts';
+import type { Overtaken } from './errors.ts';
 import type { WriteOptions, WriteTimings } from './group-commit.ts';
 import type { Presence } from './presence.ts';
 import type { Schema } from './schema.ts';
@@ -84,6 +85,11 @@ export interface Database {
   announceCommit(): void;
   /** Calls `listener` when another process announces a commit. A hint may get lost, so polling remains necessary. */
   onRemoteCommit(listener: () => void): void;
+  /**
+   * Calls `listener` when a newer version has migrated the database while this process was cut off from it. From then on
+   * every read and write is refused: the process has to end.
+   */
+  onOvertaken(listener: (error: Overtaken) => void): void;
   /**
    * Applies the missing migrations; resolves with their names.
    * @throws StartError if the schema is newer than the code, or other processes would be left behind

@@ -1,4 +1,5 @@
 import { isA, memberText, textOf } from '../error-text.ts';
+import { StartError } from '../errors.ts';
 
 /** The error code of SQLite, PostgreSQL or the system, such as `SQLITE_BUSY`, `23505` or `ECONNREFUSED`. */
 export function errorCode(error: unknown): string | undefined {
@@ -42,6 +43,16 @@ export class UnknownOutcome extends Error {
   }
 }
 
+/** A newer version has migrated the database in a way that this process cannot work with. */
+export class Overtaken extends StartError {
+  /** @param names the migrations */
+  constructor(names: string[]) {
+    super(
+      `A newer version of Forumbus has migrated the database (${names.join(', ')}), and this one cannot work with it.`,
+    );
+  }
+}
+
 /** Whether SQLite found that a file is corrupt or not a database. */
 export function isDamaged(error: unknown): boolean {
   return /^SQLITE_(CORRUPT|NOTADB)/.test(errorCode(error) ?? '');
@@ -61,6 +72,8 @@ const notWritable = (detail: string): Trouble => ({ code: 'DATABASE_NOT_WRITABLE
 
 /** The database does not answer. */
 export const UNANSWERED = unreachable('The database does not answer in time.');
+/** This process is too old for it. */
+const OVERTAKEN = unreachable('A newer version of Forumbus has migrated the database; this process stops.');
 /** The database answers with an unexpected error. */
 export const FAILING = unreachable('The database answers with an unexpected error; see the log.');
 
@@ -93,6 +106,7 @@ const TIMED_OUT = /Query read timeout/;
 /** The reason in an error why the database is unavailable; undefined for all other errors. */
 export function troubleOf(error: unknown): Trouble | undefined {
   if (!isA(error, Error)) return undefined;
+  if (isA(error, Overtaken)) return OVERTAKEN;
   const code = errorCode(error);
   if (code !== undefined) return TROUBLES.find(([pattern]) => pattern.test(code))?.[1];
   const text = memberText(error, 'message') ?? '';

@@ -18,18 +18,16 @@ const ADDITIVE = /-additive$/;
 /**
  * Applies the missing migrations in one transaction; resolves with their names. Processes that start together on
  * PostgreSQL wait for each other; on SQLite the lock of the file admits only one.
- * @param others counts the other processes that use the database
+ * @param others counts the other processes that use the database. Those that come later wait for the end of its transaction.
  * @throws StartError if the schema is newer than the code, others would be left behind, or the database is read-only
  */
 export async function migrateToLatest(
   db: Kysely<Schema>,
   engine: Engine,
-  others: () => Promise<number>,
+  others: (db: Kysely<Schema>) => Promise<number>,
 ): Promise<string[]> {
-  // In this order: processes that have registered have migrated before.
-  const running = await others();
   const missing = await missingMigrations(db, engine);
-  const newer = await newerMigrations(db);
+  const newer = newerAmong(await appliedMigrations(db));
   const breaking = newer.filter(name => missing.length > 0 || !ADDITIVE.test(name));
   if (breaking.length > 0) {
     throw new StartError(
@@ -39,13 +37,16 @@ export async function migrateToLatest(
   // The migrator takes them for a fault.
   if (newer.length > 0) return [];
   const exclusive = missing.filter(name => !ADDITIVE.test(name));
-  if (running > 0 && exclusive.length > 0) {
+  // In the transaction: another process may have migrated meanwhile, and then there is nothing to do.
+  const assertAlone = async (tx: Kysely<unknown>) => {
+    const running = exclusive.length > 0 ? await others(tx as Kysely<Schema>) : 0;
+    if (running === 0) return;
     throw new StartError(
       `Other processes use the database (${running}), and are too old for its new schema (${exclusive.join(', ')}). ` +
         'Stop all of them first.',
     );
-  }
-  const { error, results } = await new Migrator({ db, provider: provider(engine) }).migrateToLatest();
+  };
+  const { error, results } = await new Migrator({ db, provider: provider(engine, assertAlone) }).migrateToLatest();
   if (errorCode(error) === READ_ONLY) {
     throw new StartError('The database is read-only: it is a standby, or has default_transaction_read_only.');
   }
@@ -61,12 +62,15 @@ export async function missingMigrations(db: Kysely<Schema>, engine: Engine): Pro
 
 /** Names of applied migrations that this code cannot work with: a newer version applied them. */
 export async function unknownMigrations(db: Kysely<Schema>): Promise<string[]> {
-  return (await newerMigrations(db)).filter(name => !ADDITIVE.test(name));
+  return unknownAmong(await appliedMigrations(db));
 }
 
-async function newerMigrations(db: Kysely<Schema>): Promise<string[]> {
-  return (await appliedMigrations(db)).filter(name => !(name in migrations));
+/** Those of the applied migrations that this code cannot work with. */
+export function unknownAmong(applied: string[]): string[] {
+  return newerAmong(applied).filter(name => !ADDITIVE.test(name));
 }
+
+const newerAmong = (applied: string[]) => applied.filter(name => !(name in migrations));
 
 async function appliedMigrations(db: Kysely<Schema>): Promise<string[]> {
   const query = (db as unknown as Kysely<{ kysely_migration: { name: string } }>)
@@ -81,7 +85,11 @@ async function appliedMigrations(db: Kysely<Schema>): Promise<string[]> {
   }
 }
 
-function provider(engine: Engine): MigrationProvider {
-  const bound = Object.entries(migrations).map(([name, up]) => [name, { up: (db: Kysely<unknown>) => up(db, engine) }]);
+/** @param before runs in the transaction of the migrations, ahead of each */
+function provider(engine: Engine, before: (tx: Kysely<unknown>) => Promise<void> = async () => {}): MigrationProvider {
+  const bound = Object.entries(migrations).map(([name, step]) => {
+    const up = (db: Kysely<unknown>) => before(db).then(() => step(db, engine));
+    return [name, { up }];
+  });
   return { getMigrations: async () => Object.fromEntries(bound) };
 }

@@ -221,6 +221,10 @@ export function createEvents({ db, clock, newUid, commits }: Dependencies) {
     /** The next thread of a run that was opened after a sequence, and the sequence of its first event. */
     nextOpened: (tx: Tx, run_id: string, after: number) => nextOpened(tx, run_id, after),
 
+    /** Whether a run has an event after a sequence. */
+    hasLater: async (tx: Tx, run_id: string, after: number): Promise<boolean> =>
+      (await listEvents(tx, { run_id, after }, 1)).length > 0,
+
     /** Forgets what this process remembers of runs that other processes have erased since the last call. */
     async forgetErased(): Promise<void> {
       const upTo = await latestSequence(db.read);

@@ -74,8 +74,13 @@ export function createErasure(dependencies: Dependencies) {
   const { db, clock, log, events, search, threads, control, questions, inbox, keys, outbox } = dependencies;
   const { webhooks, runs, retentionDays } = dependencies;
 
-  /** Begins to erase a run. @returns false if that has begun before @throws Refusal RUN_NOT_FOUND, RUN_OPEN */
-  async function begin(tx: Tx, runId: string, actor: Actor, reason: Reason): Promise<boolean> {
+  /**
+   * Begins to erase a run.
+   * @param upTo the sequence of the last event that the caller has, if it must have all of them
+   * @returns false if that has begun before
+   * @throws Refusal RUN_NOT_FOUND, RUN_OPEN, RUN_CHANGED
+   */
+  async function begin(tx: Tx, runId: string, actor: Actor, reason: Reason, upTo?: number): Promise<boolean> {
     const run = await runs.required(tx, runId);
     if (run.erased_at !== null) return false;
     if (run.closed_at === null) throw new Refusal('RUN_OPEN', `The run ${runId} is not closed; close it first.`);
@@ -86,6 +91,9 @@ export function createErasure(dependencies: Dependencies) {
       );
     }
     const { run_id, ticket } = run;
+    if (upTo !== undefined && (await events.hasLater(tx, run_id, upTo))) {
+      throw new Refusal('RUN_CHANGED', `The run ${runId} has events after ${upTo}; export it again.`);
+    }
     const thread = { thread_id: null, run_id, agent_name: null, ticket };
     const erased = events.draft(thread, actor, 'forum.run.erased', { reason });
     const [sequence = 0] = await events.append(tx, [erased]);

@@ -3,13 +3,14 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
 import type { LongRequests } from '../access/long-requests.ts';
+import type { Tx } from '../db/database.ts';
 import type { IdempotentWrites } from '../http/idempotent-writes.ts';
 import { problemResponses } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import { RunParams } from '../runs/schemas.ts';
 import type { Erasure } from './erasure.ts';
 import type { RunExport } from './export.ts';
-import { ErasureBegun } from './schemas.ts';
+import { ErasureBegun, ErasureQuery } from './schemas.ts';
 
 const EXAMPLE = '{"type":"run","format_version":1,"up_to":2,"run":{"run_id":"run-7"}}\n{"type":"end","lines":1}\n';
 
@@ -44,19 +45,20 @@ export function lifecycleRoutes({
           summary: 'Erase the texts of a closed run; repeat until 204 to know when all are gone',
           tags,
           params: RunParams,
+          querystring: ErasureQuery,
           response: {
             202: Ref(ErasureBegun),
             204: Type.Null({ description: 'No text of the run is left.' }),
-            ...problemResponses('RUN_NOT_FOUND', 'RUN_OPEN'),
+            ...problemResponses('RUN_NOT_FOUND', 'RUN_OPEN', 'RUN_CHANGED'),
           },
         },
       },
       async (request, reply) => {
         const { run_id } = request.params;
         const actor = request.caller.actor(undefined) ?? operator;
-        const begun = await writes.perform(request, tx => erasure.begin(tx, run_id, actor, 'request'), {
-          status: 202,
-        });
+        const { up_to } = request.query;
+        const begin = (tx: Tx) => erasure.begin(tx, run_id, actor, 'request', up_to);
+        const begun = await writes.perform(request, begin, { status: 202 });
         const isDone = !begun && (await erasure.advance(run_id, performance.now() + ERASING_MS));
         return isDone ? reply.code(204).send(null) : reply.code(202).send({ run_id, erased: false });
       },

@@ -1,5 +1,16 @@
 import { Type } from 'typebox';
-import { Name } from '../http/schemas.ts';
+import { Name, Strict } from '../http/schemas.ts';
+
+export const ErasureQuery = Strict({
+  up_to: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      maximum: Number.MAX_SAFE_INTEGER,
+      description:
+        'Refuses a run that has events after this sequence: the `up_to` of an export, so that nothing goes that is not in it.',
+    }),
+  ),
+});
 
 export const ErasureBegun = Type.Object(
   { run_id: Name, erased: Type.Literal(false) },

@@ -61,15 +61,13 @@ function counterOf(counter: Instruments['rejections'] | Instruments['signals'], 
 function databaseTimings({ reads, transaction, works, writeWait }: Instruments): Timings {
   const run = transaction.labels('run');
   const commit = transaction.labels('commit');
-  // Children are kept even without labels: prom-client would create one per observation.
-  const [wait, shared, read] = [writeWait.labels(), works.labels(), reads.labels()];
   return {
-    waited: milliseconds => wait.observe(milliseconds / 1000),
+    waited: milliseconds => writeWait.observe(milliseconds / 1000),
     committed(count, ran, took) {
-      shared.observe(count);
+      works.observe(count);
       run.observe(ran / 1000);
       commit.observe(took / 1000);
     },
-    read: took => read.observe(took / 1000),
+    read: took => reads.observe(took / 1000),
   };
 }

@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
-import { Registry } from 'prom-client';
+import { Registry } from '@prometheus-io/client';
 import { Type } from 'typebox';
 import { problemResponses } from '../http/problems.ts';
 

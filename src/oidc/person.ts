@@ -14,31 +14,31 @@ export interface Person {
   sub: string;
   actor: Actor;
   /** undefined: on none of the lists. */
-  role: 'operator' | 'viewer' | undefined;
+  role: 'admin' | 'operator' | 'viewer' | undefined;
 }
 
-type Lists = Pick<OidcSettings, 'operators' | 'viewers'>;
+type Lists = Pick<OidcSettings, 'admins' | 'operators' | 'viewers'>;
 
 /** Characters of a name, as the schema of names has it. */
 const NAME_LENGTH = 200;
 
 /**
- * Who a person is here, and as what. Who is on both lists is an operator. The name is the address if the provider has
+ * Who a person is here, and as what. Who is on several lists gets the role that may do most. The name is the address if the provider has
  * verified it, else the user name, else the subject: at many providers people choose their user names themselves.
  */
-export function personOf(claims: Claims, { operators, viewers }: Lists): Person {
+export function personOf(claims: Claims, { admins, operators, viewers }: Lists): Person {
   const email = verifiedEmail(claims);
   const groups = [claims.groups].flat();
   const isOn = (list: string[]) => list.some(entry => matches(entry, email, groups));
-  const role = isOn(operators) ? 'operator' : isOn(viewers) ? 'viewer' : undefined;
+  const role = isOn(admins) ? 'admin' : isOn(operators) ? 'operator' : isOn(viewers) ? 'viewer' : undefined;
   const names = [email, claims.preferred_username, claims.sub].filter(one => typeof one === 'string').map(normalName);
   const name = names.find(one => isName(one) && [...one].length <= NAME_LENGTH);
   return { sub: claims.sub, role, actor: { type: 'human', name: name ?? cut(`subject ${claims.sub}`, NAME_LENGTH) } };
 }
 
 /** Whether any of these entries of a list names a group. */
-export const namesGroups = ({ operators, viewers }: Lists): boolean =>
-  [...operators, ...viewers].some(entry => !entry.includes('@'));
+export const namesGroups = ({ admins, operators, viewers }: Lists): boolean =>
+  [...admins, ...operators, ...viewers].some(entry => !entry.includes('@'));
 
 function matches(entry: string, email: string | undefined, groups: unknown[]): boolean {
   if (!entry.includes('@')) return groups.includes(entry);

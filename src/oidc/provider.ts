@@ -93,6 +93,17 @@ export function createProvider(settings: OidcSettings) {
     },
 
     /**
+     * The page of the provider at which a person can log out; undefined if it has none. It asks, since nothing here proves
+     * who wants that (OpenID Connect RP-Initiated Logout 1.0, 2).
+     * @throws ProviderRefusal SERVICE_UNAVAILABLE
+     */
+    async logoutPage(redirectUri: string): Promise<URL | undefined> {
+      const configuration = await discover();
+      if (!configuration.serverMetadata().end_session_endpoint) return undefined;
+      return client.buildEndSessionUrl(configuration, { post_logout_redirect_uri: redirectUri });
+    },
+
+    /**
      * Exchanges the code for what the provider says of the person.
      * @param url to which the provider has sent the browser
      * @throws ProviderRefusal UNAUTHORIZED if it has not logged the person in, or its answer proves nothing;

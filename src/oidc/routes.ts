@@ -15,7 +15,7 @@ interface Dependencies {
 
 /** The way of a browser to the OpenID provider and back. It needs no token, and is no part of the API. */
 export function singleSignOnRoutes({ singleSignOn, writes, basePath }: Dependencies): FastifyPluginAsync {
-  const { url, callback } = singleSignOn;
+  const { url, callback, home } = singleSignOn;
   const { protocol, port, pathname } = new URL(callback);
   // People come and go by this address, whatever a proxy makes of it. The provider leads here from elsewhere: hence `Lax`.
   const kept = { name: `forumbus_oidc${port && `_${port}`}`, path: pathname, sameSite: 'Lax' } as const;
@@ -43,9 +43,20 @@ export function singleSignOnRoutes({ singleSignOn, writes, basePath }: Dependenc
       }
     });
 
+    app.get('/page/logout/oidc', options, async (request, reply) => {
+      try {
+        return reply.redirect(await singleSignOn.logOutAt(), 303);
+      } catch (error) {
+        return sendRefusal(request, reply, error, '../../');
+      }
+    });
+
     app.get('/page/login/oidc/callback', options, async (request, reply) => {
       try {
         const { originalUrl, headers } = request;
+        // From the provider after a log-out there: many take the address of logins for that, too.
+        const isLogin = originalUrl.includes('?') || cookieIn(headers, kept.name) !== undefined;
+        if (!isLogin) return reply.redirect(home, 303);
         const search = originalUrl.slice(originalUrl.indexOf('?') + 1);
         const { person, location } = await singleSignOn.finish(search, cookieIn(headers, kept.name));
         const login = async (tx: Parameters<typeof singleSignOn.logIn>[0]) => {

@@ -38,6 +38,7 @@ export function createSingleSignOn({ settings, clock, access, logins, key, log }
   const { publicUrl } = settings;
   const provider = createProvider(settings);
   const url = `${publicUrl}/page/login/oidc`;
+  const home = `${publicUrl}/`;
   const callback = callbackOf(settings);
 
   return {
@@ -45,6 +46,13 @@ export function createSingleSignOn({ settings, clock, access, logins, key, log }
     url,
     /** To which the provider sends browsers. */
     callback,
+    /** The page of people. */
+    home,
+    /** Where a browser goes on that has logged out here. */
+    logoutUrl: `${publicUrl}/page/logout/oidc`,
+
+    /** Where a person can log out at the provider, or the page if it has no such place. @throws Refusal SERVICE_UNAVAILABLE */
+    logOutAt: async (): Promise<string> => (await logged(provider.logoutPage(callback)))?.href ?? home,
 
     /**
      * Begins a login.
@@ -87,7 +95,7 @@ export function createSingleSignOn({ settings, clock, access, logins, key, log }
         log.info({ sub, actor }, 'single sign-on: nobody has given this person a role');
         throw new Refusal('FORBIDDEN', `${actor.name} may not use this service: ask its operator for a role.`);
       }
-      const target = new URL(`${publicUrl}/`);
+      const target = new URL(home);
       target.hash = flow.view;
       return { person, location: target.href };
     },

@@ -7,6 +7,7 @@ export interface OidcSettings {
   /** Empty for a public client. */
   clientSecret: string;
   /** Groups, addresses and domains of people, by the role that they get. */
+  admins: string[];
   operators: string[];
   viewers: string[];
   /** The address of the service for people, without a slash at its end. */
@@ -20,6 +21,7 @@ export function oidcSettings(config: Config): OidcSettings | undefined {
     issuer: new URL(config.OIDC_ISSUER),
     clientId: config.OIDC_CLIENT_ID,
     clientSecret: config.OIDC_CLIENT_SECRET,
+    admins: listOf(config.OIDC_ADMINS),
     operators: listOf(config.OIDC_OPERATORS),
     viewers: listOf(config.OIDC_VIEWERS),
     publicUrl: config.PUBLIC_URL.replace(/\/$/, ''),

@@ -73,11 +73,14 @@ export function createLogins({ db, clock, access }: Dependencies) {
       return access.authenticateById(db.read, session);
     },
 
-    /** Ends a session, and the token that single sign-on has made for it; an unknown one is no error. */
-    async end(tx: Tx, secret: string): Promise<void> {
+    /**
+     * Ends a session, and the token that single sign-on has made for it; an unknown one is no error.
+     * @returns whether it was one of single sign-on
+     */
+    async end(tx: Tx, secret: string): Promise<boolean> {
       const session = await find(tx, 'session', secret);
       await deleteLogin(tx, hashOf(secret));
-      if (session) await access.endSignedOn(tx, session.token_id);
+      return session !== undefined && (await access.endSignedOn(tx, session.token_id));
     },
   };
 }

@@ -18,8 +18,8 @@ interface Dependencies {
   writes: IdempotentWrites;
   /** What stands before each path of the service. */
   basePath: string;
-  /** Where a browser logs in by an OpenID provider, if there is one. */
-  singleSignOn?: { url: string } | undefined;
+  /** Where a browser logs in by an OpenID provider and out there, if there is one. */
+  singleSignOn?: { url: string; logoutUrl: string } | undefined;
 }
 
 /** The page for people, and the logins of their browsers. */
@@ -139,10 +139,11 @@ export function pageRoutes({ logins, writes, basePath, singleSignOn }: Dependenc
       async (request, reply) =>
         write(request, reply, async tx => {
           const secret = secretOf(request.headers);
-          if (secret !== undefined) await logins.end(tx, secret);
+          const isSignedOn = secret !== undefined && (await logins.end(tx, secret));
+          const next = (isSignedOn && singleSignOn?.logoutUrl) || null;
           return {
             status: 200,
-            body: { logged_out: true },
+            body: { logged_out: true, next },
             headers: { 'set-cookie': sessionCookie(request, '', cookiePath) },
           };
         }),

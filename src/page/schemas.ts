@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox';
-import { Strict, Timestamp } from '../http/schemas.ts';
+import { Nullable, Strict, Timestamp } from '../http/schemas.ts';
 
 export const LoginLink = Type.Object(
   {
@@ -22,6 +22,13 @@ export const Login = Strict(
 );
 
 export const LoggedOut = Type.Object(
-  { logged_out: Type.Literal(true) },
-  { $id: 'LoggedOut', examples: [{ logged_out: true }] },
+  {
+    logged_out: Type.Literal(true),
+    next: Nullable(
+      Type.String({
+        description: 'Where a person who had logged in by single sign-on can log out at the provider, too.',
+      }),
+    ),
+  },
+  { $id: 'LoggedOut', examples: [{ logged_out: true, next: null }] },
 );

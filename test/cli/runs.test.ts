@@ -139,18 +139,28 @@ async function inFront(service: TestApp, answered: (url: string) => Promise<void
   return { FORUMBUS_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}` };
 }
 
-it('archives what came during the export, and leaves no file of a run that was erased during it', async () => {
+it('archives what comes until the erasure, and leaves no file of a run that was erased meanwhile', async () => {
   const { service, to, person } = await withArchives();
   const { discussion } = await markedRun(service.send, 'run-1');
   await markedRun(service.send, 'run-2');
-  const actor = { type: 'operator', name: 'ana' };
+  const post = (body: string) =>
+    service.send('POST', `/threads/${discussion}/posts`, { body, actor: { type: 'operator', name: 'ana' } });
+  let looks = 0;
   const meanwhile = new Map<string, () => Promise<unknown>>([
-    ['/runs/run-1/export', () => service.send('POST', `/threads/${discussion}/posts`, { body: 'late', actor })],
+    ['/runs/run-1/export', () => post('during the export')],
+    // The first look precedes the export; after the second, the archive gets its name and the run is erased.
+    [
+      '/runs/run-1',
+      async () => {
+        looks += 1;
+        if (looks === 2) await post('after the last look');
+      },
+    ],
     ['/runs/run-2/export', () => service.send('DELETE', '/runs/run-2')],
   ]);
   const env = await inFront(service, async url => {
     await meanwhile.get(url)?.();
-    meanwhile.delete(url);
+    if (url.endsWith('/export')) meanwhile.delete(url);
   });
   expect(await person(['run', 'archive', 'run-1', 'run-2', '--to', to], { env })).toEqual({
     code: 0,
@@ -158,7 +168,24 @@ it('archives what came during the export, and leaves no file of a run that was e
     err: '',
   });
   expect(await readdir(to)).toEqual(['run-1.ndjson.gz']);
-  expect(gunzipSync(await readFile(join(to, 'run-1.ndjson.gz'))).toString()).toContain('"body":"late"');
+  const text = gunzipSync(await readFile(join(to, 'run-1.ndjson.gz'))).toString();
+  for (const body of ['during the export', 'after the last look']) expect(text).toContain(`"body":"${body}"`);
+  expect(await exportOf(service, 'run-1')).not.toContain('after the last look');
+});
+
+it('gives up on a run that goes on and on, and erases nothing of it', async () => {
+  const { service, to, person } = await withArchives();
+  const { discussion } = await markedRun(service.send, 'run-1');
+  const actor = { type: 'operator', name: 'ana' };
+  const env = await inFront(service, async url => {
+    if (url.endsWith('/export')) await service.send('POST', `/threads/${discussion}/posts`, { body: 'more', actor });
+  });
+  expect(await person(['run', 'archive', 'run-1', '--to', to], { env })).toEqual({
+    code: 1,
+    out: '',
+    err: 'The run run-1 goes on changing; try again later.',
+  });
+  expect(await exportOf(service, 'run-1')).toContain(MARK);
 });
 
 it('is ended by Ctrl-C without a file that is not whole, and nothing is erased without its archive', async () => {

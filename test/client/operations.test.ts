@@ -121,7 +121,7 @@ it('makes and revokes tokens, and links for browsers', async () => {
   const { path } = await viewer.logins.link();
   expect(await viewer.logins.redeem(path.replace('/#login=', ''))).toMatchObject({ name: 'vera' });
   expect(await viewer.logins.open()).toMatchObject({ name: 'vera', actor: { type: 'human', name: 'vera' } });
-  expect(await viewer.logins.close()).toEqual({ logged_out: true });
+  expect(await viewer.logins.close()).toEqual({ logged_out: true, next: null });
   expect((await client.tokens.list()).items.map(one => one.token_id)).toContain(token_id);
   await client.tokens.revoke(token_id);
   await expect(viewer.stats()).rejects.toMatchObject({ code: 'UNAUTHORIZED' });

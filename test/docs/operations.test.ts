@@ -114,7 +114,7 @@ describe('the metrics that are written about', () => {
     const { registry } = createInstruments();
     const documented = operations.split('\n').filter(line => /^\| `(forumbus|process|nodejs)_/.test(line));
     const made = registry.getMetricsAsArray().map(metric => {
-      // prom-client keeps them, and has no types for them.
+      // The library keeps them, and has no types for them.
       const { name, type, labelNames, help } = metric as unknown as Record<'name' | 'type' | 'help', string> & {
         labelNames: string[];
       };
@@ -188,7 +188,7 @@ describe('operations/alerts.yaml', () => {
   });
 
   it(`fires when it should, and only then ${linted}`, () => {
-    lint(['test', 'rules', join(import.meta.dirname, 'alerts.yaml')]);
+    lint(['test', 'rules', join(root, 'test/metrics/alerts.yaml')]);
     // What is tried there: every alert, or nobody knows whether it can fire.
     const tried = [...read('test/metrics/alerts.yaml').matchAll(/alertname="(\w+)", alertstate/g)].map(
       ([, name]) => name,

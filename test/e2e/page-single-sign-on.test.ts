@@ -79,7 +79,12 @@ describe('single sign-on in a browser', () => {
     await page.getByText('live · ana@example.org').waitFor();
     await page.getByRole('button', { name: 'Settings and keys' }).click();
     await page.getByRole('button', { name: 'Sign out' }).click();
+    // The provider asks whether to log out there, too.
+    await page.getByRole('button', { name: 'Yes, sign me out' }).click();
     await page.getByRole('heading', { name: 'Log in to Forumbus' }).waitFor();
+    expect(page.url()).toBe(`${service.origin}/`);
+    await page.getByRole('link', { name: 'Log in with single sign-on' }).click();
+    await page.getByLabel('Login').waitFor();
     forgive(person);
   });
 

@@ -140,8 +140,10 @@ describe('processes that write different runs', () => {
   it('hide none while writers are killed, cut off and stopped in the middle', { timeout: 180_000 }, async () => {
     const fleet = await startFleet(3);
     const written = async () => Number((await sqlBeside(fleet.url, 'select count(*) from events'))[0]?.count);
-    const until = async (count: number) => {
-      while ((await written()) < count) await new Promise(resolve => setTimeout(resolve, 10));
+    const until = async (count: number, patienceMs = 60_000) => {
+      const last = performance.now() + patienceMs;
+      while ((await written()) < count && performance.now() < last)
+        await new Promise(resolve => setTimeout(resolve, 10));
     };
     await expectAllFollowed(fleet, async () => {
       for (const count of [60, 240]) {
@@ -155,7 +157,8 @@ describe('processes that write different runs', () => {
         const stopped = fleet.services[1] as ServiceProcess;
         stopped.kill('SIGSTOP');
         const before = await written();
-        await until(before + 12);
+        // All clients may wait for the stopped process before there are so many.
+        await until(before + 12, 8000);
         stopped.kill('SIGCONT');
         const victim = fleet.services[2] as ServiceProcess;
         victim.kill('SIGKILL');

@@ -103,8 +103,13 @@ describe('a start that cannot succeed ends with 1 and one sentence', () => {
     ['a provider with a query', { OIDC_ISSUER: 'https://login.example.org/?x=1' }, /OIDC_ISSUER is wrong/],
     ['a provider with a password', { OIDC_ISSUER: 'https://a:b@login.example.org' }, /OIDC_ISSUER is wrong/],
     ['a provider that is no URL', { OIDC_ISSUER: 'login.example.org' }, /OIDC_ISSUER is wrong/],
+    ...['common/v2.0', 'organizations/v2.0', 'consumers'].map((tenants): [string, Record<string, string>, RegExp] => [
+      `all tenants of Entra (${tenants})`,
+      { OIDC_ISSUER: `https://login.microsoftonline.com/${tenants}` },
+      /^The setting OIDC_ISSUER needs the issuer of your own tenant, such as https:\/\/login\.microsoftonline\.com\/<tenant id>\/v2\.0: /,
+    ]),
     ['no client', { OIDC_CLIENT_ID: '' }, /OIDC_ISSUER needs OIDC_CLIENT_ID/],
-    ['nobody who may log in', { OIDC_OPERATORS: ' , ' }, /OIDC_ISSUER needs OIDC_OPERATORS or OIDC_VIEWERS/],
+    ['nobody who may log in', { OIDC_OPERATORS: ' , ' }, /needs OIDC_ADMINS, OIDC_OPERATORS or OIDC_VIEWERS/],
     ['no address', { PUBLIC_URL: '' }, /OIDC_ISSUER needs PUBLIC_URL/],
     [
       'an address by plain http',
@@ -116,6 +121,10 @@ describe('a start that cannot succeed ends with 1 and one sentence', () => {
       ...{ DATABASE_URL: 'sqlite:never-opened.db', PUBLIC_URL: 'https://forum.example.org' },
       ...{ OIDC_ISSUER: 'https://login.example.org', OIDC_CLIENT_ID: 'forumbus', OIDC_OPERATORS: 'ops' },
     };
+    readConfig({
+      ...right,
+      OIDC_ISSUER: 'https://login.microsoftonline.com/9188040d-6c67-4c5b-b112-36a304b66dad/v2.0',
+    });
     for (const local of ['http://127.0.0.1:8080', 'http://[::1]:8080', 'http://localhost']) {
       readConfig({ ...right, OIDC_ISSUER: local, PUBLIC_URL: local });
     }

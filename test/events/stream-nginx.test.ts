@@ -1,7 +1,7 @@
 import { expect, it, onTestFinished, vi } from 'vitest';
 import { startApp } from '../helpers/app.ts';
-import { missing, startNginx } from '../helpers/nginx.ts';
 import { freePort } from '../helpers/ports.ts';
+import { missing, startNginx } from '../helpers/proxies.ts';
 import { signal } from '../helpers/signals.ts';
 import { listen } from '../helpers/socket.ts';
 import { openStream } from '../helpers/stream.ts';

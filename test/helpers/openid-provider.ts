@@ -73,6 +73,7 @@ function configuration(redirectUri: string, accounts: Accounts, isPublic: boolea
       {
         client_id: CLIENT.id,
         redirect_uris: [redirectUri],
+        post_logout_redirect_uris: [redirectUri],
         ...(isPublic ? { token_endpoint_auth_method: 'none' } : { client_secret: CLIENT.secret }),
       },
     ],
@@ -83,7 +84,16 @@ function configuration(redirectUri: string, accounts: Accounts, isPublic: boolea
       groups: ['groups'],
     },
     cookies: { keys: ['test'] },
-    features: { devInteractions: { enabled: false } },
+    features: {
+      devInteractions: { enabled: false },
+      // Its own page loads a font from elsewhere.
+      rpInitiatedLogout: {
+        logoutSource: async (context, form) => {
+          const button = '<button form="op.logoutForm" name="logout" value="yes">Yes, sign me out</button>';
+          context.body = `<!doctype html>${form}${button}`;
+        },
+      },
+    },
     findAccount: (_context, sub) => ({ accountId: sub, claims: async () => ({ sub, ...accounts[sub] }) }),
     interactions: { url: (_context, { uid }) => `/interaction/${uid}` },
     jwks: { keys: [{ ...key, alg: 'RS256', use: 'sig' }] },

@@ -1,17 +1,16 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { EventEmitter, once } from 'node:events';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
-import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 import type { Answer } from './app.ts';
 
 /** Node keeps what it has compiled there: a suite starts the same files hundreds of times. */
 export const NODE_COMPILE_CACHE = join(tmpdir(), 'forumbus-test-compile-cache');
 
-const source = (file: string) => fileURLToPath(new URL(`../../src/${file}`, import.meta.url));
+const source = (file: string) => resolve(import.meta.dirname, '../../src', file);
 
 export interface LogLine {
   level: number;
@@ -25,7 +24,7 @@ export interface Exit {
 }
 
 interface Setup {
-  /** The command's file below src. */
+  /** The command's file below src, or the path of another. */
   file?: string;
   args?: string[];
   cwd?: string;

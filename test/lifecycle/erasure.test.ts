@@ -162,6 +162,27 @@ describe.each(engines)('erasing a run on %s', engine => {
     expect(await dump(service.url)).toEqual(before);
   });
 
+  it('erases only what its caller has: a run with later events is refused', async () => {
+    const { discussion } = await markedRun(send, 'doomed');
+    const last = async () => (await aRun(send, 'doomed').events()).at(-1)?.sequence as number;
+    const upTo = await last();
+    await send('POST', `/threads/${discussion}/posts`, { body: 'late', actor: { type: 'operator', name: 'ana' } });
+    const later = await last();
+    const before = await dump(service.url);
+    expectProblem(await erase(`doomed?up_to=${upTo}`), 'RUN_CHANGED');
+    expectProblem(await erase(`doomed?up_to=${later - 1}`), 'RUN_CHANGED');
+    expectProblem(await erase('doomed?up_to=-1'), 'VALIDATION_FAILED');
+    expect(await dump(service.url)).toEqual(before);
+    // What happens in other runs does not count, nor does the event of the erasure itself when it is repeated.
+    await aRun(send, 'other').ask('builder');
+    await hold();
+    expect((await erase(`doomed?up_to=${later}`)).status).toBe(202);
+    expect((await erase(`doomed?up_to=${later}`)).status).toBe(202);
+    await release();
+    await eraseAll(`doomed?up_to=${later}`);
+    expect(await marksIn(service.url)).toEqual({});
+  });
+
   it('refuses a run that is open or unknown', async () => {
     await aRun(send, 'open').ask('builder');
     const before = await dump(service.url);

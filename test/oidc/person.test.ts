@@ -2,7 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { personOf } from '../../src/oidc/person.ts';
 
-const lists = { operators: ['ops', 'Ana@example.org'], viewers: ['all', '@example.org'] };
+const lists = {
+  admins: ['root', 'zoe@example.org'],
+  operators: ['ops', 'Ana@example.org'],
+  viewers: ['all', '@example.org'],
+};
 const role = (claims: object) => personOf({ sub: 'u1', ...claims }, lists).role;
 const verified = (email: string) => ({ email, email_verified: true });
 
@@ -12,6 +16,10 @@ describe('the role of a person', () => {
     [{ groups: 'ops' }, 'operator'],
     [{ groups: ['all', 'ops'] }, 'operator'],
     [{ groups: ['all'] }, 'viewer'],
+    [{ groups: ['all', 'root', 'ops'] }, 'admin'],
+    [{ groups: ['ops'], ...verified('Zoe@example.org') }, 'admin'],
+    [{ groups: ['ops'], email: 'zoe@example.org' }, 'operator'],
+    [{ preferred_username: 'root' }, undefined],
     [verified('ANA@Example.org'), 'operator'],
     [verified('ben@EXAMPLE.org'), 'viewer'],
     [{ email: 'ben@example.org', email_verified: 'true' }, 'viewer'],
@@ -42,7 +50,7 @@ describe('the role of a person', () => {
     );
     fc.assert(
       fc.property(claims, given => {
-        fc.pre(![given.groups].flat().some(group => group === 'ops' || group === 'all'));
+        fc.pre(![given.groups].flat().some(group => ['root', 'ops', 'all'].includes(String(group))));
         expect(role({ ...given, email_verified: false })).toBeUndefined();
       }),
     );

@@ -10,7 +10,7 @@ type Crooked = Awaited<ReturnType<typeof crookedProvider>>;
 
 const providerOf = ({ issuer }: Pick<Crooked, 'issuer'>, more: object = {}) =>
   createProvider({
-    ...{ issuer: new URL(issuer), clientId: 'forumbus', clientSecret: '', operators: ['ops'], viewers: [] },
+    ...{ issuer: new URL(issuer), clientId: 'forumbus', clientSecret: '', admins: [], operators: ['ops'], viewers: [] },
     ...{ publicUrl: 'https://forum.example.org', ...more },
   });
 

@@ -22,6 +22,7 @@ const accounts = {
   u2: { preferred_username: 'vera', groups: ['all'] },
   u3: { email: 'mallory@evil.example', email_verified: true, groups: ['none'] },
   u5: { preferred_username: 'eve"><script>&lt;' },
+  u6: { email: 'zoe@example.org', email_verified: true, groups: ['ops', 'root'] },
   u4: { email: 'ana@example.org', email_verified: false, preferred_username: 'ana@example.org' },
 };
 const ana = { type: 'human', name: 'ana@example.org' };
@@ -44,6 +45,7 @@ describe.each(engines)('single sign-on on %s', engine => {
     OIDC_ISSUER: provider.issuer,
     OIDC_CLIENT_ID: CLIENT.id,
     OIDC_CLIENT_SECRET: CLIENT.secret,
+    OIDC_ADMINS: 'root',
     OIDC_OPERATORS: 'ops',
     OIDC_VIEWERS: 'all, ana@example.org',
     ...more,
@@ -102,6 +104,15 @@ describe.each(engines)('single sign-on on %s', engine => {
     const answered = await service.send('PUT', path, { answer: 'Yes.' }, as);
     expect(answered.body).toMatchObject({ state: 'answered', answered_by: ana });
     expectProblem(await service.send('GET', '/tokens', undefined, as), 'FORBIDDEN');
+  });
+
+  it('lets an admin do what admins may, as long as the login lasts', async () => {
+    const { as } = await logIn('u6');
+    expect((await me(as)).body).toMatchObject({ role: 'admin', actor: { type: 'human', name: 'zoe@example.org' } });
+    const { items } = (await service.send('GET', '/tokens?limit=200', undefined, as)).body;
+    expect(items).toContainEqual(expect.objectContaining({ role: 'admin', created_by: 'oidc:u6', revoked_at: null }));
+    expect((await service.send('DELETE', '/page/session', undefined, as)).status).toBe(200);
+    expectProblem(await service.send('GET', '/tokens', undefined, as), 'UNAUTHORIZED');
   });
 
   it('lets a viewer look, and nobody else in', async () => {
@@ -177,6 +188,29 @@ describe.each(engines)('single sign-on on %s', engine => {
     expect(row.revoked_at).not.toBeNull();
     const events = await service.send('GET', '/events?order=newest&event_type=forum.token.revoked', undefined, admin);
     expect(events.body.items[0]).toMatchObject({ actor: ana, payload: { token_id } });
+  });
+
+  it('leads who signs out to the provider, which asks, and then back to the page', async () => {
+    const { as } = await logIn('u1');
+    const closed = await service.send('DELETE', '/page/session', undefined, as);
+    expect(closed.body).toEqual({ logged_out: true, next: `${PUBLIC_URL}/page/logout/oidc` });
+    const led = await service.send('GET', '/page/logout/oidc', undefined, HTML);
+    const at = new URL(String(led.headers.location));
+    expect([led.status, at.origin]).toEqual([303, provider.issuer]);
+    expect(Object.fromEntries(at.searchParams)).toEqual({
+      client_id: CLIENT.id,
+      post_logout_redirect_uri: PUBLIC_URL + CALLBACK,
+    });
+    const asked = await fetch(at);
+    expect([asked.status, await asked.text()]).toEqual([200, expect.stringContaining('/session/end/confirm')]);
+    const back = await service.send('GET', CALLBACK, undefined, HTML);
+    expect(back).toMatchObject({ status: 303, headers: { location: `${PUBLIC_URL}/` } });
+    expect(cookiesOf(back.headers)).toEqual([]);
+    // A login by a token has nothing to end there.
+    await tokens();
+    const opened = await service.send('POST', '/page/session', undefined, { ...page, ...admin });
+    const cookie = cookiesOf(opened.headers)[0] as string;
+    expect((await service.send('DELETE', '/page/session', undefined, { ...page, cookie })).body.next).toBeNull();
   });
 
   it('takes the answer of the provider once, in time, and in the browser that has begun', async () => {
@@ -299,6 +333,7 @@ describe.each(engines)('single sign-on on %s', engine => {
     for (const [url, sent] of [
       [path, { cookie }],
       [BEGIN, {}],
+      ['/page/logout/oidc', {}],
     ] as const) {
       const shown = await at.send('GET', url, undefined, { host: page.host, ...HTML, ...sent });
       expect(shown).toMatchObject({ status: 503, headers: { 'cache-control': 'no-store' } });
@@ -327,6 +362,7 @@ describe('a service without an OpenID provider', () => {
     onTestFinished(() => service.close());
     expectProblem(await service.send('GET', BEGIN, undefined, HTML), 'NOT_FOUND');
     expectProblem(await service.send('GET', CALLBACK, undefined, HTML), 'NOT_FOUND');
+    expectProblem(await service.send('GET', '/page/logout/oidc', undefined, HTML), 'NOT_FOUND');
     expect((await service.send('GET', '/', undefined, HTML)).body).not.toContain('single-sign-on');
   });
 });

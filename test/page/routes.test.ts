@@ -149,7 +149,7 @@ describe.each(engines)('a login on %s', engine => {
     expectProblem(await me(revoked.cookie), 'UNAUTHORIZED');
     const left = await opened();
     const gone = await service.send('DELETE', '/page/session', undefined, { ...page, cookie: left.cookie });
-    expect(gone).toMatchObject({ status: 200, body: { logged_out: true } });
+    expect(gone).toMatchObject({ status: 200, body: { logged_out: true, next: null } });
     expect(gone.headers['set-cookie']).toMatch(/^forumbus_4010=; Path=\/; Max-Age=0;/);
     expectProblem(await me(left.cookie), 'UNAUTHORIZED');
     const old = await opened();

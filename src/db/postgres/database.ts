@@ -7,7 +7,7 @@ import { textOf } from '../../error-text.ts';
 import { StartError } from '../../errors.ts';
 import type { Logger } from '../../logging.ts';
 import { type Database, type ReadOnlyDatabase, type Timings, untimed } from '../database.ts';
-import { AbortedTransaction, errorCode } from '../errors.ts';
+import { AbortedTransaction, errorCode, Overtaken } from '../errors.ts';
 import { migrateToLatest, missingMigrations, unknownMigrations } from '../migrator.ts';
 import { createProbe } from '../probe.ts';
 import type { Schema } from '../schema.ts';
@@ -17,7 +17,7 @@ import { type Answer, Batches, createForms } from './batch.ts';
 import { postgresDialect } from './dialect.ts';
 import { REGISTER_BOUND } from './horizon.ts';
 import { lockStatements } from './locks.ts';
-import { advisoryPresence, countPresent, holdPresence } from './presence.ts';
+import { advisoryPresence, countBeforeMigration, countPresent, holdPresence, returnPresent } from './presence.ts';
 import { createStandingConnection } from './session.ts';
 import { applySettings, assertUsable, type SessionOptions, TIMEOUT_MS } from './settings.ts';
 
@@ -40,9 +40,18 @@ export async function openPostgres(
   timings: Timings,
 ): Promise<Database> {
   const own: { name?: string } = {};
-  const { pool, schema } = await connect(url, log);
   // Each connection proves that this process is alive before it does anything else for it.
-  const present = new WeakSet<pg.PoolClient>();
+  const present = new WeakSet<pg.ClientBase>();
+  const overtaken = { listener: (_error: Overtaken) => {} };
+  const arrive = async (client: pg.ClientBase) => {
+    if (!own.name) return;
+    present.add(client);
+    await returnPresent(client, own.name).catch(error => {
+      if (error instanceof Overtaken) overtaken.listener(error);
+      throw error;
+    });
+  };
+  const { pool, schema } = await connect(url, log, { arrive });
   pool.on('acquire', client => {
     if (!own.name || present.has(client)) return;
     present.add(client);
@@ -55,7 +64,7 @@ export async function openPostgres(
       if (payload !== own.name) remote.listener();
     });
     await client.query(`listen ${CHANNEL}`);
-    if (own.name) await holdPresence(client, own.name);
+    await arrive(client);
     // Notifications sent while the connection was down are lost.
     remote.listener();
   });
@@ -68,9 +77,9 @@ export async function openPostgres(
         applySettings(client, { unhurried: true }, schema),
       );
       const db = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
-      return migrateToLatest(db, 'postgres', () => countPresent(pool)).finally(() => db.destroy());
+      return migrateToLatest(db, 'postgres', countBeforeMigration).finally(() => db.destroy());
     },
-    others: () => countPresent(pool),
+    others: () => countPresent(database.read.query),
     presence: advisoryPresence(pool, connection, own),
     announceCommit: coalesce(() =>
       // A lost notification delays other processes by one poll interval.
@@ -78,6 +87,9 @@ export async function openPostgres(
     ),
     onRemoteCommit(listener) {
       remote.listener = listener;
+    },
+    onOvertaken(listener) {
+      overtaken.listener = listener;
     },
     async close() {
       await connection.close();
@@ -116,11 +128,12 @@ function configOf(url: string): pg.PoolConfig {
 async function connect(
   url: string,
   log: Logger,
-  options: SessionOptions = {},
+  { arrive, ...options }: SessionOptions & { arrive?: (client: pg.ClientBase) => Promise<void> } = {},
 ): Promise<{ pool: pg.Pool; schema: string }> {
   let schema: string | undefined;
   const pool = openPool(configOf(url), log, async client => {
     schema = await applySettings(client, options, schema);
+    await arrive?.(client);
   });
   try {
     await assertUsable(pool);
@@ -147,7 +160,7 @@ function postgresDatabase(
   pool: pg.Pool,
   leaseClock: Clock | undefined,
   timings: Timings,
-): Omit<Database, 'migrate' | 'others' | 'presence' | 'announceCommit' | 'onRemoteCommit'> {
+): Omit<Database, 'migrate' | 'others' | 'presence' | 'announceCommit' | 'onRemoteCommit' | 'onOvertaken'> {
   const root = new Kysely<Schema>({ dialect: new PostgresDialect({ pool }) });
   const read = root.withPlugin(readGuard(timings));
   const compile = statementCompiler({

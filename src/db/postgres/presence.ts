@@ -1,6 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { type Kysely, sql } from 'kysely';
 import type pg from 'pg';
+import { Overtaken } from '../errors.ts';
+import { unknownAmong } from '../migrator.ts';
 import type { Presence } from '../presence.ts';
+import type { Schema } from '../schema.ts';
 import { EVERYTHING } from './locks.ts';
 import { RECONNECT_MS, type StandingConnection } from './session.ts';
 
@@ -14,6 +18,9 @@ const RECHECK_MS = { usual: 250, young: RECONNECT_MS.longest + 500 };
  * connections, and each process looks dead until it reconnects, some seconds later. Milliseconds.
  */
 const RECONNECT_GRACE_MS = 10_000;
+
+/** The advisory lock that a migration holds which leaves older processes behind; it has a class of its own. */
+const MIGRATING = '1179603541, 0';
 
 /**
  * Presence on PostgreSQL: each connection of a process holds an advisory lock on the process's name, shared with its
@@ -53,13 +60,35 @@ export async function holdPresence(client: pg.ClientBase, name: string): Promise
   await client.query('select pg_advisory_lock_shared(hashtextextended($1, 0))', [name]);
 }
 
+/**
+ * Takes the lock on a new connection, waits for a migration that leaves this process behind, and looks at the schema. None
+ * begins while a connection holds the lock. So a process that was cut off meanwhile writes nothing more.
+ * @throws Overtaken if a newer version has migrated the database
+ */
+export async function returnPresent(client: pg.ClientBase, name: string): Promise<void> {
+  await holdPresence(client, name);
+  await client.query(`select pg_advisory_xact_lock_shared(${MIGRATING})`);
+  const { rows } = await client.query<{ name: string }>('select name from kysely_migration');
+  const unknown = unknownAmong(rows.map(row => row.name));
+  if (unknown.length > 0) throw new Overtaken(unknown);
+}
+
+/**
+ * Counts the processes that have registered, in a transaction of migrations. Those that come later wait for its end in
+ * {@link returnPresent}.
+ */
+export async function countBeforeMigration(tx: Kysely<Schema>): Promise<number> {
+  await sql`select pg_advisory_xact_lock(${sql.raw(MIGRATING)})`.execute(tx);
+  return countPresent(tx);
+}
+
 /** Counts the processes that have registered. Of the other advisory locks of this form, one is shared. */
-export async function countPresent(pool: pg.Pool): Promise<number> {
-  const { rows } = await pool.query<{ count: number }>(`
+export async function countPresent(db: Kysely<Schema>): Promise<number> {
+  const { rows } = await sql<{ count: number }>`
     select count(distinct (classid, objid))::int as count from pg_locks
     where locktype = 'advisory' and objsubid = 1 and mode = 'ShareLock' and granted
-      and (classid::bigint << 32) | objid::bigint <> ${EVERYTHING}
-      and database = (select oid from pg_database where datname = current_database())`);
+      and (classid::bigint << 32) | objid::bigint <> ${sql.raw(EVERYTHING)}
+      and database = (select oid from pg_database where datname = current_database())`.execute(db);
   return rows[0]?.count ?? 0;
 }
 

@@ -132,6 +132,7 @@ function sqliteDatabase(
     // One process per file: no others to notify.
     announceCommit() {},
     onRemoteCommit() {},
+    onOvertaken() {},
     snapshot: work => snapshot.transaction().execute(query => work({ query, ...snapshotReads })),
     write,
     probe: async () => {

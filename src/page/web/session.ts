@@ -57,8 +57,9 @@ export async function logIn(token: string): Promise<void> {
 }
 
 export async function logOut(): Promise<void> {
-  await client.logins.close();
+  const { next } = await client.logins.close();
   me.value = null;
+  if (next !== null) location.assign(next);
 }
 
 /** Shows the login if an error says that it has ended. @returns whether it has */

@@ -31,9 +31,32 @@ export async function startNginx({ http, answers }: Setup, atEnd: AtEnd = onTest
     `daemon off; master_process off; pid ${path}/pid; events {}
      http { access_log ${path}/access.log; ${temporary.join(' ')}\n${await http(path)} }`,
   );
-  const child = spawn('nginx', ['-p', path, '-c', 'nginx.conf', '-e', 'stderr'], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
+  await run('nginx', ['-p', path, '-c', 'nginx.conf', '-e', 'stderr'], { answers }, atEnd);
+  return path;
+}
+
+/** Runs Caddy with a Caddyfile. @param text the file, made for a folder of its own @returns the folder */
+export async function startCaddy(
+  text: (folder: string) => string | Promise<string>,
+  { answers }: Pick<Setup, 'answers'>,
+  atEnd: AtEnd = onTestFinished,
+): Promise<string> {
+  const { path } = await forThisTest(scratchFolder(), atEnd);
+  const file = join(path, 'Caddyfile');
+  await writeFile(file, await text(path));
+  const env = { ...process.env, XDG_DATA_HOME: path, XDG_CONFIG_HOME: path };
+  await run('caddy', ['run', '--adapter', 'caddyfile', '--config', file], { answers, env }, atEnd);
+  return path;
+}
+
+/** Runs a program until the end of the test. Resolves once it answers. */
+async function run(
+  program: string,
+  args: string[],
+  { answers, env = process.env }: Pick<Setup, 'answers'> & { env?: NodeJS.ProcessEnv },
+  atEnd: AtEnd,
+): Promise<void> {
+  const child = spawn(program, args, { env, stdio: ['ignore', 'ignore', 'pipe'] });
   let said = '';
   child.stderr.setEncoding('utf8').on('data', text => (said += text));
   const ended = once(child, 'close');
@@ -42,7 +65,6 @@ export async function startNginx({ http, answers }: Setup, atEnd: AtEnd = onTest
     await ended;
   });
   await vi.waitFor(answers, { timeout: 10_000 }).catch(error => {
-    throw new Error(`nginx does not answer: ${said}`, { cause: error });
+    throw new Error(`${program} does not answer: ${said}`, { cause: error });
   });
-  return path;
 }
