@@ -1,17 +1,17 @@
-import type { Events, EventType } from './events/event-types.ts';
+import type { EventByType, EventType } from './events/event-types.ts';
 import type { Message } from './outbox/schemas.ts';
 import type { CommandName } from './topics/command.ts';
-import type { Commands } from './topics/index.ts';
+import type { CommandPayloads } from './topics/index.ts';
 import type { HandlerContext, Policy } from './worker/handler.ts';
 
 /* The module `forumbus/handler`: what handlers import. It has no imports of its own when it runs. */
 
-export type { Events, HandlerContext, Policy };
+export type { EventByType, HandlerContext, Policy };
 
 /** The payloads of the topics that the service publishes or takes, by topic. */
 type Payloads = {
-  [T in EventType as T extends `forum.${infer Rest}` ? `forum.events.${Rest}` : never]: Events[T];
-} & { [N in CommandName as `forum.commands.${N}`]: Commands[N] };
+  [T in EventType as T extends `forum.${infer Rest}` ? `forum.events.${Rest}` : never]: EventByType[T];
+} & { [N in CommandName as `forum.commands.${N}`]: CommandPayloads[N] };
 
 /** The topics that a pattern may match: `*` and `**` stand for any text here. */
 type Matching<T extends string> = T extends `${infer Start}*${infer Rest}` ? `${Start}${string}${Matching<Rest>}` : T;

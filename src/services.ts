@@ -48,7 +48,7 @@ import { createRuns } from './runs/service.ts';
 import { createRunWaiters } from './runs/waiting.ts';
 import { components } from './schema-registry.ts';
 import { createSearch } from './search/service.ts';
-import type { SignalVersion, SignalVersions } from './signals/command.ts';
+import type { SignalVersion, VersionList } from './signals/command.ts';
 import { createSignals } from './signals/service.ts';
 import { v1 } from './signals/v1.ts';
 import { assertDistinct, createSubscriptions } from './subscriptions/service.ts';
@@ -153,7 +153,7 @@ export async function createServices(
     const inbox: Inbox = createInbox({ db, events, control, questions });
     const sightings = new Sightings({ db, control, clock, log });
     const selfValidation = config.SELF_VALIDATION === 'allow';
-    const versions: SignalVersions = [v1, ...(overrides.signalVersions ?? [])];
+    const versions: VersionList = [v1, ...(overrides.signalVersions ?? [])];
     const signals = createSignals({ db, events, control, questions, versions, selfValidation, stored: metrics.stored });
     const keys = createIdempotencyKeys({ db, clock });
     const runs = createRuns({ db, events, threads, control, questions, basePath });

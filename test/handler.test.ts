@@ -1,4 +1,4 @@
-import { defineHandler, type Events, type MessageOf } from 'forumbus/handler';
+import { defineHandler, type EventByType, type MessageOf } from 'forumbus/handler';
 import { describe, expect, it, vi } from 'vitest';
 import { scratchDatabase } from './helpers/engines.ts';
 import { handlersFolder } from './helpers/handlers.ts';
@@ -15,7 +15,7 @@ describe('the payload of a handler has the type of its topic', () => {
     defineHandler({
       topic: 'forum.events.question.opened',
       handle({ payload: event, message_key }, context) {
-        check<Same<typeof event, Events['forum.question.opened']>>();
+        check<Same<typeof event, EventByType['forum.question.opened']>>();
         check<Same<typeof event.payload.question, string | undefined>>();
         check<Same<typeof message_key, string | null>>();
         context.record({ question: event.payload.question });
@@ -51,7 +51,7 @@ describe('the payload of a handler has the type of its topic', () => {
         'forum.token.created' | 'forum.token.rotated' | 'forum.token.revoked'
       >
     >();
-    check<Same<MessageOf<'forum.events.**'>['payload'], Events[keyof Events]>>();
+    check<Same<MessageOf<'forum.events.**'>['payload'], EventByType[keyof EventByType]>>();
   });
 
   it('a command', () => {

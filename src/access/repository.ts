@@ -78,6 +78,6 @@ export async function listTokens(
 }
 
 /** The tokens with these ids. */
-export async function findTokens(reader: Reader, tokenIds: string[]): Promise<TokenRow[]> {
+export async function listTokensById(reader: Reader, tokenIds: string[]): Promise<TokenRow[]> {
   return reader.query.selectFrom('tokens').selectAll().where('token_id', 'in', tokenIds).execute();
 }

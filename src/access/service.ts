@@ -11,10 +11,10 @@ import { beginningOf } from './pattern.ts';
 import {
   deleteEnded,
   findToken,
-  findTokens,
   hasTokens,
   insertToken,
   listTokens,
+  listTokensById,
   setRevoked,
   setSecrets,
   type TokenRow,
@@ -187,7 +187,7 @@ export function createAccess({ db, clock, commits, used, record, hasSingleSignOn
     /** Those of these secrets whose token is revoked or expired, or that have been rotated away. */
     async ended<H extends HeldSecret>(held: H[]): Promise<H[]> {
       const now = clock.now();
-      const rows = await findTokens(db.read, [...new Set(held.map(({ token_id }) => token_id))]);
+      const rows = await listTokensById(db.read, [...new Set(held.map(({ token_id }) => token_id))]);
       const tokens = new Map(rows.map(row => [row.token_id, row]));
       return held.filter(({ token_id, secret_number }) => {
         const row = tokens.get(token_id);

@@ -16,7 +16,7 @@ export const command = defineCommand({
     const request = { ...(summary !== undefined && { summary }), ...evidenceOf(values.evidence) };
     const idempotency_key = randomUUID();
     const result = await reportInOrder(context, { act: 'complete', run_id, agent_name, request, idempotency_key });
-    await context.print(`Completed.${unreadText(context.identity, result)}`, stateOf(result));
+    await context.print(`Completed.${unreadText(context.identity, result)}`, signalState(result));
     return exits.done;
   },
 });
@@ -29,6 +29,6 @@ export function unreadText({ isAgent, agent_name }: Identity, result: SignalResu
   return ` ${unread} unread in \`forumbus inbox${isAgent ? '' : ` --agent ${agent_name}`}\`.`;
 }
 
-export function stateOf(result: SignalResult | undefined) {
+export function signalState(result: SignalResult | undefined) {
   return { status: result?.control.status, attempt: result?.control.attempt, unread: result?.inbox.unread };
 }

@@ -32,7 +32,7 @@ What is in the file stays. \`forumbus uninstall\` takes the hooks out again.`,
     }
     const host = hostOf(name, 'install');
     if (values.headless && host !== 'claude') throw new UsageError('--headless is for claude only; leave it out.');
-    const files = hostFilesOf(host, scopeOf(values), context, values.headless);
+    const files = hostFilesOf(host, installScope(values), context, values.headless);
     // Before any is written, each must be understood.
     const texts = files.map(file => ({ path: file.path, text: file.changed() }));
     if (values.print) {
@@ -77,7 +77,7 @@ export function hostOf(name: string | undefined, act: string): HostName {
 }
 
 /** @throws UsageError */
-export function scopeOf({ project, user }: { project?: boolean; user?: boolean }): Scope {
+export function installScope({ project, user }: { project?: boolean; user?: boolean }): Scope {
   if (project && user) throw new UsageError('Give --project or --user, not both.');
   return project ? 'project' : 'user';
 }

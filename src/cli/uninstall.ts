@@ -1,7 +1,7 @@
 import { hostNames } from '../hooks/hosts.ts';
 import { defineCommand, exits } from './command.ts';
 import { hostFilesOf } from './host-edits.ts';
-import { hostOf, printedFiles, scopeOf, scopeOptions } from './install.ts';
+import { hostOf, installScope, printedFiles, scopeOptions } from './install.ts';
 
 export const command = defineCommand({
   name: 'uninstall',
@@ -16,7 +16,7 @@ export const command = defineCommand({
 What others have changed since stays. A file that nobody has changed is what it was before.`,
   async run(context, [name], values) {
     const host = hostOf(name, 'uninstall');
-    const files = hostFilesOf(host, scopeOf(values), context);
+    const files = hostFilesOf(host, installScope(values), context);
     if (values.print) {
       const texts = files.map(file => ({ path: file.path, text: file.restored() }));
       await context.print(printedFiles(texts), { files: texts });

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { ValidationRequest } from '../client/index.ts';
 import { defineCommand, exits, UsageError } from './command.ts';
-import { stateOf, unreadText } from './complete.ts';
+import { signalState, unreadText } from './complete.ts';
 import { reportInOrder } from './deliver.ts';
 import { evidenceOf, evidenceOption } from './evidence.ts';
 
@@ -29,7 +29,7 @@ export const command = defineCommand({
     const validated = { run_id, agent_name: values.of ?? agent_name };
     const idempotency_key = randomUUID();
     const result = await reportInOrder(context, { act: 'validate', ...validated, request, idempotency_key });
-    await context.print(`Validated.${unreadText(context.identity, result)}`, stateOf(result));
+    await context.print(`Validated.${unreadText(context.identity, result)}`, signalState(result));
     return exits.done;
   },
 });

@@ -11,7 +11,7 @@ import type { Message } from '../outbox/schemas.ts';
 import { printable } from '../printable.ts';
 import { topicMatches } from '../subscriptions/patterns.ts';
 import { defaultPolicy } from '../worker/handler.ts';
-import { loadHandler } from '../worker/load-handlers.ts';
+import { loadHandlerFile } from '../worker/load-handlers.ts';
 import { failOrigin } from '../worker/origin.ts';
 import { tryHandler } from '../worker/trial.ts';
 import { answerHelp, endWith, readArguments } from './command.ts';
@@ -73,7 +73,7 @@ function parsed(json: string): unknown {
 /** The outcome in lines for people. @throws StartError if the handler cannot be used, or does not take the topic */
 async function outcomeOf({ file, message }: Request): Promise<{ lines: string[]; code: number }> {
   const config = readConfig(process.env);
-  const handler = await loadHandler(dirname(file), basename(file), defaultPolicy(config));
+  const handler = await loadHandlerFile(dirname(file), basename(file), defaultPolicy(config));
   const { name, topics } = handler;
   if (!topics.some(pattern => topicMatches(pattern, message.topic))) {
     throw new StartError(`The handler ${name} does not take ${message.topic}: its topics are ${topics.join(', ')}.`);

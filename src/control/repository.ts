@@ -122,7 +122,7 @@ const listOpenQuestionsStatement = statement(({ query, value }: StatementBuilder
 );
 
 /** The agents of a run that keep its gate closed, by name. */
-export async function listBlocking(reader: Reader, runId: string, limit: number): Promise<ControlRow[]> {
+export async function listBlockingAgents(reader: Reader, runId: string, limit: number): Promise<ControlRow[]> {
   return (
     reader.query
       .selectFrom('control_threads')
@@ -248,7 +248,7 @@ export async function listClosedBefore(reader: Reader, before: number, limit: nu
 }
 
 /** Those of these agents of a run that have a control state. */
-export async function listNamed(tx: Tx, run_id: string, names: string[]): Promise<ControlRow[]> {
+export async function listAgentsByName(tx: Tx, run_id: string, names: string[]): Promise<ControlRow[]> {
   return tx.all(namedStatement, { run_id, names: JSON.stringify(names) });
 }
 

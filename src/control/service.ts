@@ -18,10 +18,10 @@ import {
   insertControlThread,
   insertRun,
   listAgents,
-  listBlocking,
+  listAgentsByName,
+  listBlockingAgents,
   listClosedBefore,
   listControlThreads,
-  listNamed,
   listOpenQuestions,
   listSeen,
   setSeen,
@@ -224,7 +224,7 @@ export function createControl({ db, clock, events, threads, basePath }: Dependen
     },
 
     /** The first agents that keep the gate of a run closed, by name. */
-    blocking: (reader: Reader, runId: string): Promise<ControlRow[]> => listBlocking(reader, runId, EMBEDDED),
+    blocking: (reader: Reader, runId: string): Promise<ControlRow[]> => listBlockingAgents(reader, runId, EMBEDDED),
 
     /** Those of these agents that have sent no signal in the run. */
     async unseen(reader: Reader, runId: string, agentNames: string[]): Promise<string[]> {
@@ -246,7 +246,7 @@ export function createControl({ db, clock, events, threads, basePath }: Dependen
     eraseAgents: (tx: Tx, runId: string, limit: number): Promise<number> => eraseAgents(tx, runId, limit),
 
     /** Those of these agents of a run that have a control state. */
-    named: (tx: Tx, runId: string, names: string[]): Promise<ControlRow[]> => listNamed(tx, runId, names),
+    named: (tx: Tx, runId: string, names: string[]): Promise<ControlRow[]> => listAgentsByName(tx, runId, names),
 
     /** Stores agents as the events of an import leave them. */
     restore: (tx: Tx, rows: readonly ControlRow[]): Promise<void> => storeControlThreads(tx, rows),

@@ -318,7 +318,7 @@ export type EventType = keyof typeof definitions;
 export const eventTypes = Object.keys(definitions) as EventType[];
 
 /** The events by type, each with the payload of its type. */
-export type Events = {
+export type EventByType = {
   [T in EventType]: Omit<Event, 'event_type' | 'payload'> & {
     event_type: T;
     payload: Static<(typeof definitions)[T]['payload']>;
@@ -347,7 +347,7 @@ export const AnyEvent: TSchema = Type.Unsafe({
 });
 
 /** The example of an event type: an event as the log has it. */
-export function sampleEvent<T extends EventType>(type: T): Events[T] {
+export function sampleEvent<T extends EventType>(type: T): EventByType[T] {
   const { by: actor, payload } = definitions[type];
   const [example] = (payload as { examples?: unknown[] }).examples ?? [];
   const thread = /^forum\.(token|webhook)\./.test(type)
@@ -355,7 +355,7 @@ export function sampleEvent<T extends EventType>(type: T): Events[T] {
     : type.startsWith('forum.run.')
       ? { thread_id: null, agent_name: null }
       : {};
-  return { ...envelope, ...thread, event_type: type, actor, payload: example } as Events[T];
+  return { ...envelope, ...thread, event_type: type, actor, payload: example } as EventByType[T];
 }
 
 function schemaName(type: EventType): string {

@@ -158,11 +158,11 @@ export class EventFeed {
 }
 
 function encode(event: Event): EncodedEvent {
-  return { event, text: frameOf(event) };
+  return { event, text: encodeEvent(event) };
 }
 
 /** Encodes an event as a server-sent event (WHATWG HTML, 9.2). One `data` line is enough: JSON has no line breaks. */
-export function frameOf(event: Event): string {
+export function encodeEvent(event: Event): string {
   return `id: ${event.sequence}\nevent: ${event.event_type}\ndata: ${JSON.stringify(event)}\n\n`;
 }
 

@@ -1,4 +1,4 @@
-import { charactersOf, type EncodedEvent, type EventFeed, frameOf, nextLimit, READ_LIMITS } from './feed.ts';
+import { charactersOf, type EncodedEvent, type EventFeed, encodeEvent, nextLimit, READ_LIMITS } from './feed.ts';
 import type { Event } from './schemas.ts';
 import type { EventLog } from './service.ts';
 
@@ -89,7 +89,7 @@ function fromCache(cached: readonly EncodedEvent[], filter: StreamFilter, from: 
 
 async function fromTable(events: EventLog, filter: StreamFilter, from: number, limit: number): Promise<Batch> {
   const { items, upTo } = await events.after(from, filter, limit);
-  return { matches: items.map(event => ({ event, text: frameOf(event) })), upTo };
+  return { matches: items.map(event => ({ event, text: encodeEvent(event) })), upTo };
 }
 
 /** Cuts events into chunks of at most `CHUNK_CHARACTERS`; a larger event is a chunk of its own. */

@@ -26,7 +26,7 @@ export function noteCall(input: HookInput, { notes }: Station): void {
 }
 
 /** The call that an event is about. */
-export function callOf(input: HookInput, station: Station): ToolCall {
+export function toolCallOf(input: HookInput, station: Station): ToolCall {
   const { host, notes } = station;
   const session = sessionOf(input);
   const print = fingerprint(input);
@@ -113,12 +113,12 @@ async function fileOnce(request: AskRequest & { source: Source }, key: string, s
 async function earlierCalls(requests: AskRequest[], source: Source, station: Station): Promise<Question[]> {
   if (source.tool_use_id === undefined) return [];
   const texts = requests.map(({ question }) => question);
-  const open = await openQuestions(source, station);
+  const open = await questionsOfSession(source, station);
   return open.filter(one => texts.includes(one.question) && one.source?.tool_use_id !== source.tool_use_id);
 }
 
 /** The open questions that hooks of a session have filed. */
-export async function openQuestions(source: Source, station: Station): Promise<Question[]> {
+export async function questionsOfSession(source: Source, station: Station): Promise<Question[]> {
   const { items } = await station.client.questions({ ...agentOf(station), state: 'open', limit: 100 });
   // A command of the session names no call.
   return items.filter(one => isOf(one, source) && (one.source?.tool_use_id ?? one.source?.prompt_id) !== undefined);

@@ -1,5 +1,5 @@
 import type { AskRequest, Question } from '../client/index.ts';
-import { answerText, cut } from './facts.ts';
+import { cut, shownAnswer } from './facts.ts';
 import { fieldsOf, textOf } from './hook.ts';
 
 /** A question of a host's own tool. */
@@ -53,7 +53,7 @@ export function hostValue({ labels }: Asked, answered: Question): string {
   const chosen = answered.options.flatMap(({ label }, index) =>
     answered.selected.includes(label) ? [labels[index] ?? label] : [],
   );
-  return answerText(answered, chosen);
+  return shownAnswer(answered, chosen);
 }
 
 /** What a value of the host's terminal selects. */

@@ -1,8 +1,8 @@
 import type { Question } from '../client/index.ts';
-import { acknowledgeAll, askPeople, callOf, noteCall, openQuestions } from './ask.ts';
+import { acknowledgeAll, askPeople, noteCall, questionsOfSession, toolCallOf } from './ask.ts';
 import { type Asked, askedIn, hostValue, selectedIn } from './asked.ts';
 import { deliver, deliverAtEnd } from './deliver.ts';
-import { answerText, cut, quoted } from './facts.ts';
+import { cut, quoted, shownAnswer } from './facts.ts';
 import { fieldsOf, type HookInput, type Reply, type Station, textOf } from './hook.ts';
 
 /** Claude Code ends a turn that hooks have put off eight times. */
@@ -58,8 +58,8 @@ async function preToolUse(input: HookInput, station: Station): Promise<Reply> {
   const shape = (updatedInput: object) => permissionOf('allow', { updatedInput });
   const reply = await answerTool(input, station, shape, 0);
   if (reply.output) return reply;
-  const { source } = callOf(input, station);
-  const open = await openQuestions(source, station);
+  const { source } = toolCallOf(input, station);
+  const open = await questionsOfSession(source, station);
   return open.some(one => one.source?.tool_use_id === source.tool_use_id) ? { output: permissionOf('defer') } : {};
 }
 
@@ -73,7 +73,7 @@ async function answerTool(
   const asked = input.tool_name === 'AskUserQuestion' ? askedIn(input.tool_input) : undefined;
   if (!asked) return {};
   const requests = asked.map(({ request }) => request);
-  const answered = await askPeople(requests, callOf(input, station), station, wait_seconds);
+  const answered = await askPeople(requests, toolCallOf(input, station), station, wait_seconds);
   if (!answered) return {};
   const delivered = () => acknowledgeAll(answered, station);
   if (answered.some(({ answered_in }) => answered_in === 'terminal')) return { delivered };
@@ -92,23 +92,23 @@ async function approvePlan(input: HookInput, station: Station): Promise<Reply> {
     context: cut(plan, 65_536),
     options: [PLAN.approve, PLAN.refuse],
   };
-  const [answered] = (await askPeople([request], callOf(input, station), station)) ?? [];
+  const [answered] = (await askPeople([request], toolCallOf(input, station), station)) ?? [];
   if (!answered) return {};
   const delivered = () => acknowledgeAll([answered], station);
   if (answered.answered_in === 'terminal') return { delivered };
   // An approval with a text may hold a condition, so it is none.
-  if (answerText(answered) === PLAN.approve) return { output: decisionOf(fieldsOf(input.tool_input)), delivered };
+  if (shownAnswer(answered) === PLAN.approve) return { output: decisionOf(fieldsOf(input.tool_input)), delivered };
   const who = quoted(answered.answered_by?.name ?? 'somebody');
-  const message = `The plan was not approved by ${who}: ${quoted(answerText(answered))}`;
+  const message = `The plan was not approved by ${who}: ${quoted(shownAnswer(answered))}`;
   return { output: decision({ behavior: 'deny', message }), delivered };
 }
 
 /** Passes on what a person has answered in the terminal, so that our question ends and the hook that waits for it too. */
 async function postToolUse(input: HookInput, station: Station): Promise<Reply> {
   const { tool_name, tool_input, tool_response } = input;
-  const { source } = callOf(input, station);
+  const { source } = toolCallOf(input, station);
   if (tool_name === 'ExitPlanMode') {
-    const open = (await openQuestions(source, station)).filter(({ question }) => question === PLAN.question);
+    const open = (await questionsOfSession(source, station)).filter(({ question }) => question === PLAN.question);
     return answeredInTerminal(
       open.map(question => [question, { selected: [PLAN.approve] }]),
       station,
@@ -121,7 +121,7 @@ async function postToolUse(input: HookInput, station: Station): Promise<Reply> {
   if (annotations === undefined || response.afkTimeoutMs !== undefined) return {};
   const answers = fieldsOf(response.answers ?? fieldsOf(tool_input).answers);
   const asked = new Map((askedIn(tool_input) ?? []).map(one => [one.request.question, one]));
-  const pairs = (await openQuestions(source, station)).flatMap((question): [Question, object][] => {
+  const pairs = (await questionsOfSession(source, station)).flatMap((question): [Question, object][] => {
     const one = asked.get(question.question);
     const value = one && textOf(answers[one.question]);
     if (!one || value === undefined || fieldsOf(fieldsOf(annotations)[one.question]).unanswered !== undefined)

@@ -1,7 +1,7 @@
-import { acknowledgeAll, askPeople, callOf } from './ask.ts';
+import { acknowledgeAll, askPeople, toolCallOf } from './ask.ts';
 import { deliver, deliverAtEnd } from './deliver.ts';
 import { denyWithAnswer } from './denial.ts';
-import { answerText, cut, quoted } from './facts.ts';
+import { cut, quoted, shownAnswer } from './facts.ts';
 import { fieldsOf, type HookInput, type Reply, type Station, textOf } from './hook.ts';
 
 /** Codex has no limit of its own. */
@@ -43,9 +43,9 @@ async function approve(input: HookInput, station: Station): Promise<Reply> {
     context: cut(about, 65_536),
     options: ['Allow', 'Deny'],
   };
-  const [answered] = (await askPeople([request], callOf(input, station), station)) ?? [];
+  const [answered] = (await askPeople([request], toolCallOf(input, station), station)) ?? [];
   if (!answered) return {};
-  const said = answerText(answered);
+  const said = shownAnswer(answered);
   const who = quoted(answered.answered_by?.name ?? 'somebody');
   // An approval with a text may hold a condition, so it is none.
   const decision =

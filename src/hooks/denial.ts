@@ -1,4 +1,4 @@
-import { acknowledgeAll, askPeople, callOf } from './ask.ts';
+import { acknowledgeAll, askPeople, toolCallOf } from './ask.ts';
 import { askedIn, hostValue } from './asked.ts';
 import { answerFact } from './facts.ts';
 import type { HookInput, Reply, Station } from './hook.ts';
@@ -15,7 +15,7 @@ export async function denyWithAnswer(
   const asked = askedIn(input.tool_input);
   if (!asked) return {};
   const requests = asked.map(({ request }) => request);
-  const answered = await askPeople(requests, callOf(input, station), station);
+  const answered = await askPeople(requests, toolCallOf(input, station), station);
   if (!answered) return {};
   const facts = answered.map((question, index) => {
     const one = asked[index];

@@ -15,14 +15,14 @@ export function cut(text: string, length: number): string {
 }
 
 /** What was answered: the labels, and the text if it says more. @param labels how the asker writes them */
-export function answerText({ answer, selected }: Question, labels: readonly string[] = selected): string {
+export function shownAnswer({ answer, selected }: Question, labels: readonly string[] = selected): string {
   const chosen = labels.join(', ');
   if (chosen === '') return answer ?? '';
   return answer === null || answer === selected.toSorted().join(', ') ? chosen : `${chosen} (${answer})`;
 }
 
 /** An answer as a fact, such as `Answer to q_12 by ana: Option B`. */
-export function answerFact(question: Question, value = answerText(question)): string {
+export function answerFact(question: Question, value = shownAnswer(question)): string {
   const { question_id, answered_by } = question;
   return `Answer to ${question_id} by ${quoted(answered_by?.name ?? 'somebody')}: ${quoted(value)}`;
 }

@@ -77,7 +77,7 @@ export async function deleteKeys(tx: Tx, before: number, limit: number): Promise
 }
 
 /** Erases up to `limit` answers about a run. @returns how many */
-export async function eraseAnswers(tx: Tx, run_id: string, limit: number): Promise<number> {
+export async function eraseStoredAnswers(tx: Tx, run_id: string, limit: number): Promise<number> {
   const { numUpdatedRows } = await tx.query
     .updateTable('idempotency_keys')
     .set({ status: ERASED_STATUS, headers: '{}', body: '', reference: null, run_id: null })

@@ -1,7 +1,15 @@
 import type { Clock } from '../clock.ts';
 import type { Database, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
-import { deleteKeys, ERASED_STATUS, eraseAnswers, findKey, hasOldKeys, type KeyRow, putKey } from './repository.ts';
+import {
+  deleteKeys,
+  ERASED_STATUS,
+  eraseStoredAnswers,
+  findKey,
+  hasOldKeys,
+  type KeyRow,
+  putKey,
+} from './repository.ts';
 
 /** The lifetime of a stored answer. Milliseconds. */
 const LIFETIME_MS = 24 * 3_600_000;
@@ -97,7 +105,7 @@ export function createIdempotencyKeys({ db, clock }: { db: Database; clock: Cloc
     },
 
     /** Erases up to `limit` answers about a run; a repeated request is refused. @returns how many */
-    erase: (tx: Tx, run_id: string, limit: number): Promise<number> => eraseAnswers(tx, run_id, limit),
+    erase: (tx: Tx, run_id: string, limit: number): Promise<number> => eraseStoredAnswers(tx, run_id, limit),
 
     /** Deletes expired keys, in batches. */
     async deleteOld(): Promise<void> {

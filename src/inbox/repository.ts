@@ -160,7 +160,7 @@ export async function deleteSome(tx: Tx, run_id: string, limit: number): Promise
 }
 
 /** Puts these items into inboxes. */
-export async function insertItems(tx: Tx, rows: readonly NewItem[]): Promise<void> {
+export async function restoreItems(tx: Tx, rows: readonly NewItem[]): Promise<void> {
   await tx.run(insertItemsStatement, { rows: JSON.stringify(rows) });
 }
 
@@ -181,7 +181,7 @@ const insertItemsStatement = statement(({ query, records }: StatementBuilder<{ r
 );
 
 /** Deletes the items of these questions. */
-export async function deleteItemsOf(tx: Tx, question_ids: string[]): Promise<void> {
+export async function deleteReceivedItems(tx: Tx, question_ids: string[]): Promise<void> {
   await tx.run(deleteItemsOfStatement, { ids: JSON.stringify(question_ids) });
 }
 

@@ -11,16 +11,16 @@ import {
   countItems,
   deleteItemOf,
   deleteItems,
-  deleteItemsOf,
+  deleteReceivedItems,
   deleteSome,
   findFirstFree,
   findItems,
   type HeldItem,
   insertItem,
-  insertItems,
   listClaimable,
   listItems,
   type NewItem,
+  restoreItems,
 } from './repository.ts';
 import type { InboxClaim, InboxItem } from './schemas.ts';
 
@@ -87,8 +87,8 @@ export function createInbox({ db, events, control, questions }: Dependencies) {
 
     /** Puts items of an import into inboxes, then takes out those of questions whose ends were received. */
     async restore(tx: Tx, items: readonly NewItem[], received: string[]): Promise<void> {
-      if (items.length > 0) await insertItems(tx, items);
-      if (received.length > 0) await deleteItemsOf(tx, received);
+      if (items.length > 0) await restoreItems(tx, items);
+      if (received.length > 0) await deleteReceivedItems(tx, received);
     },
 
     /** A page of an agent's items, oldest first. @throws Refusal INVALID_CURSOR */

@@ -10,11 +10,11 @@ import type { Inbox } from '../inbox/service.ts';
 import type { QuestionService } from '../questions/service.ts';
 import type { RunService } from '../runs/service.ts';
 import type { Search } from '../search/service.ts';
-import type { Subscriptions } from '../subscriptions/service.ts';
+import type { SubscriptionService } from '../subscriptions/service.ts';
 import type { ThreadService } from '../threads/service.ts';
 import { isPost } from '../threads/thread.ts';
 import { BATCH, type ExportLine, faultOf, type Numbered, readExport } from './lines.ts';
-import { briefIn, draftOf, Inconsistent, type Rows, replay } from './replay.ts';
+import { briefIn, Inconsistent, type Rows, replay, toDraft } from './replay.ts';
 import { checkReferencesAtOnce } from './repository.ts';
 import { createViewImport } from './views.ts';
 
@@ -27,7 +27,7 @@ interface Dependencies {
   questions: QuestionService;
   inbox: Inbox;
   runs: RunService;
-  subscriptions: Pick<Subscriptions, 'all' | 'move'>;
+  subscriptions: Pick<SubscriptionService, 'all' | 'move'>;
 }
 
 interface Options {
@@ -178,7 +178,7 @@ export function createImport(dependencies: Dependencies) {
 
   /** Stores events and the rows after them: what others refer to comes first. */
   async function store(tx: Tx, rows: Rows, before: Rows['threads'], given: readonly Event[]): Promise<void> {
-    const drafts = Map.groupBy(given.map(draftOf).filter(isPost), ({ thread }) => thread.thread_id);
+    const drafts = Map.groupBy(given.map(toDraft).filter(isPost), ({ thread }) => thread.thread_id);
     const changes = [...rows.threads.values()].map(after => ({
       before: before.get(after.thread_id) ?? { ...after, version: 0 },
       after,

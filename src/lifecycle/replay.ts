@@ -47,7 +47,7 @@ export class Inconsistent extends Error {
  */
 export function replay(rows: Rows, event: Event): void {
   const { sequence, thread_id, run_id, agent_name } = event;
-  const draft = draftOf(event);
+  const draft = toDraft(event);
   const before = threadBefore(rows, draft, String(thread_id));
   if (before.run_id !== run_id || before.agent_name !== agent_name)
     throw new Inconsistent(`its thread ${thread_id} is one of other names`);
@@ -59,7 +59,7 @@ export function replay(rows: Rows, event: Event): void {
 }
 
 /** The event as it was drafted. */
-export function draftOf({ event_id, event_type, occurred_at, actor, payload, ...event }: Event): EventDraft {
+export function toDraft({ event_id, event_type, occurred_at, actor, payload, ...event }: Event): EventDraft {
   const { thread_id, run_id, agent_name, ticket, correlation_id, causation_id } = event;
   return {
     uid: event_id.replace(/^evt_/, ''),

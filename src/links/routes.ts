@@ -4,10 +4,10 @@ import { problemTable, Refusal } from '../errors.ts';
 import type { IdempotentWrites } from '../http/idempotent-writes.ts';
 import { LENGTHS } from '../http/schemas.ts';
 import { LINK_POLICY, linkPage, noticePage } from './page.ts';
-import type { AnswerLinks, LinkAnswer } from './service.ts';
+import type { AnswerLinkService, LinkAnswer } from './service.ts';
 
 interface Dependencies {
-  links: AnswerLinks;
+  links: AnswerLinkService;
   writes: Pick<IdempotentWrites, 'perform'>;
 }
 

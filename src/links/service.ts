@@ -21,7 +21,7 @@ interface Dependencies {
   publicUrl: string;
 }
 
-export type AnswerLinks = ReturnType<typeof createAnswerLinks>;
+export type AnswerLinkService = ReturnType<typeof createAnswerLinks>;
 
 /** A link to one question. */
 export interface AnswerLink {

@@ -10,7 +10,7 @@ import type { QuestionService } from '../questions/service.ts';
 import type { SignalService } from '../signals/service.ts';
 import { LONGEST_WAIT } from './hold.ts';
 import { agentOf } from './names.ts';
-import type { Outcomes } from './outcomes.ts';
+import type { OutcomeSender } from './outcomes.ts';
 import { type Call, described, type Tool, tool } from './tool.ts';
 
 interface Dependencies {
@@ -18,7 +18,7 @@ interface Dependencies {
   questions: Pick<QuestionService, 'get'>;
   signals: SignalService;
   writes: IdempotentWrites;
-  outcomes: Outcomes;
+  outcomes: OutcomeSender;
 }
 
 export const waitSeconds = Type.Optional(

@@ -8,7 +8,7 @@ import type { QuestionService } from '../questions/service.ts';
 import type { Hold } from './hold.ts';
 import { agentOf } from './names.ts';
 import { NEWS_HINT, outcome, pending } from './texts.ts';
-import type { Answer, Call } from './tool.ts';
+import type { Call, ToolAnswer } from './tool.ts';
 
 interface Dependencies {
   clock: Clock;
@@ -18,12 +18,12 @@ interface Dependencies {
   hold: Hold;
 }
 
-export type Outcomes = ReturnType<typeof createOutcomes>;
+export type OutcomeSender = ReturnType<typeof createOutcomes>;
 
 /** Answers with the outcome of a question, and acknowledges it for the agent once it has been sent. */
 export function createOutcomes({ clock, inbox, questions, writes, hold }: Dependencies) {
   /** What there is to say of a question now. */
-  async function now(call: Call, question: Question): Promise<Answer> {
+  async function now(call: Call, question: Question): Promise<ToolAnswer> {
     const { question_id, state, version, run_id, agent_name, acknowledged_at } = question;
     const self = agentOf(call.request.caller, call.names);
     const isOwn = self.run_id === run_id && self.agent_name === agent_name;
@@ -54,7 +54,7 @@ export function createOutcomes({ clock, inbox, questions, writes, hold }: Depend
     others,
 
     /** Holds the call until the question has ended, and says what there is to say then. @throws Refusal as `whileHeld` */
-    async awaited(call: Call, question: Question, seconds: number | undefined): Promise<Answer> {
+    async awaited(call: Call, question: Question, seconds: number | undefined): Promise<ToolAnswer> {
       return now(call, await hold.untilEnded(call, question, seconds));
     },
   };

@@ -3,7 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { audienceOf } from './names.ts';
 import { problemText } from './problems.ts';
 import type { Call, Names } from './tool.ts';
-import type { Tools } from './tools.ts';
+import type { ToolSet } from './tools.ts';
 
 /** What a model reads of this server while its client has not loaded the tools. At most 2 KB. */
 const INSTRUCTIONS = {
@@ -23,7 +23,7 @@ const INSTRUCTIONS = {
 const CACHE_MS = 300_000;
 
 /** The MCP server of one request: stateless, since the token says who calls and the database has all else. */
-export function serverFor(tools: Tools, version: string, request: FastifyRequest, reply: FastifyReply, names: Names) {
+export function serverFor(tools: ToolSet, version: string, request: FastifyRequest, reply: FastifyReply, names: Names) {
   const audience = audienceOf(request.caller, names);
   const server = new Server(
     { name: 'forumbus', title: 'Forumbus', version },

@@ -11,7 +11,7 @@ import type { RunService } from '../runs/service.ts';
 import type { SignalCommand } from '../signals/command.ts';
 import type { SignalService } from '../signals/service.ts';
 import { agentOf } from './names.ts';
-import type { Outcomes } from './outcomes.ts';
+import type { OutcomeSender } from './outcomes.ts';
 import { gateText } from './status.ts';
 import { described, type Tool, tool } from './tool.ts';
 
@@ -21,7 +21,7 @@ interface Dependencies {
   runs: Pick<RunService, 'get'>;
   signals: SignalService;
   writes: IdempotentWrites;
-  outcomes: Pick<Outcomes, 'others'>;
+  outcomes: Pick<OutcomeSender, 'others'>;
 }
 
 const Input = Strict({

@@ -8,7 +8,7 @@ import type { Question } from '../questions/schemas.ts';
 import type { Run } from '../runs/schemas.ts';
 import type { RunService } from '../runs/service.ts';
 import { agentOf } from './names.ts';
-import type { Outcomes } from './outcomes.ts';
+import type { OutcomeSender } from './outcomes.ts';
 import { duration, line } from './texts.ts';
 import { type Tool, tool } from './tool.ts';
 
@@ -17,7 +17,7 @@ interface Dependencies {
   control: Pick<Control, 'get'>;
   questionLists: QuestionLists;
   runs: Pick<RunService, 'get'>;
-  outcomes: Pick<Outcomes, 'others'>;
+  outcomes: Pick<OutcomeSender, 'others'>;
 }
 
 /** The open questions and gate reasons that a status names. */

@@ -23,7 +23,7 @@ export interface Call {
 }
 
 /** What a tool answers: a short text for the model, and ids for programs, which models do not see. */
-export interface Answer {
+export interface ToolAnswer {
   text: string;
   meta?: Record<string, unknown>;
 }
@@ -39,7 +39,7 @@ export interface Tool<T extends TSchema = TSchema> {
   readOnly: boolean;
   /** Whether Claude Code shows it to the model at once instead of on a search for tools. */
   alwaysLoad?: true;
-  run(call: Call, args: Static<T>): Promise<Answer>;
+  run(call: Call, args: Static<T>): Promise<ToolAnswer>;
 }
 
 /** Lets the arguments of `run` follow from `input`. */

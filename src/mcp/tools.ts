@@ -22,7 +22,7 @@ import { agentOf } from './names.ts';
 import { createOutcomes } from './outcomes.ts';
 import { signalTool } from './signal.ts';
 import { statusTool } from './status.ts';
-import { type Answer, type Audience, type Call, shownSchema, type Tool } from './tool.ts';
+import { type Audience, type Call, shownSchema, type Tool, type ToolAnswer } from './tool.ts';
 import { waitTool } from './wait.ts';
 
 export interface ToolDependencies {
@@ -45,7 +45,7 @@ export interface ToolDependencies {
   validator: (schema: TSchema) => (args: unknown) => ProblemItem[];
 }
 
-export type Tools = ReturnType<typeof createTools>;
+export type ToolSet = ReturnType<typeof createTools>;
 
 /** The tools of the MCP server, each a call of the services that HTTP calls. */
 export function createTools(dependencies: ToolDependencies) {
@@ -71,7 +71,7 @@ export function createTools(dependencies: ToolDependencies) {
      * Calls a tool; undefined if the audience has none with this name.
      * @throws Refusal VALIDATION_FAILED about the arguments, and any of the tool
      */
-    async call(audience: Audience, name: string, args: unknown, call: Call): Promise<Answer | undefined> {
+    async call(audience: Audience, name: string, args: unknown, call: Call): Promise<ToolAnswer | undefined> {
       const found = seenBy(audience).find(({ tool }) => tool.name === name);
       if (!found) return undefined;
       const [fault] = found.check(args);

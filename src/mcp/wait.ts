@@ -8,9 +8,9 @@ import type { QuestionService } from '../questions/service.ts';
 import { waitSeconds } from './ask.ts';
 import type { Hold } from './hold.ts';
 import { agentOf } from './names.ts';
-import { afterAnswer, type Outcomes } from './outcomes.ts';
+import { afterAnswer, type OutcomeSender } from './outcomes.ts';
 import { news } from './texts.ts';
-import { type Answer, type Call, described, type Tool, tool } from './tool.ts';
+import { type Call, described, type Tool, type ToolAnswer, tool } from './tool.ts';
 
 interface Dependencies {
   questions: Pick<QuestionService, 'get'>;
@@ -18,7 +18,7 @@ interface Dependencies {
   inboxWaiters: InboxWaiters;
   writes: IdempotentWrites;
   hold: Hold;
-  outcomes: Outcomes;
+  outcomes: OutcomeSender;
 }
 
 /** News that one call tells. */
@@ -33,7 +33,7 @@ const Input = Strict({
 
 /** The tool that goes on waiting: for one question, or for whatever comes first. */
 export function waitTool({ questions, inbox, inboxWaiters, writes, hold, outcomes }: Dependencies): Tool {
-  async function anyNews(call: Call, seconds: number | undefined): Promise<Answer> {
+  async function anyNews(call: Call, seconds: number | undefined): Promise<ToolAnswer> {
     const { request, reply } = call;
     const agent = agentOf(request.caller, call.names);
     if (seconds !== 0) {

@@ -1,6 +1,6 @@
 import type { Timings } from '../db/database.ts';
 import { type ProblemCode, problemTable } from '../errors.ts';
-import type { Outcome } from '../questions/service.ts';
+import type { QuestionOutcome } from '../questions/service.ts';
 import { type ControlType, controlTypes } from '../signals/command.ts';
 import type { Dispatch } from '../worker/dispatcher.ts';
 import { createInstruments, type Instruments } from './instruments.ts';
@@ -27,7 +27,7 @@ export function createMetrics() {
     ) as Record<ControlType, () => void>,
 
     /** Counts a question that has ended. */
-    ended(outcome: Outcome, seconds: number): void {
+    ended(outcome: QuestionOutcome, seconds: number): void {
       questionsClosed.labels(outcome).inc();
       if (outcome === 'answered') answerTime.observe(seconds);
     },

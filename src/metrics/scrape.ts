@@ -9,7 +9,7 @@ import type { Inbox } from '../inbox/service.ts';
 import { BACKLOG } from '../outbox/monitor.ts';
 import { priorities } from '../priority.ts';
 import type { QuestionService } from '../questions/service.ts';
-import type { Webhooks } from '../webhooks/service.ts';
+import type { WebhookService } from '../webhooks/service.ts';
 import type { Worker } from '../worker/worker.ts';
 import type { Instruments } from './instruments.ts';
 import { collectProcessMetrics, setTotal } from './process.ts';
@@ -29,7 +29,7 @@ interface Dependencies {
   questions: Pick<QuestionService, 'openByPriority'>;
   control: Pick<Control, 'inNumbers'>;
   inbox: Pick<Inbox, 'undelivered'>;
-  webhooks: Pick<Webhooks, 'states'>;
+  webhooks: Pick<WebhookService, 'states'>;
   questionWaiters: Sized;
   questionListWaiters: Sized;
   runWaiters: Sized;

@@ -3,7 +3,7 @@ import { cut, isName, normalName } from '../text.ts';
 import type { OidcSettings } from './settings.ts';
 
 /** What a provider says about somebody (OpenID Connect Core 1.0, 5.1). */
-export interface Claims {
+export interface IdTokenClaims {
   /** The subject: who it is, for ever and for nobody else at this provider. ASCII, up to 255 characters. */
   sub: string;
   [claim: string]: unknown;
@@ -26,7 +26,7 @@ const NAME_LENGTH = 200;
  * Who a person is here, and as what. Who is on several lists gets the role that may do most. The name is the address if the provider has
  * verified it, else the user name, else the subject: at many providers people choose their user names themselves.
  */
-export function personOf(claims: Claims, { admins, operators, viewers }: Lists): Person {
+export function personOfClaims(claims: IdTokenClaims, { admins, operators, viewers }: Lists): Person {
   const email = verifiedEmail(claims);
   const groups = [claims.groups].flat();
   const isOn = (list: string[]) => list.some(entry => matches(entry, email, groups));
@@ -47,7 +47,7 @@ function matches(entry: string, email: string | undefined, groups: unknown[]): b
 }
 
 /** Anybody can claim an address that the provider has not verified. */
-function verifiedEmail({ email, email_verified }: Claims): string | undefined {
+function verifiedEmail({ email, email_verified }: IdTokenClaims): string | undefined {
   // Some providers send the word.
   const isVerified = email_verified === true || email_verified === 'true';
   return isVerified && typeof email === 'string' ? email.toLowerCase() : undefined;

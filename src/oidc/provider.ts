@@ -2,7 +2,7 @@ import * as client from 'openid-client';
 import { textOf } from '../error-text.ts';
 import { Refusal } from '../errors.ts';
 import type { Flow } from './flow.ts';
-import { type Claims, namesGroups } from './person.ts';
+import { type IdTokenClaims, namesGroups } from './person.ts';
 import type { OidcSettings } from './settings.ts';
 
 /** Of each request to the provider. Seconds. */
@@ -109,7 +109,7 @@ export function createProvider(settings: OidcSettings) {
      * @throws ProviderRefusal UNAUTHORIZED if it has not logged the person in, or its answer proves nothing;
      * SERVICE_UNAVAILABLE if it does not answer as it should
      */
-    async claimsOf(url: URL, { state, nonce, verifier }: Flow): Promise<Claims> {
+    async claimsOf(url: URL, { state, nonce, verifier }: Flow): Promise<IdTokenClaims> {
       const configuration = await discover();
       try {
         const checks = {

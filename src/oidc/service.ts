@@ -5,9 +5,9 @@ import type { Clock } from '../clock.ts';
 import type { Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import type { Logger } from '../logging.ts';
-import type { Logins } from '../page/logins.ts';
+import type { LoginService } from '../page/logins.ts';
 import { type Flow, seal, unseal } from './flow.ts';
-import { type Person, personOf } from './person.ts';
+import { type Person, personOfClaims } from './person.ts';
 import { createProvider, ProviderRefusal } from './provider.ts';
 import { callbackOf, type OidcSettings } from './settings.ts';
 
@@ -22,7 +22,7 @@ interface Dependencies {
   settings: OidcSettings;
   clock: Clock;
   access: Pick<Access, 'issue' | 'authenticateById' | 'deleteSignedOn'>;
-  logins: Pick<Logins, 'createSession'>;
+  logins: Pick<LoginService, 'createSession'>;
   /** 32 bytes, the same in all processes of a database. */
   key: () => Promise<Uint8Array>;
   log: Logger;
@@ -89,7 +89,7 @@ export function createSingleSignOn({ settings, clock, access, logins, key, log }
           'This login has not begun in this browser, is over, or is too old; log in again.',
         );
       }
-      const person = personOf(await logged(provider.claimsOf(answer, flow)), settings);
+      const person = personOfClaims(await logged(provider.claimsOf(answer, flow)), settings);
       const { sub, role, actor } = person;
       if (role === undefined) {
         log.info({ sub, actor }, 'single sign-on: nobody has given this person a role');

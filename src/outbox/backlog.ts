@@ -3,7 +3,7 @@ import type { Clock } from '../clock.ts';
 import type { Reader } from '../db/database.ts';
 import { eventTopic } from '../events/envelope.ts';
 import type { EventLog } from '../events/service.ts';
-import type { Subscriptions } from '../subscriptions/service.ts';
+import type { SubscriptionService } from '../subscriptions/service.ts';
 import { isInScope, type Subscription } from '../subscriptions/subscription.ts';
 import type { DeliveryCount } from './leased-delivery.ts';
 import { countNext, UNSENT, type Unsent } from './repository.ts';
@@ -17,7 +17,7 @@ interface Dependencies {
   reader: () => Reader;
   clock: Clock;
   events: Pick<EventLog, 'outlines' | 'latest'>;
-  subscriptions: Pick<Subscriptions, 'all'>;
+  subscriptions: Pick<SubscriptionService, 'all'>;
 }
 
 /** A running count. */

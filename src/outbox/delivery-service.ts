@@ -2,7 +2,7 @@ import type { Clock, NewUid } from '../clock.ts';
 import type { CommitNotifier } from '../commit-notifier.ts';
 import type { Database, Tx } from '../db/database.ts';
 import type { EventLog } from '../events/service.ts';
-import type { Subscriptions } from '../subscriptions/service.ts';
+import type { SubscriptionService } from '../subscriptions/service.ts';
 import {
   type Claim,
   claimDue,
@@ -19,7 +19,7 @@ import { overtaking, putOldestFirst, unpark } from './lane-repository.ts';
 import { leasesOf, renewLeases } from './lease-repository.ts';
 import type { Lease, LeasedDelivery, LeasedRow, RoomOf } from './leased-delivery.ts';
 import { UNPARK_BATCH } from './maintenance.ts';
-import { type ContentOf, contentsOf, toMessage } from './message.ts';
+import { type ContentOf, readContents, toMessage } from './message.ts';
 import { endedBy, leavesLane, type Outcome, type Settlement } from './outcome.ts';
 import { setPaused } from './repository.ts';
 
@@ -30,7 +30,7 @@ interface Dependencies {
   clock: Clock;
   newUid: NewUid;
   events: Pick<EventLog, 'carried' | 'latest' | 'outlines'>;
-  subscriptions: Pick<Subscriptions, 'own' | 'current' | 'move'>;
+  subscriptions: Pick<SubscriptionService, 'own' | 'current' | 'move'>;
   /** Names this process in leases and attempt histories. */
   workerName: string;
   /** Length of a lease. Milliseconds. */
@@ -120,7 +120,7 @@ export function createDeliveryService(dependencies: Dependencies) {
     // Payloads are read in the claim's transaction: a read that failed later would leave leases without a worker.
     const [leased, contentOf] = await Promise.all([
       fanOut.insert(tx, placed, claim),
-      contentsOf(events, tx, [...due, ...placed.rows.filter(row => row.leased === 1)]),
+      readContents(events, tx, [...due, ...placed.rows.filter(row => row.leased === 1)]),
     ]);
     return { rows: [...due, ...leased].sort((a, b) => a.position - b.position), contentOf };
   }

@@ -1,7 +1,7 @@
 import type { Tx } from '../db/database.ts';
 import { eventTopic, messageKeyOf } from '../events/envelope.ts';
 import type { EventLog, EventOutline } from '../events/service.ts';
-import type { Subscriptions } from '../subscriptions/service.ts';
+import type { SubscriptionService } from '../subscriptions/service.ts';
 import { isInScope, type Subscription } from '../subscriptions/subscription.ts';
 import { type Claim, type EventDelivery, insertEventDeliveries, type Lane, takenLanes } from './delivery-repository.ts';
 import type { Room } from './delivery-service.ts';
@@ -9,7 +9,7 @@ import type { LeasedRow } from './leased-delivery.ts';
 
 interface Dependencies {
   events: Pick<EventLog, 'latest' | 'outlines'>;
-  subscriptions: Pick<Subscriptions, 'own' | 'current' | 'move'>;
+  subscriptions: Pick<SubscriptionService, 'own' | 'current' | 'move'>;
 }
 
 /** Events that one fan-out reads for the subscriptions at one place. */

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
 import type { CommitNotifier } from '../commit-notifier.ts';
 import type { Database } from '../db/database.ts';
-import type { Subscriptions } from '../subscriptions/service.ts';
+import type { SubscriptionService } from '../subscriptions/service.ts';
 import { type Lane, pausedTopics } from './delivery-repository.ts';
 import { listLanes, parkedTopics, putOldestFirst, unpark } from './lane-repository.ts';
 import { leaseHolders, reclaimLeasesOf } from './lease-repository.ts';
@@ -12,7 +12,7 @@ import type { Attempt } from './schemas.ts';
 interface Dependencies {
   db: Database;
   clock: Clock;
-  subscriptions: Pick<Subscriptions, 'abandoned' | 'own'>;
+  subscriptions: Pick<SubscriptionService, 'abandoned' | 'own'>;
   /** How long sent and discarded deliveries are kept. Milliseconds; 0 keeps them for ever. */
   retentionMs: number;
   commits: CommitNotifier;

@@ -4,7 +4,7 @@ import { messageIdOf } from '../events/envelope.ts';
 import { isErased } from '../events/erased.ts';
 import type { EventLog } from '../events/service.ts';
 import type { DeliveryRow } from './leased-delivery.ts';
-import { findMessages, type MessageRow } from './repository.ts';
+import { listMessagesByNumber, type MessageRow } from './repository.ts';
 import type { Message } from './schemas.ts';
 
 /** What a delivery carries, and the trace and the token of the request that published it. */
@@ -23,14 +23,14 @@ type Source = Partial<Pick<DeliveryRow, 'event_sequence' | 'message_number'>>;
 export type ContentOf = (row: DeliveryRow) => Content;
 
 /** Answers the content of each delivery. One query reads all events, and one all published messages. */
-export async function contentsOf(
+export async function readContents(
   events: Pick<EventLog, 'carried'>,
   reader: Reader,
   rows: readonly Source[],
 ): Promise<ContentOf> {
   const [carried, published] = await Promise.all([
     events.carried(reader, distinct(rows.map(row => row.event_sequence))),
-    findMessages(reader, distinct(rows.map(row => row.message_number))),
+    listMessagesByNumber(reader, distinct(rows.map(row => row.message_number))),
   ]);
   const byNumber = new Map(published.map(message => [message.number, message]));
   const texts = new Set<unknown>();

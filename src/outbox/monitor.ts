@@ -2,7 +2,7 @@ import { type Clock, toTimestampOrNull } from '../clock.ts';
 import type { Database } from '../db/database.ts';
 import { EVENT_TOPICS } from '../events/envelope.ts';
 import type { EventLog } from '../events/service.ts';
-import type { Subscriptions } from '../subscriptions/service.ts';
+import type { SubscriptionService } from '../subscriptions/service.ts';
 import type { SubscriptionState } from '../subscriptions/subscription.ts';
 import { createBacklogCount } from './backlog.ts';
 import { type Lane, pausedTopics } from './delivery-repository.ts';
@@ -10,7 +10,7 @@ import { listLanes, topicsWithoutConsumer } from './lane-repository.ts';
 import { overdueLeases } from './lease-repository.ts';
 import type { DeliveryCount } from './leased-delivery.ts';
 import { FIRST_LANE } from './maintenance.ts';
-import { contentsOf } from './message.ts';
+import { readContents } from './message.ts';
 import { countBlocked, listBlocking, sentMessages } from './repository.ts';
 import { type MessageStatus, messageStatuses, type OutboxStats } from './schemas.ts';
 
@@ -25,7 +25,7 @@ interface Dependencies {
   db: Pick<Database, 'read'>;
   clock: Clock;
   events: Pick<EventLog, 'carried' | 'outlines' | 'latest'>;
-  subscriptions: Pick<Subscriptions, 'all' | 'served' | 'names'>;
+  subscriptions: Pick<SubscriptionService, 'all' | 'served' | 'names'>;
 }
 
 export type OutboxMonitor = ReturnType<typeof createOutboxMonitor>;
@@ -70,7 +70,7 @@ export function createOutboxMonitor({ db, clock, events, subscriptions }: Depend
       }
       const oldest = oldestPending(unsent);
       const blocking = await listBlocking(db.read, LANES_LISTED);
-      const contentOf = await contentsOf(events, db.read, blocking);
+      const contentOf = await readContents(events, db.read, blocking);
       const names = await subscriptions.names(db.read);
       return {
         by_status,

@@ -9,7 +9,7 @@ import { isInScope, type Subscription } from '../subscriptions/subscription.ts';
 import { insertEventDeliveries, takenLanes } from './delivery-repository.ts';
 import { requeue } from './lane-repository.ts';
 import type { DeliveryRow } from './leased-delivery.ts';
-import { contentsOf, withoutTexts } from './message.ts';
+import { readContents, withoutTexts } from './message.ts';
 import { DROPPED } from './outcome.ts';
 import { deliveriesOfEvents, findDelivery, listNewest } from './repository.ts';
 import type { MessageStatus } from './schemas.ts';
@@ -71,7 +71,7 @@ export function createRedelivery({ db, clock, events, commits }: Dependencies) {
         read: (from, count) => listNewest(db.read, { ...filter, subscription_id, before: from?.[0] }, count),
         keyOf: row => [row.position],
         views: async rows => {
-          const contentOf = await contentsOf(events, db.read, rows);
+          const contentOf = await readContents(events, db.read, rows);
           return rows.map(row => {
             const { message_id, erased } = contentOf(row);
             return { row: erased ? withoutTexts(row) : row, message_id };

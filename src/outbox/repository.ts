@@ -32,7 +32,7 @@ export async function findMessage(reader: Reader, messageId: string): Promise<Me
 }
 
 /** The published messages with these numbers. */
-export async function findMessages(reader: Reader, numbers: number[]): Promise<MessageRow[]> {
+export async function listMessagesByNumber(reader: Reader, numbers: number[]): Promise<MessageRow[]> {
   return numbers.length === 0 ? [] : reader.all(messagesStatement, { numbers: JSON.stringify(numbers) });
 }
 
@@ -45,10 +45,10 @@ const messagesStatement = statement(({ query, integerElements, among }: Statemen
 );
 
 /** What a delivery carries: an event or a published message. */
-export type Source = { event_sequence: number } | { message_number: number };
+export type Carried = { event_sequence: number } | { message_number: number };
 
 /** The deliveries of an event or of a published message, oldest first. */
-export async function findDeliveries(reader: Reader, source: Source): Promise<DeliveryRow[]> {
+export async function findDeliveries(reader: Reader, source: Carried): Promise<DeliveryRow[]> {
   const query = reader.query.selectFrom('deliveries').selectAll().orderBy('position');
   return 'event_sequence' in source
     ? query.where('event_sequence', '=', source.event_sequence).execute()

@@ -7,13 +7,13 @@ import { Refusal } from '../errors.ts';
 import { EVENT_TOPICS, eventIdOf, eventTopic, messageKeyOf } from '../events/envelope.ts';
 import { isErased } from '../events/erased.ts';
 import type { EventLog } from '../events/service.ts';
-import type { Subscriptions } from '../subscriptions/service.ts';
+import type { SubscriptionService } from '../subscriptions/service.ts';
 import type { Consumer } from '../subscriptions/subscription.ts';
 import { isName } from '../text.ts';
 import { insertDelivery, promoteNext } from './delivery-repository.ts';
 import { requeue, unmatchedTopics } from './lane-repository.ts';
 import type { DeliveryRow } from './leased-delivery.ts';
-import { contentsOf, payloadOf, stateOf, toMessage, withoutTexts } from './message.ts';
+import { payloadOf, readContents, stateOf, toMessage, withoutTexts } from './message.ts';
 import { createOutboxMonitor } from './monitor.ts';
 import {
   deleteUnmatched,
@@ -38,7 +38,7 @@ interface Dependencies {
   clock: Clock;
   newUid: NewUid;
   events: Pick<EventLog, 'carried' | 'outlines' | 'latest' | 'find'>;
-  subscriptions: Subscriptions;
+  subscriptions: SubscriptionService;
   maxAttempts: number;
   commits: CommitNotifier;
 }
@@ -252,7 +252,7 @@ export function createOutbox(dependencies: Dependencies) {
         read: (from, count) => listDeliveries(db.read, { ...filter, subscription_id, from: from?.[0] ?? 0 }, count),
         keyOf: row => [row.position],
         views: async rows => {
-          const contentOf = await contentsOf(events, db.read, rows);
+          const contentOf = await readContents(events, db.read, rows);
           return rows.map(row => toMessage(row, contentOf(row), nameOf(names, row), maxAttempts));
         },
       });

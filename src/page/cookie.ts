@@ -15,7 +15,7 @@ function nameOf({ host = '' }: IncomingHttpHeaders): string {
 }
 
 /** The secret in the cookie of a request. */
-export function secretOf(headers: IncomingHttpHeaders): string | undefined {
+export function cookieSecret(headers: IncomingHttpHeaders): string | undefined {
   return cookieIn(headers, nameOf(headers));
 }
 

@@ -5,14 +5,14 @@ import type { Access, HeldSecret } from '../access/service.ts';
 import type { Clock } from '../clock.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
-import { assertOwnPage, SESSION_MS, secretOf } from './cookie.ts';
+import { assertOwnPage, cookieSecret, SESSION_MS } from './cookie.ts';
 import { deleteExpiredLogins, deleteLogin, findLogin, insertLogin, type LoginRow } from './repository.ts';
 
 /** How long a link may be used. Milliseconds. */
 const LINK_MS = 60_000;
 type Kind = LoginRow['kind'];
 
-export type Logins = ReturnType<typeof createLogins>;
+export type LoginService = ReturnType<typeof createLogins>;
 
 interface Dependencies {
   db: Database;
@@ -65,7 +65,7 @@ export function createLogins({ db, clock, access }: Dependencies) {
      * @throws Refusal UNAUTHORIZED if the session or its token has ended, ORIGIN_NOT_ALLOWED if another page calls
      */
     async authenticate({ method, headers }: Pick<FastifyRequest, 'method' | 'headers'>): Promise<Caller | undefined> {
-      const secret = secretOf(headers);
+      const secret = cookieSecret(headers);
       if (secret === undefined) return undefined;
       assertOwnPage(method, headers);
       const session = await find(db.read, 'session', secret);

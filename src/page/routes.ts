@@ -8,13 +8,13 @@ import type { IdempotentWrites } from '../http/idempotent-writes.ts';
 import { badHeader, bodyProblems, problemResponses } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import { CACHED_FOR_EVER, loadAssets } from './assets.ts';
-import { secretOf, sessionCookie } from './cookie.ts';
+import { cookieSecret, sessionCookie } from './cookie.ts';
 import { documentOf, PAGE_HEADERS } from './document.ts';
-import type { Logins } from './logins.ts';
+import type { LoginService } from './logins.ts';
 import { LoggedOut, Login, LoginLink } from './schemas.ts';
 
 interface Dependencies {
-  logins: Logins;
+  logins: LoginService;
   writes: IdempotentWrites;
   /** What stands before each path of the service. */
   basePath: string;
@@ -138,7 +138,7 @@ export function pageRoutes({ logins, writes, basePath, singleSignOn }: Dependenc
       },
       async (request, reply) =>
         write(request, reply, async tx => {
-          const secret = secretOf(request.headers);
+          const secret = cookieSecret(request.headers);
           const isSignedOn = secret !== undefined && (await logins.end(tx, secret));
           const next = (isSignedOn && singleSignOn?.logoutUrl) || null;
           return {

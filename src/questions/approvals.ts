@@ -53,7 +53,7 @@ export function assertNoDefault(request: Pick<Defaulted, 'default_answer' | 'def
 }
 
 /** Whether two people, or one twice, have given the same answer. White space around it does not matter. */
-export function isSame(a: Pick<ApprovalRow, 'answer' | 'selected'>, b: Pick<ApprovalRow, 'answer' | 'selected'>) {
+export function agreesWith(a: Pick<ApprovalRow, 'answer' | 'selected'>, b: Pick<ApprovalRow, 'answer' | 'selected'>) {
   return a.answer.trim() === b.answer.trim() && a.selected === b.selected;
 }
 
@@ -68,7 +68,7 @@ export function withApproval(standing: readonly ApprovalRow[], approval: Approva
 
 /** The approvals that give this answer. */
 export function agreeing(standing: readonly ApprovalRow[], answer: Pick<ApprovalRow, 'answer' | 'selected'>) {
-  return standing.filter(other => isSame(other, answer));
+  return standing.filter(other => agreesWith(other, answer));
 }
 
 /** How many people are missing until the question is answered. @param standing the approvals of an open question */
@@ -101,7 +101,7 @@ export function newApproval(
 }
 
 /** What the gate says of a question that waits for two people: `1 of 2, missing: one more person other than ana`. */
-export function standingText(required: number, standing: readonly ApprovalRow[]): string {
+export function approvalsText(required: number, standing: readonly ApprovalRow[]): string {
   const missing = missingFor(required, standing);
   const names = standing.map(({ actor }) => parseActor(actor).name);
   const [last] = names.slice(-1);

@@ -119,7 +119,7 @@ interface Timed extends Pick<Asked, 'default_answer' | 'default_selected'> {
   approvals?: number;
 }
 
-export function openQuestion(row: NewQuestion, supersedes: string | null, asked_sequence: number): QuestionRow {
+export function opened(row: NewQuestion, supersedes: string | null, asked_sequence: number): QuestionRow {
   return {
     ...row,
     state: 'open',
@@ -178,7 +178,7 @@ export function acknowledged(row: QuestionRow, acknowledged_at: number): Questio
 export function questionAfter(row: QuestionRow | undefined, event: Caused, sequence: number): QuestionRow | undefined {
   const { event_type, payload, actor, occurred_at } = event;
   if (payload.control_type === 'guidance_request')
-    return openQuestion(newQuestion(event), (payload.supersedes as string | undefined) ?? null, sequence);
+    return opened(newQuestion(event), (payload.supersedes as string | undefined) ?? null, sequence);
   if (!row) return undefined;
   if (payload.control_type === 'guidance_answer' && !needsApprovals(row))
     return answered(row, payload as unknown as GivenAnswer, actor, occurred_at, sequence);

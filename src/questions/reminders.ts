@@ -5,7 +5,7 @@ import type { Database, Tx } from '../db/database.ts';
 import type { EventLog } from '../events/service.ts';
 import { priorityAt } from '../priority.ts';
 import { endedPayload, type QuestionRow } from './question.ts';
-import { clearReminders, findAskedHeads, findQuestions, listToRemind } from './repository.ts';
+import { clearReminders, findAskedHeads, listQuestionsById, listToRemind } from './repository.ts';
 
 interface Dependencies {
   db: Pick<Database, 'read' | 'write'>;
@@ -22,7 +22,7 @@ const timekeeper: Actor = { type: 'system', name: 'forumbus' };
 export function createReminders({ db, clock, events, control }: Dependencies) {
   /** Appends an event for each of these questions that is still open, agent by agent. */
   async function remind(tx: Tx, questionIds: string[]): Promise<void> {
-    const rows = await findQuestions(tx, questionIds);
+    const rows = await listQuestionsById(tx, questionIds);
     const heads = await findAskedHeads(
       tx,
       rows.map(row => row.asked_sequence),

@@ -51,7 +51,7 @@ const findQuestionStatement = statement(({ query, value }: StatementBuilder<Pick
 );
 
 /** Most urgent first, then oldest first. */
-export async function findQuestions(reader: Reader, questionIds: string[]): Promise<QuestionRow[]> {
+export async function listQuestionsById(reader: Reader, questionIds: string[]): Promise<QuestionRow[]> {
   if (questionIds.length === 0) return [];
   const query = reader.query.selectFrom('questions').selectAll().select(isErasing);
   const found = query.where('question_id', 'in', questionIds);

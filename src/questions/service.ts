@@ -30,8 +30,8 @@ import {
   labelsText,
   needsApprovals,
   newQuestion,
+  opened,
   openedPayload,
-  openQuestion,
   type QuestionRow,
   questionNotFound,
   searchText,
@@ -45,9 +45,9 @@ import {
   eraseApprovals,
   findAskedHeads,
   findQuestion,
-  findQuestions,
   insertQuestion,
   listOverdue,
+  listQuestionsById,
   storeQuestions,
   updateQuestion,
 } from './repository.ts';
@@ -68,11 +68,11 @@ interface Dependencies {
   /** The shortest time after which a default may stand in. Seconds. */
   minDefaultSeconds: number;
   /** Told of each question that has ended, and how long it was open (seconds). */
-  ended: (outcome: Outcome, seconds: number) => void;
+  ended: (outcome: QuestionOutcome, seconds: number) => void;
 }
 
 /** How a question ended. */
-export type Outcome = Exclude<QuestionState, 'open'>;
+export type QuestionOutcome = Exclude<QuestionState, 'open'>;
 
 /** The most questions that one transaction expires or cancels. */
 const CLOSE_BATCH = 100;
@@ -146,7 +146,7 @@ export function createQuestions(dependencies: Dependencies) {
   /** Stores a question that has ended. */
   function store(tx: Tx, row: QuestionRow, now: number): void {
     updateQuestion(tx, row);
-    tx.afterCommit(() => ended(row.state as Outcome, Math.max(0, now - row.asked_at) / 1000));
+    tx.afterCommit(() => ended(row.state as QuestionOutcome, Math.max(0, now - row.asked_at) / 1000));
   }
 
   /** Closes open questions of one agent without an answer, in one act. */
@@ -193,14 +193,14 @@ export function createQuestions(dependencies: Dependencies) {
   /** Cancels the oldest open questions of a control thread. */
   async function withdraw(tx: Tx, { run_id, agent_name }: ThreadRow, actor: Actor): Promise<void> {
     const agent = await control.required(tx, run_id as string, agent_name as string);
-    const open = await findQuestions(tx, await control.openQuestions(tx, agent.control, CLOSE_BATCH));
+    const open = await listQuestionsById(tx, await control.openQuestions(tx, agent.control, CLOSE_BATCH));
     await close(tx, agent, open, actor, 'cancelled');
   }
 
   /** Expires these questions, agent by agent, unless they have ended meanwhile. It may leave some to the next call. */
   async function expire(tx: Tx, questionIds: string[]): Promise<void> {
     const until = performance.now() + EXPIRY_MS;
-    const open = (await findQuestions(tx, questionIds)).filter(row => row.state === 'open');
+    const open = (await listQuestionsById(tx, questionIds)).filter(row => row.state === 'open');
     for (const rows of Map.groupBy(open, ({ thread_id }) => thread_id).values()) {
       const [{ run_id, agent_name }] = rows as [QuestionRow];
       const inOrder = rows.sort((a, b) => a.asked_sequence - b.asked_sequence);
@@ -273,7 +273,7 @@ export function createQuestions(dependencies: Dependencies) {
         effects.push(events.follow(cause, 'forum.question.superseded', payload));
       }
       const recorded = await control.record(tx, agent, [cause, ...effects]);
-      const question = openQuestion(asked, superseded?.question_id ?? null, recorded.sequence);
+      const question = opened(asked, superseded?.question_id ?? null, recorded.sequence);
       insertQuestion(tx, question);
       search.indexQuestion(tx, recorded.sequence, searchText(cause.payload));
       if (superseded) store(tx, closedAs(superseded, 'superseded'), asked.asked_at);
@@ -350,7 +350,7 @@ export function createQuestions(dependencies: Dependencies) {
 
     /** These questions, by id. */
     async byId(reader: Reader, questionIds: string[]): Promise<Map<string, Question>> {
-      const found = await views(reader, await findQuestions(reader, questionIds));
+      const found = await views(reader, await listQuestionsById(reader, questionIds));
       return new Map(found.map(question => [question.question_id, question]));
     },
 
@@ -390,7 +390,7 @@ export function createQuestions(dependencies: Dependencies) {
 
     /** As {@link acknowledge}, for ended questions of one agent, in one act. */
     async acknowledgeAll(tx: Tx, agent: AgentName, questionIds: string[], actor: Actor | undefined): Promise<void> {
-      const rows = await findQuestions(tx, questionIds);
+      const rows = await listQuestionsById(tx, questionIds);
       await receive(
         tx,
         agent,
@@ -447,7 +447,7 @@ export function createQuestions(dependencies: Dependencies) {
     },
 
     /** The stored questions with these ids. */
-    rows: (tx: Tx, questionIds: string[]): Promise<QuestionRow[]> => findQuestions(tx, questionIds),
+    rows: (tx: Tx, questionIds: string[]): Promise<QuestionRow[]> => listQuestionsById(tx, questionIds),
 
     /** Stores questions as the events of an import leave them. Their words are indexed later. */
     async restore(

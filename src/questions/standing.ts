@@ -4,12 +4,12 @@ import type { EventDraft } from '../events/service.ts';
 import {
   type ApprovalRow,
   agreeing,
+  agreesWith,
+  approvalsText,
   isOfPerson,
-  isSame,
   missingFor,
   newApproval,
   personOf,
-  standingText,
   withApproval,
 } from './approvals.ts';
 import {
@@ -37,7 +37,7 @@ async function approvalsOfOne(reader: Reader, { question_id }: QuestionRow): Pro
 /** For the gate: how far these questions are, by id. Two people must answer each of them. */
 export async function standings(reader: Reader, questionIds: string[]): Promise<Map<string, string>> {
   const approvals = await approvalsOf(reader, questionIds);
-  return new Map(questionIds.map(id => [id, standingText(2, approvals.get(id) ?? [])]));
+  return new Map(questionIds.map(id => [id, approvalsText(2, approvals.get(id) ?? [])]));
 }
 
 /** The sequence of the signal that has given this answer before: as the answer, or as what the same person says still. */
@@ -51,7 +51,7 @@ export async function givenBefore(
   if (question.state !== 'open' || !needsApprovals(question) || !isOfPerson(actor, given)) return undefined;
   const person = personOf(actor);
   const own = (await approvalsOfOne(reader, question)).find(approval => approval.person === person);
-  const isRepeated = own && isSame(own, { answer: given.answer, selected: selectedText(given) });
+  const isRepeated = own && agreesWith(own, { answer: given.answer, selected: selectedText(given) });
   return isRepeated ? own.sequence : undefined;
 }
 

@@ -84,7 +84,7 @@ const insertWordsStatement: Record<Engine, ReturnType<typeof insertWordsStatemen
 };
 
 /** Indexes the words of a title, of a first post or of a question; the latter by its sequence. */
-export function insertOpening(
+export function insertOpeningWords(
   tx: Tx,
   engine: Engine,
   table: 'search_titles' | 'search_openings' | 'search_questions',
@@ -95,7 +95,7 @@ export function insertOpening(
 }
 
 /** Indexes the words of a reply. Its thread must have a number. */
-export function insertReply(tx: Tx, engine: Engine, opened_sequence: number, post: number, words: string[]): void {
+export function insertReplyWords(tx: Tx, engine: Engine, opened_sequence: number, post: number, words: string[]): void {
   const text = wordIndexes[engine].text(words);
   tx.send(insertWordsStatement[engine].search_replies, { opened_sequence, post, text });
 }
@@ -269,7 +269,7 @@ export async function deleteProgress(tx: Tx): Promise<void> {
 }
 
 /** Gives these threads the next numbers, in ascending order. */
-export async function numberThreads(tx: Tx, opened_sequences: number[]): Promise<void> {
+export async function assignNumbers(tx: Tx, opened_sequences: number[]): Promise<void> {
   await tx.run(numberThreadsStatement, { sequences: JSON.stringify(opened_sequences) });
 }
 

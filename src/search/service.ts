@@ -1,16 +1,16 @@
 import type { Database, Reader, Tx } from '../db/database.ts';
 import {
+  assignNumbers,
   deleteProgress,
   deleteQuestionsLeft,
   deleteWords,
   findProgress,
   findQuestionsLeft,
   findTexts,
-  insertOpening,
+  insertOpeningWords,
   insertProgress,
-  insertReply,
+  insertReplyWords,
   numberThread,
-  numberThreads,
   POSTS_PER_THREAD,
   type Progress,
   saveProgress,
@@ -77,11 +77,11 @@ export function createSearch({ db: { engine } }: { db: Pick<Database, 'engine'> 
         tx.beforeCommit(STAGES[stage], number, write);
       if (isFirst) inStage('threads', last => numberThread(last, number));
       if (titleWords.length > 0) {
-        inStage('titles', last => insertOpening(last, engine, 'search_titles', number, titleWords));
+        inStage('titles', last => insertOpeningWords(last, engine, 'search_titles', number, titleWords));
       }
       if (words.length === 0) return;
-      if (isFirst) inStage('openings', last => insertOpening(last, engine, 'search_openings', number, words));
-      else inStage('replies', last => insertReply(last, engine, number, post.number, words));
+      if (isFirst) inStage('openings', last => insertOpeningWords(last, engine, 'search_openings', number, words));
+      else inStage('replies', last => insertReplyWords(last, engine, number, post.number, words));
     },
 
     /**
@@ -150,7 +150,7 @@ export function createSearch({ db: { engine } }: { db: Pick<Database, 'engine'> 
       const words = wordsOf(text);
       if (words.length === 0) return;
       tx.beforeCommit(STAGES.questions, sequence, last =>
-        insertOpening(last, engine, 'search_questions', sequence, words),
+        insertOpeningWords(last, engine, 'search_questions', sequence, words),
       );
     },
 
@@ -182,7 +182,7 @@ export function createSearch({ db: { engine } }: { db: Pick<Database, 'engine'> 
       below === undefined ? deleteQuestionsLeft(tx) : saveQuestionsLeft(tx, below),
 
     /** Numbers threads of an import that follow those that have a number. @param sequences their `opened_sequence` */
-    numberThreads: (tx: Tx, sequences: number[]): Promise<void> => numberThreads(tx, sequences),
+    numberThreads: (tx: Tx, sequences: number[]): Promise<void> => assignNumbers(tx, sequences),
 
     /** Leaves all texts of an import to the jobs that index stored ones. @param last the newest sequence */
     indexLater: (tx: Tx, last: number): Promise<void> => insertProgress(tx, last),

@@ -84,4 +84,4 @@ export interface SignalVersion {
 }
 
 /** The schema versions that the service takes. A body that names none is judged by the first one. */
-export type SignalVersions = readonly [SignalVersion, ...SignalVersion[]];
+export type VersionList = readonly [SignalVersion, ...SignalVersion[]];

@@ -7,7 +7,7 @@ import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-wri
 import { problemResponses, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import type { QuestionWaiters } from '../questions/waiting.ts';
-import type { SignalVersions } from './command.ts';
+import type { VersionList } from './command.ts';
 import { SendQuery, Signal, SignalParams, SignalResult } from './schemas.ts';
 import { type SignalService, signalNotFound } from './service.ts';
 
@@ -116,7 +116,7 @@ export function signalRoutes(dependencies: Dependencies): FastifyPluginAsyncType
 }
 
 /** A body of any version. */
-function bodySchema([first, ...others]: SignalVersions): TSchema {
+function bodySchema([first, ...others]: VersionList): TSchema {
   return others.length === 0
     ? first.schema
     : Type.Unsafe<unknown>({ oneOf: [first, ...others].map(({ schema }) => schema) });

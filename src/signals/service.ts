@@ -21,8 +21,8 @@ import type {
   ControlType,
   SignalCommand,
   SignalVersion,
-  SignalVersions,
   ValidateCommand,
+  VersionList,
 } from './command.ts';
 import type { Signal, SignalResult } from './schemas.ts';
 
@@ -38,7 +38,7 @@ interface Dependencies {
   events: EventLog;
   control: Control;
   questions: QuestionService;
-  versions: SignalVersions;
+  versions: VersionList;
   /** Whether an agent may validate its own work. */
   selfValidation: boolean;
   /** Called after a signal of the type is committed. */

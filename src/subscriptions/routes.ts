@@ -13,11 +13,11 @@ import {
   SubscriptionQuery,
   SubscriptionReplay,
 } from './schemas.ts';
-import type { Subscriptions } from './service.ts';
+import type { SubscriptionService } from './service.ts';
 import type { SubscriptionState } from './subscription.ts';
 
 interface Dependencies {
-  subscriptions: Subscriptions;
+  subscriptions: SubscriptionService;
   outbox: { subscriptions(): Promise<SubscriptionState[]> };
   clock: Clock;
   writes: IdempotentWrites;

@@ -18,7 +18,7 @@ import {
 } from './repository.ts';
 import { type Consumer, type EventScope, matching, type Subscription, subscriptionReader } from './subscription.ts';
 
-export type Subscriptions = ReturnType<typeof createSubscriptions>;
+export type SubscriptionService = ReturnType<typeof createSubscriptions>;
 
 interface Dependencies {
   db: Pick<Database, 'read' | 'write' | 'presence'>;

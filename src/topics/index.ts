@@ -15,7 +15,7 @@ import { controlSignal } from './control-signal.ts';
 import { type OpenThread, openThread } from './open-thread.ts';
 
 /** The payloads of the commands, by name. */
-export interface Commands {
+export interface CommandPayloads {
   control_signal: ControlSignalV1;
   open_thread: OpenThread;
   add_post: AddPost;

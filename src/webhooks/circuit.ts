@@ -58,6 +58,6 @@ export function afterFailure({ failures, failing_since }: Circuit, now: number, 
 }
 
 /** Whether a webhook has only failed for so long that nobody seems to miss it. Two failures with nothing between them do not tell. */
-export function isLost({ failures, failing_since }: Circuit, now: number): boolean {
+export function isAbandoned({ failures, failing_since }: Circuit, now: number): boolean {
   return failures >= FAILURES_TO_OPEN && failing_since !== null && now - failing_since >= DISABLED_AFTER;
 }

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
 import type { Database } from '../db/database.ts';
 import type { LeasedDelivery, RoomOf } from '../outbox/leased-delivery.ts';
-import type { Subscriptions } from '../subscriptions/service.ts';
+import type { SubscriptionService } from '../subscriptions/service.ts';
 import type { Subscription } from '../subscriptions/subscription.ts';
 import { listWebhooks, type WebhookRow } from './repository.ts';
 
@@ -11,7 +11,7 @@ const SLOTS = 8;
 interface Dependencies {
   db: Pick<Database, 'read'>;
   clock: Clock;
-  subscriptions: Pick<Subscriptions, 'all' | 'current' | 'move'>;
+  subscriptions: Pick<SubscriptionService, 'all' | 'current' | 'move'>;
 }
 
 /**

@@ -4,16 +4,16 @@ import type { Clock } from '../clock.ts';
 import type { Database, Tx } from '../db/database.ts';
 import { textOf } from '../error-text.ts';
 import { Refusal } from '../errors.ts';
-import type { AnswerLinks, Button } from '../links/service.ts';
+import type { AnswerLinkService, Button } from '../links/service.ts';
 import type { Logger } from '../logging.ts';
 import type { Question } from '../questions/schemas.ts';
 import { isName, normalName } from '../text.ts';
 import type { Hearing as ChannelHearing, Heard, Press, Target, Wire } from './channels/channel.ts';
-import { cut } from './channels/notice.ts';
+import { cutText } from './channels/notice.ts';
 import { channels } from './channels/table.ts';
 import {
   findSource,
-  insertMessage,
+  insertSentMessage,
   leaveSource,
   listWebhooks,
   moveSource,
@@ -25,7 +25,7 @@ import { targetOf, toWebhook } from './webhook.ts';
 interface Dependencies {
   db: Pick<Database, 'read' | 'write' | 'presence'>;
   clock: Clock;
-  links: Pick<AnswerLinks, 'button' | 'press'>;
+  links: Pick<AnswerLinkService, 'button' | 'press'>;
   wire: Wire;
   /** Names this process. */
   process: string;
@@ -89,7 +89,7 @@ export function createHearing({ db, clock, links, wire, process, log }: Dependen
   /** A service that died after it had sent a message does not know it. Whoever presses a button tells which one it was. */
   async function note(tx: Tx, { reference }: Press, { subscription_id }: WebhookRow, { question_id }: Question) {
     if (reference !== undefined)
-      await insertMessage(tx, { subscription_id, question_id, reference, told_at: clock.now() });
+      await insertSentMessage(tx, { subscription_id, question_id, reference, told_at: clock.now() });
   }
 
   /** Takes a press: the answer and the position commit together. One that answers nothing changes nothing else. */
@@ -216,7 +216,7 @@ function sourcesOf(rows: readonly WebhookRow[]): Map<string, Source> {
 /** In whose name a press answers, and in which channel: the person, if the channel names one, and the webhook. */
 function byOf({ person }: Press, row: WebhookRow, { hearing: { channel } }: Source) {
   const { name } = toWebhook(row);
-  const known = normalName(cut(person ?? '', 60));
+  const known = normalName(cutText(person ?? '', 60));
   return { name: isName(known) ? `${known} via ${name}` : name, channel };
 }
 
@@ -224,7 +224,7 @@ function byOf({ person }: Press, row: WebhookRow, { hearing: { channel } }: Sour
 function endOf(question: Question | undefined): string {
   if (!question) return '';
   const { state, answer, answered_by, default_applied, default_answer } = question;
-  if (state === 'answered') return `Answered by ${answered_by?.name}: ${cut(answer ?? '', 100)}`;
+  if (state === 'answered') return `Answered by ${answered_by?.name}: ${cutText(answer ?? '', 100)}`;
   if (state === 'expired' && default_applied) return `It has expired, and the default stands: ${default_answer}`;
   return state === 'open' ? 'The question has changed: its last message has the buttons.' : `The question is ${state}.`;
 }

@@ -1,11 +1,11 @@
 import type { Database } from '../db/database.ts';
 import type { Redelivery } from '../outbox/redelivery.ts';
-import type { Subscriptions } from '../subscriptions/service.ts';
+import type { SubscriptionService } from '../subscriptions/service.ts';
 import { deleteReplay, moveReplay, nextReplay } from './repository.ts';
 
 interface Dependencies {
   db: Pick<Database, 'read' | 'write'>;
-  subscriptions: Pick<Subscriptions, 'current'>;
+  subscriptions: Pick<SubscriptionService, 'current'>;
   redelivery: Pick<Redelivery, 'step'>;
 }
 

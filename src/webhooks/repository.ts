@@ -54,7 +54,7 @@ export async function deleteWebhook(tx: Tx, id: number): Promise<void> {
 }
 
 /** Notes a message about a question that can be changed later, once. */
-export async function insertMessage(tx: Tx, row: Omit<Row<'webhook_messages'>, 'number'>): Promise<void> {
+export async function insertSentMessage(tx: Tx, row: Omit<Row<'webhook_messages'>, 'number'>): Promise<void> {
   await tx.query
     .insertInto('webhook_messages')
     .values(row)

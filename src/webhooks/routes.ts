@@ -21,10 +21,10 @@ import {
   WebhookReplayed,
   WebhookWithSecret,
 } from './schemas.ts';
-import type { Webhooks } from './service.ts';
+import type { WebhookService } from './service.ts';
 
 interface Dependencies {
-  webhooks: Webhooks;
+  webhooks: WebhookService;
   writes: IdempotentWrites;
 }
 

@@ -5,10 +5,10 @@ import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import { eventTopic } from '../events/envelope.ts';
 import type { EventLog } from '../events/service.ts';
-import type { AnswerLinks } from '../links/service.ts';
+import type { AnswerLinkService } from '../links/service.ts';
 import type { Redelivery } from '../outbox/redelivery.ts';
 import { assertPrecondition, type Precondition } from '../precondition.ts';
-import type { Subscriptions } from '../subscriptions/service.ts';
+import type { SubscriptionService } from '../subscriptions/service.ts';
 import type { AddressGuard } from './addresses.ts';
 import { CLOSED } from './circuit.ts';
 import { pushFault, type Vapid } from './push.ts';
@@ -50,16 +50,16 @@ interface Dependencies {
   clock: Clock;
   newUid: NewUid;
   events: Pick<EventLog, 'latest' | 'sequenceBefore'>;
-  subscriptions: Pick<Subscriptions, 'addWebhook' | 'changeWebhook' | 'removeWebhook'>;
+  subscriptions: Pick<SubscriptionService, 'addWebhook' | 'changeWebhook' | 'removeWebhook'>;
   redelivery: Pick<Redelivery, 'list' | 'one'>;
   guard: Pick<AddressGuard, 'fault'>;
-  links: Pick<AnswerLinks, 'isAvailable'>;
+  links: Pick<AnswerLinkService, 'isAvailable'>;
   vapid: Vapid;
   tell: Pick<Telling, 'ping'>;
   commits: CommitNotifier;
 }
 
-export type Webhooks = ReturnType<typeof createWebhooks>;
+export type WebhookService = ReturnType<typeof createWebhooks>;
 
 /** Webhooks for those who manage them. sender.ts sends what they get. */
 export function createWebhooks(dependencies: Dependencies) {

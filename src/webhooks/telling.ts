@@ -2,9 +2,9 @@ import type { Clock } from '../clock.ts';
 import { toTimestamp } from '../clock.ts';
 import type { Database, Tx } from '../db/database.ts';
 import type { Event } from '../events/schemas.ts';
-import type { AnswerLink, AnswerLinks } from '../links/service.ts';
+import type { AnswerLink, AnswerLinkService } from '../links/service.ts';
 import type { QuestionService } from '../questions/service.ts';
-import type { Channel, Message, Reading, Wire } from './channels/channel.ts';
+import type { Channel, ChannelMessage, Reading, Wire } from './channels/channel.ts';
 import { noticeOf, type Told, WAITING_TYPES } from './channels/notice.ts';
 import { channels } from './channels/table.ts';
 import { CLOUD_EVENT_TYPE, cloudEvent, pingEvent } from './cloud-event.ts';
@@ -14,7 +14,7 @@ import type { Vapid } from './push.ts';
 import {
   deleteMessages,
   deleteMessagesAbout,
-  insertMessage,
+  insertSentMessage,
   listMessages,
   oldestMessage,
   type WebhookRow,
@@ -26,7 +26,7 @@ interface Dependencies {
   db: Pick<Database, 'read' | 'write'>;
   clock: Clock;
   questions: Pick<QuestionService, 'get'>;
-  links: Pick<AnswerLinks, 'linkTo'>;
+  links: Pick<AnswerLinkService, 'linkTo'>;
   vapid: Vapid;
   wire: Wire;
   sendMail: SendMail;
@@ -65,7 +65,12 @@ export function createTelling({ db, clock, questions, links, vapid, wire, sendMa
     return { question, link: hasLink ? await links.linkTo(question, recipient) : undefined };
   }
 
-  async function send(channel: Channel, message: Message, signal: AbortSignal, reference?: string): Promise<Answered> {
+  async function send(
+    channel: Channel,
+    message: ChannelMessage,
+    signal: AbortSignal,
+    reference?: string,
+  ): Promise<Answered> {
     if ('mail' in channel) return sendMail(message.to.url, channel.mail(message), signal);
     const answer = await wire.post(channel.request(message, reference), signal);
     if (answer.status === null) return answer;
@@ -74,7 +79,7 @@ export function createTelling({ db, clock, questions, links, vapid, wire, sendMa
   }
 
   /** Replaces the messages about a question by how it has ended. @returns undefined if there are none to replace */
-  async function replace(channel: Channel, message: Message, row: WebhookRow, signal: AbortSignal) {
+  async function replace(channel: Channel, message: ChannelMessage, row: WebhookRow, signal: AbortSignal) {
     const { question_id, isOpen } = message.notice;
     if ('mail' in channel || !channel.read || question_id === undefined || isOpen) return undefined;
     let replaced: Answered | undefined;
@@ -101,7 +106,7 @@ export function createTelling({ db, clock, questions, links, vapid, wire, sendMa
     if (answer.reference !== undefined && question_id !== undefined && isOpen && isSuccess(answer)) {
       const { subscription_id } = row;
       const noted = { subscription_id, question_id, reference: answer.reference, told_at: clock.now() };
-      await db.write(tx => insertMessage(tx, noted));
+      await db.write(tx => insertSentMessage(tx, noted));
     }
     return answer;
   }

@@ -33,14 +33,14 @@ export async function loadHandlers(directory: string, defaults: Policy): Promise
     );
   }
   const files = names.filter(name => /^[^.].*\.(ts|js|mjs)$/.test(name) && !name.endsWith('.d.ts')).sort();
-  return Promise.all(files.map(file => loadHandler(directory, file, defaults)));
+  return Promise.all(files.map(file => loadHandlerFile(directory, file, defaults)));
 }
 
 /**
  * Loads one file of a folder as a handler. Its default export, if that is an object, counts in place of its other exports.
  * @throws StartError as {@link loadHandlers}
  */
-export async function loadHandler(directory: string, file: string, defaults: Policy): Promise<Handler> {
+export async function loadHandlerFile(directory: string, file: string, defaults: Policy): Promise<Handler> {
   const { href } = pathToFileURL(resolve(directory, file));
   const name = file.replace(/\.\w+$/, '');
   const refuse = (reason: string) => new StartError(`The handler ${join(directory, file)} cannot be used: ${reason}.`);

@@ -5,7 +5,7 @@ import {
   eraseAgents,
   findRun,
   listAgents,
-  listBlocking as listBlockingAgents,
+  listBlockingAgents,
   listClosedBefore,
   listControlThreads,
   listOpenQuestions,
@@ -20,7 +20,7 @@ import {
   listStored,
   nextOpened,
 } from '../../src/events/repository.ts';
-import { eraseAnswers, hasOldKeys } from '../../src/idempotency/repository.ts';
+import { eraseStoredAnswers, hasOldKeys } from '../../src/idempotency/repository.ts';
 import { countItems, findFirstFree, findItems, listClaimable, listItems } from '../../src/inbox/repository.ts';
 import { claimDue, endLeases, pausedTopics, promoteNext, takenLanes } from '../../src/outbox/delivery-repository.ts';
 import { deliveriesAt, deliveriesOf, messagesAbout } from '../../src/outbox/erasure-repository.ts';
@@ -39,11 +39,11 @@ import {
   deliveriesOfEvents,
   discardSome,
   findDeliveries,
-  findMessages,
   hasUnfinished,
   listBlocking,
   listDead,
   listDeliveries,
+  listMessagesByNumber,
   listNewest,
 } from '../../src/outbox/repository.ts';
 import {
@@ -56,8 +56,8 @@ import {
   countOpen,
   countOpenByPriority,
   findApprovals,
-  findQuestions,
   listOverdue,
+  listQuestionsById,
   listToRemind,
 } from '../../src/questions/repository.ts';
 import { listRuns, listRunsByName } from '../../src/runs/repository.ts';
@@ -176,7 +176,7 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   'dead messages': tx => listDead(tx, { from: 0, upTo: 9 }, 100),
   'the deliveries of an event': tx => findDeliveries(tx, { event_sequence: 1 }),
   'the deliveries of a message': tx => findDeliveries(tx, { message_number: 1 }),
-  'published messages': tx => findMessages(tx, [1, 2]),
+  'published messages': tx => listMessagesByNumber(tx, [1, 2]),
   'lanes that are taken': tx => takenLanes(tx, [{ subscription_id: 1, message_key: 'k' }]),
   'the next lanes': tx => listLanes(tx, { subscription_id: 0, message_key: '' }, 500),
   'the head of a lane': async tx => putOldestFirst(tx, [1]),
@@ -253,7 +253,7 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   'the next thread of a run': tx => nextOpened(tx, 'r', 1),
   'whether a run is erased': tx => isRunErased(tx, 'r'),
   'runs that were closed long ago': tx => listClosedBefore(tx, 9, 20),
-  'the answers about a run': tx => eraseAnswers(tx, 'r', 100),
+  'the answers about a run': tx => eraseStoredAnswers(tx, 'r', 100),
   'published messages about a run': tx => messagesAbout(tx, 'r', 8),
   'deliveries of erased events': tx => deliveriesAt(tx, [1, 2]),
   'deliveries of erased messages': tx => deliveriesOf(tx, [1, 2]),
@@ -274,7 +274,7 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   'runs by name and status': tx => listRunsByName(tx, { beginning: 'r', status: 'running' }, 50),
   'runs by name and ticket': tx => listRunsByName(tx, { beginning: 'r', ticket: 't' }, 50),
   'runs by name, status and ticket': tx => listRunsByName(tx, { beginning: 'r', status: 'running', ticket: 't' }, 50),
-  'questions by their ids': tx => findQuestions(tx, ['q', 'p']),
+  'questions by their ids': tx => listQuestionsById(tx, ['q', 'p']),
   'approvals of questions': tx => findApprovals(tx, ['q', 'p']),
   'overdue questions': tx => listOverdue(tx, 9, 50),
   'the count of open questions': countOpen,

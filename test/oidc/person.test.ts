@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { personOf } from '../../src/oidc/person.ts';
+import { personOfClaims } from '../../src/oidc/person.ts';
 
 const lists = {
   admins: ['root', 'zoe@example.org'],
   operators: ['ops', 'Ana@example.org'],
   viewers: ['all', '@example.org'],
 };
-const role = (claims: object) => personOf({ sub: 'u1', ...claims }, lists).role;
+const role = (claims: object) => personOfClaims({ sub: 'u1', ...claims }, lists).role;
 const verified = (email: string) => ({ email, email_verified: true });
 
 describe('the role of a person', () => {
@@ -58,7 +58,7 @@ describe('the role of a person', () => {
 });
 
 describe('the name of a person', () => {
-  const name = (claims: object, sub = 'u1') => personOf({ sub, ...claims }, lists).actor;
+  const name = (claims: object, sub = 'u1') => personOfClaims({ sub, ...claims }, lists).actor;
 
   it.each([
     [{ ...verified('Ana@Example.org'), preferred_username: 'root' }, 'ana@example.org'],

@@ -10,7 +10,7 @@ import type { DeliveryRow, LeasedDelivery } from '../../src/outbox/leased-delive
 import type { createOutboxMaintenance } from '../../src/outbox/maintenance.ts';
 import type { Outcome } from '../../src/outbox/outcome.ts';
 import type { createOutbox } from '../../src/outbox/service.ts';
-import type { createSubscriptions, Subscriptions } from '../../src/subscriptions/service.ts';
+import type { createSubscriptions, SubscriptionService } from '../../src/subscriptions/service.ts';
 import type { ManualClock } from '../helpers/clock.ts';
 import { inOwnWrites, type OwnWrites } from '../helpers/outbox.ts';
 import { settle as settleOne } from '../helpers/settling.ts';
@@ -29,7 +29,7 @@ import {
 
 /** A process of the service: what it serves, and its worker. */
 interface Process {
-  subscriptions: Subscriptions;
+  subscriptions: SubscriptionService;
   deliveries: DeliveryService;
 }
 
@@ -48,7 +48,7 @@ interface Real {
   skew: number;
   /** Of a process without a worker. */
   outbox: OwnWrites;
-  operator: Subscriptions;
+  operator: SubscriptionService;
   events: ReturnType<typeof createEvents>;
   workers: Process[];
   startWorker: (name: string, consumers: ModelConsumer[]) => Promise<Process>;

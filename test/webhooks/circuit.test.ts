@@ -3,7 +3,7 @@ import {
   afterFailure,
   type Circuit,
   CLOSED,
-  isLost,
+  isAbandoned,
   retryDelay,
   WEBHOOK_ATTEMPTS,
 } from '../../src/webhooks/circuit.ts';
@@ -52,9 +52,9 @@ describe('the circuit', () => {
   it('gives a webhook up after five days of failures only, five of them at least', () => {
     const failed = (times: number) =>
       Array.from({ length: times }).reduce<Circuit>(circuit => afterFailure(circuit, 0, null), CLOSED);
-    expect(isLost(failed(5), 120 * HOUR - 1)).toBe(false);
-    expect(isLost(failed(5), 120 * HOUR)).toBe(true);
-    expect(isLost(failed(4), 120 * HOUR)).toBe(false);
-    expect(isLost(CLOSED, 120 * HOUR)).toBe(false);
+    expect(isAbandoned(failed(5), 120 * HOUR - 1)).toBe(false);
+    expect(isAbandoned(failed(5), 120 * HOUR)).toBe(true);
+    expect(isAbandoned(failed(4), 120 * HOUR)).toBe(false);
+    expect(isAbandoned(CLOSED, 120 * HOUR)).toBe(false);
   });
 });

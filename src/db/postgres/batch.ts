@@ -12,11 +12,11 @@ import { CALL, type Form, formOf, tableOf } from './batch-form.ts';
  */
 
 /** What the server answers to one call. */
-export type Answer = Pick<pg.QueryResult, 'rows' | 'rowCount'>;
+export type BatchAnswer = Pick<pg.QueryResult, 'rows' | 'rowCount'>;
 
 interface Call {
   parameters: unknown[];
-  resolve(answer: Answer): void;
+  resolve(answer: BatchAnswer): void;
   reject(error: unknown): void;
 }
 
@@ -77,7 +77,7 @@ export class Batches {
    */
   newCaller() {
     let last = 0;
-    return (compiled: Compiled, parameters: unknown[], counts: boolean): Promise<Answer> =>
+    return (compiled: Compiled, parameters: unknown[], counts: boolean): Promise<BatchAnswer> =>
       new Promise((resolve, reject) => {
         // After everything that runs in this turn: the other works of the group get as far.
         if (this.#waiting.length === 0) process.nextTick(() => this.flush());

@@ -13,7 +13,7 @@ import { createProbe } from '../probe.ts';
 import type { Schema } from '../schema.ts';
 import { type Compiled, type Executor, type Statement, statementCompiler, timedReads } from '../statement.ts';
 import { assertOutsideWrite, createWrite, readGuard } from '../transaction.ts';
-import { type Answer, Batches, createForms } from './batch.ts';
+import { type BatchAnswer, Batches, createForms } from './batch.ts';
 import { postgresDialect } from './dialect.ts';
 import { REGISTER_BOUND } from './horizon.ts';
 import { lockStatements } from './locks.ts';
@@ -278,7 +278,7 @@ const typesOf = (pool: pg.Pool, text: string): Promise<string[]> =>
  * @param call sends one; `counts` says whether the answer is used
  */
 function executorOn(
-  call: (compiled: Compiled, parameters: unknown[], counts: boolean) => Promise<Answer>,
+  call: (compiled: Compiled, parameters: unknown[], counts: boolean) => Promise<BatchAnswer>,
   compile: (statement: Statement<never, unknown>) => Compiled,
 ): Executor {
   const send = (compiled: Compiled, values: object, counts = true) => call(compiled, compiled.bind(values), counts);

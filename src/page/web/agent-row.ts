@@ -2,7 +2,7 @@ import { html } from 'htm/preact';
 import { useState } from 'preact/hooks';
 import type { ControlState } from '../../client/index.ts';
 import { now } from './live.ts';
-import { Act, Age, Pill, Said } from './parts.ts';
+import { Act, AgeText, Pill, Said } from './parts.ts';
 import { linkTo } from './route.ts';
 import { SayForm } from './say-form.ts';
 import { client } from './service.ts';
@@ -46,7 +46,7 @@ export function AgentRow({
   return html`<div class="row">
     <span class="t">${status === 'absent' ? html`<${Said} text=${agent_name} />` : html`<a href=${linkTo(['threads', thread_id])}><${Said} text=${agent_name} /></a>`}${!inRun && html` in <a href=${linkTo(['runs', run_id])}><${Said} text=${run_id} /></a>`}</span>
     <span class="a">${isStalled(agent) && html`<${Pill} kind="bad">stalled<//> `}<${Pill} kind=${KINDS[status] ?? ''}>${status.replaceAll('_', ' ')}<//></span>
-    <span class="s half">attempt ${attempt}${open_questions_count > 0 && html` · <a href=${linkTo(['threads', thread_id])}>${count(open_questions_count, 'open question')}</a>`} · ${last_seen_at ? html`last seen <${Age} at=${last_seen_at} /> ago` : 'never seen'}${completion?.summary && html` · <${Said} text=${cut(completion.summary, 120)} />`}</span>
+    <span class="s half">attempt ${attempt}${open_questions_count > 0 && html` · <a href=${linkTo(['threads', thread_id])}>${count(open_questions_count, 'open question')}</a>`} · ${last_seen_at ? html`last seen <${AgeText} at=${last_seen_at} /> ago` : 'never seen'}${completion?.summary && html` · <${Said} text=${cut(completion.summary, 120)} />`}</span>
     ${
       mayAct.value &&
       isThere &&

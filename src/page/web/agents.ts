@@ -21,7 +21,7 @@ const GROUPS: [title: string, fits: (agent: ControlState) => boolean][] = [
 ];
 
 /** The agents of runs that go on, by state. */
-export function Agents() {
+export function AgentsView() {
   // Signs of life are no events.
   const tick = Math.floor(now.value / 30_000);
   const { data, error, reload } = useLoad(

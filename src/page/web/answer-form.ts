@@ -105,7 +105,7 @@ export function AnswerForm({ question, done, children }: FormProps) {
 }
 
 /** The same without buttons, for people who may only look, and for questions that have ended. */
-export function Options({ question }: { question: Question }) {
+export function OptionList({ question }: { question: Question }) {
   if (question.options.length === 0) return null;
   return html`<ul class="opts">${question.options.map(
     ({ label, description }) => html`<li class=${`opt ${question.selected.includes(label) ? 'hot' : ''}`}>

@@ -6,7 +6,7 @@ import { Markdown } from './markdown.ts';
 const FOLDED = { length: 600, lines: 8 };
 
 /** The context of a question. */
-export function Context({ text, open = false }: { text: string; open?: boolean }) {
+export function ContextText({ text, open = false }: { text: string; open?: boolean }) {
   const isLong = text.length > FOLDED.length || text.split('\n').length > FOLDED.lines;
   const [isOpen, setOpen] = useState(open || !isLong);
   const shown = isOpen ? text : headOf(text);

@@ -2,7 +2,7 @@ import { html } from 'htm/preact';
 import { useState } from 'preact/hooks';
 import type { Message, MessageDetail, Subscription } from '../../client/index.ts';
 import { now } from './live.ts';
-import { Act, Age, Empty, Failure, Pill, Said } from './parts.ts';
+import { Act, AgeText, Empty, Failure, Pill, Said } from './parts.ts';
 import { linkTo } from './route.ts';
 import { allOf, client } from './service.ts';
 import { mayAct } from './session.ts';
@@ -12,7 +12,7 @@ import { useLoad } from './use-load.ts';
 const DEAD_MOST = 50;
 
 /** Who gets what: subscriptions with what waits for them, dead messages, paused topics. */
-export function Deliveries() {
+export function DeliveriesView() {
   // Deliveries are no events.
   const { data, error, reload } = useLoad(
     async signal => {
@@ -65,14 +65,14 @@ function DeadRow({ message, reload }: { message: Message; reload: () => void }) 
     work(message_id, consumer ?? undefined).then(reload);
   const show = async () => setDetail(detail ? undefined : await client.outbox.get(message_id));
   const delivery = detail?.deliveries.find(one => one.consumer === consumer);
-  return html`<div class="row"><span class="t"><code>${topic}</code></span><span class="a">${count(attempts, 'attempt')}, <${Age} at=${updated_at} /> ago</span>
+  return html`<div class="row"><span class="t"><code>${topic}</code></span><span class="a">${count(attempts, 'attempt')}, <${AgeText} at=${updated_at} /> ago</span>
     <span class="s">${consumer ? html`for <${Said} text=${consumer} />` : 'for nobody'}${message_key !== null && html` · key <${Said} text=${message_key} />`}</span>
     <span class="s failure"><${Said} text=${last_error ?? ''} /></span>
     <div class="s acts"><${Act} kind="quiet" act=${show}>${detail ? 'hide attempts' : 'show attempts'}<//>
       ${mayAct.value && html`<${Act} kind="quiet" act=${act(client.outbox.replay)}>replay<//><${Act} kind="quiet" sure="Drop it for good?" act=${act(client.outbox.discard)}>discard<//>`}</div>
     ${
       detail &&
-      html`<div class="s"><ol>${delivery?.attempt_history.map(({ started_at, duration_ms, error, outcome }) => html`<li><${Age} at=${started_at} /> ago, ${duration_ms} ms, ${outcome}${error && html`: <${Said} text=${error} />`}</li>`)}</ol>
+      html`<div class="s"><ol>${delivery?.attempt_history.map(({ started_at, duration_ms, error, outcome }) => html`<li><${AgeText} at=${started_at} /> ago, ${duration_ms} ms, ${outcome}${error && html`: <${Said} text=${error} />`}</li>`)}</ol>
       <pre tabindex="0">${JSON.stringify(detail.payload, null, 2).slice(0, 4000)}</pre></div>`
     }</div>`;
 }

@@ -6,7 +6,7 @@ import { go, linkTo } from './route.ts';
 import { visible } from './text.ts';
 
 /** Narrows the inbox, and searches the history. */
-export function Filters() {
+export function FilterForm() {
   const form = useRef<HTMLFormElement>(null);
   const { run_id, ticket, assignee, mine } = filter;
   const change = (work: () => void) => {

@@ -1,7 +1,7 @@
 import { html } from 'htm/preact';
 import { useState } from 'preact/hooks';
 import type { QuestionFilter } from '../../client/index.ts';
-import { QuestionRow } from './inbox.ts';
+import { QuestionItem } from './inbox.ts';
 import { changed } from './live.ts';
 import { inPlaces, type Place, placesOf } from './narrowing.ts';
 import { Empty, Failure } from './parts.ts';
@@ -21,7 +21,7 @@ async function questionsOf(places: readonly Place[], query: QuestionFilter, most
 }
 
 /** All questions, newest first, or those with some words, of a run or ticket, or in a state. */
-export function History() {
+export function HistoryView() {
   const { query } = route.value;
   const [q = '', run_id = '', ticket = ''] = ['q', 'run_id', 'ticket'].map(name => query.get(name) ?? '');
   const state = STATES.find(one => one === query.get('state'));
@@ -49,6 +49,6 @@ export function History() {
     </form>
     <${Failure} error=${error} />
     ${data?.length === 0 && html`<${Empty}>No question fits.<//>`}
-    ${data && data.length > 0 && html`<div class="rows">${data.map(question => html`<${QuestionRow} key=${question.question_id} question=${question} />`)}</div>`}
+    ${data && data.length > 0 && html`<div class="rows">${data.map(question => html`<${QuestionItem} key=${question.question_id} question=${question} />`)}</div>`}
     ${data && data.length >= most && most < 1000 && html`<button type="button" class="btn wide" onClick=${() => setMost(most + STEP)}>Show more</button>`}`;
 }

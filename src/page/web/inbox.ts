@@ -2,15 +2,15 @@ import { html } from 'htm/preact';
 import { useEffect, useState } from 'preact/hooks';
 import type { Question } from '../../client/index.ts';
 import { answerAll, isPending, textOf, undo } from './answers.ts';
-import { Filters } from './filters.ts';
+import { FilterForm } from './filters.ts';
 import { later, loaded, needsMe, recentlyDone, runs, selected, unsnooze, waitingOnAgents } from './inbox-store.ts';
 import { useKeys } from './keys.ts';
 import { now } from './live.ts';
-import { Age, Empty, Said } from './parts.ts';
+import { AgeText, Empty, Said } from './parts.ts';
 import { moveFocus, QuestionCard } from './question-card.ts';
 import { Receipts, readClaims } from './receipts.ts';
 import { linkTo } from './route.ts';
-import { byNeed, RunRow } from './run-row.ts';
+import { byNeed, RunLine } from './run-row.ts';
 import { age, count, cut } from './text.ts';
 
 /** Cards that are drawn at once: a page of 500 questions is slow to draw, and nobody reads it whole. */
@@ -20,7 +20,7 @@ const RUNS_MOST = 8;
 const ROWS_MOST = 8;
 
 /** Everything that needs the person, then what others do with the answers. */
-export function Inbox() {
+export function InboxView() {
   const [most, setMost] = useState(STEP);
   const cards = needsMe.value;
   const open = cards.filter(({ state }) => state === 'open');
@@ -37,7 +37,7 @@ export function Inbox() {
   const oldest = open.map(({ asked_at }) => asked_at).sort()[0] ?? '';
   return html`
     <h1 class="hidden">Inbox</h1>
-    <${Filters} />
+    <${FilterForm} />
     <h2>Needs me <span>${open.length === 0 ? 'nothing' : `${count(open.length, 'question')}, the oldest waits ${age(oldest, now.value)}`}</span></h2>
     ${cards.length === 0 && html`<${Empty}>No question waits for you.<//>`}
     ${cards.slice(0, most).map(question => html`<${QuestionCard} key=${question.question_id} question=${question} />`)}
@@ -67,17 +67,17 @@ function Rows({ title, hint, questions }: RowsProps) {
   const rows = showsAll ? questions : questions.slice(0, ROWS_MOST);
   return html`<h2>${title} <span>${hint}</span></h2>
     <div class="rows">${rows.map(
-      question => html`<${QuestionRow} key=${question.question_id} question=${question} />`,
+      question => html`<${QuestionItem} key=${question.question_id} question=${question} />`,
     )}</div>
     ${rows.length < questions.length && html`<button type="button" class="btn wide" onClick=${() => setShowsAll(true)}>Show all ${questions.length}</button>`}`;
 }
 
 /** A question as one line, and below how far its answer has come. */
-export function QuestionRow({ question }: { question: Question }) {
+export function QuestionItem({ question }: { question: Question }) {
   const { question_id, answer, answered_by, answered_at, asked_at, agent_name, run_id, state } = question;
   return html`<div class="row">
     <a class="t" href=${linkTo(['q', question_id])}><${Said} text=${cut(question.question, 200)} /></a>
-    <span class="a">${state === 'answered' ? html`<${Said} text=${cut(answer ?? '', 40)} /> · by <${Said} text=${answered_by?.name ?? ''} />, ` : `${state}, `}<${Age} at=${answered_at ?? asked_at} /> ago</span>
+    <span class="a">${state === 'answered' ? html`<${Said} text=${cut(answer ?? '', 40)} /> · by <${Said} text=${answered_by?.name ?? ''} />, ` : `${state}, `}<${AgeText} at=${answered_at ?? asked_at} /> ago</span>
     <span class="s"><${Said} text=${agent_name} /> in <${Said} text=${run_id} /> ${state !== 'open' ? html` · <${Receipts} question=${question} />` : later.value.includes(question) && html` · <button type="button" class="link" onClick=${() => unsnooze(question_id)}>bring back</button>`}</span>
   </div>`;
 }
@@ -86,7 +86,7 @@ function RunsInProgress() {
   const running = [...runs.value.values()].sort(byNeed).slice(0, RUNS_MOST);
   if (running.length === 0) return null;
   return html`<h2>Runs in progress <span>${runs.value.size > RUNS_MOST && `${RUNS_MOST} of ${runs.value.size}, `}<a href=${linkTo(['runs'])}>all runs</a></span></h2>
-    <div class="rows">${running.map(run => html`<${RunRow} key=${run.run_id} run=${run} />`)}</div>`;
+    <div class="rows">${running.map(run => html`<${RunLine} key=${run.run_id} run=${run} />`)}</div>`;
 }
 
 /** The same answer for several questions: buttons for the options that all of them have. */

@@ -18,7 +18,7 @@ export function takeFailure(): void {
 }
 
 /** For people without a login: single sign-on, a link from the command line, or a token. */
-export function Login() {
+export function LoginView() {
   const [error, setError] = useState<string>();
   const [busy, setBusy] = useState(false);
   const enter = async (event: SubmitEvent) => {

@@ -4,7 +4,7 @@ import { dropEnded, sendAllNow } from './answers.ts';
 import { onRenewal, snapshot, take, watchAround } from './inbox-store.ts';
 import { listenToKeys } from './keys.ts';
 import { follow, onEvent } from './live.ts';
-import { Login, takeFailure } from './login.ts';
+import { LoginView, takeFailure } from './login.ts';
 import { watchQuestions } from './notify.ts';
 import { Empty } from './parts.ts';
 import { watchPush } from './push.ts';
@@ -17,7 +17,7 @@ const AGAIN_MS = 2000;
 
 function App() {
   if (me.value === undefined) return html`<main><${Empty}>Loading…<//></main>`;
-  return me.value === null ? html`<${Login} />` : html`<${Shell} />`;
+  return me.value === null ? html`<${LoginView} />` : html`<${Shell} />`;
 }
 
 /** Follows the log while somebody is logged in. */

@@ -11,7 +11,7 @@ import { useLoad } from './use-load.ts';
 const MOST = 2000;
 
 /** Numbers that people look at. */
-export function Numbers() {
+export function NumbersView() {
   const minute = Math.floor(now.value / 60_000);
   const { data, error } = useLoad(
     async signal => {

@@ -8,7 +8,7 @@ import { age, clock, visible } from './text.ts';
 /* Small things that several views show. */
 
 /** How long ago something was; its time as a tooltip. */
-export function Age({ at }: { at: string }) {
+export function AgeText({ at }: { at: string }) {
   return html`<time dateTime=${at} title=${clock(at)}>${age(at, now.value)}</time>`;
 }
 

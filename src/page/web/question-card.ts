@@ -1,14 +1,14 @@
 import { html } from 'htm/preact';
 import { agreed } from '../../client/approvals.ts';
 import type { Question } from '../../client/index.ts';
-import { AnswerForm, Options } from './answer-form.ts';
+import { AnswerForm, OptionList } from './answer-form.ts';
 import { answer, isPending, notices, pending, textOf, undo } from './answers.ts';
-import { Context } from './context.ts';
+import { ContextText } from './context.ts';
 import { assignees, briefs, selected, snooze, toggleSelected } from './inbox-store.ts';
 import { useKeys } from './keys.ts';
 import { now } from './live.ts';
-import { Act, Age, Pill, Said } from './parts.ts';
-import { Presence, Receipts } from './receipts.ts';
+import { Act, AgeText, Pill, Said } from './parts.ts';
+import { AgentPresence, Receipts } from './receipts.ts';
 import { go, linkTo } from './route.ts';
 import { client } from './service.ts';
 import { asMe, mayAct, myName } from './session.ts';
@@ -60,19 +60,19 @@ export function QuestionCard({ question, full = false }: CardProps) {
       <a href=${linkTo(['runs', run_id])}><${Said} text=${run_id} />${title(run_id)}</a>
       ${briefs.value.get(run_id)?.ticket && html`<span><${Said} text=${briefs.value.get(run_id)?.ticket ?? ''} /></span>`}
       ${assignee && html`<span>for <${Said} text=${assignee} /></span>`}
-      <span class="right"><${Age} at=${question.asked_at} />${expiry(question)}</span>
+      <span class="right"><${AgeText} at=${question.asked_at} />${expiry(question)}</span>
     </div>
     <${full ? 'h2' : 'h3'} class="q" dir="auto">${full ? visible(question.question) : html`<a href=${page}>${visible(cut(question.question, 1000))}</a>`}<//>
-    ${context !== null && html`<${Context} key=${question_id} text=${context} open=${full} />`}
+    ${context !== null && html`<${ContextText} key=${question_id} text=${context} open=${full} />`}
     ${
       canAnswer
         ? html`<${AnswerForm} key=${question_id} question=${question} done=${focusNext}>
           ${!full && html`<button type="button" class="quietly" onClick=${later}><kbd>h</kbd> in an hour</button>`}
           <button type="button" class="quietly" onClick=${() => assign().catch(() => {})}><kbd>a</kbd> ${assignee === myName.value ? 'give back' : 'take it'}</button>
           ${full && html`<${Act} kind="quiet" sure="Cancel the question?" act=${() => client.cancel(question_id)}>cancel the question<//>`}
-          <span class="right"><${Presence} question=${question} /></span>
+          <span class="right"><${AgentPresence} question=${question} /></span>
         <//>`
-        : html`<${Options} question=${question} />`
+        : html`<${OptionList} question=${question} />`
     }
     ${isOpen && question.approvals_required > 1 && html`<${People} question=${question} mayAnswer=${canAnswer} />`}
     ${isPending(question_id) && html`<${Sending} question_id=${question_id} />`}
@@ -154,7 +154,7 @@ function Outcome({ question }: { question: Question }) {
   const fallback = defaultOf(question);
   if (state === 'answered') {
     return html`<p class="outcome"><b>“<${Said} text=${text ?? ''} />”</b>
-      <span class="quiet"> by ${others.map(one => html`<${Said} text=${one.answered_by.name} /> and `)}<${Said} text=${answered_by?.name ?? ''} />${answered_in && answered_in !== 'page' ? ` (${answered_in})` : ''}${answered_at && html`, <${Age} at=${answered_at} /> ago`}</span>
+      <span class="quiet"> by ${others.map(one => html`<${Said} text=${one.answered_by.name} /> and `)}<${Said} text=${answered_by?.name ?? ''} />${answered_in && answered_in !== 'page' ? ` (${answered_in})` : ''}${answered_at && html`, <${AgeText} at=${answered_at} /> ago`}</span>
       <br /><${Receipts} question=${question} /></p>`;
   }
   if (state === 'expired') {

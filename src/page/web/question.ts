@@ -10,7 +10,7 @@ import { Timeline } from './timeline.ts';
 import { useLoad } from './use-load.ts';
 
 /** One question: all of its text, its answer and where it was asked. `#/q/<id>`, and `/q/<id>` in links. */
-export function QuestionPage({ id }: { id: string }) {
+export function QuestionView({ id }: { id: string }) {
   // The store may know it; an old one it does not.
   const known = questions.value.get(id);
   const { data, error } = useLoad(() => client.question(id), id, [known?.version]);

@@ -3,7 +3,7 @@ import { html } from 'htm/preact';
 import type { Question } from '../../client/index.ts';
 import { agentKey, agents, waitingOnAgents } from './inbox-store.ts';
 import { now } from './live.ts';
-import { Age } from './parts.ts';
+import { AgeText } from './parts.ts';
 import { connect } from './service.ts';
 import { clock } from './text.ts';
 
@@ -37,7 +37,7 @@ export function Receipts({ question }: { question: Question }) {
     ${
       isDelivered
         ? html`<span class="ticks">delivered ✓</span>`
-        : html`<span>not delivered${lastSeen ? html`: the agent was last seen <${Age} at=${lastSeen} /> ago` : ''}</span>`
+        : html`<span>not delivered${lastSeen ? html`: the agent was last seen <${AgeText} at=${lastSeen} /> ago` : ''}</span>`
     }
     ${
       acknowledged_at === null
@@ -48,10 +48,10 @@ export function Receipts({ question }: { question: Question }) {
 }
 
 /** Whether an agent is there: it acts, or waits for an answer. */
-export function Presence({ question }: { question: Question }) {
+export function AgentPresence({ question }: { question: Question }) {
   const lastSeen = agents.value.get(agentKey(question))?.last_seen_at;
   if (!lastSeen) return null;
   // Waits are noted every half a minute.
   if (now.value - Date.parse(lastSeen) < 75_000) return html`<span>the agent is there</span>`;
-  return html`<span>last seen <${Age} at=${lastSeen} /> ago</span>`;
+  return html`<span>last seen <${AgeText} at=${lastSeen} /> ago</span>`;
 }

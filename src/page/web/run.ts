@@ -17,7 +17,7 @@ import { useLoad } from './use-load.ts';
 const AGENTS_MOST = 30;
 
 /** A run: what it lacks, its agents, its brief and its story. */
-export function RunPage({ run_id }: { run_id: string }) {
+export function RunView({ run_id }: { run_id: string }) {
   const [edits, setEdits] = useState(false);
   const version = changed.runs.value;
   const { data: run, error, reload } = useLoad(signal => found(run_id, signal), run_id, [version]);

@@ -5,7 +5,7 @@ import { Reasons } from './gate.ts';
 import { changed } from './live.ts';
 import { Empty, Failure } from './parts.ts';
 import { go, linkTo, route } from './route.ts';
-import { byNeed, RunRow } from './run-row.ts';
+import { byNeed, RunLine } from './run-row.ts';
 import { allOf, client } from './service.ts';
 import { mayAct } from './session.ts';
 import { count } from './text.ts';
@@ -17,7 +17,7 @@ const WITH_REASONS = 12;
 const AGENTS = 3;
 
 /** The runs that go on, those that are ready first; closed ones on request. */
-export function Runs() {
+export function RunListView() {
   const showsClosed = route.value.query.has('closed');
   const { data: runs, error } = useLoad(
     signal =>
@@ -48,7 +48,7 @@ export function Runs() {
         .toSorted(showsClosed ? () => 0 : byNeed)
         .map(
           (run, index) =>
-            html`<${RunRow} key=${run.run_id} run=${run}>${index < WITH_REASONS && !showsClosed && html`<${Lacks} run=${run} />`}<//>`,
+            html`<${RunLine} key=${run.run_id} run=${run}>${index < WITH_REASONS && !showsClosed && html`<${Lacks} run=${run} />`}<//>`,
         )}</div>`
     }`;
 }

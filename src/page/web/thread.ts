@@ -1,10 +1,10 @@
 import { html } from 'htm/preact';
 import { useEffect, useState } from 'preact/hooks';
 import type { Post, Thread, ThreadChange } from '../../client/index.ts';
-import { Context } from './context.ts';
+import { ContextText } from './context.ts';
 import { questions } from './inbox-store.ts';
 import { changed } from './live.ts';
-import { Act, Age, Empty, Failure, Pill, Said } from './parts.ts';
+import { Act, AgeText, Empty, Failure, Pill, Said } from './parts.ts';
 import { QuestionCard } from './question-card.ts';
 import { linkTo } from './route.ts';
 import { SayForm } from './say-form.ts';
@@ -17,7 +17,7 @@ const STATES = ['triaged', 'waiting_operator', 'waiting_human', 'answered', 'clo
 const PRIORITIES = ['urgent', 'high', 'normal', 'low'] as const;
 
 /** A conversation: its posts, a reply, and what people arrange about it. */
-export function ThreadPage({ thread_id }: { thread_id: string }) {
+export function ThreadView({ thread_id }: { thread_id: string }) {
   const [state, setState] = useState('');
   const [most, setMost] = useState(STEP);
   const { data, error, reload } = useLoad(
@@ -88,6 +88,6 @@ function Arrangement({ thread, reload }: { thread: Thread; reload: () => void })
 function PostItem({ post }: { post: Post }) {
   const { actor, body, created_at, control_type } = post;
   return html`<li class="card post"><div class="meta"><span class="who"><${Said} text=${actor.name} /></span><span>${actor.type}</span>
-    ${control_type && html`<${Pill}>${control_type.replace('_', ' ')}<//>`}<span class="right"><${Age} at=${created_at} /> ago</span></div>
-    <${Context} text=${body} /></li>`;
+    ${control_type && html`<${Pill}>${control_type.replace('_', ' ')}<//>`}<span class="right"><${AgeText} at=${created_at} /> ago</span></div>
+    <${ContextText} text=${body} /></li>`;
 }

@@ -2,7 +2,7 @@ import { html } from 'htm/preact';
 import { useState } from 'preact/hooks';
 import type { Thread } from '../../client/index.ts';
 import { changed } from './live.ts';
-import { Age, Empty, Failure, Pill, Said } from './parts.ts';
+import { AgeText, Empty, Failure, Pill, Said } from './parts.ts';
 import { go, linkTo, route } from './route.ts';
 import { allOf, client, sentenceOf } from './service.ts';
 import { asMe, mayAct, myName, ofRun, viewer } from './session.ts';
@@ -18,7 +18,7 @@ const QUEUES: [name: string, title: string][] = [
 ];
 
 /** Conversations: all of them, a queue, or those with some words. */
-export function Threads() {
+export function ThreadListView() {
   const { query } = route.value;
   const q = query.get('q') ?? '';
   const queue = query.get('queue') ?? '';
@@ -62,7 +62,7 @@ function ThreadRow({ thread }: { thread: Thread }) {
   return html`<div class="row">
     <a class="t" href=${linkTo(['threads', thread_id])}><${Said} text=${cut(title, 200)} /></a>
     <span class="a">${['urgent', 'high'].includes(priority) && html`<${Pill} kind=${priority}>${priority}<//> `}<${Pill} kind=${unanswered ? 'warn' : ''}>${state.replace('_', ' ')}<//></span>
-    <span class="s">${count(posts_count, 'post')} · <${Said} text=${last_actor.name} />, <${Age} at=${updated_at} /> ago${run_id && html` · <${Said} text=${run_id} />`}${assignee && html` · for <${Said} text=${assignee} />`}</span>
+    <span class="s">${count(posts_count, 'post')} · <${Said} text=${last_actor.name} />, <${AgeText} at=${updated_at} /> ago${run_id && html` · <${Said} text=${run_id} />`}${assignee && html` · for <${Said} text=${assignee} />`}</span>
   </div>`;
 }
 

@@ -2,7 +2,7 @@ import { html } from 'htm/preact';
 import { useState } from 'preact/hooks';
 import type { Event } from '../../client/index.ts';
 import { Markdown } from './markdown.ts';
-import { Age, Empty, Failure, Said } from './parts.ts';
+import { AgeText, Empty, Failure, Said } from './parts.ts';
 import { linkTo } from './route.ts';
 import { allOf, client } from './service.ts';
 import { cut } from './text.ts';
@@ -45,7 +45,7 @@ function Entry({ event }: { event: Event }) {
   return html`<li>
     <span class="meta"><span class="who"><${Said} text=${actor.name} /></span><span>${act}</span>
       ${agent_name !== null && actor.name !== agent_name && thread_id !== null && html`· <a href=${linkTo(['threads', thread_id])}><${Said} text=${agent_name} /></a>`}
-      <span class="right"><${Age} at=${occurred_at} /> ago</span></span>
+      <span class="right"><${AgeText} at=${occurred_at} /> ago</span></span>
     ${text && html`<div class="said"><${Markdown} text=${cut(text, 600)} /></div>`}
   </li>`;
 }

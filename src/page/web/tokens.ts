@@ -2,7 +2,7 @@ import { html } from 'htm/preact';
 import { useState } from 'preact/hooks';
 import type { IssuedToken, NewToken, Token } from '../../client/index.ts';
 import { changed } from './live.ts';
-import { Act, Age, Empty, Failure, Pill, Said } from './parts.ts';
+import { Act, AgeText, Empty, Failure, Pill, Said } from './parts.ts';
 import { allOf, client, sentenceOf } from './service.ts';
 import { me } from './session.ts';
 import { clock } from './text.ts';
@@ -12,7 +12,7 @@ const MOST = 1000;
 const DAY = 86_400;
 
 /** The tokens of the service, for admins. */
-export function Tokens() {
+export function TokensView() {
   const { data, error, reload } = useLoad(
     signal => allOf(page => client.tokens.list(page, { signal }), MOST),
     'tokens',
@@ -42,7 +42,7 @@ function TokenRow({ token, isOver, reload }: { token: Token; isOver: boolean; re
   return html`<div class="row">
     <span class="t"><${Said} text=${actor ? (runs === null ? actor.name : `${actor.name} in ${runs}`) : `${agents} in ${runs}`} /></span>
     <span class="a"><${Pill}>${role}<//>${isOver && html` <${Pill} kind="bad">${revoked_at ? 'revoked' : 'expired'}<//>`}</span>
-    <span class="s"><code>${token_id}</code> · made <${Age} at=${created_at} /> ago · ${last_used_at ? html`used <${Age} at=${last_used_at} /> ago` : 'never used'}${expires_at && !isOver && ` · until ${clock(expires_at)}`}${token_id === me.value?.token_id && ' · this browser'}</span>
+    <span class="s"><code>${token_id}</code> · made <${AgeText} at=${created_at} /> ago · ${last_used_at ? html`used <${AgeText} at=${last_used_at} /> ago` : 'never used'}${expires_at && !isOver && ` · until ${clock(expires_at)}`}${token_id === me.value?.token_id && ' · this browser'}</span>
     ${!isOver && html`<div class="s acts"><${Act} kind="quiet" sure="Revoke it for good?" act=${() => client.tokens.revoke(token_id).then(reload)}>revoke<//><${Act} kind="quiet" sure="Make another secret? The present one ends in an hour." act=${rotate}>rotate<//></div>`}
     ${made && html`<${Secret} token=${made.token} />`}</div>`;
 }

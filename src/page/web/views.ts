@@ -1,35 +1,35 @@
 import { html } from 'htm/preact';
-import { Agents } from './agents.ts';
-import { Deliveries } from './deliveries.ts';
-import { History } from './history.ts';
-import { Inbox } from './inbox.ts';
-import { Numbers } from './numbers.ts';
-import { QuestionPage } from './question.ts';
-import { RunPage } from './run.ts';
-import { Runs } from './runs.ts';
+import { AgentsView } from './agents.ts';
+import { DeliveriesView } from './deliveries.ts';
+import { HistoryView } from './history.ts';
+import { InboxView } from './inbox.ts';
+import { NumbersView } from './numbers.ts';
+import { QuestionView } from './question.ts';
+import { RunView } from './run.ts';
+import { RunListView } from './runs.ts';
 import { isAdmin, mayAct, seesAll } from './session.ts';
-import { ThreadPage } from './thread.ts';
-import { Threads } from './threads.ts';
-import { Tokens } from './tokens.ts';
-import { WebhookPage } from './webhook.ts';
-import { Webhooks } from './webhooks.ts';
+import { ThreadView } from './thread.ts';
+import { ThreadListView } from './threads.ts';
+import { TokensView } from './tokens.ts';
+import { WebhookView } from './webhook.ts';
+import { WebhookListView } from './webhooks.ts';
 
 /** The view of a route. */
 export function viewOf([section, first]: string[]) {
-  if (section === undefined) return html`<${Inbox} />`;
+  if (section === undefined) return html`<${InboxView} />`;
   if (first !== undefined) {
-    if (section === 'q') return html`<${QuestionPage} key=${first} id=${first} />`;
-    if (section === 'runs') return html`<${RunPage} key=${first} run_id=${first} />`;
-    if (section === 'webhooks' && mayAct.value) return html`<${WebhookPage} key=${first} name=${first} />`;
-    if (section === 'threads') return html`<${ThreadPage} key=${first} thread_id=${first} />`;
+    if (section === 'q') return html`<${QuestionView} key=${first} id=${first} />`;
+    if (section === 'runs') return html`<${RunView} key=${first} run_id=${first} />`;
+    if (section === 'webhooks' && mayAct.value) return html`<${WebhookView} key=${first} name=${first} />`;
+    if (section === 'threads') return html`<${ThreadView} key=${first} thread_id=${first} />`;
   }
-  if (section === 'history') return html`<${History} />`;
-  if (section === 'runs') return html`<${Runs} />`;
-  if (section === 'agents') return html`<${Agents} />`;
-  if (section === 'threads') return html`<${Threads} />`;
-  if (section === 'deliveries' && seesAll.value) return html`<${Deliveries} />`;
-  if (section === 'webhooks' && mayAct.value) return html`<${Webhooks} />`;
-  if (section === 'numbers' && seesAll.value) return html`<${Numbers} />`;
-  if (section === 'tokens' && isAdmin.value) return html`<${Tokens} />`;
+  if (section === 'history') return html`<${HistoryView} />`;
+  if (section === 'runs') return html`<${RunListView} />`;
+  if (section === 'agents') return html`<${AgentsView} />`;
+  if (section === 'threads') return html`<${ThreadListView} />`;
+  if (section === 'deliveries' && seesAll.value) return html`<${DeliveriesView} />`;
+  if (section === 'webhooks' && mayAct.value) return html`<${WebhookListView} />`;
+  if (section === 'numbers' && seesAll.value) return html`<${NumbersView} />`;
+  if (section === 'tokens' && isAdmin.value) return html`<${TokensView} />`;
   return html`<h1>Nothing here</h1><p><a href="#/">To the inbox</a></p>`;
 }

@@ -3,12 +3,12 @@ import { useState } from 'preact/hooks';
 import type { PingResult, WebhookDelivery, WebhookWithSecret } from '../../client/index.ts';
 import { channels } from './channels.ts';
 import { now } from './live.ts';
-import { Act, Age, Empty, Failure, Pill, Said } from './parts.ts';
+import { Act, AgeText, Empty, Failure, Pill, Said } from './parts.ts';
 import { go } from './route.ts';
 import { allOf, client } from './service.ts';
 import { clock, count, span } from './text.ts';
 import { useLoad } from './use-load.ts';
-import { crumb, Lag, Secret, State, subscriptionOf } from './webhooks.ts';
+import { crumb, LagText, Secret, subscriptionOf, WebhookState } from './webhooks.ts';
 
 const DELIVERIES_MOST = 50;
 const HOUR = 3600;
@@ -23,7 +23,7 @@ const ENDED = ['sent', 'dead', 'discarded'];
 const STATUSES = ['pending', 'processing', 'failed', ...ENDED];
 
 /** One webhook: how it does, what it got, and what people do about it. */
-export function WebhookPage({ name }: { name: string }) {
+export function WebhookView({ name }: { name: string }) {
   const [status, setStatus] = useState('');
   const { data, error, reload } = useLoad(
     async signal => {
@@ -46,13 +46,13 @@ export function WebhookPage({ name }: { name: string }) {
   const remove = () => client.webhooks.remove(name).then(() => go('#/webhooks'));
   const narrowed = Object.values(filter).join(', ');
   return html`${crumbs}<${Failure} error=${error} />
-    <p><${State} webhook=${webhook} /> <span class="quiet"> · <${Lag} subscription=${subscription} /></span></p>
+    <p><${WebhookState} webhook=${webhook} /> <span class="quiet"> · <${LagText} subscription=${subscription} /></span></p>
     <dl class="facts"><dt>Sent to</dt><dd>${channels[format]?.label ?? format}, <${Said} text=${url} /></dd>
       <dt>Events</dt><dd>${event_types.join(', ')}</dd>
       ${narrowed && html`<dt>Only</dt><dd><${Said} text=${narrowed} /></dd>`}
       ${answer_links && html`<dt>Readers</dt><dd>may answer</dd>`}
       ${description && html`<dt>For</dt><dd><${Said} text=${description} /></dd>`}
-      ${failing_since && html`<dt>Failing</dt><dd>for <${Age} at=${failing_since} /></dd>`}
+      ${failing_since && html`<dt>Failing</dt><dd>for <${AgeText} at=${failing_since} /></dd>`}
       ${format === 'standard' && html`<dt>Secrets</dt><dd>${secrets.map(({ expires_at }) => (expires_at ? `one until ${clock(expires_at)}` : 'one')).join(', ')}</dd>`}</dl>
     <div class="acts"><${Ping} name=${name} />
       <${Act} act=${turn} ...${enabled && { sure: 'Stop, and discard what waits?' }}>${enabled ? 'Disable' : 'Enable'}<//>
@@ -120,12 +120,12 @@ function DeliveryRow({ name, delivery, canReplay, reload }: RowProps) {
   const replay = () => client.webhooks.replay(name, { delivery_id }).then(reload);
   const wait = next_at === null ? 0 : Date.parse(next_at) - now.value;
   return html`<div class="row"><span class="t"><code>${event_type}</code></span>
-    <span class="a"><${Pill} kind=${KINDS[status] ?? ''}>${status}<//> <${Age} at=${created_at} /> ago${wait > 0 && attempts.length > 0 && `, next try in ${span(wait)}`}</span>
+    <span class="a"><${Pill} kind=${KINDS[status] ?? ''}>${status}<//> <${AgeText} at=${created_at} /> ago${wait > 0 && attempts.length > 0 && `, next try in ${span(wait)}`}</span>
     ${reason && html`<span class="s failure"><${Said} text=${reason} /></span>`}
     <div class="s acts">${attempts.length > 0 && html`<button type="button" class="quietly" aria-expanded=${isOpen} onClick=${() => setOpen(!isOpen)}>${count(attempts.length, 'attempt')}</button>`}
       ${canReplay && ENDED.includes(status) && html`<${Act} kind="quiet" act=${replay}>send again<//>`}</div>
     ${
       isOpen &&
-      html`<ol class="s">${attempts.map(({ at, status: code, duration_ms, error, response_head }) => html`<li><${Age} at=${at} /> ago, ${duration_ms} ms${code !== null && `, status ${code}`}${error && html`: <${Said} text=${error} />`}${response_head && html` <code><${Said} text=${response_head} /></code>`}</li>`)}</ol>`
+      html`<ol class="s">${attempts.map(({ at, status: code, duration_ms, error, response_head }) => html`<li><${AgeText} at=${at} /> ago, ${duration_ms} ms${code !== null && `, status ${code}`}${error && html`: <${Said} text=${error} />`}${response_head && html` <code><${Said} text=${response_head} /></code>`}</li>`)}</ol>`
     }</div>`;
 }

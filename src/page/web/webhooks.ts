@@ -14,7 +14,7 @@ const MOST = 200;
 export const crumb = html`<a href="#/deliveries">Deliveries</a> / `;
 
 /** Who is told of events by a request, and how that goes. */
-export function Webhooks() {
+export function WebhookListView() {
   const [form, setForm] = useState(false);
   const [made, setMade] = useState<WebhookWithSecret>();
   const { data, error, reload } = useLoad(
@@ -61,11 +61,11 @@ export function subscriptionOf(name: string, all: Subscription[]): Subscription 
 function WebhookRow({ webhook, subscription }: { webhook: Webhook; subscription: Subscription | undefined }) {
   const { name, format, url, event_types } = webhook;
   return html`<div class="row"><a class="t" href=${linkTo(['webhooks', name])}>${name}</a>
-    <span class="a"><${State} webhook=${webhook} /> · <${Lag} subscription=${subscription} /></span>
+    <span class="a"><${WebhookState} webhook=${webhook} /> · <${LagText} subscription=${subscription} /></span>
     <span class="s">${channels[format]?.label ?? format} · <${Said} text=${url} /> · ${event_types.join(', ')}</span></div>`;
 }
 
-export function Lag({ subscription }: { subscription: Subscription | undefined }) {
+export function LagText({ subscription }: { subscription: Subscription | undefined }) {
   if (!subscription) return null;
   const { waiting, dead, lag_seconds } = subscription;
   return html`${waiting > 0 ? `${waiting} waiting` : 'up to date'}${lag_seconds === null ? '' : `, ${span(lag_seconds * 1000)} behind`}${dead > 0 ? `, ${dead} dead` : ''}`;
@@ -78,7 +78,7 @@ const REASONS: Record<string, string> = {
 };
 
 /** Whether it is sent to, and if not, why. */
-export function State({ webhook }: { webhook: Webhook }) {
+export function WebhookState({ webhook }: { webhook: Webhook }) {
   const { enabled, disabled_reason, next_probe_at, failures } = webhook;
   if (!enabled) {
     return disabled_reason === null

@@ -11,7 +11,7 @@ import type { Notice } from './notice.ts';
 export type Target = Settings & { url: string };
 
 /** What a message is made of. */
-export interface Message {
+export interface ChannelMessage {
   notice: Notice;
   /** To the question, if it waits and may be answered from here. */
   link: AnswerLink | undefined;
@@ -78,7 +78,7 @@ export interface HttpChannel {
   /** The longest text of a message, with room for what stands around it. Characters. */
   length: number;
   /** The request that sends a message; with `reference`, the one that replaces an earlier message by it. */
-  request: (message: Message, reference?: string) => HttpRequest;
+  request: (message: ChannelMessage, reference?: string) => HttpRequest;
   read?: (answer: PostAnswer, to: Target) => Reading;
   hearing?: Hearing;
 }
@@ -86,7 +86,7 @@ export interface HttpChannel {
 /** A channel that takes mails. */
 export interface MailChannel {
   length: number;
-  mail: (message: Message) => Mail;
+  mail: (message: ChannelMessage) => Mail;
   hearing?: undefined;
 }
 

@@ -1,5 +1,5 @@
 import { type HttpChannel, JSON_TYPE } from './channel.ts';
-import { cut } from './notice.ts';
+import { cutText } from './notice.ts';
 
 /** Characters of the content that are left for the text, beside a link. A message has 2,000. */
 const CONTENT = 1700;
@@ -44,7 +44,7 @@ function escaped(text: string): string {
 
 /** A text that Discord shows as it is, cut to a length, and not in the middle of what is escaped. */
 function fitted(text: string, length: number): string {
-  return cut(escaped(text), length).replace(/\\+(…?)$/, '$1');
+  return cutText(escaped(text), length).replace(/\\+(…?)$/, '$1');
 }
 
 /** The id of a message that Discord answers with. */

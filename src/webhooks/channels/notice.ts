@@ -77,28 +77,28 @@ export function noticeOf(told: Told, length: number): Notice {
   const isOpen = WAITING_TYPES.includes(event_type);
   const isForTwo = (rest.approvals_required ?? 1) > 1;
   const people = rest.approved_by ?? [actor];
-  const labels = isOpen ? options.map(({ label }) => cut(label, 200)) : [];
-  const list = cut(labels.map(label => `- ${label}`).join('\n'), Math.floor(length / 2));
+  const labels = isOpen ? options.map(({ label }) => cutText(label, 200)) : [];
+  const list = cutText(labels.map(label => `- ${label}`).join('\n'), Math.floor(length / 2));
   const room = length - list.length - 1;
   // A long text leaves room for the others; the context is last, and gets what is left.
   const part = Math.floor(room * (answer === undefined ? 0.7 : 0.4));
   const lines = [
-    ...(question === '' ? [] : [cut(question, part)]),
+    ...(question === '' ? [] : [cutText(question, part)]),
     ...(isOpen && isForTwo ? forTwo(rest.approvals ?? []) : []),
     ...(answer === undefined || isOpen
       ? []
-      : [`Answer: ${cut(answer, part)}`, `Answered by ${people.map(({ name }) => name).join(' and ')}`]),
-    ...(rest.default_applied ? [`The default stands: ${cut(rest.default_answer ?? '', part)}`] : []),
+      : [`Answer: ${cutText(answer, part)}`, `Answered by ${people.map(({ name }) => name).join(' and ')}`]),
+    ...(rest.default_applied ? [`The default stands: ${cutText(rest.default_answer ?? '', part)}`] : []),
     ...(rest.expires_at ? [`Open until ${rest.expires_at}`] : []),
-    ...(rest.run_title ? [`Run: ${cut(rest.run_title, 200)}`] : []),
+    ...(rest.run_title ? [`Run: ${cutText(rest.run_title, 200)}`] : []),
     ...(context ? ['', context] : []),
   ];
-  const title = cut(titles[event_type] ?? `${event_type.replace('forum.', '')}: ${who}`, 200);
+  const title = cutText(titles[event_type] ?? `${event_type.replace('forum.', '')}: ${who}`, 200);
   const [head = ''] = question.split('\n', 1);
   return {
     ...{ event_id, event_type, question_id: rest.question_id, isOpen, title },
-    subject: question === '' ? title : cut(`${who} asks: ${cut(head, 100)}`, 300),
-    text: cut(lines.join('\n'), room),
+    subject: question === '' ? title : cutText(`${who} asks: ${cutText(head, 100)}`, 300),
+    text: cutText(lines.join('\n'), room),
     ...{ options: labels, list },
     takesPress: !rest.multi_select && !isForTwo,
     isUrgent: rest.priority === 'urgent' || rest.priority === 'high',
@@ -111,7 +111,7 @@ function forTwo(approvals: readonly Approval[]): string[] {
     'Two people must give the same answer.',
     ...approvals
       .slice(-APPROVALS)
-      .map(({ answered_by, answer }) => `${answered_by.name} answered: ${cut(answer, 100)}`),
+      .map(({ answered_by, answer }) => `${answered_by.name} answered: ${cutText(answer, 100)}`),
   ];
 }
 
@@ -126,7 +126,7 @@ export function areWhole(options: readonly string[], length: number): boolean {
 }
 
 /** A text without what steers a display, cut to a length in UTF-16 code units. */
-export function cut(text: string, length: number): string {
+export function cutText(text: string, length: number): string {
   // A long text is not looked at beyond what is kept.
   const shown = text
     .slice(0, length + 1)

@@ -1,6 +1,6 @@
 import type { AnswerLink } from '../../links/service.ts';
 import { type HttpChannel, JSON_TYPE, type Target } from './channel.ts';
-import { areWhole, cut, withOptions } from './notice.ts';
+import { areWhole, cutText, withOptions } from './notice.ts';
 
 /** Buttons that a notification has at most, and characters of one. */
 const BUTTONS = 3;
@@ -59,7 +59,7 @@ export const ntfy: HttpChannel = {
 
 /** A button that answers: by the reply topic, or by the page of the link. */
 function buttonOf(label: string, option: number, link: AnswerLink, { url, reply_topic }: Target): object[] {
-  const press = { action: 'http', label: cut(label, BUTTON), method: 'POST', clear: true };
+  const press = { action: 'http', label: cutText(label, BUTTON), method: 'POST', clear: true };
   if (reply_topic !== undefined) return [{ ...press, url: new URL(reply_topic, url).href, body: link.handles[option] }];
   if (link.url === undefined) return [];
   const headers = { 'content-type': 'application/x-www-form-urlencoded' };

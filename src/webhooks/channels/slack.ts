@@ -1,15 +1,15 @@
 import type { PostAnswer } from '../post.ts';
 import {
+  type ChannelMessage,
   type Heard,
   type HttpChannel,
   JSON_TYPE,
-  type Message,
   type Press,
   type Reading,
   type Target,
   type Wire,
 } from './channel.ts';
-import { areWhole, cut } from './notice.ts';
+import { areWhole, cutText } from './notice.ts';
 
 /** Errors of chat.update after which the message cannot be changed, but a new one may be sent. */
 const GONE = ['message_not_found', 'cant_update_message', 'edit_window_closed'];
@@ -108,13 +108,13 @@ function isApp({ bot_token }: Target): boolean {
   return bot_token !== undefined;
 }
 
-function blocksOf({ notice: { title, text, options, list, takesPress }, link, to }: Message): object[] {
+function blocksOf({ notice: { title, text, options, list, takesPress }, link, to }: ChannelMessage): object[] {
   const plain = (text: string) => ({ type: 'plain_text', text, emoji: false });
   const section = (text: string) => ({ type: 'section', text: plain(text) });
   const pressed =
     link && isApp(to) && takesPress
       ? options.map((label, option) => ({
-          ...{ type: 'button', action_id: `answer:${option}`, text: plain(cut(label, BUTTON)) },
+          ...{ type: 'button', action_id: `answer:${option}`, text: plain(cutText(label, BUTTON)) },
           value: link.handles[option],
         }))
       : [];
@@ -123,7 +123,7 @@ function blocksOf({ notice: { title, text, options, list, takesPress }, link, to
   const buttons = [...pressed, ...opens];
   const isShown = pressed.length > 0 && areWhole(options, BUTTON);
   return [
-    { type: 'header', text: plain(cut(title, 150)) },
+    { type: 'header', text: plain(cutText(title, 150)) },
     ...(text === '' ? [] : [section(text)]),
     ...(options.length === 0 || isShown ? [] : [section(list)]),
     ...(buttons.length === 0 ? [] : [{ type: 'actions', elements: buttons }]),
@@ -164,7 +164,7 @@ function pressOf(
     async settle({ text, isAnswer }) {
       answer(JSON.stringify({ envelope_id }));
       if (isAnswer || !user || !channel || text === '') return;
-      const told = { channel: channel.id, user: user.id, text: cut(text, SECTION) };
+      const told = { channel: channel.id, user: user.id, text: cutText(text, SECTION) };
       await wire.post(call(to, to.bot_token, 'chat.postEphemeral', told), signal);
     },
   };

@@ -1,5 +1,5 @@
 import { type Heard, type HttpChannel, JSON_TYPE, type Press, type Target, type Wire } from './channel.ts';
-import { areWhole, cut, withOptions } from './notice.ts';
+import { areWhole, cutText, withOptions } from './notice.ts';
 
 /** How long one request waits for presses. Seconds. */
 const POLL_SECONDS = 25;
@@ -48,7 +48,7 @@ export const telegram: HttpChannel = {
     const lines = text === '' ? title : `${title}\n\n${text}`;
     const body = {
       chat_id: to.chat_id,
-      text: link?.url && !isPublic ? `${cut(lines, 3700)}\n${link.url}` : cut(lines, 4000),
+      text: link?.url && !isPublic ? `${cutText(lines, 3700)}\n${link.url}` : cutText(lines, 4000),
       link_preview_options: { is_disabled: true },
       reply_markup: { inline_keyboard: keyboard },
       ...(reference !== undefined && { message_id: Number(reference) }),
@@ -99,7 +99,7 @@ export const telegram: HttpChannel = {
 };
 
 function button(label: string, handle: string | undefined): object {
-  return { text: cut(label, BUTTON), callback_data: handle };
+  return { text: cutText(label, BUTTON), callback_data: handle };
 }
 
 function pressOf({ callback_query: query }: Update, to: Target, wire: Wire, signal: AbortSignal): Press | undefined {
@@ -112,7 +112,7 @@ function pressOf({ callback_query: query }: Update, to: Target, wire: Wire, sign
     ...(message && { reference: String(message.message_id) }),
     person: from.username ?? from.first_name ?? String(from.id),
     async settle({ text, isAnswer }) {
-      const shown = { callback_query_id: id, text: cut(text, NOTICE), show_alert: !isAnswer };
+      const shown = { callback_query_id: id, text: cutText(text, NOTICE), show_alert: !isAnswer };
       // Too late after a restart: then nobody waits for it any more.
       await wire.post(call(to, 'answerCallbackQuery', shown), signal);
     },
