@@ -30,7 +30,8 @@ describe('nothing reaches a private address', () => {
     expect((await service.send('POST', '/webhooks/chat/ping')).body).toMatchObject({ ok: true });
     const error = 'rebind.example has no address that webhooks may connect to.';
     expect((await service.send('POST', '/webhooks/chat/ping')).body).toMatchObject({ ok: false, status: null, error });
-    expect(receiver.received).toHaveLength(1);
+    // Other tests may send to its port, which a receiver of theirs had before.
+    expect(receiver.received.filter(({ headers }) => headers.host?.startsWith('rebind.example'))).toHaveLength(1);
   });
 
   it('by a redirect', async () => {
