@@ -296,6 +296,7 @@ export function newsOf({
   }
 }
 
+/** News, and when and as which event it came. */
 export type DatedNews = News & Pick<EventDraft, 'occurred_at'> & { sequence: number };
 
 /** What appended events mean for the agent of their thread. */
