@@ -36,7 +36,8 @@ function formOfInsert(text: string): Form | undefined {
   if (!insert) return undefined;
   const [, into, names = '', values = '', conflict = '', unique = '', reaction = '', returning = ''] = insert;
   const expressions = values.split(', ');
-  const severalRows = expressions.some(expression => expression.startsWith('('));
+  // A bracket begins another row, or something that is looked up for this one.
+  const severalRows = expressions.some(expression => /^\((?!select )/.test(expression));
   // No statement changes a row twice: calls with the same key are sent one after the other.
   const found = unique.split(', ').map(name => expressions[names.split(', ').indexOf(name)] ?? '');
   const keys = reaction.startsWith('update') ? found.map(parameterOf) : undefined;

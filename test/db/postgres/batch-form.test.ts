@@ -5,6 +5,7 @@ import { formOf } from '../../../src/db/postgres/batch-form.ts';
 const SINGLE = {
   'without parameters': `select "topic" from "topics" where "paused" = 1 order by "topic"`,
   'that inserts several rows': `insert into "counts" ("subject", "count") values ($1, $2), ($3, $4)`,
+  'that inserts several rows that it reads': `insert into "counts" ("subject", "count") values ((select $1), $2), ((select $3), $4)`,
   'that inserts what it reads': `insert into "counts" ("subject", "count") select "subject", 1 from "counts" where "value" = $1`,
   'whose key is computed': `insert into "counts" ("subject", "count") values (lower($1), $2) on conflict ("subject") do update set "count" = 1`,
   'that sums parameters up in a conflict': `insert into "counts" ("subject", "count") values ($1, $2) on conflict ("subject") do update set "count" = $3`,
@@ -20,6 +21,13 @@ const SINGLE = {
 };
 
 describe('calls of a statement', () => {
+  it('that inserts a row with something that it looks up are sent together', () => {
+    const inserts = `insert into "counts" ("subject", "count") values ((select topic from topics where sent = $1), $2)`;
+    expect(formOf(inserts)?.text('called')).toBe(
+      `insert into "counts" ("subject", "count") select (select topic from topics where sent = called.p1), called.p2 from called order by number`,
+    );
+  });
+
   it.each(Object.entries(SINGLE))('%s are sent one by one', (_, text) => {
     expect(formOf(text)).toBeUndefined();
   });

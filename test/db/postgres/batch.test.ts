@@ -34,6 +34,13 @@ const addSent = statement(({ query, values }: StatementBuilder<Pick<Row<'topics'
       conflict.column('topic').doUpdateSet(eb => ({ sent: eb('topics.sent', '+', eb.ref('excluded.sent')) })),
     ),
 );
+const insertFound = statement(({ query, value, values }: StatementBuilder<Key & Pick<Row<'topics'>, 'topic'>>) =>
+  query.insertInto('topics').values({
+    ...values(['topic']),
+    sent: sql<number>`(select status from idempotency_keys
+      where caller = ${value('caller')} and idempotency_key = ${value('idempotency_key')})`,
+  }),
+);
 const insertReplay = statement(({ query, values, returningKey }: StatementBuilder<Row<'messages'>>) =>
   returningKey(
     query.insertInto('messages').values(values(['message_id', 'topic', 'payload', 'created_at'] as const)),
@@ -111,6 +118,25 @@ describe('statements that works send in the same turn', () => {
     expect(found.map(rows => rows.length)).toEqual([30, 0, 30]);
     const bodies = found[2]?.map(({ body }) => body);
     expect(bodies?.slice(0, 4)).toEqual(['changed 0', 'body 1', 'changed 1', 'body 3']);
+  });
+
+  it('look up what they insert in the rows that their works have inserted before', async () => {
+    const insert = async (tx: Tx, index: number) => {
+      const key = { caller, idempotency_key: `key ${index}` };
+      tx.send(insertKey, { ...keyRow(caller, key.idempotency_key), status: index });
+      tx.send(insertFound, { ...key, topic: `${caller} ${index}` });
+    };
+    await vi.waitFor(async () => {
+      queries = [];
+      callers += 1;
+      caller = `caller ${callers}`;
+      await together(20, insert);
+      expect(about('insert into "topics"')).toHaveLength(1);
+    });
+    const rows = opened.db.read.query.selectFrom('topics').select(['topic', 'sent']);
+    const found = await rows.where('topic', 'like', `${caller} _`).execute();
+    expect(found).toHaveLength(10);
+    for (const { topic, sent } of found) expect(topic).toBe(`${caller} ${sent}`);
   });
 
   it('number rows in the order of the calls', async () => {
