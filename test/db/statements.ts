@@ -13,6 +13,7 @@ import {
 import type { Tx } from '../../src/db/database.ts';
 import type { Engine } from '../../src/db/engine.ts';
 import {
+  findEventsAt,
   latestSequence,
   listEvents,
   listOutlines,
@@ -156,6 +157,7 @@ const questionLists = questionIndexes.flatMap(([filter, index]) =>
 
 /** The statements of the repositories that must not slow down as tables grow. */
 export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
+  'events at their sequences': tx => findEventsAt(tx, [1, 2]),
   'the claim': tx => claimDue(tx, [1, 2], { limit: 16, lease_token: 't', leased_by: 'w', leaseMs: 1000, now: 0 }),
   'the next in a lane': async tx => promoteNext(tx, [1]),
   'messages that were handled': tx =>

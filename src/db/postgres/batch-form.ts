@@ -22,6 +22,9 @@ const INSERT =
   /^(insert into "\w+" \(([^)]*)\)) values \((.*?)\)( on conflict \(([^)]*)\) do (nothing|update set [^$]+))?( returning "\w+")?$/s;
 const UPDATE = /^(update "\w+" set .+?) where ([^()]+?)$/s;
 const SELECT = /^select .+? from "\w+" where ([^()]+?)( order by [^()$]+?)?( limit \$\d+)?$/s;
+/** See `Dialect.among`: rows with one of the keys of a list, and perhaps a condition without parameters. */
+const SELECT_AMONG =
+  /^select .+? from "\w+" where "\w+" = any\(array\(select [^()]*(?:\([^()]*\) )?from jsonb_array_elements_text\(\$\d+::jsonb\)\)\)( and [^$]+)?$/s;
 /** A comparison of a column with a parameter, or one without parameters. */
 const CONDITION = /^(?:"\w+" = \$(\d+)|[^$]+)$/;
 
@@ -64,7 +67,8 @@ function formOfUpdate(text: string): Form | undefined {
 
 function formOfSelect(text: string): Form | undefined {
   const where = SELECT.exec(text)?.[1];
-  if (where === undefined || !keysOf(where)) return undefined;
+  const isByKey = where !== undefined && keysOf(where) !== undefined;
+  if (!isByKey && !SELECT_AMONG.test(text)) return undefined;
   return {
     // Without the offset, the planner may read a small table whole for each call, and go on so when it has grown.
     text: table =>

@@ -16,6 +16,7 @@ const SINGLE = {
   'that answers the rows it changes': `update "topics" set "sent" = $1 where "topic" = $2 returning *`,
   'that deletes': `delete from "topics" where "topic" = $1`,
   'that reads by a range': `select * from "topics" where "sent" > $1`,
+  'that reads a list of keys and something else': `select * from "topics" where "topic" = any(array(select value from jsonb_array_elements_text($1::jsonb))) and "sent" > $2`,
   'that reads two tables': `select * from "topics" inner join "counts" on "value" = "topic" where "topic" = $1`,
   'with a part before it': `with found as (select 1) select * from "topics" where "topic" = $1`,
 };

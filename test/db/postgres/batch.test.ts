@@ -41,6 +41,12 @@ const insertFound = statement(({ query, value, values }: StatementBuilder<Key & 
       where caller = ${value('caller')} and idempotency_key = ${value('idempotency_key')})`,
   }),
 );
+const topicsAmong = statement(({ query, among, textElements }: StatementBuilder<{ topics: string }>) =>
+  query
+    .selectFrom('topics')
+    .selectAll()
+    .where(among('topic', textElements('topics'))),
+);
 const insertReplay = statement(({ query, values, returningKey }: StatementBuilder<Row<'messages'>>) =>
   returningKey(
     query.insertInto('messages').values(values(['message_id', 'topic', 'payload', 'created_at'] as const)),
@@ -137,6 +143,24 @@ describe('statements that works send in the same turn', () => {
     const found = await rows.where('topic', 'like', `${caller} _`).execute();
     expect(found).toHaveLength(10);
     for (const { topic, sent } of found) expect(topic).toBe(`${caller} ${sent}`);
+  });
+
+  it('read lists of rows, each call those of its own list', async () => {
+    const names = (numbers: number[]) => JSON.stringify(numbers.map(number => `${caller} ${number} "\\`));
+    await opened.db.write(async tx => {
+      for (const topic of JSON.parse(names([0, 1, 2, 3]))) await tx.run(insertOnce, { topic, sent: 0 });
+    });
+    const lists = [[0], [], [1, 0, 1], [9], [3, 2, 1, 0]];
+    await vi.waitFor(async () => {
+      queries = [];
+      const found = await together(lists.length, (tx, index) =>
+        tx.all(topicsAmong, { topics: names(lists[index] as number[]) }),
+      );
+      expect(found.map(rows => rows.map(({ topic }) => Number(topic.at(-4))).sort())).toEqual(
+        lists.map(list => [...new Set(list)].filter(number => number < 9).sort()),
+      );
+      expect(about('from "topics"')).toHaveLength(1);
+    });
   });
 
   it('number rows in the order of the calls', async () => {
