@@ -201,6 +201,7 @@ describe('the direction of dependencies', () => {
   it('keeps the worker free of HTTP, SQL and topics', () => {
     const known = imports.filter(({ from }) => from === 'src/worker/worker.ts').map(({ to }) => to);
     expect(known.toSorted()).toEqual([
+      'node:timers/promises',
       'src/clock.ts',
       'src/logging.ts',
       'src/outbox/leased-delivery.ts',

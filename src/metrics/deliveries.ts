@@ -1,13 +1,13 @@
 import type { Clock } from '../clock.ts';
 import type { LeasedDelivery } from '../outbox/leased-delivery.ts';
+import type { Settled, Settlement } from '../outbox/outcome.ts';
 import type { Dispatch, Dispatched } from '../worker/dispatcher.ts';
-import type { StoreOutcomes } from '../worker/outcome-batcher.ts';
 import type { Durations, Instruments } from './instruments.ts';
 import type { TopicLabels } from './topics.ts';
 
 interface Store {
   claim(limit: number, held: () => LeasedDelivery[]): Promise<LeasedDelivery[]>;
-  settle: StoreOutcomes;
+  settle(take: () => Settlement[], options: { claims: boolean }): Promise<Settled>;
 }
 
 interface TopicInstruments {
@@ -63,12 +63,13 @@ export function createDeliveryMetrics(instruments: Instruments, topics: TopicLab
           for (const delivery of deliveries) if (delivery.reclaimed) expired.inc();
           return deliveries;
         },
-        async settle(take) {
-          const held = await store.settle(take);
+        async settle(take, options) {
+          const settled = await store.settle(take, options);
+          if (settled.next.length > 0) claimed();
           for (const [index, { delivery, outcome }] of take().entries()) {
-            if (outcome.kind === 'dead' && held[index]) of(delivery.message.topic).dead.inc();
+            if (outcome.kind === 'dead' && settled.held[index]) of(delivery.message.topic).dead.inc();
           }
-          return held;
+          return settled;
         },
       };
     },

@@ -1,7 +1,7 @@
 import { type RawBuilder, sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
 import { Statement, type StatementBuilder, statement } from '../db/statement.ts';
-import type { EndedRow, Lease, LeasedRow, RoomOf } from './leased-delivery.ts';
+import type { DeliveryRow, EndedRow, Lease, LeasedRow, RoomOf } from './leased-delivery.ts';
 
 /*
  * The life of a delivery in SQL: it is inserted, claimed under a lease and ended, and the next of its lane becomes claimable.
@@ -19,6 +19,9 @@ export const RECLAIMED = '+';
 export function isReclaimed(lease_token: string): boolean {
   return lease_token.endsWith(RECLAIMED);
 }
+
+/** A claim of what follows in lanes. */
+export type NextClaim = Omit<Claim, 'limit'>;
 
 export interface Claim {
   limit: number;
@@ -321,30 +324,51 @@ export const waits = sql<boolean>`coalesce(status, '') in ('pending', 'failed')`
 
 /**
  * Makes the next delivery of each lane claimable after its head has left. It queues behind all heads that are due now, so
- * a lane with a long backlog does not starve the others.
+ * a lane with a long backlog does not starve the others. With a claim, it is claimed instead if it is due and its topic is
+ * not paused.
  * @param positions of deliveries that have left
- * @returns how many became claimable
+ * @returns what became claimable, and what is claimed, which has the token of the claim
  */
-export async function promoteNext(tx: Tx, positions: number[]): Promise<number> {
-  return positions.length === 0 ? 0 : tx.run(promoteNextStatement, { positions: JSON.stringify(positions) });
+export async function promoteNext(tx: Tx, positions: number[], claim?: NextClaim): Promise<DeliveryRow[]> {
+  if (positions.length === 0) return [];
+  const values = { positions: JSON.stringify(positions), claims: claim ? 1 : 0 } as const;
+  return tx.all(promoteNextStatement, { ...values, ...(claim ?? NO_CLAIM) });
 }
 
+const NO_CLAIM: NextClaim = { lease_token: '', leased_by: '', leaseMs: 0, now: 0 };
+
+type Promotion = NextClaim & { positions: string; claims: 0 | 1 };
+
 const promoteNextStatement = statement(
-  ({ query, integerElements, leaseNow, among }: StatementBuilder<{ positions: string }>) =>
-    query
-      .updateTable('deliveries')
-      .set({ claimable_at: sql<number>`case when available_at > ${leaseNow} then available_at else ${leaseNow} end` })
-      .where(
-        among(
-          'position',
-          sql`(select ${inLane(sql``)} from deliveries as lane
-            where ${among('lane.position', integerElements('positions'))})`,
-        ),
-      )
-      // It may be a dead one that blocks the lane.
-      .where(waits)
-      .where('claimable_at', 'is', null)
-      .where('parked', '=', sql.lit(0)),
+  ({ query, value, integerElements, leaseNow, among }: StatementBuilder<Promotion>) => {
+    const isClaimed = sql`cast(${value('claims')} as integer) = 1 and available_at <= ${leaseNow}
+      and topic not in (select topic from topics where paused = 1)`;
+    const ifClaimed = (then: RawBuilder<unknown>, column: string) =>
+      sql<never>`case when ${isClaimed} then ${then} else ${sql.ref(column)} end`;
+    const heads = sql`(select ${inLane(sql``)} from deliveries as lane
+      where ${among('lane.position', integerElements('positions'))})`;
+    return (
+      query
+        .updateTable('deliveries')
+        .set({
+          status: ifClaimed(sql`'processing'`, 'status'),
+          attempts: ifClaimed(sql`attempts + 1`, 'attempts'),
+          lease_token: ifClaimed(sql`cast(${value('lease_token')} as text)`, 'lease_token'),
+          leased_by: ifClaimed(sql`cast(${value('leased_by')} as text)`, 'leased_by'),
+          updated_at: ifClaimed(sql`cast(${value('now')} as bigint)`, 'updated_at'),
+          claimable_at: sql<number>`case
+            when ${isClaimed} then ${leaseNow} + cast(${value('leaseMs')} as bigint)
+            when available_at > ${leaseNow} then available_at
+            else ${leaseNow} end`,
+        })
+        .where(among('position', heads))
+        // It may be a dead one that blocks the lane.
+        .where(waits)
+        .where('claimable_at', 'is', null)
+        .where('parked', '=', sql.lit(0))
+        .returningAll()
+    );
+  },
 );
 
 /** Stores a handler's result (JSON) on a delivery. */

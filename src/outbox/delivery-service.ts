@@ -9,6 +9,7 @@ import {
   countSent,
   endLeases,
   isReclaimed,
+  type NextClaim,
   pausedTopics,
   promoteNext,
   SUBSCRIPTIONS_PER_CLAIM,
@@ -20,7 +21,7 @@ import { leasesOf, renewLeases } from './lease-repository.ts';
 import type { Lease, LeasedDelivery, LeasedRow, RoomOf } from './leased-delivery.ts';
 import { UNPARK_BATCH } from './maintenance.ts';
 import { type ContentOf, readContents, toMessage } from './message.ts';
-import { endedBy, leavesLane, type Outcome, type Settlement } from './outcome.ts';
+import { endedBy, leavesLane, type Outcome, type Settled, type Settlement } from './outcome.ts';
 import { setPaused } from './repository.ts';
 
 export type DeliveryService = ReturnType<typeof createDeliveryService>;
@@ -56,15 +57,22 @@ export function createDeliveryService(dependencies: Dependencies) {
   /** Where the next claim begins among many subscriptions. */
   let turn = 0;
 
-  /** Settles deliveries in `tx`. Answers for each whether its lease was held; if not, its row is unchanged. */
-  async function settleIn(tx: Tx, settlements: Settlement[]): Promise<boolean[]> {
+  /**
+   * Settles deliveries in `tx`. Answers for each whether its lease was held; if not, its row is unchanged.
+   * @param claim claims what follows them in their lanes
+   */
+  async function settleIn(
+    tx: Tx,
+    settlements: Settlement[],
+    claim?: NextClaim,
+  ): Promise<{ held: boolean[]; next: LeasedRow[] }> {
     const held = await endHeld(tx, settlements);
     const settled = settlements.filter(({ delivery }) => held.has(delivery));
     const inLanes = (leaving: boolean) =>
       settled
         .filter(({ delivery, outcome }) => delivery.row.queued === 1 && leavesLane(outcome) === leaving)
         .map(({ delivery }) => delivery.lease.position);
-    const promoting = promoteNext(tx, inLanes(true));
+    const promoting = promoteNext(tx, inLanes(true), claim);
     // An older message may have been replayed meanwhile.
     putOldestFirst(tx, inLanes(false));
     for (const { delivery, outcome } of settled) {
@@ -74,8 +82,10 @@ export function createDeliveryService(dependencies: Dependencies) {
     }
     // Else nothing has become claimable: the lanes that were left are empty.
     const areLeaving = settled.every(({ outcome }) => leavesLane(outcome));
-    if ((await promoting) > 0 || !areLeaving) tx.afterCommit(claimable);
-    return settlements.map(({ delivery }) => held.has(delivery));
+    const promoted = await promoting;
+    const next = promoted.filter(row => row.lease_token !== null) as LeasedRow[];
+    if (promoted.length > next.length || !areLeaving) tx.afterCommit(claimable);
+    return { held: settlements.map(({ delivery }) => held.has(delivery)), next };
   }
 
   /** Ends the leases that are still held, and answers their deliveries. */
@@ -190,6 +200,27 @@ export function createDeliveryService(dependencies: Dependencies) {
     if (tokens.length > 0) await release(tx, await leasesOf(tx, workerName, tokens));
   }
 
+  /** Claimed deliveries as the worker gets them. */
+  function leased(rows: LeasedRow[], contentOf: ContentOf, claimedAt: number): LeasedDelivery[] {
+    const names = new Map(subscriptions.own.map(({ subscription_id, name }) => [subscription_id, name]));
+    return rows.map(row => {
+      const content = contentOf(row);
+      const consumer = names.get(row.subscription_id) as string;
+      return {
+        lease: { position: row.position, lease_token: row.lease_token },
+        row,
+        message: toMessage(row, content, consumer, maxAttempts),
+        erased: content.erased,
+        consumer,
+        traceparent: content.traceparent,
+        tokenId: content.tokenId,
+        claimedAt,
+        reclaimed: isReclaimed(row.lease_token),
+        history: JSON.parse(row.history),
+      };
+    });
+  }
+
   /** Waits for what is queued now, of runs and of deliveries: after a long effect, all of it comes before the next one. */
   async function othersHadTheirTurn(): Promise<void> {
     const queues = [{ touches: [] }, DELIVERIES];
@@ -221,23 +252,7 @@ export function createDeliveryService(dependencies: Dependencies) {
         throw error;
       });
       for (const known of before) uncertain.delete(known);
-      const names = new Map(subscriptions.own.map(({ subscription_id, name }) => [subscription_id, name]));
-      return rows.map(row => {
-        const content = contentOf(row);
-        const consumer = names.get(row.subscription_id) as string;
-        return {
-          lease: { position: row.position, lease_token: row.lease_token },
-          row,
-          message: toMessage(row, content, consumer, maxAttempts),
-          erased: content.erased,
-          consumer,
-          traceparent: content.traceparent,
-          tokenId: content.tokenId,
-          claimedAt: now,
-          reclaimed: isReclaimed(row.lease_token),
-          history: JSON.parse(row.history),
-        };
-      });
+      return leased(rows, contentOf, now);
     },
 
     /** Renews these leases, and answers the ones that are still held. */
@@ -247,9 +262,28 @@ export function createDeliveryService(dependencies: Dependencies) {
      * Answers for each delivery whether its lease was held; if not, its row is unchanged. A power failure may undo it: as
      * after a crash between a handler and its outcome, the lease expires and the delivery is attempted again.
      * @param take is called when the transaction has begun, each time that it does
+     * @param claims also claims what follows them in their lanes and is due, so that it need not become claimable first
      */
-    async settle(take: () => Settlement[]): Promise<boolean[]> {
-      return db.write(tx => settleIn(tx, take()), { ...DELIVERIES, flush: false });
+    async settle(take: () => Settlement[], { claims = false } = {}): Promise<Settled> {
+      if (!claims) {
+        const { held } = await db.write(tx => settleIn(tx, take()), { ...DELIVERIES, flush: false });
+        return { held, next: [] };
+      }
+      const token = newUid();
+      const settling = db.write(
+        async tx => {
+          const now = clock.now();
+          const claim = { lease_token: token, leased_by: workerName, leaseMs, now };
+          const { held, next } = await settleIn(tx, take(), claim);
+          return { held, now, next, contentOf: await readContents(events, tx, next) };
+        },
+        { ...DELIVERIES, flush: db.shared },
+      );
+      const { held, now, next, contentOf } = await settling.catch(error => {
+        uncertain.add(token);
+        throw error;
+      });
+      return { held, next: leased(next, contentOf, now) };
     },
 
     /**
@@ -264,8 +298,8 @@ export function createDeliveryService(dependencies: Dependencies) {
       traceparent = delivery.traceparent,
     ): Promise<boolean> {
       const work = async (tx: Tx) => {
-        const [held] = await settleIn(tx, [{ delivery, outcome: { kind: 'sent' } }]);
-        if (!held) return false;
+        const { held } = await settleIn(tx, [{ delivery, outcome: { kind: 'sent' } }]);
+        if (!held[0]) return false;
         storeResult(tx, delivery, await effect(tx));
         return true;
       };

@@ -34,7 +34,7 @@ export function createOutboxErasure({ clock, commits }: Dependencies) {
       tx,
       heads.map(row => row.position),
     );
-    if (promoted > 0) tx.afterCommit(() => commits.notify('claimable'));
+    if (promoted.length > 0) tx.afterCommit(() => commits.notify('claimable'));
   }
 
   return {

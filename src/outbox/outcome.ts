@@ -32,6 +32,14 @@ export interface Settlement {
   outcome: Outcome;
 }
 
+/** What became of settlements. */
+export interface Settled {
+  /** Whether the lease of each was held; if not, its row is unchanged. */
+  held: boolean[];
+  /** What followed them in their lanes and is claimed with them. */
+  next: LeasedDelivery[];
+}
+
 /** Latest attempts kept per message. */
 const HISTORY_KEPT = 20;
 /** UTF-16 code units. */

@@ -1,10 +1,10 @@
-import type { Settlement } from '../outbox/outcome.ts';
+import type { Settled, Settlement } from '../outbox/outcome.ts';
 
 /**
- * Stores outcomes. Answers for each whether its lease was held; if not, nothing was changed.
+ * Stores outcomes. Answers for each whether its lease was held; if not, nothing was changed. It may claim what follows.
  * @param take answers the outcomes, the same ones each time; called when the store gets to it
  */
-export type StoreOutcomes = (take: () => Settlement[]) => Promise<boolean[]>;
+export type StoreOutcomes = (take: () => Settlement[]) => Promise<Settled>;
 
 interface Waiting extends Settlement {
   resolve: (held: boolean) => void;
@@ -25,7 +25,7 @@ export function createOutcomeBatcher(store: StoreOutcomes): (settlement: Settlem
       return all;
     };
     try {
-      const held = await store(take);
+      const { held } = await store(take);
       for (const [index, { resolve }] of take().entries()) resolve(held[index] as boolean);
     } catch (error) {
       // It may have failed before it took them.
@@ -36,7 +36,7 @@ export function createOutcomeBatcher(store: StoreOutcomes): (settlement: Settlem
   }
 
   async function storeAlone({ delivery, outcome, resolve, reject }: Waiting): Promise<void> {
-    await store(() => [{ delivery, outcome }]).then(([held]) => resolve(held as boolean), reject);
+    await store(() => [{ delivery, outcome }]).then(({ held }) => resolve(held[0] as boolean), reject);
   }
 
   return settlement =>

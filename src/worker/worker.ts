@@ -1,12 +1,13 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Clock, toTimestampOrNull } from '../clock.ts';
 import type { Logger } from '../logging.ts';
 import type { Lease, LeasedDelivery } from '../outbox/leased-delivery.ts';
-import type { Outcome } from '../outbox/outcome.ts';
+import type { Outcome, Settled, Settlement } from '../outbox/outcome.ts';
 import { loopPause } from './backoff.ts';
 import { AttemptCancellation } from './cancellation.ts';
 import type { Dispatch, Dispatched } from './dispatcher.ts';
 import { Stopping } from './handler.ts';
-import { createOutcomeBatcher, type StoreOutcomes } from './outcome-batcher.ts';
+import { createOutcomeBatcher } from './outcome-batcher.ts';
 import { Throughput } from './throughput.ts';
 
 /** Source of deliveries and sink of their outcomes; see outbox/delivery-service.ts. */
@@ -14,7 +15,8 @@ interface DeliveryStore {
   /** @param held what the worker holds already */
   claim(limit: number, held: () => LeasedDelivery[]): Promise<LeasedDelivery[]>;
   renew(leases: Lease[]): Promise<Lease[]>;
-  settle: StoreOutcomes;
+  /** @param options `claims`: also claims what follows in the lanes */
+  settle(take: () => Settlement[], options: { claims: boolean }): Promise<Settled>;
 }
 
 interface Dependencies {
@@ -76,6 +78,8 @@ export class Worker {
   readonly #store: ReturnType<typeof createOutcomeBatcher>;
   /** All claimed deliveries, running or waiting. */
   readonly #held = new Set<Held>();
+  /** How many of them are in a lane, so that others may follow them. */
+  #inLanes = 0;
   /** The claimed deliveries that wait for a free slot. */
   readonly #waiting: Held[] = [];
   /** Those whose handlers run. */
@@ -100,7 +104,7 @@ export class Worker {
 
   constructor(dependencies: Dependencies) {
     this.#deps = dependencies;
-    this.#store = createOutcomeBatcher(dependencies.store.settle);
+    this.#store = createOutcomeBatcher(take => this.#storeAndClaim(take));
   }
 
   /** Starts the loop. */
@@ -181,7 +185,11 @@ export class Worker {
         if (this.#stopping) this.#releaseWaiting();
         else this.#beginWaiting();
         this.#consecutiveErrors = 0;
-        if (limit > 0 && claimed.length === limit) continue;
+        if (limit > 0 && claimed.length === limit) {
+          // What was settled together with the claim makes room for the next one.
+          await nextTurn();
+          continue;
+        }
       } catch (error) {
         this.#consecutiveErrors += 1;
         this.#lastError = explain(error);
@@ -229,13 +237,31 @@ export class Worker {
     const heldAt = performance.now();
     const alone = this.#oneAtATime > 0;
     const deliveries = await this.#deps.store.claim(limit, () => [...this.#held].map(held => held.delivery));
+    return deliveries.map(delivery => this.#hold(delivery, heldAt, alone));
+  }
+
+  #hold(delivery: LeasedDelivery, heldAt: number, alone: boolean): Held {
     this.#renewal ??= setInterval(() => void this.#renew(), this.#deps.leaseMs / 3).unref();
-    return deliveries.map(delivery => {
-      const ended = Promise.withResolvers<Ending>();
-      const held = { delivery, cancellation: new AttemptCancellation(), heldAt, alone, ended };
-      this.#held.add(held);
-      return held;
-    });
+    const ended = Promise.withResolvers<Ending>();
+    const held = { delivery, cancellation: new AttemptCancellation(), heldAt, alone, ended };
+    this.#held.add(held);
+    this.#inLanes += delivery.row.queued;
+    return held;
+  }
+
+  /**
+   * Stores outcomes, and claims what follows them in their lanes. While there is no room for others that are due, it does
+   * not: a lane with a long backlog takes its turn behind them.
+   */
+  async #storeAndClaim(take: () => Settlement[]): Promise<Settled> {
+    const heldAt = performance.now();
+    const isLoop = this.#loop !== undefined && !this.#stopping && !this.#deps.hasRooms && this.#oneAtATime === 0;
+    const claims = isLoop && this.#inLanes > 0 && this.#claimLimit() > 0;
+    const settled = await this.#deps.store.settle(take, { claims });
+    this.#waiting.push(...settled.next.map(delivery => this.#hold(delivery, heldAt, false)));
+    if (this.#stopping) this.#releaseWaiting();
+    else this.#beginWaiting();
+    return settled;
   }
 
   #begin(held: Held): void {
@@ -302,6 +328,7 @@ export class Worker {
 
   #free(held: Held, ending: Ending): void {
     this.#held.delete(held);
+    this.#inLanes -= held.delivery.row.queued;
     // Not at its claim: while the last of them runs, nothing is to run beside it.
     if (held.alone) this.#oneAtATime -= 1;
     held.ended.resolve(ending);

@@ -157,8 +157,8 @@ describe.each(engines)('the query plan on %s', engine => {
 
 /** What a plan says of how rows of a table are found; PostgreSQL says on a line of its own by which columns. */
 function looks(lines: string[]): string[] {
-  // Whether a run is being erased is looked up for each row.
-  const own = lines.filter(line => !/\berasures\b/.test(line));
+  // Whether a run is being erased is looked up for each row; the index of paused topics has no others.
+  const own = lines.filter(line => !/\berasures\b|\btopics_paused\b/.test(line));
   return own.flatMap((line, at) => (/SEARCH |Index (Only )?Scan/.test(line) ? [`${line}\n${own[at + 1]}`] : []));
 }
 

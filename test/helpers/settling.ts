@@ -8,6 +8,6 @@ export async function settle(
   delivery: LeasedDelivery,
   outcome: Outcome,
 ): Promise<boolean> {
-  const [held] = await deliveries.settle(() => [{ delivery, outcome }]);
-  return held as boolean;
+  const { held } = await deliveries.settle(() => [{ delivery, outcome }]);
+  return held[0] as boolean;
 }

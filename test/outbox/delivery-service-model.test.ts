@@ -96,13 +96,43 @@ const breakages: Record<string, Breakage> = {
       },
     }),
   },
-  'leaving a lane without promoting the next': { deliveries: () => ({ promoteNext: async () => 0 }) },
+  'leaving a lane without promoting the next': { deliveries: () => ({ promoteNext: async () => [] }) },
   'promoting the newest of a lane': {
     deliveries: () => ({
       async promoteNext(tx, positions) {
         for (const position of positions) tx.send(promoteNewest, { position });
-        return positions.length;
+        return tx.query.selectFrom('deliveries').selectAll().where('position', 'in', positions).execute();
       },
+    }),
+  },
+  'claiming what follows of a paused topic': {
+    deliveries: sound => ({
+      async promoteNext(tx, positions, claim) {
+        const paused = await sound.pausedTopics(tx);
+        const resumed = (now: 0 | 1) =>
+          paused.length === 0
+            ? undefined
+            : tx.query.updateTable('topics').set({ paused: now }).where('topic', 'in', paused).execute();
+        await resumed(0);
+        const rows = await sound.promoteNext(tx, positions, claim);
+        await resumed(1);
+        return rows;
+      },
+    }),
+  },
+  'claiming what follows before its time': {
+    deliveries: sound => ({
+      async promoteNext(tx, positions, claim) {
+        if (claim)
+          await tx.query.updateTable('deliveries').set({ available_at: 0 }).where('status', '=', 'pending').execute();
+        return sound.promoteNext(tx, positions, claim);
+      },
+    }),
+  },
+  'claiming what follows without telling the worker': {
+    deliveries: sound => ({
+      promoteNext: async (tx, positions, claim) =>
+        (await sound.promoteNext(tx, positions, claim)).filter(row => row.lease_token === null),
     }),
   },
   'claiming nothing whose lease has run out': {

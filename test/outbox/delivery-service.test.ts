@@ -84,7 +84,7 @@ describe.each(engines)('deliveries on %s', engine => {
     const later = await claim(1);
     expect([ids(earlier).sort(), ids(later)]).toEqual([['m2', 'm3', 'm4'], ['m1']]);
     const all = [lost, ...later, ...earlier].map(delivery => ({ delivery, outcome: sent }));
-    expect(await deliveries.settle(() => all)).toEqual([false, true, true, true, true]);
+    expect((await deliveries.settle(() => all)).held).toEqual([false, true, true, true, true]);
     const attempts = async (id: string) =>
       (await outbox.get(id)).attempt_history.map(({ attempt, outcome, duration_ms }) => [
         attempt,

@@ -13,7 +13,6 @@ import type { createOutbox } from '../../src/outbox/service.ts';
 import type { createSubscriptions, SubscriptionService } from '../../src/subscriptions/service.ts';
 import type { ManualClock } from '../helpers/clock.ts';
 import { inOwnWrites, type OwnWrites } from '../helpers/outbox.ts';
-import { settle as settleOne } from '../helpers/settling.ts';
 import {
   LEASE_MS,
   leastFinished,
@@ -221,6 +220,7 @@ function commands() {
   const repeat = fc.oneof({ weight: 7, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary: pick });
   const runs = fc.constantFrom('r1', 'r1', 'r2');
   const drafts = fc.array(fc.tuple(fc.constantFrom(OPENED, CLOSED, ASKED), runs), { minLength: 1, maxLength: 5 });
+  const claims = fc.boolean();
   const times = fc.constantFrom(0, 1, LEASE_MS / 2, LEASE_MS);
   const from = fc.constantFrom(undefined, undefined, 'beginning' as const);
   const consumers = fc
@@ -248,12 +248,12 @@ function commands() {
     { weight: 12, arbitrary: drafts.map(append) },
     { weight: 20, arbitrary: fc.tuple(fc.integer({ min: 1, max: 5 }), worker).map(args => claim(...args)) },
     { weight: 2, arbitrary: fc.integer({ min: 1, max: 3 }).map(claimBoth) },
-    { weight: 18, arbitrary: fc.tuple(pick, outcome).map(([at, planned]) => settle('held', at, planned)) },
-    { weight: 4, arbitrary: fc.tuple(pick, outcome).map(([at, planned]) => settle('lost', at, planned)) },
+    { weight: 18, arbitrary: fc.tuple(pick, outcome, claims).map(args => settle('held', ...args)) },
+    { weight: 4, arbitrary: fc.tuple(pick, outcome, claims).map(args => settle('lost', ...args)) },
     {
       weight: 6,
       arbitrary: fc
-        .tuple(worker, fc.array(fc.tuple(pick, outcome), { minLength: 2, maxLength: 4 }))
+        .tuple(worker, fc.array(fc.tuple(pick, outcome), { minLength: 2, maxLength: 4 }), claims)
         .map(args => settleTogether(...args)),
     },
     { weight: 2, arbitrary: fc.tuple(pick, fc.boolean()).map(args => settleWith(...args)) },
@@ -407,6 +407,11 @@ function claimed(
   leases.push(...model.give(claim, given));
   leases.sort((a, b) => model.deliveries.indexOf(a.delivery) - model.deliveries.indexOf(b.delivery));
   expect(answer.length).toBeLessThanOrEqual(limit);
+  took(real, leases, answer);
+}
+
+/** A worker has got these leases of the model. */
+function took(real: Real, leases: ModelLease[], answer: LeasedDelivery[]): void {
   const seen = answer.map(({ message, consumer }) => [message.message_id, message.attempts, consumer, message.topic]);
   expect(seen).toEqual(
     leases.map(({ delivery: { message, attempts, subscription } }) => [
@@ -436,35 +441,53 @@ function received({ message: { sequence, topic } }: ModelDelivery, { message }: 
   else expect(message.payload).toMatchObject({ sequence, payload: { topic } });
 }
 
-/** Settles a delivery whose lease is held, or one whose lease is not: the late acknowledgement, or the repeated one. */
-function settle(which: 'held' | 'lost', pick: number, planned: Planned): Command {
+/**
+ * Settles a delivery whose lease is held, or one whose lease is not: the late acknowledgement, or the repeated one.
+ * `claims`: and claims what follows it.
+ */
+function settle(which: 'held' | 'lost', pick: number, planned: Planned, claims: boolean): Command {
   return command(
-    `settle(${which} ${pick}, ${JSON.stringify(planned)})`,
+    `settle(${which} ${pick}, ${JSON.stringify(planned)}${claims ? ', claims' : ''})`,
     async (model, real) => {
       const lease = at(leasesOf(model, which), pick) as ModelLease;
-      await settles(model, real, lease, outcomeOf(planned, real));
+      await settles(model, real, new Map([[lease, outcomeOf(planned, real)]]), claims);
     },
     model => leasesOf(model, which).length > 0,
   );
 }
 
-async function settles(model: OutboxModel, real: Real, lease: ModelLease, outcome: Outcome): Promise<void> {
-  const { deliveries } = real.workers[lease.claim.worker] as Process;
-  expect(await settleOne(deliveries, leased(real, lease), outcome)).toBe(model.settle(lease, outcome));
+async function settles(
+  model: OutboxModel,
+  real: Real,
+  chosen: Map<ModelLease, Outcome>,
+  claims: boolean,
+): Promise<void> {
+  const [{ claim }] = [...chosen.keys()] as [ModelLease];
+  const { deliveries } = real.workers[claim.worker] as Process;
+  const settlements = [...chosen].map(([lease, outcome]) => ({ delivery: leased(real, lease), outcome }));
+  const { held, next } = await deliveries.settle(() => settlements, { claims });
+  expect(held).toEqual([...chosen].map(([lease, outcome]) => model.settle(lease, outcome)));
+  const settled = [...chosen.keys()].filter((_, index) => held[index]).map(({ delivery }) => delivery);
+  const leases = claims ? model.claimNext(settled, { ...claim }) : [];
+  const byAge = (a: ModelLease, b: ModelLease) =>
+    model.deliveries.indexOf(a.delivery) - model.deliveries.indexOf(b.delivery);
+  took(
+    real,
+    leases.sort(byAge),
+    next.toSorted((a, b) => a.lease.position - b.lease.position),
+  );
 }
 
 /** Settles several deliveries of one worker at once, held or not: as if it had been one after the other. */
-function settleTogether(worker: number, picks: [pick: number, planned: Planned][]): Command {
+function settleTogether(worker: number, picks: [pick: number, planned: Planned][], claims: boolean): Command {
   return command(
-    `settleTogether(${worker}, ${JSON.stringify(picks)})`,
+    `settleTogether(${worker}, ${JSON.stringify(picks)}${claims ? ', claims' : ''})`,
     async (model, real) => {
       const chosen = new Map<ModelLease, Outcome>();
       for (const [pick, planned] of picks) {
         chosen.set(at(ofWorker(model, worker), pick) as ModelLease, outcomeOf(planned, real));
       }
-      const settlements = [...chosen].map(([lease, outcome]) => ({ delivery: leased(real, lease), outcome }));
-      const held = await real.workers[worker]?.deliveries.settle(() => settlements);
-      expect(held).toEqual([...chosen].map(([lease, outcome]) => model.settle(lease, outcome)));
+      await settles(model, real, chosen, claims);
     },
     model => ofWorker(model, worker).length > 0,
   );
@@ -749,7 +772,7 @@ function comeBack(worker: number): Command {
     claim(100, worker),
     command('die', async (model, real) => {
       const held = model.leases.find(lease => lease.delivery.message.key === key && model.holds(lease));
-      if (held) await settles(model, real, held, { kind: 'dead', error: 'no use', blocks: false });
+      if (held) await settles(model, real, new Map([[held, { kind: 'dead', error: 'no use', blocks: false }]]), false);
     }),
     claim(100, worker),
     replayDead({ topic: 'one', consumer: undefined }),
@@ -808,7 +831,7 @@ async function drain(model: OutboxModel, real: Real): Promise<void> {
     idle = real.wakes === wakes;
     for (const lease of model.leases.filter(lease => model.holds(lease))) {
       idle = false;
-      await settles(model, real, lease, { kind: 'sent' });
+      await settles(model, real, new Map([[lease, { kind: 'sent' }]]), false);
     }
     await agree(model, real);
   }

@@ -268,6 +268,15 @@ export class OutboxModel {
     return true;
   }
 
+  /** What follows these in their lanes is claimed, if it is due. They have been settled. */
+  claimNext(settled: ModelDelivery[], claim: ModelClaim): ModelLease[] {
+    const left = settled.filter(({ place, message }) => place === 'nowhere' && message.key !== null);
+    const next = new Set(left.flatMap(delivery => this.#lane(delivery).slice(0, 1)));
+    const isDue = ({ dueAt, message }: ModelDelivery) =>
+      dueAt !== null && dueAt <= this.#now() && !this.paused.has(message.topic);
+    return [...next].filter(isDue).map(delivery => this.#lease(delivery, claim));
+  }
+
   pause(topic: string): void {
     this.paused.add(topic);
   }

@@ -125,6 +125,22 @@ describe.each(engines)('the order of a key on %s', engine => {
     expect((await claim('m2')).message.attempts).toBe(1);
   });
 
+  it('a claim of what follows whose commit breaks off costs neither its lease nor an attempt', async () => {
+    const { publish, deliveries, claim, outbox } = await world();
+    for (const id of ['m1', 'm2']) await publish(id);
+    const delivery = await claim('m1');
+    breaksOff = true;
+    const settling = deliveries.settle(() => [{ delivery, outcome: sent }], { claims: true });
+    await expect(settling).rejects.toThrow('Connection terminated');
+    breaksOff = false;
+    expect(await outbox.get('m2')).toMatchObject({ status: 'processing', attempts: 1 });
+    const second = await claim('m2');
+    expect(second.message.attempts).toBe(1);
+    expect((await deliveries.settle(() => [{ delivery: second, outcome: sent }], { claims: true })).held).toEqual([
+      true,
+    ]);
+  });
+
   it('a lane without a head is found and mended', async () => {
     const { publish, outbox, maintenance, claim } = await world();
     for (const id of ['m1', 'm2']) await publish(id);

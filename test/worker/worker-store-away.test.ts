@@ -22,7 +22,7 @@ it('a worker whose store is away asks it ever less often, and at its pace again 
     throw new Error('away at postgres://ana:secret@db');
   };
   const worker = new Worker({
-    store: { claim, renew: async () => [], settle: async () => [] },
+    store: { claim, renew: async () => [], settle: async () => ({ held: [], next: [] }) },
     dispatch: () => ({ kind: 'sent' }),
     clock: systemClock,
     log,
