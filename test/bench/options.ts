@@ -33,7 +33,7 @@ export const usage = `npm run bench -- [options]
                         c  from the 201 to the handler's start, on an idle service
                         d  (a), (b), (c) and reads with a long history against an empty database
                         e  memory of the package, built and installed
-                        f  (a) and (b) on PostgreSQL, with one and with two processes
+                        f  (a) and (b) on PostgreSQL, with one and with two processes, also with a CPU quota
                         g  2,000 agents that wait for answers: requests, CPU, memory, tokens (Linux)
   --against=<rev>     compares this clone with a git revision, in turns, in (a), (b), (c) and (f)
   --charts            only draws the charts and tables of docs/ again

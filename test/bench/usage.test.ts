@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { expect, it, onTestFinished } from 'vitest';
-import { bytesWrittenBy, cpuOf, cpuOfTree } from './usage.ts';
+import { bytesWrittenBy, coreTime, coreTimeIn, cpuOf, cpuOfTree } from './usage.ts';
 
 const onLinux = process.platform === 'linux';
 const without = onLinux ? '' : ' (needs the /proc of Linux)';
@@ -33,4 +33,16 @@ it.skipIf(!onLinux)(
 
 it('a process that is not there has used an unknown time', () => {
   expect([cpuOf(2 ** 30), cpuOfTree(2 ** 30), bytesWrittenBy(2 ** 30)]).toEqual([Number.NaN, Number.NaN, Number.NaN]);
+});
+
+it('reads the time of all cores, and how much of it they had nothing to do', () => {
+  const stat = 'cpu  100 20 300 4000 500 6 70 8 90 10\ncpu0 50 10 150 2000 250 3 35 4 45 5\nintr 1 2 3\n';
+  expect(coreTimeIn(stat)).toEqual({ idle: 45, all: 50.04 });
+  expect(coreTimeIn('')).toEqual({ idle: Number.NaN, all: Number.NaN });
+});
+
+it.skipIf(!onLinux)(`finds the time of the cores of this machine${without}`, () => {
+  const { idle, all } = coreTime();
+  expect(idle).toBeGreaterThan(0);
+  expect(all).toBeGreaterThan(idle);
 });

@@ -38,6 +38,26 @@ export function bytesWrittenBy(pid: number): number {
   return Number(/^write_bytes: (\d+)$/m.exec(textOf(`/proc/${pid}/io`) ?? '')?.[1] ?? Number.NaN);
 }
 
+/** Time of all cores together since the machine started. Seconds. */
+export interface CoreTime {
+  /** With nothing to do, or with nothing to do but to wait for a disk. */
+  idle: number;
+  all: number;
+}
+
+/** Unknown (NaN) where there is no /proc. */
+export function coreTime(): CoreTime {
+  return coreTimeIn(textOf('/proc/stat') ?? '');
+}
+
+/** @param stat text of /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal; guests are in user */
+export function coreTimeIn(stat: string): CoreTime {
+  const ticks = /^cpu +(.*)$/m.exec(stat)?.[1]?.split(' ').slice(0, 8).map(Number);
+  if (!ticks) return { idle: Number.NaN, all: Number.NaN };
+  const seconds = (times: number[]) => times.reduce((sum, time) => sum + time, 0) / TICKS;
+  return { idle: seconds(ticks.slice(3, 5)), all: seconds(ticks) };
+}
+
 /** Undefined if there is no such process. */
 function timesOf(pid: number): Times | undefined {
   const text = textOf(`/proc/${pid}/stat`);
