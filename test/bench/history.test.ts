@@ -24,6 +24,7 @@ describe.each(engines)('a history of copies, on %s', engine => {
       Number((await sqlBeside(url, `select count(*) as count from ${what}`))[0]?.count);
     expect([await rows('threads'), (await rows('deliveries')) - (await rows('events'))]).toEqual([THREADS, 0]);
     expect(await rows("deliveries where status <> 'sent'")).toBe(0);
+    expect(await rows('subscriptions where position < (select max(sequence) from events)')).toBe(0);
 
     const { path } = await forThisTest(scratchFolder());
     const processes = new Processes(path, 'warn');
