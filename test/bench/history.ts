@@ -7,13 +7,15 @@ import { buildApp } from '../../src/app.ts';
 import { readConfig } from '../../src/config.ts';
 import type { OutboxStats } from '../../src/outbox/schemas.ts';
 import type { HandlerDefinition } from '../../src/worker/handler.ts';
-import { copiesOf, multiply, type Words } from './copies.ts';
+import { sqlBeside } from '../helpers/sql.ts';
+import { multiply, type Words } from './copies.ts';
 import { newLoad } from './load.ts';
+import { multiplyOnServer } from './postgres-copies.ts';
 import { type Ran, recordStatements } from './recording.ts';
 import { say } from './report.ts';
 
 /*
- * A SQLite file with a long history of signals: 1,000,000 events, as many sent messages, 110,000 threads, and the words
+ * A database with a long history of signals: 1,000,000 events, as many sent messages, 110,000 threads, and the words
  * of their posts. A hundred agents send some signals to the service itself; then all their rows are copied in SQL, again
  * and again, with other ids and sequences. As long as the names of columns say what they hold, nothing has to be amended
  * here when the schema changes. No one would read these threads (their payloads name each other's ids), but every index
@@ -21,7 +23,7 @@ import { say } from './report.ts';
  */
 
 /** To be raised when what is seeded changes. */
-const VERSION = 2;
+const VERSION = 3;
 /** Of one history of a hundred agents, which has 900 events. */
 const COPIES = 1110;
 const CONNECTIONS = 20;
@@ -34,15 +36,18 @@ const EVERYTHING: HandlerDefinition = {
 const SIGNALS = 20;
 
 /**
- * Seeds the file, unless it has been seeded by this version for the present schema.
+ * Seeds a SQLite file, unless it has been seeded by this version for the present schema.
  * @param share of the whole history, 1 or less
  */
 export async function ensureHistory(file: string, share: number): Promise<void> {
-  const copies = Math.max(1, Math.round(COPIES * share));
+  const copies = copiesFor(share);
   const marker = VERSION * 10_000 + copies;
   const fresh = `${file}.fresh`;
   remove(fresh);
-  const words = await template(fresh);
+  const app = await serviceOn(`sqlite:${fresh}`);
+  const ended = recordStatements();
+  await live(app);
+  const words = wordsOf(ended());
   if (existsSync(file) && markerOf(file) === marker && schemaOf(file) === schemaOf(fresh)) {
     remove(fresh);
     return;
@@ -50,13 +55,35 @@ export async function ensureHistory(file: string, share: number): Promise<void> 
   const began = performance.now();
   remove(file);
   const db = new BetterSqlite(fresh);
-  multiply(db, copies, wordsOf(words));
+  multiply(db, copies, words);
   db.pragma(`user_version = ${marker}`);
   db.pragma('journal_mode = WAL');
   db.close();
   renameSync(fresh, file);
   remove(fresh);
-  say(`  seeded ${copiesOf(file)} in ${Math.round((performance.now() - began) / 1000)} s`);
+  await saySeeded(`sqlite:${file}`, began);
+}
+
+/** Seeds an empty PostgreSQL database, as a superuser. */
+export async function seedHistory(url: string, share: number): Promise<void> {
+  const began = performance.now();
+  await live(await serviceOn(url));
+  await multiplyOnServer(url, copiesFor(share));
+  await saySeeded(url, began);
+}
+
+function copiesFor(share: number): number {
+  return Math.max(1, Math.round(COPIES * share));
+}
+
+async function saySeeded(url: string, began: number): Promise<void> {
+  const tables = ['events', 'deliveries', 'threads'];
+  const [counts = {}] = await sqlBeside(
+    url,
+    `select ${tables.map(name => `(select count(*) from ${name}) as ${name}`)}`,
+  );
+  const said = tables.map(name => `${Number(counts[name]).toLocaleString('en')} ${name}`).join(', ');
+  say(`  seeded ${said} in ${Math.round((performance.now() - began) / 1000)} s`);
 }
 
 function remove(file: string): void {
@@ -77,12 +104,15 @@ function schemaOf(file: string): string {
   return rows.join('\n');
 }
 
-/** A file with the history of a hundred agents. Answers what was run to store it. */
-async function template(file: string): Promise<Ran[]> {
-  const config = readConfig({ DATABASE_URL: `sqlite:${file}` });
+async function serviceOn(url: string): Promise<FastifyInstance> {
+  const config = readConfig({ DATABASE_URL: url });
   const app = await buildApp(config, pino({ level: 'silent' }), { handlers: [EVERYTHING] });
   await app.ready();
-  const ended = recordStatements();
+  return app;
+}
+
+/** The history of a hundred agents, until it is dispatched and the service is closed. */
+async function live(app: FastifyInstance): Promise<void> {
   const speakers = newLoad(CONNECTIONS, 'mixed');
   for (let number = 0; number < CONNECTIONS * SIGNALS; number += 1) {
     const request = (speakers[number % CONNECTIONS] as () => string)();
@@ -93,7 +123,6 @@ async function template(file: string): Promise<Ran[]> {
   }
   await dispatched(app);
   await app.close();
-  return ended();
 }
 
 async function dispatched(app: FastifyInstance): Promise<void> {

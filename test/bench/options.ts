@@ -18,7 +18,7 @@ export interface Options {
   against: string | undefined;
   /** Where the figures are kept; undefined: not at all. */
   figures: string | undefined;
-  /** The file that holds the history of (d), or is to be seeded with it. */
+  /** The SQLite file that holds the history of (d), or is to be seeded with it. */
   history: string | undefined;
   /** LOG_LEVEL of the service and of the floor that is the service without a store. */
   logLevel: string;
@@ -31,7 +31,7 @@ export const usage = `npm run bench -- [options]
                         a  signals/s over HTTP, while dispatch keeps up; CPU, statements and bytes of a signal
                         b  dispatches/s with an empty handler
                         c  from the 201 to the handler's start, on an idle service
-                        d  (a), (b), (c) and reads with a long history against an empty database
+                        d  (a), (b), (c) and reads with a long history against an empty database, on both engines
                         e  memory of the package, built and installed
                         f  (a) and (b) on PostgreSQL, with one and with two processes, also with a CPU quota
                         g  2,000 agents that wait for answers: requests, CPU, memory, tokens (Linux)
@@ -39,7 +39,7 @@ export const usage = `npm run bench -- [options]
   --charts            only draws the charts and tables of docs/ again
   --quick             short and small, about two minutes in all; keeps no figures
   --figures=<file>    keeps the figures there (docs/charts/figures.json, from which charts and tables are drawn)
-  --history=<file>    keeps the seeded database of (d), and uses it again
+  --history=<file>    keeps the seeded SQLite file of (d), and uses it again
   --folder=<folder>   where the databases are made (the system's temporary folder)
   --log-level=<level> LOG_LEVEL of the service (warn; info logs every request)
 `;

@@ -11,6 +11,7 @@ export const tables: Record<string, (figures: Figures) => string> = {
   origin: originOf,
   figures: figuresTable,
   capacity: capacityTable,
+  histories: historiesTable,
   reads: readsTable,
 };
 
@@ -131,14 +132,26 @@ function capacityTable({ figures }: Figures): string {
   );
 }
 
+function historiesTable({ figures }: Figures): string {
+  const rows = {
+    'signals, 64 connections': 'signals/s, 64 connections, until every event is dispatched',
+    dispatches: 'messages dispatched/s, 10,000 of 500 keys',
+    'dispatches behind a failing head': 'the same, behind 100,000 messages whose first fails again and again',
+    'speed from the request to the handler': 'speed from the request to the handler, idle, p50',
+  };
+  const share = (name: string) => cell(figures[`${name}, of an empty database`]);
+  return table(
+    ['Times that of an empty database', 'SQLite', 'PostgreSQL'],
+    Object.entries(rows).map(([name, text]) => [text, share(`d.${name}`), share(`d.postgres ${name}`)]),
+  );
+}
+
 function readsTable({ figures }: Figures): string {
   const names = Object.keys(figures).flatMap(name => /^d\.read (.*)\.p50$/.exec(name)?.[1] ?? []);
-  const rows = names.map(name => [
-    name,
-    cell(figures[`d.read ${name}.p50`]),
-    cell(figures[`d.read ${name}.by a short history`]),
-  ]);
-  return table(['Read', 'p50', 'Times that with a short history'], rows);
+  const of = (name: string) => [cell(figures[`${name}.p50`]), cell(figures[`${name}.by a short history`])];
+  const rows = names.map(name => [name, ...of(`d.read ${name}`), ...of(`d.postgres read ${name}`)]);
+  const times = 'Times that with a short history';
+  return table(['Read', 'SQLite, p50', times, 'PostgreSQL, p50', times], rows);
 }
 
 function cell(figure: Figure | undefined): string {
