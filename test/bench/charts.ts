@@ -15,13 +15,25 @@ const drawings: Record<string, Drawing> = {
     ours: {
       'Forumbus on SQLite': 'a.64 mixed.rate',
       'the same, a handler of every event': 'a.64 mixed handled.rate',
-      'Forumbus on PostgreSQL, with a handler': 'f.signals.rate',
+      'Forumbus on PostgreSQL': 'f.64 mixed.rate',
+      'on PostgreSQL, a handler of every event': 'f.signals.rate',
     },
     others: {
       'bare statements, 64 a commit': 'a.64 mixed.bare statements',
       'the service without a store': 'a.64 mixed.without a store',
       'Fastify alone': 'a.64 mixed.Fastify alone',
     },
+  },
+  postgres: {
+    title: 'Signals a second on PostgreSQL, 64 connections',
+    description: 'Signals stored, and stored and dispatched, beside the jobs that pg-boss takes from 64 senders.',
+    unit: '/s',
+    ours: {
+      completions: 'f.64 completions.rate',
+      'all four kinds': 'f.64 mixed.rate',
+      'the same, a handler of every event': 'f.signals.rate',
+    },
+    others: { 'jobs that pg-boss takes': 'f.peer pg-boss.enqueues' },
   },
   cpu: {
     title: 'CPU of a signal, 64 connections, all four kinds',
@@ -30,8 +42,10 @@ const drawings: Record<string, Drawing> = {
     ours: {
       'SQLite: the service': 'a.64 mixed.cpu',
       'the same, a handler of every event': 'a.64 mixed handled.cpu',
-      'PostgreSQL: the service': 'f.signals.cpu',
-      'PostgreSQL: the database server': 'f.signals.server cpu',
+      'PostgreSQL: the service': 'f.64 mixed.cpu',
+      'PostgreSQL: the database server': 'f.64 mixed.server cpu',
+      'the service, a handler of every event': 'f.signals.cpu',
+      'the server, a handler of every event': 'f.signals.server cpu',
     },
     others: { 'the service without a store': 'a.64 mixed.cpu without a store' },
   },

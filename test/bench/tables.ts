@@ -12,6 +12,7 @@ export const tables: Record<string, (figures: Figures) => string> = {
   figures: figuresTable,
   capacity: capacityTable,
   histories: historiesTable,
+  processes: processesTable,
   reads: readsTable,
 };
 
@@ -63,12 +64,21 @@ function figuresTable({ figures }: Figures): string {
   more('messages dispatched/s, 10,000 of 500 keys', 'b.10000 messages, 500 keys', peers);
   more('from the 201 to the handler, idle, p50', 'c.after the 201.p50');
   more('from the 201 to the handler, idle, p99', 'c.after the 201.p99');
-  more('PostgreSQL: signals/s, every event dispatched', 'f.signals.rate', {
-    'f.peer pg-boss.enqueues': 'the jobs that pg-boss takes',
-  });
+  const onPostgres = {
+    '64 completions': 'completions',
+    '64 mixed': 'all four kinds',
+    signals: 'all four kinds, a handler of every event',
+  };
+  for (const [load, text] of Object.entries(onPostgres)) {
+    more(`PostgreSQL: signals/s, ${text}`, `f.${load}.rate`, {
+      'f.peer pg-boss.enqueues': 'the jobs that pg-boss takes',
+    });
+  }
   more('PostgreSQL: messages dispatched/s', 'f.messages.rate', { 'f.peer pg-boss.dispatches': 'pg-boss' });
-  more('PostgreSQL: CPU of a signal in the service', 'f.signals.cpu');
-  more('PostgreSQL: CPU of a signal in the server', 'f.signals.server cpu');
+  for (const [load, text] of Object.entries(onPostgres)) {
+    more(`PostgreSQL: CPU of a signal in the service, ${text}`, `f.${load}.cpu`);
+    more(`PostgreSQL: CPU of a signal in the server, ${text}`, `f.${load}.server cpu`);
+  }
   more('memory of the package at rest', 'e.package at rest');
   more('memory of the package under load, at most', 'e.package under load');
   more('memory with 2,000 waiters and 1,000 streams, at most', 'e.package with waiters and streams');
@@ -84,12 +94,22 @@ function capacityTable({ figures }: Figures): string {
   const kib = ({ median }: Figure) => `${numberText(median / 1024)} KiB`;
   const rows: [string, string[], string][] = [
     [
+      'signals/s for a core of the service',
+      values(['a.64 mixed.cpu', 'f.64 mixed.cpu'], perCore),
+      '1 s ÷ CPU of a signal (`/proc/<pid>/stat`), 64 connections',
+    ],
+    [
+      'signals/s for a core of the database server',
+      ['(none)', ...values(['', 'f.64 mixed.server cpu'], perCore).slice(1)],
+      'the same, of the server with all its backends',
+    ],
+    [
       'signals/s for a core of the service, with a handler',
       values(['a.64 mixed handled.cpu', 'f.signals.cpu'], perCore),
       '1 s ÷ CPU of a signal (`/proc/<pid>/stat`), 64 connections',
     ],
     [
-      'signals/s for a core of the database server',
+      'signals/s for a core of the database server, with a handler',
       ['(none)', ...values(['', 'f.signals.server cpu'], perCore).slice(1)],
       'the same, of the server with all its backends',
     ],
@@ -143,6 +163,39 @@ function historiesTable({ figures }: Figures): string {
   return table(
     ['Times that of an empty database', 'SQLite', 'PostgreSQL'],
     Object.entries(rows).map(([name, text]) => [text, share(`d.${name}`), share(`d.postgres ${name}`)]),
+  );
+}
+
+/** One process and two on PostgreSQL: on all cores, and with a share of a core for each. */
+function processesTable({ figures }: Figures): string {
+  const columns = {
+    'One process': 'f.signals',
+    'Two processes': 'f.signals of two processes',
+    'One with a quarter of a core': 'f.signals, a quarter of a core',
+    'Two with a quarter each': 'f.signals of two processes, a quarter of a core',
+  };
+  const keys = Object.values(columns);
+  const row = (what: string, name: string) => [what, ...keys.map(key => cell(figures[`${key}.${name}`]))];
+  const ofOne = keys.map((key, at) => {
+    const [one, two] = [figures[`${keys[at - 1]}.rate`], figures[`${key}.rate`]];
+    return at % 2 === 1 && one && two ? numberText(two.median / one.median) : '';
+  });
+  // There is no second service to measure beside one.
+  const second = (what: string, name: string) => row(what, name).map((text, at) => (at % 2 === 1 ? '' : text));
+  return table(
+    ['What', ...Object.keys(columns)],
+    [
+      row('signals/s, every event dispatched', 'rate'),
+      ['times those of one', ...ofOne],
+      row('CPU of a signal in the first service', 'service 1 cpu'),
+      second('CPU of a signal in the second service', 'service 2 cpu'),
+      row('CPU of a signal in the database server', 'server cpu'),
+      row('CPU of a signal in the client', 'client cpu'),
+      row('cores that the first service used', 'service 1 cores'),
+      second('cores that the second service used', 'service 2 cores'),
+      row('cores that the database server used', 'server cores'),
+      row('of all cores of the machine, idle', 'idle'),
+    ],
   );
 }
 
