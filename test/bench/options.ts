@@ -10,7 +10,7 @@ export const comparable = ['a', 'b', 'c', 'f'] as const;
 
 export interface Options {
   only: Set<Section>;
-  /** Short and small: about two minutes in all, and figures that say little. */
+  /** Short and small: a few minutes in all, and figures that say little. */
   quick: boolean;
   /** Only draws the charts and the tables of the documents again, from the figures of the last run. */
   charts: boolean;
@@ -37,7 +37,7 @@ export const usage = `npm run bench -- [options]
                         g  2,000 agents that wait for answers: requests, CPU, memory, tokens (Linux)
   --against=<rev>     compares this clone with a git revision, in turns, in (a), (b), (c) and (f)
   --charts            only draws the charts and tables of docs/ again
-  --quick             short and small, about two minutes in all; keeps no figures
+  --quick             short and small, a few minutes in all; keeps no figures
   --figures=<file>    keeps the figures there (docs/charts/figures.json, from which charts and tables are drawn)
   --history=<file>    keeps the seeded SQLite file of (d), and uses it again
   --folder=<folder>   where the databases are made (the system's temporary folder)
