@@ -42,4 +42,4 @@ HEALTHCHECK --interval=10s --timeout=8s --start-period=30s --retries=3 \
   CMD ["node", "-e", "const { PORT, BASE_PATH = '' } = process.env; fetch(`http://127.0.0.1:${PORT || 4010}${BASE_PATH.replace(/\\/$/, '')}/bus/health`).then(answer => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
 
 # Not a shell and not npm: the signal of `docker stop` must reach the service itself. The options are those of `npm start`.
-CMD ["node", "--require", "./dist/src/node-floor.cjs", "--max-semi-space-size=16", "--heap-growing-percent=30", "dist/src/main.js"]
+CMD ["node", "--require", "./dist/src/node-floor.cjs", "--max-semi-space-size=16", "--heap-growing-percent=70", "dist/src/main.js"]

@@ -9,7 +9,7 @@ import type { Context } from './command.ts';
 const EXTENSION = extname(import.meta.url);
 const FLOOR = fileURLToPath(new URL('../node-floor.cjs', import.meta.url));
 /** As `npm start`. */
-const MEMORY = ['--max-semi-space-size=16', '--heap-growing-percent=30'];
+const MEMORY = ['--max-semi-space-size=16', '--heap-growing-percent=70'];
 /** Of glibc: threads that share the memory that they free give 15 MiB more of it back. As `npm start`. */
 const ARENAS = '1';
 

@@ -43,7 +43,7 @@ describe('npm start', () => {
     const { npm, ended, said, pid } = await npmStart();
     expect(readFileSync(`/proc/${npm.pid}/task/${npm.pid}/children`, 'utf8').trim()).toBe(String(pid));
     const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-    expect(command).toEqual(expect.arrayContaining(['--max-semi-space-size=16', '--heap-growing-percent=30']));
+    expect(command).toEqual(expect.arrayContaining(['--max-semi-space-size=16', '--heap-growing-percent=70']));
     process.kill(pid, 'SIGTERM');
     await ended;
     expect(said).toContain('stopped');

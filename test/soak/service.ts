@@ -23,7 +23,7 @@ export async function startLimited(
   env: Record<string, string>,
   limits: { descriptors: number; heapMiB: number },
 ): Promise<LimitedService> {
-  const flags = `--max-semi-space-size=16 --heap-growing-percent=30 --max-old-space-size=${limits.heapMiB}`;
+  const flags = `--max-semi-space-size=16 --heap-growing-percent=70 --max-old-space-size=${limits.heapMiB}`;
   const command = `ulimit -n ${limits.descriptors} && exec "${process.execPath}" ${flags} src/main.ts`;
   const child = spawn('sh', ['-c', command], {
     cwd: root,
