@@ -16,6 +16,7 @@ import { lifecycle } from './015-lifecycle.ts';
 import { teams } from './016-teams.ts';
 import { approvals } from './017-approvals.ts';
 import { sideBySide } from './018-side-by-side.ts';
+import { vacuum } from './019-vacuum-additive.ts';
 import type { Migration } from './migration.ts';
 
 /**
@@ -41,4 +42,5 @@ export const migrations: Record<string, Migration> = {
   '016-teams': teams,
   '017-approvals': approvals,
   '018-side-by-side': sideBySide,
+  '019-vacuum-additive': vacuum,
 };

@@ -215,3 +215,15 @@ describe.skipIf(noPgBouncer)('PgBouncer as it comes', () => {
     expect(said).toEqual([expect.stringContaining('a pooler in transaction mode')]);
   });
 });
+
+it('PostgreSQL vacuums the deliveries by how many have ended, whatever is kept', async () => {
+  const { url } = await forThisTest(scratchDatabase('postgres'));
+  const service = await startApp('postgres', { database: { url, drop: async () => {} } });
+  await service.close();
+  const [row] = await sqlBeside(url, `select reloptions from pg_class where relname = 'deliveries'`);
+  expect(row?.reloptions).toEqual([
+    'autovacuum_vacuum_threshold=10000',
+    'autovacuum_vacuum_scale_factor=0.01',
+    'vacuum_index_cleanup=on',
+  ]);
+});
