@@ -101,7 +101,8 @@ async function tellOfWebhooks(send: Send, clock: ManualClock, atEnd: AtEnd): Pro
   const failed = broken.received.length;
   broken.answer = response => void response.writeHead(204).end();
   expect(broken.received.length).toBe(failed);
-  clock.advance(5000);
+  // A retry after five seconds may be a tenth later.
+  clock.advance(6000);
   await vi.waitFor(async () => expect(await state()).toMatchObject({ failures: 0, next_probe_at: null }), soon);
   for (const type of ['forum.webhook.disabled', 'forum.webhook.recovered', 'forum.question.reminded']) {
     const seen = async () => (await send('GET', `/events?event_type=${type}`)).body.items;
