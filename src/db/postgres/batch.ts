@@ -110,8 +110,11 @@ export class Batches {
     this.#sent += waiting.length;
     const { stream } = this.#client.connection;
     stream.cork();
-    for (const batch of waiting) this.#send(batch);
-    stream.uncork();
+    try {
+      for (const batch of waiting) this.#send(batch);
+    } finally {
+      stream.uncork();
+    }
   }
 
   /** Drops what waits: the transaction is rolled back. */
