@@ -150,6 +150,8 @@ export async function countWaiting(reader: Reader): Promise<number> {
   return (await query.where('status', '=', 'awaiting_guidance').executeTakeFirstOrThrow()).count;
 }
 
+const HOUR_MS = 3_600_000;
+
 /** Counts working agents of open runs that were last seen between two times. Epoch milliseconds. */
 export async function countSilent(reader: Reader, { from, until }: { from: number; until: number }): Promise<number> {
   const row = await reader.query
@@ -157,6 +159,8 @@ export async function countSilent(reader: Reader, { from, until }: { from: numbe
     .innerJoin('runs', 'runs.run_id', 'control_threads.run_id')
     .select(eb => eb.fn.countAll<number>().as('count'))
     .where('control_threads.status', '=', sql.lit('working'))
+    .where('last_seen_hour', '>=', Math.floor(from / HOUR_MS))
+    .where('last_seen_hour', '<=', Math.floor(until / HOUR_MS))
     .where('last_seen_at', '>=', from)
     .where('last_seen_at', '<', until)
     .where('withdrawn_at', 'is', null)

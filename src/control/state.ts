@@ -6,7 +6,7 @@ import { CONTROL_PREFIX } from '../threads/thread.ts';
 import type { ControlStatus } from './schemas.ts';
 
 /** An agent's control state as stored. */
-export type ControlRow = Row<'control_threads'>;
+export type ControlRow = Omit<Row<'control_threads'>, 'last_seen_hour'>;
 
 /** An open question, and how many people must answer it. */
 export type OpenQuestion = Pick<Row<'questions'>, 'question_id' | 'approvals_required'>;

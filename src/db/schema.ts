@@ -1,4 +1,4 @@
-import type { Generated, Selectable, Updateable } from 'kysely';
+import type { ColumnType, Generated, Selectable, Updateable } from 'kysely';
 
 /*
  * The rows of the tables, the same on both engines. Times are epoch milliseconds, JSON is text, actors are `type:name`,
@@ -47,6 +47,8 @@ interface ControlThreadsTable {
   version: number;
   withdrawn_at: number | null;
   last_seen_at: number | null;
+  /** The hours of `last_seen_at` since the epoch, which the database computes. */
+  last_seen_hour: ColumnType<number | null, never, never>;
 }
 
 interface InboxItemsTable {

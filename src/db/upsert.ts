@@ -1,9 +1,9 @@
-import { sql } from 'kysely';
+import { type Insertable, sql } from 'kysely';
 import type { Row, Schema } from './schema.ts';
 import { type StatementBuilder, statement } from './statement.ts';
 
 /** The columns of a table and how JSON holds them. */
-export type ColumnTypes<T extends keyof Schema> = Record<keyof Row<T> & string, 'integer' | 'text'>;
+export type ColumnTypes<T extends keyof Schema> = Record<keyof Insertable<Schema[T]> & string, 'integer' | 'text'>;
 
 /**
  * Makes the statement that stores many rows at once: it inserts those whose key is new, and replaces the others. Its

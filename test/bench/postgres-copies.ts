@@ -50,7 +50,7 @@ async function multiplyWith(client: pg.Client, copies: number): Promise<void> {
 async function tablesOf(client: pg.Client): Promise<Map<string, Column[]>> {
   const { rows } = await client.query<Column>(
     `select table_name as "table", column_name as "column", is_identity = 'YES' as given from information_schema.columns
-     where table_schema = current_schema() order by table_name, ordinal_position`,
+     where table_schema = current_schema() and is_generated = 'NEVER' order by table_name, ordinal_position`,
   );
   return Map.groupBy(
     rows.filter(({ table }) => !kept.test(table)),

@@ -1,10 +1,11 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { engines } from '../helpers/engines.ts';
 import { signal } from '../helpers/signals.ts';
 import { type Tokens, withTokens } from '../helpers/tokens.ts';
 
+const MINUTE = 60_000;
 const DEADLINE = { timeout: 5000, interval: 50 };
 
 describe.each(engines)('when an agent was last seen on %s', engine => {
@@ -66,6 +67,32 @@ describe.each(engines)('when an agent was last seen on %s', engine => {
     expect(after).toMatchObject({ status: 200, body: { version: before.body.version } });
     const current = { 'if-none-match': String(after.headers.etag) };
     expect((await operator('GET', `/control-threads/${run_id}/builder`, undefined, current)).status).toBe(304);
+  });
+});
+
+describe.each(engines)('agents that work in silence on %s', engine => {
+  it('are counted from half an hour of silence to a day, whatever the minute', async () => {
+    const clock = new ManualClock();
+    const service = await startApp(engine, { overrides: { clock } });
+    onTestFinished(() => service.close());
+    const start = clock.time;
+    const seenAt = new Map<string, number>();
+    // Every 25 minutes of 27 hours, so that each hour has some, at other minutes.
+    for (let agent = 0; agent < 65; agent += 1) {
+      const agent_name = `agent-${agent}`;
+      for (const type of ['guidance_request', 'guidance_answer']) {
+        expect((await service.send('POST', '/control-signals', signal(type, { agent_name }))).status).toBe(201);
+      }
+      seenAt.set(agent_name, clock.time - start);
+      clock.advance(25 * MINUTE);
+    }
+    const stalled = async () =>
+      Number(/^forumbus_agents_stalled (\d+)$/m.exec(String((await service.send('GET', '/metrics')).body))?.[1]);
+    for (const later of [0, 1, 4, 30, 61, 600]) {
+      clock.advance(later * MINUTE);
+      const silences = [...seenAt.values()].map(at => clock.time - start - at);
+      expect(await stalled()).toBe(silences.filter(ms => ms > 30 * MINUTE && ms <= 24 * 60 * MINUTE).length);
+    }
   });
 });
 

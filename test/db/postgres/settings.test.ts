@@ -17,6 +17,7 @@ import { migrateTo } from '../../helpers/versions.ts';
 const FATAL = 60;
 const KEYS = 20;
 const ROUNDS = 6;
+const SIGNALS = 12;
 const silent = pino({ level: 'silent' });
 
 /** What somebody may have set for all of a database's sessions, each of which breaks something. */
@@ -226,4 +227,20 @@ it('PostgreSQL vacuums the deliveries by how many have ended, whatever is kept',
     'autovacuum_vacuum_scale_factor=0.01',
     'vacuum_index_cleanup=on',
   ]);
+});
+
+it('PostgreSQL keeps an agent that sends a signal on its page, and writes no index for it', async () => {
+  const { url } = await forThisTest(scratchDatabase('postgres'));
+  const service = await startApp('postgres', { database: { url, drop: async () => {} } });
+  for (let count = 0; count < SIGNALS; count += 1) {
+    expect((await service.send('POST', '/control-signals', signal('completion'))).status).toBe(201);
+  }
+  // A session counts for all to see at its end.
+  await service.close();
+  const updates = `select n_tup_upd as all, n_tup_hot_upd as on_page from pg_stat_user_tables where relname = 'control_threads'`;
+  await expect
+    .poll(() => sqlBeside(url, updates))
+    .toEqual([{ all: String(SIGNALS - 1), on_page: String(SIGNALS - 1) }]);
+  const [row] = await sqlBeside(url, `select reloptions from pg_class where relname = 'control_threads'`);
+  expect(row?.reloptions).toEqual(['fillfactor=70']);
 });
