@@ -64,7 +64,8 @@ export class CachedCheck<T> {
 async function atMost(milliseconds: number, done: Promise<void>): Promise<void> {
   if (milliseconds <= 0) return;
   const { promise: expired, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, milliseconds);
+  // A timer may fire up to a millisecond early, when a check that takes too long would not count as unanswered yet.
+  const timer = setTimeout(resolve, Math.ceil(milliseconds) + 1);
   await Promise.race([done, expired]);
   clearTimeout(timer);
 }
