@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import BetterSqlite from 'better-sqlite3';
-import { Kysely, SqliteDialect, sql, Transaction } from 'kysely';
+import { Kysely, sql, Transaction } from 'kysely';
 import { type Clock, systemClock } from '../../clock.ts';
 import { StartError } from '../../errors.ts';
 import { type Database, type ReadOnlyDatabase, type Timings, untimed } from '../database.ts';
@@ -12,7 +12,7 @@ import { type Compiled, type Executor, type Statement, statementCompiler, timedR
 import { assertOutsideWrite, createWrite, observeQueries, readGuard } from '../transaction.ts';
 import { sqliteDialect } from './dialect.ts';
 import { createDiskCheck } from './disk.ts';
-import { WriterDialect, WriterDriver } from './driver.ts';
+import { PreparedDialect, WriterDialect, WriterDriver } from './driver.ts';
 import { lockSqlite, sqliteError } from './file.ts';
 import { LeaseClock } from './lease-clock.ts';
 import { prepareFile, tightenDatabase } from './permissions.ts';
@@ -188,7 +188,7 @@ export function openSqliteReadOnly(file: string, own = false): ReadOnlyDatabase 
 }
 
 function queriesOn(connection: BetterSqlite.Database, timings: Timings): Kysely<Schema> {
-  const dialect = new SqliteDialect({ database: cachingStatements(connection) });
+  const dialect = new PreparedDialect({ database: cachingStatements(connection) });
   return new Kysely<Schema>({ dialect, plugins: [readGuard(timings)] });
 }
 
