@@ -17,7 +17,7 @@ import { teams } from './016-teams.ts';
 import { approvals } from './017-approvals.ts';
 import { sideBySide } from './018-side-by-side.ts';
 import { vacuum } from './019-vacuum-additive.ts';
-import { sightings } from './020-sightings-additive.ts';
+import { sightings } from './020-sightings.ts';
 import type { Migration } from './migration.ts';
 
 /**
@@ -44,5 +44,5 @@ export const migrations: Record<string, Migration> = {
   '017-approvals': approvals,
   '018-side-by-side': sideBySide,
   '019-vacuum-additive': vacuum,
-  '020-sightings-additive': sightings,
+  '020-sightings': sightings,
 };
