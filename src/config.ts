@@ -1,4 +1,4 @@
-import { envSchema } from 'env-schema';
+import { Ajv } from 'ajv';
 import { type Static, Type } from 'typebox';
 import { sqliteFile } from './db/url.ts';
 import { StartError } from './errors.ts';
@@ -200,22 +200,24 @@ export const settings = Object.entries(ConfigSchema.properties).map(([name, sche
  * @throws StartError that names the first invalid variable
  */
 export function readConfig(environment: Record<string, string | undefined>): Config {
-  const known = Object.fromEntries(
+  const given = Object.fromEntries(
     // An empty variable counts as unset: compose files and shells produce it for an absent value.
     settings.flatMap(({ name }) => (environment[name] ? [[name, environment[name]]] : [])),
   );
-  try {
-    const read = envSchema<Static<typeof ConfigSchema>>({ schema: ConfigSchema, data: known, env: false });
-    sqliteFile(read.DATABASE_URL);
-    for (const name of ['TRUST_PROXY', 'WEBHOOK_ALLOW_CIDRS'] as const) readNetworks(name, read[name]);
-    assertSingleSignOn(read);
-    return Object.freeze(read);
-  } catch (error) {
-    if (error instanceof StartError) throw error;
-    const { instancePath = '', message = String(error), params } = (error as { errors?: EnvError[] }).errors?.[0] ?? {};
-    const allowed = params?.allowedValues ? ` (${params.allowedValues.join(', ')})` : '';
-    throw new StartError(`The setting ${instancePath.slice(1)} is wrong: it ${message}${allowed}.`);
-  }
+  const read = validated(given);
+  sqliteFile(read.DATABASE_URL);
+  for (const name of ['TRUST_PROXY', 'WEBHOOK_ALLOW_CIDRS'] as const) readNetworks(name, read[name]);
+  assertSingleSignOn(read);
+  return Object.freeze(read);
+}
+
+/** Converts texts to the types of the settings, and adds the defaults of those that are missing. */
+function validated(given: Record<string, unknown>): Config {
+  const ajv = new Ajv({ coerceTypes: true, useDefaults: true, validateSchema: false });
+  if (ajv.validate<Config>(ConfigSchema, given)) return given;
+  const { instancePath = '', message = '', params } = ajv.errors?.[0] ?? {};
+  const allowed = params?.allowedValues ? ` (${params.allowedValues.join(', ')})` : '';
+  throw new StartError(`The setting ${instancePath.slice(1)} is wrong: it ${message}${allowed}.`);
 }
 
 /** What the command line and clients read; the service does not. */
@@ -254,12 +256,6 @@ function editDistance(a: string, b: string): number {
     rows.push(row);
   }
   return rows[a.length]?.[b.length] as number;
-}
-
-interface EnvError {
-  instancePath?: string;
-  message?: string;
-  params?: { allowedValues?: string[] };
 }
 
 /** Whether a host is a loopback address (RFC 1122, 3.2.1.3; RFC 4291, 2.5.3) or `localhost`. */

@@ -41,7 +41,7 @@ export function normalName(text: string): string {
 export function isName(text: string): boolean {
   if (text === '.' || text === '..' || text.length > NAME_UNITS || !isVisible(text)) return false;
   // A space keeps the neighbors of what is removed apart.
-  return !REFUSED.test(text) || !REFUSED.test(text.replace(EMOJI, ' ').replace(JOINERS, ''));
+  return !REFUSED.test(text) || !REFUSED.test(text.replace(EMOJI, ' ').replace(keptJoiners(), ''));
 }
 
 /** At most `length` UTF-16 units of a text, with an ellipsis if that cuts it. */
@@ -77,21 +77,27 @@ const CONJUNCT = {
   Javanese: '\\ua9c0',
 };
 
+let joiners: RegExp | undefined;
+
 /** The joiners U+200C and U+200D where they change how a word looks (UAX 31, 2.3: A1, A2 and B). */
-const JOINERS = new RegExp(
-  [
-    ...Object.entries(CURSIVE).map(([script, rightJoining]) => {
-      const letter = `[\\p{Script=${script}}&&\\p{L}]`;
-      const dual = rightJoining === '' ? letter : `[${letter}--[${rightJoining}]]`;
-      return `(?<=${dual}\\p{M}{0,3})\\u200c(?=\\p{M}{0,3}${letter})`;
-    }),
-    ...Object.entries(CONJUNCT).flatMap(([script, virama]) => {
-      const letter = `[\\p{Script=${script}}&&\\p{L}]`;
-      const before = `(?<=${letter}\\p{M}{0,3}[${virama}]\\p{M}{0,3})`;
-      return [`${before}\\u200c(?=\\p{M}{0,3}${letter})`, `${before}\\u200d(?!\\p{M})`];
-    }),
-    // Ra with ya-phalaa in Bengali, and the like in Kannada.
-    '(?<=[\\u09b0\\u0cb0])\\u200d(?=[\\u09cd\\u0ccd])',
-  ].join('|'),
-  'gv',
-);
+function keptJoiners(): RegExp {
+  // Most processes never need it, and it takes 15 ms to make.
+  joiners ??= new RegExp(
+    [
+      ...Object.entries(CURSIVE).map(([script, rightJoining]) => {
+        const letter = `[\\p{Script=${script}}&&\\p{L}]`;
+        const dual = rightJoining === '' ? letter : `[${letter}--[${rightJoining}]]`;
+        return `(?<=${dual}\\p{M}{0,3})\\u200c(?=\\p{M}{0,3}${letter})`;
+      }),
+      ...Object.entries(CONJUNCT).flatMap(([script, virama]) => {
+        const letter = `[\\p{Script=${script}}&&\\p{L}]`;
+        const before = `(?<=${letter}\\p{M}{0,3}[${virama}]\\p{M}{0,3})`;
+        return [`${before}\\u200c(?=\\p{M}{0,3}${letter})`, `${before}\\u200d(?!\\p{M})`];
+      }),
+      // Ra with ya-phalaa in Bengali, and the like in Kannada.
+      '(?<=[\\u09b0\\u0cb0])\\u200d(?=[\\u09cd\\u0ccd])',
+    ].join('|'),
+    'gv',
+  );
+  return joiners;
+}

@@ -3,6 +3,7 @@ import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import type { FastifyInstance, RouteHandlerMethod } from 'fastify';
 import type { TSchema } from 'typebox';
+import { afterStart } from './after-start.ts';
 import { type Additions, completeDocument } from './openapi-document.ts';
 
 /**
@@ -85,8 +86,7 @@ export async function useOpenapi(app: FastifyInstance, options: Options): Promis
     uiConfig: { validatorUrl: null },
   });
   app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
-  // Made before the first request, which it would hold up.
-  app.addHook('onListen', async () => void app.swagger());
+  afterStart(app, () => app.swagger());
 }
 
 /** The document as the pages of /docs see it. */

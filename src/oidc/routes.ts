@@ -24,12 +24,12 @@ export function singleSignOnRoutes({ singleSignOn, writes, basePath }: Dependenc
   const options = { exposeHeadRoute: false, schema: { hide: true } };
 
   /** A refusal as the page with its login, for a browser. */
-  function sendRefusal(request: FastifyRequest, reply: FastifyReply, error: unknown, base: string) {
+  async function sendRefusal(request: FastifyRequest, reply: FastifyReply, error: unknown, base: string) {
     if (!(error instanceof Refusal) || !wantsHtml(request)) throw error;
     return reply
       .code(problemTable[error.code].status)
       .headers({ ...PAGE_HEADERS, 'cache-control': 'no-store' })
-      .send(documentOf(base, loadAssets(), { singleSignOn: url, failure: error.message }));
+      .send(documentOf(base, await loadAssets(), { singleSignOn: url, failure: error.message }));
   }
 
   return async app => {

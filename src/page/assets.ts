@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
 import { stripTypeScriptTypes } from 'node:module';
 import { extname } from 'node:path';
-import { gzipSync } from 'node:zlib';
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
 import { manifest } from './document.ts';
+
+const compressed = promisify(gzip);
 
 /** The address of an asset changes with the content of all. */
 export const CACHED_FOR_EVER = 'public, max-age=31536000, immutable';
@@ -41,31 +44,38 @@ const TYPES: Record<string, string> = {
   '.svg': 'image/svg+xml',
 };
 
-/** Everything that the page loads, in memory. The first call reads it. */
-export function loadAssets(): Assets {
-  assets ??= readAssets();
+/** Everything that the page loads, in memory. The first call reads it; one that fails leaves that to the next. */
+export function loadAssets(): Promise<Assets> {
+  assets ??= readAssets().catch(error => {
+    assets = undefined;
+    throw error;
+  });
   return assets;
 }
 
-let assets: Assets | undefined;
+let assets: Promise<Assets> | undefined;
 
-/** There is no build: modules of a clone lose their types here, and names of libraries become their paths. */
-function readAssets(): Assets {
+/**
+ * There is no build: modules of a clone lose their types here, and names of libraries become their paths. While a file is
+ * read, others have their turn: all modules together would hold the event loop for 70 ms.
+ */
+async function readAssets(): Promise<Assets> {
   const texts = new Map<string, { type: string; text: string }>();
   for (const folder of FOLDERS) {
     const url = new URL(`../${folder}/`, import.meta.url);
-    for (const name of readdirSync(url)) {
+    for (const name of await readdir(url)) {
       const type = TYPES[extname(name)];
       if (type === undefined || name.endsWith('.d.ts')) continue;
-      const text = readFileSync(new URL(name, url), 'utf8');
+      const text = await readFile(new URL(name, url), 'utf8');
       const depth = folder.split('/').length;
       texts.set(`${folder}/${name}`, { type, text: extname(name) === SCRIPT ? toModule(text, depth) : bare(text) });
     }
   }
   const script = TYPES[SCRIPT] as string;
   for (const name of LIBRARIES) {
-    const text = readFileSync(new URL(import.meta.resolve(name)), 'utf8').replace(/^\/\/# sourceMappingURL=.*$/gm, '');
-    texts.set(`libraries/${fileOf(name)}`, { type: script, text: withPaths(text, 1) });
+    const text = await readFile(new URL(import.meta.resolve(name)), 'utf8');
+    const bare = text.replace(/^\/\/# sourceMappingURL=.*$/gm, '');
+    texts.set(`libraries/${fileOf(name)}`, { type: script, text: withPaths(bare, 1) });
   }
   texts.set('manifest.webmanifest', { type: 'application/manifest+json', text: JSON.stringify(manifest) });
 
@@ -73,12 +83,13 @@ function readAssets(): Assets {
     .update(JSON.stringify([...texts]))
     .digest('base64url')
     .slice(0, 16);
-  const files = new Map(
-    [...texts].map(([path, { type, text }]): [string, Asset] => {
+  const all = await Promise.all(
+    [...texts].map(async ([path, { type, text }]): Promise<[string, Asset]> => {
       const body = Buffer.from(text);
-      return [`${root}/${path}`, { type, body, gzipped: gzipSync(body, { level: 9 }) }];
+      return [`${root}/${path}`, { type, body, gzipped: await compressed(body, { level: 9 }) }];
     }),
   );
+  const files = new Map(all);
   return {
     root,
     main: `page/web/main${SCRIPT}`,

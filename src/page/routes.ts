@@ -4,6 +4,7 @@ import { Me } from '../access/schemas.ts';
 import type { HeldSecret } from '../access/service.ts';
 import { toTimestamp } from '../clock.ts';
 import { Refusal } from '../errors.ts';
+import { afterStart } from '../http/after-start.ts';
 import type { IdempotentWrites } from '../http/idempotent-writes.ts';
 import { badHeader, bodyProblems, problemResponses } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
@@ -28,27 +29,29 @@ export function pageRoutes({ logins, writes, basePath, singleSignOn }: Dependenc
   const tags = ['page'];
   const cookiePath = basePath || '/';
   return async app => {
-    // Made before the first request, which it would hold up.
-    app.addHook('onListen', async () => void loadAssets());
+    // Soon, since an upgrade may replace the files while the service runs.
+    afterStart(app, loadAssets);
 
     // `/q/…` is the address of a question, for links.
     for (const [url, base] of [
       ['/', './'],
       ['/q/:question_id', '../'],
     ] as const) {
-      app.get(url, { schema: { hide: true } }, (request, reply) => {
+      app.get(url, { schema: { hide: true } }, async (request, reply) => {
         if (!wantsHtml(request)) return reply.callNotFound();
         // The paths of the page are relative to a folder.
         if (request.originalUrl.split('?')[0] === basePath) return reply.redirect(request.url, 308);
-        return reply.headers(PAGE_HEADERS).send(documentOf(base, loadAssets(), { singleSignOn: singleSignOn?.url }));
+        return reply
+          .headers(PAGE_HEADERS)
+          .send(documentOf(base, await loadAssets(), { singleSignOn: singleSignOn?.url }));
       });
     }
 
     app.get<{ Params: { '*': string } }>(
       '/assets/*',
       { config: { isCheap: true }, logLevel: 'warn', schema: { hide: true } },
-      (request, reply) => {
-        const asset = loadAssets().find(request.params['*']);
+      async (request, reply) => {
+        const asset = (await loadAssets()).find(request.params['*']);
         if (!asset) return reply.callNotFound();
         const isGzip = /\bgzip\b/.test(request.headers['accept-encoding'] ?? '');
         reply.headers({ 'content-type': asset.type, 'cache-control': CACHED_FOR_EVER, vary: 'accept-encoding' });
@@ -57,10 +60,15 @@ export function pageRoutes({ logins, writes, basePath, singleSignOn }: Dependenc
       },
     );
 
-    app.get('/sw.js', { config: { isCheap: true }, logLevel: 'warn', schema: { hide: true } }, (_request, reply) => {
-      const headers = { 'content-type': 'text/javascript; charset=utf-8', 'cache-control': 'no-cache' };
-      return reply.headers({ ...headers, 'content-security-policy': "default-src 'none'" }).send(loadAssets().worker);
-    });
+    app.get(
+      '/sw.js',
+      { config: { isCheap: true }, logLevel: 'warn', schema: { hide: true } },
+      async (_request, reply) => {
+        const { worker } = await loadAssets();
+        const headers = { 'content-type': 'text/javascript; charset=utf-8', 'cache-control': 'no-cache' };
+        return reply.headers({ ...headers, 'content-security-policy': "default-src 'none'" }).send(worker);
+      },
+    );
 
     app.post(
       '/page/links',
