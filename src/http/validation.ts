@@ -19,8 +19,7 @@ const FULLY_CHECKED = 2000;
  * are text, so their values are coerced.
  */
 export function useValidation(app: FastifyInstance, components: TSchema[]): void {
-  const strict = createValidators(components, false);
-  const coercing = createValidators(components, true);
+  const { strict, coercing } = validatorsOf(components);
   app.setValidatorCompiler(({ schema, httpPart }) =>
     compileLazily(httpPart === 'body' ? strict : coercing, schema as object),
   );
@@ -36,9 +35,9 @@ export function useValidation(app: FastifyInstance, components: TSchema[]): void
 
 /** The validator of bodies, for messages. The validating function returns the errors, none for a valid body. */
 export function bodyValidator(components: TSchema[]): (schema: TSchema) => (body: unknown) => ProblemItem[] {
-  const validators = createValidators(components, false);
+  const { strict } = validatorsOf(components);
   return schema => {
-    const validate = compileLazily(validators, schema);
+    const validate = compileLazily(strict, schema);
     return body => (validate(body) ? [] : toItems((validate.errors ?? []) as FastifySchemaValidationError[], 'body'));
   };
 }
@@ -51,11 +50,11 @@ function compileLazily({ quick, full }: Validators, schema: object) {
   let first: ValidateFunction | undefined;
   let all: ValidateFunction | undefined;
   const validate = (data: unknown): boolean => {
-    first ??= quick.compile(schema);
+    first ??= quick(schema);
     const fits = first(data) as boolean;
     validate.errors = first.errors ?? null;
     if (!fits && isSmall(data)) {
-      all ??= full().compile(schema);
+      all ??= full(schema);
       all(data);
       validate.errors = all.errors ?? validate.errors;
     }
@@ -81,20 +80,41 @@ function isSmall(value: unknown): boolean {
   return true;
 }
 
+type Compile = (schema: object) => ValidateFunction;
+
 /** Two validators of one kind: up to the first error, and for all errors. */
 interface Validators {
-  quick: Ajv;
-  full: () => Ajv;
+  quick: Compile;
+  full: Compile;
 }
 
-function createValidators(components: TSchema[], coerce: boolean): Validators {
-  let full: Ajv | undefined;
-  return {
-    quick: createAjv(components, { coerce, allErrors: false }),
-    full() {
-      full ??= createAjv(components, { coerce, allErrors: true });
-      return full;
-    },
+const known = new WeakMap<TSchema[], Record<'strict' | 'coercing', Validators>>();
+
+/** The validators over these components. Routes, messages and commands share them. */
+function validatorsOf(components: TSchema[]): Record<'strict' | 'coercing', Validators> {
+  const found = known.get(components);
+  if (found) return found;
+  const validators = (coerce: boolean) => ({
+    quick: compileOnce(() => createAjv(components, { coerce, allErrors: false })),
+    full: compileOnce(() => createAjv(components, { coerce, allErrors: true })),
+  });
+  const created = { strict: validators(false), coercing: validators(true) };
+  known.set(components, created);
+  return created;
+}
+
+/** Compiles equal schemas once, with an instance of Ajv that the first of them makes. */
+function compileOnce(create: () => Ajv): Compile {
+  const compiled = new Map<string, ValidateFunction>();
+  let ajv: Ajv | undefined;
+  return schema => {
+    const text = JSON.stringify(schema);
+    const found = compiled.get(text);
+    if (found) return found;
+    ajv ??= create();
+    const validate = ajv.compile(schema);
+    compiled.set(text, validate);
+    return validate;
   };
 }
 
