@@ -74,8 +74,8 @@ async function readAssets(): Promise<Assets> {
   const script = TYPES[SCRIPT] as string;
   for (const name of LIBRARIES) {
     const text = await readFile(new URL(import.meta.resolve(name)), 'utf8');
-    const bare = text.replace(/^\/\/# sourceMappingURL=.*$/gm, '');
-    texts.set(`libraries/${fileOf(name)}`, { type: script, text: withPaths(bare, 1) });
+    const unmapped = text.replace(/^\/\/# sourceMappingURL=.*$/gm, '');
+    texts.set(`libraries/${fileOf(name)}`, { type: script, text: withPaths(unmapped, 1) });
   }
   texts.set('manifest.webmanifest', { type: 'application/manifest+json', text: JSON.stringify(manifest) });
 
