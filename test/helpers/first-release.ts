@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdir, symlink } from 'node:fs/promises';
+import { mkdir, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import pg from 'pg';
@@ -14,6 +14,14 @@ const root = join(import.meta.dirname, '../..');
 /** The last commit of the release: the next one adds the first migration after 010-trust. */
 const COMMIT = '59d50c14b014115102684d526510180a173e7c4f';
 
+const ENV_SCHEMA = `
+const { Ajv } = require(${JSON.stringify(join(root, 'node_modules/ajv'))});
+exports.envSchema = ({ schema, data }) => {
+  new Ajv({ coerceTypes: true, useDefaults: true }).validate(schema, data);
+  return data;
+};
+`;
+
 /** Whether this clone has the code of the release: a shallow one has not. */
 export const hasFirstRelease = await run('git', ['cat-file', '-e', `${COMMIT}^{commit}`], { cwd: root }).then(
   () => true,
@@ -27,10 +35,13 @@ export async function firstRelease(): Promise<(env: Record<string, string>) => S
   await mkdir(code);
   await run('git', ['archive', '--output', archive, COMMIT, 'src', 'migrations', 'package.json'], { cwd: root });
   await run('tar', ['-xf', archive, '-C', code]);
-  // It runs with the libraries of today. One has another name now: the folder above is searched for what this one lacks.
+  // It runs with the libraries of today. The folder above is searched for what these lack: one has another name now, and
+  // what another one did is left to Ajv.
   await symlink(join(root, 'node_modules'), join(code, 'node_modules'));
-  await mkdir(join(path, 'node_modules'));
-  await symlink(join(root, 'node_modules/@prometheus-io/client'), join(path, 'node_modules/prom-client'));
+  const former = join(path, 'node_modules');
+  await mkdir(join(former, 'env-schema'), { recursive: true });
+  await symlink(join(root, 'node_modules/@prometheus-io/client'), join(former, 'prom-client'));
+  await writeFile(join(former, 'env-schema/index.js'), ENV_SCHEMA);
   return env => spawnService(env, { file: join(code, 'src/main.ts') });
 }
 

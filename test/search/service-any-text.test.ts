@@ -151,7 +151,8 @@ const posts: [name: string, body: string, query: string][] = [
 
 /** A letter, a digit, an emoji, or a mark that counts as a letter also by itself, in a text taken apart. */
 const WORDY = new RegExp(
-  '[\\p{L}\\p{N}\\p{Extended_Pictographic}\\p{Emoji_Modifier}\\p{RI}\\u3099\\u309a' +
+  // The keys of a telephone that are no digits.
+  '[#*]\\ufe0f?\\u20e3|[\\p{L}\\p{N}\\p{Extended_Pictographic}\\p{Emoji_Modifier}\\p{RI}\\u3099\\u309a' +
     // The marks of Korean and of the scripts that are written without spaces.
     '[\\p{M}&&[\\p{Script=Hangul}\\p{Script=Han}\\p{Script=Thai}\\p{Script=Lao}\\p{Script=Khmer}\\p{Script=Myanmar}' +
     '\\p{Script=Tai_Tham}\\p{Script=Tai_Viet}\\p{Script=Javanese}\\p{Script=Balinese}]]]',
@@ -240,9 +241,10 @@ describe.each(engines)('a search on %s', engine => {
       // A sign of a script that is written without spaces is still no letter, nor is a mark of a script with spaces.
       {
         numRuns: 150,
-        examples: ['⺀', '\u093f\u094d', '\u0301', '\u102d ', '\u103a', '\u17d2', '\uff9f', '\u302e', '‼️', '⁉'].map(
-          mark => [mark],
-        ),
+        examples: [
+          ...['⺀', '\u093f\u094d', '\u0301', '\u102d ', '\u103a', '\u17d2', '\uff9f', '\u302e', '‼️', '⁉'],
+          ...['#️⃣', '*\u20e3', '#', '\u20e3'],
+        ].map(text => [text]),
       },
     );
   });
