@@ -4,7 +4,6 @@ import { Me } from '../access/schemas.ts';
 import type { HeldSecret } from '../access/service.ts';
 import { toTimestamp } from '../clock.ts';
 import { Refusal } from '../errors.ts';
-import { afterStart } from '../http/after-start.ts';
 import type { IdempotentWrites } from '../http/idempotent-writes.ts';
 import { badHeader, bodyProblems, problemResponses } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
@@ -29,9 +28,6 @@ export function pageRoutes({ logins, writes, basePath, singleSignOn }: Dependenc
   const tags = ['page'];
   const cookiePath = basePath || '/';
   return async app => {
-    // Soon, since an upgrade may replace the files while the service runs.
-    afterStart(app, loadAssets);
-
     // `/q/…` is the address of a question, for links.
     for (const [url, base] of [
       ['/', './'],
