@@ -180,14 +180,16 @@ export function createQuestions(dependencies: Dependencies) {
     actor: Actor = { type: 'agent', name: agent_name },
   ): Promise<QuestionRow[]> {
     const agent = await control.required(tx, run_id, agent_name);
-    const [cause, ...others] = rows.map(({ question_id }) =>
-      events.draft(agent.thread, actor, 'forum.question.acknowledged', { question_id }),
-    );
+    const received = rows.map(row => {
+      const { question_id } = row;
+      const draft = events.draft(agent.thread, actor, 'forum.question.acknowledged', { question_id });
+      return { draft, next: acknowledged(row, draft.occurred_at) };
+    });
+    const [cause, ...others] = received.map(({ draft }) => draft);
     if (!cause) return [];
     await control.record(tx, agent, [cause, ...others], rows.filter(row => isForAgent(row.state)).length);
-    const next = rows.map(row => acknowledged(row, cause.occurred_at));
-    for (const row of next) updateQuestion(tx, row);
-    return next;
+    for (const { next } of received) updateQuestion(tx, next);
+    return received.map(({ next }) => next);
   }
 
   /** Cancels the oldest open questions of a control thread. */

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { dump } from '../helpers/database.ts';
@@ -38,6 +38,25 @@ describe.each(engines)('acknowledging on %s', engine => {
     expectProblem(await acknowledge(id), 'QUESTION_OPEN');
     expectProblem(await acknowledge('q_0'), 'QUESTION_NOT_FOUND');
     expect(await dump(service.url)).toEqual(before);
+  });
+
+  it('of several questions at once has the times of its events, though the clock goes on in between', async () => {
+    const { run_id, id } = await ask();
+    const ids = [id, (await ask(run_id)).id, (await ask(run_id)).id];
+    for (const one of ids) await service.send('PUT', `/questions/${one}/answer`, { answer: 'x' });
+    const inbox = `/control-threads/${run_id}/builder/inbox`;
+    const item_ids = (await service.send('GET', inbox)).body.items.map((item: { item_id: string }) => item.item_id);
+    const ticking = vi.spyOn(clock, 'now').mockImplementation(() => clock.time++);
+    onTestFinished(() => ticking.mockRestore());
+    expect((await service.send('POST', `${inbox}/acknowledge`, { item_ids })).status).toBe(200);
+    ticking.mockRestore();
+
+    const { items } = (await service.send('GET', `/events?run_id=${run_id}&event_type=forum.question.acknowledged`))
+      .body;
+    const times = items.map((event: { occurred_at: string }) => event.occurred_at);
+    expect(new Set(times).size).toBe(ids.length);
+    const questions = await Promise.all(ids.map(one => service.send('GET', `/questions/${one}`)));
+    expect(questions.map(({ body }) => body.acknowledged_at)).toEqual(times);
   });
 
   it.each([
