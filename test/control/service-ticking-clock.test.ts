@@ -60,6 +60,9 @@ async function proven({ url }: TestApp, seed: number): Promise<Observed['tables'
     ({ claim }) => claim.includes('what the log says') || claim.includes('one item'),
   );
   expect(ofLog.length).toBeGreaterThan(5);
-  expect(ofLog.flatMap(({ faults }) => faults), `seed ${seed}`).toEqual([]);
+  expect(
+    ofLog.flatMap(({ faults }) => faults),
+    `seed ${seed}`,
+  ).toEqual([]);
   return stored.tables;
 }
