@@ -238,6 +238,8 @@ export function misspelt(environment: Record<string, string | undefined>): strin
 }
 
 function isNearMiss(name: string, known: string): boolean {
+  // Each letter more is a change: this spares a start most of the comparisons.
+  if (Math.abs(name.length - known.length) > 2) return false;
   if (known.length > SHORT_NAME) return editDistance(name, known) <= 2;
   return name === known || (editDistance(name, known) === 1 && [...name].sort().join() === [...known].sort().join());
 }
