@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { Actor } from '../actor.ts';
 import {
+  Erased,
   Id,
   LENGTHS,
   Name,
@@ -98,6 +99,7 @@ export const ControlState = Type.Object(
       description: 'The latest act or wait of the agent, about 30 seconds exact. It changes without the version.',
     }),
     version: Type.Integer({ ...Version, minimum: 0, description: 'Rises with every change; 0 for an absent agent.' }),
+    erased: Erased,
   },
   {
     $id: 'ControlState',

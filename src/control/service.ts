@@ -3,6 +3,7 @@ import { type Clock, toTimestampOrNull } from '../clock.ts';
 import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
+import { isErased } from '../events/erased.ts';
 import type { Event } from '../events/schemas.ts';
 import type { EventDraft, EventLog } from '../events/service.ts';
 import { priorityRank } from '../priority.ts';
@@ -349,6 +350,7 @@ function toControlState(
     validation: validation ? toValidation(validation) : null,
     last_seen_at: toTimestampOrNull(row.last_seen_at),
     version: row.version,
+    ...([completion, validation].some(event => event && isErased(event)) && { erased: true }),
   };
 }
 

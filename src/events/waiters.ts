@@ -6,7 +6,8 @@ interface Dependencies<T> {
   feed: EventFeed;
   /** Reads the current resource. */
   read: (id: string) => Promise<T>;
-  versionOf: (resource: T) => number;
+  /** Names the state of a resource; what has the same name is the same. */
+  revisionOf: (resource: T) => string | number | undefined;
   /** The ids of the resources that an event changes, if any. */
   concerns: (event: Event) => string | readonly string[] | undefined;
   /** Aborted when the service stops. Each wait then ends with the current resource. */
@@ -32,7 +33,7 @@ interface Waiter<T> {
 /** All waiters of one resource; they share each read of it. */
 interface Group<T> {
   waiters: Set<Waiter<T>>;
-  /** Reads the resource. Equal versions are one object, so that one serialised text serves all waiters. */
+  /** Reads the resource. Equal revisions are one object, so that one serialised text serves all waiters. */
   read: () => Promise<T>;
   /** Joins a read that has begun, or begins one. */
   joinRead: () => Promise<T>;
@@ -98,13 +99,13 @@ export class Waiters<T> {
   #join(id: string): Group<T> {
     const known = this.#groups.get(id);
     if (known) return known;
-    const { versionOf } = this.#deps;
+    const { revisionOf } = this.#deps;
     const waiters = new Set<Waiter<T>>();
     let latest: T | undefined;
     let reading: Promise<T> | undefined;
     const read = async () => {
       const found = await this.#deps.read(id);
-      if (latest === undefined || versionOf(latest) !== versionOf(found)) latest = found;
+      if (latest === undefined || revisionOf(latest) !== revisionOf(found)) latest = found;
       return latest;
     };
     const joinRead = () => {

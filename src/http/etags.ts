@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import { Type } from 'typebox';
+import { revisionOf } from '../revision.ts';
 
 /** The request header of a read that may answer 304. */
 export const IfNoneMatch = Type.Object({
@@ -11,26 +12,10 @@ export const IfNoneMatch = Type.Object({
 /** The further response of a read with {@link IfNoneMatch}. */
 export const notModified = { 304: Type.Null({ description: 'The copy of the caller is current.' }) };
 
-/**
- * The strong ETag of a resource with a version, such as `"3"`; undefined for anything else. What changes without the
- * version is part of the tag: `"3-unseen"` for a viewer, `"3-1795000000000"` for when its agents were last seen.
- */
+/** The strong ETag of a resource with a version, such as `"3"`; undefined for anything else. See {@link revisionOf}. */
 export function etagOf(resource: unknown): string | undefined {
-  const { version, unseen, ...seen } = (resource ?? {}) as { version?: unknown; unseen?: boolean } & Seen;
-  if (typeof version !== 'number') return undefined;
-  if (unseen !== undefined) return `"${version}-${unseen ? 'unseen' : 'seen'}"`;
-  const sightings = lastSeen(seen);
-  return `"${version}${sightings > 0 ? `-${sightings}` : ''}"`;
-}
-
-interface Seen {
-  last_seen_at?: string | null;
-  agents?: Seen[];
-}
-
-/** The sum of the times when agents were last seen, in milliseconds. It rises whenever one of them does. */
-function lastSeen({ last_seen_at, agents = [] }: Seen): number {
-  return agents.reduce((sum, agent) => sum + lastSeen(agent), last_seen_at ? Date.parse(last_seen_at) : 0);
+  const revision = revisionOf(resource);
+  return revision === undefined ? undefined : `"${revision}"`;
 }
 
 /** Puts the tag of a resource with a version on the answer that holds it. */

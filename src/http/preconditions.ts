@@ -12,8 +12,8 @@ export const ConditionalHeaders = Type.Object({
 // One element of a list; it may be empty, and a tag may hold a comma (RFC 9110, 5.6.1 and 8.8.3).
 const ELEMENT = /[ \t]*(?:(?:W\/)?"([\x21\x23-\x7e\x80-\xff]*)"[ \t]*)?(,|$)/y;
 
-// As etagOf makes it: what the viewer has seen, and when an agent was seen, does not concern a write.
-const VERSION = /^([1-9]\d{0,14})(?:-(?:(?:un)?seen|\d+))?$/;
+// As revisionOf makes it: what changes without the version does not concern a write.
+const VERSION = /^([1-9]\d{0,14})(?:-(?:(?:un)?seen|erased|\d+))*$/;
 
 /**
  * Parses If-Match (RFC 9110, 13.1.1). A weak tag counts as its version, since proxies that compress weaken tags. A tag

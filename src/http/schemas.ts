@@ -50,6 +50,11 @@ export const Timestamp = Type.String({ format: 'date-time', description: 'RFC 33
 
 export const Version = Type.Integer({ minimum: 1, description: 'Rises with every change of this resource.' });
 
+/** Of a resource whose run was erased. */
+export const Erased = Type.Optional(
+  Type.Literal(true, { description: 'The run was erased: texts are empty or missing.' }),
+);
+
 export const Sequence = Type.Integer({ minimum: 0, description: 'Place in the event log.' });
 
 /** Any JSON object, passed through unchanged. */

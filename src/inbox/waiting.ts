@@ -18,7 +18,7 @@ export function createInboxWaiters(feed: EventFeed, inbox: Inbox, ending: AbortS
       return { ...(await inbox.firstFree({ run_id, agent_name })), read: reads };
     },
     // Time passes, so that no two reads are the same.
-    versionOf: ({ read }) => read,
+    revisionOf: ({ read }) => read,
     concerns: event => {
       const { run_id, agent_name } = event;
       return run_id !== null && agent_name !== null && newsOf(event) ? idOf({ run_id, agent_name }) : undefined;

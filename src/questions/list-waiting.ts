@@ -19,7 +19,7 @@ export function createQuestionListWaiters(feed: EventFeed, lists: QuestionLists,
       reads += 1;
       return { page, read: reads };
     },
-    versionOf: ({ read }) => read,
+    revisionOf: ({ read }) => read,
     concerns: event =>
       event.event_type.startsWith('forum.question.')
         ? [...waiting].filter(([, { query }]) => isAbout(query, event)).map(([id]) => id)

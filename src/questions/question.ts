@@ -368,6 +368,7 @@ export function toQuestion(
     acknowledged_at: toTimestampOrNull(row.acknowledged_at),
     supersedes: row.supersedes,
     source: source ?? null,
+    ...(asked.erased === true && { erased: true }),
   };
 }
 

@@ -2,6 +2,7 @@ import { type Static, Type } from 'typebox';
 import { Actor } from '../actor.ts';
 import { Truncated } from '../control/schemas.ts';
 import {
+  Erased,
   Id,
   LENGTHS,
   Name,
@@ -122,6 +123,7 @@ export const Question = Type.Object(
     acknowledged_at: Nullable(Timestamp),
     supersedes: Nullable(Id),
     source: Nullable(Ref(Source)),
+    erased: Erased,
   },
   {
     $id: 'Question',

@@ -1,5 +1,6 @@
 import type { EventFeed } from '../events/feed.ts';
 import { Waiters } from '../events/waiters.ts';
+import { revisionOf } from '../revision.ts';
 import type { Question } from './schemas.ts';
 import type { QuestionService } from './service.ts';
 
@@ -15,7 +16,7 @@ export function createQuestionWaiters(
     feed,
     ending,
     read: questionId => questions.get(questionId),
-    versionOf: ({ version }) => version,
+    revisionOf,
     concerns: ({ event_type, payload }) =>
       event_type.startsWith('forum.question.') ? String(payload.question_id) : undefined,
   });

@@ -1,5 +1,6 @@
 import type { EventFeed } from '../events/feed.ts';
 import { Waiters } from '../events/waiters.ts';
+import { revisionOf } from '../revision.ts';
 import type { Run } from './schemas.ts';
 import type { RunService } from './service.ts';
 
@@ -11,7 +12,7 @@ export function createRunWaiters(feed: EventFeed, runs: RunService, ending: Abor
     feed,
     ending,
     read: runId => runs.get(runId),
-    versionOf: ({ version }) => version,
+    revisionOf,
     concerns: ({ run_id }) => run_id ?? undefined,
   });
 }

@@ -1,6 +1,7 @@
 import { type Static, Type } from 'typebox';
 import { Actor } from '../actor.ts';
 import {
+  Erased,
   Id,
   LENGTHS,
   Name,
@@ -53,6 +54,7 @@ export const Thread = Type.Object(
     updated_at: Timestamp,
     closed_at: Nullable(Timestamp),
     version: Version,
+    erased: Erased,
   },
   {
     $id: 'Thread',

@@ -201,10 +201,12 @@ function isUnanswered(row: ThreadRow): boolean {
 
 /** @param unseen whether the viewer has not seen the thread's latest event; left out in requests without `viewer` */
 export function toThread(row: ThreadRow, unseen?: boolean): Thread {
+  // Only the titles of control threads have no text of anybody.
+  const isErased = row.kind === 'discussion' && (Boolean(row.erasing) || row.title === '');
   return {
     thread_id: row.thread_id,
     kind: row.kind,
-    title: row.erasing && row.kind === 'discussion' ? '' : row.title,
+    title: isErased ? '' : row.title,
     state: row.state as ThreadState,
     priority: priorityAt(row.priority),
     assignee: row.assignee,
@@ -221,6 +223,7 @@ export function toThread(row: ThreadRow, unseen?: boolean): Thread {
     updated_at: toTimestamp(row.updated_at),
     closed_at: toTimestampOrNull(row.closed_at),
     version: row.version,
+    ...(isErased && { erased: true }),
   };
 }
 

@@ -68,6 +68,21 @@ describe.each(engines)('when an agent was last seen on %s', engine => {
     const current = { 'if-none-match': String(after.headers.etag) };
     expect((await operator('GET', `/control-threads/${run_id}/builder`, undefined, current)).status).toBe(304);
   });
+
+  it('is current in a run that others wait for, too', async () => {
+    const run_id = ownRun();
+    await send(agent, run_id, 'guidance_request');
+    const { version } = (await operator('GET', `/runs/${run_id}`)).body;
+    const wait = (seconds: number) => operator('GET', `/runs/${run_id}?wait=${seconds}&after_version=${version}`);
+    const other = wait(20);
+    await wait(1);
+    clock.advance(60_000);
+    await agent('GET', `/control-threads/${run_id}/builder/inbox`);
+    await expect.poll(async () => (await state(run_id)).last_seen_at, DEADLINE).toBe(now());
+    expect((await wait(1)).body.agents[0].last_seen_at).toBe(now());
+    await operator('PUT', `/runs/${run_id}`, { title: 'x' });
+    expect((await other).status).toBe(200);
+  });
 });
 
 describe.each(engines)('agents that work in silence on %s', engine => {

@@ -22,7 +22,7 @@ function waitersOn(read: () => Promise<number>) {
   const waiters = new Waiters({
     feed,
     read,
-    versionOf: (version: number) => version,
+    revisionOf: (version: number) => version,
     concerns: () => 'it',
     ending: ending.signal,
   });
@@ -106,7 +106,7 @@ describe('somebody who waits', () => {
     const waiters = new Waiters({
       feed,
       read: async () => 2,
-      versionOf: (version: number) => version,
+      revisionOf: (version: number) => version,
       concerns: () => 'it',
       ending: ending.signal,
     });
@@ -136,7 +136,7 @@ describe('somebody who waits', () => {
     const waiters = new Waiters({
       feed,
       read: async () => version,
-      versionOf: (read: number) => read,
+      revisionOf: (read: number) => read,
       concerns: () => 'it',
       ending,
     });

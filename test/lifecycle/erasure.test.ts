@@ -8,6 +8,7 @@ import { MARK, type Marked, markedRun, marksIn, projectionFaults } from '../help
 import { expectProblem } from '../helpers/problems.ts';
 import { aRun } from '../helpers/runs.ts';
 import { sqlBeside } from '../helpers/sql.ts';
+import { settled } from '../helpers/waits.ts';
 
 /** Fails with what it was given, so that the texts stand in errors, too. */
 const handlers = [
@@ -132,6 +133,33 @@ describe.each(engines)('erasing a run on %s', engine => {
     expect(await marksIn(service.url)).toEqual({});
     expect(await shown(run)).toBe('');
     expect(await projectionFaults(service.url)).toEqual([]);
+  });
+
+  it('calls no copy of its texts current, and ends no wait with them', async () => {
+    const { run_id, discussion, questions } = await markedRun(send, 'doomed');
+    const urls = [
+      ...[`/runs/${run_id}`, `/threads/${discussion}`, `/control-threads/${run_id}/builder`],
+      ...questions.map(id => `/questions/${id}`),
+    ];
+    const copies = await Promise.all(urls.map(url => send('GET', url)));
+    const headers = copies.map(({ headers }) => ({ 'if-none-match': String(headers.etag) }));
+    const waiting = urls
+      .filter(url => /runs|questions/.test(url))
+      .map(url => send('GET', `${url}?wait=2&after_version=99`));
+    await settled(send);
+    await hold();
+    expect((await erase(run_id)).status).toBe(202);
+    const current = await Promise.all(urls.map((url, index) => send('GET', url, undefined, headers[index])));
+    expect(current.map(({ status, body }) => [status, Boolean(body.erased ?? body.erased_at)])).toEqual(
+      urls.map(() => [200, true]),
+    );
+    expect(JSON.stringify(current.map(({ body }) => body))).not.toContain(MARK);
+    const tags = current.map(({ headers }) => ({ 'if-none-match': String(headers.etag) }));
+    await release();
+    await eraseAll(run_id);
+    const left = await Promise.all(urls.map((url, index) => send('GET', url, undefined, tags[index])));
+    expect(left.map(({ status }) => status)).toEqual(urls.map(() => 304));
+    expect(JSON.stringify((await Promise.all(waiting)).map(({ body }) => body))).not.toContain(MARK);
   });
 
   it.each(['begun', 'done'])('refuses what would add to it once it is %s', async state => {
