@@ -11,6 +11,10 @@ const NAME_UNITS = 400;
 /** A name of 200 characters may arrive decomposed, each into four characters outside of the BMP. */
 const DECOMPOSED_UNITS = 2000;
 
+/** More than 200 characters, also when composed. */
+const TOO_MANY_MARKS = /\p{M}{210}/u;
+const THIRTY_MARKS = /\p{M}{30}(?=\p{M})/gu;
+
 const WHITE_SPACE = /\p{White_Space}/u;
 /** U+2800 and U+1D159 are blank symbols. Private and unassigned characters show at least a box. */
 const VISIBLE = /[^\p{White_Space}\p{Cc}\p{Cf}\p{Cs}\p{Default_Ignorable_Code_Point}\u2800\u{1d159}]/u;
@@ -34,7 +38,15 @@ export function trim(text: string): string {
 export function normalName(text: string): string {
   const trimmed = trim(text);
   // Normalizing a run of combining marks takes time quadratic in its length; a longer text is no name.
-  return trimmed.length > DECOMPOSED_UNITS ? trimmed : trimmed.normalize('NFC');
+  return trimmed.length > DECOMPOSED_UNITS || TOO_MANY_MARKS.test(trimmed) ? trimmed : trimmed.normalize('NFC');
+}
+
+/**
+ * A text in NFC, for comparisons. A joiner after every 30 combining marks keeps the time linear: no letter of any language
+ * has so many (UAX 15, 12.1, stream-safe text).
+ */
+export function composed(text: string): string {
+  return text.replaceAll(THIRTY_MARKS, '$&\u034f').normalize('NFC');
 }
 
 /** Whether a normal name may be stored. The length is checked elsewhere. */

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Row } from '../db/schema.ts';
 import type { EventType } from '../events/event-types.ts';
 import type { EventDraft } from '../events/service.ts';
+import { composed } from '../text.ts';
 import { CONTROL_PREFIX } from '../threads/thread.ts';
 import type { ControlStatus } from './schemas.ts';
 
@@ -128,7 +129,7 @@ function withEvent(change: ControlChange, { event_type, payload, occurred_at }: 
 function reported(payload: Acted['payload'], brief: RunBrief | null): ControlChange {
   if (payload.control_type === 'completion') return { completed: true };
   if (payload.control_type !== 'validation') return {};
-  const criteriaMet = meetsCriteria(brief, String(payload.done_criteria));
+  const criteriaMet = criteriaOf(brief)(String(payload.done_criteria));
   return { validated: payload.status as 'passed' | 'failed', criteriaMet };
 }
 
@@ -195,16 +196,17 @@ export function briefOf(run: RunRow): RunBrief | null {
   return run.brief === null ? null : (JSON.parse(run.brief) as RunBrief);
 }
 
-/** Whether a validation against `doneCriteria` satisfies the brief. */
-export function meetsCriteria(brief: RunBrief | null, doneCriteria: string): boolean {
+/** Answers whether a validation against these criteria satisfies the brief. */
+export function criteriaOf(brief: RunBrief | null): (doneCriteria: string) => boolean {
   const wanted = brief?.done_criteria ?? null;
-  return wanted === null || folded(wanted) === folded(doneCriteria);
+  if (wanted === null) return () => true;
+  const known = folded(wanted);
+  return given => given === wanted || folded(given) === known;
 }
 
 /** The text with each run of white space (line ends included) as one space, in Unicode's composed form (NFC). */
 function folded(text: string): string {
-  return text
-    .normalize('NFC')
+  return composed(text)
     .replaceAll(/[\s\u0085]+/gu, ' ')
     .trim();
 }

@@ -7,6 +7,7 @@ import { headOf } from '../events/heads.ts';
 import type { Event } from '../events/schemas.ts';
 import type { EventDraft } from '../events/service.ts';
 import { type Priority, priorityAt, priorityRank } from '../priority.ts';
+import { normalName } from '../text.ts';
 import { type ApprovalRow, toApproval } from './approvals.ts';
 import type { AnswerPlace, Question, QuestionHead, QuestionState, Source } from './schemas.ts';
 
@@ -296,7 +297,7 @@ export function assertDefault({
   if (default_selected) assertSelection({ options, multi_select }, { answer: '', selected: default_selected });
   if (default_answer === undefined || options.length === 0) return;
   const labels = default_selected ?? options.map(option => option.label);
-  if (labels.includes(default_answer.normalize('NFC').trim())) return;
+  if (labels.includes(normalName(default_answer))) return;
   const choice = `${default_selected ? 'default_selected' : 'its options'}: ${labels.join(', ')}`;
   throw new Refusal('INVALID_SELECTION', `The default answer of a question with options is one of ${choice}.`, {
     options: options.map(option => option.label),

@@ -7,8 +7,8 @@ import {
   briefOf,
   type ControlRow,
   closedRun,
+  criteriaOf,
   isReady,
-  meetsCriteria,
   type RunBrief,
   type RunRow,
   withBrief,
@@ -106,10 +106,11 @@ export function createRuns({ db, events, threads, control, questions, basePath }
     const agents = await control.agents(tx, runId);
     const sequences = agents.map(agent => agent.validation_sequence).filter(sequence => sequence !== null);
     const validations = await events.at(tx, sequences);
+    const meets = criteriaOf(brief);
     const rows: ControlRow[] = [];
     for (const agent of agents) {
       const validation = validations.get(agent.validation_sequence ?? 0);
-      const criteria_met = validation && meetsCriteria(brief, String(validation.payload.done_criteria)) ? 1 : 0;
+      const criteria_met = validation && meets(String(validation.payload.done_criteria)) ? 1 : 0;
       rows.push({ ...agent, criteria_met });
       if (criteria_met !== agent.criteria_met) control.remeasure(tx, { ...agent, criteria_met });
     }

@@ -121,6 +121,12 @@ const numbered = (unit: string, separator: string, size: number) => {
   return parts.join(separator);
 };
 
+/** Marks in the order that takes the longest to normalize, at most as many as a text may have. */
+const disordered = (size: number) => {
+  const most = Math.min(8190, Math.floor(size / 4));
+  return `"x${'\u0301'.repeat(most)}${'\u0316'.repeat(most)}"`;
+};
+
 /** A JSON value of about this size. */
 const value = (size: number): fc.Arbitrary<string> =>
   fc.oneof(
@@ -129,6 +135,7 @@ const value = (size: number): fc.Arbitrary<string> =>
       .constantFrom('"k#":1', '"k":1', '"#":1', '"a#":{"b":#}', '"\\u006b#":[]')
       .map(unit => `{${numbered(unit, ',', size)}}`),
     fc.constantFrom(...CHARACTERS).map(character => `"${repeated(character, size)}"`),
+    fc.constant(disordered(size)),
     fc.constantFrom('[', '{"a":').map(open => repeated(open, size)),
     fc.constant(null).map(() => `${'['.repeat(size / 2)}${']'.repeat(size / 2)}`),
     fc.constantFrom('1', '0', '1e', '-').map(digit => repeated(digit, size)),
@@ -149,6 +156,13 @@ const PLACES: [method: string, path: string, around: (value: string) => string][
   ['POST', '/control-signals', text => `{${signal('completion')},"actor":{"type":"agent","name":${text}}}`],
   ['POST', '/threads', text => `{"title":${text},"body":"x"}`],
   ['PUT', '/runs/run-1', text => `{"agents":${text}}`],
+  ['PUT', '/runs/run-1', text => `{"done_criteria":${text}}`],
+  ['POST', '/control-signals', text => `{${signal('validation')},"status":"passed","done_criteria":${text}}`],
+  [
+    'POST',
+    '/control-signals',
+    text => `{${signal('guidance_request')},"question":"?","options":[{"label":"a"}],"default_answer":${text}}`,
+  ],
   ['PUT', '/questions/q_0/answer', text => `{"answer":"x","selected":${text}}`],
   ['POST', '/tokens', text => `{"role":"agent","runs":${text},"agents":"*"}`],
 ];
@@ -228,6 +242,25 @@ it.each([...['1', '""', 'null', '{}', '[]', '{"label":1}', '{"a":1,"b":[2]}', '{
     }
   },
 );
+
+it('criteria of nothing but marks hold it no longer, however many agents were measured by them', async () => {
+  const marks = disordered(KIB_256);
+  const post = (path: string, method: string, body: string) =>
+    sent({ ...ordinary, method, path, body: Buffer.from(body) });
+  for (let agent = 0; agent < 20; agent += 1) {
+    const validation = `"schema_version":1,"run_id":"run-marks","agent_name":"a${agent}","control_type":"validation"`;
+    const body = `{${validation},"status":"passed","done_criteria":${marks}}`;
+    expect((await post('/control-signals', 'POST', body)).status).toBe(201);
+  }
+  for (const criteria of [marks.replace('x', 'y'), marks, '"plain"']) {
+    const { status, took } = await post('/runs/run-marks', 'PUT', `{"done_criteria":${criteria}}`);
+    expect(status).toBeLessThan(300);
+    expect(took).toBeLessThan(LIMIT_MS + margin);
+  }
+  expect(
+    (await service.send('GET', '/runs/run-marks', undefined, { authorization: `Bearer ${tokens.admin}` })).body,
+  ).toMatchObject({ agents_count: 20 });
+});
 
 it('no request of any role holds the event loop for longer than 100 ms', async () => {
   let slowest = { took: 0, what: '' };
