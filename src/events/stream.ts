@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { charactersOf, type EncodedEvent, type EventFeed, encodeEvent, nextLimit, READ_LIMITS } from './feed.ts';
 import type { Event } from './schemas.ts';
 import type { EventLog } from './service.ts';
@@ -59,6 +60,8 @@ export async function* eventStream({ feed, events, readers, filter, after, signa
         sentAt = performance.now();
       }
       position = Math.max(position, upTo);
+      // SQLite reads in the event loop: others have their turn between two reads, however fast the client is.
+      if (!cached) await nextTurn();
       const silence = performance.now() - sentAt;
       if (silence >= HEARTBEAT_MS) {
         // The id moves the client's `Last-Event-ID` forward, so a reconnect does not scan events that its filter skips.

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Control } from '../control/service.ts';
 import type { Page } from '../db/cursors.ts';
 import type { Database } from '../db/database.ts';
@@ -38,8 +39,12 @@ export function createExport(dependencies: Dependencies) {
   /** @param signal ends the export without its last line */
   async function* exportRun(run_id: string, signal: AbortSignal): AsyncGenerator<string> {
     const run = await runs.get(run_id);
-    // Events that come meanwhile would not fit what was written before.
+    // What comes meanwhile would not fit what was written before.
     const up_to = await events.latest(db.read);
+    const untilThen = <T extends { sequence: number }>({ items, next_cursor }: Page<T>): Page<T> => {
+      const kept = items.filter(({ sequence }) => sequence <= up_to);
+      return { items: kept, next_cursor: kept.length < items.length ? null : next_cursor };
+    };
     let lines = 1;
     yield `${JSON.stringify({ type: 'run', format_version: FORMAT_VERSION, up_to, run })}\n`;
 
@@ -47,6 +52,8 @@ export function createExport(dependencies: Dependencies) {
       let cursor: string | undefined;
       do {
         if (signal.aborted) return;
+        // SQLite reads in the event loop: others have their turn between two pages, however fast the client is.
+        await nextTurn();
         const { items, next_cursor } = await page(cursor);
         lines += items.length;
         if (items.length > 0) yield items.map(item => `${JSON.stringify({ type, [type]: item })}\n`).join('');
@@ -62,13 +69,9 @@ export function createExport(dependencies: Dependencies) {
       ids.push(...found.items.map(({ thread_id }) => thread_id));
       return found;
     });
-    for (const id of ids) yield* all('post', cursor => threads.posts(id, page(cursor)));
+    for (const id of ids) yield* all('post', async cursor => untilThen(await threads.posts(id, page(cursor))));
     yield* all('question', cursor => questionLists.list({ ...page(cursor), order: 'newest' }));
-    yield* all('event', async cursor => {
-      const { items, next_cursor } = await events.list(page(cursor));
-      const kept = items.filter(({ sequence }) => sequence <= up_to);
-      return { items: kept, next_cursor: kept.length < items.length ? null : next_cursor };
-    });
+    yield* all('event', async cursor => untilThen(await events.list(page(cursor))));
     if (!signal.aborted) yield `${JSON.stringify({ type: 'end', lines })}\n`;
   }
 

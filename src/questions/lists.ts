@@ -1,9 +1,10 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { decodeCursor, type Page, readPage, toPage } from '../db/cursors.ts';
+import { type Page, readPage } from '../db/cursors.ts';
 import type { Database } from '../db/database.ts';
 import { priorityRank } from '../priority.ts';
 import type { Search } from '../search/service.ts';
 import { findQuestionsAt, listQuestions, type QuestionFilter } from './list-repository.ts';
+import type { QuestionRow } from './question.ts';
 import type { Question, QuestionQuery } from './schemas.ts';
 import type { QuestionService } from './service.ts';
 
@@ -54,35 +55,27 @@ export function createQuestionLists({ db, search, questions }: Dependencies) {
   }
 
   /** A page of questions that contain all words, newest first. */
-  async function bySearch(
+  function bySearch(
     filter: QuestionFilter,
     q: string,
     cursor: string | undefined,
     limit: number,
   ): Promise<Page<Question>> {
-    const name = 'questions found';
-    const [start] = decodeCursor(name, cursor, [0]) ?? [Number.MAX_SAFE_INTEGER];
-    const found: Question[] = [];
-    const keys = new Map<Question, number>();
-    let below: number | null = start as number;
-    for (let batch = 0; below !== null && found.length <= limit; batch += 1) {
-      const next = await search.nextQuestions(db.read, q, below, batch);
-      const rows = (await findQuestionsAt(db.read, filter, next.questions)).slice(0, limit + 1 - found.length);
-      for (const [index, question] of (await views(rows)).entries()) {
-        found.push(question);
-        keys.set(question, rows[index]?.asked_sequence as number);
+    let batch = 0;
+    async function read(key: [number] | undefined, count: number): Promise<QuestionRow[]> {
+      const found: QuestionRow[] = [];
+      let below: number | null = key?.[0] ?? Number.MAX_SAFE_INTEGER;
+      for (; below !== null && found.length < count; batch += 1) {
+        const next = await search.nextQuestions(db.read, q, below, batch);
+        found.push(...(await findQuestionsAt(db.read, filter, next.questions)));
+        below = next.below;
+        // With a filter that few questions match, this loop is long; other requests run in between.
+        await nextTurn();
       }
-      below = next.below;
-      // With a filter that few questions match, this loop is long; other requests run in between.
-      await nextTurn();
+      return found.slice(0, count);
     }
-    return toPage(
-      name,
-      found,
-      limit,
-      question => [keys.get(question) as number],
-      question => question,
-    );
+    const keyOf = (row: QuestionRow): [number] => [row.asked_sequence];
+    return readPage({ list: 'questions found', cursor, shape: [0], limit, read, keyOf, views });
   }
 
   return { list };

@@ -46,6 +46,22 @@ describe.each(engines)('the export of a run on %s', engine => {
     expectProblem(await send('GET', '/runs/nobody/export'), 'RUN_NOT_FOUND');
   });
 
+  it('has no post of which it has no event, in a run that goes on meanwhile', async () => {
+    await aRun(send, 'busy').brief({ title: 'x' });
+    const body = { title: 'x', body: 'x', run_id: 'busy', actor: { type: 'operator', name: 'ana' } };
+    const { thread_id } = (await send('POST', '/threads', body)).body;
+    const post = () => send('POST', `/threads/${thread_id}/posts`, { body: 'x', actor: body.actor });
+    for (let number = 0; number < 120; number += 1) await post();
+    // The later lines are read when the first ones have been taken.
+    const exporting = exported('busy');
+    while (!Array.isArray(await Promise.race([exporting, post()])));
+    const lines = await exporting;
+    const up_to = Number((lines[0] as unknown as { up_to: number }).up_to);
+    const later = lines.filter(({ post }) => Number(post?.sequence) > up_to);
+    expect(later).toEqual([]);
+    expect(lines.filter(({ type }) => type === 'post').length).toBeGreaterThan(120);
+  });
+
   it('goes over many pages, and has no text once the run is erased', async () => {
     const run = aRun(send, 'long');
     await run.finish('builder');
