@@ -48,6 +48,28 @@ describe('the inbox', () => {
     await expect.poll(states, slowly).toEqual(['No', 'No', null]);
   });
 
+  it('takes a key that is held down once, except to move', async () => {
+    const page = await opened();
+    const asked: string[] = [];
+    for (const agent_name of ['a', 'b', 'c', 'd'])
+      asked.push(await service.ask({ run_id: 'held', agent_name, priority: 'urgent', options }));
+    for (const id of asked) await card(page, id).waitFor();
+    const hold = async (key: string) => {
+      for (let time = 0; time < 3; time += 1) await page.keyboard.down(key);
+      await page.keyboard.up(key);
+    };
+    const answered = () => page.locator('article .notice', { hasText: 'Answered' }).count();
+    await card(page, asked[0] as string).focus();
+    await hold('1');
+    await page.getByRole('status').getByText('Answered “Yes”').waitFor();
+    expect(await answered()).toBe(1);
+    await page.keyboard.press('z');
+    await card(page, asked[0] as string).focus();
+    await hold('j');
+    expect(await page.evaluate(() => document.activeElement?.id)).toBe(`q-${asked[3]}`);
+    for (const id of asked) await service.send('POST', `/questions/${id}/cancel`, {});
+  });
+
   it('puts a question off, and brings it back', async () => {
     const page = await opened();
     const id = await service.ask({ run_id: 'later', question: 'Which colour?', options });

@@ -48,8 +48,8 @@ describe('the page of a service with tokens', () => {
       out: expect.stringMatching(/^http:\/\/127\.0\.0\.1:\d+\/#login=[\w-]{43}$/),
       code: 0,
     });
+    // As if it was pasted into the tab that shows the login: only the fragment changes.
     await page.goto(out);
-    await page.reload();
     await page.getByText('live · ana').waitFor();
     expect(page.url()).not.toContain('login=');
     const id = await ask({ run_id: 'login', options: ['yes', 'no'] });

@@ -5,6 +5,8 @@ import { settings } from './settings.ts';
 export type Keys = Record<string, () => unknown>;
 
 const stack: Keys[] = [];
+/** Keys that move, and so go on while they are held down. */
+const MOVES = /^([jk]|Arrow.+)$/;
 /** The first key of a pair such as `g i`. */
 let prefix = '';
 
@@ -21,6 +23,8 @@ export function listenToKeys(): void {
   addEventListener('keydown', event => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     if (!settings.shortcuts.value || isTyping(event.target) || document.querySelector('dialog[open]')) return;
+    // An act moves the focus: a key held down would act on one question after the other.
+    if (event.repeat && !MOVES.test(event.key)) return;
     const key = prefix + event.key;
     prefix = '';
     if (event.key === 'g' && key === 'g') {
