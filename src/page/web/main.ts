@@ -59,6 +59,8 @@ async function start(): Promise<void> {
     for (const { question } of renewals) dropEnded(question);
   });
   addEventListener('pagehide', sendAllNow);
+  // A login link that is opened in a tab of the page changes nothing but the fragment.
+  addEventListener('hashchange', () => location.hash.startsWith('#login=') && location.reload());
   const root = document.getElementById('app') as HTMLElement;
   root.replaceChildren();
   render(html`<${App} />`, root);
