@@ -86,6 +86,18 @@ describe('the page of a service with tokens', () => {
     forgive(faults);
   });
 
+  it('sends what waits for an undo before it signs out', async () => {
+    const id = await ask({ run_id: 'leaving', options: ['yes', 'no'] });
+    const { page, faults } = await openPerson(browser, () => service.origin);
+    await page.goto((await open(await of('operator'))).out);
+    await page.locator(`#q-${id}`).getByRole('button', { name: 'no' }).click();
+    await page.getByRole('button', { name: 'Settings and keys' }).click();
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByRole('heading', { name: 'Log in to Forumbus' }).waitFor();
+    expect((await tokens.admin('GET', `/questions/${id}`)).body).toMatchObject({ state: 'answered', answer: 'no' });
+    forgive(faults);
+  });
+
   it('shows a viewer everything and lets him change nothing', async () => {
     const id = await ask({ run_id: 'viewed', options: ['yes', 'no'] });
     const { page } = await openPerson(browser, () => service.origin);

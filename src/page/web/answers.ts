@@ -124,11 +124,8 @@ export function dropEnded(ended: Question): void {
 }
 
 /** A page that is left sends at once what waits for its undo. */
-export function sendAllNow(): void {
-  leave(() => {
-    for (const { question } of pending.value) void send(question.question_id);
-  });
-}
+export const sendAllNow = (): Promise<unknown> =>
+  leave(() => Promise.all(pending.value.map(({ question }) => send(question.question_id))));
 
 /** One answer for several questions: each as it was seen. */
 export function answerAll(ids: readonly string[], given: Draft): void {

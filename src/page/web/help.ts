@@ -1,5 +1,6 @@
 import { html } from 'htm/preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
+import { sendAllNow } from './answers.ts';
 import { allowNotifications } from './notify.ts';
 import { Failure } from './parts.ts';
 import { canPush, pushName, switchPushOff, switchPushOn } from './push.ts';
@@ -48,7 +49,7 @@ export function Help({ close }: { close: () => void }) {
     }
   };
   const signOut = async () => {
-    await switchPushOff().catch(() => {});
+    await Promise.all([sendAllNow(), switchPushOff().catch(() => {})]);
     await logOut();
   };
   return html`<dialog ref=${dialog} onClose=${close} aria-labelledby="help-title">

@@ -10,10 +10,11 @@ export const online = signal(true);
 /** Set while the page is being left: requests that have begun then go on without it. */
 let leaving = false;
 
-export function leave(work: () => void): void {
+export function leave<T>(work: () => T): T {
   leaving = true;
-  work();
+  const begun = work();
   leaving = false;
+  return begun;
 }
 
 async function pageFetch(input: RequestInfo | URL, init: RequestInit = {}): Promise<Response> {
