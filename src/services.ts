@@ -194,8 +194,9 @@ export async function createServices(
       hasSingleSignOn: oidc !== undefined,
     });
     const logins = createLogins({ db, clock, access });
+    const pollIntervalMs = config.POLL_INTERVAL_MS;
     const limits = { stream: config.STREAMS_PER_CALLER, wait: config.WAITS_PER_CALLER };
-    const longRequests = new LongRequests({ access, limits, pollIntervalMs: config.POLL_INTERVAL_MS, log });
+    const longRequests = new LongRequests({ access, ended: logins.ended, limits, pollIntervalMs, log });
     commits.on('token', () => longRequests.tokensChanged());
     if (config.ADMIN_TOKEN_FILE) {
       const token = await adminToken(config.ADMIN_TOKEN_FILE, log);

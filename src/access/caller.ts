@@ -13,6 +13,8 @@ export interface Grant {
   token_id: string;
   /** The number of the secret that was shown; see rotation.ts. */
   secret_number: number;
+  /** The hash of the login that stands for it, in a browser. */
+  login_hash?: string | undefined;
   role: Role;
   actor: Actor | null;
   runs: string | null;

@@ -14,7 +14,9 @@ const CHECK_MS = 500;
 type Kind = 'stream' | 'wait';
 
 interface Options {
-  access: Pick<Access, 'ended' | 'isOpen'>;
+  access: Pick<Access, 'isOpen'>;
+  /** Those of these secrets that have ended, by themselves or with the login that stands for them. */
+  ended: (held: HeldSecret[]) => Promise<HeldSecret[]>;
   /** Concurrent long requests allowed per caller and kind. */
   limits: Record<Kind, number>;
   /** How often tokens are checked for revocation and expiry, up to {@link CHECK_MS}. Milliseconds. */
@@ -22,7 +24,7 @@ interface Options {
   log: Logger;
 }
 
-/** A long request; `revoked` ends it when its token ends. */
+/** A long request; `revoked` ends it when its token or login ends. */
 interface LongRequest {
   secret: HeldSecret | undefined;
   revoked: AbortController;
@@ -33,7 +35,7 @@ const CODES = { stream: 'TOO_MANY_STREAMS', wait: 'TOO_MANY_WAITS' } as const;
 
 /**
  * Long requests: event streams and waits. Limits them per caller, and ends those whose token is revoked or expires, in
- * any process. Also caches whether the service is open, that is, has no tokens.
+ * any process, or whose person signs out. Also caches whether the service is open, that is, has no tokens.
  */
 export class LongRequests {
   readonly #options: Options;
@@ -97,7 +99,7 @@ export class LongRequests {
     const { access } = this.#options;
     if (this.#open) this.#open = await access.isOpen();
     const held = [...this.#live].flatMap(({ secret }) => secret ?? []);
-    const ended = new Set(held.length > 0 ? await access.ended(held) : []);
+    const ended = new Set(held.length > 0 ? await this.#options.ended(held) : []);
     for (const { secret, revoked } of this.#live) {
       // A request from before the first token has none; it ends once the service is no longer open.
       if (secret === undefined ? !this.#open : ended.has(secret)) revoked.abort(REVOKED);

@@ -48,6 +48,8 @@ export interface TokenEvent {
 export interface HeldSecret {
   token_id: string;
   secret_number: number;
+  /** The hash of the login that stands for it, in a browser. */
+  login_hash?: string | undefined;
 }
 
 /** Who creates, rotates or revokes a token: a token, the `command` or, at the start, the `file`. */
@@ -128,7 +130,7 @@ export function createAccess({ db, clock, commits, used, record, hasSingleSignOn
   }
 
   /** @throws Refusal UNAUTHORIZED if the token, or this secret of it, has ended */
-  function callerOf(row: TokenRow, secret_number: number): Caller {
+  function callerOf(row: TokenRow, secret_number: number, login_hash?: string): Caller {
     if (row.revoked_at !== null) throw new Refusal('UNAUTHORIZED', `The token ${row.token_id} has been revoked.`);
     if (row.expires_at !== null && row.expires_at <= clock.now()) {
       throw new Refusal('UNAUTHORIZED', `The token ${row.token_id} has expired.`);
@@ -139,7 +141,7 @@ export function createAccess({ db, clock, commits, used, record, hasSingleSignOn
     used(row);
     const { token_id, role, runs, agents, validates } = row;
     const actor = row.actor === null ? null : parseActor(row.actor);
-    return new Caller({ token_id, secret_number, role, actor, runs, agents, validates });
+    return new Caller({ token_id, secret_number, login_hash, role, actor, runs, agents, validates });
   }
 
   /**
@@ -178,10 +180,10 @@ export function createAccess({ db, clock, commits, used, record, hasSingleSignOn
     },
 
     /** The caller of a login, which stands for this token. Never cached. @throws Refusal UNAUTHORIZED */
-    async authenticateById(reader: Reader, { token_id, secret_number }: HeldSecret): Promise<Caller> {
+    async authenticateById(reader: Reader, { token_id, secret_number, login_hash }: HeldSecret): Promise<Caller> {
       const row = await findToken(reader, token_id);
       if (!row) throw new Refusal('UNAUTHORIZED', `There is no token ${token_id}.`);
-      return callerOf(row, secret_number);
+      return callerOf(row, secret_number, login_hash);
     },
 
     /** Those of these secrets whose token is revoked or expired, or that have been rotated away. */

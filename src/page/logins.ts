@@ -6,7 +6,14 @@ import type { Clock } from '../clock.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';
 import { assertOwnPage, cookieSecret, SESSION_MS } from './cookie.ts';
-import { deleteExpiredLogins, deleteLogin, findLogin, insertLogin, type LoginRow } from './repository.ts';
+import {
+  deleteExpiredLogins,
+  deleteLogin,
+  findLogin,
+  insertLogin,
+  type LoginRow,
+  listLiveLogins,
+} from './repository.ts';
 
 /** How long a link may be used. Milliseconds. */
 const LINK_MS = 60_000;
@@ -17,7 +24,7 @@ export type LoginService = ReturnType<typeof createLogins>;
 interface Dependencies {
   db: Database;
   clock: Clock;
-  access: Pick<Access, 'authenticateById' | 'endOf' | 'endSignedOn'>;
+  access: Pick<Access, 'authenticateById' | 'ended' | 'endOf' | 'endSignedOn'>;
 }
 
 /**
@@ -70,7 +77,15 @@ export function createLogins({ db, clock, access }: Dependencies) {
       assertOwnPage(method, headers);
       const session = await find(db.read, 'session', secret);
       if (!session) throw new Refusal('UNAUTHORIZED', 'The login of this browser has ended; log in again.');
-      return access.authenticateById(db.read, session);
+      return access.authenticateById(db.read, { ...session, login_hash: session.secret_hash });
+    },
+
+    /** Those of these secrets that have ended, by themselves or with the login that stands for them. */
+    async ended(held: HeldSecret[]): Promise<HeldSecret[]> {
+      const hashes = held.flatMap(({ login_hash }) => login_hash ?? []);
+      const live = new Set(hashes.length > 0 ? await listLiveLogins(db.read, hashes, clock.now()) : []);
+      const left = held.filter(({ login_hash }) => login_hash !== undefined && !live.has(login_hash));
+      return [...left, ...(await access.ended(held))];
     },
 
     /**

@@ -12,6 +12,13 @@ const findLoginStatement = statement(({ query, value }: StatementBuilder<{ secre
   query.selectFrom('page_logins').selectAll().where('secret_hash', '=', value('secret_hash')),
 );
 
+/** Those of these hashes whose logins have not ended. @param now epoch milliseconds */
+export async function listLiveLogins(reader: Reader, secretHashes: string[], now: number): Promise<string[]> {
+  const logins = reader.query.selectFrom('page_logins').select('secret_hash');
+  const rows = await logins.where('secret_hash', 'in', secretHashes).where('expires_at', '>', now).execute();
+  return rows.map(({ secret_hash }) => secret_hash);
+}
+
 export async function insertLogin(tx: Tx, row: LoginRow): Promise<void> {
   await tx.query.insertInto('page_logins').values(row).execute();
 }

@@ -4,6 +4,8 @@ import { startApp, type TestApp } from '../helpers/app.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { engines } from '../helpers/engines.ts';
 import { expectProblem } from '../helpers/problems.ts';
+import { listen } from '../helpers/socket.ts';
+import { openStream } from '../helpers/stream.ts';
 import { bearer, people, type Tokens, withTokens } from '../helpers/tokens.ts';
 
 const BROWSER = 'text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8';
@@ -155,6 +157,24 @@ describe.each(engines)('a login on %s', engine => {
     const old = await opened();
     clock.advance(30 * 86_400_000);
     expectProblem(await me(old.cookie), 'UNAUTHORIZED');
+  });
+
+  it('ends its streams when the person signs out, and no others of its token', async () => {
+    const { token } = await operator();
+    const origin = `http://127.0.0.1:${await listen(service.app)}`;
+    const opened = async () => {
+      const { headers } = await service.send('POST', '/page/session', undefined, { ...page, ...bearer(token) });
+      const as = { ...page, cookie: cookieOf(headers) };
+      const stream = await openStream(origin, '', undefined, as);
+      await stream.frame();
+      return { as, stream };
+    };
+    const [left, other] = [await opened(), await opened()];
+    await service.send('DELETE', '/page/session', undefined, left.as);
+    for (;;) if ((await left.stream.frame()) === undefined) break;
+    const { body } = await tokens.admin('POST', '/threads', { title: 'Hello', body: 'Hello.' });
+    for (;;) if ((await other.stream.event()).thread_id === body.thread_id) break;
+    other.stream.leave();
   });
 
   it('is for the page of the service only', async () => {
