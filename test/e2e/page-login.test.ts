@@ -98,6 +98,35 @@ describe('the page of a service with tokens', () => {
     forgive(faults);
   });
 
+  it('shows one person in all tabs of a browser', async () => {
+    const { page, context, faults } = await openPerson(browser, () => service.origin);
+    const other = await context.newPage();
+    const showLogin = () =>
+      Promise.all([page, other].map(tab => tab.getByRole('heading', { name: 'Log in to Forumbus' }).waitFor()));
+    const id = await ask({ run_id: 'tabs', options: ['yes', 'no'] });
+    await page.goto((await open(await of('operator'))).out);
+    await other.goto(service.origin);
+    await other.getByText('live · ana').waitFor();
+    // What waits for its undo is not sent as the person who comes.
+    await other.locator(`#q-${id}`).getByRole('button', { name: 'no' }).click();
+    await other.getByText('Answered “no”').first().waitFor();
+    const bob = await tokens.issue({ role: 'operator', actor: { type: 'operator', name: 'bob' } });
+    await page.goto((await open(bob.token)).out);
+    await other.getByText('live · bob').waitFor();
+    await other.locator(`#q-${id}`).getByRole('button', { name: 'no' }).waitFor();
+    expect((await tokens.admin('GET', `/questions/${id}`)).body.state).toBe('open');
+    await page.getByRole('button', { name: 'Settings and keys' }).click();
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await showLogin();
+    await page.goto((await open(bob.token)).out);
+    await other.getByText('live · bob').waitFor();
+    // No tab is told of this; the stream ends.
+    const headers = { origin: service.origin, 'x-forumbus-page': '1' };
+    await context.request.delete(`${service.origin}/page/session`, { headers });
+    await showLogin();
+    forgive(faults);
+  });
+
   it('shows a viewer everything and lets him change nothing', async () => {
     const id = await ask({ run_id: 'viewed', options: ['yes', 'no'] });
     const { page } = await openPerson(browser, () => service.origin);

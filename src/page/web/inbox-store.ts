@@ -5,7 +5,7 @@ import { gather } from './gather.ts';
 import { changed, now } from './live.ts';
 import { inPlaces, placesOf } from './narrowing.ts';
 import { allOf, client } from './service.ts';
-import { myName, ofRun } from './session.ts';
+import { hasEnded, myName, ofRun } from './session.ts';
 import { read, stored, write } from './settings.ts';
 
 /* The questions of the inbox and what is known around them. Views read the signals; events of the log renew them. */
@@ -197,7 +197,8 @@ async function renewChanged(): Promise<void> {
   try {
     if (ids.length > SINGLE_READS) await snapshot();
     else put(await Promise.all(ids.map(id => client.question(id))));
-  } catch {
+  } catch (error) {
+    if (hasEnded(error)) return;
     // The service is away: the changes are read with the next ones.
     for (const id of ids) changedIds.add(id);
     renewLater();

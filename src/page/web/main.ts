@@ -1,6 +1,6 @@
 import '@preact/signals';
 import { html, render } from 'htm/preact';
-import { dropEnded, sendAllNow } from './answers.ts';
+import { dropEnded, pending, sendAllNow } from './answers.ts';
 import { onRenewal, snapshot, take, watchAround } from './inbox-store.ts';
 import { listenToKeys } from './keys.ts';
 import { follow, onEvent } from './live.ts';
@@ -9,6 +9,7 @@ import { watchQuestions } from './notify.ts';
 import { Empty } from './parts.ts';
 import { watchPush } from './push.ts';
 import { watchRoute } from './route.ts';
+import { base } from './service.ts';
 import { begin, chosenRun, isOfSeveral, me, takeCode } from './session.ts';
 import { Shell } from './shell.ts';
 
@@ -46,6 +47,19 @@ function followWhileLoggedIn(): void {
   });
 }
 
+/** The tabs of a browser share its login. If it is another one, they begin anew, without what they were about to send. */
+function watchLogin(): void {
+  const tabs = new BroadcastChannel(base.pathname);
+  me.subscribe(person => {
+    if (person !== undefined) tabs.postMessage(person?.token_id);
+  });
+  tabs.onmessage = ({ data }) => {
+    if (me.value === undefined || data === me.value?.token_id) return;
+    pending.value = [];
+    location.reload();
+  };
+}
+
 async function start(): Promise<void> {
   const code = takeCode();
   takeFailure();
@@ -53,6 +67,7 @@ async function start(): Promise<void> {
   listenToKeys();
   watchQuestions();
   watchPush();
+  watchLogin();
   watchAround();
   onEvent(take);
   onRenewal(renewals => {
