@@ -8,6 +8,9 @@ export interface Clock {
 
 export const systemClock: Clock = { now: () => Date.now() };
 
+/** The latest time that RFC 3339 can write, whose years have four digits. Epoch milliseconds. */
+export const LATEST_TIME = Date.UTC(10_000, 0) - 1;
+
 /** Makes the unique part of an id: a UUIDv7 (RFC 9562) without hyphens, so ids sort by creation time. */
 export type NewUid = () => string;
 

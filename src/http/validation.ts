@@ -2,12 +2,10 @@ import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
 import addFormats from 'ajv-formats';
 import type { FastifyInstance, FastifySchemaValidationError } from 'fastify';
 import type { TSchema } from 'typebox';
+import { LATEST_TIME } from '../clock.ts';
 import type { ProblemItem } from '../errors.ts';
 import { cut, isName, isVisible, NAME_RULE, normalName, trim } from '../text.ts';
 import { POINTER_LENGTH, Strict } from './schemas.ts';
-
-/** The first instant whose year has five digits. Epoch milliseconds. */
-const YEAR_10000 = Date.UTC(10_000, 0, 1);
 
 /** Errors reported per request. */
 const ERRORS_REPORTED = 20;
@@ -172,7 +170,7 @@ function createAjv(components: TSchema[], { coerce, allErrors }: { coerce: boole
     type: 'string',
     schemaType: 'boolean',
     // The format allows leap seconds, which Date rejects, and offsets that lead beyond the year 9999.
-    validate: (_instant: boolean, text: string) => Date.parse(text) >= 0 && Date.parse(text) < YEAR_10000,
+    validate: (_instant: boolean, text: string) => Date.parse(text) >= 0 && Date.parse(text) <= LATEST_TIME,
   });
   ajv.addKeyword({
     keyword: 'x-unique-by',

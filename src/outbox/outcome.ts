@@ -1,4 +1,4 @@
-import { toTimestamp } from '../clock.ts';
+import { LATEST_TIME, toTimestamp } from '../clock.ts';
 import type { EndedRow, LeasedDelivery } from './leased-delivery.ts';
 import type { Attempt, MessageStatus } from './schemas.ts';
 
@@ -44,6 +44,9 @@ export interface Settled {
 const HISTORY_KEPT = 20;
 /** UTF-16 code units. */
 const ERROR_LENGTH = 2000;
+
+/** The latest retry that a handler can ask for. A year is room for a clock of leases that is ahead. Epoch milliseconds. */
+const LATEST_RETRY = LATEST_TIME - 365 * 24 * 3_600_000;
 
 /** Whether the delivery leaves its lane, so that the next one becomes its head. */
 export function leavesLane(outcome: Outcome): boolean {
@@ -98,7 +101,7 @@ function changesOf(delivery: LeasedDelivery, outcome: Outcome, now: number, work
       return { ...failed, available_in: outcome.delayMs, claimable_in: outcome.delayMs, history };
     }
     case 'postponed': {
-      const delayMs = Math.max(0, outcome.until - now);
+      const delayMs = Math.max(0, Math.min(outcome.until, LATEST_RETRY) - now);
       return { ...failed, available_in: delayMs, claimable_in: delayMs, attempts: unused };
     }
     case 'discarded':

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { Clock, NewUid } from '../clock.ts';
+import { type Clock, LATEST_TIME, type NewUid } from '../clock.ts';
 import type { CommitNotifier } from '../commit-notifier.ts';
 import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
@@ -199,7 +199,7 @@ export function createOutbox(dependencies: Dependencies) {
     const cause = { created_at, traceparent: tx.traceparent, token_id: tx.tokenId };
     const content = { message_id: id, topic, message_key, payload: text, available_at: at };
     const message_number = await insertMessage(tx, { ...content, ...cause, ...subjectOf(payload) });
-    const due = at === null ? null : db.leaseTime(at);
+    const due = at === null ? null : Math.min(db.leaseTime(at), LATEST_TIME);
     const delivery = { message_number, topic, message_key, available_at: due, created_at };
     const consumers = await subscriptions.matching(tx, topic);
     for (const { subscription_id } of consumers) insertDelivery(tx, { ...delivery, subscription_id });

@@ -23,7 +23,8 @@ export interface HandlerContext {
   /** `throw context.permanent(reason)`: the message becomes dead without a retry. The reason may be an error. */
   permanent(reason: unknown): Error;
   /**
-   * `throw context.retryAt(time)`: retries then, without using an attempt. Numbers are epoch milliseconds.
+   * `throw context.retryAt(time)`: retries then, without using an attempt. Numbers are epoch milliseconds. The
+   * end of the year 9998 is the latest.
    * @throws TypeError if `time` is not a time
    */
   retryAt(time: Date | number | string): Error;

@@ -92,6 +92,24 @@ describe.each(engines)('what becomes of an attempt on %s', engine => {
     expect(await message(id)).toMatchObject({ result: null, last_error: expect.stringMatching(error) });
   });
 
+  it.each([8.64e15, '9999-12-31T23:59:59.999Z', -8.64e15])('a retry at %s leaves every list readable', async time => {
+    let asked = false;
+    await start(
+      handler('a', (_message, { retryAt, permanent }) => {
+        // A time in the past is due at once.
+        if (asked) throw permanent('again');
+        asked = true;
+        throw retryAt(time);
+      }),
+    );
+    const id = await publish('a', null);
+    await until(id, new Date(time).getTime() < 0 ? 'dead' : 'failed');
+    const listed = await service.send('GET', '/outbox');
+    expect(listed.status).toBe(200);
+    expect(listed.body.items[0].available_at).toMatch(/^\d{4}-/);
+    expect((await service.send('POST', `/outbox/${id}/discard`)).status).toBe(200);
+  });
+
   it('what a handler does to its message reaches neither its outcome nor another handler', async () => {
     const seen = new Counter<unknown>();
     const vandal = (name: string) =>

@@ -72,6 +72,13 @@ describe.each(engines)('on %s, a wall clock', engine => {
     expect(handled.seen).toEqual(['past', 'soon']);
   });
 
+  it.each(JUMPS)('that has jumped %s leaves the latest time one that can be shown', async (_, milliseconds) => {
+    const { app, publish } = await started();
+    jump(milliseconds);
+    await publish('last', { available_at: '9999-12-31T23:59:59.999Z' });
+    expect((await app.send('GET', '/outbox')).body.items[0].available_at).toMatch(/^9999-12-3/);
+  });
+
   it.each(JUMPS)('that jumps %s takes no lease from its own process', async (_, milliseconds) => {
     const database = await forThisTest(scratchDatabase(engine));
     const { open, passed } = gate();
