@@ -127,11 +127,14 @@ function pathOf(file: string): string {
   return file.startsWith('file:') ? fileURLToPath(file) : file;
 }
 
+/** The longest that a timer of Node waits; a longer one ends at once. */
+const LONGEST_MS = 2 ** 31 - 1;
+
 function policyFault(policy: Policy, known: Policy): string | undefined {
   const unknown = Object.keys(policy).find(name => !(name in known));
   if (unknown) return `its policy has the unknown property ${unknown}`;
   if (policy.dead !== 'pass' && policy.dead !== 'block') return 'policy.dead must be pass or block';
   const times = ['timeout_ms', 'backoff_base_ms', 'backoff_cap_ms'] as const;
-  const wrong = times.find(name => !Number.isSafeInteger(policy[name]) || policy[name] < 1);
-  return wrong && `policy.${wrong} must be a positive whole number of milliseconds`;
+  const wrong = times.find(name => !Number.isInteger(policy[name]) || policy[name] < 1 || policy[name] > LONGEST_MS);
+  return wrong && `policy.${wrong} must be a whole number of milliseconds, from 1 to ${LONGEST_MS}`;
 }

@@ -39,4 +39,15 @@ describe('a handler module', () => {
     const source = `export const topic = 'a'; export const from = ${JSON.stringify(from)}; export function handle() {}`;
     await expect(loaded(source)).rejects.toThrow(/chat\.mjs cannot be used: from must be 'beginning' or left out\.$/);
   });
+
+  it.each(['timeout_ms', 'backoff_base_ms', 'backoff_cap_ms'])('has a %s that a timer can take', async name => {
+    const source = (ms: number) =>
+      `export const topic = 'a'; export const policy = { ${name}: ${ms} }; export function handle() {}`;
+    for (const ms of [0, 1.5, 2 ** 31, Number.MAX_SAFE_INTEGER]) {
+      await expect(loaded(source(ms))).rejects.toThrow(
+        `chat.mjs cannot be used: policy.${name} must be a whole number of milliseconds, from 1 to 2147483647.`,
+      );
+    }
+    expect((await loaded(source(2 ** 31 - 1)))?.policy).toMatchObject({ [name]: 2 ** 31 - 1 });
+  });
 });
