@@ -1,4 +1,4 @@
-import { lookup as systemLookup } from 'node:dns';
+import { type LookupAddress, lookup as systemLookup } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
 import { isWithin, networkList, readNetworks } from '../networks.ts';
 
@@ -48,6 +48,21 @@ export function createAddressGuard(allowed: string, resolve: LookupFunction = sy
     return isIP(address) !== 0 && (isWithin(listed, address) || (!plain && !isWithin(refused, address)));
   }
 
+  /** Lookups that have not ended, by name. The system runs two at a time: alone, a name that hangs takes only one of them. */
+  const pending = new Map<string, Promise<LookupAddress[]>>();
+
+  function addressesOf(hostname: string): Promise<LookupAddress[]> {
+    const known = pending.get(hostname);
+    if (known) return known;
+    const found = new Promise<LookupAddress[]>((done, fail) => {
+      resolve(hostname, { all: true }, (error, addresses) =>
+        error ? fail(error) : done(addresses as LookupAddress[]),
+      );
+    }).finally(() => pending.delete(hostname));
+    pending.set(hostname, found);
+    return found;
+  }
+
   return {
     fault(url, way = 'http') {
       const { protocol, hostname, username, password } = url;
@@ -69,14 +84,14 @@ export function createAddressGuard(allowed: string, resolve: LookupFunction = sy
     isListed: address => isWithin(listed, address),
 
     lookup: plain => (hostname, options, callback) => {
-      resolve(hostname, { ...options, all: true }, (error, addresses) => {
-        if (error) return callback(error, []);
-        const good = [addresses].flat().filter(one => typeof one === 'object' && isAllowed(one.address, plain));
-        const [first] = good as { address: string; family: number }[];
-        if (!first) return callback(new Error(`${hostname} has no address that webhooks may connect to.`), []);
-        if (options.all) callback(null, good as { address: string; family: number }[]);
+      const judge = (addresses: LookupAddress[]) => {
+        const good = addresses.filter(({ address }) => isAllowed(address, plain));
+        const [first] = good;
+        if (!first) callback(new Error(`${hostname} has no address that webhooks may connect to.`), []);
+        else if (options.all) callback(null, good);
         else callback(null, first.address, first.family);
-      });
+      };
+      addressesOf(hostname).then(judge, error => callback(error, []));
     },
   };
 }

@@ -103,4 +103,25 @@ describe('the guard of addresses', () => {
     const one = new Promise(done => lookup('mixed.example', {}, (_error, address) => done(address)));
     expect(await one).toBe('8.8.8.8');
   });
+
+  it('looks a name up once for all who ask meanwhile, and judges it for each', async () => {
+    const asked: string[] = [];
+    const ends: (() => void)[] = [];
+    const resolve: LookupFunction = (hostname, _options, callback) => {
+      asked.push(hostname);
+      ends.push(() => callback(null, [{ address: '8.8.8.8', family: 4 }]));
+    };
+    const guard = createAddressGuard('10.0.0.1', resolve);
+    const found = (hostname: string, plain: boolean) =>
+      new Promise(done => guard.lookup(plain)(hostname, {}, (error, address) => done(error?.message ?? address)));
+    const both = [found('slow.example', false), found('slow.example', true), found('quick.example', false)];
+    expect(asked).toEqual(['slow.example', 'quick.example']);
+    for (const end of ends.splice(0)) end();
+    expect(await Promise.all(both)).toEqual(['8.8.8.8', expect.stringContaining('has no address'), '8.8.8.8']);
+    // Nothing is kept: what a name means may change.
+    const again = found('slow.example', false);
+    expect(asked).toHaveLength(3);
+    ends[0]?.();
+    expect(await again).toBe('8.8.8.8');
+  });
 });
