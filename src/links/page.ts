@@ -41,8 +41,8 @@ function form({ options, multi_select }: Question): string {
     `${html(label)}${description === undefined ? '' : `<br><small>${htmlLines(description)}</small>`}`;
   const choices = options.map(option =>
     multi_select
-      ? `<label><input type="checkbox" name="selected" value="${html(option.label)}"> ${said(option)}</label>`
-      : `<button name="selected" value="${html(option.label)}">${said(option)}</button>`,
+      ? `<label><input type="checkbox" name="selected" value="${escaped(option.label)}"> ${said(option)}</label>`
+      : `<button name="selected" value="${escaped(option.label)}">${said(option)}</button>`,
   );
   const text = '<label>In your own words<textarea name="answer"></textarea></label>';
   return `<form method="post">${choices.join('')}${text}<button>Send</button></form>`;
@@ -60,10 +60,15 @@ function layout(title: string, body: string[]): string {
 <body><main>${body.join('\n')}</main></body></html>`;
 }
 
-/** Text of one line for HTML: nothing in it is markup or steers the display. */
-function html(text: string): string {
+/** Text that is no markup: the value of an attribute, which the form sends back as it is. */
+function escaped(text: string): string {
   const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
-  return printable(text).replaceAll(/[&<>"']/g, character => entities[character] as string);
+  return text.replaceAll(/[&<>"']/g, character => entities[character] as string);
+}
+
+/** Text of one line that is shown: nothing in it is markup or steers the display. */
+function html(text: string): string {
+  return escaped(printable(text));
 }
 
 function htmlLines(text: string): string {

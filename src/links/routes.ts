@@ -3,6 +3,7 @@ import type { FastifyReply } from 'fastify';
 import { problemTable, Refusal } from '../errors.ts';
 import type { IdempotentWrites } from '../http/idempotent-writes.ts';
 import { LENGTHS } from '../http/schemas.ts';
+import { isVisible } from '../text.ts';
 import { LINK_POLICY, linkPage, noticePage } from './page.ts';
 import type { AnswerLinkService, LinkAnswer } from './service.ts';
 
@@ -62,7 +63,9 @@ export function linkRoutes({ links, writes }: Dependencies): FastifyPluginAsyncT
 /** @throws Refusal VALIDATION_FAILED */
 function readForm(body: unknown): LinkAnswer {
   const form = body instanceof URLSearchParams ? body : new URLSearchParams();
-  const answer = (form.get('answer') ?? '').replaceAll('\r\n', '\n').trim();
+  const text = (form.get('answer') ?? '').replaceAll('\r\n', '\n').trim();
+  // A text that shows nothing is none.
+  const answer = isVisible(text) ? text : '';
   const selected = form.getAll('selected');
   if (answer === '' && selected.length === 0) throw invalid('Choose an option, or write an answer.');
   if (answer.length > LENGTHS.text || answer.includes('\0') || !answer.isWellFormed()) {

@@ -92,11 +92,23 @@ describe.each(engines)('an answer link on %s', engine => {
     expect(await questionOf(question.question_id)).toMatchObject(stored);
   });
 
+  it('sends each option as it is, also one whose label has a line separator', async () => {
+    const label = 'Yes\u2028now\u2029"quick"';
+    const question = await ask({ options: [label, 'No'] });
+    const link = linkOf(question);
+    const page = (await look(link)).body;
+    expect(page).toContain('>Yes\\u{2028}now\\u{2029}&quot;quick&quot;</button>');
+    const [, value = ''] = /<button name="selected" value="([^"]*)"/.exec(page) ?? [];
+    expect((await press(link, { selected: value.replaceAll('&quot;', '"') })).statusCode).toBe(200);
+    expect((await questionOf(question.question_id)).selected).toEqual([label]);
+  });
+
   it('takes own words, and nothing that is no answer', async () => {
     const question = await ask();
     const link = linkOf(question);
     expect((await press(link, {})).statusCode).toBe(400);
     expect((await press(link, { answer: '   ' })).statusCode).toBe(400);
+    expect((await press(link, { answer: '\u200b\u3164' })).statusCode).toBe(400);
     expect((await press(link, { selected: 'Maybe' })).statusCode).toBe(422);
     expect((await press(link, { answer: 'x'.repeat(16_385) })).statusCode).toBe(400);
     expect((await questionOf(question.question_id)).state).toBe('open');
