@@ -33,6 +33,8 @@ const RETENTION_BATCHES = 20;
 /** Before the first lane. */
 export const FIRST_LANE: Lane = { subscription_id: 0, message_key: '' };
 
+export type OutboxMaintenance = ReturnType<typeof createOutboxMaintenance>;
+
 /** Maintenance jobs of the outbox: reclaim leases of dead processes, unpark, discard and delete deliveries. */
 export function createOutboxMaintenance({ db, clock, subscriptions, retentionMs, commits }: Dependencies) {
   /** Position after which the next retention batch begins; in memory only, so a restart begins at 0. */
@@ -87,7 +89,11 @@ export function createOutboxMaintenance({ db, clock, subscriptions, retentionMs,
       for (const id of await subscriptions.abandoned(db.read)) {
         if (!(await hasUnfinished(db.read, id))) continue;
         await inBatches(DISCARD_BATCH, () =>
-          db.write(tx => discardSome(tx, id, clock.now(), DISCARD_BATCH), DELIVERIES),
+          db.write(async tx => {
+            // A webhook that is enabled meanwhile wants what is new.
+            const isAbandoned = (await subscriptions.abandoned(tx)).includes(id);
+            return isAbandoned ? discardSome(tx, id, clock.now(), DISCARD_BATCH) : 0;
+          }, DELIVERIES),
         );
       }
     },

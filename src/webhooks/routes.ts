@@ -4,6 +4,7 @@ import { IdempotentHeaders, type IdempotentWrites } from '../http/idempotent-wri
 import { ConditionalHeaders, ifMatch } from '../http/preconditions.ts';
 import { badHeader, bodyProblems, problemResponses, writeProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
+import type { OutboxMaintenance } from '../outbox/maintenance.ts';
 import {
   NewWebhook,
   PingResult,
@@ -26,12 +27,13 @@ import type { WebhookService } from './service.ts';
 interface Dependencies {
   webhooks: WebhookService;
   writes: IdempotentWrites;
+  maintenance: Pick<OutboxMaintenance, 'discardOrphans'>;
 }
 
 const tags = ['webhooks'];
 
 /** Routes of webhooks: manage, ping, replay, and what they got. */
-export function webhookRoutes({ webhooks, writes }: Dependencies): FastifyPluginAsyncTypebox {
+export function webhookRoutes({ webhooks, writes, maintenance }: Dependencies): FastifyPluginAsyncTypebox {
   const { write } = writes;
   return async app => {
     app.post(
@@ -111,11 +113,15 @@ export function webhookRoutes({ webhooks, writes }: Dependencies): FastifyPlugin
           response: { 200: Ref(Webhook), ...bodyProblems('WEBHOOK_NOT_FOUND', 'PRECONDITION_FAILED') },
         },
       },
-      (request, reply) =>
-        write(request, reply, async tx => {
-          const { params, body, headers } = request;
-          return { status: 200, body: await webhooks.change(tx, params.name, body, ifMatch(headers)) };
-        }),
+      async (request, reply) => {
+        const { params, body, headers } = request;
+        // The job has not come yet if it was disabled just now.
+        if (body.enabled) await maintenance.discardOrphans();
+        return write(request, reply, async tx => ({
+          status: 200,
+          body: await webhooks.change(tx, params.name, body, ifMatch(headers)),
+        }));
+      },
     );
 
     app.delete(

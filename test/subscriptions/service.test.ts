@@ -141,6 +141,25 @@ describe.each(engines)('subscriptions on %s', engine => {
     });
   });
 
+  it('of a webhook that is enabled while what waited is discarded keep what is new', async () => {
+    const { subscriptions, outbox, publish } = await process('w', []);
+    const wants = (topics: string[]) => ({ topics, filter: null });
+    const id = await db.write(tx => subscriptions.addWebhook(tx, 'webhook:x', wants(['a'])));
+    await publish('old');
+    await db.write(tx => subscriptions.changeWebhook(tx, id, wants([])));
+    const enabling: Database = {
+      ...db,
+      async write(work, options) {
+        await db.write(tx => subscriptions.changeWebhook(tx, id, wants(['a'])));
+        await publish('new');
+        return db.write(work, options);
+      },
+    };
+    const commits = new CommitNotifier();
+    await createOutboxMaintenance({ db: enabling, clock, subscriptions, commits, retentionMs: 1000 }).discardOrphans();
+    expect((await outbox.get('new')).deliveries).toMatchObject([{ consumer: 'webhook:x', status: 'pending' }]);
+  });
+
   it('are deleted only when no process serves them, and what waits for them is discarded', async () => {
     const worker = await process('w', [consumer('x', ['a', 'b', OPENED])]);
     const other = await process('v', []);

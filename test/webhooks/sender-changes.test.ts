@@ -109,6 +109,27 @@ describe.each(engines)('a webhook that changes while a request is under way on %
     expect(endpoint.reports().slice(2)).toEqual([0, 1, 2, 3, 4].map(n => `Report ${n}`));
   });
 
+  it('starts with new events when it is enabled again, however soon', async () => {
+    const service = await startApp(engine, { config: { ...toLoopback, POLL_INTERVAL_MS: '60000' } });
+    onTestFinished(() => service.close());
+    const endpoint = await startHolding();
+    await createWebhook(service, endpoint.url, { event_types });
+    for (let n = 0; n < 4; n += 1) await report(service, n);
+    await vi.waitFor(() => expect(endpoint.received).toHaveLength(1), soon);
+    await change(service, { enabled: false });
+    await change(service, { enabled: true });
+    endpoint.answer(500);
+    await report(service, 4);
+    await vi.waitFor(() => expect(endpoint.received).toHaveLength(2), soon);
+    expect(endpoint.reports()).toEqual(['Report 0', 'Report 4']);
+    endpoint.answer(204);
+    await vi.waitFor(async () => {
+      const { items } = (await service.send('GET', '/webhooks/chat/deliveries')).body;
+      expect(items[0].status).toBe('sent');
+      expect(new Set(items.slice(1).map(({ status }: { status: string }) => status))).toEqual(new Set(['discarded']));
+    }, soon);
+  });
+
   it('ends up with each event sent or discarded when it is disabled and enabled again at once', async () => {
     const service = await startSending(engine);
     const endpoint = await startReceiver();
