@@ -12,8 +12,7 @@ export const WebhookName = Type.String({
 });
 
 const Url = Type.String({
-  minLength: 1,
-  maxLength: LENGTHS.reference,
+  ...Text(LENGTHS.reference),
   description:
     'An https URL, for `email` an smtps or smtp one. Its addresses must be public, or in `WEBHOOK_ALLOW_CIDRS`, which also allows http. `ntfy`, `telegram` and the app of `slack` have their own if it is left out.',
 });
@@ -32,7 +31,7 @@ export type Format = (typeof formats)[number];
 
 const Topic = { pattern: '^[-_A-Za-z0-9]{1,64}$' };
 const Token = { pattern: '^[!-~]{1,500}$' };
-const ADDRESS = '[^\\s<>()\\[\\],;:"@]{1,64}@[A-Za-z0-9.-]{1,190}';
+const ADDRESS = '[^\\s\\p{Cc}\\p{Cs}<>()\\[\\],;:"@]{1,64}@[A-Za-z0-9.-]{1,190}';
 
 const SettingsSchema = Strict(
   {
