@@ -7,6 +7,9 @@ import { topicMatches } from './patterns.ts';
 /** Topics whose match is cached per subscription. */
 const TOPICS_REMEMBERED = 1000;
 
+/** How the names of the subscriptions of webhooks begin. */
+export const WEBHOOK_PREFIX = 'webhook:';
+
 /** What a process says of a consumer that it serves. */
 export interface Consumer {
   name: string;

@@ -5,17 +5,15 @@ import type { LoggedDelivery } from '../outbox/redelivery.ts';
 import type { Attempt } from '../outbox/schemas.ts';
 import { isTopicPattern } from '../subscriptions/patterns.ts';
 import type { WebhookScope } from '../subscriptions/service.ts';
-import { matching } from '../subscriptions/subscription.ts';
+import { matching, WEBHOOK_PREFIX } from '../subscriptions/subscription.ts';
 import type { Target } from './channels/channel.ts';
 import type { WebhookRow } from './repository.ts';
 import type { Filter, Settings, Webhook, WebhookDelivery } from './schemas.ts';
 import type { StoredSecret } from './signature.ts';
 
-const PREFIX = 'webhook:';
-
 /** The name of the subscription of a webhook. */
 export function subscriptionName(name: string): string {
-  return PREFIX + name;
+  return WEBHOOK_PREFIX + name;
 }
 
 /** The topics of event types: `forum.question.*` becomes `forum.events.question.**`. */
@@ -60,7 +58,7 @@ function shownUrl(url: string): string {
 
 export function toWebhook(row: WebhookRow): Webhook {
   return {
-    name: row.subscription.slice(PREFIX.length),
+    name: row.subscription.slice(WEBHOOK_PREFIX.length),
     url: row.format === 'standard' ? row.url : shownUrl(row.url),
     format: row.format,
     event_types: JSON.parse(row.event_types),

@@ -5,6 +5,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { textOf } from '../error-text.ts';
 import { StartError } from '../errors.ts';
 import { isTopicPattern } from '../subscriptions/patterns.ts';
+import { WEBHOOK_PREFIX } from '../subscriptions/subscription.ts';
 import type { Handler, Policy } from './handler.ts';
 import './handler-import.ts';
 import { runAs } from './origin.ts';
@@ -44,6 +45,7 @@ export async function loadHandlerFile(directory: string, file: string, defaults:
   const { href } = pathToFileURL(resolve(directory, file));
   const name = file.replace(/\.\w+$/, '');
   const refuse = (reason: string) => new StartError(`The handler ${join(directory, file)} cannot be used: ${reason}.`);
+  if (name.startsWith(WEBHOOK_PREFIX)) throw refuse(`names that begin with ${WEBHOOK_PREFIX} are those of webhooks`);
   let module: HandlerModule;
   try {
     // Whatever its module starts (a timer, a connection) belongs to the handler, too.

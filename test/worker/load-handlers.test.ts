@@ -31,6 +31,13 @@ describe('a handler module', () => {
     });
   });
 
+  it('is refused if it has the name of a webhook', async () => {
+    const folder = await handlersFolder({ 'webhook:chat.mjs': named });
+    await expect(loadHandlers(folder, policy)).rejects.toThrow(
+      'webhook:chat.mjs cannot be used: names that begin with webhook: are those of webhooks.',
+    );
+  });
+
   it('starts at the head of the log unless it says otherwise', async () => {
     expect(await loaded(`export const topic = 'a'; export function handle() {}`)).not.toHaveProperty('from');
   });
