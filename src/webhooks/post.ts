@@ -65,6 +65,10 @@ export function createPost(guard: AddressGuard): { post: Post; follow: Follow; c
       ? http.request(url, { ...options, agent: agents['http:'] })
       : https.request(url, { ...options, agent: agents['https:'] });
     let isAnswered = false;
+    let readBefore = 0;
+    request.on('socket', socket => {
+      readBefore = socket.bytesRead;
+    });
     request.on('response', response => {
       isAnswered = true;
       const chunks: Buffer[] = [];
@@ -90,9 +94,10 @@ export function createPost(guard: AddressGuard): { post: Post; follow: Follow; c
       if (!isAnswered) reject(new Error(NO_ANSWER));
     });
     request.on('error', error => {
-      // The endpoint has closed a kept connection; a new one may work.
-      const isStale = request.reusedSocket && (error as NodeJS.ErrnoException).code === 'ECONNRESET';
-      if (isStale) resolve(send(url, wanted, mostBytes, signal));
+      const isReset = (error as NodeJS.ErrnoException).code === 'ECONNRESET';
+      // The endpoint has closed a kept connection; a new one may work. With a byte of an answer, it has the request.
+      if (request.reusedSocket && isReset && request.socket?.bytesRead === readBefore)
+        resolve(send(url, wanted, mostBytes, signal));
       else reject(error);
     });
     request.end(body);

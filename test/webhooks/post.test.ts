@@ -1,4 +1,5 @@
-import { createServer, type Socket } from 'node:net';
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createAddressGuard } from '../../src/webhooks/addresses.ts';
 import { createPost } from '../../src/webhooks/post.ts';
@@ -82,6 +83,33 @@ describe('a request of a webhook', () => {
     const { post } = client();
     const answer = await post({ ...plain, url: await startRaw(bytes) }, never);
     expect(answer).toMatchObject({ status: null, error: expect.stringMatching(/^(?!No answer within)./) });
+  });
+
+  it.each([
+    ['is sent again over a new connection if a kept one ends', '', 3],
+    ['is not sent again if a kept connection ends within the head', 'HTTP/1.1 200 OK\r\ncontent-le', 2],
+    [
+      'is not sent again if a kept connection ends within the body',
+      'HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nha',
+      2,
+    ],
+  ])('%s', async (_what, bytes, requests) => {
+    let count = 0;
+    const server = createServer(socket => {
+      socket.on('error', () => {});
+      socket.on('data', () => {
+        count += 1;
+        if (count !== 2) socket.write('HTTP/1.1 204 No Content\r\n\r\n');
+        else socket.write(bytes, () => setImmediate(() => socket.resetAndDestroy()));
+      });
+    }).listen(0, '127.0.0.1');
+    onTestFinished(() => void server.close());
+    await once(server, 'listening');
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+    const { post } = client();
+    expect((await post({ ...plain, url }, never)).status).toBe(204);
+    expect((await post({ ...plain, url }, never)).status).toBe(requests === 3 ? 204 : null);
+    expect(count).toBe(requests);
   });
 
   it('reads no more of an endless answer than it needs, and keeps its beginning', async () => {
