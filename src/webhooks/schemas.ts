@@ -255,7 +255,7 @@ export const SecretRotation = Strict(
         minimum: 0,
         maximum: 2_592_000,
         default: 86_400,
-        description: 'How long the secrets before go on signing beside the new one.',
+        description: 'How long the secrets before go on signing beside the new one; at most ten sign, the newest.',
       }),
     ),
     ...secret,

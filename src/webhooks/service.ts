@@ -44,6 +44,8 @@ import { scopeOf, secretsOf, strayType, subscriptionName, toDelivery, toWebhook 
 /** Webhooks of one service. Each event is fanned out to all of them. */
 const MAX_WEBHOOKS = 200;
 const DAY_SECONDS = 86_400;
+/** Secrets of one webhook that sign: their signatures have to fit into a header that receivers take. */
+const MAX_SECRETS = 10;
 
 interface Dependencies {
   db: Database;
@@ -218,7 +220,7 @@ export function createWebhooks(dependencies: Dependencies) {
     },
 
     /**
-     * Gives a webhook another secret. Those before sign beside it for some time.
+     * Gives a webhook another secret. Those before sign beside it for some time; of too many, the oldest end at once.
      * @throws Refusal VALIDATION_FAILED, WEBHOOK_NOT_FOUND
      */
     async rotate(tx: Tx, name: string, wanted: SecretRotation): Promise<WebhookWithSecret> {
@@ -230,7 +232,7 @@ export function createWebhooks(dependencies: Dependencies) {
         secret,
         expires_at: Math.min(expires_at ?? until, until),
       }));
-      const secrets = [first, ...valid(before, now)];
+      const secrets = [first, ...valid(before, now)].slice(0, MAX_SECRETS);
       const next = await store(tx, { ...row, secrets: JSON.stringify(secrets), updated_at: now });
       return { ...toWebhook(next), secret: first.secret };
     },

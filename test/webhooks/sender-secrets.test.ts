@@ -58,6 +58,15 @@ describe.each(engines)('the bytes of a webhook on %s', engine => {
     expect([await accepted(after, secretOf(1, 24)), await accepted(after, secretOf(2, 64))]).toEqual([false, true]);
   });
 
+  it('carry ten secrets at most: the oldest end earlier', async () => {
+    const { service, next } = await start({ secret: secretOf(1) });
+    for (let byte = 2; byte <= 12; byte += 1) await rotate(service, { secret: secretOf(byte) });
+    expect((await service.send('GET', '/webhooks/chat')).body.secrets).toHaveLength(10);
+    const one = await next();
+    const signs = async (byte: number) => accepted(one, secretOf(byte));
+    expect([await signs(1), await signs(2), await signs(3), await signs(12)]).toEqual([false, false, true, true]);
+  });
+
   it('carry all secrets of rotations that overlap, and each ends when it was to', async () => {
     const { clock, service, next } = await start({
       secret: secretOf(1),
