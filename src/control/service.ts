@@ -287,7 +287,7 @@ export function createControl({ db, clock, events, threads, basePath }: Dependen
       const known = await required(tx, runId, agentName);
       assertOpen(known);
       const payload = { attempt: known.control.attempt + 1 };
-      const started = events.draft(known.thread, actor, 'forum.attempt.started', payload);
+      const started = events.draft(ticketed(known), actor, 'forum.attempt.started', payload);
       const { agent } = await record(tx, known, [started]);
       return toState(agent.control, new Map(), await openQuestions(tx, agent.control));
     },
@@ -303,11 +303,19 @@ export function createControl({ db, clock, events, threads, basePath }: Dependen
       if (joined.closed_at !== null) throw runClosed(runId);
       if (!isClosed(thread)) await threads.change(tx, thread.thread_id, { actor, state: 'closed' });
       const known = await required(tx, runId, agentName);
-      const withdrawn = events.draft(known.thread, actor, 'forum.agent.withdrawn', {});
+      const withdrawn = events.draft(ticketed(known), actor, 'forum.agent.withdrawn', {});
       const { agent } = await record(tx, known, [withdrawn]);
       return view(tx, agent.control);
     },
   };
+}
+
+/**
+ * The control thread as events of its agent name it: without a ticket of its own, it takes that of the run's brief.
+ * `record` then stores the ticket with the thread.
+ */
+export function ticketed({ thread, run }: Agent): ThreadRow {
+  return { ...thread, ticket: thread.ticket ?? briefOf(run)?.ticket ?? null };
 }
 
 /** Whether an actor is this agent. */

@@ -1,6 +1,6 @@
 import { type Actor, parseActor } from '../actor.ts';
 import { type Clock, toTimestampOrNull } from '../clock.ts';
-import { type Agent, type AgentName, assertOpen, type Control, EMBEDDED } from '../control/service.ts';
+import { type Agent, type AgentName, assertOpen, type Control, EMBEDDED, ticketed } from '../control/service.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import type { Touched } from '../db/group-commit.ts';
 import { Refusal } from '../errors.ts';
@@ -163,7 +163,7 @@ export function createQuestions(dependencies: Dependencies) {
       const head = askedHead(row);
       const outcome = state === 'expired' ? expiryOutcome(row, head) : {};
       const payload = endedPayload(row, head, outcome, agent.run.title);
-      return events.draft(agent.thread, actor, `forum.question.${state}`, payload);
+      return events.draft(ticketed(agent), actor, `forum.question.${state}`, payload);
     });
     const [cause, ...others] = drafts;
     if (!cause) return [];
@@ -182,7 +182,7 @@ export function createQuestions(dependencies: Dependencies) {
     const agent = await control.required(tx, run_id, agent_name);
     const received = rows.map(row => {
       const { question_id } = row;
-      const draft = events.draft(agent.thread, actor, 'forum.question.acknowledged', { question_id });
+      const draft = events.draft(ticketed(agent), actor, 'forum.question.acknowledged', { question_id });
       return { draft, next: acknowledged(row, draft.occurred_at) };
     });
     const [cause, ...others] = received.map(({ draft }) => draft);

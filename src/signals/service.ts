@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { actorMismatch, anonymous, type Caller, selfValidationRefused } from '../access/caller.ts';
 import type { Actor } from '../actor.ts';
 import { toTimestamp } from '../clock.ts';
-import { type Agent, assertOpen, type Control } from '../control/service.ts';
+import { type Agent, assertOpen, type Control, ticketed } from '../control/service.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import type { Touched } from '../db/group-commit.ts';
 import { Refusal } from '../errors.ts';
@@ -110,7 +110,9 @@ export function createSignals({ db, events, control, questions, versions, selfVa
   }
 
   /** The event of a signal: the envelope, and the rest of the command as its payload. */
-  function draftOf({ thread, control: { attempt } }: Agent, actor: Actor, command: SignalCommand): EventDraft {
+  function draftOf(agent: Agent, actor: Actor, command: SignalCommand): EventDraft {
+    const thread = ticketed(agent);
+    const { attempt } = agent.control;
     const { run_id: _run, agent_name: _agent, actor: _actor, ticket = thread.ticket, ...sent } = command;
     const { correlation_id, causation_id = null, ...fields } = sent;
     const draft = events.draft({ ...thread, ticket }, actor, 'forum.control.signal', {});

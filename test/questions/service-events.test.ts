@@ -89,6 +89,38 @@ describe.each(engines)('the events of a question on %s', engine => {
     expect(await payloadOf(run_id, 'expired')).toEqual({ question_id: superseded_by, ...head, ...applied });
   });
 
+  it('have the ticket of the signal, else of the thread, else of the brief', async () => {
+    const run_id = await briefed();
+    const ticketsOf = async (event_type: string) => {
+      const { items } = (await service.send('GET', `/events?run_id=${run_id}&event_type=${event_type}`)).body;
+      return items.map(({ ticket }: { ticket: string | null }) => ticket);
+    };
+    const listed = async (ticket: string) => {
+      const { items } = (await service.send('GET', `/questions?ticket=${ticket}&run_id=${run_id}&order=newest`)).body;
+      return items.map(({ question_id }: { question_id: string }) => question_id);
+    };
+    const first = await ask(run_id);
+    const named = await ask(run_id, { ticket: 'OPS-8' });
+    await service.send('POST', `/questions/${named}/cancel`);
+    expect(await ticketsOf('forum.question.opened')).toEqual(['OPS-7', 'OPS-8']);
+    expect(await ticketsOf('forum.question.cancelled')).toEqual(['OPS-7']);
+    expect(await ticketsOf('forum.thread.opened')).toEqual(['OPS-7']);
+    expect([await listed('OPS-7'), await listed('OPS-8')]).toEqual([[first], [named]]);
+    const threads = (await service.send('GET', `/threads?ticket=OPS-7&run_id=${run_id}`)).body.items;
+    expect(threads).toMatchObject([{ kind: 'control', ticket: 'OPS-7' }]);
+  });
+
+  it('have the ticket of a brief that came after the question', async () => {
+    const run_id = `run-${++runs}`;
+    const question_id = await ask(run_id);
+    await service.send('PUT', `/runs/${run_id}`, { ticket: 'OPS-9' });
+    await service.send('POST', `/questions/${question_id}/cancel`);
+    const { items } = (await service.send('GET', `/events?run_id=${run_id}&event_type=forum.question.cancelled`)).body;
+    expect(items).toMatchObject([{ ticket: 'OPS-9' }]);
+    const threads = (await service.send('GET', '/threads?ticket=OPS-9')).body.items;
+    expect(threads).toMatchObject([{ run_id, ticket: 'OPS-9' }]);
+  });
+
   it('cut a long text when it ends, and say so', async () => {
     const run_id = await briefed();
     const question_id = await ask(run_id, { question: LONG });

@@ -134,8 +134,16 @@ export class RunModel {
     return this.of('briefed').at(-1)?.brief ?? null;
   }
 
+  /** That of the brief, else that of the first act of an agent: the one that it names, or that of the brief at that time. */
   get ticket(): string | null {
-    return this.brief?.ticket ?? this.of('asked', 'completed').find(({ ticket }) => ticket)?.ticket ?? null;
+    let brief: Brief | null = null;
+    let first: string | null = null;
+    for (const fact of this.facts) {
+      if (fact.fact === 'briefed') brief = fact.brief;
+      else if (fact.fact !== 'thread closed' && 'agent' in fact)
+        first ??= ('ticket' in fact ? fact.ticket : undefined) ?? brief?.ticket ?? null;
+    }
+    return brief?.ticket ?? first;
   }
 
   /** Those that have sent a signal, by name. */

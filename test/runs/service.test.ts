@@ -109,7 +109,7 @@ describe.each(engines)('runs on %s', engine => {
     expect(await run.snapshot()).toMatchObject({ status: 'completed' });
   });
 
-  it('have the ticket of their brief, else the first one that a signal has named', async () => {
+  it('have the ticket of their brief, else the first one of an agent', async () => {
     const run = newRun();
     const ticket = async () => {
       const snapshot = await run.snapshot();
