@@ -66,7 +66,7 @@ export function threadRoutes({ threads, threadLists, writes }: Dependencies): Fa
           const { run_id = null, agent_name } = body;
           if (agent_name === undefined) caller.assertRun(run_id);
           else caller.assertActsFor(run_id, agent_name);
-          const { thread, created } = await threads.open(tx, { ...body, actor: caller.requiredActor(body.actor) });
+          const { thread, created } = await threads.open(tx, body, caller.requiredActor(body.actor));
           if (!created) return { status: 200, body: thread };
           return { status: 201, body: thread, headers: { location: `/threads/${thread.thread_id}` } };
         }),

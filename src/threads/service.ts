@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import type { Actor } from '../actor.ts';
 import { type Clock, type NewUid, toTimestamp } from '../clock.ts';
 import type { Page } from '../db/cursors.ts';
@@ -121,10 +122,11 @@ export function createThreads(dependencies: Dependencies) {
 
   /**
    * Opens a discussion. A repeated `thread_id` with the same content returns the existing thread.
+   * @param actor who opens it, named in the request or not
    * @throws Refusal RESERVED_THREAD_ID, THREAD_EXISTS, RUN_ERASED
    */
-  async function open(tx: Tx, body: ActOf<NewThread>): Promise<{ thread: Thread; created: boolean }> {
-    const { actor, title, ticket = null, run_id = null, agent_name = null, priority = 'normal' } = body;
+  async function open(tx: Tx, body: NewThread, actor: Actor): Promise<{ thread: Thread; created: boolean }> {
+    const { title, ticket = null, run_id = null, agent_name = null, priority = 'normal' } = body;
     if (body.thread_id !== undefined && foldName(body.thread_id).startsWith(CONTROL_PREFIX)) {
       throw new Refusal(
         'RESERVED_THREAD_ID',
@@ -137,7 +139,7 @@ export function createThreads(dependencies: Dependencies) {
     const existing = body.thread_id ? await findThread(tx, thread_id) : undefined;
     if (existing) {
       // The id is the caller's natural key, so only the opening content counts, not later changes.
-      if (await isSameThread(tx, existing, seed, body.body)) return { thread: toThread(existing), created: false };
+      if (await wasOpenedWith(tx, existing, body)) return { thread: toThread(existing), created: false };
       throw new Refusal('THREAD_EXISTS', `The thread ${thread_id} exists and was opened with other content.`);
     }
     const blank = blankThread({ ...seed, kind: 'discussion', actor, now: clock.now() });
@@ -154,15 +156,13 @@ export function createThreads(dependencies: Dependencies) {
     return toThread(row, seenUntil === null);
   }
 
-  /** Whether a thread was opened with this content. */
-  async function isSameThread(tx: Tx, row: ThreadRow, seed: Partial<ThreadRow>, body: string): Promise<boolean> {
-    const first = await events.posts(tx, row.thread_id, { limit: 1 });
-    const { title, run_id, agent_name } = row;
-    return (
-      title === seed.title &&
-      run_id === seed.run_id &&
-      agent_name === seed.agent_name &&
-      first.items[0]?.payload.body === body
+  /** Whether a thread was opened with this content. An optional field that is left out does not count. */
+  async function wasOpenedWith(tx: Tx, { opened_sequence, thread_id }: ThreadRow, body: NewThread): Promise<boolean> {
+    const opened = (await events.at(tx, [opened_sequence])).get(opened_sequence);
+    const [first] = (await events.posts(tx, thread_id, { limit: 1 })).items;
+    const before: Record<string, unknown> = { ...opened, ...opened?.payload, body: first?.payload.body };
+    return Object.entries({ run_id: null, agent_name: null, ...body }).every(([name, value]) =>
+      isDeepStrictEqual(value, before[name]),
     );
   }
 

@@ -14,7 +14,7 @@ export function openThread(validator: Validator, threads: ThreadService): Comman
     name: 'open_thread',
     schema: OpenThread,
     async run(tx, payload) {
-      const { thread } = await threads.open(tx, payload);
+      const { thread } = await threads.open(tx, payload, payload.actor);
       return { thread_id: thread.thread_id };
     },
   });

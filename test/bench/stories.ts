@@ -170,7 +170,7 @@ export function* discussionStory(
       ...(agent_name && { agent_name }),
       ...(ticket && { ticket }),
     };
-    id = (await threads.open(tx, opening)).thread.thread_id;
+    id = (await threads.open(tx, opening, opening.actor)).thread.thread_id;
   };
   for (let index = 0; index < posts; index += 1) yield tx => threads.addPost(tx, id, { body: body(), actor: author() });
   const change = {
@@ -195,7 +195,7 @@ export function* longStory(
   posts: number,
 ): Story {
   const actor: Actor = { type: 'agent', name: 'reporter' };
-  yield tx => threads.open(tx, { thread_id, title: 'Daily report', body: vocabulary.text(20), actor });
+  yield tx => threads.open(tx, { thread_id, title: 'Daily report', body: vocabulary.text(20) }, actor);
   const AT_ONCE = 20;
   for (let index = 0; index < posts; index += AT_ONCE) {
     yield async tx => {

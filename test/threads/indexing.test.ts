@@ -97,7 +97,7 @@ describe.each(engines)('a database whose words are those of an older version, on
     const fields = { thread_id: 'new', title: 'New', body: 'A sextant', actor: operator };
     const { open } = conversation((...request) => source.send(...request));
     await open(fields);
-    await services.db.write(tx => services.forum.threads.open(tx, fields));
+    await services.db.write(tx => services.forum.threads.open(tx, fields, operator));
     await say('New', 'Astrolabes');
     await say('Café in Kraków', 'An astrolabe');
     for (const query of ['sextant', 'astrolabe']) expect(await found(query)).toEqual(await foundInSource(query));

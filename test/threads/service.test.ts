@@ -66,6 +66,15 @@ describe.each(engines)('threads on %s', engine => {
       status: 409,
       body: { code: 'THREAD_EXISTS' },
     });
+    const others = [{ ticket: 'T-1' }, { priority: 'high' }, { run_id: 'run-1' }, { actor: operator }];
+    for (const other of others) {
+      expect((await open({ thread_id: 'mine', ...other })).body, JSON.stringify(other)).toMatchObject({
+        code: 'THREAD_EXISTS',
+      });
+    }
+    // What a thread has become since, and what a repetition leaves out, does not count.
+    await service.send('PATCH', '/threads/mine', { priority: 'urgent', actor: operator });
+    expect(await open({ thread_id: 'mine', priority: 'normal' })).toMatchObject({ status: 200 });
     for (const thread_id of ['fctrl-x', 'FCTRL-run-2-x', 'fCtRl-', 'Fctrl-run-1-builder-0123456789abcdef']) {
       expect(await open({ thread_id })).toMatchObject({ status: 422, body: { code: 'RESERVED_THREAD_ID' } });
     }
