@@ -86,7 +86,10 @@ export type IdempotentWrites = ReturnType<typeof createIdempotentWrites>;
 /** Only HTTP writes may be shed under load: the caller can retry, the worker cannot. */
 const SHEDDABLE = { sheddable: true } as const;
 
-/** The header of every POST that writes. */
+/** Methods that need a key: repeated without one, a POST has another effect, and a DELETE finds nothing. */
+const KEYED = ['POST', 'DELETE'];
+
+/** The header of every POST that writes, and of the DELETEs that answer 404 when there is nothing left to delete. */
 export const IdempotentHeaders = Type.Object({
   'idempotency-key': Type.Optional(
     Type.String({
@@ -269,7 +272,7 @@ async function whole(tx: Tx, reply: FastifyReply, answer: StoredAnswer, rebuild?
 /** @throws Refusal VALIDATION_FAILED if the idempotency key is malformed */
 function repeatableRequest(request: FastifyRequest): RepeatableRequest | undefined {
   const { 'idempotency-key': header } = request.headers;
-  if (header === undefined || request.method !== 'POST') return undefined;
+  if (header === undefined || !KEYED.includes(request.method)) return undefined;
   const [, quoted, bare] = KEY.exec(String(header)) ?? [];
   const key = quoted ?? bare;
   if (key === undefined) {

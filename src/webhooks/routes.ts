@@ -132,7 +132,8 @@ export function webhookRoutes({ webhooks, writes, maintenance }: Dependencies): 
           summary: 'Delete a webhook, and discard what waits for it',
           tags,
           params: WebhookParams,
-          response: { 200: Ref(WebhookDeleted), ...problemResponses('WEBHOOK_NOT_FOUND') },
+          headers: IdempotentHeaders,
+          response: { 200: Ref(WebhookDeleted), ...writeProblems('WEBHOOK_NOT_FOUND') },
         },
       },
       (request, reply) =>

@@ -1,9 +1,12 @@
 import type { TestApp } from './app.ts';
 import { handler } from './handling.ts';
 import { signal } from './signals.ts';
+import { unserved } from './subscriptions.ts';
 
-/** A POST that writes. */
+/** A POST that writes, or a DELETE that takes an idempotency key. */
 export interface Post {
+  /** POST if left out. */
+  method?: 'POST' | 'DELETE';
   url: string;
   body?: Record<string, unknown>;
   /** Fields that make another valid request of it. */
@@ -24,8 +27,8 @@ let made = 0;
 /** A name that nothing else has. */
 export const fresh = (): string => `own-${++made}`;
 
-/** Every POST that writes, by its operation: each call answers one that has not been sent, about things of its own. */
-export function posts(send: TestApp['send']) {
+/** Every one of them, by its operation: each call answers one that has not been sent, about things of its own. */
+export function posts({ send, url: database }: Pick<TestApp, 'send' | 'url'>) {
   const created = async (url: string, body: unknown) => {
     const answer = await send('POST', url, body);
     if (answer.status !== 201) throw new Error(`POST ${url} was answered ${JSON.stringify(answer.body)}`);
@@ -36,6 +39,8 @@ export function posts(send: TestApp['send']) {
   const asked = async (): Promise<string> => (await signalled('guidance_request', fresh())).question.question_id;
   const published = async (topic: string): Promise<string> =>
     (await created('/outbox', { topic, payload: {} })).message_id;
+  const webhook = async (): Promise<string> =>
+    `/webhooks/${(await created('/webhooks', { name: fresh(), url: 'https://localhost/', event_types: ['*'] })).name}`;
   const dead = async (topic: string): Promise<string> => {
     const id = await published(topic);
     while ((await send('POST', '/bus/process', {})).body.claimed > 0);
@@ -132,9 +137,14 @@ export function posts(send: TestApp['send']) {
       body: { after: 0 },
       change: { after: 1 },
     }),
+    deleteSubscription: async () => ({
+      method: 'DELETE' as const,
+      url: `/bus/subscriptions/${await unserved(database)}`,
+      change: { x: 1 },
+    }),
+    deleteWebhook: async () => ({ method: 'DELETE' as const, url: await webhook(), change: { x: 1 } }),
     replayWebhook: async () => {
-      const { name } = await created('/webhooks', { name: fresh(), url: 'https://localhost/', event_types: ['*'] });
-      const url = `/webhooks/${name}/replay`;
+      const url = `${await webhook()}/replay`;
       return { url, body: { missing_since: fromThen }, change: { missing_since: '2026-11-23T00:00:00.000Z' } };
     },
     pauseTopic: async () => ({ url: `/bus/topics/forum.integration.${fresh()}/pause`, change: { x: 1 } }),
@@ -149,7 +159,7 @@ export function posts(send: TestApp['send']) {
 export type Posts = ReturnType<typeof posts>;
 
 /** The operations of the table. */
-export const operations = Object.keys(posts(() => Promise.reject())) as (keyof Posts)[];
+export const operations = Object.keys(posts({ send: () => Promise.reject(), url: '' })) as (keyof Posts)[];
 
 /** An answer in the bytes that came. */
 export interface Bytes {
@@ -159,16 +169,16 @@ export interface Bytes {
   replayed: boolean;
 }
 
-/** Sends a POST under an idempotency key. A `text` goes as it is in the place of the body. */
+/** Sends one under an idempotency key. A `text` goes as it is in the place of the body. */
 export async function keyed(
   { app }: Pick<TestApp, 'app'>,
   key: string,
-  { url, body }: Pick<Post, 'url' | 'body'>,
+  { method = 'POST', url, body }: Pick<Post, 'method' | 'url' | 'body'>,
   text = body && JSON.stringify(body),
 ): Promise<Bytes> {
   const type = text === undefined ? {} : { 'content-type': 'application/json' };
   const answer = await app.inject({
-    method: 'POST',
+    method,
     url,
     headers: { 'idempotency-key': key, ...type },
     ...(text !== undefined && { payload: text }),

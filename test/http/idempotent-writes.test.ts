@@ -23,15 +23,26 @@ const TABLES = [
   'idempotency_keys',
 ];
 
+interface Operation {
+  operationId: string;
+  parameters?: { name: string }[];
+}
+
 /**
  * A bulk replay works in many short transactions, of which only the last stores the key: one that fails inside leaves
  * what it had replayed before, and sent again it goes on with those that are left.
  */
 const inOneTransaction = operations.filter(operation => operation !== 'replayMessages');
 
-it('is tried on every POST that writes', () => {
-  const all = Object.values(openapi.paths).flatMap(path => ('post' in path ? [path.post.operationId] : []));
+it('is tried on every operation that may have one', () => {
+  const all = Object.values(openapi.paths).flatMap(path => Object.values(path) as Operation[]);
+  const declared = all.filter(({ parameters = [] }) => parameters.some(({ name }) => name === 'idempotency-key'));
   // Tokens have tests of their own: the first one shuts everybody out who has none.
+  expect([...operations, 'revokeToken'].sort()).toEqual(declared.map(({ operationId }) => operationId).sort());
+});
+
+it('may be had by every POST that writes', () => {
+  const all = Object.values(openapi.paths).flatMap(path => ('post' in path ? [path.post.operationId] : []));
   // The acts of hooks and the tools of MCP have keys of their own.
   // Logins and secrets are told once: a lost one is made again.
   const secrets = [
@@ -44,7 +55,8 @@ it('is tried on every POST that writes', () => {
     'rotateWebhookSecret',
   ];
   const others = [...secrets, 'processMessages', 'revokeToken', 'pingWebhook', 'callClaudeHook', 'callMcp'];
-  expect([...operations, ...others].sort()).toEqual(all.sort());
+  const deletes = ['deleteSubscription', 'deleteWebhook'];
+  expect([...operations, ...others].sort()).toEqual([...all, ...deletes].sort());
 });
 
 describe.each(engines)('an idempotency key on %s', engine => {
@@ -52,7 +64,7 @@ describe.each(engines)('an idempotency key on %s', engine => {
   let make: Posts;
   beforeAll(async () => {
     service = await startApp(engine, { overrides });
-    make = posts(service.send);
+    make = posts(service);
   });
   afterAll(() => service.close());
 
@@ -93,7 +105,7 @@ describe.each(engines)('an idempotency key on %s', engine => {
       await keyed(service, key, { ...post, body: { ...post.body, ...post.change } }),
       'IDEMPOTENCY_KEY_REUSED',
     );
-    expectRefused(await keyed(service, key, { ...post, url: ELSEWHERE }), 'IDEMPOTENCY_KEY_REUSED');
+    expectRefused(await keyed(service, key, { ...post, method: 'POST', url: ELSEWHERE }), 'IDEMPOTENCY_KEY_REUSED');
     expect(await dump(service.url)).toEqual(stored);
   });
 

@@ -14,7 +14,7 @@ describe.each(engines)('stored answers on %s', engine => {
   it('outlive a restart, whatever was asked', async () => {
     const service = await startApp(engine, { overrides });
     onTestFinished(() => service.close());
-    const make = posts(service.send);
+    const make = posts(service);
     const sent: { post: Post; key: string; first: object }[] = [];
     for (const operation of operations) {
       const post: Post = await make[operation]();
@@ -109,7 +109,7 @@ describe('stored answers of another process on the same PostgreSQL', () => {
   });
 
   it.each(operations)('are given to a repeated %s', async operation => {
-    const post: Post = await posts(one.send)[operation]();
+    const post: Post = await posts(one)[operation]();
     const key = fresh();
     const first = await keyed(one, key, post);
     expect(first.status).toBeLessThan(300);
@@ -119,7 +119,7 @@ describe('stored answers of another process on the same PostgreSQL', () => {
   });
 
   it.each(operations)('are given to every %s but one of twenty that come to both at once', async operation => {
-    const post: Post = await posts(one.send)[operation]();
+    const post: Post = await posts(one)[operation]();
     const key = fresh();
     const answers = await Promise.all(
       Array.from({ length: 20 }, (_, index) => keyed(index % 2 === 0 ? one : other, key, post)),
