@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { Socket } from 'node:net';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import rateLimit from '@fastify/rate-limit';
+import rateLimit, { type FastifyRateLimitStore } from '@fastify/rate-limit';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Refusal } from '../errors.ts';
 import { limitConnections } from './connections.ts';
@@ -227,16 +227,36 @@ export interface Limits extends RateLimits {
 }
 
 /**
+ * How many requests of each caller came in its window. Windows go by the monotonic clock: a wall clock that is set back
+ * would make one last until it has caught up.
+ */
+class Counts implements FastifyRateLimitStore {
+  /** The least recently active caller first. */
+  readonly #windows = new Map<string, { began: number; current: number }>();
+
+  incr(caller: string, done: Parameters<FastifyRateLimitStore['incr']>[1], timeWindow: number): void {
+    const now = performance.now();
+    const last = this.#windows.get(caller);
+    const { began, current } = last && now < last.began + timeWindow ? last : { began: now, current: 0 };
+    this.#windows.delete(caller);
+    this.#windows.set(caller, { began, current: current + 1 });
+    if (this.#windows.size > COUNTED_CALLERS) this.#windows.delete(this.#windows.keys().next().value as string);
+    done(null, { current: current + 1, ttl: began + timeWindow - now });
+  }
+
+  child(): Counts {
+    return new Counts();
+  }
+}
+
+/**
  * Rate limits in windows of a minute that begin with the first request. A request counts for a token, or as a failure,
  * only after authentication, so the access hook calls the limiters instead of the library's own hook.
  */
 async function createRateLimits(app: FastifyInstance, perMinute: number): Promise<RateLimits> {
-  await app.register(rateLimit, { global: false });
-  const limiter = (max: number, keyGenerator: (request: FastifyRequest) => string) => {
-    // `cache` is missing in the type, but sets the size of this limiter's own store.
-    const options = { max, keyGenerator, timeWindow: MINUTE_MS, cache: COUNTED_CALLERS };
-    return app.createRateLimit(options);
-  };
+  await app.register(rateLimit, { global: false, store: Counts });
+  const limiter = (max: number, keyGenerator: (request: FastifyRequest) => string) =>
+    app.createRateLimit({ max, keyGenerator, timeWindow: MINUTE_MS });
   const tokens = limiter(perMinute, request => request.caller.id);
   const failures = limiter(FAILURES_PER_MINUTE, addressOf);
   const documents = limiter(DOCUMENTS_PER_MINUTE, addressOf);

@@ -130,16 +130,42 @@ describe('requests per minute', () => {
   });
 
   it('are counted anew when the time has passed that Retry-After has named', async () => {
-    vi.useFakeTimers({ toFake: ['Date'] });
+    vi.useFakeTimers({ toFake: ['performance'] });
     const service = await started({ RATE_LIMIT_PER_MINUTE: '1' });
     const token = await tokenOf(service);
     const stats = () => service.send('GET', '/stats', undefined, bearer(token));
     expect((await stats()).status).toBe(200);
     const refused = await stats();
     expectProblem(refused, 'RATE_LIMITED');
-    vi.setSystemTime(Date.now() + Number(refused.headers['retry-after']) * 1000);
+    vi.advanceTimersByTime(Number(refused.headers['retry-after']) * 1000);
     expect((await stats()).status).toBe(200);
     expectProblem(await stats(), 'RATE_LIMITED');
+  });
+
+  it('are counted by no wall clock: one that is set back locks nobody out', async () => {
+    vi.useFakeTimers({ toFake: ['Date', 'performance'] });
+    const service = await started({ RATE_LIMIT_PER_MINUTE: '1' });
+    const token = await tokenOf(service);
+    const stats = () => service.send('GET', '/stats', undefined, bearer(token));
+    expect((await stats()).status).toBe(200);
+    vi.setSystemTime(Date.now() - 7_200_000);
+    const refused = await stats();
+    expectProblem(refused, 'RATE_LIMITED');
+    expect(Number(refused.headers['retry-after'])).toBeLessThanOrEqual(60);
+    vi.advanceTimersByTime(60_000);
+    expect((await stats()).status).toBe(200);
+  });
+
+  it('are forgotten of whoever was not heard of for longest, if very many are counted', async () => {
+    const service = await started();
+    await tokenOf(service);
+    const from = async (address: number) => {
+      const remoteAddress = `10.${address >> 16}.${(address >> 8) & 255}.${address & 255}`;
+      return (await service.app.inject({ url: '/stats', remoteAddress })).headers['ratelimit-remaining'];
+    };
+    for (const address of [0, 1, 0]) await from(address);
+    for (let address = 2; address <= 10_000; address += 1) await from(address);
+    expect([await from(0), await from(1)]).toEqual(['57', '59']);
   });
 
   it('count also what the role may not do', async () => {
