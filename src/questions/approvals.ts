@@ -4,7 +4,7 @@ import type { Row } from '../db/schema.ts';
 import { Refusal } from '../errors.ts';
 import { foldName } from '../fold-name.ts';
 import { isPerson } from '../threads/thread.ts';
-import type { Defaulted, GivenAnswer } from './question.ts';
+import type { Defaulted, GivenAnswer, QuestionRow } from './question.ts';
 import { type Approval, unprovenPlaces } from './schemas.ts';
 
 /* Questions that two people must answer: each answer is an approval until two people have given the same one. */
@@ -53,9 +53,12 @@ export function assertNoDefault(request: Pick<Defaulted, 'default_answer' | 'def
 }
 
 /** Whether two people, or one twice, have given the same answer. White space around it does not matter. */
-export function agreesWith(a: Pick<ApprovalRow, 'answer' | 'selected'>, b: Pick<ApprovalRow, 'answer' | 'selected'>) {
-  return a.answer.trim() === b.answer.trim() && a.selected === b.selected;
+export function agreesWith(a: Said, b: Said): boolean {
+  return a.answer?.trim() === b.answer?.trim() && a.selected === b.selected;
 }
+
+/** What an answer says; null before a question has one. */
+type Said = Pick<QuestionRow, 'answer' | 'selected'>;
 
 /**
  * The approvals after another one, oldest first: it replaces an earlier one of its person, or the oldest if there are too

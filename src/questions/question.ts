@@ -8,7 +8,7 @@ import type { Event } from '../events/schemas.ts';
 import type { EventDraft } from '../events/service.ts';
 import { type Priority, priorityAt, priorityRank } from '../priority.ts';
 import { normalName } from '../text.ts';
-import { type ApprovalRow, toApproval } from './approvals.ts';
+import { type ApprovalRow, agreesWith, toApproval } from './approvals.ts';
 import type { AnswerPlace, Question, QuestionHead, QuestionState, Source } from './schemas.ts';
 
 /** A question as stored. */
@@ -250,9 +250,11 @@ export function isForAgent(state: string): boolean {
   return state === 'answered' || state === 'expired' || state === 'cancelled';
 }
 
-/** Whether the question already has this answer. The order of selected labels does not matter. */
+/** Whether the question already has this answer, be it the answer of both people. The order of selected labels does not matter. */
 export function isStoredAnswer(row: QuestionRow, given: GivenAnswer): boolean {
-  return row.state === 'answered' && row.answer === given.answer && row.selected === selectedText(given);
+  if (row.state !== 'answered') return false;
+  const said = { answer: given.answer, selected: selectedText(given) };
+  return needsApprovals(row) ? agreesWith(row, said) : row.answer === said.answer && row.selected === said.selected;
 }
 
 /** Where an answer was given. */

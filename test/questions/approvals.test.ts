@@ -90,6 +90,19 @@ describe.each(engines)('questions that two people must answer on %s', engine => 
     expect((await choose(['No', 'Yes'], 'ben')).body).toMatchObject({ state: 'answered', answer: 'No, Yes' });
   });
 
+  it('are answered by texts that differ in white space, and each person may repeat their own', async () => {
+    const { id } = await forTwo();
+    const answerAs = (name: string, answer: string) =>
+      service.send('PUT', `/questions/${id}/answer`, { answer, selected: ['Yes'], actor: operator(name) });
+    const texts = { ana: 'Yes', ben: ' Yes\n' };
+    for (const [name, text] of Object.entries(texts)) expect((await answerAs(name, text)).status).toBe(200);
+    for (const [name, text] of Object.entries(texts)) {
+      const { status, body } = await answerAs(name, text);
+      expect([status, body.state, body.version]).toEqual([200, 'answered', 3]);
+    }
+    expectProblem(await answerAs('ana', 'Yes.'), 'ALREADY_ANSWERED');
+  });
+
   it('keep one answer of each person, the last one', async () => {
     const { run, answerAs, read } = await forTwo();
     await answerAs('ana', 'Yes');
