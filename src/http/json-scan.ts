@@ -23,7 +23,7 @@ const NINE = 0x39;
 
 /** What is wrong with a JSON text, and the JSON Pointer (RFC 6901) of the place. */
 export interface JsonFault {
-  code: 'TOO_DEEP' | 'TOO_MANY' | 'NUMBER_NOT_EXACT' | 'NOT_UNIQUE';
+  code: 'TOO_DEEP' | 'TOO_MANY' | 'NUMBER_NOT_EXACT' | 'NOT_UNIQUE' | 'RESERVED';
   pointer: string;
   detail: string;
 }
@@ -36,9 +36,9 @@ interface Scan {
 
 /**
  * Scans a JSON text in UTF-8; of a text that is not JSON the result means nothing.
- * @param unique also look for an object that has a name twice, which takes longer
+ * @param strict also look for names that are given twice, or that could change a prototype, which takes longer
  */
-export function scanJson(text: Buffer, { unique } = { unique: false }): Scan {
+export function scanJson(text: Buffer, { strict } = { strict: false }): Scan {
   const place = new Place(text);
   const { length } = text;
   let [values, names] = [0, 0];
@@ -64,7 +64,8 @@ export function scanJson(text: Buffer, { unique } = { unique: false }): Scan {
         names += 1;
         isName = false;
         if (names > NAMES) return fault('TOO_MANY', `must not make the body hold more than ${NAMES} names`, 1);
-        if (unique && !place.isNew()) return fault('NOT_UNIQUE', 'is given twice');
+        if (strict && !place.isNew()) return fault('NOT_UNIQUE', 'is given twice');
+        if (strict && place.isOfPrototype()) return fault('RESERVED', 'could change a prototype; take another name');
         break;
       case 0x2c: // ,
         isName = place.next();
@@ -139,6 +140,15 @@ class Place {
     const seen = this.#seen[this.depth] as Set<string>;
     const name = this.#nameAt(this.depth);
     return seen.size < seen.add(name).size;
+  }
+
+  /** Whether the latest name is `__proto__`, or `prototype` in a `constructor`. */
+  isOfPrototype(): boolean {
+    const name = this.#nameAt(this.depth);
+    const isInObject = this.#index[this.depth - 1] === -1;
+    return (
+      name === '__proto__' || (name === 'prototype' && isInObject && this.#nameAt(this.depth - 1) === 'constructor')
+    );
   }
 
   /** @param levels the number of levels that the pointer names at most */

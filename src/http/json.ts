@@ -11,11 +11,12 @@ const LARGE = 65_536;
 
 /**
  * Accepts only JSON bodies in UTF-8 that are stored as sent: decoding any other byte, a number that does not fit a
- * double, or a name given twice (RFC 7493, 2.3) would store something else.
+ * double, or a name given twice (RFC 7493, 2.3) would store something else. Names that could change a prototype are refused
+ * for the sake of whoever merges what they read.
  */
 export function useJson(app: FastifyInstance, components: TSchema[]): void {
   const byName = new Map(components.map(component => [`${componentName(component)}#`, component]));
-  const parse = app.getDefaultJsonParser('error', 'error');
+  const parse = app.getDefaultJsonParser('ignore', 'ignore');
   app.removeAllContentTypeParsers();
   app.addHook('preParsing', (request, reply, _payload, done) => {
     const { 'content-encoding': encoding = '' } = request.headers;
@@ -34,7 +35,7 @@ export function useJson(app: FastifyInstance, components: TSchema[]): void {
       if (error) return done(error, undefined);
       const finish = () => {
         if (namesIn(value) !== names) {
-          const { fault } = scanJson(body, { unique: true });
+          const { fault } = scanJson(body, { strict: true });
           if (fault) return done(refusalOf(fault), undefined);
         }
         done(null, value);
@@ -64,9 +65,16 @@ function refusalOf({ code, pointer: whole, detail }: JsonFault): Refusal {
   return new Refusal(problem, `body${pointer}: ${detail}`, { errors: [{ in: 'body', pointer, code, detail }] });
 }
 
-/** The number of names in all objects of a value. A scan has bounded its depth. */
+/** The number of names in all objects of a value; NaN if one could change a prototype. A scan has bounded its depth. */
 function namesIn(value: unknown): number {
   if (typeof value !== 'object' || value === null) return 0;
+  if (couldChangePrototype(value)) return Number.NaN;
   const members = Object.values(value);
   return members.reduce<number>((sum, member) => sum + namesIn(member), Array.isArray(value) ? 0 : members.length);
+}
+
+function couldChangePrototype(value: object): boolean {
+  if (Object.hasOwn(value, '__proto__')) return true;
+  const { constructor: made } = value as { constructor: unknown };
+  return typeof made === 'object' && made !== null && Object.hasOwn(made, 'prototype');
 }

@@ -20,7 +20,7 @@ const MessageKey = Type.String({
 
 const Payload = Type.Unsafe<unknown>({
   description:
-    'Any JSON value, nested at most 64 levels deep, of at most 100,000 values and 16,384 names. A number that does not fit a double is sent as a string.',
+    'Any JSON value, nested at most 64 levels deep, of at most 100,000 values and 16,384 names. A number that does not fit a double is sent as a string. No name is `__proto__`, or `prototype` in a `constructor`.',
 });
 
 const content = {

@@ -46,8 +46,8 @@ export const refusedRequests: [name: string, request: InjectOptions, code: Probl
   ['JSON with a comma too many', post('{"a":1,}'), 'MALFORMED_JSON'],
   ['text that is no JSON', post('hello'), 'MALFORMED_JSON'],
   ['two JSON values', post('{}{}'), 'MALFORMED_JSON'],
-  ['JSON that would change a prototype', post('{"__proto__":{"admin":true}}'), 'MALFORMED_JSON'],
-  ['JSON that would change a constructor', post('{"constructor":{"prototype":{"admin":true}}}'), 'MALFORMED_JSON'],
+  ['JSON that would change a prototype', post('{"__proto__":{"admin":true}}'), 'VALIDATION_FAILED'],
+  ['JSON that would change a constructor', post('{"constructor":{"prototype":{"admin":true}}}'), 'VALIDATION_FAILED'],
   ['an empty body that is said to be JSON', post(''), 'MALFORMED_JSON'],
   // Stored as it came or refused, but not stored with replacement characters in the place of what was sent.
   ['JSON that is not UTF-8', post(invalidUtf8), 'MALFORMED_JSON'],

@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { scanJson } from '../../src/http/json-scan.ts';
 
-const scan = (text: string, unique = false) => scanJson(Buffer.from(text), { unique }).fault;
+const scan = (text: string, strict = false) => scanJson(Buffer.from(text), { strict }).fault;
 
 describe('a scan of a JSON text', () => {
   it.each([
@@ -57,7 +57,8 @@ describe('a scan of a JSON text', () => {
     fc.assert(
       fc.property(fc.jsonValue({ maxDepth: 6 }), value => {
         const text = JSON.stringify(value, null, 1);
-        const { fault, names } = scanJson(Buffer.from(text), { unique: true });
+        fc.pre(!/"(__proto__|prototype)"/.test(text));
+        const { fault, names } = scanJson(Buffer.from(text), { strict: true });
         let counted = 0;
         JSON.parse(text, (_name, part) => {
           if (typeof part === 'object' && part !== null && !Array.isArray(part)) counted += Object.keys(part).length;
@@ -90,7 +91,7 @@ describe('a scan of a JSON text', () => {
   it('ends on any text, also on one that is not JSON', () => {
     fc.assert(
       fc.property(fc.array(fc.constantFrom(...'{}[]",:\\u01-.eEtfn ')), parts => {
-        scanJson(Buffer.from(parts.join('')), { unique: true });
+        scanJson(Buffer.from(parts.join('')), { strict: true });
       }),
       { numRuns: 1000 },
     );

@@ -56,6 +56,27 @@ describe.each(engines)('a JSON body on %s', engine => {
   });
 
   it.each([
+    ['{"__proto__":1}', '/payload/__proto__'],
+    ['[{"a":1},{"\\u005f_proto__":null}]', '/payload/1/__proto__'],
+    ['{"constructor":{"prototype":{}}}', '/payload/constructor/prototype'],
+    ['{"a":{"constructor":{"x":1,"prototype":1}}}', '/payload/a/constructor/prototype'],
+  ])('with %s is refused, with the place of the name that could change a prototype', async (payload, pointer) => {
+    const refused = await withoutTrace(service.url, () => publish(payload));
+    expectProblem(refused, 'VALIDATION_FAILED');
+    expect(refused.body.errors).toEqual([expect.objectContaining({ in: 'body', pointer, code: 'RESERVED' })]);
+    expectProblem(await publish(payload.slice(0, -1)), 'MALFORMED_JSON');
+  });
+
+  it.each(['{"constructor":[{"prototype":1}],"prototype":{"constructor":1}}', '["__proto__"]', '{"_proto_":{}}'])(
+    'with %s is taken, since it changes no prototype',
+    async payload => {
+      const { status, body } = await publish(payload);
+      expect(status).toBe(201);
+      expect((await service.send('GET', `/outbox/${body.message_id}`)).body.payload).toEqual(JSON.parse(payload));
+    },
+  );
+
+  it.each([
     ['-0', '0'],
     ['"\\ud800"', '"\\udfff"'],
     ['{"a":[1]}', '{"a":1}'],
