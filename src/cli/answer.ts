@@ -3,7 +3,7 @@ import type { Actor, AnswerRequest, Question } from '../client/index.ts';
 import { type Context, defineCommand, exits, UsageError } from './command.ts';
 import { drain } from './deliver.ts';
 import { questionId } from './numbers.ts';
-import { oneLine, outcomeText, standingText } from './output.ts';
+import { head, oneLine, outcomeText, standingText } from './output.ts';
 
 export const command = defineCommand({
   name: 'answer',
@@ -11,7 +11,7 @@ export const command = defineCommand({
   usage: 'QUESTION ANSWER...',
   counts: { least: 2, most: 11 },
   options: { text: { type: 'string' } },
-  help: `QUESTION is an id, or a number of the last \`forumbus inbox\`. ANSWER is the number or the label of an option, or any
+  help: `QUESTION is an id, or a number of the last \`forumbus inbox\` in this terminal. ANSWER is the number or the label of an option, or any
 text. A question that takes several options takes several answers.
   --text TEXT    a text beside the options`,
   async run(context, [given = '', ...answers], values) {
@@ -20,10 +20,11 @@ text. A question that takes several options takes several answers.
     const request = answerOf(question, answers, values.text);
     const answered = await sendAnswer(context, question.question_id, request);
     const { question_id, state } = answered;
+    const asked = `${question_id} "${head(answered.question, 60)}"`;
     const said =
       state === 'open'
-        ? `Taken for ${question_id}, ${standingText(answered)}`
-        : `Answered ${question_id}: ${outcomeText(answered)}`;
+        ? `Taken for ${asked}, ${standingText(answered)}`
+        : `Answered ${asked}: ${outcomeText(answered)}`;
     await context.print(said, answered);
     return exits.done;
   },

@@ -2,11 +2,12 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { isAlive, markOf, type ProcessMark } from './background.ts';
 
-/** More shells than hosts put between themselves and a hook. */
+/** More shells than hosts put between themselves and a command. */
 const MOST_SHELLS = 4;
 
 /**
- * The process of the host that runs this one. Hosts run hooks by a shell, which may outlive its host.
+ * The process of the host that runs this one. Hosts run hooks by a shell, which may outlive its host, and commands by a shell
+ * or npx, which are others each time.
  * @returns undefined if it has died already
  */
 export function hostProcess(): ProcessMark | undefined {
@@ -27,7 +28,7 @@ export function stillRuns(mark: ProcessMark): boolean {
 }
 
 function isShell(name: string): boolean {
-  return /^-?(?:.*\/)?(?:ba|da|a|k|z|fi)?sh$/.test(name);
+  return /^-?(?:.*\/)?(?:ba|da|a|k|z|fi)?sh$|^npm /.test(name);
 }
 
 function nameOf(pid: number): string {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { appendFileSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { appendFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Awaited, Notes, SessionNotes } from '../hooks/hook.ts';
 import { isAlive, markOf, type ProcessMark } from './background.ts';
@@ -7,8 +7,6 @@ import type { StateFolder } from './state-folder.ts';
 
 const FOLDER = 'sessions';
 const AWAITED = 'awaited';
-/** A session that has been idle for longer has ended. Milliseconds. */
-const OLD_MS = 30 * 86_400_000;
 
 /** What the hooks of a session on this machine leave for each other, a file each, so that they need no lock. */
 export class Sessions implements Notes {
@@ -23,13 +21,13 @@ export class Sessions implements Notes {
   }
 
   write(session: string, notes: SessionNotes): void {
-    this.#write(nameOf(session, 'json'), notes);
+    this.#state.write(nameOf(session, 'json'), notes);
   }
 
   /** Makes this process the one that waits for the session; one that did so before ends. */
   takeWaiter(session: string): void {
     const before = this.#state.read<ProcessMark>(nameOf(session, 'waiter'));
-    this.#write(nameOf(session, 'waiter'), markOf(process.pid));
+    this.#state.write(nameOf(session, 'waiter'), markOf(process.pid));
     if (before && before.pid !== process.pid) stop(before);
   }
 
@@ -47,12 +45,7 @@ export class Sessions implements Notes {
 
   /** Forgets sessions whose end was not seen. */
   clean(): void {
-    const folder = join(this.#state.path, FOLDER);
-    for (const name of readdirSync(folder)) {
-      const path = join(folder, name);
-      const changed = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now();
-      if (Date.now() - changed > OLD_MS) rmSync(path, { force: true });
-    }
+    this.#state.clean(FOLDER);
   }
 
   /** Adds variables to a file of `export` lines for a shell. */
@@ -65,19 +58,13 @@ export class Sessions implements Notes {
 
   /** A process that has died waits for nothing. */
   readonly awaited: Awaited = {
-    add: id => this.#write(awaitedName(id), markOf(process.pid)),
+    add: id => this.#state.write(awaitedName(id), markOf(process.pid)),
     remove: id => rmSync(join(this.#state.path, awaitedName(id)), { force: true }),
     has: id => {
       const mark = this.#state.read<ProcessMark>(awaitedName(id));
       return mark !== undefined && isAlive(mark);
     },
   };
-
-  #write(name: string, value: unknown): void {
-    const [folder = '', file = ''] = name.split('/');
-    this.#state.file(folder, file);
-    this.#state.write(name, value);
-  }
 }
 
 /** A host's id may hold anything. */

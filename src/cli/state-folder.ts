@@ -1,6 +1,9 @@
-import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+
+/** What has not changed for longer is of no use any more. Milliseconds. */
+const OLD_MS = 30 * 86_400_000;
 
 /** The folder of a user's own state: database, spooled requests, the service in the background. Only its user may read it. */
 export class StateFolder {
@@ -20,7 +23,7 @@ export class StateFolder {
 
   /** Replaces a file as a whole: a reader never sees half of it. */
   write(name: string, value: unknown): void {
-    const path = this.file(name);
+    const path = this.file(...name.split('/'));
     const draft = `${path}.${process.pid}`;
     writeFileSync(draft, JSON.stringify(value), { mode: 0o600 });
     renameSync(draft, path);
@@ -32,6 +35,15 @@ export class StateFolder {
       return JSON.parse(readFileSync(join(this.path, name), 'utf8')) as T;
     } catch {
       return undefined;
+    }
+  }
+
+  /** Removes the old files of a folder inside. */
+  clean(folder: string): void {
+    for (const name of readdirSync(join(this.path, folder))) {
+      const path = join(this.path, folder, name);
+      const changed = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Date.now();
+      if (Date.now() - changed > OLD_MS) rmSync(path, { force: true });
     }
   }
 }

@@ -4,8 +4,7 @@ import { ForumbusError, isPassing, type Question } from '../client/index.ts';
 import { answerOf, sendAnswer } from './answer.ts';
 import { type Context, defineCommand, exits, UsageError } from './command.ts';
 import { drain } from './deliver.ts';
-import { numberQuestions } from './numbers.ts';
-import { oneLine, outcomeText, questionLine, standingText } from './output.ts';
+import { head, oneLine, outcomeText, questionLine, standingText } from './output.ts';
 
 /** Milliseconds. */
 const INTERVAL_MS = 1000;
@@ -17,7 +16,8 @@ export const command = defineCommand({
   usage: '',
   counts: { least: 0, most: 0 },
   options: {},
-  help: `In a terminal, "2 1" answers the second question by its first option and "2 Use Europe." by a text; q ends.
+  help: `In a terminal, "2 1" answers the second question by its first option and "2 Use Europe." by a text; a
+question keeps its number; q ends.
 Elsewhere, prints a line for each question that opens, is answered by one of two people, or ends. --run RUN shows one run.`,
   async run(context, _positionals, values) {
     await drain(context);
@@ -77,9 +77,11 @@ async function watchTerminal(context: Context, run_id: string | undefined, endin
   const { stdin, stdout } = context;
   const prompt = createInterface({ input: stdin, output: stdout, prompt: '> ' });
   let open: Question[] = [];
+  // A number stays with its question: another one may come while a person types.
+  const numbered: string[] = [];
   let notice = '';
   const draw = () => {
-    const lines = open.map((question, index) => `${index + 1}  ${questionLine(question)}`);
+    const lines = open.map(question => `${numbered.indexOf(question.question_id) + 1}  ${questionLine(question)}`);
     const help = 'NUMBER ANSWER answers a question, q ends.';
     stdout.write(`${CLEAR}${lines.join('\n') || 'No open questions.'}\n\n${notice || help}\n`);
     prompt.prompt(true);
@@ -87,7 +89,8 @@ async function watchTerminal(context: Context, run_id: string | undefined, endin
   prompt.on('close', () => ending.abort());
   prompt.on('line', line => {
     if (line.trim() === 'q') return prompt.close();
-    void entered(context, open, line).then(said => {
+    const meant = (number: number) => open.find(({ question_id }) => question_id === numbered[number - 1]);
+    void entered(context, meant, line).then(said => {
       notice = said;
       draw();
     });
@@ -95,7 +98,7 @@ async function watchTerminal(context: Context, run_id: string | undefined, endin
   try {
     await follow(context, run_id, ending.signal, change => {
       open = change.open;
-      numberQuestions(context, open);
+      numbered.push(...open.map(({ question_id }) => question_id).filter(id => !numbered.includes(id)));
       draw();
     });
   } finally {
@@ -105,14 +108,21 @@ async function watchTerminal(context: Context, run_id: string | undefined, endin
 }
 
 /** Answers the question of a line such as `2 1`. @returns what to tell the person */
-async function entered(context: Context, open: readonly Question[], line: string): Promise<string> {
+async function entered(
+  context: Context,
+  meant: (number: number) => Question | undefined,
+  line: string,
+): Promise<string> {
   const [, number = '', rest = ''] = /^\s*(\d+)\s+(.*\S)\s*$/.exec(line) ?? [];
-  const question = open[Number(number) - 1];
+  const question = meant(Number(number));
   if (!question) return line.trim() === '' ? '' : 'Begin with the number of a question, such as "1 yes".';
   try {
     const words = question.multi_select ? rest.split(/\s*,\s*/) : [rest];
     const answered = await sendAnswer(context, question.question_id, answerOf(question, words));
-    return answered.state === 'open' ? `Taken, ${standingText(answered)}` : `Answered: ${outcomeText(answered)}`;
+    const asked = `"${head(answered.question, 60)}"`;
+    return answered.state === 'open'
+      ? `Taken for ${asked}, ${standingText(answered)}`
+      : `Answered ${asked}: ${outcomeText(answered)}`;
   } catch (error) {
     if (error instanceof UsageError || error instanceof ForumbusError) return oneLine(error.message);
     throw error;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { commands } from '../../src/cli/commands.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
-import { commandLine } from '../helpers/cli.ts';
+import { commandLine, spawnCli } from '../helpers/cli.ts';
 import { freePort } from '../helpers/ports.ts';
 import { forThisTest } from '../helpers/process.ts';
 import { scratchFolder } from '../helpers/scratch.ts';
@@ -45,7 +45,7 @@ describe('ask and answer', () => {
     );
     expect(await person(['answer', '1', '1'])).toMatchObject({
       code: 0,
-      out: expect.stringMatching(/^Answered q_\w+: eu-west-1$/),
+      out: expect.stringMatching(/^Answered q_\w+ "Which region\?": eu-west-1$/),
     });
     const { code, out, err } = await asking;
     expect({ code, out, err }).toEqual({ code: 0, out: 'eu-west-1', err: '' });
@@ -97,6 +97,20 @@ describe('ask and answer', () => {
     );
   });
 
+  it('mean by a number what this terminal has shown, whatever others list meanwhile', async () => {
+    const inbox = ['inbox', '--run', `run-${runs}`];
+    const place = { env: { XDG_STATE_HOME: join(folder, 'state'), FORUMBUS_URL: url }, cwd: folder };
+    await agent(['ask', 'Tidy up?', '--wait', '0']);
+    await person(inbox);
+    await agent(['ask', 'Drop the database?', '--priority', 'urgent', '--wait', '0']);
+    // Another program runs this one.
+    expect((await spawnCli(inbox, place).ended).out).toMatch(/^1 .*Drop the database/);
+    expect(await person(['answer', '1', 'yes'])).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/^Answered q_\w+ "Tidy up\?": yes$/),
+    });
+  });
+
   it('say what is wrong with an answer', async () => {
     await agent([...region, '--wait', '0']);
     await person(['inbox', '--run', `run-${runs}`]);
@@ -138,8 +152,12 @@ describe('ask and answer', () => {
     const standing = '1 of 2: ana answered “us-east-1”; another person must give the same answer';
     expect((await person(['inbox', '--run', `run-${runs}`])).out).toContain(`us-east-1]  (${standing})`);
     const other = await person(['answer', question_id, 'eu-west-1']);
-    expect(other.out).toMatch(/^Taken for q_\w+, 1 of 2: ana answered “us-east-1”, \S+ answered “eu-west-1”; another/);
-    expect((await person(['answer', question_id, 'us-east-1'])).out).toBe(`Answered ${question_id}: us-east-1`);
+    expect(other.out).toMatch(
+      /^Taken for q_\w+ "Which region\?", 1 of 2: ana answered “us-east-1”, \S+ answered “eu-west-1”; another/,
+    );
+    expect((await person(['answer', question_id, 'us-east-1'])).out).toBe(
+      `Answered ${question_id} "Which region?": us-east-1`,
+    );
     expect(await agent(asked)).toMatchObject({ code: 0, out: 'us-east-1' });
     expect(JSON.parse((await agent([...asked, '--json'])).out)).toMatchObject({
       ...{ state: 'answered', approvals_required: 2, approvals: [{ answered_by: ana.actor }, {}] },

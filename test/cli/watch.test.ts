@@ -60,9 +60,12 @@ it.skipIf(!hasScript)(
     await expect.poll(() => shown).toContain('1  builder in run-1, 0m: Which \\u{1b}[31mregion?  [eu | us]');
     script.stdin.write('9 eu\r');
     await expect.poll(() => shown).toContain('Begin with the number of a question');
+    await agent.ask({ question: 'And now?', priority: 'urgent' }, { wait_seconds: 0 });
+    await expect.poll(() => shown).toContain('2  urgent  builder in run-1, 0m: And now?');
     script.stdin.write('1 us\r');
     expect(await asking).toMatchObject({ selected: ['us'], answered_in: 'cli' });
-    await expect.poll(() => shown).toContain('Answered: us');
+    await expect.poll(() => shown).toContain('Answered "Which \\u{1b}[31mregion?": us');
+    script.stdin.write('2 Go on.\r');
     await expect.poll(() => shown.slice(shown.lastIndexOf('\x1b[2J'))).toContain('No open questions.');
     script.stdin.write('q\r');
     expect(await closed).toEqual([0, null]);
