@@ -29,7 +29,7 @@ export interface Context extends Surroundings {
   connect(agent: { run_id: string; agent_name: string }): Forumbus;
   state: StateFolder;
   spool: Spool;
-  /** Writes the answer: the text, or with --json the value as one line. Resolves once it is written. */
+  /** Writes the answer: the text, or with --json the value as one line. Resolves once it is written. @throws UsageError */
   print(text: string, value: unknown): Promise<void>;
   /** Writes a line for people to stderr. */
   tell(text: string): void;

@@ -1,5 +1,6 @@
 import { defineCommand, exits, sharedOptions, UsageError } from './command.ts';
 import { commands } from './commands.ts';
+import { written } from './output.ts';
 
 const shells = ['bash', 'zsh', 'fish'] as const;
 
@@ -28,7 +29,7 @@ fish: forumbus completion fish > ~/.config/fish/completions/forumbus.fish`,
       all.push({ name, summary, words: [...words, ...flags] });
     }
     const script = { bash, zsh, fish }[shell](all);
-    await new Promise<void>(resolve => context.stdout.write(script, () => resolve()));
+    await written(context.stdout, script);
     return exits.done;
   },
 });

@@ -4,7 +4,7 @@ import { run } from './run.ts';
 /* The program `forumbus`. Nothing else of the command line reads the process's arguments and environment. */
 
 const { argv, stdin, stdout, stderr } = process;
-// A reader that has read enough is no error.
+// What cannot be written is an error where it is written.
 for (const stream of [stdout, stderr]) stream.on('error', () => {});
 const code = await run(argv.slice(2), { env: process.env, cwd: process.cwd(), stdin, stdout, stderr });
 // Connections that are kept alive would hold the process.

@@ -1,7 +1,17 @@
 import { agreed, approvalsText } from '../client/approvals.ts';
 import type { Question } from '../client/index.ts';
 import { printable } from '../printable.ts';
-import { exits } from './command.ts';
+import { exits, UsageError } from './command.ts';
+
+/** Resolves once a text is written; a slow reader holds it back. @throws UsageError if nobody can read it */
+export function written(stream: NodeJS.WritableStream, text: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    stream.write(text, error => {
+      if (!error) return resolve();
+      reject(new UsageError(`The output cannot be written (${(error as NodeJS.ErrnoException).code}).`));
+    });
+  });
+}
 
 /** A stored text on one line: line breaks and tabs as escapes, and nothing that steers a terminal. */
 export function oneLine(text: string): string {

@@ -5,7 +5,7 @@ import { type Command, type Context, exits, type Surroundings, sharedOptions, Us
 import { commands } from './commands.ts';
 import { Unreachable } from './deliver.ts';
 import { type Identity, identityOf } from './identity.ts';
-import { oneLine } from './output.ts';
+import { oneLine, written } from './output.ts';
 import { refusalText } from './refusals.ts';
 import { Spool } from './spool.ts';
 import { StateFolder } from './state-folder.ts';
@@ -22,8 +22,11 @@ export async function run(args: readonly string[], surroundings: Surroundings): 
     return await dispatch(args, surroundings);
   } catch (error) {
     const { code, exit, message } = failureOf(error, surroundings.env);
-    if (isJson) await written(stdout, `${JSON.stringify({ error: { code, message } })}\n`);
-    else await written(stderr, `${oneLine(message)}\n`);
+    const told = isJson
+      ? written(stdout, `${JSON.stringify({ error: { code, message } })}\n`)
+      : written(stderr, `${oneLine(message)}\n`);
+    // Where nobody reads it, the exit code has to do.
+    await told.catch(() => {});
     return exit;
   }
 }
@@ -138,11 +141,4 @@ function version(): string {
 async function done(stream: NodeJS.WriteStream, text: string): Promise<number> {
   await written(stream, text);
   return exits.done;
-}
-
-/** Resolves once a text is written, or nobody reads it. */
-function written(stream: NodeJS.WriteStream, text: string): Promise<void> {
-  return new Promise(resolve => {
-    stream.write(text, () => resolve());
-  });
 }

@@ -6,7 +6,7 @@ import { progressOn } from '../progress.ts';
 import { type Archived, archiveRun, closedBefore } from './archive.ts';
 import { type Context, defineCommand, exits, UsageError } from './command.ts';
 import { secondsOf } from './duration.ts';
-import { oneLine } from './output.ts';
+import { oneLine, written } from './output.ts';
 
 /** Archives of a run to which events were added meanwhile. */
 const ATTEMPTS = 5;
@@ -148,11 +148,4 @@ async function erase(
     progress.show(() => `erasing for ${Math.round((performance.now() - began) / 1000)} s`);
     await pause(LOOK_MS, undefined, { signal });
   }
-}
-
-/** Resolves once the text may be followed by more; a slow reader holds the export back. @throws the error of the stream */
-function written(stream: NodeJS.WritableStream, text: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    stream.write(text, error => (error ? reject(error) : resolve()));
-  });
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { commands } from '../../src/cli/commands.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
-import { commandLine, spawnCli } from '../helpers/cli.ts';
+import { cliMain, commandLine, spawnCli } from '../helpers/cli.ts';
 import { freePort } from '../helpers/ports.ts';
 import { forThisTest } from '../helpers/process.ts';
 import { scratchFolder } from '../helpers/scratch.ts';
@@ -267,6 +267,34 @@ describe('the other commands of an agent', () => {
     const news = agent(['inbox', '--wait', '30s']);
     await service.send('POST', `/threads/${thread_id}/posts`, { body: 'Stop!', actor: { type: 'human', name: 'ana' } });
     expect(await news).toMatchObject({ code: 0, out: 'message from ana: Stop!' });
+  });
+});
+
+describe('an output that nobody can read', () => {
+  it('leaves news unread, and the exit code says so', async () => {
+    await agent(['ask', 'Now?', '--wait', '0']);
+    const [{ question_id }] = await questions();
+    await person(['answer', question_id, 'Yes.']);
+    const env = {
+      ...{ XDG_STATE_HOME: join(folder, 'state'), FORUMBUS_URL: url },
+      ...{ FORUMBUS_RUN: `run-${runs}`, FORUMBUS_AGENT: 'builder' },
+    };
+    const shell = (command: string) =>
+      spawnCli([], { env, cwd: folder }, ['sh', '-c', command, process.execPath, cliMain]).ended;
+    for (const command of ['ask "Now?"', 'inbox']) {
+      expect(await shell(`"$0" "$1" ${command} > /dev/full`)).toEqual({
+        code: 1,
+        out: '',
+        err: 'The output cannot be written (ENOSPC).',
+      });
+      // The reader has gone when the command starts.
+      const gone = `{ read _ < gate; "$0" "$1" ${command}; echo $? >&2; } | { exec <&-; echo > gate; }`;
+      expect(await shell(`mkfifo gate; ${gone}; rm gate`)).toMatchObject({
+        err: 'The output cannot be written (EPIPE).\n1',
+      });
+    }
+    const inbox = `/control-threads/run-${runs}/builder/inbox`;
+    expect((await service.send('GET', inbox)).body.items).toMatchObject([{ kind: 'answered' }]);
   });
 });
 
