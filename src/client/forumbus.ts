@@ -2,6 +2,7 @@ import { askKey, digest, normal } from './ask-key.ts';
 import { ForumbusError, isPassing } from './error.ts';
 import { type EventFilter, followEvents } from './events.ts';
 import { type ExportLine, exportedLines } from './export.ts';
+import { findQuestion } from './find-question.ts';
 import { ifMatch, operationsOf, runPath, type VersionedOptions } from './operations.ts';
 import { delayMs, sleep } from './retry.ts';
 import { type Call, type Limits, Transport } from './transport.ts';
@@ -279,6 +280,10 @@ export class Forumbus {
     const given = options ? { ...request, options: options.map(toOption) } : request;
     for (let retried = false; ; retried = true) {
       const attempt = request.attempt ?? (await this.status({ ...agent, signal }))?.attempt ?? 1;
+      if (idempotency_key === undefined) {
+        const known = await this.#unread(request, agent, attempt, signal);
+        if (known) return known;
+      }
       const key = idempotency_key ?? (await askKey({ ...request, ...agent, attempt }));
       try {
         const { question } = await this.#signal(
@@ -291,22 +296,38 @@ export class Forumbus {
         // A new attempt began meanwhile.
         if (isRefusal(error, 'STALE_ATTEMPT') && request.attempt === undefined && !retried) continue;
         if (!isRefusal(error, 'IDEMPOTENCY_KEY_REUSED') || idempotency_key !== undefined) throw error;
-        // The same question with another context or expiry.
-        const found = await this.#latestAlike(request, agent, signal);
+        // The same question with another context or expiry, and the agent has got its outcome.
+        const found = await this.#alike(request, { ...agent, order: 'newest' }, signal);
         if (found) return found;
         throw error;
       }
     }
   }
 
-  async #latestAlike(
+  /**
+   * The same question of the attempt, if it is open or the agent has not got its outcome. The service forgets idempotency keys
+   * after a day, and a person may take longer.
+   */
+  async #unread(
     request: AskRequest,
     agent: Agent,
+    attempt: number,
     signal: AbortSignal | undefined,
   ): Promise<Question | undefined> {
-    const { items } = await this.questions({ ...agent, order: 'newest', limit: 200 }, { signal });
+    const begun = { ...agent, event_type: 'forum.attempt.started', order: 'newest', limit: 1 } as const;
+    const asked_after = attempt > 1 ? (await this.log.list(begun, { signal })).items[0]?.occurred_at : undefined;
+    const filter = { ...agent, ...(asked_after !== undefined && { asked_after }) };
+    return (
+      (await this.#alike(request, { ...filter, state: 'open' }, signal)) ??
+      (await this.#alike(request, { ...filter, unacknowledged: true }, signal))
+    );
+  }
+
+  #alike(request: AskRequest, filter: QuestionFilter, signal: AbortSignal | undefined): Promise<Question | undefined> {
     const labels = JSON.stringify(request.options?.map(labelOf) ?? []);
-    return items.find(
+    return findQuestion(
+      page => this.questions(page, { signal }),
+      filter,
       ({ question, options, approvals_required = 1 }) =>
         question === request.question &&
         JSON.stringify(options.map(labelOf)) === labels &&

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { findQuestion } from '../client/find-question.ts';
 import { type AskRequest, ForumbusError, type Question, type Source } from '../client/index.ts';
 import { type HookInput, type Station, sessionOf, textOf } from './hook.ts';
 import { firstOf } from './signals.ts';
@@ -100,8 +101,9 @@ async function fileOnce(request: AskRequest & { source: Source }, key: string, s
   } catch (error) {
     if (!(error instanceof ForumbusError) || error.code !== 'IDEMPOTENCY_KEY_REUSED') throw error;
     const { tool_use_id } = request.source;
-    const { items } = await client.questions({ ...agentOf(station), order: 'newest', limit: 200 });
-    const found = items.find(
+    const found = await findQuestion(
+      filter => client.questions(filter),
+      { ...agentOf(station), order: 'newest' },
       one => one.question === request.question && isOf(one, request.source) && one.source?.tool_use_id === tool_use_id,
     );
     if (!found) throw error;

@@ -1,6 +1,7 @@
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { Forumbus } from '../../src/client/index.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
+import { ManualClock } from '../helpers/clock.ts';
 import { startRelay } from '../helpers/relay.ts';
 import { listen } from '../helpers/socket.ts';
 import { withTokens } from '../helpers/tokens.ts';
@@ -74,6 +75,38 @@ describe('ask', () => {
     const { question_id } = await agent.ask(region, { wait_seconds: 0 });
     await person().answer(question_id, { selected: ['eu-west-1'] });
     expect(await agent.ask(region, { wait_seconds: 0 })).toMatchObject({ state: 'answered', answer: 'eu-west-1' });
+  });
+
+  it('finds its question behind a page of newer ones', async () => {
+    const agent = agentOf();
+    const { question_id } = await agent.ask(region, { wait_seconds: 0 });
+    await person().answer(question_id, { selected: ['eu-west-1'] });
+    await agent.ask(region);
+    const context = 'x'.repeat(65_000);
+    for (let count = 0; count < 18; count += 1)
+      await agent.ask({ question: `${count}?`, context }, { wait_seconds: 0 });
+    expect(await agent.ask({ ...region, context: 'In a hurry.' })).toMatchObject({ question_id, state: 'answered' });
+  });
+
+  it('finds a question that is open, or whose outcome it has not got, however long ago it was asked', async () => {
+    const clock = new ManualClock();
+    const later = await startApp('sqlite', { overrides: { clock } });
+    onTestFinished(later.close);
+    const agent = agentOf(`http://127.0.0.1:${await listen(later.app)}`);
+    const ask = async () => (await agent.ask(region, { wait_seconds: 0, acknowledge: false })).question_id;
+    const first = await ask();
+    clock.advance(25 * 3_600_000);
+    expect(await ask()).toBe(first);
+    await agent.answer(first, { selected: ['eu-west-1'] });
+    clock.advance(25 * 3_600_000);
+    expect(await ask()).toBe(first);
+    const path = `/control-threads/${encodeURIComponent(agent.run_id as string)}/builder/attempts`;
+    await later.send('POST', path, {});
+    clock.advance(1);
+    const second = await ask();
+    expect(second).not.toBe(first);
+    clock.advance(25 * 3_600_000);
+    expect(await ask()).toBe(second);
   });
 
   it('cancels an open question, once', async () => {
