@@ -196,12 +196,21 @@ describe('install', () => {
 
   it('leaves a server of that name alone that a person has written', async () => {
     const path = join(home, '.codex/config.toml');
-    const own = '[mcp_servers."forumbus"]\nurl = "https://forumbus.example/mcp"\n';
-    await write(path, own);
-    await run(['install', 'codex']);
-    expect(await readFile(path, 'utf8')).toBe(own);
-    await run(['uninstall', 'codex']);
-    expect(await readFile(path, 'utf8')).toBe(own);
+    const servers = [
+      '[mcp_servers."forumbus"]\nurl = "https://forumbus.example/mcp"\n',
+      "[ 'mcp_servers' . forumbus ]\nurl = 'https://forumbus.example/mcp'\n",
+      '[mcp_servers]\ndocs = { command = "docs" }\nforumbus = { command = "forumbus" }\n',
+      '[mcp_servers]\n"forumbus".command = "forumbus"\n',
+      'mcp_servers.forumbus = { command = "forumbus" }\n',
+      "mcp_servers . 'forumbus'.command = 'forumbus'\n\n[tools]\nforumbus = 1\n",
+    ];
+    for (const own of servers) {
+      await write(path, own);
+      await run(['install', 'codex']);
+      expect(await readFile(path, 'utf8')).toBe(own);
+      await run(['uninstall', 'codex']);
+      expect(await readFile(path, 'utf8')).toBe(own);
+    }
     await write(path, 'mcp_servers = { docs = { command = "docs" } }\n');
     expect(await run(['install', 'codex'])).toMatchObject({ code: 1, err: expect.stringContaining('was not changed') });
     expect(await tree(home)).toEqual({ '.codex': '(folder)', '.codex/config.toml': expect.any(String) });
