@@ -16,7 +16,7 @@ type Settle = (spooled: Spooled) => void;
 
 /**
  * Sends the requests that wait in the spool, in order. A refused one is dropped with a line on stderr.
- * @throws ForumbusError if the service cannot answer, or refuses the token
+ * @throws ForumbusError if the service does not answer, fails, or refuses the token
  */
 export async function drain(context: Context): Promise<void> {
   const { spool, identity, tell } = context;
@@ -26,11 +26,16 @@ export async function drain(context: Context): Promise<void> {
       if (spooled.act === 'ask') await ask(context, spooled, settle, { wait_seconds: 0 });
       else await sendReport(context, spooled);
     } catch (error) {
-      if (!(error instanceof ForumbusError) || isPassing(error) || error.status === 401) throw error;
+      if (!(error instanceof ForumbusError) || !isFinal(error)) throw error;
       tell(`A request that had to wait (${spooled.act}) is dropped: ${head(refusalText(error), 300)}`);
     }
     spool.remove(name);
   }
+}
+
+/** Whether Forumbus itself refuses a request, and would do so again. */
+function isFinal(error: ForumbusError): boolean {
+  return error.problem !== undefined && error.status < 500 && error.status !== 401 && !isPassing(error);
 }
 
 /** Asks after all that waits. @throws Unreachable if the question is kept for the next call */

@@ -159,7 +159,7 @@ async function toError(response: Response): Promise<ForumbusError> {
   const text = await response.text();
   try {
     const problem: Problem = JSON.parse(text);
-    if (typeof problem.code === 'string') {
+    if (String(problem.type).startsWith('urn:forumbus:problem:')) {
       return new ForumbusError(problem.code, problem.detail, { status, problem, retry_after });
     }
   } catch {

@@ -1,7 +1,9 @@
+import { once } from 'node:events';
 import { statSync } from 'node:fs';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
-import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { commands } from '../../src/cli/commands.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { cliMain, commandLine, spawnCli } from '../helpers/cli.ts';
@@ -404,6 +406,31 @@ describe('a service that does not answer', () => {
     );
     expect(texts).toEqual(['One.', 'Two.']);
     expect(await questions()).toHaveLength(1);
+  });
+
+  it('keeps what waits while something else answers in its place', async () => {
+    const answers = [
+      { status: 404, body: '<html>' },
+      { status: 403, body: 'Forbidden' },
+      { status: 500, body: '{"code": "Broken"}' },
+      { status: 404, body: '{"code": "NoRoute"}' },
+      { status: 200, body: '<html>' },
+    ];
+    const stranger = createServer((_request, response) => {
+      const { status, body } = answers[0] as (typeof answers)[number];
+      response.writeHead(status).end(body);
+    });
+    onTestFinished(() => void stranger.close());
+    const env = { FORUMBUS_URL: `http://127.0.0.1:${await freePort()}` };
+    expect(await agent(['note', 'One.'], { env })).toMatchObject({ code: 69 });
+    await once(stranger.listen(Number(new URL(env.FORUMBUS_URL).port), '127.0.0.1'), 'listening');
+    for (; answers.length > 0; answers.shift()) {
+      expect(await agent(['status'], { env })).toMatchObject({
+        code: 1,
+        err: expect.stringContaining('check that the URL is that of Forumbus'),
+      });
+      expect(await readdir(join(folder, 'state', 'forumbus', 'spool'))).toHaveLength(1);
+    }
   });
 
   it('names the sandbox that keeps a command from it, and tells when a request cannot be kept', async () => {

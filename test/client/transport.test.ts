@@ -30,7 +30,7 @@ const json =
   response =>
     response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body));
 const problem = (status: number, code: string, headers = {}) =>
-  json(status, { code, detail: `It says ${code}.` }, headers);
+  json(status, { type: 'urn:forumbus:problem:x', code, detail: `It says ${code}.` }, headers);
 const hangUp: Step = response => response.destroy();
 const fine = json(200, { fine: true });
 const get = { method: 'GET', path: '/x' } as const;
@@ -88,6 +88,7 @@ describe('an answer that is none of Forumbus', () => {
     ['a page', response => response.writeHead(200, { 'content-type': 'text/html' }).end('<p>'), 200],
     ['an error of a proxy', response => response.writeHead(404).end('no'), 404],
     ['an error in JSON without a code', json(403, { error: 'no' }), 403],
+    ['a problem of another program', json(404, { code: 'NoRoute' }), 404],
   ];
   it.each(strangers)('%s', async (_name, step, status) => {
     const { url } = await serve(step);
