@@ -20,13 +20,15 @@ type Settle = (spooled: Spooled) => void;
  */
 export async function drain(context: Context): Promise<void> {
   const { spool, identity, tell } = context;
-  for (const { name, spooled } of spool.list(identity)) {
+  for (const { name, spooled, isOfFormer } of spool.list(identity)) {
     try {
       const settle = (settled: Spooled) => spool.replace(identity, name, settled);
       if (spooled.act === 'ask') await ask(context, spooled, settle, { wait_seconds: 0 });
       else await sendReport(context, spooled);
     } catch (error) {
-      if (!(error instanceof ForumbusError) || !isFinal(error)) throw error;
+      // A token that may not do what a former one did is the wrong one.
+      const isRefused = error instanceof ForumbusError && isFinal(error) && !(isOfFormer && error.status === 403);
+      if (!isRefused) throw error;
       tell(`A request that had to wait (${spooled.act}) is dropped: ${head(refusalText(error), 300)}`);
     }
     spool.remove(name);

@@ -7,18 +7,33 @@ import type { Identity } from './identity.ts';
 import type { StateFolder } from './state-folder.ts';
 
 /** A request that could not be sent. A question has the key that its text gives it; the others have one of their own. */
-export type Spooled = { run_id: string; agent_name: string } & (
-  | { act: 'ask'; request: AskRequest }
-  | { act: 'note'; text: string; idempotency_key: string }
-  | { act: 'complete'; request: CompletionRequest; idempotency_key: string }
-  | { act: 'validate'; request: ValidationRequest; idempotency_key: string }
-);
+export type Spooled = Agent &
+  (
+    | { act: 'ask'; request: AskRequest }
+    | { act: 'note'; text: string; idempotency_key: string }
+    | { act: 'complete'; request: CompletionRequest; idempotency_key: string }
+    | { act: 'validate'; request: ValidationRequest; idempotency_key: string }
+  );
+
+interface Agent {
+  run_id: string;
+  agent_name: string;
+}
 
 interface Stored {
   url: string;
   /** Tells the tokens apart without storing one. */
   token: string;
+  /** The agent that has sent it. Its token may be another one by now. */
+  caller: Agent;
   spooled: Spooled;
+}
+
+interface Waiting {
+  name: string;
+  spooled: Spooled;
+  /** Whether it was sent with another token. */
+  isOfFormer: boolean;
 }
 
 /** More would fill the disk while an agent tries again and again. */
@@ -41,31 +56,27 @@ export class Spool {
     const present = this.#names();
     if (present.some(other => other.endsWith(name))) return true;
     if (present.length >= MOST) return false;
-    this.#write(`${String(Date.now()).padStart(14, '0')}-${name}`, {
-      url: identity.url,
-      token: tokenMark(identity),
-      spooled,
-    });
+    this.replace(identity, `${String(Date.now()).padStart(14, '0')}-${name}`, spooled);
     return true;
   }
 
   /** The last request of the agent, if it says the same as `report`: the command has been repeated. */
   repeated<R extends Exclude<Spooled, { act: 'ask' }>>(identity: Identity, report: R): R | undefined {
     const { run_id, agent_name } = report;
-    const last = this.list(identity).findLast(
-      ({ spooled }) => spooled.run_id === run_id && spooled.agent_name === agent_name,
-    )?.spooled;
+    const last = this.list(identity).findLast(({ spooled }) => isSame(spooled, { run_id, agent_name }))?.spooled;
     if (last === undefined || last.act === 'ask') return undefined;
     const asLast = { ...report, idempotency_key: last.idempotency_key };
     return isDeepStrictEqual(asLast, last) ? asLast : undefined;
   }
 
-  /** The requests for this service with this token. */
-  list(identity: Identity): { name: string; spooled: Spooled }[] {
+  /** The requests for this service with this token, and those of this agent with a former one. */
+  list(identity: Identity): Waiting[] {
     return this.#names().flatMap(name => {
       try {
-        const { url, token, spooled }: Stored = JSON.parse(readFileSync(this.#path(name), 'utf8'));
-        return url === identity.url && token === tokenMark(identity) ? [{ name, spooled }] : [];
+        const { url, token, spooled, caller = spooled }: Stored = JSON.parse(readFileSync(this.#path(name), 'utf8'));
+        const isOfFormer = token !== tokenMark(identity);
+        const isMeant = url === identity.url && (!isOfFormer || isSame(caller, identity));
+        return isMeant ? [{ name, spooled, isOfFormer }] : [];
       } catch {
         // Another process has sent it, or it is damaged.
         return [];
@@ -74,7 +85,8 @@ export class Spool {
   }
 
   replace(identity: Identity, name: string, spooled: Spooled): void {
-    this.#write(name, { url: identity.url, token: tokenMark(identity), spooled });
+    const { url, run_id, agent_name } = identity;
+    this.#write(name, { url, token: tokenMark(identity), caller: { run_id, agent_name }, spooled });
   }
 
   remove(name: string): void {
@@ -110,6 +122,10 @@ function nameOf(identity: Identity, spooled: Spooled): string {
   const { question, options, approvals } = request;
   const place = [identity.url, tokenMark(identity), run_id, agent_name];
   return `ask-${hash(JSON.stringify([...place, question, options, approvals]))}.json`;
+}
+
+function isSame(one: Agent, other: Agent): boolean {
+  return one.run_id === other.run_id && one.agent_name === other.agent_name;
 }
 
 function tokenMark({ token }: Identity): string {

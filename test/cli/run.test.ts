@@ -11,6 +11,7 @@ import { freePort } from '../helpers/ports.ts';
 import { forThisTest } from '../helpers/process.ts';
 import { scratchFolder } from '../helpers/scratch.ts';
 import { listen } from '../helpers/socket.ts';
+import { withTokens } from '../helpers/tokens.ts';
 
 let service: TestApp;
 let url: string;
@@ -408,6 +409,41 @@ describe('a service that does not answer', () => {
     expect(await questions()).toHaveLength(1);
   });
 
+  it('gets what waited under a former token of the agent', async () => {
+    const guarded = await startApp('sqlite');
+    onTestFinished(guarded.close);
+    const { issue, revoke, admin } = await withTokens(guarded);
+    const at = `http://127.0.0.1:${await listen(guarded.app)}`;
+    const nowhere = `http://127.0.0.1:${await freePort()}`;
+    const bound = () => issue({ role: 'agent', runs: `run-${runs}`, agents: 'tester', validates: 'builder' });
+    const former = await bound();
+    const withToken = (to: string, token: string) => ({
+      env: { FORUMBUS_URL: to, FORUMBUS_TOKEN: token, FORUMBUS_AGENT: 'tester' },
+    });
+    const commands = [
+      ['complete', 'Done.'],
+      ['validate', 'passed', '--criteria', 'Green.', '--of', 'builder'],
+    ];
+    for (const args of commands)
+      expect(await agent(args, withToken(nowhere, former.token))).toMatchObject({ code: 69 });
+    const spool = join(folder, 'state', 'forumbus', 'spool');
+    for (const name of await readdir(spool)) {
+      const text = await readFile(join(spool, name), 'utf8');
+      await writeFile(join(spool, name), text.replaceAll(nowhere, at));
+    }
+    await revoke(former);
+    // One that the service refuses to this agent drops nothing.
+    const { token: other } = await issue({ role: 'agent', runs: `run-${runs}`, agents: 'writer' });
+    expect(await agent(['status'], withToken(at, other))).toMatchObject({ code: 1 });
+    expect(await readdir(spool)).toHaveLength(2);
+    expect(await agent(['status'], withToken(at, (await bound()).token))).toMatchObject({ code: 0, err: '' });
+    expect(await readdir(spool)).toEqual([]);
+    expect((await admin('GET', `/runs/run-${runs}`)).body.agents).toMatchObject([
+      { agent_name: 'builder', validation: { status: 'passed' } },
+      { agent_name: 'tester', completion: { summary: 'Done.' } },
+    ]);
+  });
+
   it('keeps what waits while something else answers in its place', async () => {
     const answers = [
       { status: 404, body: '<html>' },
@@ -457,6 +493,7 @@ describe('a service that does not answer', () => {
       JSON.stringify({
         url: at,
         token,
+        caller: { run_id: `run-${runs}`, agent_name: token ? 'tester' : 'builder' },
         spooled: { act: 'note', run_id: `run-${runs}`, agent_name: 'builder', text: ' ', idempotency_key: 'k' },
       });
     await writeFile(join(spool, '1-note-a.json'), entry(url));
