@@ -201,6 +201,12 @@ export class Forumbus {
     const control = await this.status(options);
     if (control) return add(control.thread_id);
     const thread_id = await digest('notes', [normal(run_id), normal(agent_name)]);
+    try {
+      return await add(thread_id);
+    } catch (error) {
+      // The thread is not there, or a repeated note has opened it.
+      if (!isRefusal(error, 'THREAD_NOT_FOUND') && !isRefusal(error, 'IDEMPOTENCY_KEY_REUSED')) throw error;
+    }
     const body = { ...post, thread_id, title: `Notes: ${agent_name} in ${run_id}`, run_id, agent_name };
     try {
       await this.#send({ method: 'POST', path: '/threads', body, idempotency_key }, options);

@@ -156,6 +156,24 @@ describe('ask', () => {
 });
 
 describe('note', () => {
+  it('is stored each time, also with a text that was noted before, and once if it is repeated', async () => {
+    const guarded = await startApp('sqlite');
+    onTestFinished(guarded.close);
+    const { issue, admin } = await withTokens(guarded);
+    const { token } = await issue({ role: 'agent', runs: 'run-n', agents: 'builder' });
+    const at = `http://127.0.0.1:${await listen(guarded.app)}`;
+    const agent = new Forumbus({ url: at, token, run_id: 'run-n', agent_name: 'builder' });
+    const notes = ['Running tests.', 'Fixed a bug.', 'Running tests.'];
+    for (const [index, text] of notes.entries()) {
+      const noted = await agent.note(text, { idempotency_key: `note-${index}` });
+      expect(await agent.note(text, { idempotency_key: `note-${index}` })).toEqual(noted);
+    }
+    await agent.note('Running tests.', { idempotency_key: 'note-0' });
+    const [thread] = (await admin('GET', '/threads?run_id=run-n')).body.items;
+    const { items } = (await admin('GET', `/threads/${thread.thread_id}/posts`)).body;
+    expect(items.map(({ body }: { body: string }) => body)).toEqual(notes);
+  });
+
   it('goes into the control thread, and before there is one into a discussion in the run', async () => {
     const agent = agentOf();
     const first = await agent.note('Cloned.');
