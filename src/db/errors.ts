@@ -58,6 +58,11 @@ export function isDamaged(error: unknown): boolean {
   return /^SQLITE_(CORRUPT|NOTADB)/.test(errorCode(error) ?? '');
 }
 
+/** Whether SQLite found that its full-text index does not hold the words that were to be removed from it. */
+export function isForeignWords(error: unknown): boolean {
+  return errorCode(error) === 'SQLITE_CORRUPT_VTAB';
+}
+
 /**
  * Why the database is unavailable now. `detail` is one of the fixed sentences below: messages of an engine or the
  * system may name hosts, users and files, so they go only to the log.

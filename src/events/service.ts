@@ -218,6 +218,12 @@ export function createEvents({ db, clock, newUid, commits }: Dependencies) {
       return rows.map(({ sequence, event_type, payload }) => ({ sequence, event_type, payload: JSON.parse(payload) }));
     },
 
+    /** The payloads of the events at these sequences, as they are stored, by sequence. */
+    async storedPayloads(tx: Tx, sequences: number[]): Promise<Map<number, Event['payload']>> {
+      const rows = await findEventsAt(tx, sequences);
+      return new Map(rows.map(({ sequence, payload }) => [sequence, JSON.parse(payload)]));
+    },
+
     /** The next thread of a run that was opened after a sequence, and the sequence of its first event. */
     nextOpened: (tx: Tx, run_id: string, after: number) => nextOpened(tx, run_id, after),
 

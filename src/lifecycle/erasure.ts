@@ -3,6 +3,7 @@ import type { Clock } from '../clock.ts';
 import type { Control } from '../control/service.ts';
 import { erasedRun } from '../control/state.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
+import { isForeignWords } from '../db/errors.ts';
 import { Refusal } from '../errors.ts';
 import type { EventLog } from '../events/service.ts';
 import type { IdempotencyKeys } from '../idempotency/service.ts';
@@ -20,6 +21,7 @@ import {
   findErasure,
   insertErasure,
   listErasures,
+  restartErasures,
   updateErasure,
 } from './repository.ts';
 
@@ -30,7 +32,7 @@ interface Dependencies {
   clock: Clock;
   log: Logger;
   events: EventLog;
-  search: Pick<Search, 'isIncomplete'>;
+  search: Pick<Search, 'isIncomplete' | 'rebuild'>;
   threads: Pick<ThreadService, 'eraseWords'>;
   control: Control;
   questions: Pick<QuestionService, 'erase'>;
@@ -157,11 +159,31 @@ export function createErasure(dependencies: Dependencies) {
     return true;
   }
 
+  /**
+   * Has all stored texts indexed anew if the index does not hold the words of a text. The texts of erasures that have
+   * removed their words are indexed again, too, so all erasures begin again.
+   * @returns true: the erasure is left
+   * @throws any other error
+   */
+  async function rebuildIndex(run_id: string, error: unknown): Promise<true> {
+    if (!isForeignWords(error)) throw error;
+    log.warn({ run_id, err: error }, 'the search index does not fit the texts, and is built anew');
+    const rebuild = async (tx: Tx) => {
+      if (await search.isIncomplete(tx)) return;
+      await search.rebuild(tx, await events.latest(tx));
+      await restartErasures(tx);
+    };
+    // In a group, the words of other works would be indexed twice.
+    await db.write(rebuild, { alone: true });
+    return true;
+  }
+
   /** Goes on with an erasure until a time (as performance.now()). @returns whether it is done */
   async function advance(runId: string, until: number): Promise<boolean> {
     // Words that are still to be indexed could not be removed.
     while (!(await search.isIncomplete(db.read))) {
-      if (!(await db.write(tx => step(tx, runId)))) return true;
+      const left = await db.write(tx => step(tx, runId)).catch(error => rebuildIndex(runId, error));
+      if (!left) return true;
       if (performance.now() > until) return false;
     }
     return false;
@@ -174,13 +196,15 @@ export function createErasure(dependencies: Dependencies) {
     /** Whether an erasure of the run is not done. */
     isLeft: async (reader: Reader, runId: string): Promise<boolean> => (await findErasure(reader, runId)) !== undefined,
 
-    /** Goes on with the erasures that are not done. */
+    /** Goes on with the erasures that are not done. @throws the first error, after the others had their turns */
     async run(): Promise<void> {
       const until = performance.now() + RUN_MS;
+      const errors: unknown[] = [];
       for (const runId of await listErasures(db.read, AT_ONCE)) {
-        await advance(runId, until);
-        if (performance.now() > until) return;
+        await advance(runId, until).catch(error => errors.push(error));
+        if (performance.now() > until) break;
       }
+      if (errors.length > 0) throw errors[0];
     },
 
     /** Begins to erase runs that were closed long enough ago, the oldest first. */

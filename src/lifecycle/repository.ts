@@ -24,6 +24,11 @@ export async function updateErasure(tx: Tx, { run_id, ...row }: ErasureRow): Pro
   await tx.query.updateTable('erasures').set(row).where('run_id', '=', run_id).execute();
 }
 
+/** Lets all erasures begin again. */
+export async function restartErasures(tx: Tx): Promise<void> {
+  await tx.query.updateTable('erasures').set({ phase: 'words', at: 0, post: 0, posts: 0 }).execute();
+}
+
 export async function deleteErasure(tx: Tx, run_id: string): Promise<void> {
   await tx.query.deleteFrom('erasures').where('run_id', '=', run_id).execute();
 }

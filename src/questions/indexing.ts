@@ -16,8 +16,8 @@ const BATCH = 20;
 const TRANSACTION_MS = 10;
 
 /**
- * Indexes the words of questions that were stored before there was an index for them, newest first. Each transaction stores
- * how far it came, so the next process resumes after a crash.
+ * Indexes the words of stored questions that are due, newest first: after a migration, an import or a rebuild. Each
+ * transaction stores how far it came, so the next process resumes after a crash.
  */
 export function createQuestionIndexing({ db, events, search }: Dependencies) {
   let due = true;
@@ -37,16 +37,15 @@ export function createQuestionIndexing({ db, events, search }: Dependencies) {
   /** @returns the sequence to go on below; undefined at the end */
   async function indexBatch(tx: Tx, below: number): Promise<number | undefined> {
     const sequences = (await listAskedBefore(tx, below, BATCH)).map(row => row.asked_sequence);
-    const asked = await events.at(tx, sequences);
-    for (const sequence of sequences)
-      search.indexQuestion(tx, sequence, searchText(asked.get(sequence)?.payload ?? {}));
+    const asked = await events.storedPayloads(tx, sequences);
+    for (const sequence of sequences) search.indexQuestion(tx, sequence, searchText(asked.get(sequence) ?? {}));
     return sequences.length < BATCH ? undefined : sequences.at(-1);
   }
 
   return {
     /** Works in short transactions until all is done; other writes run in between. */
     async run(): Promise<void> {
-      due &&= (await search.questionsLeft(db.read)) !== undefined;
+      due = (await search.questionsLeft(db.read)) !== undefined;
       while (due) due = await db.write(indexSome);
     },
   };

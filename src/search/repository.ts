@@ -138,6 +138,16 @@ export function deleteWords(
   tx.send(deleteWordsStatement[engine][table], { opened_sequence, post, text: wordIndexes[engine].text(words) });
 }
 
+/** Forgets all words, on SQLite. */
+export async function clearWords(tx: Tx): Promise<void> {
+  for (const table of [...searchTables, 'search_questions'] as const) {
+    await tx.query
+      .insertInto(table)
+      .values({ [table]: 'delete-all' } as never)
+      .execute();
+  }
+}
+
 /** Gives a thread the next number, unless it has one. */
 export function numberThread(tx: Tx, opened_sequence: number): void {
   tx.send(numberThreadStatement, { opened_sequence });

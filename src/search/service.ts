@@ -1,6 +1,7 @@
 import type { Database, Reader, Tx } from '../db/database.ts';
 import {
   assignNumbers,
+  clearWords,
   deleteProgress,
   deleteQuestionsLeft,
   deleteWords,
@@ -186,6 +187,12 @@ export function createSearch({ db: { engine } }: { db: Pick<Database, 'engine'> 
 
     /** Leaves all texts of an import to the jobs that index stored ones. @param last the newest sequence */
     indexLater: (tx: Tx, last: number): Promise<void> => insertProgress(tx, last),
+
+    /** Forgets all words, and leaves all texts to the jobs that index stored ones. @param last the newest sequence */
+    async rebuild(tx: Tx, last: number): Promise<void> {
+      await clearWords(tx);
+      await insertProgress(tx, last);
+    },
 
     /** The progress of a reindex; undefined if none is due. */
     reindexProgress: (reader: Reader): Promise<Progress | undefined> => findProgress(reader),

@@ -1,4 +1,5 @@
 import type { Database, Tx } from '../db/database.ts';
+import type { Event } from '../events/schemas.ts';
 import type { EventLog } from '../events/service.ts';
 import type { Logger } from '../logging.ts';
 import type { Progress, Search } from '../search/service.ts';
@@ -18,7 +19,7 @@ const TRANSACTION_MS = 10;
 const RUN_MS = 300;
 
 /**
- * Indexes all stored posts again after a migration has marked that as due, newest thread first. Each transaction stores
+ * Indexes all stored posts that are due: after a migration, an import or a rebuild. The newest thread comes first. Each transaction stores
  * its progress, so the next process resumes after a crash, and several processes share the work.
  */
 export function createIndexing({ db, events, search, log }: Dependencies) {
@@ -45,7 +46,10 @@ export function createIndexing({ db, events, search, log }: Dependencies) {
     const [post] = page.items;
     if (!post || post.sequence > last_sequence) return { last_sequence, opened_sequence, cursor: null, indexed: 0 };
     const indexed = at.indexed + 1;
-    search.index(tx, { number: opened_sequence, title, kind }, { number: indexed, body: bodyOf(post.payload) });
+    // Also of a run that is being erased: its erasure removes the words of what is stored.
+    const stored = await events.storedPayloads(tx, [post.sequence]);
+    const body = bodyOf(stored.get(post.sequence) as Event['payload']);
+    search.index(tx, { number: opened_sequence, title, kind }, { number: indexed, body });
     const cursor = page.next_cursor;
     return { last_sequence, opened_sequence, cursor, indexed: cursor === null ? 0 : indexed };
   }
@@ -53,7 +57,7 @@ export function createIndexing({ db, events, search, log }: Dependencies) {
   return {
     /** Works for a duration in milliseconds, in short transactions; at least one. */
     async run(duration = RUN_MS): Promise<void> {
-      due &&= (await search.reindexProgress(db.read)) !== undefined;
+      due = (await search.reindexProgress(db.read)) !== undefined;
       const began = performance.now();
       while (due) {
         due = await db.write(indexSome);

@@ -3,6 +3,7 @@ import { startApp, type TestApp } from '../helpers/app.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { dump } from '../helpers/database.ts';
 import { engines } from '../helpers/engines.ts';
+import { exportFiles, exportOf, imported, serviceOn } from '../helpers/exports.ts';
 import { handler } from '../helpers/handling.ts';
 import { MARK, type Marked, markedRun, marksIn, projectionFaults } from '../helpers/marked-run.ts';
 import { expectProblem } from '../helpers/problems.ts';
@@ -211,6 +212,19 @@ describe.each(engines)('erasing a run on %s', engine => {
     expect(await marksIn(service.url)).toEqual({});
   });
 
+  it('ends although it has begun before the words of an import are indexed', async () => {
+    await markedRun(send, 'doomed');
+    const database = await imported(engine, await exportFiles([await exportOf(service, 'doomed')]));
+    const unindexed = await serviceOn(engine, { database });
+    expect((await unindexed.send('DELETE', '/runs/doomed')).status).toBe(202);
+    expect((await unindexed.send('DELETE', '/runs/doomed')).status).toBe(202);
+    await unindexed.app.close();
+    const own = await serviceOn(engine, { database, config: { ROLE: 'all', POLL_INTERVAL_MS: '20' } });
+    await expect.poll(async () => (await own.send('DELETE', '/runs/doomed')).status, { timeout: 20_000 }).toBe(204);
+    expect(await marksIn(database.url)).toEqual({});
+    expect((await own.send('GET', `/threads?q=${MARK}1`)).body.items).toEqual([]);
+  });
+
   it('refuses a run that is open or unknown', async () => {
     await aRun(send, 'open').ask('builder');
     const before = await dump(service.url);
@@ -285,5 +299,39 @@ describe.each(engines)('erasing a run on %s', engine => {
     } finally {
       await own.close();
     }
+  });
+});
+
+describe('erasing runs on sqlite', () => {
+  const config = { ROLE: 'all', POLL_INTERVAL_MS: '20' };
+
+  it('builds a search index anew that does not hold the words of the texts', async () => {
+    const { url, send } = await serviceOn('sqlite', { config });
+    await markedRun(send, 'doomed');
+    const kept = await markedRun(send, 'kept');
+    for (const place of ['titles', 'openings', 'replies', 'questions'])
+      await sqlBeside(url, `insert into search_${place}(search_${place}) values ('delete-all')`);
+    await expect.poll(async () => (await send('DELETE', '/runs/doomed')).status, { timeout: 20_000 }).toBe(204);
+    const left = Object.values(await marksIn(url)).flat();
+    expect(left.filter(row => row.includes('of doomed'))).toEqual([]);
+    const found = (await send('GET', '/threads?q=of+kept')).body.items as { thread_id: string }[];
+    expect(found.map(({ thread_id }) => thread_id)).toContain(kept.discussion);
+    expect((await send('GET', '/questions?q=of+kept')).body.items).not.toEqual([]);
+    expect((await send('GET', '/threads?q=of+doomed')).body.items).toEqual([]);
+  });
+
+  it('goes on with the others if one fails', async () => {
+    const { app, url, send } = await serviceOn('sqlite');
+    for (const run_id of ['first', 'second']) await markedRun(send, run_id);
+    await sqlBeside(url, 'insert into search_questions_left values (1)');
+    for (const run_id of ['first', 'second']) expect((await send('DELETE', `/runs/${run_id}`)).status).toBe(202);
+    await app.close();
+    await sqlBeside(
+      url,
+      `create trigger failing before update on events when old.run_id = 'first' begin select raise(abort, 'No.'); end`,
+    );
+    await serviceOn('sqlite', { database: { url, drop: async () => {} }, config });
+    const left = () => sqlBeside(url, 'select run_id from erasures');
+    await expect.poll(left, { timeout: 20_000 }).toEqual([{ run_id: 'first' }]);
   });
 });
