@@ -1,11 +1,13 @@
-import { resolve } from 'node:path';
+import { lstatSync, realpathSync } from 'node:fs';
+import { basename, dirname, join, resolve } from 'node:path';
 import { StartError } from '../errors.ts';
+import { errorCode } from './errors.ts';
 
 /** `sqlite:`, then perhaps `file:`, then perhaps an empty host or this one. */
 const PREFIX = /^sqlite:(file:)?(\/\/(localhost(?=\/))?)?/;
 
 /**
- * The absolute path of the file that a `sqlite:` URL names; undefined for PostgreSQL. After `sqlite:` or `sqlite://`
+ * The absolute path, without symbolic links, of the file that a `sqlite:` URL names; undefined for PostgreSQL. After `sqlite:` or `sqlite://`
  * stands the file's path: with a slash at its beginning an absolute one, otherwise one from the working directory.
  * @throws StartError if it names no file
  */
@@ -22,7 +24,26 @@ export function sqliteFile(url: string): string | undefined {
   const decoded = decode(path);
   if (decoded === undefined) throw refuse('has a % that is no percent-encoding; in a name, it is written %25');
   if (/(^|\/)\.{0,2}$|\0/.test(decoded)) throw refuse('names no file');
-  return resolve(decoded);
+  const file = withoutLinks(resolve(decoded));
+  if (file === undefined) throw refuse('leads to a symbolic link whose target does not exist: name the file itself');
+  return file;
+}
+
+/**
+ * The path without symbolic links, so that a file has one name: its lock stands beside it. What does not exist yet keeps
+ * its name.
+ * @returns undefined if a link leads nowhere
+ */
+function withoutLinks(path: string): string | undefined {
+  try {
+    return realpathSync(path);
+  } catch (error) {
+    // Opening the file says what else is wrong with it.
+    if (errorCode(error) !== 'ENOENT' || dirname(path) === path) return path;
+    if (lstatSync(path, { throwIfNoEntry: false })) return undefined;
+    const folder = withoutLinks(dirname(path));
+    return folder && join(folder, basename(path));
+  }
 }
 
 function decode(text: string): string | undefined {

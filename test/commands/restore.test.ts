@@ -1,5 +1,5 @@
 import { watch } from 'node:fs';
-import { copyFile, readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { copyFile, readdir, readFile, readlink, rename, symlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import BetterSqlite from 'better-sqlite3';
 import { describe, expect, it, onTestFinished } from 'vitest';
@@ -62,6 +62,17 @@ describe('a restore', () => {
     expect(isOf(replaced)).toBe('of_old');
     const service = await startService({ DATABASE_URL: `sqlite:${replaced}` });
     expect((await service.send('GET', `/control-signals/${body.signal.signal_id}`)).body).toEqual(body.signal);
+  });
+
+  it('takes the place of the file that a link leads to, which stays', async () => {
+    const { backup, file } = await oldAndNew();
+    const link = join((await forThisTest(scratchFolder())).path, 'link.db');
+    await symlink(file, link);
+    const command = await runCommand('restore', ['--replace', backup], { DATABASE_URL: `sqlite:${link}` });
+    expect(command.code, command.output).toBe(0);
+    expect(await readlink(link)).toBe(file);
+    expect(isOf(file)).toBe('of_backup');
+    expect(isOf(command.logs[0]?.replaced as string)).toBe('of_old');
   });
 
   it('is refused while a service uses the database, also one that has just started, and that goes on', async () => {

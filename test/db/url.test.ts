@@ -1,8 +1,11 @@
-import { resolve } from 'node:path';
+import { mkdir, symlink } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { expect, it } from 'vitest';
 import { readConfig } from '../../src/config.ts';
 import { sqliteFile } from '../../src/db/url.ts';
 import { StartError } from '../../src/errors.ts';
+import { forThisTest } from '../helpers/process.ts';
+import { scratchFolder } from '../helpers/scratch.ts';
 
 it.each([
   ['sqlite:./data/x.db', './data/x.db'],
@@ -54,4 +57,14 @@ it.each([
 
 it.each(['postgres://ana@localhost/forumbus', 'postgresql://localhost/forumbus'])('%s names a server', url => {
   expect(sqliteFile(url)).toBeUndefined();
+});
+
+it('names a file by what its links lead to, and refuses a link that leads nowhere', async () => {
+  const { path } = await forThisTest(scratchFolder());
+  await mkdir(join(path, 'data'));
+  await symlink(join(path, 'data'), join(path, 'folder'));
+  await symlink('nowhere/x.db', join(path, 'dangling.db'));
+  expect(sqliteFile(`sqlite:${path}/folder/new/x.db`)).toBe(join(path, 'data/new/x.db'));
+  expect(() => sqliteFile(`sqlite:${path}/dangling.db`)).toThrow(/dangling\.db leads to a symbolic link/);
+  expect(() => sqliteFile(`sqlite:${path}/dangling.db/x.db`)).toThrow(StartError);
 });
