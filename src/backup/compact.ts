@@ -1,13 +1,17 @@
 import { existsSync } from 'node:fs';
-import { compactSqlite } from '../db/sqlite/file.ts';
+import { compactSqlite, sqliteError } from '../db/sqlite/file.ts';
 import { StartError } from '../errors.ts';
 
 /**
  * Writes a SQLite database anew while no service runs, so that nothing that was deleted or erased is left in its file.
  * @returns its size before and after. Bytes
- * @throws StartError if there is no database, or a process has it open
+ * @throws StartError if there is no database, a process has it open, or it cannot be written
  */
 export function compact(path: string): { bytes_before: number; bytes_after: number } {
   if (!existsSync(path)) throw new StartError(`There is no database at ${path}.`);
-  return compactSqlite(path);
+  try {
+    return compactSqlite(path);
+  } catch (error) {
+    throw sqliteError(path, 'writing', error);
+  }
 }

@@ -3,7 +3,7 @@ import { dirname } from 'node:path';
 import { toTimestamp } from '../clock.ts';
 import { errorCode, isDamaged } from '../db/errors.ts';
 import { lockSqlite, mergeCompanions, sqliteError } from '../db/sqlite/file.ts';
-import { COMPANIONS, makeOwnFile, makeOwnFolder, tighten } from '../db/sqlite/permissions.ts';
+import { COMPANIONS, logBeside, makeOwnFile, makeOwnFolder, tighten } from '../db/sqlite/permissions.ts';
 import { StartError } from '../errors.ts';
 import { flush, removeDatabase, writeError } from './files.ts';
 import { type Verified, verify } from './verify.ts';
@@ -70,10 +70,8 @@ function assertComplete(backup: string): void {
     if (error instanceof StartError) throw error;
     throw new StartError(`The backup ${backup} cannot be read (${errorCode(error)}).`);
   }
-  for (const suffix of ['-wal', '-journal']) {
-    if ((statSync(backup + suffix, { throwIfNoEntry: false })?.size ?? 0) === 0) continue;
-    throw new StartError(`The file ${backup} is not a backup but a database in use: ${backup}${suffix} belongs to it.`);
-  }
+  const log = logBeside(backup);
+  if (log) throw new StartError(`The file ${backup} is not a backup but a database in use: ${log} belongs to it.`);
 }
 
 /** @throws StartError if a service uses the database */

@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import type { ReadOnlyDatabase } from '../db/database.ts';
 import { errorCode, isDamaged } from '../db/errors.ts';
 import { journalMode, openToOthers, serverVersion, sqliteFaults } from '../db/inspection.ts';
+import { orphanLog } from '../db/sqlite/permissions.ts';
 import { callOf } from '../invocation.ts';
 import { type Finding, inBytes, ok, problem, warning } from './finding.ts';
 
@@ -15,6 +16,11 @@ const LOW_FREE_BYTES = 500_000_000;
 
 /** Checks that a SQLite database exists and is writable. Answers undefined if so. */
 export function checkDatabaseFile(file: string): Finding | undefined {
+  const log = orphanLog(file);
+  if (log) {
+    const advice = `Put the file back, or restore a backup with ${callOf('restore', '--replace')}.`;
+    return problem('database', `The database file ${file} is gone, and ${log} holds writes of it.`, advice);
+  }
   if (!existsSync(file)) {
     const advice = `The first start creates it. If one should exist, correct DATABASE_URL or restore a backup with ${callOf('restore')}.`;
     return warning('database', `There is no database at ${file}.`, advice);

@@ -1,10 +1,10 @@
-import { renameSync, statSync } from 'node:fs';
+import { existsSync, renameSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import { limitFileSize, smallDisk } from '../helpers/disks.ts';
 import { handlersFolder } from '../helpers/handlers.ts';
 import { expectStored, expectUnavailable, Load } from '../helpers/load.ts';
-import { forThisTest, type ServiceProcess, spawnService, startService } from '../helpers/process.ts';
+import { forThisTest, runCommand, type ServiceProcess, spawnService, startService } from '../helpers/process.ts';
 import { scratchFolder } from '../helpers/scratch.ts';
 import { signal } from '../helpers/signals.ts';
 
@@ -164,6 +164,22 @@ describe('a disk that takes nothing more', () => {
   });
 });
 
+it('a disk that has no room for a second file ends a compaction with 1 and one sentence', async () => {
+  const disk = smallDisk(8);
+  if (!disk) return;
+  const service = await start(disk.path, { ROLE: 'http' });
+  for (const payload of ['a', 'b'])
+    await service.send('POST', '/outbox', { topic: TOPIC, payload: payload.repeat(700_000) });
+  service.kill('SIGTERM');
+  await service.exited;
+  disk.fill(100_000);
+  const { code, logs, output } = await runCommand('compact', [], { DATABASE_URL: `sqlite:${disk.path}/forumbus.db` });
+  expect(code, output).toBe(1);
+  expect(logs.map(({ msg }) => msg)).toEqual([
+    expect.stringMatching(/^The database file .* cannot be used: The disk of the database is full\.$/),
+  ]);
+});
+
 describe('a folder that disappears', () => {
   it('is told apart from one that is there: nothing is acknowledged that would be gone, and it heals', async () => {
     const { path } = await forThisTest(scratchFolder());
@@ -181,5 +197,32 @@ describe('a folder that disappears', () => {
     service.kill('SIGKILL');
     await service.exited;
     expect((await (await start(here)).send('GET', `/control-signals/${signal_id}`)).status).toBe(200);
+  });
+});
+
+describe('a database file that is moved while its service runs', () => {
+  it('is asked for by the next start, which would lose what the log beside it holds', async () => {
+    const { path } = await forThisTest(scratchFolder());
+    const [here, away] = [join(path, 'forumbus.db'), join(path, 'away.db')];
+    const service = await start(path);
+    const stored = [
+      (await completion(service)).body.signal.signal_id,
+      (await completion(service)).body.signal.signal_id,
+    ];
+    renameSync(here, away);
+    expectUnavailable(await completion(service));
+    service.kill('SIGTERM');
+    await service.exited;
+    const refused = spawnService({ DATABASE_URL: `sqlite:${here}` });
+    expect(await refused.exited, refused.output).toEqual({ code: 1, signal: null });
+    expect(refused.logs.filter(({ level }) => level >= 60).map(({ msg }) => msg)).toEqual([
+      expect.stringMatching(/^The database file .*forumbus\.db is gone, and .*forumbus\.db-wal holds writes of it: /),
+    ]);
+    expect(existsSync(here)).toBe(false);
+    const doctor = await runCommand('doctor', [], { DATABASE_URL: `sqlite:${here}` });
+    expect(doctor.output).toMatch(/problem +database +The database file .* is gone/);
+    renameSync(away, here);
+    const again = await start(path);
+    for (const id of stored) expect((await again.send('GET', `/control-signals/${id}`)).status).toBe(200);
   });
 });

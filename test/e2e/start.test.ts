@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import packageJson from '../../package.json' with { type: 'json' };
@@ -140,6 +140,25 @@ describe('a start that cannot succeed ends with 1 and one sentence', () => {
     expect(message).toMatch(/forumbus\.db is in use by another Forumbus process/);
     expect((await first.send('POST', '/control-signals', signal('completion'))).status).toBe(201);
   });
+
+  it('for a link to such a file', async () => {
+    const scratch = await forThisTest(scratchDatabase('sqlite'));
+    const first = await startApp('sqlite', { database: scratch });
+    onTestFinished(first.close);
+    const link = join(await folder(), 'link.db');
+    await symlink(scratch.url.slice('sqlite:'.length), link);
+    expect(await refusal({ DATABASE_URL: `sqlite:${link}` })).toMatch(/forumbus\.db is in use by another Forumbus/);
+  });
+
+  it.each(['loop/x.db', `${'x'.repeat(256)}.db`, '/proc/x.db', '/proc/x/y.db'])(
+    'for a path that no file can have: %s',
+    async name => {
+      const path = await folder();
+      await symlink('loop', join(path, 'loop'));
+      const message = await refusal({ DATABASE_URL: `sqlite:${resolve(path, name)}` });
+      expect(message).toMatch(/^The database file .*\.db cannot be opened for writing \(E[A-Z]+\)\.$/);
+    },
+  );
 
   it('for a file below a regular file', async () => {
     const path = await folder();

@@ -118,6 +118,9 @@ export function sqliteError(path: string, purpose: 'reading' | 'writing', error:
     case 'EACCES':
     case 'EROFS':
     case 'EEXIST':
+    case 'ELOOP':
+    case 'ENAMETOOLONG':
+    case 'ENOENT':
     case 'EISDIR':
     case 'ENOTDIR':
     case 'EPERM':

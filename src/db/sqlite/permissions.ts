@@ -1,5 +1,8 @@
 import { accessSync, chmodSync, closeSync, constants, existsSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { StartError } from '../../errors.ts';
+import { callOf } from '../../invocation.ts';
+import { errorCode } from '../errors.ts';
 
 /* Who may read and write a SQLite database: its owner, whatever the umask says. */
 
@@ -8,6 +11,17 @@ import { dirname } from 'node:path';
  * committed data that the database file lacks.
  */
 export const COMPANIONS = ['-wal', '-shm', '-journal'] as const;
+
+/** The path of the companion that holds data which the database file lacks; undefined if there is none. */
+export function logBeside(path: string): string | undefined {
+  const logs = [`${path}-wal`, `${path}-journal`];
+  return logs.find(log => (statSync(log, { throwIfNoEntry: false })?.size ?? 0) > 0);
+}
+
+/** The path of a log whose database is gone. A new file in the place of the database would make SQLite drop it. */
+export function orphanLog(path: string): string | undefined {
+  return existsSync(path) ? undefined : logBeside(path);
+}
 
 /** Of files and of folders. */
 export const OWN_FILE = 0o600;
@@ -20,17 +34,33 @@ export function makeOwnFile(path: string): void {
   closeSync(openSync(path, 'a', OWN_FILE));
 }
 
-/** Makes a folder, and those above it, for their owner only. */
+/**
+ * Makes a folder, and those above it, for their owner only. One by one: where none can be made (in /proc), Node's
+ * `recursive` tries for ever.
+ */
 export function makeOwnFolder(path: string): void {
-  mkdirSync(path, { recursive: true, mode: OWN_FOLDER });
+  if (existsSync(path)) return;
+  makeOwnFolder(dirname(path));
+  try {
+    mkdirSync(path, { mode: OWN_FOLDER });
+  } catch (error) {
+    // Another process may have made it meanwhile.
+    if (errorCode(error) !== 'EEXIST') throw error;
+  }
 }
 
 /**
  * Makes a database's file and folder, or sees that what is there can be written: SQLite would open a file that it may not
  * write, and fail at the first write.
  * @throws SystemError if it cannot be written
+ * @throws StartError if it is gone, and its log is still there
  */
 export function prepareFile(path: string): void {
+  const log = orphanLog(path);
+  if (log)
+    throw new StartError(
+      `The database file ${path} is gone, and ${log} holds writes of it: put the file back, or restore a backup with ${callOf('restore', '--replace')}.`,
+    );
   makeOwnFolder(dirname(path));
   makeOwnFile(path);
   for (const suffix of ['', ...COMPANIONS, '.lock']) {
