@@ -327,7 +327,10 @@ export function maskedConfig(config: Config): Config {
   return { ...config, DATABASE_URL: maskedUrl(config.DATABASE_URL), OIDC_CLIENT_SECRET };
 }
 
-/** A database URL with `***` in place of its password. */
+/**
+ * A database URL with `***` in place of its password, and of all its parameters: a password may be one, under a name that is
+ * percent-encoded.
+ */
 export function maskedUrl(url: string): string {
-  return url.replace(/^(postgres(?:ql)?:\/\/[^:@/]*):.*@/, '$1:***@').replace(/([?&]password=)[^&]*/, '$1***');
+  return url.replace(/^(postgres(?:ql)?:\/\/[^:]*):.*@/s, '$1:***@').replace(/([?&][^=&]*)=[^&]*/g, '$1=***');
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { maskedConfig, misspelt, readConfig, settings } from '../src/config.ts';
+import { maskedConfig, maskedUrl, misspelt, readConfig, settings } from '../src/config.ts';
 
 const names = settings.map(({ name }) => name);
 
@@ -57,4 +57,14 @@ it('shows no secret in the log', () => {
   const shown = maskedConfig(config);
   expect(shown).toMatchObject({ DATABASE_URL: 'postgres://ana:***@db/forumbus', OIDC_CLIENT_SECRET: '***' });
   expect(JSON.stringify(shown)).not.toContain('pass-');
+});
+
+it.each([
+  ['ana@corp:pass-1@db/forumbus', 'ana@corp:***@db/forumbus'],
+  ['ana:pa:ss-@1/?pass-2@db/forumbus', 'ana:***@db/forumbus'],
+  ['ana@db:5432/forumbus', 'ana@db:5432/forumbus'],
+  ['db/forumbus?user=ana&password=pass-1&password=pass-2', 'db/forumbus?user=***&password=***&password=***'],
+  ['db/forumbus?pass%77ord=pass-1', 'db/forumbus?pass%77ord=***'],
+])('masks the password in a URL of PostgreSQL: %s', (url, shown) => {
+  expect(maskedUrl(`postgres://${url}`)).toBe(`postgres://${shown}`);
 });
