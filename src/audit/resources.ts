@@ -1,3 +1,4 @@
+import { maskTokens } from '../logging.ts';
 import { isName } from '../text.ts';
 
 /** What may name a resource, in the order in which they are looked for; each value is a name or an id of ours. */
@@ -35,9 +36,9 @@ export function resourcesOf({ params, query, body, answer }: Sources): Record<st
   const found: Record<string, string> = {};
   for (const name of NAMES) {
     const value = sources.find(source => isText(source[name]))?.[name];
-    if (value !== undefined) found[name] = String(value);
+    if (value !== undefined) found[name] = maskTokens(String(value));
   }
-  if (isText(call.name)) found.tool = call.name;
+  if (isText(call.name)) found.tool = maskTokens(call.name);
   return found;
 }
 

@@ -28,6 +28,11 @@ it('takes the agent of a query, and the arguments of a tool', () => {
   });
 });
 
+it('takes the id of a token that somebody has sent in full, and not its secret', () => {
+  const params = { token_id: `fbt_0123456789abcdef_${'5e3a'.repeat(16)}` };
+  expect(resourcesOf({ ...nothing, params })).toEqual({ token_id: 'fbt_0123456789abcdef_***' });
+});
+
 it('takes nothing that is no name', () => {
   const odd = { run_id: 7, thread_id: '', name: 'x'.repeat(1000), token: 'fbt_1_2', body: 'zebra' };
   expect(resourcesOf({ params: { token: 'secret' }, query: null, body: odd, answer: [odd] })).toEqual({});
