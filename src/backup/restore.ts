@@ -2,8 +2,9 @@ import { accessSync, constants, copyFileSync, existsSync, linkSync, renameSync, 
 import { dirname } from 'node:path';
 import { toTimestamp } from '../clock.ts';
 import { errorCode, isDamaged } from '../db/errors.ts';
+import { logBeside } from '../db/inspection.ts';
 import { lockSqlite, mergeCompanions, sqliteError } from '../db/sqlite/file.ts';
-import { COMPANIONS, logBeside, makeOwnFile, makeOwnFolder, tighten } from '../db/sqlite/permissions.ts';
+import { COMPANIONS, makeOwnFile, makeOwnFolder, tighten } from '../db/sqlite/permissions.ts';
 import { StartError } from '../errors.ts';
 import { flush, removeDatabase, writeError } from './files.ts';
 import { type Verified, verify } from './verify.ts';

@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { sql } from 'kysely';
 import type { Reader } from './database.ts';
@@ -30,6 +30,17 @@ export async function journalMode(read: Reader): Promise<string | undefined> {
 export async function serverVersion(read: Reader): Promise<string | undefined> {
   const { rows } = await sql<{ server_version: string }>`show server_version`.execute(read.query);
   return rows[0]?.server_version;
+}
+
+/** The path of the log of a SQLite database that holds data which its file lacks; undefined if there is none. */
+export function logBeside(path: string): string | undefined {
+  const logs = [`${path}-wal`, `${path}-journal`];
+  return logs.find(log => (statSync(log, { throwIfNoEntry: false })?.size ?? 0) > 0);
+}
+
+/** The path of a log whose database is gone. A new file in the place of the database would make SQLite drop it. */
+export function orphanLog(path: string): string | undefined {
+  return existsSync(path) ? undefined : logBeside(path);
 }
 
 /** The path of what others than the owner may read, or put something else in the place of; undefined if they may not. */

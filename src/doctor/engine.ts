@@ -2,8 +2,7 @@ import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs
 import { dirname } from 'node:path';
 import type { ReadOnlyDatabase } from '../db/database.ts';
 import { errorCode, isDamaged } from '../db/errors.ts';
-import { journalMode, openToOthers, serverVersion, sqliteFaults } from '../db/inspection.ts';
-import { orphanLog } from '../db/sqlite/permissions.ts';
+import { journalMode, openToOthers, orphanLog, serverVersion, sqliteFaults } from '../db/inspection.ts';
 import { callOf } from '../invocation.ts';
 import { type Finding, inBytes, ok, problem, warning } from './finding.ts';
 

@@ -3,6 +3,7 @@ import { dirname } from 'node:path';
 import { StartError } from '../../errors.ts';
 import { callOf } from '../../invocation.ts';
 import { errorCode } from '../errors.ts';
+import { orphanLog } from '../inspection.ts';
 
 /* Who may read and write a SQLite database: its owner, whatever the umask says. */
 
@@ -11,17 +12,6 @@ import { errorCode } from '../errors.ts';
  * committed data that the database file lacks.
  */
 export const COMPANIONS = ['-wal', '-shm', '-journal'] as const;
-
-/** The path of the companion that holds data which the database file lacks; undefined if there is none. */
-export function logBeside(path: string): string | undefined {
-  const logs = [`${path}-wal`, `${path}-journal`];
-  return logs.find(log => (statSync(log, { throwIfNoEntry: false })?.size ?? 0) > 0);
-}
-
-/** The path of a log whose database is gone. A new file in the place of the database would make SQLite drop it. */
-export function orphanLog(path: string): string | undefined {
-  return existsSync(path) ? undefined : logBeside(path);
-}
 
 /** Of files and of folders. */
 export const OWN_FILE = 0o600;
