@@ -289,7 +289,9 @@ describe('on the Node of the service', () => {
     // Another shell. Its inbox has the question once.
     const { out: inbox } = await shell(['inbox']).ended;
     expect(inbox).toMatch(/^1 {2}agent in \S+, \d+m: Which region\? {2}\[eu-west-1 \| us-east-1\]$/);
-    expect((await shell(['answer', '1', 'eu-west-1']).ended).out).toMatch(/^Answered q_\w+ "Which region\?": eu-west-1$/);
+    expect((await shell(['answer', '1', 'eu-west-1']).ended).out).toMatch(
+      /^Answered q_\w+ "Which region\?": eu-west-1$/,
+    );
     const said = await third.ended;
     expect(said).toEqual({ code: 0, out: 'eu-west-1', err: '' });
     // Four characters a token.
