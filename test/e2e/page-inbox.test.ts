@@ -173,6 +173,38 @@ it('a long thread shows its latest posts, and earlier ones on request', async ()
   expect(await page.locator('.post').count()).toBe(111);
 });
 
+it('many tabs stay live on one stream, which the next one takes over', async () => {
+  const { context, page } = await openPerson(browser, () => service.origin);
+  const streams: string[] = [];
+  context.on('request', request => request.url().includes('/events/stream') && streams.push(request.url()));
+  // A browser has six connections to a host.
+  const tabs = [page];
+  while (tabs.length < 8) tabs.push(await context.newPage());
+  for (const tab of tabs) {
+    await tab.goto(service.origin);
+    await tab.getByRole('heading', { name: 'Needs me' }).waitFor();
+  }
+  const seen = async () => {
+    const id = await service.ask({ run_id: 'tabs', agent_name: `tab-${streams.length}`, options });
+    await Promise.all(tabs.map(tab => card(tab, id).waitFor()));
+    return id;
+  };
+  await seen();
+  expect(streams.length).toBe(1);
+  await tabs.shift()?.close();
+  const id = await seen();
+  await expect.poll(() => streams.length).toBe(2);
+  await card(tabs[6] as Page, id)
+    .getByRole('button', { name: 'Yes' })
+    .click();
+  await expect.poll(async () => (await question(id)).state, slowly).toBe('answered');
+  await service.stop();
+  for (const tab of tabs) await tab.getByText('The service does not answer.').waitFor();
+  await service.start();
+  for (const tab of tabs) await tab.getByText('live').first().waitFor();
+  await seen();
+});
+
 describe('after months', () => {
   it('answers that no agent has taken do not hide what stands below them', async () => {
     for (let number = 0; number < 12; number += 1) {

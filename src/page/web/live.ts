@@ -1,8 +1,8 @@
 import { signal } from '@preact/signals-core';
 import type { Event } from '../../client/index.ts';
 import { gather } from './gather.ts';
-import { client } from './service.ts';
-import { hasEnded, ofRun } from './session.ts';
+import { base, client, online } from './service.ts';
+import { hasEnded, me, ofRun } from './session.ts';
 
 /** What has changed, for the views that read it: each number rises with a change. */
 export const changed = { runs: signal(0), threads: signal(0), tokens: signal(0) };
@@ -22,25 +22,51 @@ export function onEvent(listener: Listener): void {
 }
 
 /**
- * Follows the log from its present end on, for as long as the person is logged in.
+ * Follows the log from its present end on, for as long as the person is logged in. Tabs that see the same share a stream, as a
+ * browser has six connections to a host: one tab reads it and tells the others, and the next one goes on when it is closed.
  * @param snapshot is called first: what changes while it reads comes again as an event
  */
 export async function follow(snapshot: () => Promise<void>, signal: AbortSignal): Promise<void> {
   const timer = setInterval(() => {
     now.value = Date.now();
   }, TICK_MS);
-  signal.addEventListener('abort', () => clearInterval(timer), { once: true });
+  const name = JSON.stringify([base.pathname, me.value?.token_id, ofRun()]);
+  const tabs = new BroadcastChannel(name);
+  let after = 0;
+  const pass = (event: Event) => {
+    if (event.sequence <= after) return;
+    after = event.sequence;
+    for (const listener of listeners) listener(event);
+    noteChange(event);
+  };
+  const stream = async (lock?: Lock | null) => {
+    const tell = (news: Event | boolean) => lock && tabs.postMessage(news);
+    const stop = online.subscribe(tell);
+    try {
+      for await (const event of client.events({ ...ofRun(), after, signal })) {
+        tell(event);
+        pass(event);
+      }
+    } finally {
+      stop();
+    }
+  };
+  tabs.onmessage = ({ data }: MessageEvent<Event | boolean>) => {
+    if (typeof data === 'boolean') online.value = data;
+    else pass(data);
+  };
   try {
     const latest = await client.log.list({ ...ofRun(), order: 'newest', limit: 1 }, { signal });
-    const after = latest.items[0]?.sequence ?? 0;
+    after = Math.max(after, latest.items[0]?.sequence ?? 0);
     await snapshot();
-    for await (const event of client.events({ ...ofRun(), after, signal })) {
-      for (const listener of listeners) listener(event);
-      noteChange(event);
-    }
+    // Browsers have no locks over plain HTTP from elsewhere.
+    await (navigator.locks ? navigator.locks.request(name, { signal }, stream) : stream());
   } catch (error) {
     if (signal.aborted || hasEnded(error)) return;
     throw error;
+  } finally {
+    clearInterval(timer);
+    tabs.close();
   }
 }
 
