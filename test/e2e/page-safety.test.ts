@@ -59,6 +59,37 @@ describe('texts of agents', () => {
     expect(await page.evaluate(() => getComputedStyle(document.body).display)).toBe('block');
   });
 
+  const wide: [name: string, fields: { question?: string; context?: string }][] = [
+    ['a hash', { question: `Deploy sha256:${'ab12'.repeat(16)}?` }],
+    ['a path', { question: `Delete /home/runner/work/${'generated_file_name_'.repeat(5)}.ts?` }],
+    ['a long word', { question: 'W'.repeat(3000), context: 'W'.repeat(3000) }],
+    ['numbers in numbers', { context: '1. '.repeat(30) }],
+    ['points in points', { context: Array.from({ length: 30 }, (_, depth) => `${'  '.repeat(depth)}- a`).join('\n') }],
+    ['quotes in quotes', { context: '> '.repeat(39) }],
+  ];
+  it.each(wide)('fit a phone: %s', async (name, fields) => {
+    const run_id = `wide ${name}`;
+    const id = await service.ask({ run_id, ...fields });
+    const { thread_id } = (await service.send('GET', `/questions/${id}`)).body;
+    const page = await opened('/', { viewport: { width: 360, height: 740 } });
+    for (const [view, shown] of [
+      [`q/${id}`, '.card'],
+      [`threads/${encodeURIComponent(thread_id)}`, '.post'],
+      [`runs/${encodeURIComponent(run_id)}`, '.timeline .said'],
+    ]) {
+      await page.goto(`${service.origin}/#/${view}`);
+      await page
+        .locator(shown as string)
+        .first()
+        .waitFor();
+      expect({ view, width: await page.evaluate(() => document.documentElement.scrollWidth) }).toEqual({
+        view,
+        width: 360,
+      });
+    }
+    await service.send('POST', `/questions/${id}/cancel`, {});
+  });
+
   const nasty: [name: string, text: string][] = [
     ['stars', '*a'.repeat(CONTEXT / 2)],
     ['underscores', 'a_'.repeat(CONTEXT / 2)],
