@@ -25,6 +25,11 @@ const send = async (type: string, fields: object) => {
   const { status } = await service.send('POST', '/control-signals', signal(type, fields));
   expect(status).toBe(201);
 };
+/** Closes a run by the work of its agent `done`. */
+const close = async (run_id: string) => {
+  for (const type of ['completion', 'validation']) await send(type, { run_id, agent_name: 'done' });
+  expect((await service.send('POST', `/runs/${run_id}/close`, {})).status).toBe(200);
+};
 /** The undo takes five seconds. */
 const slowly = { timeout: 15_000 };
 
@@ -114,6 +119,20 @@ describe('the inbox', () => {
     await page.getByLabel('Run', { exact: true }).fill('blue');
     await page.getByRole('button', { name: 'Search' }).click();
     await expect.poll(() => page.locator('.row .t').allTextContents()).toEqual(['Which paint for blue?']);
+  });
+
+  it('shows all runs again when the one that it was narrowed to is closed', async () => {
+    const waiting = await service.ask({ run_id: 'long', priority: 'urgent' });
+    const own = await service.ask({ run_id: 'short', agent_name: 'done' });
+    const page = await opened();
+    await page.getByLabel('Run', { exact: true }).selectOption('short');
+    await expect.poll(() => card(page, waiting).count()).toBe(0);
+    await card(page, own).waitFor();
+    await service.send('PUT', `/questions/${own}/answer`, { answer: 'Yes.' });
+    await close('short');
+    await card(page, waiting).waitFor();
+    expect(await page.getByLabel('Run', { exact: true }).inputValue()).toBe('');
+    await service.send('POST', `/questions/${waiting}/cancel`, {});
   });
 
   it('has those that expired unseen at its end, until a key says that they were seen', async () => {
@@ -220,10 +239,6 @@ describe('after months', () => {
 
   it('runs that go on are shown whatever was closed since, and agents of closed runs are not', async () => {
     await service.ask({ run_id: 'ancient', agent_name: 'elder' });
-    const close = async (run_id: string) => {
-      for (const type of ['completion', 'validation']) await send(type, { run_id, agent_name: 'done' });
-      expect((await service.send('POST', `/runs/${run_id}/close`, {})).status).toBe(200);
-    };
     for (let index = 0; index < 210; index += 30)
       await Promise.all(Array.from({ length: 30 }, (_, number) => close(`closed-${index + number}`)));
     const page = await opened('#/runs');

@@ -163,6 +163,11 @@ async function readAround(): Promise<void> {
     threads.value = new Map([...asking, ...talking].map(thread => [thread.thread_id, thread]));
     assigned.value = new Set(ofAssignee.map(({ thread_id }) => thread_id));
   });
+  // The run that was wanted has been closed: nothing of it is left to narrow the inbox to.
+  if (filter.run_id.value !== '' && !runs.value.has(filter.run_id.value)) {
+    filter.run_id.value = '';
+    await snapshot();
+  }
 }
 
 const changedIds = new Set<string>();
