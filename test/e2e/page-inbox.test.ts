@@ -121,6 +121,36 @@ describe('the inbox', () => {
     await expect.poll(() => page.locator('.row .t').allTextContents()).toEqual(['Which paint for blue?']);
   });
 
+  it('keeps what events have said while its lists were read', async () => {
+    const ended = await service.ask({ run_id: 'slow', agent_name: 'first', options });
+    const page = await opened();
+    await card(page, ended).waitFor();
+    let goOn = () => {};
+    const isHeld = new Promise<void>(held => {
+      void page.route(/unacknowledged=true/, async route => {
+        held();
+        await new Promise<void>(resolve => (goOn = resolve));
+        await route.continue();
+      });
+    });
+    const openRead = page.waitForResponse(/questions\?.*state=open/);
+    await page.getByLabel('Run', { exact: true }).selectOption('slow');
+    await Promise.all([isHeld, openRead]);
+    const asked = await service.ask({ run_id: 'slow', agent_name: 'second' });
+    await service.send('PUT', `/questions/${ended}/answer`, { answer: 'Yes' });
+    await card(page, asked).waitFor();
+    await card(page, ended).getByText('not delivered').waitFor();
+    const allRead = page.waitForResponse(/unacknowledged=true/);
+    goOn();
+    await allRead;
+    // The next change comes after the lists.
+    const last = await service.ask({ run_id: 'slow', agent_name: 'third' });
+    await card(page, last).waitFor();
+    expect(await card(page, asked).count()).toBe(1);
+    await card(page, ended).getByText('not delivered').waitFor();
+    await service.send('POST', `/questions/${asked}/cancel`, {});
+  });
+
   it('shows all runs again when the one that it was narrowed to is closed', async () => {
     const waiting = await service.ask({ run_id: 'long', priority: 'urgent' });
     const own = await service.ask({ run_id: 'short', agent_name: 'done' });

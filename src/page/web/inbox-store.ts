@@ -123,6 +123,7 @@ function endOf({ answered_at, expires_at, asked_at }: Question): string {
 /** Reads everything anew. @throws ForumbusError */
 export async function snapshot(): Promise<void> {
   const { run_id, ticket } = wanted();
+  const before = questions.value;
   const places = await placesOf(run_id, ticket);
   const all = (query: QuestionFilter, most: number) =>
     inPlaces(places, place => allOf(page => client.questions({ ...query, ...place, ...page }), most));
@@ -136,7 +137,13 @@ export async function snapshot(): Promise<void> {
   if (run_id !== wanted().run_id || ticket !== wanted().ticket) return;
   batch(() => {
     ticketRuns = new Set(places.flatMap(place => (place.ticket ? [] : (place.run_id ?? []))));
-    questions.value = new Map([...done, ...unknown, ...open].map(one => [one.question_id, one]));
+    const read = new Map([...done, ...unknown, ...open].map(one => [one.question_id, one]));
+    // What events have brought meanwhile may be newer than the lists, or missing there.
+    for (const [id, question] of questions.value) {
+      const known = read.get(id);
+      if (known ? known.version < question.version : !before.has(id)) read.set(id, question);
+    }
+    questions.value = read;
     loaded.value = true;
   });
   tidyStorage();
