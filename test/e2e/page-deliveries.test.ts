@@ -23,7 +23,7 @@ beforeAll(async () => {
 });
 
 const publish = async (name: string) => {
-  const payload = { name, file: join(folder, `${name}.built`) };
+  const payload = { name, file: join(folder, `${name}.built`), note: 'gen\u202Etxt \u009B2J' };
   const { status, body } = await service.send('POST', '/outbox', { topic: 'deploy.request', payload });
   expect(status).toBe(201);
   return { file: payload.file, message_id: body.message_id as string };
@@ -46,7 +46,8 @@ it('dead messages say why; they are replayed once that is mended, or discarded',
   await row('shop')
     .getByText(/ms, dead: /)
     .waitFor();
-  expect(await row('shop').locator('pre').textContent()).toContain('"name": "shop"');
+  const payload = await row('shop').locator('pre').textContent();
+  for (const part of ['"name": "shop"', '"gen[U+202E]txt [U+009B]2J"']) expect(payload).toContain(part);
 
   // Nothing is mended yet: it dies again.
   await row('shop').getByRole('button', { name: 'replay' }).click();

@@ -6,7 +6,7 @@ import { Act, AgeText, Empty, Failure, Pill, Said } from './parts.ts';
 import { linkTo } from './route.ts';
 import { allOf, client } from './service.ts';
 import { mayAct } from './session.ts';
-import { count, span } from './text.ts';
+import { count, span, visible } from './text.ts';
 import { useLoad } from './use-load.ts';
 
 const DEAD_MOST = 50;
@@ -73,7 +73,7 @@ function DeadRow({ message, reload }: { message: Message; reload: () => void }) 
     ${
       detail &&
       html`<div class="s"><ol>${delivery?.attempt_history.map(({ started_at, duration_ms, error, outcome }) => html`<li><${AgeText} at=${started_at} /> ago, ${duration_ms} ms, ${outcome}${error && html`: <${Said} text=${error} />`}</li>`)}</ol>
-      <pre tabindex="0">${JSON.stringify(detail.payload, null, 2).slice(0, 4000)}</pre></div>`
+      <pre tabindex="0">${visible(JSON.stringify(detail.payload, null, 2).slice(0, 4000))}</pre></div>`
     }</div>`;
 }
 

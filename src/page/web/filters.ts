@@ -32,7 +32,7 @@ export function FilterForm() {
         run_id.value = (event.target as HTMLSelectElement).value;
       })}>
       <option value="">all runs</option>
-      ${[...runs.value.keys()].sort().map(name => html`<option value=${name}>${name}</option>`)}
+      ${[...runs.value.keys()].sort().map(name => html`<option value=${name}>${visible(name)}</option>`)}
     </select>
     <input aria-label="Ticket" placeholder="Ticket" maxlength="200" defaultValue=${ticket.value} onChange=${(
       event: Event,

@@ -2,6 +2,7 @@ import { html } from 'htm/preact';
 import { Failure } from './parts.ts';
 import { allOf, client } from './service.ts';
 import { chosenRun, me } from './session.ts';
+import { visible } from './text.ts';
 import { useLoad } from './use-load.ts';
 
 const MOST = 400;
@@ -17,5 +18,5 @@ export function RunChoice() {
   const names = data?.map(({ run_id }) => run_id) ?? [];
   const isGone = data !== undefined && chosenRun.value !== '' && !names.includes(chosenRun.value);
   return html`<${Failure} error=${error} /><p class="filters"><select aria-label="Run to look at" value=${isGone ? '' : chosenRun.value} onChange=${choose}>
-    <option value="">choose one of ${me.value?.runs}</option>${names.map(name => html`<option>${name}</option>`)}</select></p>`;
+    <option value="">choose one of ${me.value?.runs}</option>${names.map(name => html`<option value=${name}>${visible(name)}</option>`)}</select></p>`;
 }
