@@ -37,6 +37,7 @@ const hostile = [
   '\u001B[31mred\u001B[0m \u0007bell \u009B2J',
   '<form action="https://evil.example"><button>Answer</button></form><link rel=stylesheet href="https://evil.example/x.css">',
   '```html\n<script>alert(1)</script>\n```',
+  'R&amp;D &constructor; &toString;',
 ].join('\n\n');
 
 describe('texts of agents', () => {
@@ -52,7 +53,16 @@ describe('texts of agents', () => {
     expect(links.length).toBeGreaterThan(2);
     for (const href of links) expect(href).toMatch(/^https?:/);
     const text = (await shown.textContent()) ?? '';
-    for (const part of ['<script>', 'onerror', '[U+202E]', '[U+2066]', '␛[31m', '␇', '[U+009B]'])
+    for (const part of [
+      '<script>',
+      'onerror',
+      '[U+202E]',
+      '[U+2066]',
+      '␛[31m',
+      '␇',
+      '[U+009B]',
+      'R&D &constructor; &toString;',
+    ])
       expect(text).toContain(part);
     expect(text).not.toMatch(/(?!\n)[\p{Cc}\p{Bidi_Control}]/u);
     expect(await page.title()).toMatch(/Forumbus$/);

@@ -118,9 +118,9 @@ function link(href: string, children: ComponentChildren): ComponentChildren {
   return html`<a href=${url.href} title=${url.href} target="_blank" rel="noopener noreferrer">${children}</a>`;
 }
 
-const ENTITIES: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', nbsp: '\u00a0', '#39': "'" };
+const ENTITIES = new Map(Object.entries({ amp: '&', lt: '<', gt: '>', quot: '"', nbsp: '\u00a0', '#39': "'" }));
 
 /** The entities that agents write; all others stay as they are. */
 function decoded(text: string): string {
-  return text.replace(/&(#39|\w+);/g, (found, name: string) => ENTITIES[name] ?? found);
+  return text.replace(/&(#39|\w+);/g, (found, name: string) => ENTITIES.get(name) ?? found);
 }
