@@ -3,14 +3,20 @@ import { reply, serve } from './double.ts';
 
 /*
  * What of the Bot API of Telegram is needed, for the bot with the token of the first argument: messages with inline keyboards
- * in the chats of the others, and updates that wait until a later one is asked for. One request for updates at a time.
+ * in the chats of the others, by id or as `@Channel`, and updates that wait until a later one is asked for. One request for
+ * updates at a time.
  */
 
 const [token, ...chats] = process.argv.slice(2);
 
+interface Chat {
+  id: number | string;
+  username?: string;
+}
+
 interface Message {
   message_id: number;
-  chat: { id: number | string };
+  chat: Chat;
   text: string;
   reply_markup?: { inline_keyboard: { text: string; callback_data?: string; url?: string }[][] };
 }
@@ -33,6 +39,15 @@ let poll: { response: ServerResponse; timer: NodeJS.Timeout; offset: number } | 
 const refuse = (response: ServerResponse, error_code: number, description: string, more: object = {}) =>
   reply(response, error_code, { ok: false, error_code, description, ...more });
 const ok = (response: ServerResponse, result: unknown) => reply(response, 200, { ok: true, result });
+
+/** The chat of an id, or of a name in any case. */
+function chatOf(chat_id: unknown): Chat | undefined {
+  const name = chats.find(chat => chat.toLowerCase() === String(chat_id).toLowerCase());
+  if (name === undefined) return undefined;
+  return name.startsWith('@')
+    ? { id: -1_000_000 - chats.indexOf(name), username: name.slice(1) }
+    : { id: Number(name) };
+}
 
 /** Why Telegram would refuse a message. */
 function faultOf({ text, reply_markup }: Message): string | undefined {
@@ -105,10 +120,12 @@ await serve((request, response) => {
   const { chat_id, message_id } = body;
   switch (method) {
     case 'sendMessage': {
-      const fault = chats.includes(String(chat_id)) ? faultOf(body) : 'Bad Request: chat not found';
+      const chat = chatOf(chat_id);
+      if (!chat) return refuse(response, 400, 'Bad Request: chat not found');
+      const fault = faultOf(body);
       if (fault) return refuse(response, 400, fault);
       const { text, reply_markup } = body;
-      const message = { message_id: next++, chat: { id: Number(chat_id) }, date: 1, text, reply_markup };
+      const message = { message_id: next++, chat, date: 1, text, reply_markup };
       messages.push(message);
       if (isLost) {
         isLost = false;
@@ -117,7 +134,7 @@ await serve((request, response) => {
       return ok(response, message);
     }
     case 'editMessageText': {
-      const message = messages.find(one => one.message_id === message_id && String(one.chat.id) === String(chat_id));
+      const message = messages.find(one => one.message_id === message_id && one.chat.id === chatOf(chat_id)?.id);
       if (!message) return refuse(response, 400, 'Bad Request: message to edit not found');
       const fault = faultOf(body);
       if (fault) return refuse(response, 400, fault);

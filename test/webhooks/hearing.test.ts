@@ -90,6 +90,18 @@ describe.each(engines)('presses on %s', engine => {
     expect(calls.filter((call: string) => call === 'answerCallbackQuery')).toHaveLength(3);
   });
 
+  it('are heard of a channel whose name has another case than its webhook says', async () => {
+    const double = await startDouble('telegram', ['42:secret', '@MyChannel']);
+    const service = await startApp(engine, { config: toLoopback });
+    onTestFinished(() => service.close());
+    await create(service, double, 'team', '@mychannel');
+    const id = await ask(service, 'Alpha?');
+    const [message] = await messagesOf(double, 'Alpha?', 1);
+    await press(double, message, 0);
+    await vi.waitFor(async () => expect((await double.seen()).told).toHaveLength(1), soon);
+    expect((await service.send('GET', `/questions/${id}`)).body).toMatchObject({ state: 'answered', answer: 'Yes' });
+  });
+
   it('are heard of a webhook that changes its bot, and of none that is disabled', async () => {
     const [double, next] = [
       await startDouble('telegram', ['42:secret', '-1001']),

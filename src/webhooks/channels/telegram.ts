@@ -73,7 +73,8 @@ export const telegram: HttpChannel = {
     channel: 'telegram',
     source: ({ url, bot_token }) => `${url} ${bot_token}`,
 
-    isAt: ({ chat_id }, place) => (place ?? '').split(' ').includes(String(chat_id)),
+    // Telegram takes names in any case.
+    isAt: ({ chat_id }, place) => (place ?? '').toLowerCase().split(' ').includes(String(chat_id).toLowerCase()),
 
     /** What was pressed meanwhile waits at Telegram for a day, until the next request names a later one. */
     async *hear(to, position, wire, signal): AsyncIterable<Heard> {
