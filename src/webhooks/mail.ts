@@ -1,7 +1,7 @@
 import { connect, isIP } from 'node:net';
 import { textOf } from '../error-text.ts';
 import type { AddressGuard } from './addresses.ts';
-import { failed, POST_TIMEOUT_MS, type PostAnswer } from './post.ts';
+import { failed, headOf, POST_TIMEOUT_MS, type PostAnswer } from './post.ts';
 
 /** A mail to people. */
 export interface Mail {
@@ -57,12 +57,12 @@ export function createSendMail(guard: AddressGuard): SendMail {
         },
         ...(isUrgent && { priority: 'high' as const }),
       });
-      return { status: codeOf(response), head: response, text: response, error: null, retryAfterMs: null };
+      return { status: codeOf(response), head: headOf(response), text: response, error: null, retryAfterMs: null };
     } catch (error) {
-      const { responseCode, response = null } = error as { responseCode?: number; response?: string };
+      const { responseCode, response = '' } = error as { responseCode?: number; response?: string };
       if (responseCode === undefined) throw error;
-      const head = response?.slice(0, 1000) ?? null;
-      return { ...failed(`The mail server answered ${responseCode}.`), status: responseCode, head };
+      const answered = { status: responseCode, head: headOf(response) };
+      return { ...failed(`The mail server answered ${responseCode}.`), ...answered };
     } finally {
       socket.destroy();
     }

@@ -74,10 +74,9 @@ export function createPost(guard: AddressGuard): { post: Post; follow: Follow; c
       const chunks: Buffer[] = [];
       let length = 0;
       const end = () => {
-        const read = Buffer.concat(chunks);
-        const head = read.subarray(0, HEAD_BYTES).toString().replaceAll('\0', '\uFFFD');
+        const text = Buffer.concat(chunks).toString();
         const retryAfterMs = retryAfter(response.headers['retry-after'], Date.now());
-        resolve({ status: response.statusCode as number, head, text: read.toString(), error: null, retryAfterMs });
+        resolve({ status: response.statusCode as number, head: headOf(text), text, error: null, retryAfterMs });
       };
       response.on('data', (chunk: Buffer) => {
         chunks.push(chunk);
@@ -147,6 +146,13 @@ export function createPost(guard: AddressGuard): { post: Post; follow: Follow; c
       for (const agent of Object.values(agents)) agent.destroy();
     },
   };
+}
+
+/** The beginning of an answer: whole characters that can be stored. */
+export function headOf(text: string): string {
+  const storable = text.slice(0, HEAD_BYTES).replaceAll('\0', '\uFFFD');
+  const { read } = new TextEncoder().encodeInto(storable, new Uint8Array(HEAD_BYTES));
+  return storable.slice(0, read);
 }
 
 /** What came of a request that got no answer. */

@@ -96,8 +96,10 @@ describe('e-mail', () => {
     await create(service, double.url.replace('://', '://ana%40x:ge%2Fheim@'));
     expect(await ping(service)).toMatchObject({ ok: true, status: 250, error: null });
     expect(await mailsOf(double, 1)).toMatchObject([{ user: 'ana@x', secure: true }]);
-    await double.act('fail', { code: 451, text: 'Greylisted' });
-    expect(await ping(service)).toMatchObject({
+    await double.act('fail', { code: 451, text: `Greylisted ${'ß'.repeat(1000)}` });
+    const refused = await ping(service);
+    expect(Buffer.byteLength(refused.response_head)).toBeLessThanOrEqual(1024);
+    expect(refused).toMatchObject({
       ok: false,
       status: 451,
       error: 'The mail server answered 451.',

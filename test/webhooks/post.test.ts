@@ -125,6 +125,16 @@ describe('a request of a webhook', () => {
     expect(head).toBe('é'.repeat(512));
   });
 
+  it.each([
+    ['bytes that are no text', Buffer.alloc(2000, 0xff), '\uFFFD'.repeat(341)],
+    ['NUL', Buffer.alloc(2000), '\uFFFD'.repeat(341)],
+    ['characters of several bytes', Buffer.from(`a${'€'.repeat(500)}`), `a${'€'.repeat(341)}`],
+    ['characters of two units', Buffer.from(`abc${'😀'.repeat(500)}`), `abc${'😀'.repeat(255)}`],
+  ])('keeps at most 1,024 bytes of an answer of %s', async (_what, body, kept) => {
+    const { url } = await startReceiver(response => void response.writeHead(200).end(body));
+    expect((await client().post({ ...plain, url }, never)).head).toBe(kept);
+  });
+
   it('is not sent to where a redirect points', async () => {
     const inside = await startReceiver();
     const { url } = await startReceiver(response => void response.writeHead(302, { location: inside.url }).end());
