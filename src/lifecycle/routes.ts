@@ -5,7 +5,7 @@ import { Type } from 'typebox';
 import type { LongRequests } from '../access/long-requests.ts';
 import type { Tx } from '../db/database.ts';
 import type { IdempotentWrites } from '../http/idempotent-writes.ts';
-import { problemResponses } from '../http/problems.ts';
+import { bodyProblems, problemResponses } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import { RunParams } from '../runs/schemas.ts';
 import type { Erasure } from './erasure.ts';
@@ -49,7 +49,7 @@ export function lifecycleRoutes({
           response: {
             202: Ref(ErasureBegun),
             204: Type.Null({ description: 'No text of the run is left.' }),
-            ...problemResponses('RUN_NOT_FOUND', 'RUN_OPEN', 'RUN_CHANGED'),
+            ...bodyProblems('RUN_NOT_FOUND', 'RUN_OPEN', 'RUN_CHANGED'),
           },
         },
       },

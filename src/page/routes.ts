@@ -5,7 +5,7 @@ import type { HeldSecret } from '../access/service.ts';
 import { toTimestamp } from '../clock.ts';
 import { Refusal } from '../errors.ts';
 import type { IdempotentWrites } from '../http/idempotent-writes.ts';
-import { badHeader, bodyProblems, problemResponses } from '../http/problems.ts';
+import { badHeader, bodyProblems } from '../http/problems.ts';
 import { Ref } from '../http/schemas.ts';
 import { CACHED_FOR_EVER, loadAssets } from './assets.ts';
 import { cookieSecret, sessionCookie } from './cookie.ts';
@@ -73,7 +73,7 @@ export function pageRoutes({ logins, writes, basePath, singleSignOn }: Dependenc
           operationId: 'createLoginLink',
           summary: 'Make a link that logs a browser in as the caller, once and within a minute',
           tags,
-          response: { 201: Ref(LoginLink), ...problemResponses() },
+          response: { 201: Ref(LoginLink), ...bodyProblems() },
         },
       },
       async (request, reply) => {
@@ -117,7 +117,7 @@ export function pageRoutes({ logins, writes, basePath, singleSignOn }: Dependenc
           operationId: 'openSession',
           summary: 'Log a browser in by the token of the request; the answer sets a cookie',
           tags,
-          response: { 200: Ref(Me), ...problemResponses() },
+          response: { 200: Ref(Me), ...bodyProblems() },
         },
       },
       async (request, reply) => {
@@ -137,7 +137,7 @@ export function pageRoutes({ logins, writes, basePath, singleSignOn }: Dependenc
           operationId: 'closeSession',
           summary: 'Log the browser of the request out',
           tags,
-          response: { 200: Ref(LoggedOut), ...problemResponses() },
+          response: { 200: Ref(LoggedOut), ...bodyProblems() },
         },
       },
       async (request, reply) =>

@@ -174,7 +174,7 @@ export function webhookRoutes({ webhooks, writes, maintenance }: Dependencies): 
           summary: 'Send a ping, and answer what came of it',
           tags,
           params: WebhookParams,
-          response: { 200: Ref(PingResult), ...problemResponses('WEBHOOK_NOT_FOUND') },
+          response: { 200: Ref(PingResult), ...bodyProblems('WEBHOOK_NOT_FOUND') },
         },
       },
       request => webhooks.ping(request.params.name, request.signal),

@@ -137,6 +137,23 @@ describe('every operation', () => {
     }
   });
 
+  const reading = operations.filter(({ name }) => !name.startsWith('GET'));
+  it.each(reading)('$name says how it refuses a body, also one that it has no use for', async ({ name, operation }) => {
+    const codes = Object.values(refusals(operation)).flatMap(
+      ({ content }) => content?.['application/problem+json']?.schema?.properties?.code?.enum ?? [],
+    );
+    const [method, path = ''] = name.split(' ');
+    const answer = await service.app.inject({
+      method: method as 'POST',
+      url: path.replaceAll(/\{\w+\}/g, 'x'),
+      headers: { 'content-type': 'application/json' },
+      payload: '{x',
+    });
+    expect(codes).toContain(answer.json().code);
+    const ofBodies = ['MALFORMED_JSON', 'NUMBER_NOT_EXACT', 'PAYLOAD_TOO_LARGE', 'UNSUPPORTED_MEDIA_TYPE'];
+    expect(codes).toEqual(expect.arrayContaining(ofBodies));
+  });
+
   it('lets no code go undocumented, but for those of requests that belong to no operation', () => {
     const documented = operations.flatMap(({ operation }) =>
       Object.values(refusals(operation)).flatMap(
