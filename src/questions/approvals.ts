@@ -3,6 +3,7 @@ import { toTimestamp } from '../clock.ts';
 import type { Row } from '../db/schema.ts';
 import { Refusal } from '../errors.ts';
 import { foldName } from '../fold-name.ts';
+import { cut } from '../text.ts';
 import { isPerson } from '../threads/thread.ts';
 import type { Defaulted, GivenAnswer, QuestionRow } from './question.ts';
 import { type Approval, unprovenPlaces } from './schemas.ts';
@@ -103,8 +104,15 @@ export function newApproval(
   return { question_id, person: personOf(actor), actor: actorText(actor), ...given, sequence: 0, approved_at };
 }
 
+/** The gate names a hundred questions, each with up to ten people: long names are cut. UTF-16 units. */
+const TEXT_UNITS = 200;
+
 /** What the gate says of a question that waits for two people: `1 of 2, missing: one more person other than ana`. */
 export function approvalsText(required: number, standing: readonly ApprovalRow[]): string {
+  return cut(standingText(required, standing), TEXT_UNITS);
+}
+
+function standingText(required: number, standing: readonly ApprovalRow[]): string {
   const missing = missingFor(required, standing);
   const names = standing.map(({ actor }) => parseActor(actor).name);
   const [last] = names.slice(-1);

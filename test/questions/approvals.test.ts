@@ -231,6 +231,17 @@ describe.each(engines)('questions that two people must answer on %s', engine => 
     expect((await run.snapshot()).gate.reasons[0].code).toBe('MISSING_COMPLETION');
   });
 
+  it('are one short sentence of the gate, however many people with long names have answered', async () => {
+    const { id, run } = await forTwo();
+    for (let number = 0; number < 10; number += 1) {
+      const body = { answer: `${number}`, actor: operator(`${number}${'😀'.repeat(199)}`) };
+      expect((await service.send('PUT', `/questions/${id}/answer`, body)).status).toBe(200);
+    }
+    const [{ detail }] = (await run.snapshot()).gate.reasons;
+    expect(detail.length).toBeLessThan(300);
+    expect(detail).toMatch(/\(1 of 2, missing: one more person who agrees with one of 0😀+…\)\.$/u);
+  });
+
   it('show the beginning of long answers where others stand beside them, and ten answers at most', async () => {
     const { id, run, read } = await forTwo({ options: undefined });
     const answer = (name: string, text: string) =>
