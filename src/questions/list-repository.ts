@@ -25,7 +25,10 @@ export type From =
   | { order: 'urgent'; key?: readonly [priority: number, asked_sequence: number] | undefined }
   | { order: 'newest'; key?: readonly [asked_sequence: number] | undefined };
 
-/** Clocks of processes differ by less than this. Milliseconds. */
+/**
+ * Clocks of processes differ by less than this. Where one was set back by more, `asked_after` misses questions: finding them
+ * would read all that were asked since. Milliseconds.
+ */
 const SKEW_MS = 60_000;
 
 /**

@@ -202,7 +202,8 @@ export const QuestionQuery = Strict({
       format: 'date-time',
       maxLength: 40,
       'x-instant': true,
-      description: 'Only questions asked after this time.',
+      description:
+        'Only questions asked after this time. Of those asked before a clock was set back by more than a minute, some may be missing.',
     }),
   ),
   q: Type.Optional(
