@@ -22,26 +22,39 @@ database. PORT and other settings are environment variables: see docs/configurat
     requireNode();
     const { state, print, env } = context;
     const url = urlOf(env);
-    const running = state.read<Background>(BACKGROUND_FILE);
-    if (running && isAlive(running) && (await listens(running.url))) {
+    const running = runningOf(context);
+    if (running && (await listens(running.url))) {
       await print(`Forumbus listens at ${running.url} already.`, running);
       return exits.done;
+    }
+    if (running) {
+      const at = `The service (process ${running.pid}) does not answer at ${running.url}`;
+      throw new UsageError(`${at}; see its log ${state.file(LOG_FILE)}. \`forumbus down\` stops it.`);
     }
     if (await listens(url)) {
       await print(`Forumbus listens at ${url} already; \`forumbus up\` has not started it.`, { url });
       return exits.done;
     }
     const background = await start(context, url);
-    await print(`Forumbus listens at ${url}; its log is ${state.file(LOG_FILE)}.`, background);
+    await print(`Forumbus listens at ${background.url}; its log is ${state.file(LOG_FILE)}.`, background);
     return exits.done;
   },
 });
+
+/** The service that an earlier `forumbus up` has started. */
+function runningOf({ state }: Context): Background | undefined {
+  const running = state.read<Background>(BACKGROUND_FILE);
+  return running && isAlive(running) ? running : undefined;
+}
 
 /** @throws UsageError if it does not start */
 async function start(context: Context, url: string): Promise<Background> {
   const { state } = context;
   const lock = take(context);
   try {
+    // Another `forumbus up` may have started it meanwhile.
+    const running = runningOf(context);
+    if (running) return running;
     const log = state.file(LOG_FILE);
     const size = rotate(log);
     const output = openSync(log, 'a', 0o600);
@@ -91,16 +104,19 @@ function take({ state }: Context): string {
 }
 
 /** @throws UsageError if the port is to be a free one */
-function urlOf({ HOST, PORT }: Record<string, string | undefined>): string {
+function urlOf({ HOST, PORT, BASE_PATH = '' }: Record<string, string | undefined>): string {
   if (PORT === '0')
     throw new UsageError('PORT=0 picks another port each time; name one for a service in the background.');
   const host = !HOST || ['0.0.0.0', '::', 'localhost'].includes(HOST) ? '127.0.0.1' : HOST;
-  return `http://${host.includes(':') ? `[${host}]` : host}:${PORT || 4010}`;
+  return `http://${host.includes(':') ? `[${host}]` : host}:${PORT || 4010}${BASE_PATH.replace(/\/$/, '')}`;
 }
 
+/** Whether Forumbus answers, and no other program. */
 async function listens(url: string): Promise<boolean> {
   try {
-    return (await fetch(`${url}/livez`, { signal: AbortSignal.timeout(2000) })).ok;
+    const response = await fetch(`${url}/version`, { signal: AbortSignal.timeout(2000) });
+    const { version, node } = (await response.json()) as Record<string, unknown>;
+    return response.ok && typeof version === 'string' && typeof node === 'string';
   } catch {
     return false;
   }

@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { type Background, isAlive, markOf } from '../../src/cli/background.ts';
@@ -75,6 +77,42 @@ describe('forumbus up and down', () => {
       out: expect.stringContaining(`listens at ${url}; its log is`),
     });
     expect(await forumbus(['down'])).toMatchObject({ out: 'Stopped.' });
+  });
+
+  it('find a service below a path', async () => {
+    const below = { env: { BASE_PATH: '/bus/', FORUMBUS_URL: `${url}/bus` } };
+    expect(await forumbus(['up'], below)).toMatchObject({
+      code: 0,
+      out: expect.stringContaining(`listens at ${url}/bus; its log`),
+    });
+    expect(await forumbus(['status'], below)).toMatchObject({ code: 0 });
+    expect(await forumbus(['up'], below)).toMatchObject({ code: 0, out: `Forumbus listens at ${url}/bus already.` });
+    expect(await forumbus(['down'])).toMatchObject({ out: 'Stopped.' });
+  });
+
+  it('do not lose a service that does not answer', async () => {
+    await forumbus(['up']);
+    const { pid } = stored();
+    process.kill(pid, 'SIGSTOP');
+    expect(await forumbus(['up'])).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(
+        new RegExp(`^The service \\(process ${pid}\\) does not answer at ${url}; .*forumbus down`),
+      ),
+    });
+    expect(stored()).toMatchObject({ pid });
+    process.kill(pid, 'SIGCONT');
+    expect(await forumbus(['down'])).toMatchObject({ out: 'Stopped.' });
+  });
+
+  it('do not take another program at the port for the service', async () => {
+    const stranger = createServer((_request, response) => response.end('{"status":"ok"}'));
+    await once(stranger.listen(Number(env.PORT), '127.0.0.1'), 'listening');
+    onTestFinished(() => void stranger.close());
+    expect(await forumbus(['up'])).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/^The service did not start: .*in use/),
+    });
   });
 
   it('do not touch a service that was started in another way', async () => {
