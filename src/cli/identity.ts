@@ -1,6 +1,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import type { Source } from '../client/index.ts';
+import { faultOf } from '../client/transport.ts';
 import { UsageError } from './command.ts';
 
 /** Who calls, and which service. */
@@ -28,15 +29,19 @@ const NAME_LENGTH = 200;
 
 /**
  * Flags first, then the environment, then what the folder and the host show.
- * @throws UsageError if a token file cannot be read or the URL is none
+ * @throws UsageError if a token file cannot be read or the URL or the token is none
  */
 export function identityOf(flags: Flags, env: Record<string, string | undefined>, cwd: string): Identity {
   const url = flags.url ?? (env.FORUMBUS_URL || DEFAULT_URL);
-  if (!/^https?:\/\/[^/]/.test(url)) throw new UsageError(`${url} is no URL; write it like ${DEFAULT_URL}.`);
+  const token = tokenOf(flags, env);
+  const fault = faultOf({ url, token });
+  if (fault !== undefined) throw new UsageError(fault);
+  if (!/^https?:\/\/[^/]/.test(url) || !URL.canParse(url))
+    throw new UsageError(`${url} is no URL; write it like ${DEFAULT_URL}.`);
   const agent = flags.agent ?? (env.FORUMBUS_AGENT || hostOf(env));
   return {
     url,
-    token: tokenOf(flags, env),
+    token,
     run_id: flags.run ?? (env.FORUMBUS_RUN || runOf(cwd)),
     agent_name: agent ?? 'agent',
     isAgent: agent !== undefined,

@@ -53,7 +53,10 @@ export class Transport {
   readonly #options: TransportOptions;
   readonly #base: string;
 
+  /** @throws TypeError as {@link faultOf} says */
   constructor(options: TransportOptions) {
+    const fault = faultOf(options);
+    if (fault !== undefined) throw new TypeError(fault);
     this.#options = options;
     this.#base = options.url.replace(/\/+$/, '');
   }
@@ -150,6 +153,15 @@ export class Transport {
       ...(body !== undefined && { body: JSON.stringify(body) }),
     };
   }
+}
+
+/** Why no request can carry a token or a URL. Their texts are secret, and an error of fetch would show them. */
+export function faultOf({ url, token }: Pick<TransportOptions, 'url' | 'token'>): string | undefined {
+  if (token && !/^[\x21-\x7e]+$/.test(token)) {
+    return 'The token holds white space or other characters that none has; copy it once more.';
+  }
+  if (!/^([a-z]+:\/\/)?[^/?#]*@/i.test(url)) return undefined;
+  return 'The URL of the service holds a name or a password; leave them out, since the token says who calls.';
 }
 
 async function toError(response: Response): Promise<ForumbusError> {

@@ -102,6 +102,17 @@ describe('an answer that is none of Forumbus', () => {
   });
 });
 
+it('takes no token and no URL that no request could carry, and does not repeat their text', () => {
+  const wrong: [string, string][] = [
+    ['http://127.0.0.1:1', 'fbt_secret\nfbt_other'],
+    ['http://ana:secret@127.0.0.1:1', 'fbt_x'],
+  ];
+  for (const [url, token] of wrong) {
+    const fault = expect.objectContaining({ name: 'TypeError', message: expect.not.stringContaining('secret') });
+    expect(() => transportTo(url, 0, token)).toThrow(fault);
+  }
+});
+
 it('keeps the path of the URL and encodes parameters', async () => {
   const { url, requests } = await serve(fine);
   await transportTo(`${url}/bus/`, 5, 'fbt_x').send({ ...get, query: { run_id: 'a b/ü', limit: undefined }, wait: 3 });
