@@ -114,6 +114,9 @@ async function serve(config: Config, log: Logger): Promise<void> {
     if (code === 'EADDRNOTAVAIL' || code === 'EACCES') {
       throw new StartError(`The address ${config.HOST}:${config.PORT} is not available (${code}).`);
     }
+    if (code === 'ENOTFOUND' || code?.startsWith('EAI_')) {
+      throw new StartError(`The setting HOST is wrong: no address of the name ${config.HOST} is found (${code}).`);
+    }
     throw error;
   }
   const address = app.server.address();

@@ -215,6 +215,12 @@ describe('a start that cannot succeed ends with 1 and one sentence', () => {
     expect(message).toBe(`The address 127.0.0.1:${port} is in use.`);
   });
 
+  it.each(['nosuch.invalid', '300.1.1.1'])('for a HOST that is none: %s', async HOST => {
+    const env = { DATABASE_URL: await database('sqlite'), HOST, ADMIN_TOKEN_FILE: join(await folder(), 'token') };
+    await writeFile(env.ADMIN_TOKEN_FILE, `fbt_${'0'.repeat(16)}_${'0'.repeat(64)}`, { mode: 0o600 });
+    expect(await refusal(env)).toMatch(/^The setting HOST is wrong: no address of the name .* is found \((E\w+)\)\.$/);
+  });
+
   it('for a HANDLERS_DIR that is not there', async () => {
     const HANDLERS_DIR = join(await folder(), 'handlers');
     const DATABASE_URL = await database('sqlite');
