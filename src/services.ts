@@ -1,6 +1,6 @@
-import { open } from 'node:fs/promises';
 import type { LookupFunction } from 'node:net';
 import { hostname } from 'node:os';
+import { OUTDATED, READ_BY_OTHERS, readAdminFile } from './access/admin-file.ts';
 import { LongRequests } from './access/long-requests.ts';
 import { createAccess } from './access/service.ts';
 import { TokenUses } from './access/token-uses.ts';
@@ -11,9 +11,8 @@ import { CommitNotifier } from './commit-notifier.ts';
 import { basePathOf, type Config } from './config.ts';
 import { createControl } from './control/service.ts';
 import { Sightings } from './control/sightings.ts';
-import { errorCode, publicMessage } from './db/errors.ts';
+import { publicMessage } from './db/errors.ts';
 import { openDatabase } from './db/open.ts';
-import { StartError } from './errors.ts';
 import { EventFeed } from './events/feed.ts';
 import { createEvents } from './events/service.ts';
 import { tokenEvents } from './events/token-events.ts';
@@ -199,8 +198,10 @@ export async function createServices(
     const longRequests = new LongRequests({ access, ended: logins.ended, limits, pollIntervalMs, log });
     commits.on('token', () => longRequests.tokensChanged());
     if (config.ADMIN_TOKEN_FILE) {
-      const token = await adminToken(config.ADMIN_TOKEN_FILE, log);
-      await db.write(tx => access.adopt(tx, token));
+      const file = config.ADMIN_TOKEN_FILE;
+      const { parts, isShown } = await readAdminFile(file);
+      if (isShown) log.warn({ file }, READ_BY_OTHERS);
+      if ((await db.write(tx => access.adopt(tx, parts))) === 'outdated') log.warn({ file }, OUTDATED);
     }
     await longRequests.start();
 
@@ -424,26 +425,5 @@ export async function createServices(
   } catch (error) {
     await db.close();
     throw error;
-  }
-}
-
-/** @throws StartError if the file cannot be read, or if others than its owner can write it: they could make admins */
-async function adminToken(file: string, log: Logger): Promise<string> {
-  try {
-    const handle = await open(file);
-    try {
-      // Windows has no such modes.
-      const mode = process.platform === 'win32' ? 0 : (await handle.stat()).mode;
-      if (mode & 0o022) {
-        throw new StartError(`The file ${file} that ADMIN_TOKEN_FILE names can be written by others: chmod 600 it.`);
-      }
-      if (mode & 0o044) log.warn({ file }, 'others can read the file that ADMIN_TOKEN_FILE names: chmod 600 it');
-      return (await handle.readFile('utf8')).trim();
-    } finally {
-      await handle.close();
-    }
-  } catch (error) {
-    if (error instanceof StartError) throw error;
-    throw new StartError(`The file ${file} that ADMIN_TOKEN_FILE names cannot be read (${errorCode(error)}).`);
   }
 }

@@ -34,7 +34,7 @@ const arrows: Record<string, string[]> = {
   topics: ['db', 'http', 'events', 'subscriptions', 'threads', 'signals', 'worker'],
   backup: ['db', 'events'],
   oidc: ['access', 'db', 'http', 'page'],
-  doctor: ['oidc', 'db', 'events', 'subscriptions', 'outbox', 'topics', 'worker', 'hooks', 'cli'],
+  doctor: ['access', 'oidc', 'db', 'events', 'subscriptions', 'outbox', 'topics', 'worker', 'hooks', 'cli'],
   commands: [
     ...[
       'db',

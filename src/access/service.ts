@@ -3,9 +3,9 @@ import { type Clock, toTimestamp, toTimestampOrNull } from '../clock.ts';
 import type { CommitNotifier } from '../commit-notifier.ts';
 import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
-import { Refusal, StartError } from '../errors.ts';
-import { callOf } from '../invocation.ts';
+import { Refusal } from '../errors.ts';
 import { cut } from '../text.ts';
+import { knownAdmin } from './admin-file.ts';
 import { Caller } from './caller.ts';
 import { beginningOf } from './pattern.ts';
 import {
@@ -208,23 +208,15 @@ export function createAccess({ db, clock, commits, used, record, hasSingleSignOn
     },
 
     /**
-     * Registers a given token text as an admin token, unless it is one already. Containers get their first token by file.
-     * @throws StartError if the text is not a token, its id has another secret, or the token has another role
+     * Registers a given token as an admin token, unless it is known.
+     * @returns what was known of it
+     * @throws StartError as {@link knownAdmin}
      */
-    async adopt(tx: Tx, text: string): Promise<void> {
-      const parts = parseToken(text);
-      if (!parts)
-        throw new StartError(
-          `The file named by ADMIN_TOKEN_FILE holds no token (\`${callOf('token', 'generate')}\` prints one).`,
-        );
-      const known = await findToken(tx, parts.token_id);
-      if (!known) {
+    async adopt(tx: Tx, parts: TokenParts): ReturnType<typeof knownAdmin> {
+      const known = await knownAdmin(tx, parts);
+      if (known === 'new')
         await store(tx, parts, { role: 'admin', actor: { type: 'operator', name: 'admin' } }, ownAdmin('file'));
-      } else if (secretNumber(known, parts.secret_hash) === undefined) {
-        throw new StartError('The file named by ADMIN_TOKEN_FILE holds a known token id with a different secret.');
-      } else if (known.role !== 'admin') {
-        throw new StartError(`The file named by ADMIN_TOKEN_FILE holds a token of the role ${known.role}, not admin.`);
-      }
+      return known;
     },
 
     /** A page of tokens, oldest first. @throws Refusal INVALID_CURSOR */

@@ -1,3 +1,4 @@
+import type { TokenParts } from '../access/secret.ts';
 import { newUid, systemClock } from '../clock.ts';
 import { CommitNotifier } from '../commit-notifier.ts';
 import { type Config, maskedUrl, misspelt, readConfig } from '../config.ts';
@@ -14,11 +15,12 @@ import { assertDistinct, createSubscriptionViews } from '../subscriptions/servic
 import { strayPatterns } from '../topics/stray-patterns.ts';
 import { defaultPolicy } from '../worker/handler.ts';
 import { loadHandlers } from '../worker/load-handlers.ts';
+import { checkAddress } from './address.ts';
 import { checkDatabaseFile, checkServer, checkSqlite } from './engine.ts';
 import { type Finding, ok, problem, warning } from './finding.ts';
 import { checkMessages } from './messages.ts';
 import { checkSingleSignOn } from './single-sign-on.ts';
-import { checkTokens } from './tokens.ts';
+import { checkAdminFile, checkTokens } from './tokens.ts';
 
 /**
  * Checks everything that a start checks, and the backlog of messages. It runs beside the service and changes nothing.
@@ -34,7 +36,11 @@ export async function diagnose(environment: Record<string, string | undefined>, 
   }
   const settings = ok('settings', `DATABASE_URL is ${maskedUrl(config.DATABASE_URL)}, ROLE is ${config.ROLE}.`);
   const names = misspelt(environment).map(sentence => warning('settings', sentence, 'Correct its name, or unset it.'));
-  const findings = [await checkHandlers(config), await checkSingleSignOn(config), await checkDatabase(config, log)];
+  const admin = await checkAdminFile(config);
+  const findings = [
+    ...[await checkAddress(config), await checkHandlers(config), await checkSingleSignOn(config), admin.findings],
+    await checkDatabase(config, admin.parts, log),
+  ];
   return [settings, ...names, ...findings.flat()];
 }
 
@@ -58,7 +64,7 @@ async function checkHandlers(config: Config): Promise<Finding[]> {
   }
 }
 
-async function checkDatabase(config: Config, log: Logger): Promise<Finding[]> {
+async function checkDatabase(config: Config, admin: TokenParts | undefined, log: Logger): Promise<Finding[]> {
   const file = sqliteFile(config.DATABASE_URL);
   const fault = file === undefined ? undefined : checkDatabaseFile(file);
   if (fault) return [fault];
@@ -78,7 +84,7 @@ async function checkDatabase(config: Config, log: Logger): Promise<Finding[]> {
     if (schema.level !== 'ok') return findings;
     const events = createEvents({ db, clock: systemClock, newUid, commits: new CommitNotifier() });
     const monitor = createOutboxMonitor({ db, clock: systemClock, events, subscriptions: createSubscriptionViews() });
-    findings.push(...(await checkMessages(monitor, config)), ...(await checkTokens(db, config, Date.now())));
+    findings.push(...(await checkMessages(monitor, config)), ...(await checkTokens(db, config, admin, Date.now())));
   } catch (error) {
     findings.push(
       failed(

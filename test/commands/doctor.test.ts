@@ -1,4 +1,4 @@
-import { mkdir, truncate } from 'node:fs/promises';
+import { mkdir, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { describe, expect, it, vi } from 'vitest';
@@ -183,6 +183,28 @@ describe('the doctor, about what a start would refuse', () => {
     });
     expect(command.code).toBe(1);
     expect(command.strays).toContainEqual(expect.stringMatching(/^problem +handlers +.*no token\. Correct it/));
+  });
+
+  it('names a HOST on which nothing can listen', async () => {
+    const DATABASE_URL = await migrated();
+    const wrong = { DATABASE_URL, HOST: 'nosuch.invalid' };
+    expect(await of('address', wrong)).toEqual([found('problem', /cannot listen on nosuch\.invalid \(E/)]);
+    expect(await of('address', { DATABASE_URL })).toEqual([]);
+  });
+
+  it('looks into ADMIN_TOKEN_FILE as a start does', async () => {
+    const DATABASE_URL = await migrated();
+    const ADMIN_TOKEN_FILE = join((await forThisTest(scratchFolder())).path, 'token');
+    const env = { DATABASE_URL, ADMIN_TOKEN_FILE, HOST: '0.0.0.0' };
+    expect(await of('tokens', env)).toContainEqual(found('problem', /cannot be read \(ENOENT\)/));
+    await writeFile(ADMIN_TOKEN_FILE, `fbt_${'0'.repeat(16)}_${'0'.repeat(64)}`, { mode: 0o600 });
+    expect(await of('tokens', env)).toEqual([found('ok', /The next start registers the token/)]);
+    await sqlBeside(
+      DATABASE_URL,
+      `insert into tokens (token_id, secret_hash, role, actor, created_at, created_by)
+         values ('${'0'.repeat(16)}', '${'0'.repeat(64)}', 'admin', 'human:ana', 0, 'file')`,
+    );
+    expect(await of('tokens', env)).toEqual([found('problem', /a known token id with a different secret/)]);
   });
 
   it('says that there is no database yet, without making one', async () => {

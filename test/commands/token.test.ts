@@ -193,6 +193,36 @@ describe('ADMIN_TOKEN_FILE', () => {
   });
 });
 
+describe('a rotation of the token in ADMIN_TOKEN_FILE', () => {
+  it('stops no start, which warns as long as the old secret is there and gives it no power', async () => {
+    const token = `fbt_0123456789abcdef_${'01'.repeat(32)}`;
+    const path = join((await forThisTest(scratchFolder())).path, 'admin-token');
+    await writeFile(path, token, { mode: 0o600 });
+    const env = { DATABASE_URL: await database('sqlite'), ADMIN_TOKEN_FILE: path };
+    let current = token;
+    for (const times of [1, 2]) {
+      const service = await startService(env);
+      const rotation = { overlap_seconds: 0 };
+      const rotated = await service.send('POST', '/tokens/0123456789abcdef/rotate', rotation, bearer(current));
+      expect(rotated.status, String(times)).toBe(200);
+      current = rotated.body.token;
+      service.kill('SIGTERM');
+      await service.exited;
+    }
+    const warned = (service: ServiceProcess) => service.logs.filter(({ msg }) => /a rotation has replaced/.test(msg));
+    const outdated = await startService(env);
+    expect(warned(outdated)).toHaveLength(1);
+    expect((await outdated.send('GET', '/tokens', undefined, bearer(token))).status).toBe(401);
+    expect((await outdated.send('GET', '/tokens', undefined, bearer(current))).status).toBe(200);
+    const doctor = await runCommand('doctor', [], env);
+    expect(doctor.strays).toContainEqual(expect.stringMatching(/^warning +tokens +.*a rotation has replaced/));
+    outdated.kill('SIGTERM');
+    await outdated.exited;
+    await writeFile(path, current);
+    expect(warned(await startService(env))).toEqual([]);
+  });
+});
+
 describe('a service that others can reach', () => {
   it('does not start without a token, says how to make one, and starts with it', async () => {
     const env = { DATABASE_URL: await database('sqlite'), HOST: '0.0.0.0' };
