@@ -1,5 +1,5 @@
 import { type FastifyBaseLogger, type FastifyReply, type FastifyRequest, LogController } from 'fastify';
-import type { Refusal } from '../errors.ts';
+import { type ProblemCode, problemTable, type Refusal } from '../errors.ts';
 import { cut } from '../text.ts';
 import type { Tracing } from '../tracing.ts';
 import { addToLog, beginTrace } from './tracing.ts';
@@ -9,6 +9,8 @@ const LOGGED_PER_SECOND = 20;
 const SECOND_MS = 1000;
 /** URLs and sentences may repeat what a caller has sent. Characters. */
 const LOGGED_LENGTH = 300;
+/** Refusals whose sentences repeat texts that are stored: logs hold none. */
+const QUOTING: ProblemCode[] = ['INVALID_SELECTION'];
 
 /**
  * Writes the log lines of requests. A refused request costs three short lines, and anybody can send one; so refusals of
@@ -53,7 +55,8 @@ export class RequestLog extends LogController {
       return;
     }
     this.accepted(request);
-    request.log.info({ code, detail: cut(message, LOGGED_LENGTH) }, 'request refused');
+    const detail = QUOTING.includes(code) ? problemTable[code].title : cut(message, LOGGED_LENGTH);
+    request.log.info({ code, detail }, 'request refused');
   }
 
   override requestCompleted(error: Error | null | undefined, request: FastifyRequest, reply: FastifyReply): void {
