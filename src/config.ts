@@ -201,11 +201,12 @@ export const settings = Object.entries(ConfigSchema.properties).map(([name, sche
  */
 export function readConfig(environment: Record<string, string | undefined>): Config {
   const given = Object.fromEntries(
-    // An empty variable counts as unset: compose files and shells produce it for an absent value.
-    settings.flatMap(({ name }) => (environment[name] ? [[name, environment[name]]] : [])),
+    // A blank variable counts as unset: compose files and shells produce it for an absent value.
+    settings.flatMap(({ name }) => (environment[name]?.trim() ? [[name, environment[name]]] : [])),
   );
   const read = validated(given);
   sqliteFile(read.DATABASE_URL);
+  for (const name of ['PUBLIC_URL', 'CORS_ORIGINS'] as const) assertUrls(name, read[name]);
   for (const name of ['TRUST_PROXY', 'WEBHOOK_ALLOW_CIDRS'] as const) readNetworks(name, read[name]);
   assertSingleSignOn(read);
   return Object.freeze(read);
@@ -218,6 +219,12 @@ function validated(given: Record<string, unknown>): Config {
   const { instancePath = '', message = '', params } = ajv.errors?.[0] ?? {};
   const allowed = params?.allowedValues ? ` (${params.allowedValues.join(', ')})` : '';
   throw new StartError(`The setting ${instancePath.slice(1)} is wrong: it ${message}${allowed}.`);
+}
+
+/** @throws StartError if a part of a setting is no URL, although it looks like one */
+function assertUrls(name: string, value: string): void {
+  const wrong = listOf(value).find(part => !URL.canParse(part));
+  if (wrong !== undefined) throw new StartError(`The setting ${name} is wrong: ${wrong} is no URL.`);
 }
 
 /** What the command line and clients read; the service does not. */

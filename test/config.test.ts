@@ -48,6 +48,11 @@ it('finds any longer name with a letter too many, too few, another or exchanged'
   );
 });
 
+it('takes a blank value for one that is not set', () => {
+  const blank = Object.fromEntries(settings.map(({ name }) => [name, ' \t']));
+  expect(readConfig(blank)).toEqual(readConfig({}));
+});
+
 it('shows no secret in the log', () => {
   const config = readConfig({
     ...{ DATABASE_URL: 'postgres://ana:pass-1@db/forumbus', PUBLIC_URL: 'https://forum.example.org' },

@@ -88,6 +88,8 @@ describe('a start that cannot succeed ends with 1 and one sentence', () => {
     ['TRUST_PROXY', 'nginx'],
     ['WEBHOOK_ALLOW_CIDRS', '10.1.0.0/33'],
     ['DATABASE_URL', 'mysql://localhost/forumbus'],
+    ['PUBLIC_URL', 'https://['],
+    ['CORS_ORIGINS', 'https://a.example,https://['],
   ])('that names the setting: %s=%s', (name, value) => {
     const environment = { DATABASE_URL: 'sqlite:never-opened.db', [name]: value };
     expect(() => readConfig(environment)).toThrow(`The setting ${name} is wrong`);
