@@ -1,9 +1,8 @@
 import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
 import { buildApp } from './app.ts';
-import { answerHelp, readArguments } from './commands/command.ts';
+import { answerHelp, logFailure, readArguments } from './commands/command.ts';
 import { type Config, maskedConfig, misspelt, readConfig } from './config.ts';
-import { troubleOf } from './db/errors.ts';
 import { textOf } from './error-text.ts';
 import { StartError } from './errors.ts';
 import { createLogger, type Logger, logWarnings } from './logging.ts';
@@ -44,9 +43,7 @@ try {
   for (const sentence of misspelt(process.env)) log.warn(sentence);
   await serve(config, log);
 } catch (error) {
-  const trouble = troubleOf(error);
-  if (error instanceof StartError) log.fatal(error.message);
-  else log.fatal({ err: error }, trouble ? `Forumbus could not start: ${trouble.detail}` : 'Forumbus could not start.');
+  logFailure(log, 'Forumbus could not start.', error);
   // Not at the end of the event loop, which a stalled stdout would keep alive.
   await stdoutWritten();
   process.exit(1);

@@ -1,6 +1,7 @@
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util';
 import packageJson from '../../package.json' with { type: 'json' };
 import { type Config, readConfig } from '../config.ts';
+import { errorCode, troubleOf } from '../db/errors.ts';
 import { StartError } from '../errors.ts';
 import { createLogger, type Logger, logWarnings } from '../logging.ts';
 
@@ -21,8 +22,8 @@ export async function answerHelp(usage: string, purpose: string): Promise<void> 
 }
 
 /**
- * Runs an operator's command with the settings and a log. If it throws, logs the error and sets the exit code to 1: a
- * StartError as its sentence, any other error with its stack.
+ * Runs an operator's command with the settings and a log. If it throws, logs that as {@link logFailure} and sets the exit
+ * code to 1.
  * @param failure log message of an error that is not a StartError
  */
 export async function runCommand(failure: string, work: (context: CommandContext) => Promise<void>): Promise<void> {
@@ -31,10 +32,20 @@ export async function runCommand(failure: string, work: (context: CommandContext
   try {
     await work({ config: readConfig(process.env), log });
   } catch (error) {
-    if (error instanceof StartError) log.fatal(error.message);
-    else log.fatal({ err: error }, failure);
+    logFailure(log, failure, error);
     process.exitCode = 1;
   }
+}
+
+/**
+ * Logs why a process ends: a StartError, or that the database is unavailable, as one sentence; any other error with its stack.
+ * @param failure as for {@link runCommand}
+ */
+export function logFailure(log: Logger, failure: string, error: unknown): void {
+  const trouble = troubleOf(error);
+  if (error instanceof StartError) log.fatal(error.message);
+  else if (trouble) log.fatal({ code: errorCode(error) }, `${failure} ${trouble.detail} Retry later.`);
+  else log.fatal({ err: error }, failure);
 }
 
 /** Writes the last text of a command, and ends the process also if something, such as a handler's timer, keeps it alive. */

@@ -93,7 +93,10 @@ const TROUBLES: [code: RegExp, trouble: Trouble][] = [
     /^SQLITE_IOERR_(WRITE|FSYNC|DIR_FSYNC|TRUNCATE|SHM|BEGIN_ATOMIC|COMMIT_ATOMIC)/,
     notWritable('The disk of the database fails to store writes.'),
   ],
-  [/^(SQLITE_BUSY|55P03$)/, notWritable('Another program has kept the database locked for too long.')],
+  [
+    /^(SQLITE_BUSY|55P03$)/,
+    notWritable('Another program, such as an import, has kept the database locked for too long.'),
+  ],
   [/^(SQLITE_IOERR|SQLITE_CANTOPEN)/, unreachable('The database file cannot be read.')],
   [/^(EMFILE|ENFILE)$/, unreachable('The process can open no more files or connections.')],
   [/^(28|3D000$)/, unreachable('The database server refuses the login.')],

@@ -3,14 +3,16 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import pg from 'pg';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import packageJson from '../../package.json' with { type: 'json' };
 import { readConfig } from '../../src/config.ts';
+import { EVERYTHING } from '../../src/db/postgres/locks.ts';
 import { startApp } from '../helpers/app.ts';
 import { emptyDatabase, engines, scratchDatabase } from '../helpers/engines.ts';
 import { handlersFolder } from '../helpers/handlers.ts';
 import { freePort } from '../helpers/ports.ts';
-import { forThisTest, spawnService, startService } from '../helpers/process.ts';
+import { forThisTest, runCommand, spawnService, startService } from '../helpers/process.ts';
 import { scratchFolder } from '../helpers/scratch.ts';
 import { signal } from '../helpers/signals.ts';
 import { listen } from '../helpers/socket.ts';
@@ -200,6 +202,23 @@ describe('a start that cannot succeed ends with 1 and one sentence', () => {
     const message = await refusal({ DATABASE_URL: url.href });
     expect(message).toContain('/no_such_database cannot be reached');
     expect(message).not.toContain(url.password);
+  });
+
+  it('for a PostgreSQL database that another program keeps locked, as an import does', async () => {
+    const DATABASE_URL = (await forThisTest(scratchDatabase('postgres'))).url;
+    const other = new pg.Client({ connectionString: DATABASE_URL });
+    await other.connect();
+    onTestFinished(() => other.end());
+    await other.query('begin');
+    await other.query(`select pg_advisory_xact_lock(${EVERYTHING})`);
+    const reason = 'Another program, such as an import, has kept the database locked for too long. Retry later.';
+    const create = ['create', '--role', 'admin', '--actor', 'operator:ana'];
+    const [service, command] = await Promise.all([
+      refusal({ DATABASE_URL }),
+      runCommand('token', create, { DATABASE_URL }),
+    ]);
+    expect(service).toBe(`Forumbus could not start. ${reason}`);
+    expect(command.logs.map(({ msg, err }) => [msg, err])).toEqual([[`The command failed. ${reason}`, undefined]]);
   });
 
   it.each(engines)('for a schema that is newer than the code, on %s', async engine => {
