@@ -20,7 +20,7 @@ export function useSecurityHeaders(app: FastifyInstance): void {
   });
 }
 
-const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH'];
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'];
 const REQUEST_HEADERS = [
   'Authorization',
   'Content-Type',
