@@ -53,6 +53,25 @@ describe('the inbox', () => {
     await expect.poll(states, slowly).toEqual(['No', 'No', null]);
   });
 
+  it('puts off questions in two tabs, and both know both', async () => {
+    const page = await opened();
+    const other = await page.context().newPage();
+    await other.goto(service.origin);
+    const asked: string[] = [];
+    for (const agent_name of ['one', 'two']) asked.push(await service.ask({ run_id: 'twice', agent_name, options }));
+    for (const [index, tab] of [page, other].entries())
+      await card(tab, asked[index] as string)
+        .getByRole('button', { name: 'in an hour' })
+        .click();
+    for (const id of asked) for (const tab of [page, other]) await card(tab, id).waitFor({ state: 'detached' });
+    await page.reload();
+    await page.getByRole('heading', { name: 'Later' }).waitFor();
+    for (const id of asked) {
+      expect(await card(page, id).count()).toBe(0);
+      await service.send('POST', `/questions/${id}/cancel`, {});
+    }
+  });
+
   it('takes a key that is held down once, except to move', async () => {
     const page = await opened();
     const asked: string[] = [];

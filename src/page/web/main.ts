@@ -41,7 +41,7 @@ function followWhileLoggedIn(): void {
     name = next;
     ending?.abort();
     ending = undefined;
-    if (next === undefined || (isOfSeveral.value && chosenRun.value === '')) return;
+    if (next === undefined || (isOfSeveral.value && chosenRun === '')) return;
     ending = new AbortController();
     void run(ending.signal);
   });

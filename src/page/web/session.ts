@@ -1,7 +1,7 @@
 import { computed, signal } from '@preact/signals-core';
 import type { Actor, Me } from '../../client/index.ts';
 import { client, connect, isRefusal } from './service.ts';
-import { settings, stored } from './settings.ts';
+import { read, settings } from './settings.ts';
 
 /** The person, as the service sees him; undefined until that is known, null without a login. */
 export const me = signal<Me | null | undefined>(undefined);
@@ -14,10 +14,10 @@ export const myName = computed(() => me.value?.name ?? (settings.name.value.trim
 export const seesAll = computed(() => (me.value?.runs ?? null) === null);
 /** Whether the token is for several runs: the person then looks at one of them. */
 export const isOfSeveral = computed(() => !seesAll.value && me.value?.run_id === null);
-/** The run that such a person has chosen. */
-export const chosenRun = stored('run', '');
+/** The run that such a person has chosen, for as long as the page is loaded. */
+export const chosenRun = read('run', '');
 /** What lists have to name. */
-export const ofRun = (): { run_id?: string } => (isOfSeveral.value ? { run_id: chosenRun.value } : {});
+export const ofRun = (): { run_id?: string } => (isOfSeveral.value ? { run_id: chosenRun } : {});
 
 /** The person as `type:name`, for marks of what was seen. */
 export const viewer = computed(() => `${me.value?.actor?.type ?? 'operator'}:${myName.value}`);
@@ -42,8 +42,8 @@ export async function begin(code: string | undefined): Promise<void> {
 
 async function whoAmI(): Promise<void> {
   try {
-    const read = await client.me();
-    me.value = read.role === 'agent' ? null : read;
+    const person = await client.me();
+    me.value = person.role === 'agent' ? null : person;
   } catch (error) {
     if (!isRefusal(error, 'UNAUTHORIZED', 'FORBIDDEN')) throw error;
     me.value = null;

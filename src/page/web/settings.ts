@@ -2,10 +2,13 @@ import { effect, type Signal, signal } from '@preact/signals-core';
 
 const PREFIX = 'forumbus:';
 
-/** A value that a reload keeps, in the storage of the browser. */
+/** A value that a reload keeps, in the storage of the browser, and all its tabs share. */
 export function stored<T>(name: string, initial: T): Signal<T> {
   const kept = signal(read(name, initial));
   effect(() => write(name, kept.value));
+  addEventListener('storage', ({ key }) => {
+    if (key === PREFIX + name) kept.value = read(name, initial);
+  });
   return kept;
 }
 

@@ -51,7 +51,7 @@ export function Shell() {
       <button type="button" class="btn round" aria-label="Settings and keys" title="Settings and keys (?)" onClick=${() => setHelps(true)}>?</button>
     </header>
     ${!online.value && html`<p class="banner" role="status">The service does not answer. What you see may be old; the page goes on by itself.</p>`}
-    <main id="main" tabindex="-1">${isOfSeveral.value && html`<${RunChoice} />`}${(!isOfSeveral.value || chosenRun.value !== '') && viewOf(parts)}</main>
+    <main id="main" tabindex="-1">${isOfSeveral.value && html`<${RunChoice} />`}${(!isOfSeveral.value || chosenRun !== '') && viewOf(parts)}</main>
     <${Announcer} />
     <${Toast} />
     ${helps && html`<${Help} close=${() => setHelps(false)} />`}`;
