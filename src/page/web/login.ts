@@ -27,7 +27,8 @@ export function LoginView() {
     setBusy(true);
     setError(undefined);
     failure.value = undefined;
-    await logIn(String(token).trim()).catch(failure => setError(sentenceOf(failure)));
+    // Quotes and blanks may have come along; a header cannot carry all of them.
+    await logIn(String(token).replace(/\W/g, '')).catch(failure => setError(sentenceOf(failure)));
     setBusy(false);
   };
   const singleSignOn = factOf('single-sign-on');
