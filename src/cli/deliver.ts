@@ -1,5 +1,6 @@
 import { type AskOptions, ForumbusError, isPassing, type Question, type SignalResult } from '../client/index.ts';
 import type { Context } from './command.ts';
+import { faultText } from './fault-text.ts';
 import { head } from './output.ts';
 import { refusalText } from './refusals.ts';
 import type { Spooled } from './spool.ts';
@@ -25,13 +26,18 @@ export async function drain(context: Context): Promise<void> {
       const settle = (settled: Spooled) => spool.replace(identity, name, settled);
       if (spooled.act === 'ask') await ask(context, spooled, settle, { wait_seconds: 0 });
       else await sendReport(context, spooled);
+      spool.remove(name);
     } catch (error) {
+      if (!(error instanceof ForumbusError)) {
+        // It waits on: what is asked for now does not need it.
+        tell(`A request that had to wait (${spooled.act}) is not sent: ${faultText(error)}`);
+        return;
+      }
       // A token that may not do what a former one did is the wrong one.
-      const isRefused = error instanceof ForumbusError && isFinal(error) && !(isOfFormer && error.status === 403);
-      if (!isRefused) throw error;
+      if (!isFinal(error) || (isOfFormer && error.status === 403)) throw error;
       tell(`A request that had to wait (${spooled.act}) is dropped: ${head(refusalText(error), 300)}`);
+      spool.remove(name);
     }
-    spool.remove(name);
   }
 }
 
@@ -75,7 +81,7 @@ function kept({ spool, identity }: Context, spooled: Spooled): string {
     return 'Too many requests wait already, so this one is lost.';
   } catch (error) {
     // A sandbox may keep commands from the folder.
-    return `This request is lost, since the state folder cannot be written (${(error as NodeJS.ErrnoException).code}).`;
+    return `This request is lost, since the state folder cannot be written (${(error as NodeJS.ErrnoException).code ?? 'there is no home folder'}).`;
   }
 }
 

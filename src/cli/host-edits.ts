@@ -1,4 +1,3 @@
-import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { withoutServer, withServer } from '../hooks/codex-config.ts';
 import { entries } from '../hooks/entries.ts';
@@ -6,12 +5,13 @@ import type { HostName } from '../hooks/hosts.ts';
 import { type Content, isBlank, MalformedHooks, withEntries, withoutEntries } from '../hooks/merge.ts';
 import type { Context } from './command.ts';
 import { type Edit, HostFile } from './host-files.ts';
+import { userHome } from './state-folder.ts';
 
 export type Scope = 'project' | 'user';
 
 /** The file of a host that holds hooks, in the folder of a project or of the user. */
 function hostFile(host: HostName, scope: Scope, { env, cwd }: Pick<Context, 'env' | 'cwd'>): string {
-  const home = env.HOME || homedir();
+  const home = env.HOME || userHome();
   const own = (folder: string) => (scope === 'project' ? join(cwd, folder) : join(home, folder));
   const configured = (folder: string, setting: string | undefined) =>
     scope === 'user' && setting ? setting : own(folder);

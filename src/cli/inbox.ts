@@ -32,8 +32,8 @@ FORUMBUS_AGENT or of the host; --questions shows the questions all the same.
 async function showQuestions(context: Context, run_id: string | undefined): Promise<void> {
   const { client, print } = context;
   const { items, next_cursor } = await client.questions({ state: 'open', limit: 100, ...(run_id && { run_id }) });
-  numberQuestions(context, items);
-  const lines = items.map((question, index) => `${index + 1}  ${questionLine(question)}`);
+  const names = numberQuestions(context, items);
+  const lines = items.map((question, index) => `${names[index]}  ${questionLine(question)}`);
   if (next_cursor !== null) lines.push('There are more; answer some of these first.');
   await print(lines.join('\n') || 'No open questions.', items);
 }

@@ -3,6 +3,7 @@ import { fstatSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import type { Question } from '../client/index.ts';
 import { type Context, UsageError } from './command.ts';
+import { faultText } from './fault-text.ts';
 import { hostProcess } from './host-process.ts';
 
 /** The questions of the last list, so that a person can name one by its number. */
@@ -13,17 +14,24 @@ interface Numbers {
 
 const FOLDER = 'lists';
 
-export function numberQuestions({ state, identity }: Context, questions: readonly Question[]): void {
-  const numbers: Numbers = { url: identity.url, question_ids: questions.map(({ question_id }) => question_id) };
-  state.write(fileName(), numbers);
-  state.clean(FOLDER);
+/** Numbers questions for this terminal. @returns what names each; its id where the numbers cannot be kept */
+export function numberQuestions({ state, identity, tell }: Context, questions: readonly Question[]): string[] {
+  const question_ids = questions.map(({ question_id }) => question_id);
+  try {
+    state.write(fileName(), { url: identity.url, question_ids } satisfies Numbers);
+    state.clean(FOLDER);
+  } catch (error) {
+    tell(`There are ids in the place of numbers: ${faultText(error)}`);
+    return question_ids;
+  }
+  return question_ids.map((_id, index) => String(index + 1));
 }
 
 /** The id of a question that is given by id or by its number in the last list. @throws UsageError */
 export function questionId({ state, identity }: Context, given: string): string {
   if (!/^\d{1,4}$/.test(given)) return given;
-  const numbers = state.read<Numbers>(fileName());
-  const found = numbers?.url === identity.url ? numbers.question_ids[Number(given) - 1] : undefined;
+  const numbers = state.read<Partial<Numbers>>(fileName());
+  const found = numbers?.url === identity.url ? numbers.question_ids?.[Number(given) - 1] : undefined;
   if (found === undefined)
     throw new UsageError(`There is no number ${given} in the last list; see \`forumbus inbox\`.`);
   return found;

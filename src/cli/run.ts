@@ -4,6 +4,7 @@ import { Forumbus, ForumbusError, isPassing } from '../client/index.ts';
 import { type Command, type Context, exits, type Surroundings, sharedOptions, UsageError } from './command.ts';
 import { commands } from './commands.ts';
 import { Unreachable } from './deliver.ts';
+import { faultText } from './fault-text.ts';
 import { type Identity, identityOf } from './identity.ts';
 import { oneLine, written } from './output.ts';
 import { refusalText } from './refusals.ts';
@@ -100,8 +101,7 @@ function contextOf(values: Record<string, unknown>, surroundings: Surroundings):
 
 function failureOf(error: unknown, env: Surroundings['env']): { code: string; exit: number; message: string } {
   if (error instanceof Unreachable) return { code: 'UNREACHABLE', exit: exits.unreachable, message: error.message };
-  if (error instanceof UsageError) return { code: 'USAGE', exit: exits.refused, message: error.message };
-  if (!(error instanceof ForumbusError)) throw error;
+  if (!(error instanceof ForumbusError)) return { code: 'USAGE', exit: exits.refused, message: faultText(error) };
   const { code, message } = error;
   if (!isPassing(error)) return { code, exit: exits.refused, message: refusalText(error) };
   const remedy = error.status === 0 ? unreachableRemedy(env) : 'Try again later.';

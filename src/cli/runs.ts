@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -100,6 +101,12 @@ async function exportRun({ client, stdout, stderr }: Context, run: string, out: 
   const interrupt = () => interrupted.abort(new UsageError('The export was interrupted.'));
   process.once('SIGINT', interrupt);
   try {
+    // It is told where it is written as well.
+    if (partial)
+      await once(
+        target.on('error', () => {}),
+        'open',
+      );
     for await (const line of client.exportRun(run, { signal: interrupted.signal })) {
       await written(target, `${JSON.stringify(line)}\n`);
       lines += 1;

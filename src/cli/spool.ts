@@ -75,7 +75,8 @@ export class Spool {
       try {
         const { url, token, spooled, caller = spooled }: Stored = JSON.parse(readFileSync(this.#path(name), 'utf8'));
         const isOfFormer = token !== tokenMark(identity);
-        const isMeant = url === identity.url && (!isOfFormer || isSame(caller, identity));
+        const isMeant =
+          url === identity.url && typeof spooled.act === 'string' && (!isOfFormer || isSame(caller, identity));
         return isMeant ? [{ name, spooled, isOfFormer }] : [];
       } catch {
         // Another process has sent it, or it is damaged.
@@ -104,14 +105,14 @@ export class Spool {
   }
 
   #write(name: string, stored: Stored): void {
-    const path = this.#path(name);
+    const path = this.#state.file('spool', name);
     const draft = join(dirname(path), `.${randomUUID()}`);
     writeFileSync(draft, JSON.stringify(stored), { mode: 0o600, flush: true });
     renameSync(draft, path);
   }
 
   #path(name: string): string {
-    return this.#state.file('spool', name);
+    return join(this.#state.path, 'spool', name);
   }
 }
 

@@ -1,16 +1,22 @@
 import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { UsageError } from './command.ts';
 
 /** What has not changed for longer is of no use any more. Milliseconds. */
 const OLD_MS = 30 * 86_400_000;
 
 /** The folder of a user's own state: database, spooled requests, the service in the background. Only its user may read it. */
 export class StateFolder {
-  readonly path: string;
+  readonly #env: Record<string, string | undefined>;
 
   constructor(env: Record<string, string | undefined>) {
-    this.path = join(parentOf(env), 'forumbus');
+    this.#env = env;
+  }
+
+  /** @throws UsageError if nothing says where it is */
+  get path(): string {
+    return join(parentOf(this.#env), 'forumbus');
   }
 
   /** The path of a file in the folder, which exists afterwards. */
@@ -52,5 +58,14 @@ export class StateFolder {
 function parentOf({ XDG_STATE_HOME, LOCALAPPDATA, HOME }: Record<string, string | undefined>): string {
   if (XDG_STATE_HOME?.startsWith('/')) return XDG_STATE_HOME;
   if (process.platform === 'win32' && LOCALAPPDATA) return LOCALAPPDATA;
-  return join(HOME || homedir(), '.local', 'state');
+  return join(HOME || userHome(), '.local', 'state');
+}
+
+/** The home folder where HOME does not name it. @throws UsageError if the user has none */
+export function userHome(): string {
+  try {
+    return homedir();
+  } catch {
+    throw new UsageError('There is no home folder; set HOME or XDG_STATE_HOME.');
+  }
 }

@@ -67,6 +67,8 @@ async function start(context: Context, url: string): Promise<Background> {
       detached: true,
       argv0: PROGRAM,
     });
+    // A process that cannot be started has no id.
+    child.once('error', () => {});
     closeSync(output);
     child.unref();
     const mark = child.pid === undefined ? undefined : markOf(child.pid);

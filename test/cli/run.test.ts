@@ -10,6 +10,7 @@ import { cliMain, commandLine, spawnCli } from '../helpers/cli.ts';
 import { freePort } from '../helpers/ports.ts';
 import { forThisTest } from '../helpers/process.ts';
 import { scratchFolder } from '../helpers/scratch.ts';
+import { makeReadOnly, smallDisk } from '../helpers/small-disk.ts';
 import { listen } from '../helpers/socket.ts';
 import { withTokens } from '../helpers/tokens.ts';
 
@@ -298,6 +299,67 @@ describe('an output that nobody can read', () => {
     }
     const inbox = `/control-threads/run-${runs}/builder/inbox`;
     expect((await service.send('GET', inbox)).body.items).toMatchObject([{ kind: 'answered' }]);
+  });
+});
+
+describe('a machine that keeps no files', () => {
+  it('shows people the questions by their ids', async () => {
+    await writeFile(join(folder, 'file'), '');
+    const env = { XDG_STATE_HOME: join(folder, 'file') };
+    await agent(['ask', 'Now?', '--wait', '0']);
+    const [{ question_id }] = await questions();
+    expect(await person(['inbox', '--run', `run-${runs}`], { env })).toEqual({
+      code: 0,
+      out: `${question_id}  builder in run-${runs}, 0m: Now?`,
+      err: expect.stringMatching(/^There are ids in the place of numbers: .* cannot be used \(ENOTDIR\); check/),
+    });
+    for (const args of [['up'], ['run', 'export', `run-${runs}`, '--out', '/none/x']]) {
+      const failed = await person(args, { env });
+      expect(failed).toMatchObject({ code: 1, out: '', err: expect.stringMatching(/^\/\S+ cannot be used \(E\w+\)/) });
+    }
+  });
+
+  it('does without what waits, and tells of it', async () => {
+    const disk = await smallDisk(1_000_000);
+    if (disk === undefined) return;
+    const env = { XDG_STATE_HOME: disk };
+    const nowhere = `http://127.0.0.1:${await freePort()}`;
+    await agent(region, { env: { ...env, FORUMBUS_URL: nowhere } });
+    const spool = join(disk, 'forumbus', 'spool');
+    const [name = ''] = await readdir(spool);
+    await writeFile(join(spool, name), (await readFile(join(spool, name), 'utf8')).replaceAll(nowhere, url));
+    makeReadOnly(disk);
+    expect(await agent(['note', 'Two.'], { env })).toEqual({
+      code: 0,
+      out: 'Noted.',
+      err: expect.stringMatching(/^A request that had to wait \(ask\) is not sent: \S+ cannot be used \(EROFS\)/),
+    });
+    expect(await person(['install', 'gemini'], { env: { ...env, HOME: disk } })).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/^\S+ cannot be used \(E\w+\); check its permissions/),
+    });
+  });
+
+  it('does without damaged files, and in a folder that has been deleted', async () => {
+    const state = join(folder, 'state', 'forumbus');
+    await person(['inbox']);
+    const [list = ''] = await readdir(join(state, 'lists'));
+    await writeFile(join(state, 'lists', list), JSON.stringify({ url }));
+    await mkdir(join(state, 'spool'));
+    await writeFile(join(state, 'spool', '1-note.json'), JSON.stringify({ url, token: '', spooled: null }));
+    expect(await person(['answer', '1', 'yes'])).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('no number 1'),
+    });
+    const env = { XDG_STATE_HOME: join(folder, 'state'), FORUMBUS_URL: url };
+    const gone = 'mkdir gone; cd gone; rmdir ../gone; exec "$0" "$1"';
+    for (const [command, out] of [
+      ['hook claude', ''],
+      ['status', `agent in gone at ${url}: no signal yet`],
+    ]) {
+      const program = ['sh', '-c', `${gone} ${command}`, process.execPath, cliMain];
+      expect(await spawnCli([], { env, cwd: folder }, program).ended).toEqual({ code: 0, out, err: '' });
+    }
   });
 });
 
