@@ -9,6 +9,8 @@ const service = pageService({ ROLE: 'all' });
 let browser: Browser;
 beforeAll(async () => {
   await demo(service.origin);
+  // Names that are smaller than a finger.
+  await service.ask({ run_id: 'r', agent_name: 'i', question: 'Small?', priority: 'low' });
   const webhook = { name: 'chat', url: 'https://chat.example.com/', event_types: ['forum.question.*'], enabled: false };
   await service.send('POST', '/webhooks', webhook);
   browser = await openBrowser();
