@@ -6,8 +6,8 @@ import { Markdown } from './markdown.ts';
 const FOLDED = { length: 600, lines: 8 };
 
 /**
- * The context of a question. What is unfolded is built aside: with `dir`, each part that is put into a shown text costs a look
- * at all of it.
+ * The context of a question. What is unfolded is built aside. Each part that is put into a shown text has all
+ * of that looked through for its direction.
  */
 export function ContextText({ text, open = false }: { text: string; open?: boolean }) {
   const isLong = text.length > FOLDED.length || text.split('\n').length > FOLDED.lines;

@@ -22,8 +22,8 @@ export function onEvent(listener: Listener): void {
 }
 
 /**
- * Follows the log from its present end on, for as long as the person is logged in. Tabs that see the same share a stream, as a
- * browser has six connections to a host: one tab reads it and tells the others, and the next one goes on when it is closed.
+ * Follows the log from its present end on, for as long as the person is logged in. A browser has six connections to a host, so
+ * tabs that see the same share a stream. One of them reads it and tells the others. When it is closed, the next one goes on.
  * @param snapshot is called first: what changes while it reads comes again as an event
  */
 export async function follow(snapshot: () => Promise<void>, signal: AbortSignal): Promise<void> {
