@@ -40,7 +40,8 @@ async function showQuestions(context: Context, run_id: string | undefined): Prom
 
 /** Claims before it shows and acknowledges after: no other reader shows the same item, and none is lost. */
 async function showNews({ client, print }: Context, wait_seconds: number): Promise<void> {
-  if (wait_seconds > 0) await client.inbox.list({ wait_seconds, limit: 1 });
+  // The first ones may be claimed by others.
+  if (wait_seconds > 0) await client.inbox.list({ wait_seconds });
   const claimant = `cli-${randomUUID()}`;
   const items = await client.inbox.claim({ claimant, lease_seconds: LEASE_SECONDS, limit: MOST });
   await print(items.map(newsLine).join('\n') || 'No news.', items.map(newsValue));
