@@ -8,13 +8,15 @@ import { head, oneLine, outcomeText, standingText } from './output.ts';
 export const command = defineCommand({
   name: 'answer',
   summary: 'Answer a question, by the number or label of an option or by text',
-  usage: 'QUESTION ANSWER...',
-  counts: { least: 2, most: 11 },
+  usage: 'QUESTION [ANSWER...] [--text TEXT]',
+  counts: { least: 1, most: 11 },
   options: { text: { type: 'string' } },
   help: `QUESTION is an id, or a number of the last \`forumbus inbox\` in this terminal. ANSWER is the number or the label of an option, or any
 text. A question that takes several options takes several answers.
-  --text TEXT    a text beside the options`,
+  --text TEXT    a text beside the options, or instead of one`,
   async run(context, [given = '', ...answers], values) {
+    if (answers.length === 0 && values.text === undefined)
+      throw new UsageError('The answer is missing: forumbus answer 1 "Use Europe.".');
     await drain(context);
     const question = await context.client.question(questionId(context, given));
     const request = answerOf(question, answers, values.text);
@@ -45,7 +47,7 @@ export function answerOf({ options, multi_select }: Question, given: readonly st
   const labels = options.map(({ label }) => label);
   const chosen = given.map(one => labelOf(labels, one));
   const selected = chosen.filter(label => label !== undefined);
-  if (selected.length === given.length && (multi_select || selected.length === 1)) {
+  if (given.length > 0 && selected.length === given.length && (multi_select || selected.length === 1)) {
     return { selected: [...new Set(selected)], ...(text !== undefined && { answer: text }) };
   }
   if (given.length > 1 && labels.length > 0) {

@@ -127,8 +127,15 @@ describe('ask and answer', () => {
     for (const [args, sentence] of refusals) {
       expect(await person(['answer', ...args])).toEqual({ code: 1, out: '', err: expect.stringMatching(sentence) });
     }
-    await person(['answer', '1', '1']);
-    expect(await person(['answer', '1', '1'])).toMatchObject({ code: 0 });
+    expect(await person(['answer', '1', '--text', '42'])).toMatchObject({
+      code: 0,
+      out: expect.stringMatching(/: 42$/),
+    });
+    expect(await person(['answer', '1'])).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/^The answer is missing/),
+    });
+    expect(await person(['answer', '1', '--text', '42'])).toMatchObject({ code: 0 });
     expect(await person(['answer', '1', '2'])).toMatchObject({
       code: 1,
       err: expect.stringContaining('was answered before'),
@@ -271,6 +278,16 @@ describe('the other commands of an agent', () => {
     const news = agent(['inbox', '--wait', '30s']);
     await service.send('POST', `/threads/${thread_id}/posts`, { body: 'Stop!', actor: { type: 'human', name: 'ana' } });
     expect(await news).toMatchObject({ code: 0, out: 'message from ana: Stop!' });
+  });
+
+  it('show what is free behind what another reader has claimed, without waiting', async () => {
+    await agent(['complete']);
+    const path = `/control-threads/run-${runs}/builder`;
+    const { thread_id } = (await service.send('GET', path)).body;
+    const actor = { type: 'human', name: 'ana' };
+    for (const body of ['One.', 'Two.']) await service.send('POST', `/threads/${thread_id}/posts`, { body, actor });
+    await service.send('POST', `${path}/inbox/claim`, { claimant: 'hook', lease_seconds: 60, limit: 1 });
+    expect(await agent(['inbox', '--wait', '60s'])).toMatchObject({ code: 0, out: 'message from ana: Two.' });
   });
 });
 
