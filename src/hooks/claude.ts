@@ -1,8 +1,9 @@
 import type { Question } from '../client/index.ts';
+import { quoted } from '../printable.ts';
 import { acknowledgeAll, askPeople, noteCall, questionsOfSession, toolCallOf } from './ask.ts';
 import { type Asked, askedIn, hostValue, selectedIn } from './asked.ts';
 import { deliver, deliverAtEnd } from './deliver.ts';
-import { cut, quoted, shownAnswer } from './facts.ts';
+import { cut, shownAnswer } from './facts.ts';
 import { fieldsOf, type HookInput, type Reply, type Station, textOf } from './hook.ts';
 
 /** Claude Code ends a turn that hooks have put off eight times. */

@@ -1,7 +1,8 @@
+import { quoted } from '../printable.ts';
 import { acknowledgeAll, askPeople, toolCallOf } from './ask.ts';
 import { deliver, deliverAtEnd } from './deliver.ts';
 import { denyWithAnswer } from './denial.ts';
-import { cut, quoted, shownAnswer } from './facts.ts';
+import { cut, shownAnswer } from './facts.ts';
 import { fieldsOf, type HookInput, type Reply, type Station, textOf } from './hook.ts';
 
 /** Codex has no limit of its own. */

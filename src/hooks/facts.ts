@@ -1,13 +1,7 @@
 import type { InboxItem, Question } from '../client/index.ts';
-import { printable } from '../printable.ts';
+import { quoted } from '../printable.ts';
 
 /* Facts, not orders: a host may take an order in a context for an attack. */
-
-/** A text of people for a model: its lines are kept, but none of them looks like a fact of its own. */
-export function quoted(text: string): string {
-  const lines = text.replaceAll(/\r\n?/g, '\n').replaceAll(/[^\n\t]+/g, printable);
-  return lines.replaceAll('\n', '\n  ');
-}
 
 /** The beginning of a text, at most `length` characters. */
 export function cut(text: string, length: number): string {

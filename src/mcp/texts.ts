@@ -1,6 +1,7 @@
 import type { Actor } from '../actor.ts';
 import { agreed } from '../client/approvals.ts';
 import type { InboxItem } from '../inbox/schemas.ts';
+import { quoted } from '../printable.ts';
 import type { Question } from '../questions/schemas.ts';
 import { cut } from '../text.ts';
 
@@ -63,16 +64,16 @@ const HEAD = 50;
 /** An item of the inbox: what became of which question, or what a person says. */
 export function news({ question, post }: InboxItem): string {
   if (question) return `${question.question_id} (${line(question.question, HEAD)}): ${outcome(question)}`;
-  return `Message from ${nameOf(post?.actor ?? null)}: ${post?.body}`;
+  return `Message from ${nameOf(post?.actor ?? null)}: ${quoted(post?.body ?? '')}`;
 }
 
 /** The labels and the text of an answer, without saying one thing twice. */
 function choice(answer: string | null, selected: string[]): string {
   const labels = selected.join(', ');
-  if (labels === '' || answer === labels) return answer ?? labels;
-  return answer === null || selected.includes(answer) ? labels : `${labels}. ${answer}`;
+  if (labels === '' || answer === labels) return quoted(answer ?? labels);
+  return quoted(answer === null || selected.includes(answer) ? labels : `${labels}. ${answer}`);
 }
 
 function nameOf(actor: Actor | null): string {
-  return actor?.name ?? 'somebody';
+  return quoted(actor?.name ?? 'somebody');
 }
