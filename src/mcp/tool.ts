@@ -47,9 +47,9 @@ export function tool<T extends TSchema>(definition: Tool<T>): Tool {
   return definition as unknown as Tool;
 }
 
-/** A schema with a description for the model. */
-export function described<T extends TSchema>(schema: T, description: string): T {
-  return { ...schema, description };
+/** A schema with a description for the model. Its own description is the rule that a refusal names. */
+export function described<T extends TSchema>(schema: T, title: string): T {
+  return { ...schema, title };
 }
 
 /** Keywords that a model needs for valid arguments; the others are checked when it calls. */
@@ -60,8 +60,9 @@ const GENERAL = [Name, Id, Text(1)].map(schema => (schema as { description?: str
 
 /** The JSON schema of arguments as clients see it: each keyword costs tokens of every session. */
 export function shownSchema(schema: TSchema): Record<string, unknown> {
-  const { properties, items, anyOf, ...rest } = schema as Record<string, unknown> & Nested;
-  const shown = Object.entries(rest).filter(
+  const { properties, items, anyOf, title, ...rest } = schema as Record<string, unknown> & Nested;
+  const told = title === undefined ? rest : { ...rest, description: title };
+  const shown = Object.entries(told).filter(
     ([keyword, value]) => SHOWN.includes(keyword) && !GENERAL.includes(value as string),
   );
   return {

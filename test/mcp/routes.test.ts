@@ -156,6 +156,9 @@ describe.each(engines)('the MCP server on %s', engine => {
       'colour: is not a known field (VALIDATION_FAILED).',
     );
     expect(await refused('ask', { question: 'Q?', default_answer: 'x' })).toMatch(/VALIDATION_FAILED/);
+    expect(await refused('ask', { question: 'Q?', context: 'a\0b' })).toBe(
+      'context: must be: Text with at least one visible character, no NUL or unpaired surrogate (VALIDATION_FAILED).',
+    );
     expect(await refused('ask', { question: 'Q?', supersedes: 'q_1' })).toBe(
       'There is no question q_1 (QUESTION_NOT_FOUND).',
     );
@@ -203,8 +206,8 @@ describe.each(engines)('the MCP server on %s', engine => {
     const begun = Promise.withResolvers<string | undefined>();
     const waiting = called(agent, 'wait', {}, { onprogress: ({ message }) => begun.resolve(message) });
     expect(await begun.promise).toBe('Waiting for an answer or a message for builder');
-    await tell(run, 'Stop using\nnpm.');
-    expect((await waiting).text).toBe('Message from ana: Stop using\nnpm.');
+    await tell(run, 'Stop using\nnpm \x1b[31m.');
+    expect((await waiting).text).toBe('Message from ana: Stop using\n  npm \\u{1b}[31m.');
     await expect.poll(() => inboxOf(run)).toBe(0);
 
     await tell(run, 'Use yarn.');
