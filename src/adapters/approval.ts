@@ -1,4 +1,5 @@
 import type { Forumbus } from '../client/index.ts';
+import { cut } from '../text.ts';
 import { type Asking, askOnce, jsonOf, unanswered } from './question.ts';
 
 export interface ToolCall {
@@ -22,9 +23,9 @@ export async function askApproval(client: Forumbus, call: ToolCall, asking?: Ask
   const { host, id, tool, input, title = `Allow ${tool}?` } = call;
   const text = typeof input === 'string' ? input : jsonOf(input);
   const more = text.length > SHOWN ? `\n… ${text.length - SHOWN} more characters are not shown.` : '';
-  const context = `${tool}\n${text.slice(0, SHOWN)}${more}`;
-  const source = { host, tool_use_id: id.slice(0, 500) };
-  const request = { question: title.slice(0, 16_000), context, options: ['Allow', 'Deny'], source };
+  const context = `${tool}\n${text.slice(0, SHOWN).toWellFormed()}${more}`;
+  const source = { host, tool_use_id: id.slice(0, 500).toWellFormed() };
+  const request = { question: cut(title, 16_000), context, options: ['Allow', 'Deny'], source };
   const question = await askOnce(client, `${host} ${id} ${tool} ${text}`, request, asking);
   const { state, selected, answer, answered_by } = question;
   if (state === 'open') return undefined;

@@ -1,10 +1,13 @@
 import type { CanUseTool } from '@anthropic-ai/claude-agent-sdk';
 import type { AskUserQuestionInput } from '@anthropic-ai/claude-agent-sdk/sdk-tools';
 import type { AskRequest, Forumbus, Question } from '../client/index.ts';
+import { cut } from '../text.ts';
 import { askApproval } from './approval.ts';
 import { type Asking, askOnce, textOf, unanswered } from './question.ts';
 
 const host = 'claude-agent-sdk';
+/** The longest context. Characters. */
+const CONTEXT = 65_536;
 
 /**
  * The `canUseTool` of a query. People answer the questions of AskUserQuestion, and allow or deny other tools; what nobody
@@ -38,7 +41,7 @@ function requestOf(asked: AskUserQuestionInput['questions'][number], tool_use_id
   const previews = asked.options.flatMap(({ label, preview }) => (preview ? [`${label}:\n${preview}`] : []));
   return {
     question,
-    context: [header, ...previews].join('\n\n') || 'AskUserQuestion',
+    context: cut([header, ...previews].join('\n\n'), CONTEXT) || 'AskUserQuestion',
     options: asked.options.map(({ label, description }) => ({ label, ...(description && { description }) })),
     multi_select: multiSelect,
     source: { host, tool_use_id },

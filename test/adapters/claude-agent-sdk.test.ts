@@ -85,3 +85,14 @@ it('cancels the question of a call that is interrupted', async () => {
   expect(await heard).toBe('interrupted');
   await expect.poll(async () => (await place.person.question(question_id)).state).toBe('cancelled');
 });
+
+it('cuts what is too long for a person, also in the middle of an emoji', async () => {
+  const long = '😀'.repeat(40_000);
+  const option = { label: 'eu-west-1', description: '', preview: long };
+  const shown = calling('AskUserQuestion', { questions: [{ ...region, options: [option, region.options[1]] }] });
+  await place.answer('Which region?', { selected: ['eu-west-1'] });
+  expect(await shown.heard).toMatchObject({ behavior: 'allow' });
+  const called = calling('Bash', { command: `x${long}` });
+  await place.answer('Allow Bash?', { selected: ['Allow'] });
+  expect(await called.heard).toMatchObject({ behavior: 'allow' });
+});
