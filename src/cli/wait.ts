@@ -1,3 +1,4 @@
+import { normalName } from '../text.ts';
 import { acknowledge } from './ask.ts';
 import { defineCommand, UsageError } from './command.ts';
 import { drain } from './deliver.ts';
@@ -22,7 +23,8 @@ Prints and exits as \`forumbus ask\` does.`,
     const question = await client.wait(question_id, { wait_seconds });
     await print(outcomeText(question), outcomeOf(question));
     // The question of another agent stays news for that one.
-    const isOwn = question.run_id === identity.run_id && question.agent_name === identity.agent_name;
+    const isOwn =
+      question.run_id === normalName(identity.run_id) && question.agent_name === normalName(identity.agent_name);
     if (isOwn) await acknowledge(context, question);
     return outcomeCode(question);
   },

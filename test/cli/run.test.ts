@@ -272,6 +272,16 @@ describe('the other commands of an agent', () => {
     expect(await agent(['inbox', '--agent', 'agent'], unnamed)).toMatchObject({ out: '"Now?" answered: Yes.' });
   });
 
+  it('acknowledge its own question however the run is written', async () => {
+    const env = { FORUMBUS_RUN: ` run-${runs} Cafe\u0301 ` };
+    await agent(['ask', 'Now?', '--wait', '0'], { env });
+    const run = `run-${runs} Caf\u00e9`;
+    const [{ question_id }] = (await service.send('GET', `/questions?run_id=${encodeURIComponent(run)}`)).body.items;
+    await person(['answer', question_id, 'Yes.']);
+    expect(await agent(['wait', question_id], { env })).toMatchObject({ out: 'Yes.' });
+    expect(await agent(['inbox'], { env })).toMatchObject({ out: 'No news.' });
+  });
+
   it('show an agent what a person says', async () => {
     await agent(['complete']);
     const { thread_id } = (await service.send('GET', `/control-threads/run-${runs}/builder`)).body;
