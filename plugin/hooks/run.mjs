@@ -1,6 +1,6 @@
 // Runs `forumbus hook` without a shell between. Without the program on the PATH it does nothing, in silence.
 import { spawn } from 'node:child_process';
-import { accessSync, constants, realpathSync } from 'node:fs';
+import { accessSync, constants, realpathSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
@@ -11,7 +11,7 @@ function find() {
     try {
       const program = realpathSync(join(folder, 'forumbus'));
       if (!isScript(program)) accessSync(program, constants.X_OK);
-      return program;
+      if (statSync(program).isFile()) return program;
     } catch {
       // It is not there.
     }

@@ -121,7 +121,11 @@ describe('the launcher', () => {
     const { env } = session.place;
     const event = { hook_event_name: 'UserPromptSubmit', session_id: 's-1', prompt: 'Go on.' };
     expect(await launch({ ...env, PATH: '/none' }, event)).toEqual({ code: 0, out: '', err: '' });
-    const { out } = await launch({ ...env, PATH: `/none:${bin}` }, event);
+    // A clone has the name of the program.
+    const clones = join(session.folder, 'clones');
+    await mkdir(join(clones, 'forumbus'), { recursive: true });
+    expect(await launch({ ...env, PATH: clones }, event)).toEqual({ code: 0, out: '', err: '' });
+    const { out } = await launch({ ...env, PATH: `${clones}:${bin}` }, event);
     expect(JSON.parse(out).hookSpecificOutput.additionalContext).toContain(id);
   });
 
