@@ -1,6 +1,5 @@
 import type { Forumbus } from '../client/index.ts';
-import { cut } from '../text.ts';
-import { type Asking, askOnce, jsonOf, unanswered } from './question.ts';
+import { type Asking, askOnce, cut, jsonOf, unanswered } from './question.ts';
 
 export interface ToolCall {
   /** Such as `ai-sdk`. */
@@ -23,8 +22,8 @@ export async function askApproval(client: Forumbus, call: ToolCall, asking?: Ask
   const { host, id, tool, input, title = `Allow ${tool}?` } = call;
   const text = typeof input === 'string' ? input : jsonOf(input);
   const more = text.length > SHOWN ? `\n… ${text.length - SHOWN} more characters are not shown.` : '';
-  const context = `${tool}\n${text.slice(0, SHOWN).toWellFormed()}${more}`;
-  const source = { host, tool_use_id: id.slice(0, 500).toWellFormed() };
+  const context = `${tool}\n${cut(text, SHOWN)}${more}`;
+  const source = { host, tool_use_id: cut(id, 500) };
   const request = { question: cut(title, 16_000), context, options: ['Allow', 'Deny'], source };
   const question = await askOnce(client, `${host} ${id} ${tool} ${text}`, request, asking);
   const { state, selected, answer, answered_by } = question;

@@ -1,9 +1,8 @@
 import type { CanUseTool } from '@anthropic-ai/claude-agent-sdk';
 import type { AskUserQuestionInput } from '@anthropic-ai/claude-agent-sdk/sdk-tools';
 import type { AskRequest, Forumbus, Question } from '../client/index.ts';
-import { cut } from '../text.ts';
 import { askApproval } from './approval.ts';
-import { type Asking, askOnce, textOf, unanswered } from './question.ts';
+import { type Asking, askOnce, cut, textOf, unanswered } from './question.ts';
 
 const host = 'claude-agent-sdk';
 /** The longest context. Characters. */

@@ -41,6 +41,11 @@ export function textOf({ options, selected, answer }: Question): string {
   return isLabels || answer === null ? labels : [labels, answer].filter(text => text !== '').join(': ');
 }
 
+/** The beginning of a text; a character that is cut in two is replaced. */
+export function cut(text: string, length: number): string {
+  return text.slice(0, length).toWellFormed();
+}
+
 /** Why a question has no answer. */
 export function unanswered({ state, question_id }: Question): string {
   return `${state === 'expired' ? 'Nobody answered in time' : 'The question was withdrawn'} (${question_id}).`;
