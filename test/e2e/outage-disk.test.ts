@@ -61,7 +61,7 @@ describe('a disk that takes nothing more', () => {
   it.each(['is full', 'refuses that files grow'])(
     'because it %s: nothing is lost, reads go on, and it heals',
     async why => {
-      const disk = why === 'is full' ? smallDisk(8) : undefined;
+      const disk = why === 'is full' ? smallDisk(16) : undefined;
       if (why === 'is full' && !disk) return;
       const folder = disk?.path ?? (await forThisTest(scratchFolder())).path;
       const HANDLERS_DIR = await handlersFolder(handler);
