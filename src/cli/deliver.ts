@@ -17,7 +17,7 @@ type Settle = (spooled: Spooled) => void;
 
 /**
  * Sends the requests that wait in the spool, in order. A refused one is dropped with a line on stderr.
- * @throws ForumbusError if the service does not answer, fails, or refuses the token
+ * @throws ForumbusError if the service does not answer, or refuses the token
  */
 export async function drain(context: Context): Promise<void> {
   const { spool, identity, tell } = context;
@@ -28,9 +28,10 @@ export async function drain(context: Context): Promise<void> {
       else await sendReport(context, spooled);
       spool.remove(name);
     } catch (error) {
-      if (!(error instanceof ForumbusError)) {
+      if (!(error instanceof ForumbusError) || isFailure(error)) {
         // It waits on: what is asked for now does not need it.
-        tell(`A request that had to wait (${spooled.act}) is not sent: ${faultText(error)}`);
+        const why = error instanceof ForumbusError ? head(refusalText(error), 300) : faultText(error);
+        tell(`A request that had to wait (${spooled.act}) is not sent: ${why}`);
         return;
       }
       // A token that may not do what a former one did is the wrong one.
@@ -39,6 +40,11 @@ export async function drain(context: Context): Promise<void> {
       spool.remove(name);
     }
   }
+}
+
+/** Whether Forumbus itself fails at a request, as it may do at no other one. */
+function isFailure(error: ForumbusError): boolean {
+  return error.problem !== undefined && error.status >= 500 && !isPassing(error);
 }
 
 /** Whether Forumbus itself refuses a request, and would do so again. */

@@ -563,6 +563,35 @@ describe('a service that does not answer', () => {
     }
   });
 
+  it('goes on beside a request at which the service itself fails', async () => {
+    const failing = createServer(async (incoming, response) => {
+      const { method = 'GET', url: path = '' } = incoming;
+      if (method === 'POST') {
+        const problem = {
+          type: 'urn:forumbus:problem:internal-error',
+          code: 'INTERNAL_ERROR',
+          title: 'x',
+          status: 500,
+          detail: 'Broken.',
+        };
+        response.writeHead(500, { 'content-type': 'application/problem+json' }).end(JSON.stringify(problem));
+        return;
+      }
+      const answer = await fetch(new URL(path, url));
+      response.writeHead(answer.status, { 'content-type': String(answer.headers.get('content-type')) });
+      response.end(await answer.text());
+    });
+    onTestFinished(() => void failing.close());
+    const env = { FORUMBUS_URL: `http://127.0.0.1:${await freePort()}` };
+    expect(await agent(['note', 'One.'], { env })).toMatchObject({ code: 69 });
+    await once(failing.listen(Number(new URL(env.FORUMBUS_URL).port), '127.0.0.1'), 'listening');
+    expect(await agent(['status'], { env })).toMatchObject({
+      code: 0,
+      err: expect.stringMatching(/^A request that had to wait \(note\) is not sent: Broken\./),
+    });
+    expect(await readdir(join(folder, 'state', 'forumbus', 'spool'))).toHaveLength(1);
+  });
+
   it('names the sandbox that keeps a command from it, and tells when a request cannot be kept', async () => {
     await writeFile(join(folder, 'file'), '');
     const env = {
