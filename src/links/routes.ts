@@ -68,7 +68,7 @@ function readForm(body: unknown): LinkAnswer {
   const answer = isVisible(text) ? text : '';
   const selected = form.getAll('selected');
   if (answer === '' && selected.length === 0) throw invalid('Choose an option, or write an answer.');
-  if (answer.length > LENGTHS.text || answer.includes('\0') || !answer.isWellFormed()) {
+  if ([...answer].length > LENGTHS.text || answer.includes('\0') || !answer.isWellFormed()) {
     throw invalid(`An answer has at most ${LENGTHS.text} characters of text.`);
   }
   return { answer, selected };

@@ -111,6 +111,10 @@ describe.each(engines)('an answer link on %s', engine => {
     expect((await press(link, { answer: '\u200b\u3164' })).statusCode).toBe(400);
     expect((await press(link, { selected: 'Maybe' })).statusCode).toBe(422);
     expect((await press(link, { answer: 'x'.repeat(16_385) })).statusCode).toBe(400);
+    const most = '😀'.repeat(16_384);
+    const other = await ask();
+    expect((await press(linkOf(other), { answer: most })).statusCode).toBe(200);
+    expect((await questionOf(other.question_id)).answer).toBe(most);
     expect((await questionOf(question.question_id)).state).toBe('open');
     expect((await press(link, { answer: 'First line\r\nsecond' })).statusCode).toBe(200);
     expect((await questionOf(question.question_id)).answer).toBe('First line\nsecond');
