@@ -66,12 +66,20 @@ const serverEdit: Edit = {
 function contentOf(text: string | null): Content {
   let content: unknown;
   try {
-    content = text === null ? {} : JSON.parse(text);
+    content = text === null ? {} : JSON.parse(text, exactNumber);
   } catch {
     // Said below.
   }
   if (typeof content === 'object' && content !== null && !Array.isArray(content)) return content as Content;
   throw new MalformedHooks('there is no JSON object');
+}
+
+/** The types of TypeScript lack it (https://github.com/tc39/proposal-json-parse-with-source). */
+const { rawJSON } = JSON as unknown as { rawJSON(text: string): unknown };
+
+/** A number as others wrote it: parsed, a large one would be rounded. */
+function exactNumber(_name: string, value: unknown, { source }: { source?: string } = {}): unknown {
+  return typeof value === 'number' && source !== undefined && String(value) !== source ? rawJSON(source) : value;
 }
 
 function serialized(content: Content, before: string | null): string {

@@ -87,6 +87,14 @@ describe.each(hostNames)('install and uninstall %s', host => {
     expect(await readFile(path, 'utf8')).toBe(foreign);
   });
 
+  it('keep the numbers of others as they are written', async () => {
+    const path = join(home, user);
+    const numbers = '[12345678901234567890, 1.50, 1e3]';
+    await write(path, `{ "big": ${numbers} }`);
+    await run(['install', host]);
+    expect((await readFile(path, 'utf8')).replaceAll(/\s+/g, '')).toContain(numbers.replaceAll(' ', ''));
+  });
+
   it('keep what others have changed since', async () => {
     const path = join(home, user);
     await write(path, foreign);
