@@ -73,7 +73,7 @@ describe('texts of agents', () => {
 
   const wide: [name: string, fields: { question?: string; context?: string }][] = [
     ['a hash', { question: `Deploy sha256:${'ab12'.repeat(16)}?` }],
-    ['a path', { question: `Delete /home/runner/work/${'generated_file_name_'.repeat(5)}.ts?` }],
+    ['a path', { question: `Delete /home/builder/shop/${'generated_file_name_'.repeat(5)}.ts?` }],
     ['a long word', { question: 'W'.repeat(3000), context: 'W'.repeat(3000) }],
     ['numbers in numbers', { context: '1. '.repeat(30) }],
     ['points in points', { context: Array.from({ length: 30 }, (_, depth) => `${'  '.repeat(depth)}- a`).join('\n') }],
