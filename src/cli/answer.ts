@@ -11,8 +11,8 @@ export const command = defineCommand({
   usage: 'QUESTION [ANSWER...] [--text TEXT]',
   counts: { least: 1, most: 11 },
   options: { text: { type: 'string' } },
-  help: `QUESTION is an id, or a number of the last \`forumbus inbox\` in this terminal. ANSWER is the number or the label of an option, or any
-text. A question that takes several options takes several answers.
+  help: `QUESTION is an id, or a number of the last \`forumbus inbox\` in this terminal. ANSWER is the number or the label of an
+option, or any text. A question that takes several options takes several answers.
   --text TEXT    a text beside the options, or instead of one`,
   async run(context, [given = '', ...answers], values) {
     if (answers.length === 0 && values.text === undefined)

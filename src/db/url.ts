@@ -7,8 +7,9 @@ import { errorCode } from './errors.ts';
 const PREFIX = /^sqlite:(file:)?(\/\/(localhost(?=\/))?)?/;
 
 /**
- * The absolute path, without symbolic links, of the file that a `sqlite:` URL names; undefined for PostgreSQL. After `sqlite:` or `sqlite://`
- * stands the file's path: with a slash at its beginning an absolute one, otherwise one from the working directory.
+ * The absolute path, without symbolic links, of the file that a `sqlite:` URL names; undefined for PostgreSQL. After
+ * `sqlite:` or `sqlite://` stands the file's path: with a slash at its beginning an absolute one, otherwise one from the
+ * working directory.
  * @throws StartError if it names no file
  */
 export function sqliteFile(url: string): string | undefined {

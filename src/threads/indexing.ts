@@ -19,8 +19,8 @@ const TRANSACTION_MS = 10;
 const RUN_MS = 300;
 
 /**
- * Indexes all stored posts that are due: after a migration, an import or a rebuild. The newest thread comes first. Each transaction stores
- * its progress, so the next process resumes after a crash, and several processes share the work.
+ * Indexes all stored posts that are due: after a migration, an import or a rebuild. The newest thread comes first. Each
+ * transaction stores its progress, so the next process resumes after a crash, and several processes share the work.
  */
 export function createIndexing({ db, events, search, log }: Dependencies) {
   let due = true;

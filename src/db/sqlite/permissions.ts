@@ -47,10 +47,10 @@ export function makeOwnFolder(path: string): void {
  */
 export function prepareFile(path: string): void {
   const log = orphanLog(path);
-  if (log)
-    throw new StartError(
-      `The database file ${path} is gone, and ${log} holds writes of it: put the file back, or restore a backup with ${callOf('restore', '--replace')}.`,
-    );
+  if (log) {
+    const remedy = `put the file back, or restore a backup with ${callOf('restore', '--replace')}`;
+    throw new StartError(`The database file ${path} is gone, and ${log} holds writes of it: ${remedy}.`);
+  }
   makeOwnFolder(dirname(path));
   makeOwnFile(path);
   for (const suffix of ['', ...COMPANIONS, '.lock']) {
