@@ -50,7 +50,7 @@ describe('the role of a person', () => {
     );
     fc.assert(
       fc.property(claims, given => {
-        fc.pre(![given.groups].flat().some(group => ['root', 'ops', 'all'].includes(String(group))));
+        fc.pre(!['root', 'ops', 'all'].some(group => [given.groups].flat().includes(group)));
         expect(role({ ...given, email_verified: false })).toBeUndefined();
       }),
     );
