@@ -108,7 +108,7 @@ const ConfigSchema = Type.Object({
     default: 1_048_576,
     minimum: 1024,
     maximum: 16_777_216,
-    description: 'Largest body of `POST /outbox`; every other body may have 262,144 bytes.',
+    description: 'Largest body of `POST /outbox`.',
   }),
   MAX_EVENT_LOOP_DELAY_MS: Type.Integer({
     default: 1000,

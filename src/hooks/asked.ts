@@ -11,15 +11,17 @@ export interface Asked {
   request: AskRequest;
 }
 
+/** No host asks so many at once: Claude Code and Codex four, Gemini CLI as many. */
+const MOST = 20;
 const LENGTHS = { question: 16_384, description: 2048, label: 200, context: 65_536 };
 
 /**
  * The questions in the input of a host's tool. Claude Code, Codex and Gemini CLI each write them a little differently.
- * @returns undefined if there are none, or one that must not leave the machine
+ * @returns undefined if there are none, more than hosts ask, or one that must not leave the machine
  */
 export function askedIn(tool_input: unknown): Asked[] | undefined {
   const { questions } = fieldsOf(tool_input);
-  if (!Array.isArray(questions) || questions.length === 0) return undefined;
+  if (!Array.isArray(questions) || questions.length === 0 || questions.length > MOST) return undefined;
   const asked = questions.map(askedOf);
   return asked.every(one => one !== undefined) ? asked : undefined;
 }

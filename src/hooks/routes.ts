@@ -19,6 +19,8 @@ interface Dependencies {
   basePath: string;
 }
 
+/** An event holds what tools have returned. Bytes. */
+const EVENT_SIZE = 1_048_576;
 /** The most sessions that are remembered; a forgotten one loses little. */
 const SESSIONS = 1000;
 
@@ -30,6 +32,8 @@ export function hookRoutes({ longRequests, ending, basePath }: Dependencies): Fa
     app.post(
       '/hooks/claude',
       {
+        bodyLimit: EVENT_SIZE,
+        config: { isOnlyRead: true },
         schema: {
           operationId: 'callClaudeHook',
           summary: 'Answer an http hook of Claude Code; waits for people where the event is a question',

@@ -37,8 +37,9 @@ interface Scan {
 /**
  * Scans a JSON text in UTF-8; of a text that is not JSON the result means nothing.
  * @param strict also look for names that are given twice, or that could change a prototype, which takes longer
+ * @param anyNumber take numbers that do not fit a double, too
  */
-export function scanJson(text: Buffer, { strict } = { strict: false }): Scan {
+export function scanJson(text: Buffer, { strict, anyNumber }: { strict?: boolean; anyNumber?: boolean } = {}): Scan {
   const place = new Place(text);
   const { length } = text;
   let [values, names] = [0, 0];
@@ -89,7 +90,7 @@ export function scanJson(text: Buffer, { strict } = { strict: false }): Scan {
         if (byte === MINUS || (byte >= ZERO && byte <= NINE)) {
           values += 1;
           const end = endOfNumber(text, at);
-          if (!isSafe(text, at, end) && !isExact(text.toString('latin1', at, end))) {
+          if (!anyNumber && !isSafe(text, at, end) && !isExact(text.toString('latin1', at, end))) {
             return fault('NUMBER_NOT_EXACT', 'does not fit a double; send it as a string');
           }
           at = end - 1;

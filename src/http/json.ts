@@ -9,6 +9,13 @@ import { componentName, POINTER_LENGTH } from './schemas.ts';
 /** Above this size, reading a body yields to other requests between its steps. Bytes. */
 const LARGE = 65_536;
 
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Nothing of the body is stored as sent, so that its numbers and names may be any. */
+    isOnlyRead?: boolean;
+  }
+}
+
 /**
  * Accepts only JSON bodies in UTF-8 that are stored as sent: decoding any other byte, a number that does not fit a
  * double, or a name given twice (RFC 7493, 2.3) would store something else. Names that could change a prototype are refused
@@ -29,12 +36,13 @@ export function useJson(app: FastifyInstance, components: TSchema[]): void {
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body: Buffer, done) => {
     if (body.length === 0 && mayBeLeftOut(request)) return done(null, undefined);
     if (!isUtf8(body)) return done(new Refusal('MALFORMED_JSON', 'The body is not UTF-8.'), undefined);
-    const { fault, names } = scanJson(body);
+    const { isOnlyRead } = request.routeOptions.config;
+    const { fault, names } = scanJson(body, { anyNumber: isOnlyRead });
     if (fault) return done(refusalOf(fault), undefined);
     parse(request, body.toString('utf8'), (error, value) => {
       if (error) return done(error, undefined);
       const finish = () => {
-        if (namesIn(value) !== names) {
+        if (!isOnlyRead && namesIn(value) !== names) {
           const { fault } = scanJson(body, { strict: true });
           if (fault) return done(refusalOf(fault), undefined);
         }

@@ -89,6 +89,20 @@ describe.each(engines)('POST /hooks/claude on %s', engine => {
     await expect.poll(() => questions('news')).toMatchObject([{ acknowledged_at: expect.any(String) }]);
   });
 
+  it('takes what a tool has returned, whatever numbers and names it holds and however much it is', async () => {
+    const fireText = (text: string) =>
+      fetch(`${url}/hooks/claude?run=tools`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: `{"hook_event_name":"PostToolBatch","session_id":"s-1","tool_calls":[${text}]}`,
+      });
+    const odd =
+      '{"tool_input":{"id":1234567890123456789,"id":1e400,"__proto__":{"a":1},"constructor":{"prototype":{}}}}';
+    expect((await fireText(odd)).status).toBe(204);
+    expect((await fireText(`"${'x'.repeat(1_000_000)}"`)).status).toBe(204);
+    expect((await fireText(`"${'x'.repeat(1_048_576)}"`)).status).toBe(413);
+  });
+
   it('needs a run, and takes any event that it does not know', async () => {
     expectProblem(await service.send('POST', '/hooks/claude', prompt), 'VALIDATION_FAILED');
     expect((await fire('none', { hook_event_name: 'Other', session_id: 's-1' })).status).toBe(204);

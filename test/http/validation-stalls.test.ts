@@ -141,6 +141,12 @@ const value = (size: number): fc.Arbitrary<string> =>
     fc.constantFrom('1', '0', '1e', '-').map(digit => repeated(digit, size)),
   );
 
+/** `POST /outbox` and events of hosts take larger bodies than other routes. */
+const sizeOf = (path: string) => (path === '/outbox' || path === HOOK ? MIB : KIB_256);
+
+const HOOK = '/hooks/claude?run=run-1&agent=builder';
+const event = (name: string) =>
+  `"hook_event_name":"${name}","session_id":"s-1","tool_use_id":"t-1","tool_name":"AskUserQuestion"`;
 const signal = (type: string) => `"schema_version":1,"run_id":"run-1","agent_name":"builder","control_type":"${type}"`;
 /** Bodies with a place for a value. */
 const PLACES: [method: string, path: string, around: (value: string) => string][] = [
@@ -165,6 +171,14 @@ const PLACES: [method: string, path: string, around: (value: string) => string][
   ],
   ['PUT', '/questions/q_0/answer', text => `{"answer":"x","selected":${text}}`],
   ['POST', '/tokens', text => `{"role":"agent","runs":${text},"agents":"*"}`],
+  ['POST', HOOK, text => `{${event('PostToolBatch')},"tool_calls":${text}}`],
+  ['POST', HOOK, text => `{${event('PreToolUse')},"tool_input":{"questions":${text}}}`],
+  [
+    'POST',
+    HOOK,
+    text => `{${event('PostToolUse')},"tool_input":{"questions":${text}},"tool_response":{"annotations":{}}}`,
+  ],
+  ['POST', HOOK, text => `{${event('PostToolUse')},"tool_response":{"annotations":{},"answers":${text}}}`],
 ];
 
 const hostileBody: fc.Arbitrary<Hostile> = fc
@@ -175,7 +189,7 @@ const hostileBody: fc.Arbitrary<Hostile> = fc
     fc.constantFrom(0.005, 0.02, 0.5, 1),
   )
   .chain(([role, [method, path, around], keyed, share]) =>
-    value(((path === '/outbox' ? MIB : KIB_256) - 200) * share).map(text => ({
+    value((sizeOf(path) - 250) * share).map(text => ({
       role,
       method,
       path,
