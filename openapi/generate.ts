@@ -3,6 +3,9 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
+import { buildApp } from '../src/app.ts';
+import { readConfig } from '../src/config.ts';
+import { completeDocument } from './complete.ts';
 
 /*
  * The command behind `npm run openapi`: records the examples, then writes openapi.json from them and the route schemas.
@@ -10,14 +13,11 @@ import { pino } from 'pino';
  */
 
 const check = process.argv.includes('--check');
-// A process of its own: the service reads the examples when it is imported.
 const recorded = spawnSync(process.execPath, [join(import.meta.dirname, 'record.ts'), ...process.argv.slice(2)], {
   stdio: 'inherit',
 });
 if (recorded.status !== 0) process.exit(1);
 
-const { buildApp } = await import('../src/app.ts');
-const { readConfig } = await import('../src/config.ts');
 const file = join(import.meta.dirname, 'openapi.json');
 const folder = await mkdtemp(join(tmpdir(), 'forumbus-openapi-'));
 const app = await buildApp(
@@ -25,7 +25,8 @@ const app = await buildApp(
   pino({ level: 'silent' }),
 );
 await app.ready();
-const text = `${JSON.stringify(app.swagger(), null, 2)}\n`;
+const examples = JSON.parse(await readFile(join(import.meta.dirname, 'examples.json'), 'utf8'));
+const text = `${JSON.stringify(completeDocument(app.swagger(), examples), null, 2)}\n`;
 await app.close();
 await rm(folder, { recursive: true });
 

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { Recorder } from './recorder.ts';
 import { tellStory } from './story.ts';
 
-/* Records the examples of the OpenAPI document (src/openapi-examples.json); with --check it only compares. */
+/* Records the examples of the OpenAPI document (openapi/examples.json); with --check it only compares. */
 
-const file = join(import.meta.dirname, '../src/openapi-examples.json');
+const file = join(import.meta.dirname, 'examples.json');
 
 /** Metrics of a whole service are long; one says what they look like. */
 const SHOWN_METRIC = /^(# (HELP|TYPE) )?forumbus_streams\b.*\n|^# EOF\n/gm;
@@ -74,7 +74,7 @@ if (import.meta.main) {
   if (!process.argv.includes('--check')) {
     await writeFile(file, text);
   } else if ((await readFile(file, 'utf8')) !== text) {
-    process.stderr.write('src/openapi-examples.json is stale; run `npm run openapi`.\n');
+    process.stderr.write('openapi/examples.json is stale; run `npm run openapi`.\n');
     process.exitCode = 1;
   }
 }

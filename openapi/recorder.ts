@@ -8,8 +8,8 @@ import { buildApp } from '../src/app.ts';
 import type { Clock } from '../src/clock.ts';
 import { readConfig } from '../src/config.ts';
 import type { ProblemCode } from '../src/errors.ts';
-import type { Examples } from '../src/http/openapi-document.ts';
 import type { Overrides } from '../src/services.ts';
+import type { Examples } from './complete.ts';
 
 /** A request for an operation. */
 export interface Call {

@@ -41,10 +41,15 @@ function isDate(text: string): boolean {
 /** What programs import or run; a missing one breaks whoever installs the package. */
 const NEEDED = ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'dist/package.json', 'dist/migrations/index.js']
   .concat(['main', 'cli/main', 'client/index', 'handler'].map(file => `dist/src/${file}.js`))
-  .concat(['dist/src/client/index.d.ts', 'dist/src/node-floor.cjs', 'dist/src/page/web/page.css'])
+  .concat([
+    'dist/src/client/index.d.ts',
+    'dist/src/node-floor.cjs',
+    'dist/src/page/web/page.css',
+    'dist/openapi/openapi.json',
+  ])
   .concat(['plugin/plugin.json', 'plugin/hooks/hooks.json']);
 const KNOWN =
-  /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|(dist\/(src|migrations)|plugin)\/.+|dist\/package\.json)$/;
+  /^(package\.json|README\.md|LICENSE|CHANGELOG\.md|(dist\/(src|migrations|openapi)|plugin)\/.+|dist\/package\.json)$/;
 /** Bytes of the packed file. */
 const LARGEST = 2_000_000;
 

@@ -1,7 +1,6 @@
 import { type FastifyBaseLogger, type FastifyInstance, fastify } from 'fastify';
 import packageJson from '../package.json' with { type: 'json' };
 import { useAccess } from './access/hook.ts';
-import { callersOf } from './access/permissions.ts';
 import { tokenRoutes } from './access/routes.ts';
 import { useAudit } from './audit/hook.ts';
 import { auditRoutes } from './audit/routes.ts';
@@ -44,7 +43,7 @@ import { outboxRoutes } from './outbox/routes.ts';
 import { pageRoutes } from './page/routes.ts';
 import { questionRoutes } from './questions/routes.ts';
 import { runRoutes } from './runs/routes.ts';
-import { components, documented, documentedExamples, documentedWebhooks } from './schema-registry.ts';
+import { components, documented } from './schema-registry.ts';
 import { createServices, type Overrides } from './services.ts';
 import { signalRoutes } from './signals/routes.ts';
 import { statsRoutes } from './stats/routes.ts';
@@ -153,13 +152,7 @@ export async function buildApp(
   const { identified } = requestLog;
   useAccess(app, { access: tokens, login, opening: longRequests, origins, rates, identified });
   useAudit(app, forum.audit);
-  await useOpenapi(app, {
-    components: documented,
-    webhooks: documentedWebhooks,
-    examples: documentedExamples,
-    callersOf,
-    version,
-  });
+  await useOpenapi(app, { components: documented, version });
 
   const writes = createIdempotentWrites({ db: services.db, keys: forum.keys, trail: forum.audit });
   if (config.ROLE !== 'worker') {

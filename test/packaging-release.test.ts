@@ -41,7 +41,12 @@ describe('a package is found out', () => {
   const full = [
     ...['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'dist/package.json', 'dist/migrations/index.js'],
     ...['main', 'cli/main', 'client/index', 'handler'].map(file => `dist/src/${file}.js`),
-    ...['dist/src/client/index.d.ts', 'dist/src/node-floor.cjs', 'dist/src/page/web/page.css'],
+    ...[
+      'dist/src/client/index.d.ts',
+      'dist/src/node-floor.cjs',
+      'dist/src/page/web/page.css',
+      'dist/openapi/openapi.json',
+    ],
     ...['plugin/plugin.json', 'plugin/hooks/hooks.json'],
   ];
   it.each([

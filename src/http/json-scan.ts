@@ -39,7 +39,10 @@ interface Scan {
  * @param strict also look for names that are given twice, or that could change a prototype, which takes longer
  * @param anyNumber take numbers that do not fit a double, too
  */
-export function scanJson(text: Buffer, { strict, anyNumber }: { strict?: boolean; anyNumber?: boolean } = {}): Scan {
+export function scanJson(
+  text: Buffer,
+  { strict, anyNumber }: { strict?: boolean; anyNumber?: boolean | undefined } = {},
+): Scan {
   const place = new Place(text);
   const { length } = text;
   let [values, names] = [0, 0];

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
+import { type Document, readDocument } from './openapi.ts';
 import { problemResponses } from './problems.ts';
 
 /** What an agent needs first; everything else a reader with little room may leave out. */
@@ -9,12 +10,6 @@ const GUIDE = `Send JSON. Errors are problem documents with a stable \`code\`. S
 service has none. Send an \`Idempotency-Key\` with each POST, so that it may be repeated. An agent asks by
 \`POST /control-signals\` with \`control_type: guidance_request\`, waits by \`GET /questions/{question_id}?wait=50\` until
 \`state\` is no longer \`open\`, and reports its end by \`control_type: completion\`.`;
-
-interface Document {
-  info: { title: string; description: string };
-  tags: { name: string; description: string }[];
-  paths: Record<string, Record<string, { summary: string; tags: string[] }>>;
-}
 
 /** Serves /llms.txt, a map of the API for language models (llmstxt.org), made of the OpenAPI document. */
 export function useLlms(app: FastifyInstance): void {
@@ -32,8 +27,8 @@ export function useLlms(app: FastifyInstance): void {
         },
       },
     },
-    (_request, reply) => {
-      text ??= mapOf(app.swagger() as unknown as Document);
+    async (_request, reply) => {
+      text ??= mapOf(await readDocument());
       return reply.type('text/plain; charset=utf-8').send(text);
     },
   );

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
-import type { FastifyInstance, RouteHandlerMethod } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import type { TSchema } from 'typebox';
-import { type Additions, completeDocument } from './openapi-document.ts';
 
 /**
  * The page loads everything from this service. Swagger UI sets one inline style, whose hash changes with its version.
@@ -20,17 +20,19 @@ const DOCS_POLICY = {
   'frame-ancestors': "'none'",
 };
 
-interface Options extends Additions {
+interface Options {
   components: TSchema[];
   version: string;
 }
 
+/** The document as `npm run openapi` writes it. */
+const FILE = new URL('../../openapi/openapi.json', import.meta.url);
+
 /**
- * Serves the OpenAPI 3.1 document of the route schemas at /openapi.json, and Swagger UI at /docs. The first request for it
- * makes it, in 90 ms: most processes are never asked, and at a start all come at once.
+ * Serves the OpenAPI 3.1 document at /openapi.json, and Swagger UI at /docs. It is a file of the package: to make it of
+ * the route schemas would hold the event loop for 100 ms. `app.swagger()` is what these schemas say.
  */
-export async function useOpenapi(app: FastifyInstance, options: Options): Promise<void> {
-  const { components, version, ...additions } = options;
+export async function useOpenapi(app: FastifyInstance, { components, version }: Options): Promise<void> {
   for (const component of components) app.addSchema(component);
   await app.register(swagger, {
     openapi: {
@@ -74,46 +76,56 @@ export async function useOpenapi(app: FastifyInstance, options: Options): Promis
     stripBasePath: false,
     convertConstToEnum: false,
     refResolver: { buildLocalReference: json => String(json.$id) },
-    transformObject: document =>
-      'openapiObject' in document ? completeDocument(document.openapiObject, additions) : {},
   });
-  serializeOnce(app, ['/openapi.json', '/docs/json', '/docs/yaml']);
+  serveDocument(app);
   await app.register(swaggerUi, {
     routePrefix: '/docs',
     // Nothing names a path from the root, so that the page works behind a proxy that strips a prefix.
     indexPrefix: '.',
-    transformSpecification: inDocs,
-    transformSpecificationClone: false,
     staticCSP: DOCS_POLICY,
     uiConfig: { validatorUrl: null },
   });
-  app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger());
+  app.get('/openapi.json', { schema: { hide: true } }, () => {});
 }
+
+/** What is read of the document by its keys. */
+export interface Document {
+  info: { title: string; description: string };
+  tags: { name: string; description: string }[];
+  paths: Record<string, Record<string, { summary: string; tags: string[] }>>;
+}
+
+export const readDocument = async (): Promise<Document> => JSON.parse(await readFile(FILE, 'utf8'));
+
+/** The forms of the document, by route. */
+const FORMS: Record<string, { type: string; write: (document: Document) => string }> = {
+  '/openapi.json': { type: 'application/json; charset=utf-8', write: document => JSON.stringify(document) },
+  '/docs/json': { type: 'application/json; charset=utf-8', write: document => JSON.stringify(inDocs(document)) },
+  // JSON is YAML (YAML 1.2, 1.3).
+  '/docs/yaml': {
+    type: 'application/yaml; charset=utf-8',
+    write: document => JSON.stringify(inDocs(document), null, 2),
+  },
+};
 
 /** The document as the pages of /docs see it. */
-function inDocs<T extends object>(document: T): T {
-  return { ...document, servers: [{ url: '..' }] };
+function inDocs(document: Document): Document {
+  return { ...document, servers: [{ url: '..' }] } as Document;
 }
 
-/** Keeps the first answer of these routes for the life of the process, and sends it with an ETag. */
-function serializeOnce(app: FastifyInstance, urls: string[]): void {
+/** Answers these routes, also those of Swagger UI, and keeps each text that was asked for. It is sent with an ETag. */
+function serveDocument(app: FastifyInstance): void {
   app.addHook('onRoute', route => {
-    if (!urls.includes(route.url)) return;
-    // JSON is YAML (YAML 1.2, 1.3). Writing the document in blocks would hold the event loop for 100 ms.
-    const asYaml: RouteHandlerMethod = (_request, reply) =>
-      reply.type('application/yaml; charset=utf-8').send(JSON.stringify(inDocs(app.swagger()), null, 2));
-    const handler = route.url === '/docs/yaml' ? asYaml : route.handler;
+    const form = FORMS[route.url];
+    if (!form) return;
     let kept: { text: string; headers: Record<string, string> } | undefined;
-    route.handler = function (request, reply) {
-      return kept ? reply.headers(kept.headers).send(kept.text) : handler.call(this, request, reply);
-    };
-    route.onSend = async (_request, reply, payload) => {
-      if (kept || reply.statusCode !== 200 || typeof payload !== 'string') return payload;
-      const etag = `"${createHash('sha256').update(payload).digest('base64url')}"`;
-      const type = String(reply.getHeader('content-type'));
-      kept = { text: payload, headers: { 'content-type': type, etag } };
-      reply.headers(kept.headers);
-      return payload;
+    route.handler = async (_request, reply) => {
+      if (!kept) {
+        const text = form.write(await readDocument());
+        const etag = `"${createHash('sha256').update(text).digest('base64url')}"`;
+        kept = { text, headers: { 'content-type': form.type, etag } };
+      }
+      return reply.headers(kept.headers).send(kept.text);
     };
   });
 }

@@ -61,7 +61,7 @@ export const Problem = Type.Object(
 interface ProblemResponse {
   description: string;
   headers?: Record<string, object>;
-  /** `x-codes` is for openapi-document.ts, which writes them into the schema: the service itself serializes `Problem`. */
+  /** `x-codes` is for openapi/complete.ts, which writes them into the schema: the service itself serializes `Problem`. */
   content: Record<string, { schema: ReturnType<typeof Ref>; 'x-codes': ProblemCode[] }>;
 }
 

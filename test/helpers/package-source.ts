@@ -4,9 +4,16 @@ import { join } from 'node:path';
 const root = join(import.meta.dirname, '../..');
 
 /** What the package is made from. */
-const SOURCES = ['src', 'migrations', 'plugin', 'package.json', 'README.md', 'LICENSE', 'CHANGELOG.md'].concat(
-  ['', '.build', '.types'].map(part => `tsconfig${part}.json`),
-);
+const SOURCES = [
+  'src',
+  'migrations',
+  'openapi/openapi.json',
+  'plugin',
+  'package.json',
+  'README.md',
+  'LICENSE',
+  'CHANGELOG.md',
+].concat(['', '.build', '.types'].map(part => `tsconfig${part}.json`));
 
 /** Makes a folder in which `npm pack` works, with the dependencies of this clone. */
 export async function copyPackageSource(to: string): Promise<void> {

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import openapi from '../../openapi/openapi.json' with { type: 'json' };
 import { problemTable } from '../../src/errors.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { dump } from '../helpers/database.ts';
@@ -69,14 +70,13 @@ describe.each(engines)('bodies on %s', engine => {
 
   /** The codes that the document names for this status of the operation at this URL. */
   function documentedCodes(method: string, url: string, status: number): string[] {
-    const paths = service.app.swagger().paths as Record<string, Record<string, { responses: object }>>;
+    const paths = openapi.paths as unknown as Record<string, Record<string, { responses: object }>>;
     const [path] = Object.entries(paths).filter(([template]) =>
       new RegExp(`^${template.replaceAll(/\{\w+\}/g, '[^/]+')}$`).test(url),
     );
     const responses = path?.[1][method.toLowerCase()]?.responses as Record<string, Documented>;
     const { $ref, description } = responses[status] ?? {};
-    const document = service.app.swagger() as unknown as { components: { responses: Record<string, Documented> } };
-    const shared = document.components.responses;
+    const shared: Record<string, Documented> = openapi.components.responses;
     const said = $ref === undefined ? description : shared[$ref.split('/').at(-1) as string]?.description;
     return [...(said ?? '').matchAll(/`([A-Z_]+)`/g)].map(match => match[1] as string);
   }

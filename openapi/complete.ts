@@ -1,6 +1,8 @@
 import { STATUS_CODES } from 'node:http';
-import { type ProblemCode, problemTable } from '../errors.ts';
-import { COMMON_CODES, PROBLEM_TYPE } from './problems.ts';
+import { callersOf } from '../src/access/permissions.ts';
+import { type ProblemCode, problemTable } from '../src/errors.ts';
+import { COMMON_CODES, PROBLEM_TYPE } from '../src/http/problems.ts';
+import { webhooksOf } from './webhooks.ts';
 
 /* Completes the OpenAPI document that is made from the route schemas. Everything here holds for every operation. */
 
@@ -41,21 +43,11 @@ interface Operation {
   responses: Record<string, Response>;
 }
 
-/** What the route schemas do not say. */
-export interface Additions {
-  examples: Examples;
-  /** One sentence about the callers of an operation. */
-  callersOf: (operationId: string) => string;
-  /** The requests that the service itself sends. */
-  webhooks: object;
-}
-
 /**
- * Adds to each operation a description, examples, and the codes of its problems as enums. Responses that several
- * operations share are components.
+ * Adds to each operation a description, who may call it, examples, and the codes of its problems as enums; and the requests
+ * that the service itself sends. Responses that several operations share are components.
  */
-export function completeDocument<T extends { paths?: object; components?: object }>(document: T, additions: Additions) {
-  const { examples, callersOf, webhooks } = additions;
+export function completeDocument<T extends { paths?: object; components?: object }>(document: T, examples: Examples) {
   const shared = new Map<string, Response>();
   const documented = new Set<ProblemCode>();
   const uses = new Map<string, number>();
@@ -115,7 +107,7 @@ export function completeDocument<T extends { paths?: object; components?: object
       responses: Object.fromEntries([...shared].sort(([a], [b]) => (a < b ? -1 : 1))),
       examples: Object.fromEntries(problems),
     },
-    webhooks,
+    webhooks: webhooksOf(examples),
   });
 }
 
