@@ -15,34 +15,21 @@ import {
   countWaiting,
   eraseAgents,
   findControlThread,
-  findRun,
   insertControlThread,
-  insertRun,
   listAgents,
   listAgentsByName,
   listBlockingAgents,
-  listClosedBefore,
   listControlThreads,
   listOpenQuestions,
   listSeen,
   setSeen,
   storeControlThreads,
   updateControlThread,
-  updateRun,
-} from './repository.ts';
+} from './agent-repository.ts';
+import { blankControl, type ControlRow, changed, changeOf, type OpenQuestion, openAfter } from './agent-state.ts';
+import { findRun, insertRun, listClosedBefore, updateRun } from './run-repository.ts';
+import { blankRun, briefOf, type RunRow, withAgentChanged } from './run-state.ts';
 import type { Completion, ControlState, ControlStatus, ControlThreadQuery, Validation } from './schemas.ts';
-import {
-  blankControl,
-  blankRun,
-  briefOf,
-  type ControlRow,
-  changed,
-  changeOf,
-  type OpenQuestion,
-  openAfter,
-  type RunRow,
-  withAgentChanged,
-} from './state.ts';
 
 /** An agent with its control state, control thread and run. Version 0 marks rows that are not stored yet. */
 export interface Agent {
@@ -105,8 +92,7 @@ export function createControl({ db, clock, events, threads, basePath }: Dependen
 
   async function required(reader: Reader, runId: string, agentName: string): Promise<Agent> {
     const agent = await find(reader, runId, agentName);
-    if (!agent)
-      throw new Refusal('CONTROL_THREAD_NOT_FOUND', `The agent ${agentName} has sent no signal in the run ${runId}.`);
+    if (!agent) throw noSignal(runId, agentName);
     return agent;
   }
 
@@ -264,8 +250,7 @@ export function createControl({ db, clock, events, threads, basePath }: Dependen
     async get(runId: string, agentName: string): Promise<ControlState> {
       const row = await findControlThread(db.read, runId, agentName);
       const [state] = await views(db.read, row ? [row] : []);
-      if (!state)
-        throw new Refusal('CONTROL_THREAD_NOT_FOUND', `The agent ${agentName} has sent no signal in the run ${runId}.`);
+      if (!state) throw noSignal(runId, agentName);
       return state;
     },
 
@@ -325,6 +310,10 @@ export function isAgent({ type, name }: Actor, { agent_name }: Pick<AgentName, '
 
 export function runClosed(runId: string): Refusal {
   return new Refusal('RUN_CLOSED', `The run ${runId} is closed.`);
+}
+
+function noSignal(runId: string, agentName: string): Refusal {
+  return new Refusal('CONTROL_THREAD_NOT_FOUND', `The agent ${agentName} has sent no signal in the run ${runId}.`);
 }
 
 /** @throws Refusal RUN_ERASED */

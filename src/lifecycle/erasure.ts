@@ -1,7 +1,7 @@
 import type { Actor } from '../actor.ts';
 import type { Clock } from '../clock.ts';
+import { erasedRun } from '../control/run-state.ts';
 import type { Control } from '../control/service.ts';
-import { erasedRun } from '../control/state.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { isForeignWords } from '../db/errors.ts';
 import { Refusal } from '../errors.ts';

@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs';
+import { blankRun, closedRun, erasedRun, type RunRow } from '../control/run-state.ts';
 import type { Control } from '../control/service.ts';
-import { blankRun, closedRun, erasedRun, type RunRow } from '../control/state.ts';
 import type { Database, Tx } from '../db/database.ts';
 import { errorCode, isRefusedCommit } from '../db/errors.ts';
 import { StartError } from '../errors.ts';

@@ -1,15 +1,13 @@
 import {
   blankControl,
-  briefOf,
   type ControlRow,
   changed,
   changeOf,
   controlThreadId,
   isOfAgent,
-  type RunBrief,
-  type RunRow,
-  withAgentChanged,
-} from '../control/state.ts';
+} from '../control/agent-state.ts';
+import type { RunBrief } from '../control/brief.ts';
+import { briefOf, type RunRow, withAgentChanged } from '../control/run-state.ts';
 import type { EventType } from '../events/event-types.ts';
 import type { Event } from '../events/schemas.ts';
 import type { EventDraft } from '../events/service.ts';

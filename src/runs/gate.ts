@@ -1,4 +1,5 @@
-import type { ControlRow, OpenQuestion, RunRow } from '../control/state.ts';
+import type { ControlRow, OpenQuestion } from '../control/agent-state.ts';
+import { isReady, type RunRow } from '../control/run-state.ts';
 import type { Run } from './schemas.ts';
 
 type Gate = Run['gate'];
@@ -40,7 +41,7 @@ export function gateOf(
     ),
     ...blocking.flatMap(agent => agentReasons(agent, standings)),
   ];
-  return { ready: blocking_count === 0, reasons: reasons.slice(0, REASONS), blocking_count };
+  return { ready: isReady(run), reasons: reasons.slice(0, REASONS), blocking_count };
 }
 
 function agentReasons({ control, open }: Blocking, standings: ReadonlyMap<string, string>): GateReason[] {

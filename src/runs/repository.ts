@@ -1,4 +1,4 @@
-import type { RunRow } from '../control/state.ts';
+import type { RunRow } from '../control/run-state.ts';
 import type { Reader } from '../db/database.ts';
 
 /** Runs, newest first. `before` is the `opened_sequence` of the last run of the previous page. */

@@ -2,17 +2,10 @@ import { isDeepStrictEqual } from 'node:util';
 import { beginningOf } from '../access/pattern.ts';
 import type { Actor } from '../actor.ts';
 import { toTimestamp, toTimestampOrNull } from '../clock.ts';
+import type { ControlRow } from '../control/agent-state.ts';
+import { criteriaOf, type RunBrief } from '../control/brief.ts';
+import { briefOf, closedRun, isReady, type RunRow, withBrief } from '../control/run-state.ts';
 import { assertKept, type Control, EMBEDDED, runClosed } from '../control/service.ts';
-import {
-  briefOf,
-  type ControlRow,
-  closedRun,
-  criteriaOf,
-  isReady,
-  type RunBrief,
-  type RunRow,
-  withBrief,
-} from '../control/state.ts';
 import { type Page, readPage } from '../db/cursors.ts';
 import type { Database, Reader, Tx } from '../db/database.ts';
 import { Refusal } from '../errors.ts';

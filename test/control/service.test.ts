@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { blankControl, type ControlChange, changed, controlThreadId } from '../../src/control/state.ts';
+import { blankControl, type ControlChange, changed, controlThreadId } from '../../src/control/agent-state.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { engines } from '../helpers/engines.ts';
 import { signal } from '../helpers/signals.ts';

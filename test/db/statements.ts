@@ -3,13 +3,12 @@ import {
   countSilent,
   countWaiting,
   eraseAgents,
-  findRun,
   listAgents,
   listBlockingAgents,
-  listClosedBefore,
   listControlThreads,
   listOpenQuestions,
-} from '../../src/control/repository.ts';
+} from '../../src/control/agent-repository.ts';
+import { findRun, listClosedBefore } from '../../src/control/run-repository.ts';
 import type { Tx } from '../../src/db/database.ts';
 import type { Engine } from '../../src/db/engine.ts';
 import {

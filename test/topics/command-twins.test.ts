@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { controlThreadId } from '../../src/control/state.ts';
+import { controlThreadId } from '../../src/control/agent-state.ts';
 import { startApp, type TestApp } from '../helpers/app.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { commands } from '../helpers/commands.ts';
