@@ -1,3 +1,5 @@
+import { cut } from './text.ts';
+
 /** Characters of a whole text, and of one message or value in it. */
 const LONGEST = 2000;
 const LONGEST_PART = 1000;
@@ -110,8 +112,4 @@ function attempt<T>(read: () => T): T | undefined {
   } catch {
     return undefined;
   }
-}
-
-function cut(text: string, length: number): string {
-  return text.length > length ? `${text.slice(0, length - 1)}…` : text;
 }

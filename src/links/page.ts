@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { escaped } from '../html.ts';
 import { printable } from '../printable.ts';
 import type { Question } from '../questions/schemas.ts';
 
@@ -58,12 +59,6 @@ function layout(title: string, body: string[]): string {
   return `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <meta name="robots" content="noindex"><title>${html(title.slice(0, 80))}</title><style>${STYLE}</style></head>
 <body><main>${body.join('\n')}</main></body></html>`;
-}
-
-/** Text that is no markup: the value of an attribute, which the form sends back as it is. */
-function escaped(text: string): string {
-  const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
-  return text.replaceAll(/[&<>"']/g, character => entities[character] as string);
 }
 
 /** Text of one line that is shown: nothing in it is markup or steers the display. */

@@ -1,3 +1,4 @@
+import { escaped } from '../../html.ts';
 import type { MailChannel } from './channel.ts';
 
 /**
@@ -34,8 +35,3 @@ export const email: MailChannel = {
     };
   },
 };
-
-function escaped(text: string): string {
-  const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
-  return text.replaceAll(/[&<>"']/g, character => entities[character] as string);
-}
