@@ -296,11 +296,11 @@ export function createControl({ db, clock, events, threads, basePath }: Dependen
 }
 
 /**
- * The control thread as events of its agent name it: without a ticket of its own, it takes that of the run's brief.
- * `record` then stores the ticket with the thread.
+ * The control thread as events of its agent name it: with the ticket of the run's brief, if that has one. A thread without a
+ * ticket takes the first one that its events have.
  */
 export function ticketed({ thread, run }: Agent): ThreadRow {
-  return { ...thread, ticket: thread.ticket ?? briefOf(run)?.ticket ?? null };
+  return { ...thread, ticket: briefOf(run)?.ticket ?? thread.ticket };
 }
 
 /** Whether an actor is this agent. */

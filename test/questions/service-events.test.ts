@@ -89,7 +89,7 @@ describe.each(engines)('the events of a question on %s', engine => {
     expect(await payloadOf(run_id, 'expired')).toEqual({ question_id: superseded_by, ...head, ...applied });
   });
 
-  it('have the ticket of the signal, else of the thread, else of the brief', async () => {
+  it('have the ticket of the signal, else of the brief, else of the thread', async () => {
     const run_id = await briefed();
     const ticketsOf = async (event_type: string) => {
       const { items } = (await service.send('GET', `/events?run_id=${run_id}&event_type=${event_type}`)).body;
@@ -108,6 +108,15 @@ describe.each(engines)('the events of a question on %s', engine => {
     expect([await listed('OPS-7'), await listed('OPS-8')]).toEqual([[first], [named]]);
     const threads = (await service.send('GET', `/threads?ticket=OPS-7&run_id=${run_id}`)).body.items;
     expect(threads).toMatchObject([{ kind: 'control', ticket: 'OPS-7' }]);
+  });
+
+  it('have the ticket of the brief as it is now', async () => {
+    const run_id = await briefed();
+    await ask(run_id);
+    await service.send('PUT', `/runs/${run_id}`, { ticket: 'OPS-10' });
+    const question_id = await ask(run_id);
+    const { items } = (await service.send('GET', `/questions?ticket=OPS-10&run_id=${run_id}`)).body;
+    expect(items).toMatchObject([{ question_id }]);
   });
 
   it('have the ticket of a brief that came after the question', async () => {
