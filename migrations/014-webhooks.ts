@@ -53,7 +53,7 @@ export const webhooks: Migration = async (db, engine) => {
     // The endpoint of a subscription of the kind webhook. format: what is sent there. settings: what a channel needs besides
     // its URL (JSON), such as `{"topic":"alerts"}`. event_types, filter: as they were given (JSON).
     // secrets: the signing secrets, the newest first (JSON), each with its `expires_at` in epoch milliseconds or null.
-    // answer_links: 1 if questions are sent with a link at which whoever has it may answer.
+    // answer_links: 1 if questions are sent with a link at which anyone with it may answer.
     // enabled: 0 while nothing is sent. disabled_reason: why the service itself disabled it; null if a person did.
     // failures: failed attempts since the last success; while the circuit is open only probes count. failing_since: the first
     // of them; null without any. probe_at: the circuit is open, and nothing is sent before this time; null if it is closed.

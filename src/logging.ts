@@ -16,7 +16,7 @@ const PREFIX = [encoded('f', '[46]6'), encoded('b', '[46]2'), encoded('t', '[57]
 /** A whole token, or its beginning up to a part of the secret. */
 const TOKENS = new RegExp(`${PREFIX}((?:${DIGIT}){16})${UNDERSCORE}(?:${DIGIT})+`, 'gi');
 
-/** The path of an answer link: whoever has it may answer. */
+/** The path of an answer link: anyone who has it may answer. */
 const LINKS = /\/a\/[\w-]+\.[\w-]{43}/g;
 
 /** What a provider sends back with a browser: a code, which counts once. */

@@ -1,6 +1,6 @@
 import { UsageError } from './command.ts';
 
-/** Says in one sentence what the system refuses, such as to write a file. @throws whatever else the error is */
+/** Says in one sentence what the system refuses, such as to write a file. @throws every other error */
 export function faultText(error: unknown): string {
   if (error instanceof UsageError) return error.message;
   const { code, syscall, path } = error as NodeJS.ErrnoException;

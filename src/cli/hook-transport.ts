@@ -34,7 +34,7 @@ export function look({ inbox, token, reads, connectMs, answerMs }: Looking): Pro
       resolve(found);
     };
     socket.setTimeout(connectMs, () => {
-      // Whoever asks once more doubles the time that a service that hangs holds the host up.
+      // A second try would double the time for which a hanging service holds the host up.
       if (found === 'unknown') found = 'silent';
       end();
     });

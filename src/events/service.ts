@@ -272,8 +272,8 @@ export function createEvents({ db, clock, newUid, commits }: Dependencies) {
     },
 
     /**
-     * The sequence of the newest event that no other can still come before; 0 before the first. Whoever follows the log
-     * reads it first, outside of a snapshot, and then no further than that.
+     * The sequence of the newest event that no other can still come before; 0 before the first. A reader of the
+     * log asks for it first, outside of a snapshot, and then reads no further.
      */
     latest: (reader: Reader): Promise<number> => latestSequence(reader),
 

@@ -24,7 +24,7 @@ export function inboxRoutes(dependencies: Dependencies): FastifyPluginAsyncTypeb
   const { write } = writes;
   const tags = ['inbox'];
 
-  /** Checks that the caller may act for the agent. In an open service whoever does so is the agent. @throws Refusal FORBIDDEN */
+  /** Checks that the caller may act for the agent; in an open service each caller counts as it. @throws Refusal FORBIDDEN */
   function enter(caller: Caller, agent: AgentName): void {
     caller.assertActsFor(agent.run_id, agent.agent_name);
     if (caller.isAgent || !caller.grant) sightings.note(agent);

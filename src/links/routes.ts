@@ -14,7 +14,7 @@ interface Dependencies {
 
 /** Bytes of a form: each character of an answer may be percent-encoded. */
 const FORM_BYTES = 262_144;
-/** For whoever has pressed twice, or after somebody else: the page says how the question has ended. */
+/** For a second press, or one after somebody else: the page says how the question has ended. */
 const TOO_LATE = 'This came too late, or a second time: nothing has changed.';
 
 /** The pages of answer links. They need no token, and are no part of the API. */

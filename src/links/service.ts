@@ -55,8 +55,8 @@ export interface LinkAnswer {
 }
 
 /**
- * Answer links: whoever has one may answer its question once, without a token. A link dies with the question. Looking at
- * it changes nothing, since mail scanners and previews do.
+ * Answer links: the holder of one may answer its question once, without a token. A link dies with the question. Looking
+ * at it changes nothing, since mail scanners and previews look too.
  */
 export function createAnswerLinks({ db, clock, questions, signals, publicUrl }: Dependencies) {
   /** @throws Refusal NOT_FOUND if the service has not made the link */
@@ -108,7 +108,7 @@ export function createAnswerLinks({ db, clock, questions, signals, publicUrl }: 
     },
 
     /**
-     * Answers the question of a button with its option, in the name of whoever pressed it in a channel.
+     * Answers the question of a button with its option, in the name of the person who pressed it in a channel.
      * @throws Refusal PRECONDITION_FAILED if the question has changed or ended
      */
     async press(

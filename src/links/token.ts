@@ -35,7 +35,7 @@ export interface ButtonGrant {
   version: number;
   /** Place of the option in the question, from 0. */
   option: number;
-  /** Number of whoever was sent the button. */
+  /** Number of the recipient of the button. */
   recipient: number;
 }
 

@@ -22,8 +22,8 @@ export function personOf({ name }: Actor): string {
 }
 
 /**
- * Why an answer counts for no person, in the middle of a sentence; undefined if it does. Whoever may make a webhook could
- * otherwise answer a second time by a link or button of their own, and whoever may publish commands in any name.
+ * Why an answer counts for no person, in the middle of a sentence; undefined if it does. Otherwise one
+ * person could answer twice: by a link or button of a webhook of their own, or by a command in any name.
  */
 function doubtAbout(actor: Actor, { answered_in, isMessage }: GivenAnswer): string | undefined {
   if (isMessage) return 'a message does not prove who sent it';

@@ -51,7 +51,7 @@ const answerPlaces = ['api', 'cli', 'mcp', 'page', 'link', 'terminal'] as const;
 /** The channels whose buttons answer. No sender may name one: the service heard the press itself. */
 export type AnswerChannel = 'ntfy' | 'slack' | 'telegram';
 export type AnswerPlace = (typeof answerPlaces)[number] | AnswerChannel;
-/** Those that prove nobody: whoever has the link, or sees the button, may use it. */
+/** Those that prove nobody: anyone who has the link, or sees the button, may use it. */
 export const unprovenPlaces: readonly (AnswerPlace | undefined)[] = ['link', 'ntfy', 'slack', 'telegram'];
 
 /** Where a person gave an answer, as its sender says. */

@@ -66,7 +66,7 @@ export function createHearing({ db, clock, links, wire, process, log }: Dependen
   /** Tells the channel what came of a press. The next press does not wait for it. */
   async function settle(press: Press, text: string, isAnswer: boolean): Promise<void> {
     if (telling.size >= TOLD_AT_ONCE) await Promise.race(telling);
-    // Whoever is not told sees it in the message.
+    // A person who is not told sees it in the message.
     const told: Promise<void> = press
       .settle({ text, isAnswer })
       .catch(() => {})
@@ -86,7 +86,7 @@ export function createHearing({ db, clock, links, wire, process, log }: Dependen
     return { button, row };
   }
 
-  /** A service that died after it had sent a message does not know it. Whoever presses a button tells which one it was. */
+  /** A service that died after it had sent a message does not know it. A press on a button tells which one it was. */
   async function note(tx: Tx, { reference }: Press, { subscription_id }: WebhookRow, { question_id }: Question) {
     if (reference !== undefined)
       await insertSentMessage(tx, { subscription_id, question_id, reference, told_at: clock.now() });
@@ -220,7 +220,7 @@ function byOf({ person }: Press, row: WebhookRow, { hearing: { channel } }: Sour
   return { name: isName(known) ? `${known} via ${name}` : name, channel };
 }
 
-/** How a question stands, for whoever has pressed a button. */
+/** How a question stands, for a person who has pressed a button. */
 function endOf(question: Question | undefined): string {
   if (!question) return '';
   const { state, answer, answered_by, default_applied, default_answer } = question;

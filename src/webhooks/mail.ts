@@ -82,7 +82,7 @@ export function createSendMail(guard: AddressGuard): SendMail {
   };
 }
 
-/** The field by which mail programs offer to unsubscribe (RFC 2369, 3.2): a mail to whoever reads what comes to the sender. */
+/** The field by which mail programs offer to unsubscribe (RFC 2369, 3.2): a mail to the readers of the sender's address. */
 function unsubscribeBy(from: string): string {
   const [local = '', domain = ''] = from.split('@');
   return `<mailto:${encodeURIComponent(local)}@${domain}?subject=unsubscribe>`;

@@ -26,7 +26,7 @@ export function createOpenSocket(guard: AddressGuard): OpenSocket {
     const socket = new WebSocket(url, { dispatcher: new (agentClass())({ connect: { lookup } }) } as never);
     const opened = Promise.withResolvers<void>();
     const closed = Promise.withResolvers<void>();
-    // Whoever waits for the end only need not handle that it never opened.
+    // A caller that waits for the end only need not handle a socket that never opened.
     opened.promise.catch(() => {});
     // The other side need not agree.
     const end = () => {

@@ -4,8 +4,8 @@
  *
  * - A transaction registers a lower bound before it draws its first sequence: the last one that was drawn by anybody. The
  *   bound is an advisory lock, so it ends with the transaction or with the session, after the commit is visible.
- * - A reader takes the last sequence that was drawn, and then the lowest bound that is registered. Whoever is not among
- *   those draws higher sequences, or has ended. So the next statement sees every event up to the lower of the two.
+ * - A reader takes the last sequence that was drawn, and then the lowest bound that is registered. A writer without
+ *   a bound draws higher sequences, or has ended. So the next statement sees every event up to the lower of the two.
  */
 
 /** The class of the locks that are bounds. Their number has the low 32 bits of the bound. */

@@ -23,7 +23,7 @@ function settingsFor({ readOnly = false, unhurried = false }: SessionOptions): R
   return {
     // Under `repeatable read` the snapshot is older than the locks, and a write decides on rows that have changed.
     default_transaction_isolation: 'read committed',
-    // Otherwise it stays as it is: whoever makes a database read-only means it.
+    // Otherwise it stays as it is: an operator may have made the database read-only.
     ...(readOnly && { default_transaction_read_only: 'on' }),
     default_transaction_deferrable: 'off',
     // A process that is stopped in the middle of a write would hold its locks, and all readers of the log.
@@ -133,7 +133,7 @@ export async function assertUsable(pool: pg.Pool): Promise<void> {
   }
 }
 
-/** In transaction mode a connection of the server goes to whoever comes next, with what is set on it. */
+/** In transaction mode a connection of the server goes to the next client, with the settings of the last one. */
 async function assertOwnSession(pool: pg.Pool, one: pg.ClientBase): Promise<void> {
   const read = async (client: pg.ClientBase) => (await client.query<{ mark: string }>(READ_MARK)).rows[0]?.mark;
   const other = await pool.connect();

@@ -19,7 +19,7 @@ export const discord: HttpChannel = {
     const body = {
       content: link?.url ? `${content}\n${link.url}` : content,
       allowed_mentions: { parse: [] },
-      // No preview: whoever makes one reads the page of the link.
+      // No preview: a preview would read the page of the link.
       flags: SUPPRESS_EMBEDS,
     };
     if (reference === undefined) url.searchParams.set('wait', 'true');

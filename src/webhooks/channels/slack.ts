@@ -67,7 +67,7 @@ export const slack: HttpChannel = {
 
     /**
      * Socket Mode. Slack ends a connection every few hours and says so before: then another one is opened first. It keeps
-     * nothing: a press while nobody listens fails in front of whoever presses.
+     * nothing: a press while nobody listens fails in front of the person who presses.
      */
     async *hear(to, _position, wire, signal): AsyncIterable<Heard> {
       const news: { text: string; answer: (text: string) => void }[] = [];

@@ -8,7 +8,7 @@ const UPDATES = 20;
 const POLL_LIMITS = { timeoutMs: (POLL_SECONDS + 10) * 1000, mostBytes: 4_194_304 };
 /** Characters of a button. */
 const BUTTON = 60;
-/** Characters of the text that a press shows to whoever pressed. */
+/** Characters of the text that a press shows to the person who pressed. */
 const NOTICE = 200;
 
 interface Answer<T> {
