@@ -15,9 +15,9 @@ export const search: Migration = async (db, engine) => {
   const statements = [
     ...['titles', 'openings', 'replies'].flatMap(name => wordTable(`search_${name}`, sqlite)),
 
-    // The rowid of a title or an opening is the thread's opened_sequence. That of a reply has the thread's number in the
-    // high bits and the number of the post in the low 22: event sequences would not fit. Numbers ascend in the order in
-    // which threads were opened.
+    // The rowid of a title or an opening is the thread's opened_sequence. That of a reply has the thread's number in
+    // the high bits and the number of the post in the low 22. Event sequences would not fit. Numbers ascend in the
+    // order in which threads were opened.
     `create table search_threads (number ${counter}, opened_sequence ${int} not null unique) ${strict}`,
     `insert into search_threads (opened_sequence) select opened_sequence from threads order by opened_sequence`,
 

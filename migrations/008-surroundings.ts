@@ -3,8 +3,8 @@ import type { Migration } from './migration.ts';
 
 /** What a restart has to know of the process before it, and what settings of a server have broken. */
 export const surroundings: Migration = async (db, engine) => {
-  // Where transactions began as `repeatable read`, two messages of a lane could each take the other for its head, and the
-  // lane stood still. The oldest of such a lane becomes its head.
+  // Where transactions began as `repeatable read`, two messages of a lane could each take the other for its head. Then
+  // the lane stood still. The oldest of such a lane becomes its head.
   await sql
     .raw(
       `update outbox set claimable_at = available_at where position in (

@@ -33,7 +33,8 @@ export const budgets: Migration = async (db, engine) => {
     // A thread with very many open questions closes first; they are cancelled in batches after that.
     `create index threads_withdrawing on threads (thread_id) where state = 'closed' and open_questions > 0`,
 
-    // Each combination of filters of the log reads one index: a thread has one run and one agent, so it needs its type only.
+    // Each combination of filters of the log reads one index. A thread has one run and one agent, so it needs its type
+    // only.
     `create index events_by_thread_and_type on events (thread_id, event_type, sequence)`,
     `create index events_by_run_and_type on events (run_id, event_type, sequence)`,
     `create index events_by_agent_and_type on events (agent_name, event_type, sequence)`,

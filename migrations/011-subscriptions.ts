@@ -108,8 +108,8 @@ export const subscriptions: Migration = async (db, engine) => {
     `create index deliveries_blocking on deliveries (subscription_id, message_key) where status = 'dead' and queued = 1`,
     `create index deliveries_parked on deliveries (topic, position) where parked = 1`,
     `create index deliveries_without_consumer on deliveries (topic, position) where subscription_id is null and status <> 'sent'`,
-    // The oldest delivery of a lane is its head: an older one may have been replayed while a younger one was handled, and
-    // two old lanes may have become one. The first claim parks it if its topic is paused.
+    // The oldest delivery of a lane is its head. An older one may have been replayed while a younger one was handled.
+    // Two old lanes may have become one. The first claim parks it if its topic is paused.
     `update deliveries set claimable_at = available_at
       where position in (
         select min(position) from deliveries where queued = 1 and subscription_id is not null

@@ -3,7 +3,7 @@ import type { Migration } from './migration.ts';
 
 /**
  * Processes write different runs at the same time. Those of the version before do not know how far the log may be read
- * then, so they must have ended.
+ * then. So they must have ended.
  */
 export const sideBySide: Migration = async (db, engine) => {
   // part: counts that every signal changes are kept in parts, so that transactions do not wait for each other. A count is the

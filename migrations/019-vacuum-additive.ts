@@ -2,8 +2,8 @@ import { sql } from 'kysely';
 import type { Migration } from './migration.ts';
 
 /**
- * PostgreSQL vacuums the deliveries after some thousand have ended, however many are kept. Until then each claim reads past the
- * entries of those that have ended; by default that is a fifth of the table.
+ * PostgreSQL vacuums the deliveries after some thousand have ended, however many are kept. Until then each claim reads
+ * past the entries of those that have ended. By default that is a fifth of the table.
  */
 export const vacuum: Migration = async (db, engine) => {
   if (engine === 'sqlite') return;

@@ -5,7 +5,7 @@ import type { Migration } from './migration.ts';
  * Each signal stores when its agent was seen. PostgreSQL keeps an updated row on its page, and writes no index, only if no
  * indexed column changes and the page has room. So the index of working agents has the hour, and pages keep some room.
  *
- * A process of the version before must not go on beside it: PostgreSQL runs a prepared `select *` no more once the table has
+ * A process of the version before must not go on beside it. PostgreSQL refuses a prepared `select *` once the table has
  * a new column.
  */
 export const sightings: Migration = async (db, engine) => {

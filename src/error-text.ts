@@ -74,7 +74,7 @@ function objectText(value: object, depth: number): string {
   return `{${[...members, ...(names.length > MEMBERS ? ['…'] : [])].join(',')}}`;
 }
 
-/** Of an object without members of its own, such as a Date or a URL: what it says of itself, unless that says nothing. */
+/** The own text of an object without members, such as a Date or a URL, unless that says nothing. */
 function plainText(value: object): string | undefined {
   const text = String(value);
   return text === '' || text.startsWith('[object') ? undefined : cut(text, LONGEST_PART);

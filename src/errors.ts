@@ -80,7 +80,7 @@ export interface ProblemItem {
 }
 
 /**
- * An expected error, answered as a problem document. `detail` is one sentence for the caller; `extensions` are further
+ * An expected error, answered as a problem document. `detail` is one sentence for the caller. `extensions` are further
  * members of the document, such as the ids of the open questions.
  */
 export class Refusal extends Error {

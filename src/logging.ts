@@ -22,7 +22,10 @@ const LINKS = /\/a\/[\w-]+\.[\w-]{43}/g;
 /** What a provider sends back with a browser: a code, which counts once. */
 const CALLBACKS = /(\/page\/login\/oidc\/callback\?)[^\s"]+/g;
 
-/** Cuts the tokens in a text to their ids, also where they are percent-encoded in whole or in part; hides answer links and codes of logins. */
+/**
+ * Cuts the tokens in a text to their ids, also where they are percent-encoded in whole or in part. Hides answer links
+ * and codes of logins.
+ */
 export function maskTokens(text: string): string {
   return text.replace(TOKENS, 'fbt_$1_***').replace(LINKS, '/a/***').replace(CALLBACKS, '$1***');
 }

@@ -13,7 +13,7 @@ import { failOrigin } from './worker/origin.ts';
 const CLOSE_MARGIN_MS = 2000;
 
 /**
- * A terminal sends Ctrl-C to npm and to the service, and npm passes it on: within this time, both count as one signal.
+ * A terminal sends Ctrl-C to npm and to the service, and npm passes it on. Within this time, both count as one signal.
  * Milliseconds.
  */
 const SAME_SIGNAL_MS = ['start', 'npx'].includes(process.env.npm_lifecycle_event ?? '') ? 1000 : 0;

@@ -7,7 +7,7 @@ export function printable(text: string): string {
   return text.replace(steering, character => `\\u{${character.codePointAt(0)?.toString(16)}}`);
 }
 
-/** A text of people for a model: its lines are kept, but none of them looks like a fact of its own. */
+/** A text of people for a model. Its lines are kept, but none of them looks like a fact of its own. */
 export function quoted(text: string): string {
   const lines = text.replaceAll(/\r\n?/g, '\n').replaceAll(/[^\n\t]+/g, printable);
   return lines.replaceAll('\n', '\n  ');

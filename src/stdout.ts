@@ -12,8 +12,9 @@ export interface LineWriter {
 }
 
 /**
- * Writes lines to stdout and never blocks: if nobody reads a pipe, a socket or a terminal, a bounded backlog waits there and
- * later lines are dropped. Nor does it fail: lines for a reader that has gone, or for a full disk, are dropped.
+ * Writes lines to stdout and never blocks. If nobody reads a pipe, a socket or a terminal, a bounded backlog waits
+ * there and later lines are dropped. Nor does it fail: lines for a reader that has gone, or for a full disk, are
+ * dropped.
  * @param said told how many lines were dropped, as soon as others can be written
  */
 export function lineWriter(said: (dropped: number) => void): LineWriter {

@@ -50,8 +50,8 @@ export async function readAdminFile(file: string): Promise<AdminFile> {
 }
 
 /**
- * What is known of the token in the file. A secret that a rotation has replaced gets no power back; it stops no start, since
- * the service works without it.
+ * What is known of the token in the file. A secret that a rotation has replaced gets no power back. It stops no start,
+ * since the service works without it.
  * @throws StartError if its id has another secret and was never rotated, or if it has another role
  */
 export async function knownAdmin(

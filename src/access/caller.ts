@@ -87,7 +87,7 @@ export class Caller {
 
   /**
    * The actor of a write: that of the token, which a request may only repeat. A token for several agents lets the
-   * request choose one of them; `agentName`, the agent that the request concerns, is the default.
+   * request choose one of them. The default is `agentName`, the agent that the request concerns.
    * @param given the actor in the request
    * @returns undefined if neither token nor request names an actor
    * @throws Refusal ACTOR_MISMATCH if the token does not allow the given actor

@@ -37,8 +37,8 @@ export const CHALLENGE = { 'www-authenticate': 'Bearer realm="forumbus"' };
 const LOOPBACK_HOST = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/i;
 
 /**
- * Authenticates and authorizes each request. While the service has no tokens, every local program may do everything;
- * web pages are refused, since a browser can be led here (DNS rebinding). With tokens, each operation needs one.
+ * Authenticates and authorizes each request. While the service has no tokens, every local program may do everything.
+ * Web pages are refused, since a browser can be led here (DNS rebinding). With tokens, each operation needs one.
  */
 export function useAccess(app: FastifyInstance, options: Options): void {
   const { access, login, opening, origins, rates, identified } = options;
@@ -92,8 +92,8 @@ export function useAccess(app: FastifyInstance, options: Options): void {
 
   /** @throws Refusal UNAUTHORIZED, FORBIDDEN, RATE_LIMITED */
   async function authorize(request: FastifyRequest, reply: FastifyReply, rule: Permission): Promise<void> {
-    // Authentication comes before counting: neither failures from the same address nor guesses with the same token id
-    // use up the limit of a valid token.
+    // Authentication comes before counting. So neither failures from the same address nor guesses with the same token
+    // id use up the limit of a valid token.
     try {
       request.caller = await identify(request);
     } catch (error) {

@@ -55,8 +55,8 @@ export class LongRequests {
   }
 
   /**
-   * As {@link isOpen}, but asks the database until there is a token, so that the first one counts at once, whichever
-   * process creates it.
+   * As {@link isOpen}, but asks the database until there is a token. So the first one counts at once, whichever process
+   * creates it.
    */
   async checkOpen(): Promise<boolean> {
     if (!this.#open) return false;

@@ -41,7 +41,7 @@ export function overlapEnd(row: Pick<TokenRow, 'former_secrets'>, now: number): 
 }
 
 /**
- * The row with another secret. Each earlier secret is valid for the overlap, but never longer than it was before: so a
+ * The row with another secret. Each earlier secret is valid for the overlap, but never longer than it was before. So a
  * rotation that is repeated since its answer was lost takes nothing from the secret in use. An expiry begins anew.
  * @param hash of the new secret
  * @param now epoch milliseconds

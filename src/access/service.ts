@@ -298,8 +298,8 @@ const fieldsOf = {
 } as const;
 
 /**
- * Checks that the role `agent` comes with runs and agents, any other role with an actor. The runs of people are a name or
- * the beginning of names: a list of those is one range of an index.
+ * Checks that the role `agent` comes with runs and agents, any other role with an actor. The runs of people are a name
+ * or the beginning of names. A list of those is one range of an index.
  */
 function assertComplete({ role, ...given }: NewToken): void {
   const { required, unused } = fieldsOf[role];

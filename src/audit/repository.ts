@@ -25,8 +25,8 @@ const insertEntryStatement = statement(({ query, values }: StatementBuilder<NewA
 );
 
 /**
- * Entries, newest first, before a number. One index is read: that of the run, else of the token, else of the operation; what
- * else is wanted decides among its rows.
+ * Entries, newest first, before a number. One index is read: that of the run, else of the token, else of the operation.
+ * The other filters decide among its rows.
  */
 export async function listEntries(
   reader: Reader,

@@ -1,7 +1,7 @@
 import { maskTokens } from '../logging.ts';
 import { isName } from '../text.ts';
 
-/** What may name a resource, in the order in which they are looked for; each value is a name or an id of ours. */
+/** What may name a resource, in the order in which they are looked for. Each value is a name or an id of ours. */
 const NAMES = [
   ...['run_id', 'agent_name', 'thread_id', 'question_id', 'signal_id', 'message_id', 'token_id', 'post_id'],
   ...['name', 'topic', 'subscription'],

@@ -3,7 +3,7 @@ import { compactSqlite, sqliteError } from '../db/sqlite/file.ts';
 import { StartError } from '../errors.ts';
 
 /**
- * Writes a SQLite database anew while no service runs, so that nothing that was deleted or erased is left in its file.
+ * Writes a SQLite database anew while no service runs. Then its file keeps nothing that was deleted or erased.
  * @returns its size before and after. Bytes
  * @throws StartError if there is no database, a process has it open, or it cannot be written
  */

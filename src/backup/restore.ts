@@ -19,7 +19,7 @@ export interface Restored extends Verified {
 
 /**
  * Replaces a SQLite database that no service uses by a copy of a backup. The copy is verified and flushed first, then
- * renamed in one step: an interrupted restore leaves the old database or the new one.
+ * renamed in one step. An interrupted restore leaves the old database or the new one.
  * @param options.replace sets an existing database aside, under a name with `options.now` (epoch milliseconds)
  * @throws StartError with one sentence for the operator; the old database is then unchanged
  */

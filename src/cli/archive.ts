@@ -16,7 +16,7 @@ export type Archived = { file: string; up_to: number } | 'erased before';
 
 /**
  * The name of a run's archive. A name that file systems could change, or confuse with another one, gets the hash of the
- * run's name: `Run/7` becomes `run-7-90be6eb10ae42e85`.
+ * run's name. `Run/7` becomes `run-7-90be6eb10ae42e85`.
  */
 export function archiveName(run_id: string): string {
   const isSafe = /^[a-z0-9][a-z0-9@._+-]{0,99}$/.test(run_id) && !/[.]$|-[0-9a-f]{16}$/.test(run_id);

@@ -15,8 +15,8 @@ interface Looking {
 }
 
 /**
- * Connects to the service and reads the inbox, without an HTTP library: loading one takes longer than a whole hook may last,
- * and nearly always nothing is new. Any answer but a plain empty inbox is `unknown`.
+ * Connects to the service and reads the inbox, without an HTTP library. Loading one takes longer than a whole hook may
+ * last, and nearly always nothing is new. Any answer but a plain empty inbox is `unknown`.
  */
 export function look({ inbox, token, reads, connectMs, answerMs }: Looking): Promise<Look> {
   const { hostname, host, port, protocol, pathname } = new URL(inbox);

@@ -6,8 +6,8 @@ import { isAlive, markOf, type ProcessMark } from './background.ts';
 const MOST_SHELLS = 4;
 
 /**
- * The process of the host that runs this one. Hosts run hooks by a shell, which may outlive its host, and commands by a shell
- * or npx, which are others each time.
+ * The process of the host that runs this one. Hosts run hooks by a shell, which may outlive its host. They run commands
+ * by a shell or npx, another one each time.
  * @returns undefined if it has died already
  */
 export function hostProcess(): ProcessMark | undefined {

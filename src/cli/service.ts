@@ -20,7 +20,7 @@ export function programOf(file: string, args: readonly string[] = []): string[] 
 }
 
 /**
- * The environment of the service: its database is in the user's state folder unless DATABASE_URL names another, and it
+ * The environment of the service. Its database is in the user's state folder unless DATABASE_URL names another. It
  * saves memory unless MALLOC_ARENA_MAX says otherwise.
  */
 export function serviceEnv({ env, state }: Pick<Context, 'env' | 'state'>): Record<string, string | undefined> {

@@ -8,7 +8,7 @@ import type { StateFolder } from './state-folder.ts';
 const FOLDER = 'sessions';
 const AWAITED = 'awaited';
 
-/** What the hooks of a session on this machine leave for each other, a file each, so that they need no lock. */
+/** What the hooks of a session on this machine leave for each other. Each fact is a file, so they need no lock. */
 export class Sessions implements Notes {
   readonly #state: StateFolder;
 

@@ -16,8 +16,8 @@ const MOST = 50;
 const RUNG = 100;
 
 /**
- * Waits until there is news that no other hook shows, and rings: the text does not hold the news, since the host hands it to
- * the model as something that no person has said. A hook of the turn that begins delivers.
+ * Waits until there is news that no other hook shows, and rings. The text does not hold the news, since the host hands
+ * it to the model as something that no person has said. A hook of the turn that begins delivers.
  * @returns the exit code
  */
 export async function wake(context: Context, station: Station, sessions: Sessions, session: string): Promise<number> {

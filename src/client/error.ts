@@ -37,7 +37,7 @@ export class ForumbusError extends Error {
   }
 }
 
-/** Statuses of a service that cannot answer now, or of a proxy in front of it; 408: the request came too slowly. */
+/** Statuses of a service that cannot answer now, or of a proxy in front of it. 408: the request came too slowly. */
 const PASSING = [408, 429, 502, 503, 504];
 
 /** Whether the same request may succeed later. */

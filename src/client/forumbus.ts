@@ -186,8 +186,8 @@ export class Forumbus {
   };
 
   /**
-   * Posts a text in the agent's control thread, such as progress. An agent that has sent no signal has no control thread:
-   * its notes go into a discussion of their own in the run.
+   * Posts a text in the agent's control thread, such as progress. An agent that has sent no signal has no control
+   * thread. Its notes go into a discussion of their own in the run.
    */
   async note(text: string, options: WriteOptions = {}): Promise<{ thread_id: string }> {
     const { run_id, agent_name } = this.#agent();

@@ -46,8 +46,9 @@ export interface TransportOptions {
 const ANSWER = 15;
 
 /**
- * Sends requests. Each may be repeated, unless it says otherwise: GET, PUT, PATCH and DELETE by nature, a POST by its
- * idempotency key or because its effect is the same. So network errors and passing refusals are retried until a deadline, with full jitter and `Retry-After`.
+ * Sends requests. Each may be repeated, unless it says otherwise. GET, PUT, PATCH and DELETE are so by nature, a POST
+ * by its idempotency key or because its effect is the same. So network errors and passing refusals are retried until a
+ * deadline, with full jitter and `Retry-After`.
  */
 export class Transport {
   readonly #options: TransportOptions;

@@ -48,7 +48,10 @@ export function logFailure(log: Logger, failure: string, error: unknown): void {
   else log.fatal({ err: error }, failure);
 }
 
-/** Writes the last text of a command, and ends the process also if something, such as a handler's timer, keeps it alive. */
+/**
+ * Writes the last text of a command, and ends the process. So it ends although something, such as a handler's timer,
+ * keeps it alive.
+ */
 export function endWith(stream: NodeJS.WriteStream, text: string, code: number): void {
   stream.write(text, () => process.exit(code));
 }

@@ -15,7 +15,7 @@ interface Dependencies {
   log: Logger;
 }
 
-/** Stores that agents wait and read: at most once in 30 seconds per agent, and never while a request waits for it. */
+/** Stores that agents wait and read, at most once in 30 seconds per agent. No request waits for it. */
 export class Sightings {
   readonly #deps: Dependencies;
   /** When agents were last noted, by their names. What is older than {@link RENEW_MS} is dropped. */

@@ -40,8 +40,8 @@ interface PageSource<R, T, K extends CursorKey | []> {
 }
 
 /**
- * Reads a page of a list. It ends early, with a `next_cursor`, when its rows fill 1 MiB. Rows are read in steps, so a page
- * costs about as much memory as its answer, however large the rows are.
+ * Reads a page of a list. It ends early, with a `next_cursor`, when its rows fill 1 MiB. Rows are read in steps. So a
+ * page costs about as much memory as its answer, however large the rows are.
  * @throws Refusal INVALID_CURSOR
  */
 export async function readPage<R, T, K extends CursorKey | []>(source: PageSource<R, T, K>): Promise<Page<T>> {

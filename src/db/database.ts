@@ -52,9 +52,9 @@ export interface Tx extends Reader {
 /**
  * A database, for all engines. `read` never waits for a writer; `write` is the only way to change data.
  *
- * Transactions that touch the same thing follow one another: by SQLite's single writer, on PostgreSQL by advisory locks
- * that each takes first. So a work may read, decide and then write without a race, as far as it `touches` that. Deadlocks
- * cannot occur. Sequences of events may become visible in another order than that of their assignment: see
+ * Transactions that touch the same thing follow one another. SQLite has a single writer; on PostgreSQL each takes
+ * advisory locks first. So a work may read, decide and then write without a race, as far as it `touches` that.
+ * Deadlocks cannot occur. Sequences of events may become visible in another order than that of their assignment: see
  * `events.latest`.
  */
 export interface Database {

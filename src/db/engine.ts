@@ -13,8 +13,8 @@ export interface Dialect {
   /** The objects of a JSON array, as a table with these members as its columns. */
   records(json: Expression<unknown>, columns: Record<string, 'integer' | 'text'>): Expression<unknown>;
   /**
-   * Whether a column is among the results of a subquery of one column. PostgreSQL reads the results first, and looks them
-   * up: an `in` it may plan as a join that reads the whole table, and it keeps that plan when the table has grown.
+   * Whether a column is among the results of a subquery of one column. PostgreSQL reads the results first, and looks
+   * them up. It may plan an `in` as a join that reads the whole table. It keeps that plan when the table has grown.
    */
   among(column: Expression<unknown>, results: Expression<unknown>): Expression<SqlBool>;
   /** A member of a JSON object: a text as it is, anything else as JSON; null if there is none. */

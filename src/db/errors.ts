@@ -64,7 +64,7 @@ export function isForeignWords(error: unknown): boolean {
 }
 
 /**
- * Why the database is unavailable now. `detail` is one of the fixed sentences below: messages of an engine or the
+ * Why the database is unavailable now. `detail` is one of the fixed sentences below. Messages of an engine or the
  * system may name hosts, users and files, so they go only to the log.
  */
 export interface Trouble {

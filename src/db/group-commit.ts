@@ -31,7 +31,7 @@ const QUEUE_SIZE = 2000;
 // One instance for all refusals: under overload, a stack trace for each would cost time.
 const QUEUE_FULL = new Refusal('SERVICE_UNAVAILABLE', 'The service has too many writes waiting; retry later.');
 /**
- * A transaction that fails this slowly because the database is unavailable also fails all waiting works: each would
+ * A transaction that fails this slowly because the database is unavailable also fails all waiting works. Each would
  * wait as long for the same error. Milliseconds.
  */
 const SLOW_FAILURE_MS = 1000;
@@ -54,7 +54,7 @@ export interface WriteOptions {
   /** Runs the work before all waiting ones: for the health probe. */
   first?: boolean;
   /**
-   * False for a work that a power failure may undo, because it is repeated then: its commit waits for no flush, unless
+   * False for a work that a power failure may undo, because it is repeated then. Its commit waits for no flush, unless
    * another work of its group needs one. What is flushed later includes it, so a later commit never outlives it.
    */
   flush?: boolean;
@@ -128,13 +128,13 @@ class GroupRollback extends Error {
 }
 
 /**
- * Queues works and commits them in groups. The works of a group start in order; those that touch different things run
- * concurrently, so that they also share round trips to a server.
+ * Queues works and commits them in groups. The works of a group start in order. Those that touch different things run
+ * concurrently, so they also share round trips to a server.
  *
- * A work that fails before it has written anything (every refusal does) fails alone; its group commits without it.
- * A work that fails later, or a refused commit, rolls back the group: each work retries alone, once.
- * An unavailable database (full disk, lost server) fails the whole group without a retry; if it is lost during the commit,
- * with UnknownOutcome.
+ * A work that fails before it has written anything (every refusal does) fails alone; its group commits without it. A
+ * work that fails later, or a refused commit, rolls back the group: each work retries alone, once. An unavailable
+ * database (full disk, lost server) fails the whole group without a retry. If it is lost during the commit, the error
+ * is UnknownOutcome.
  *
  * @param groupMs for an engine whose statements occupy the event loop: a group begins no work after this time. Milliseconds
  */
@@ -332,7 +332,9 @@ function touchedBy(works: readonly Pick<WriteOptions, 'touches'>[]): readonly To
   return touched;
 }
 
-/** What is committed stays so, and the works behind it have their turn: a hook that fails is told, as Node tells a warning. */
+/**
+ * What is committed stays so, and the works behind it have their turn. A hook that fails is told as a warning of Node.
+ */
 function runHook(hook: () => void): void {
   try {
     hook();

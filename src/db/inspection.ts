@@ -43,7 +43,7 @@ export function orphanLog(path: string): string | undefined {
   return existsSync(path) ? undefined : logBeside(path);
 }
 
-/** The path of what others than the owner may read, or put something else in the place of; undefined if they may not. */
+/** The path of a file that others than the owner may read or replace; undefined if there is none. */
 export function openToOthers(path: string): string | undefined {
   // Windows has no such modes.
   if (process.platform === 'win32') return undefined;

@@ -4,7 +4,7 @@ import { type StatementBuilder, statement } from './statement.ts';
 
 /**
  * Makes `Database.probe`: a write that inserts a row and deletes it in the same transaction. Both engines must store
- * the row's pages, so it detects a full disk and a read-only database; an empty transaction would not.
+ * the row's pages, so it detects a full disk and a read-only database. An empty transaction would not.
  */
 export function createProbe(write: Database['write']): () => Promise<void> {
   return () =>

@@ -32,7 +32,7 @@ export interface StatementBuilder<V> {
 }
 
 /**
- * A query whose text never changes; `R` is its row. It is compiled once per database, at its first use: building and
+ * A query whose text never changes; `R` is its row. It is compiled once per database, at its first use. Building and
  * compiling cost several times as much as running it on SQLite. The cache key is the object itself, so a statement must
  * be a module constant.
  */

@@ -21,7 +21,7 @@ export interface EngineTransaction {
 
 /**
  * Builds `Database.write` over an engine's transactions.
- * @param transact runs `body` in a transaction: commits when it resolves, rolls back when it rejects; without `flush`,
+ * @param transact runs `body` in a transaction: commits when it resolves, rolls back when it rejects. Without `flush`,
  *   a power failure may undo it
  * @param options.groupMs see `createGroupCommit`
  * @param options.sideBySide whether transactions that touch different things run side by side

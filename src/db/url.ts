@@ -8,8 +8,8 @@ const PREFIX = /^sqlite:(file:)?(\/\/(localhost(?=\/))?)?/;
 
 /**
  * The absolute path, without symbolic links, of the file that a `sqlite:` URL names; undefined for PostgreSQL. After
- * `sqlite:` or `sqlite://` stands the file's path: with a slash at its beginning an absolute one, otherwise one from the
- * working directory.
+ * `sqlite:` or `sqlite://` stands the file's path. With a slash at its beginning it is absolute, otherwise relative to
+ * the working directory.
  * @throws StartError if it names no file
  */
 export function sqliteFile(url: string): string | undefined {

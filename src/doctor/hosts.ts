@@ -23,7 +23,7 @@ const VERSION_MS = 20_000;
 
 /**
  * Checks the hosts of agents that have our hooks in the settings of the user or of the folder. Fires the hooks to see
- * whether they run and reach the service, and compares the host's version with those that they were tried with.
+ * whether they run and reach the service. Compares the host's version with those that they were tried with.
  */
 export function checkHosts(surroundings: Surroundings): Finding[] {
   return hostNames.flatMap(host => {

@@ -1,6 +1,6 @@
 /*
- * What is left of an event whose run was erased: its type, times, ids and names, and of its payload what the tables beside
- * the log are computed from. Texts are empty or gone. Fields that nobody thought of here are gone.
+ * The remains of an event whose run was erased: its type, times, ids and names. Its payload keeps the fields from which
+ * the tables beside the log are computed. Texts are empty or gone. Fields that nobody thought of here are gone.
  */
 
 type Payload = Record<string, unknown>;

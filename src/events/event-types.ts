@@ -6,8 +6,8 @@ import { priorities } from '../priority.ts';
 import { Event } from './schemas.ts';
 
 /*
- * Every event type with the schema of its payload. Events are never rewritten, and `event_version` stays 1: a field that
- * is added later is optional, since stored events of older versions lack it.
+ * Every event type with the schema of its payload. Events are never rewritten, and `event_version` stays 1. A field
+ * that is added later is optional, since stored events of older versions lack it.
  */
 
 const builder: Actor = { type: 'agent', name: 'builder' };

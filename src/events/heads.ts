@@ -8,8 +8,8 @@ const HEAD_ITEMS = 10;
 type Json = Record<string, unknown>;
 
 /**
- * The head of a payload, for answers that embed it among others: texts are cut to 500 characters and lists to 10 members.
- * `<name>_truncated: true` stands beside a text that was cut, `<name>_count` beside a list.
+ * The head of a payload, for answers that embed it among others. Texts are cut to 500 characters and lists to 10
+ * members. `<name>_truncated: true` stands beside a text that was cut, `<name>_count` beside a list.
  */
 export function headOf(payload: Json): Json {
   const head: Json = {};

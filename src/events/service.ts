@@ -159,8 +159,8 @@ export function createEvents({ db, clock, newUid, commits }: Dependencies) {
     },
 
     /**
-     * The heads of the events at these sequences (see `headOf`), by sequence: what an answer embeds costs as little to
-     * read as to send, however large the events are.
+     * The heads of the events at these sequences (see `headOf`), by sequence. An embedded event costs as little to read
+     * as to send, however large it is.
      */
     async heads(reader: Reader, sequences: number[]): Promise<Map<number, Event>> {
       const own = cacheOf(reader);
@@ -257,7 +257,7 @@ export function createEvents({ db, clock, newUid, commits }: Dependencies) {
       listOutlines(reader, after, limit),
 
     /**
-     * The sequence of the last event before a time, to the precision with which events are in the order of their times.
+     * The sequence of the last event before a time. It is as exact as the order of events by their times.
      * @param time epoch milliseconds
      */
     async sequenceBefore(reader: Reader, time: number): Promise<number> {

@@ -7,7 +7,7 @@ const MAX_WAIT_MS = 100;
 /** A check that takes longer counts as unanswered. Milliseconds. */
 const TIMEOUT_MS = 5000;
 
-/** Caches a check that may be slow: any number of callers cause at most one check a second, and none waits long. */
+/** Caches a check that may be slow. Any number of callers cause at most one check a second, and none waits long. */
 export class CachedCheck<T> {
   readonly #check: () => Promise<T>;
   readonly #clock: Clock;
@@ -64,7 +64,7 @@ export class CachedCheck<T> {
 async function atMost(milliseconds: number, done: Promise<void>): Promise<void> {
   if (milliseconds <= 0) return;
   const { promise: expired, resolve } = Promise.withResolvers<void>();
-  // A timer may fire up to a millisecond early, when a check that takes too long would not count as unanswered yet.
+  // A timer may fire up to a millisecond early. Then a check that takes too long would not count as unanswered yet.
   const timer = setTimeout(resolve, Math.ceil(milliseconds) + 1);
   await Promise.race([done, expired]);
   clearTimeout(timer);

@@ -104,7 +104,7 @@ async function approvePlan(input: HookInput, station: Station): Promise<Reply> {
   return { output: decision({ behavior: 'deny', message }), delivered };
 }
 
-/** Passes on what a person has answered in the terminal, so that our question ends and the hook that waits for it too. */
+/** Passes on the answer of a person in the terminal. So our question ends, and the hook that waits for it too. */
 async function postToolUse(input: HookInput, station: Station): Promise<Reply> {
   const { tool_name, tool_input, tool_response } = input;
   const { source } = toolCallOf(input, station);

@@ -4,7 +4,7 @@ import { answerFact } from './facts.ts';
 import type { HookInput, Reply, Station } from './hook.ts';
 
 /**
- * Answers a host's own question tool where only a refusal of the call can carry a text: the reason is the answer.
+ * Answers a host's own question tool where only a refusal of the call can carry a text. The reason is the answer.
  * @param shape the host's refusal with this reason
  */
 export async function denyWithAnswer(

@@ -24,10 +24,10 @@ type Rank = 'waiting' | 'busy' | 'trusted waiting' | 'trusted busy';
 const EVICTABLE = ['waiting', 'busy', 'trusted waiting'] as const;
 
 /**
- * Caps the connections, in total and per address. A connection beyond a cap takes the place of another: first of one
- * that waits for a complete request head, the longest wait first, then of one that has shown no valid token. So neither
- * idle connections nor slow heads keep others out, and callers with a token keep their connections. If none can make
- * room, the new connection is closed without an answer.
+ * Caps the connections, in total and per address. A connection beyond a cap takes the place of another. First goes the
+ * one that has waited longest for a complete request head, then one that has shown no valid token. So neither idle
+ * connections nor slow heads keep others out, and callers with a token keep their connections. If none can make room,
+ * the new connection is closed without an answer.
  * @param isProxy whether the connections from an address are those of many callers: only the total cap counts for them
  * @returns marks the connection of a caller that has shown a valid token
  */

@@ -15,8 +15,8 @@ export interface Drain {
 }
 
 /**
- * Graceful shutdown of HTTP. As soon as `app.close()` is called, new requests are refused with 503, running requests are
- * answered, and connections are closed as they become idle. After `graceMs` the remaining connections are cut.
+ * Graceful shutdown of HTTP. As soon as `app.close()` is called, new requests are refused with 503 and running ones are
+ * answered. Connections are closed as they become idle. After `graceMs` the remaining connections are cut.
  */
 export function useDrain(app: FastifyInstance, graceMs: number): Drain {
   const state = { draining: false };

@@ -35,7 +35,7 @@ const PREFLIGHT_AGE = 600;
 
 /**
  * Lets pages of these origins read the answers (CORS, in the Fetch standard). Registered before any hook that refuses
- * requests: a preflight carries no token, and a page needs CORS headers to read a refusal.
+ * requests. A preflight carries no token, and a page needs CORS headers to read a refusal.
  */
 export async function useCors(app: FastifyInstance, origins: readonly string[]): Promise<void> {
   if (origins.length === 0) return;

@@ -100,9 +100,9 @@ export const IdempotentHeaders = Type.Object({
 });
 
 /**
- * Runs the writes of routes, one transaction per request. With an idempotency key the transaction also stores the answer,
- * and a retry gets it byte for byte. Of an answer above 16 KiB it stores a reference to the effect, from which a retry gets
- * the same effect beside the current state.
+ * Runs the writes of routes, one transaction per request. With an idempotency key the transaction also stores the
+ * answer, and a retry gets it byte for byte. Of an answer above 16 KiB it stores a reference to the effect. A retry
+ * gets the same effect from it, beside the current state.
  */
 export function createIdempotentWrites({ db, keys, trail }: { db: Database; keys: Keys; trail: Trail }) {
   /** As `work`, and records what it has changed. */
@@ -241,7 +241,10 @@ function serialized(reply: FastifyReply, { status, body, headers = {}, reference
   return { status, headers: all, body: String(reply.code(status).serialize(body)), reference, about };
 }
 
-/** How deep in an answer a run is looked for: in the event of a message, or in the question of the first item of a list. */
+/**
+ * The depth at which a run is sought in an answer. It covers the event of a message, and the question of a list's first
+ * item.
+ */
 const DEPTH = 3;
 
 /** The first member of an answer with this name that is a text. */

@@ -108,8 +108,8 @@ function isDecodable(url: string): boolean {
 }
 
 /**
- * Closes the connection after an answer that came before the whole body, unless what is left of the body is short: Node
- * would read and discard it all.
+ * Closes the connection after an answer that came before the whole body, unless the rest is short. Node would read and
+ * discard it all.
  */
 function useUnreadBodies(app: FastifyInstance): void {
   app.addHook('onSend', (request, reply, _payload, done) => {
@@ -227,7 +227,7 @@ export interface Limits extends RateLimits {
 }
 
 /**
- * How many requests of each caller came in its window. Windows go by the monotonic clock: a wall clock that is set back
+ * How many requests of each caller came in its window. Windows go by the monotonic clock. A wall clock that is set back
  * would make one last until it has caught up.
  */
 class Counts implements FastifyRateLimitStore {
@@ -251,7 +251,7 @@ class Counts implements FastifyRateLimitStore {
 
 /**
  * Rate limits in windows of a minute that begin with the first request. A request counts for a token, or as a failure,
- * only after authentication, so the access hook calls the limiters instead of the library's own hook.
+ * only after authentication. So the access hook calls the limiters instead of the library's own hook.
  */
 async function createRateLimits(app: FastifyInstance, perMinute: number): Promise<RateLimits> {
   await app.register(rateLimit, { global: false, store: Counts });

@@ -1,6 +1,6 @@
 /**
- * Whether a JSON number keeps its decimal value on the way through a double: whether the shortest text of the double is
- * the same decimal. 0.1 and 1.0 do, 9007199254740993 and 1e-400 do not.
+ * Whether a JSON number keeps its decimal value on the way through a double. It does if the shortest text of the double
+ * is the same decimal. 0.1 and 1.0 do, 9007199254740993 and 1e-400 do not.
  */
 export function isExact(text: string): boolean {
   const double = Number(text);

@@ -29,7 +29,7 @@ interface Options {
 const FILE = new URL('../../openapi/openapi.json', import.meta.url);
 
 /**
- * Serves the OpenAPI 3.1 document at /openapi.json, and Swagger UI at /docs. It is a file of the package: to make it of
+ * Serves the OpenAPI 3.1 document at /openapi.json, and Swagger UI at /docs. It is a file of the package. To make it of
  * the route schemas would hold the event loop for 100 ms. `app.swagger()` is what these schemas say.
  */
 export async function useOpenapi(app: FastifyInstance, { components, version }: Options): Promise<void> {

@@ -13,9 +13,9 @@ const LOGGED_LENGTH = 300;
 const QUOTING: ProblemCode[] = ['INVALID_SELECTION'];
 
 /**
- * Writes the log lines of requests. A refused request costs three short lines, and anybody can send one; so refusals of
- * callers without a valid token are limited by {@link RefusalLimit}. The first line is therefore written once the request
- * is accepted or refused.
+ * Writes the log lines of requests. A refused request costs three short lines, and anybody can send one. So refusals of
+ * callers without a valid token are limited by {@link RefusalLimit}. The first line is therefore written once the
+ * request is accepted or refused.
  */
 export class RequestLog extends LogController {
   readonly #tracing: Tracing | undefined;

@@ -7,8 +7,8 @@ import { NAME_RULE } from '../text.ts';
  */
 
 /**
- * A short name. The keyword `x-normal` trims and normalizes it before the other keywords are checked; `x-name` is the
- * whole rule, of which `pattern` is the part that a regular expression of any language can say.
+ * A short name. The keyword `x-normal` trims and normalizes it before the other keywords are checked. `x-name` is the
+ * whole rule. `pattern` is its part that a regular expression of any language can say.
  */
 export const Name = Type.String({
   'x-normal': true,

@@ -11,9 +11,9 @@ const WAITING = 2000;
 const FULL = new Refusal('SERVICE_UNAVAILABLE', 'The service has too many requests waiting; retry later.');
 
 /**
- * Gives requests their turns: in each turn of the event loop a few begin, one of each caller at a time. So a caller with
- * many requests at once, over however many connections, delays the next request of another by a few turns only. A caller
- * is known by the `Authorization` header, verified or not, or else by its connection. What is pipelined counts for one caller:
+ * Gives requests their turns: in each turn of the event loop a few begin, one of each caller at a time. So a caller
+ * with many requests at once, over any number of connections, delays another one by a few turns only. A caller is known
+ * by the `Authorization` header, verified or not, or else by its connection. What is pipelined counts for one caller:
  * or made-up headers would make many of one.
  * @throws Refusal SERVICE_UNAVAILABLE if too many wait, unless the caller has none among them
  */

@@ -47,7 +47,10 @@ export interface StoredAnswer extends Omit<Sent, 'body'> {
 
 export type IdempotencyKeys = ReturnType<typeof createIdempotencyKeys>;
 
-/** Stores the answers to requests with an idempotency key, or references to their effects, so a repeated request has no second effect. */
+/**
+ * Stores the answers to requests with an idempotency key, or references to their effects. So a repeated request has no
+ * second effect.
+ */
 export function createIdempotencyKeys({ db, clock }: { db: Database; clock: Clock }) {
   /** The answer in a row, unless it has expired. @throws Refusal IDEMPOTENCY_KEY_REUSED */
   function answerIn(
@@ -88,8 +91,8 @@ export function createIdempotencyKeys({ db, clock }: { db: Database; clock: Cloc
     find,
 
     /**
-     * Returns the stored answer, or runs `work` and stores its answer in the same transaction.
-     * Writes with the same key follow one another, so of concurrent equal requests the first runs `work` and the others get its answer.
+     * Returns the stored answer, or runs `work` and stores its answer in the same transaction. Writes with the same key
+     * follow one another. So of concurrent equal requests the first runs `work` and the others get its answer.
      * @throws Refusal IDEMPOTENCY_KEY_REUSED, and any error of `work`; then no answer is stored
      */
     async once<S extends Sent>(

@@ -50,7 +50,7 @@ type Reason = 'request' | 'retention';
 
 /** A transaction begins no further piece after this. Milliseconds. */
 const TRANSACTION_MS = 10;
-/** The time that one run of the job takes at most, so that the end of the process does not wait for it. Milliseconds. */
+/** The limit of one run of the job, so that the end of the process waits no longer. Milliseconds. */
 const RUN_MS = 300;
 /** Events that one piece erases; each may be large. */
 const EVENTS = 8;
@@ -68,9 +68,9 @@ const timekeeper: Actor = { type: 'system', name: 'forumbus' };
 const PHASES = ['words', 'events', 'agents', 'keys', 'messages'] as const;
 
 /**
- * Erases the texts of closed runs. The first transaction stores the erasure and its event; from then on reads show no text
- * of the run, and nothing can be added to it. The texts themselves are erased in pieces, each with the place to go on from,
- * so that no transaction is long and any process can continue after a crash.
+ * Erases the texts of closed runs. The first transaction stores the erasure and its event. From then on reads show no
+ * text of the run, and nothing can be added to it. The texts themselves are erased in pieces, each with the place to go
+ * on from. So no transaction is long, and any process can continue after a crash.
  */
 export function createErasure(dependencies: Dependencies) {
   const { db, clock, log, events, search, threads, control, questions, inbox, keys, outbox } = dependencies;

@@ -29,9 +29,10 @@ export const FORMAT_VERSION = 1;
 type Part = [type: string, page: (cursor: string | undefined) => Promise<Page<unknown>>];
 
 /**
- * Exports a run as lines of JSON (NDJSON), each an object with its `type`: the run, its agents, threads with their posts,
- * questions (newest first) and events in their order. The last line is of the type `end` and says how many lines precede it,
- * so that a cut export is noticed. It reads a page at a time, and the next one only when the last one was taken.
+ * Exports a run as lines of JSON (NDJSON), each an object with its `type`. They are the run, its agents, threads with
+ * their posts, questions (newest first) and events in their order. The last line is of the type `end`. It says how many
+ * lines precede it, so that a cut export is noticed. It reads a page at a time, and the next one only when the last one
+ * was taken.
  */
 export function createExport(dependencies: Dependencies) {
   const { db, events, runs, control, threads, threadLists, questionLists } = dependencies;

@@ -55,8 +55,8 @@ type EventLine = Extract<Numbered, { type: 'event' }>;
 
 /**
  * Brings exported runs into a database without events. All of them are one transaction, so an import that fails leaves
- * nothing. Each file is read twice, a batch of lines at a time: its events become the log and the rows that are computed
- * from them; then its views give what events do not tell, the versions and when agents were seen.
+ * nothing. Each file is read twice, a batch of lines at a time. First its events become the log and the rows that are
+ * computed from them. Then its views give facts that events lack: the versions, and when agents were seen.
  * @throws StartError with one sentence for the operator
  */
 export function createImport(dependencies: Dependencies) {

@@ -22,9 +22,9 @@ interface Head {
 type Of<T extends Numbered['type']> = Extract<Numbered, { type: T }>;
 
 /**
- * Gives rows that were computed from the events of an export what only its views tell: versions of threads and agents,
- * when agents were seen, and times that are not those of an event.
- * A run may go on while it is exported, so a view can be newer than the events: what has no events yet gets no row.
+ * Completes rows that were computed from the events of an export by its views. They tell versions of threads and
+ * agents, when agents were seen, and times that are not those of an event. A run may go on while it is exported, so a
+ * view can be newer than the events. A thing without events gets no row.
  */
 export function createViewImport({ threads, control, questions }: Dependencies) {
   async function importAgents(tx: Tx, { run_id }: Head, lines: Of<'agent'>[]): Promise<void> {

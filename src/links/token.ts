@@ -39,7 +39,7 @@ export interface ButtonGrant {
   recipient: number;
 }
 
-/** Bytes of the HMAC of a handle: all of it has to fit into the 64 bytes that Telegram gives a button. */
+/** Bytes of the HMAC of a handle. The whole handle has to fit into the 64 bytes that Telegram gives a button. */
 const HANDLE_HMAC_BYTES = 16;
 const HANDLE = /^([\w-]{22})\.([0-9a-z]{1,6})\.([0-9a-z]{1,2})\.([0-9a-z]{1,8})\.[\w-]{22}$/;
 

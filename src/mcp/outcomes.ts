@@ -61,8 +61,8 @@ export function createOutcomes({ clock, inbox, questions, writes, hold }: Depend
 }
 
 /**
- * Runs `work` once the whole answer has left: what is cut off before has not reached the agent, so it counts as unread. If
- * `work` fails, the agent hears of the same news again, which is better than never.
+ * Runs `work` once the whole answer has left. An answer that was cut off has not reached the agent, so it counts as
+ * unread. If `work` fails, the agent hears of the same news again, which is better than never.
  */
 export function afterAnswer({ request, reply }: Call, work: () => Promise<unknown>): void {
   reply.raw.once('finish', () => {

@@ -2,9 +2,9 @@ import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 
 /*
- * A bridge for hosts that speak MCP over stdio only: each line of the input is posted to the MCP server of the service, and
- * what it answers is written line by line. It keeps no state that a host would miss, so it may be restarted at any time.
- * It runs on Node.js 20 and imports nothing of the service.
+ * A bridge for hosts that speak MCP over stdio only. Each line of the input is posted to the MCP server of the service.
+ * Its answer is written line by line. It keeps no state that a host would miss, so it may be restarted at any time. It
+ * runs on Node.js 20 and imports nothing of the service.
  */
 
 interface Bridge {

@@ -10,8 +10,8 @@ const LONG = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5
 export type Instruments = ReturnType<typeof createInstruments>;
 
 /**
- * Every metric of the service with its help text, in a registry per service. docs/operations.md has this list as a
- * table; a test compares the two. Labels have few values: no ids and no names chosen by callers (see topics.ts).
+ * Every metric of the service with its help text, in a registry per service. The table in docs/operations.md has this
+ * list, and a test compares the two. Labels have few values: no ids and no names chosen by callers (see topics.ts).
  */
 export function createInstruments() {
   const registry = new Registry<OpenMetricsContentType>();

@@ -7,8 +7,8 @@ const SAMPLE_MS = 50;
 const MAX_MISSED = 1000;
 
 /**
- * Samples the delay of the event loop until the returned function is called. The library's own metric cannot be stopped,
- * and it resets its maximum at each scrape, so two scrapers would disturb each other.
+ * Samples the delay of the event loop until the returned function is called. The library's own metric cannot be
+ * stopped. It resets its maximum at each scrape, so two scrapers would disturb each other.
  */
 export function watchEventLoop({ loopDelay }: Instruments): () => void {
   let expected = performance.now() + SAMPLE_MS;

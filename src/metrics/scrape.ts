@@ -40,7 +40,7 @@ interface Dependencies {
 
 /**
  * Answers all metrics as OpenMetrics text. Counters were kept by their parts; gauges are set at the scrape. The gauges
- * of the database use the state of the health check, which is at most a second old and needs no write.
+ * of the database use the state of the health check. It is at most a second old and needs no write.
  */
 export function createScrape(dependencies: Dependencies): () => Promise<string> {
   const {

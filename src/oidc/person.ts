@@ -23,8 +23,9 @@ type Lists = Pick<OidcSettings, 'admins' | 'operators' | 'viewers'>;
 const NAME_LENGTH = 200;
 
 /**
- * Who a person is here, and as what. Who is on several lists gets the role that may do most. The name is the address if the provider has
- * verified it, else the user name, else the subject: at many providers people choose their user names themselves.
+ * Who a person is here, and as what. Who is on several lists gets the role that may do most. The name is the address if
+ * the provider has verified it, else the user name, else the subject. At many providers people choose their user names
+ * themselves.
  */
 export function personOfClaims(claims: IdTokenClaims, { admins, operators, viewers }: Lists): Person {
   const email = verifiedEmail(claims);

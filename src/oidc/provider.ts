@@ -15,7 +15,10 @@ const CLOCK_TOLERANCE = 60;
 /** A subject (OpenID Connect Core 1.0, 2). */
 const SUBJECT = /^[\x20-\x7e]{1,255}$/;
 
-/** Codes of the library for a login that came and proves nothing: its form, a claim, a time, a key or a signature is wrong. */
+/**
+ * Codes of the library for a login that came and proves nothing. Its form, a claim, a time, a key or a signature is
+ * wrong.
+ */
 const PROVES_NOTHING = ['JWT_CLAIM_COMPARISON_FAILED', 'JWT_TIMESTAMP_CHECK_FAILED', 'JSON_ATTRIBUTE_COMPARISON_FAILED']
   .concat(['KEY_SELECTION_FAILED', 'UNSUPPORTED_OPERATION', 'INVALID_RESPONSE', 'PARSE_ERROR'])
   .map(code => `OAUTH_${code}`);
@@ -33,8 +36,8 @@ export class ProviderRefusal extends Refusal {
 }
 
 /**
- * The OpenID provider. Its metadata and keys are read anew for each login, since they change and logins are rare; logins at
- * once share a read.
+ * The OpenID provider. Its metadata and keys are read anew for each login, since they change and logins are rare.
+ * Logins at once share a read.
  */
 export function createProvider(settings: OidcSettings) {
   const { issuer, clientId, clientSecret } = settings;

@@ -4,7 +4,8 @@ import { Statement, type StatementBuilder, statement } from '../db/statement.ts'
 import type { DeliveryRow, EndedRow, Lease, LeasedRow, RoomOf } from './leased-delivery.ts';
 
 /*
- * The life of a delivery in SQL: it is inserted, claimed under a lease and ended, and the next of its lane becomes claimable.
+ * The life of a delivery in SQL. It is inserted, claimed under a lease and ended, and the next of its lane becomes
+ * claimable.
  *
  * A lane is the queue of one subscription and one message key. A delivery stays in its lane until it ends or
  * dies without blocking. Only the head of a lane has a `claimable_at`, so only heads are claimed.
@@ -42,9 +43,9 @@ type Size = (typeof SIZES)[number];
 const NONE = 0;
 
 /**
- * Claims up to `limit` due deliveries of these subscriptions, the longest due first; of many subscriptions those of the
- * first {@link SUBSCRIPTIONS_PER_CLAIM} before all others. One whose lease has expired is due again. The claim reads only
- * heads of lanes, in index order, so its cost depends on neither backlog nor history.
+ * Claims up to `limit` due deliveries of these subscriptions, the longest due first. Of many subscriptions it takes
+ * those of the first {@link SUBSCRIPTIONS_PER_CLAIM} before all others. One whose lease has expired is due again. The
+ * claim reads only heads of lanes, in index order, so its cost depends on neither backlog nor history.
  * @param roomOf how many of one subscription it claims at most
  */
 export async function claimDue(
@@ -124,8 +125,8 @@ export interface NewDelivery {
 }
 
 /**
- * Appends a delivery to its lane. The first one of an empty lane becomes its head and can be claimed; each later one can
- * be claimed after its predecessors have left.
+ * Appends a delivery to its lane. The first one of an empty lane becomes its head and can be claimed. Each later one
+ * can be claimed after its predecessors have left.
  */
 export function insertDelivery(tx: Tx, row: NewDelivery): void {
   tx.send(insertDeliveryStatement, { ...row, queued: row.message_key === null ? 0 : 1 });

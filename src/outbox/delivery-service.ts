@@ -221,7 +221,10 @@ export function createDeliveryService(dependencies: Dependencies) {
     });
   }
 
-  /** Waits for what is queued now, of runs and of deliveries: after a long effect, all of it comes before the next one. */
+  /**
+   * Waits for the writes that are queued now, of runs and of deliveries. After a long effect, all of them come before
+   * the next one.
+   */
   async function othersHadTheirTurn(): Promise<void> {
     const queues = [{ touches: [] }, DELIVERIES];
     await Promise.allSettled(queues.map(queue => db.write(async () => {}, queue)));
@@ -259,8 +262,8 @@ export function createDeliveryService(dependencies: Dependencies) {
     renew: (leases: Lease[]): Promise<Lease[]> => db.write(tx => renewLeases(tx, leases, leaseMs), DELIVERIES),
 
     /**
-     * Answers for each delivery whether its lease was held; if not, its row is unchanged. A power failure may undo it: as
-     * after a crash between a handler and its outcome, the lease expires and the delivery is attempted again.
+     * Answers for each delivery whether its lease was held; if not, its row is unchanged. A power failure may undo it.
+     * Then the lease expires and the delivery is attempted again, as after a crash between a handler and its outcome.
      * @param take is called when the transaction has begun, each time that it does
      * @param claims also claims what follows them in their lanes and is due, so that it need not become claimable first
      */

@@ -15,7 +15,7 @@ interface Dependencies {
 
 /**
  * Erases what the outbox has of an erased run. Deliveries that have not ended are discarded, also those that are being
- * handled: their leases are lost, so nothing that their handlers say is stored.
+ * handled. Their leases are lost, so nothing that their handlers say is stored.
  */
 export function createOutboxErasure({ clock, commits }: Dependencies) {
   async function erase(

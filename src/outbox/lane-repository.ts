@@ -112,7 +112,8 @@ export async function listLanes(reader: Reader, after: Lane, limit: number): Pro
 }
 
 const listLanesStatement = statement(({ query, value }: StatementBuilder<Lane & { limit: number }>) => {
-  // Two look-ups: SQLite compares only the first column of such a pair by the index, and each hop would read all before it.
+  // Two look-ups: SQLite compares only the first column of such a pair by the index. Each hop would read all rows
+  // before it.
   const next = (subscription: RawBuilder<unknown>, key: RawBuilder<unknown>) => sql<number>`coalesce(
     (select one.position from deliveries as one
       where one.queued = 1 and one.subscription_id = ${subscription} and one.message_key > ${key}

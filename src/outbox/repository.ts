@@ -77,9 +77,9 @@ const unmatched = (topics: readonly string[]) =>
   sql`subscription_id is null and status in ('pending', 'failed', 'dead') and topic in (${sql.join(topics)})`;
 
 /**
- * Gives a subscription deliveries of its own for the messages of these topics that no subscription matched so far, in
- * their order. They follow what the subscription has of their keys. The first of a key without a head can be claimed.
- * What was tried before keeps its state; a dead one may block its lane.
+ * Gives a subscription its own deliveries of the messages of these topics that no subscription matched so far, in
+ * order. They follow what the subscription has of their keys. The first of a key without a head can be claimed. What
+ * was tried before keeps its state; a dead one may block its lane.
  */
 export async function giveUnmatched(tx: Tx, subscription_id: number, topics: readonly string[]): Promise<void> {
   if (topics.length === 0) return;

@@ -51,15 +51,15 @@ export function sessionCookie(
   secret: string,
   path: string,
   ageMs = secret === '' ? 0 : SESSION_MS,
-  // Behind a proxy that is not trusted only the browser knows the scheme; it says so in the Origin of each POST.
+  // Behind a proxy that is not trusted only the browser knows the scheme. It says so in the Origin of each POST.
   isSecure = protocol === 'https' || headers.origin?.startsWith('https:') === true,
 ): string {
   return cookieFor({ name: nameOf(headers), value: secret, path, ageMs, sameSite: 'Strict', isSecure });
 }
 
 /**
- * Lets only the page itself use the cookie of its browser: requests from elsewhere are refused, also those from other ports
- * of the host, which count as the same site. What changes something needs the page's own header as well.
+ * Lets only the page itself use the cookie of its browser. Requests from elsewhere are refused, also those from other
+ * ports of the host, which count as the same site. What changes something needs the page's own header as well.
  * @throws Refusal ORIGIN_NOT_ALLOWED
  */
 export function assertOwnPage(method: string, headers: IncomingHttpHeaders): void {

@@ -22,8 +22,8 @@ export function personOf({ name }: Actor): string {
 }
 
 /**
- * Why an answer counts for no person, in the middle of a sentence; undefined if it does. Otherwise one
- * person could answer twice: by a link or button of a webhook of their own, or by a command in any name.
+ * Why an answer counts for no person, in the middle of a sentence; undefined if it does. Without this check one person
+ * could answer twice: by a link or button of an own webhook, or by a command in any name.
  */
 function doubtAbout(actor: Actor, { answered_in, isMessage }: GivenAnswer): string | undefined {
   if (isMessage) return 'a message does not prove who sent it';
@@ -62,8 +62,8 @@ export function agreesWith(a: Said, b: Said): boolean {
 type Said = Pick<QuestionRow, 'answer' | 'selected'>;
 
 /**
- * The approvals after another one, oldest first: it replaces an earlier one of its person, or the oldest if there are too
- * many.
+ * The approvals after another one, oldest first. It replaces an earlier one of its person, or the oldest if there are
+ * too many.
  * @param standing oldest first
  */
 export function withApproval(standing: readonly ApprovalRow[], approval: ApprovalRow): ApprovalRow[] {

@@ -32,8 +32,8 @@ export type From =
 const SKEW_MS = 60_000;
 
 /**
- * The columns that have an index, alone and with all others. It goes on with the phase, the priority and the sequence, and
- * spells the phase in its own way: as `phase + 3` in that of run and agent.
+ * The columns that have an index, alone and with all others. It goes on with the phase, the priority and the sequence.
+ * It spells the phase in its own way: as `phase + 3` in that of run and agent.
  */
 const indexed = ['run_id', 'agent_name', 'ticket'] as const;
 
@@ -49,8 +49,9 @@ const sequence = sql<number>`asked_sequence + 0`;
 type Questions = SelectQueryBuilder<Schema, 'questions', object>;
 
 /**
- * Questions by urgency (most urgent first, then oldest first) or newest first. Each combination of filters is a few ranges
- * of one index: one per phase and, where the order needs it, per priority. A union brings their pages together.
+ * Questions by urgency (most urgent first, then oldest first) or newest first. Each combination of filters is a few
+ * ranges of one index. There is one per phase and, where the order needs it, per priority. A union brings their pages
+ * together.
  */
 export async function listQuestions(
   reader: Reader,

@@ -313,8 +313,8 @@ export function createQuestions(dependencies: Dependencies) {
     standings,
 
     /**
-     * Answers an open question. One that two people must answer stays open until both have given the same answer: until then
-     * an answer is the approval of its person.
+     * Answers an open question. One that two people must answer stays open until both have given the same answer. Until
+     * then an answer is the approval of its person.
      * @param cause the event of the answer; its payload gets the `question_id`
      * @throws Refusal ALREADY_ANSWERED, QUESTION_CLOSED, INVALID_SELECTION; FORBIDDEN if the question needs two people and
      *   this answer is of nobody who can be told from another one
@@ -402,8 +402,8 @@ export function createQuestions(dependencies: Dependencies) {
     },
 
     /**
-     * Cancels open questions of a control thread that is about to close. An agent can have more than one transaction should
-     * cancel, if they were asked under a greater limit; `withdrawLeft` cancels the others.
+     * Cancels open questions of a control thread that is about to close. An agent can have more than one transaction
+     * should cancel, if they were asked under a greater limit. `withdrawLeft` cancels the others.
      */
     withdraw,
 

@@ -40,7 +40,10 @@ export async function standings(reader: Reader, questionIds: string[]): Promise<
   return new Map(questionIds.map(id => [id, approvalsText(2, approvals.get(id) ?? [])]));
 }
 
-/** The sequence of the signal that has given this answer before: as the answer, or as what the same person says still. */
+/**
+ * The sequence of the signal that has given this answer before. It is the answer, or the current approval of the same
+ * person.
+ */
 export async function givenBefore(
   reader: Reader,
   question: QuestionRow,

@@ -169,8 +169,8 @@ interface Range {
 }
 
 /**
- * The texts that match all terms, newest thread first. Replies come in the order of the numbers of their threads, which is
- * another one for threads that were opened at the same time.
+ * The texts that match all terms, newest thread first. Replies come in the order of the numbers of their threads. That
+ * is another order for threads that were opened at the same time.
  * @returns the `opened_sequence` of their threads, once per text
  */
 export async function findTexts(
@@ -208,8 +208,8 @@ async function lastNumber(reader: Reader, sequence: number): Promise<number> {
 }
 
 /**
- * The numbers of the threads that come after this one in a walk end before the result. A thread that was opened at the same
- * time may have a higher number and a lower sequence, so the number of the very thread counts.
+ * The numbers of the threads that come after this one in a walk end before the result. A thread that was opened at the
+ * same time may have a higher number and a lower sequence. So the number of the very thread counts.
  */
 async function numbersEnd(reader: Reader, below: number): Promise<number> {
   if (below === Number.MAX_SAFE_INTEGER) return NUMBERS_END;

@@ -25,8 +25,8 @@ const QUERY_TERMS = 32;
 /** The texts per batch. Later batches of a request are larger, since each starts a new index scan. */
 const batchSize = (batch: number) => Math.min(500 * 4 ** batch, 8000);
 /**
- * What of all works of a transaction is written together: threads are numbered before the words of their replies, and a
- * table gets all its rows at once.
+ * The rows that all works of a transaction write together. Threads are numbered before the words of their replies, and
+ * a table gets all its rows at once.
  */
 const STAGES = { threads: 0, titles: 1, openings: 2, replies: 3, questions: 4 };
 /** The matches of the stronger field that one batch reads at most, to exclude their threads. */
@@ -54,11 +54,11 @@ interface IndexedThread {
 export const SEARCH_START: SearchPosition = { rank: 0, below: Number.MAX_SAFE_INTEGER };
 
 /**
- * Full-text search for threads. A thread ranks by the strongest field that holds all words of the query: the title,
- * then the first post, then a reply. Within a rank the newest thread comes first.
- * A post is indexed together with the title of its thread. Replies in control threads are indexed alone, because these
- * titles consist of agent and run names.
- * The rank and the number of a found thread never change, so a walk neither skips nor repeats it while posts arrive.
+ * Full-text search for threads. A thread ranks by the strongest field that holds all words of the query. The title is
+ * first, then the first post, then a reply. Within a rank the newest thread comes first. A post is indexed together
+ * with the title of its thread. Replies in control threads are indexed alone, because these titles consist of agent and
+ * run names. The rank and the number of a found thread never change. So a walk neither skips nor repeats it while posts
+ * arrive.
  */
 export function createSearch({ db: { engine } }: { db: Pick<Database, 'engine'> }) {
   return {

@@ -16,7 +16,10 @@ export interface Term {
   prefix: boolean;
 }
 
-/** A kind of word: its pattern, the words that a match in a text stores, and the terms that a match in a query requires. */
+/**
+ * A kind of word. It has a pattern, the words that a match in a text stores, and the terms that a match in a query
+ * requires.
+ */
 interface Kind {
   pattern: RegExp;
   most: number;

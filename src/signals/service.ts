@@ -46,8 +46,8 @@ interface Dependencies {
 }
 
 /**
- * Takes control signals. Each one reads its agent, makes all checks, and only then writes events, thread, control state and
- * question, in one transaction.
+ * Takes control signals. Each one reads its agent and makes all checks. Only then it writes events, thread, control
+ * state and question, in one transaction.
  */
 export function createSignals({ db, events, control, questions, versions, selfValidation, stored }: Dependencies) {
   /** Stores a signal. @throws Refusal with a code of `POST /control-signals`; then nothing is stored */
@@ -183,8 +183,8 @@ export function createSignals({ db, events, control, questions, versions, selfVa
     versionOf,
 
     /**
-     * The command of a body that fits its version, with the actor that its caller acts as; without a caller (a message), as
-     * the actor that it names.
+     * The command of a body that fits its version, with the actor that its caller acts as. Without a caller (a
+     * message), the actor is the one that it names.
      * @throws Refusal FORBIDDEN, ACTOR_MISMATCH, SELF_VALIDATION, VALIDATION_FAILED
      */
     commandOf(body: unknown, caller: Caller = anonymous): SignalCommand {

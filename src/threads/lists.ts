@@ -47,7 +47,7 @@ interface Selection {
  *
  * A walk is the reading of one list page by page. Every page shows the order as of the start of the walk, so a walk
  * neither skips nor repeats a thread. The cursor carries the start (`asOf`, a sequence) and the place of the last item.
- * Without `asOf` a walk would skip threads: an event moves its thread to the front of its priority, which the walk may
+ * Without `asOf` a walk would skip threads. An event moves its thread to the front of its priority, which the walk may
  * have passed. It would also repeat a thread whose priority falls.
  *
  * A page therefore merges two queries. Threads without events since `asOf` still have their old place, and come from
@@ -89,9 +89,9 @@ export function createThreadLists({ db, events, seen, search }: Dependencies) {
   }
 
   /**
-   * The threads after a place without events since `asOf`.
-   * With `unseenOnly`, the next query starts after the seen range of the last row, and so skips the rest of the range.
-   * If there is no rest to skip, the next query reads four times as many rows.
+   * The threads after a place without events since `asOf`. With `unseenOnly`, the next query starts after the seen
+   * range of the last row. So it skips the rest of the range. If there is no rest to skip, the next query reads four
+   * times as many rows.
    */
   async function listUnmoved(reader: Reader, selection: Selection, asOf: number, start: number): Promise<Listed[]> {
     const found: Listed[] = [];

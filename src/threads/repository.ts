@@ -292,8 +292,8 @@ export type Subject = 'thread_state' | 'thread_priority' | 'thread_ticket' | 'th
 export type CountRow = Row<'counts'>;
 
 /**
- * Subjects of which every signal changes one of few values. Their counts are kept in parts, of which each process has one:
- * processes would wait for each other's transactions to change one row.
+ * Subjects of which every signal changes one of few values. Their counts are kept in parts, of which each process has
+ * one. With one row, processes would wait for each other's transactions.
  */
 export const COUNTED_IN_PARTS: readonly Subject[] = ['thread_state', 'thread_priority', 'signal_type'];
 /** Parts of a count. */

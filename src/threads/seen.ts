@@ -30,9 +30,9 @@ type HasThreadBetween = (tx: Tx, after: number, before: number) => Promise<boole
 export function createSeen() {
   return {
     /**
-     * Marks the thread at this place as seen, and merges neighbouring ranges with no thread between them.
-     * Ranges merge only within `span`, the places of the thread's priority. New places appear before all others of
-     * their priority, so a range across two priorities would cover threads that the viewer has not seen.
+     * Marks the thread at this place as seen, and merges neighbouring ranges with no thread between them. Ranges merge
+     * only within `span`, the places of the thread's priority. New places appear before all others of their priority.
+     * So a range across two priorities would cover threads that the viewer has not seen.
      */
     async mark(tx: Tx, viewer: string, place: number, span: Span, hasThreadBetween: HasThreadBetween): Promise<void> {
       const previous = await rangeAtOrBefore(tx, viewer, place);

@@ -77,8 +77,8 @@ export function createThreads(dependencies: Dependencies) {
    * @returns the changed thread, and the sequences of the events in their order
    */
   async function record(tx: Tx, thread: ThreadRow, drafts: EventDraft[]) {
-    // The row precedes its first event. In the other order the event's foreign key would wait for the row, and SQLite
-    // would then scan all tables that refer to threads.
+    // The row precedes its first event. In the other order the event's foreign key would wait for the row. SQLite would
+    // then scan all tables that refer to threads.
     if (thread.version === 0) insertThread(tx, thread);
     const sequences = await events.append(tx, drafts);
     const next = project(thread, drafts, sequences);
@@ -285,8 +285,8 @@ export function createThreads(dependencies: Dependencies) {
       findThreadOfAgent(reader, runId, agentName),
 
     /**
-     * Erases the search words of the next posts of a thread, and of its title, until a time; at its end also the title itself.
-     * The texts of its events must still be there.
+     * Erases the search words of the next posts of a thread, and of its title, until a time. At its end it also erases
+     * the title itself. The texts of its events must still be there.
      * @param from the last post that is done (its sequence), and the number of those
      * @param until as performance.now()
      * @returns where to go on; undefined at the end

@@ -32,7 +32,7 @@ interface Dependencies {
 }
 
 /**
- * The service's own handler: it runs commands that arrive as messages. One handler takes all commands, so that commands of
+ * The service's own handler: it runs commands that arrive as messages. One handler takes all commands. So commands of
  * one key stay in order even where another handler takes the same topics.
  */
 export function createTopics({ threads, signals, validator }: Dependencies): HandlerDefinition {

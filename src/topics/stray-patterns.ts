@@ -18,8 +18,8 @@ export interface StrayPattern {
 }
 
 /**
- * The patterns that look like topics of the service and match none: below `forum.` but not below `forum.integration.`, or
- * spelt almost like one.
+ * The patterns that look like topics of the service and match none. They are below `forum.` but not below
+ * `forum.integration.`, or spelt almost like one.
  */
 export function strayPatterns(handlers: readonly Handler[]): StrayPattern[] {
   return handlers.flatMap(({ name: handler, topics }) =>

@@ -15,8 +15,8 @@ interface Dependencies {
 }
 
 /**
- * The enabled webhooks as this process knows them. It claims for each only as much as it may send at once, so that what a
- * failing or slow endpoint leaves waiting costs the others nothing.
+ * The enabled webhooks as this process knows them. It claims for each only as much as it may send at once. So the
+ * backlog of a failing or slow endpoint costs the others nothing.
  */
 export function createEndpoints({ db, clock, subscriptions }: Dependencies) {
   let own: Subscription[] = [];

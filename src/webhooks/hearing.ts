@@ -55,8 +55,8 @@ const STANDBY_MS = 5000;
 const TOLD_AT_ONCE = 50;
 
 /**
- * Follows channels for presses on buttons. One process follows each source; another one takes it over when that is gone. How
- * far a source was read commits with the answer, so that a press is lost by no restart, and taken once.
+ * Follows channels for presses on buttons. One process follows each source; another one takes it over when that is
+ * gone. The position in a source commits with the answer. So no restart loses a press, and each is taken once.
  */
 export function createHearing({ db, clock, links, wire, process, log }: Dependencies) {
   const followers = new Map<string, Follower>();

@@ -55,7 +55,7 @@ export function createTelling({ db, clock, questions, links, vapid, wire, sendMa
     return { url: row.url, headers, body };
   }
 
-  /** The question that an event calls for an answer to, and the link to it if the webhook is to have one. */
+  /** The question for which an event asks an answer, and its link if the webhook has links. */
   async function waiting({ event_type, payload }: Event, row: WebhookRow) {
     const isWanted = row.answer_links === 1 || isForPeople(row);
     if (!isWanted || !WAITING_TYPES.includes(event_type)) return {};

@@ -2,8 +2,8 @@ import { registerHooks } from 'node:module';
 import { extname } from 'node:path';
 
 /*
- * Lets handlers import `forumbus/handler` from any folder: Node would look for a package there. It is this service's own
- * module in any case, so that a handler never gets another version than the one that runs it.
+ * Lets handlers import `forumbus/handler` from any folder: Node would look for a package there. It is this service's
+ * own module in any case. So a handler never gets another version than the one that runs it.
  */
 
 // `.ts` in a clone, `.js` in the package.

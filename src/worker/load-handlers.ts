@@ -85,8 +85,8 @@ async function placeOf(error: unknown, href: string): Promise<string | undefined
   const stack = error instanceof Error ? (error.stack ?? '') : '';
   const known = excerptPlace(stack) ?? framePlace(stack);
   if (known !== undefined || !(error instanceof SyntaxError)) return known;
-  // Of a syntax error in JavaScript, Node gives the place to nobody: it only prints it when the error ends a process.
-  // No module is run there, as none was here: they are parsed first.
+  // Node gives nobody the place of a syntax error in JavaScript. It only prints it when the error ends a process. No
+  // module is run there, as none was here: they are parsed first.
   const program = `await import(${JSON.stringify(href)})`;
   return new Promise(resolve => {
     const args = [

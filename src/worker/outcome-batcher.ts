@@ -12,8 +12,8 @@ interface Waiting extends Settlement {
 }
 
 /**
- * Batches outcomes: those that wait when the store gets to them are stored in one call of `store`, so that many cost it
- * little more than one. If that call fails, each outcome is stored alone, so that one bad outcome does not fail the others.
+ * Batches outcomes. Those that wait when the store gets to them are stored in one call of `store`. So many cost little
+ * more than one. If that call fails, each outcome is stored alone, so that one bad outcome does not fail the others.
  */
 export function createOutcomeBatcher(store: StoreOutcomes): (settlement: Settlement) => Promise<boolean> {
   let waiting: Waiting[] = [];

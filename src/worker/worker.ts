@@ -139,7 +139,7 @@ export class Worker {
 
   /**
    * Stops claiming and waits up to `graceMs` milliseconds for running handlers. Then it cancels the remaining ones and
-   * releases their leases, so that another worker, or the next start, can claim their messages at once.
+   * releases their leases. So another worker, or the next start, can claim their messages at once.
    */
   async stop(graceMs: number): Promise<void> {
     this.#stopping = true;
@@ -250,8 +250,8 @@ export class Worker {
   }
 
   /**
-   * Stores outcomes, and claims what follows them in their lanes. While there is no room for others that are due, it does
-   * not: a lane with a long backlog takes its turn behind them.
+   * Stores outcomes, and claims what follows them in their lanes. While there is no room for others that are due, it
+   * does not. A lane with a long backlog takes its turn behind them.
    */
   async #storeAndClaim(take: () => Settlement[]): Promise<Settled> {
     const heldAt = performance.now();

@@ -1,6 +1,6 @@
 /*
  * How the calls of a statement become one statement: a table has their parameters, one row for each call. It knows the
- * simple kinds, which are those that every signal sends: rows inserted, and rows read or changed by a key.
+ * simple kinds that every signal sends: rows inserted, and rows read or changed by a key.
  */
 
 /** How the calls of a statement are sent together. */

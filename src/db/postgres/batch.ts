@@ -3,8 +3,8 @@ import type { Compiled } from '../statement.ts';
 import { CALL, type Form, formOf, tableOf } from './batch-form.ts';
 
 /*
- * Works of one group send the same statements in the same turn of the event loop, such as the one that inserts an event.
- * The server gets each of them once, with the parameters of all calls as arrays: it starts one statement instead of a
+ * Works of one group send the same statements, such as an insert of an event, in the same turn of the event loop. The
+ * server gets each of them once, with the parameters of all calls as arrays. It starts one statement instead of a
  * hundred.
  *
  * - call: one statement of one work, with its parameters.

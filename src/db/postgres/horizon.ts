@@ -21,8 +21,8 @@ export const REGISTER_BOUND = {
 };
 
 /**
- * The horizon as an expression. The look at the bounds refers to the last sequence, so it comes after it. How far a bound
- * is below is computed from the low bits, as a number with a sign: those above are none of ours.
+ * The horizon as an expression. The look at the bounds refers to the last sequence, so it comes after it. The distance
+ * to a bound is computed from the low bits, as a number with a sign. Bounds above are none of ours.
  */
 export const HORIZON = `(
   select last.drawn - greatest(0, (

@@ -10,7 +10,7 @@ import { RECONNECT_MS, type StandingConnection } from './session.ts';
 
 /**
  * A process counts as dead if its lock is missing in two checks this far apart. A process that has just started cannot
- * know of an outage that hit everybody; it waits longer than others pause before a reconnect. Milliseconds.
+ * know of an outage that hit everybody. It waits longer than others pause before a reconnect. Milliseconds.
  */
 const RECHECK_MS = { usual: 250, young: RECONNECT_MS.longest + 500 };
 /**
@@ -23,8 +23,8 @@ const RECONNECT_GRACE_MS = 10_000;
 const MIGRATING = '1179603541, 0';
 
 /**
- * Presence on PostgreSQL: each connection of a process holds an advisory lock on the process's name, shared with its
- * other connections; the server drops the lock with the connection. So a process is alive while it has any connection,
+ * Presence on PostgreSQL. Each connection of a process holds an advisory lock on the process's name, shared with its
+ * other connections. The server drops the lock with the connection. So a process is alive while it has any connection,
  * and it needs one to renew its leases. A live process that lost all of them reconnects before the second check.
  * @param own receives the name of this process; the set-up of a connection takes the lock under it
  */

@@ -2,8 +2,8 @@ import type pg from 'pg';
 import { StartError } from '../../errors.ts';
 
 /**
- * Timeouts, because a server that hangs keeps its connections open without answering. Each exceeds the one before, since
- * it may wait for it: a statement waits for a lock, a lock for an idle transaction. Milliseconds.
+ * Timeouts, because a server that hangs keeps its connections open without answering. Each exceeds the one before,
+ * since it may wait for it. A statement waits for a lock, a lock for an idle transaction. Milliseconds.
  */
 export const TIMEOUT_MS = { idleInTransaction: 5000, lock: 6000, statement: 7000 };
 
@@ -35,13 +35,14 @@ function settingsFor({ readOnly = false, unhurried = false }: SessionOptions): R
     // It would end the standing connection, and with it the proof that this process is alive.
     idle_session_timeout: '0',
     // The server caches the plan of a prepared statement, perhaps one with a sequential scan from when the tables were
-    // empty. All statements have an index, so sequential scans are off, and so are joins that read a table whole. JIT is
-    // off because servers before 18 give a disabled scan a huge cost, which would trigger a compilation that never pays.
+    // empty. All statements have an index, so sequential scans are off, and so are joins that read a table whole. JIT
+    // is off because servers before 18 give a disabled scan a huge cost. It would trigger a compilation that never
+    // pays.
     enable_seqscan: 'off',
     enable_hashjoin: 'off',
     enable_mergejoin: 'off',
-    // Such a plan may also be from when a table was so small that reading it whole seemed cheaper than a few look-ups. So
-    // look-ups seem cheap, as they are in memory.
+    // Such a plan may also be from a time when the table was small. Reading it whole seemed cheaper than a few
+    // look-ups. So look-ups seem cheap, as they are in memory.
     random_page_cost: '0.1',
     jit: 'off',
     plan_cache_mode: 'auto',

@@ -8,7 +8,7 @@ const FAILURE_AGE_MS = { full: 60_000, other: 5000 };
 
 /**
  * Remembers failed writes of SQLite's disk for the health probe. The log file keeps the space that a failed write had
- * obtained, so a small write (the probe) may fit although larger ones fail.
+ * obtained. So a small write (the probe) may fit although larger ones fail.
  * @param folder folder of the database file
  */
 export function createDiskCheck(folder: string) {

@@ -99,7 +99,7 @@ export class WriterDriver extends SqliteDriver {
   }
 
   /**
-   * Refuses to commit to a file that was moved or deleted: it can still be written, but its data is lost when the
+   * Refuses to commit to a file that was moved or deleted. It can still be written, but its data is lost when the
    * process ends. SQLite itself checks this only in journal modes other than WAL.
    * @throws SqliteError SQLITE_READONLY_DBMOVED
    */

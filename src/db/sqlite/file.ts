@@ -67,8 +67,8 @@ export function mergeCompanions(path: string): void {
 }
 
 /**
- * Writes the whole file anew, without what was deleted: merges the search indexes, which keep words of deleted rows until then,
- * vacuums, and empties the log. It needs as much free space as the file has, twice.
+ * Writes the whole file anew, without what was deleted. It merges the search indexes, which keep words of deleted rows
+ * until then. Then it vacuums, and empties the log. It needs as much free space as the file has, twice.
  * @returns its size before and after, its log included. Bytes
  * @throws StartError if another process has the database open
  */

@@ -5,9 +5,9 @@ import type { Clock } from '../../clock.ts';
 const MARK_EVERY_MS = 1000;
 
 /**
- * What leases and delays are measured with on SQLite: the wall clock as it was at the start, and from then on the
- * monotonic clock of the process, so that they do not notice when somebody sets the wall clock or the machine sleeps.
- * A start goes on where the last process was, if the wall clock has been set back meanwhile: what was due is due.
+ * The clock of leases and delays on SQLite. It takes the wall clock at the start, and from then on the monotonic clock
+ * of the process. So it ignores a wall clock that somebody sets, and the sleep of the machine. If the wall clock has
+ * been set back meanwhile, a start goes on where the last process was. Due deliveries stay due.
  */
 export class LeaseClock implements Clock {
   readonly #writer: BetterSqlite.Database;

@@ -40,8 +40,8 @@ export function makeOwnFolder(path: string): void {
 }
 
 /**
- * Makes a database's file and folder, or sees that what is there can be written: SQLite would open a file that it may not
- * write, and fail at the first write.
+ * Makes a database's file and folder, or checks that existing ones can be written. SQLite would open a file that it may
+ * not write, and fail at the first write.
  * @throws SystemError if it cannot be written
  * @throws StartError if it is gone, and its log is still there
  */

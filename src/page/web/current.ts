@@ -3,8 +3,8 @@ import { allOf, client } from './service.ts';
 import { ofRun } from './session.ts';
 
 /*
- * Runs that are not closed, and their agents. They are read by status: after months, a list of all has mostly closed runs, and
- * ends before those that go on.
+ * Runs that are not closed, and their agents. They are read by status. After months, a list of all has mostly closed
+ * runs, and ends before those that go on.
  */
 
 const RUNNING = ['awaiting_guidance', 'completed', 'running'] as const;

@@ -54,7 +54,7 @@ const wantedAssignee = () => (filter.mine.value ? myName.value : filter.assignee
 export const agentKey = ({ run_id, agent_name }: { run_id: string; agent_name: string }) =>
   JSON.stringify([run_id, agent_name]);
 
-/* What cards read of runs and threads: as text first, so that they are drawn again only if just that has changed. */
+/* What cards read of runs and threads, as text first. So cards are drawn again only if just that has changed. */
 const briefText = computed(() =>
   JSON.stringify([...runs.value.values()].map(({ run_id, title, ticket }) => [run_id, { title, ticket }])),
 );

@@ -4,8 +4,8 @@ import type { ComponentChildren } from 'preact';
 import { visible } from './text.ts';
 
 /**
- * Shows a text of an agent as Markdown. The lexer's tokens become elements one by one, from a fixed list of elements: no
- * HTML is ever parsed, so none of the text can become an element, an attribute or a request.
+ * Shows a text of an agent as Markdown. The lexer's tokens become elements one by one, from a fixed list of elements.
+ * No HTML is ever parsed, so none of the text can become an element, an attribute or a request.
  */
 export function Markdown({ text }: { text: string }) {
   const shown = visible(text);

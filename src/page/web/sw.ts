@@ -17,7 +17,7 @@ interface Page {
   postMessage(hash: string): void;
 }
 
-/** What of the global scope of a service worker is used: its types do not go together with those of a window. */
+/** The used part of the global scope of a service worker. Its types do not go together with those of a window. */
 interface Scope {
   addEventListener(type: 'push', listener: (event: Extended & { data: { json(): Message } }) => void): void;
   addEventListener(

@@ -2,8 +2,8 @@ import { escaped } from '../../html.ts';
 import type { MailChannel } from './channel.ts';
 
 /**
- * Mail: plain text, and the same as simple HTML. All mails about a question are one thread: each names the first one, whose
- * id follows from the question, so that a repeat has the id of the mail that it repeats.
+ * Mail: plain text, and the same as simple HTML. All mails about a question are one thread. Each names the first one,
+ * whose id follows from the question. So a repeat has the id of the mail that it repeats.
  */
 export const email: MailChannel = {
   length: 20_000,

@@ -16,8 +16,8 @@ interface Line {
 }
 
 /**
- * ntfy: the options as buttons that answer at once, if they are few; else one that opens the page. Messages of one question
- * share a sequence, so that apps replace an earlier one; older servers and apps show each of them.
+ * ntfy: the options as buttons that answer at once, if they are few; else one that opens the page. Messages of one
+ * question share a sequence, so that apps replace an earlier one. Older servers and apps show each of them.
  */
 export const ntfy: HttpChannel = {
   length: MESSAGE,

@@ -41,8 +41,8 @@ interface Envelope {
 }
 
 /**
- * Slack: an incoming webhook, whose button opens the page, or an app with Socket Mode, whose buttons answer and whose
- * messages are changed when the question has ended. All texts are plain, so that nothing in them mentions anybody.
+ * Slack: an incoming webhook, whose button opens the page, or an app with Socket Mode. The app's buttons answer, and
+ * its messages are changed when the question has ended. All texts are plain, so that nothing in them mentions anybody.
  */
 export const slack: HttpChannel = {
   length: SECTION,
