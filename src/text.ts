@@ -42,8 +42,8 @@ export function normalName(text: string): string {
 }
 
 /**
- * A text in NFC, for comparisons. A joiner after every 30 combining marks keeps the time linear: no letter of any language
- * has so many (UAX 15, 12.1, stream-safe text).
+ * A text in NFC, for comparisons. A joiner after every 30 combining marks keeps the time linear. No letter of any
+ * language has so many (UAX 15, 12.1, stream-safe text).
  */
 export function composed(text: string): string {
   return text.replaceAll(THIRTY_MARKS, '$&\u034f').normalize('NFC');

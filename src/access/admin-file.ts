@@ -24,7 +24,8 @@ export interface AdminFile {
 
 /**
  * Reads the file.
- * @throws StartError if it cannot be read or holds no token, or if others than its owner can write it: they could make admins
+ * @throws StartError if it cannot be read or holds no token, or if others than its owner can write it, since they could
+ *   make admins
  */
 export async function readAdminFile(file: string): Promise<AdminFile> {
   try {

@@ -23,7 +23,7 @@ const AT_ONCE = 16;
 /** Between two groups the event loop turns for others: it accepts one connection and begins a few requests per turn. */
 const BREAK_TURNS = 32;
 const BREAK_MS = 20;
-/** After so many groups of one work in a row, a break ends after a few turns if no second work has come. */
+/** After so many groups of one work in a row, a break without a second work ends after a few turns. */
 const LONE_GROUPS = 8;
 const LONE_BREAK_TURNS = 2;
 /** The most works that wait before sheddable ones are refused: about 0.5 s of writes on SQLite, 4 s on PostgreSQL. */
@@ -36,7 +36,7 @@ const QUEUE_FULL = new Refusal('SERVICE_UNAVAILABLE', 'The service has too many 
  */
 const SLOW_FAILURE_MS = 1000;
 
-/** A thing that a work touches: all rows of a run, the row of an idempotency key, all deliveries, or the row of a probe. */
+/** A thing that a work touches: a run, an idempotency key or a probe with all its rows, or all deliveries. */
 export type Touched = `run ${string}` | `key ${string}` | 'deliveries' | 'probe';
 
 /** How a work runs among the others. */

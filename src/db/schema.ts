@@ -1,8 +1,9 @@
 import type { ColumnType, Generated, Selectable, Updateable } from 'kysely';
 
 /*
- * The rows of the tables, the same on both engines. Times are epoch milliseconds, JSON is text, actors are `type:name`,
- * priorities are ranks (0 is the most urgent), flags are 0 or 1. The migration that adds a column explains it.
+ * The rows of the tables, the same on both engines. Times are epoch milliseconds, JSON is text, and actors are
+ * `type:name`. Priorities are ranks (0 is the most urgent), and flags are 0 or 1. The migration that adds a column
+ * explains it.
  */
 
 interface ThreadsTable {

@@ -17,9 +17,9 @@ declare module 'fastify' {
 }
 
 /**
- * Accepts only JSON bodies in UTF-8 that are stored as sent. Other bytes, numbers that do not fit a double, or a name
- * given twice (RFC 7493, 2.3) would be stored as something else. Names that could change a prototype are refused:
- * readers may merge the objects.
+ * Accepts only JSON bodies in UTF-8 that are stored as sent. Other bytes, numbers beyond a double, or a name given
+ * twice (RFC 7493, 2.3) would be stored as something else. Names that could change a prototype are refused: readers may
+ * merge the objects.
  */
 export function useJson(app: FastifyInstance, components: TSchema[]): void {
   const byName = new Map(components.map(component => [`${componentName(component)}#`, component]));

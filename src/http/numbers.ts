@@ -9,7 +9,7 @@ export function isExact(text: string): boolean {
   return Number.isFinite(double) && decimal(text) === decimal(shortest);
 }
 
-/** The value of a number without its sign: its digits from the first to the last that is not 0, and their exponent. */
+/** The value of a number without its sign: the digits from the first to the last nonzero one, and their exponent. */
 function decimal(text: string): string {
   const [, whole = '', fraction = '', exponent = '0'] = /^-?(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text) ?? [];
   const digits = whole + fraction;

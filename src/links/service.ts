@@ -70,7 +70,7 @@ export function createAnswerLinks({ db, clock, questions, signals, publicUrl }: 
   const addressOf = (path: string) => (publicUrl === '' ? undefined : `${publicUrl.replace(/\/$/, '')}/${path}`);
 
   return {
-    /** A key of 32 bytes for something else that all processes of a database have to know, from the secret of the links. */
+    /** A key of 32 bytes for another purpose, from the secret of the links. All processes of a database know it. */
     async keyFor(purpose: string): Promise<Uint8Array> {
       return new Uint8Array(hkdfSync('sha256', await findLinkSecret(db.read), '', `forumbus ${purpose}`, 32));
     },

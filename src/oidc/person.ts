@@ -23,8 +23,8 @@ type Lists = Pick<OidcSettings, 'admins' | 'operators' | 'viewers'>;
 const NAME_LENGTH = 200;
 
 /**
- * Who a person is here, and as what. Who is on several lists gets the role that may do most. The name is the address if
- * the provider has verified it, else the user name, else the subject. At many providers people choose their user names
+ * Who a person is here, and as what. A person on several lists gets the strongest role. The name is the address if the
+ * provider has verified it, else the user name, else the subject. At many providers people choose their user names
  * themselves.
  */
 export function personOfClaims(claims: IdTokenClaims, { admins, operators, viewers }: Lists): Person {

@@ -109,7 +109,7 @@ export function createProvider(settings: OidcSettings) {
     /**
      * Exchanges the code for what the provider says of the person.
      * @param url to which the provider has sent the browser
-     * @throws ProviderRefusal UNAUTHORIZED if it has not logged the person in, or its answer proves nothing;
+     * @throws ProviderRefusal UNAUTHORIZED if it has not logged the person in, or its answer proves nothing.
      * SERVICE_UNAVAILABLE if it does not answer as it should
      */
     async claimsOf(url: URL, { state, nonce, verifier }: Flow): Promise<IdTokenClaims> {

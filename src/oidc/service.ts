@@ -76,7 +76,7 @@ export function createSingleSignOn({ settings, clock, access, logins, key, log }
      * @param search the query of the callback
      * @param kept by the browser
      * @returns who has logged in, and where to go
-     * @throws Refusal UNAUTHORIZED if this browser has not begun it lately, or the provider did not log the person in;
+     * @throws Refusal UNAUTHORIZED if this browser has not begun it lately, or the provider did not log the person in.
      * FORBIDDEN if the settings let the person not in; SERVICE_UNAVAILABLE
      */
     async finish(search: string, kept: string | undefined): Promise<{ person: Person; location: string }> {

@@ -325,8 +325,8 @@ export async function discardSome(tx: Tx, subscription_id: number, now: number, 
 
 /**
  * Deletes sent and discarded deliveries last updated before `before` (epoch milliseconds) among the `limit` deliveries
- * after the position `from`, and published messages without any left. Answers the position for the next call, or null
- * when no older deliveries remain.
+ * after the position `from`. It also deletes published messages without any left. Answers the position for the next
+ * call, or null when no older deliveries remain.
  */
 export async function deleteDone(tx: Tx, from: number, before: number, limit: number): Promise<number | null> {
   const rows = await tx.query

@@ -23,7 +23,7 @@ export function personOf({ name }: Actor): string {
 
 /**
  * Why an answer counts for no person, in the middle of a sentence; undefined if it does. Without this check one person
- * could answer twice: by a link or button of an own webhook, or by a command in any name.
+ * could answer twice, by a button of an own webhook or a command in any name.
  */
 function doubtAbout(actor: Actor, { answered_in, isMessage }: GivenAnswer): string | undefined {
   if (isMessage) return 'a message does not prove who sent it';

@@ -316,8 +316,8 @@ export function createQuestions(dependencies: Dependencies) {
      * Answers an open question. One that two people must answer stays open until both have given the same answer. Until
      * then an answer is the approval of its person.
      * @param cause the event of the answer; its payload gets the `question_id`
-     * @throws Refusal ALREADY_ANSWERED, QUESTION_CLOSED, INVALID_SELECTION; FORBIDDEN if the question needs two people and
-     *   this answer is of nobody who can be told from another one
+     * @throws Refusal ALREADY_ANSWERED, QUESTION_CLOSED, INVALID_SELECTION. FORBIDDEN if the question needs two people
+     *   and the answer's person cannot be told from another
      */
     async answer(tx: Tx, agent: Agent, cause: EventDraft, question: QuestionRow, given: GivenAnswer): Promise<Acted> {
       assertOpenQuestion(question);

@@ -17,8 +17,8 @@ export interface Term {
 }
 
 /**
- * A kind of word. It has a pattern, the words that a match in a text stores, and the terms that a match in a query
- * requires.
+ * A kind of word. It has a pattern, the words stored for a match in a text, and the terms required by a match in a
+ * query.
  */
 interface Kind {
   pattern: RegExp;

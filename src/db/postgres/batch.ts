@@ -3,9 +3,8 @@ import type { Compiled } from '../statement.ts';
 import { CALL, type Form, formOf, tableOf } from './batch-form.ts';
 
 /*
- * Works of one group send the same statements, such as an insert of an event, in the same turn of the event loop. The
- * server gets each of them once, with the parameters of all calls as arrays. It starts one statement instead of a
- * hundred.
+ * Works of one group send the same statements, such as inserts of events, in one turn of the event loop. The server
+ * gets each of them once, with the parameters of all calls as arrays. It starts one statement instead of a hundred.
  *
  * - call: one statement of one work, with its parameters.
  * - batch: the calls of one statement that are sent together.

@@ -156,9 +156,8 @@ function sqliteDatabase(
 
 /**
  * Opens the SQLite file for reads only, without the lock, alongside the process that uses it.
- * @param own true for a file that no other process uses: its connection is writable (`query_only` still refuses
- *   changes), because
- *   SQLite's `integrity_check` skips CHECK constraints on a read-only one
+ * @param own true for a file that no other process uses. Its connection is writable (`query_only` still refuses
+ *   changes), because SQLite's `integrity_check` skips CHECK constraints on a read-only one
  * @throws StartError if the file does not exist, is not a database or cannot be read
  */
 export function openSqliteReadOnly(file: string, own = false): ReadOnlyDatabase {
