@@ -21,7 +21,12 @@ type Settle = (spooled: Spooled) => void;
  */
 export async function drain(context: Context): Promise<void> {
   const { spool, identity, tell } = context;
-  for (const { name, spooled, isOfFormer } of spool.list(identity)) {
+  const others = spool.countOfOtherTokens(identity);
+  if (others > 0) {
+    const { run_id, agent_name } = identity;
+    tell(`Not sent (${others}): requests of ${agent_name} in ${run_id} that wait for another token in ${spool.path}.`);
+  }
+  for (const { name, spooled } of spool.list(identity)) {
     try {
       const settle = (settled: Spooled) => spool.replace(identity, name, settled);
       if (spooled.act === 'ask') await ask(context, spooled, settle, { wait_seconds: 0 });
@@ -34,8 +39,7 @@ export async function drain(context: Context): Promise<void> {
         tell(`A request that had to wait (${spooled.act}) is not sent: ${why}`);
         return;
       }
-      // A token that may not do what a former one did is the wrong one.
-      if (!isFinal(error) || (isOfFormer && error.status === 403)) throw error;
+      if (!isFinal(error)) throw error;
       tell(`A request that had to wait (${spooled.act}) is dropped: ${head(refusalText(error), 300)}`);
       spool.remove(name);
     }

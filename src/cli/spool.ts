@@ -24,7 +24,7 @@ interface Stored {
   url: string;
   /** Tells the tokens apart without storing one. */
   token: string;
-  /** The agent that has sent it. Its token may be another one by now. */
+  /** The agent that has sent it. */
   caller: Agent;
   spooled: Spooled;
 }
@@ -32,8 +32,6 @@ interface Stored {
 interface Waiting {
   name: string;
   spooled: Spooled;
-  /** Whether it was sent with another token. */
-  isOfFormer: boolean;
 }
 
 /** More would fill the disk while an agent tries again and again. */
@@ -48,6 +46,10 @@ export class Spool {
 
   constructor(state: StateFolder) {
     this.#state = state;
+  }
+
+  get path(): string {
+    return join(this.#state.path, 'spool');
   }
 
   /** Adds a request. The same one is kept once. @returns false if there are too many */
@@ -69,20 +71,18 @@ export class Spool {
     return isDeepStrictEqual(asLast, last) ? asLast : undefined;
   }
 
-  /** The requests for this service with this token, and those of this agent with a former one. */
+  /** The requests for this service with this token: sent with another one, they would be somebody else's. */
   list(identity: Identity): Waiting[] {
-    return this.#names().flatMap(name => {
-      try {
-        const { url, token, spooled, caller = spooled }: Stored = JSON.parse(readFileSync(this.#path(name), 'utf8'));
-        const isOfFormer = token !== tokenMark(identity);
-        const isMeant =
-          url === identity.url && typeof spooled.act === 'string' && (!isOfFormer || isSame(caller, identity));
-        return isMeant ? [{ name, spooled, isOfFormer }] : [];
-      } catch {
-        // Another process has sent it, or it is damaged.
-        return [];
-      }
+    return this.#read(({ url, token, spooled }) => {
+      return url === identity.url && token === tokenMark(identity) && typeof spooled.act === 'string';
     });
+  }
+
+  /** The number of requests of this agent for this service with other tokens, such as one that has expired. */
+  countOfOtherTokens(identity: Identity): number {
+    return this.#read(({ url, token, caller }) => {
+      return url === identity.url && token !== tokenMark(identity) && isSame(caller, identity);
+    }).length;
   }
 
   replace(identity: Identity, name: string, spooled: Spooled): void {
@@ -94,9 +94,21 @@ export class Spool {
     rmSync(this.#path(name), { force: true });
   }
 
+  #read(isMeant: (stored: Stored) => boolean): Waiting[] {
+    return this.#names().flatMap(name => {
+      try {
+        const stored: Stored = JSON.parse(readFileSync(this.#path(name), 'utf8'));
+        return isMeant(stored) ? [{ name, spooled: stored.spooled }] : [];
+      } catch {
+        // Another process has sent it, or it is damaged.
+        return [];
+      }
+    });
+  }
+
   #names(): string[] {
     try {
-      return readdirSync(join(this.#state.path, 'spool'))
+      return readdirSync(this.path)
         .filter(name => name.endsWith('.json'))
         .sort();
     } catch {
@@ -112,7 +124,7 @@ export class Spool {
   }
 
   #path(name: string): string {
-    return join(this.#state.path, 'spool', name);
+    return join(this.path, name);
   }
 }
 
@@ -129,8 +141,10 @@ function isSame(one: Agent, other: Agent): boolean {
   return one.run_id === other.run_id && one.agent_name === other.agent_name;
 }
 
-function tokenMark({ token }: Identity): string {
-  return token === undefined ? '' : hash(token);
+/** The public id of the token, which a rotation keeps. */
+function tokenMark({ token = '' }: Identity): string {
+  const [, id] = /^fbt_([0-9a-f]{16})_/.exec(token) ?? [];
+  return id ?? (token && hash(token));
 }
 
 function hash(text: string): string {

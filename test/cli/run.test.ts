@@ -12,7 +12,7 @@ import { forThisTest } from '../helpers/process.ts';
 import { scratchFolder } from '../helpers/scratch.ts';
 import { makeReadOnly, smallDisk } from '../helpers/small-disk.ts';
 import { listen } from '../helpers/socket.ts';
-import { withTokens } from '../helpers/tokens.ts';
+import { people, withTokens } from '../helpers/tokens.ts';
 
 let service: TestApp;
 let url: string;
@@ -503,38 +503,47 @@ describe('a service that does not answer', () => {
     expect(await questions()).toHaveLength(1);
   });
 
-  it('gets what waited under a former token of the agent', async () => {
-    const guarded = await startApp('sqlite');
+  it('gets what waited with the token that it waited under, also once that is rotated, and with no other one', async () => {
+    const guarded = await startApp('sqlite', { config: { SELF_VALIDATION: 'forbid' } });
     onTestFinished(guarded.close);
-    const { issue, revoke, admin } = await withTokens(guarded);
+    const { issue, admin } = await withTokens(guarded);
     const at = `http://127.0.0.1:${await listen(guarded.app)}`;
     const nowhere = `http://127.0.0.1:${await freePort()}`;
-    const bound = () => issue({ role: 'agent', runs: `run-${runs}`, agents: 'tester', validates: 'builder' });
-    const former = await bound();
+    const own = await issue({ role: 'agent', runs: `run-${runs}`, agents: 'tester', validates: 'builder' });
     const withToken = (to: string, token: string) => ({
       env: { FORUMBUS_URL: to, FORUMBUS_TOKEN: token, FORUMBUS_AGENT: 'tester' },
     });
-    const commands = [
-      ['complete', 'Done.'],
-      ['validate', 'passed', '--criteria', 'Green.', '--of', 'builder'],
-    ];
-    for (const args of commands)
-      expect(await agent(args, withToken(nowhere, former.token))).toMatchObject({ code: 69 });
+    const passed = ['validate', 'passed', '--criteria', 'Green.'];
+    for (const args of [['complete', 'Done.'], [...passed, '--of', 'builder'], passed])
+      expect(await agent(args, withToken(nowhere, own.token))).toMatchObject({ code: 69 });
     const spool = join(folder, 'state', 'forumbus', 'spool');
     for (const name of await readdir(spool)) {
       const text = await readFile(join(spool, name), 'utf8');
       await writeFile(join(spool, name), text.replaceAll(nowhere, at));
     }
-    await revoke(former);
-    // One that the service refuses to this agent drops nothing.
-    const { token: other } = await issue({ role: 'agent', runs: `run-${runs}`, agents: 'writer' });
-    expect(await agent(['status'], withToken(at, other))).toMatchObject({ code: 1 });
-    expect(await readdir(spool)).toHaveLength(2);
-    expect(await agent(['status'], withToken(at, (await bound()).token))).toMatchObject({ code: 0, err: '' });
+    // Those of a person, of another agent, and a new one of the same agent: each is used in the same folder.
+    const others = [
+      await issue({ role: 'operator', actor: people.operator }),
+      await issue({ role: 'agent', runs: `run-${runs}`, agents: 'writer' }),
+      await issue({ role: 'agent', runs: `run-${runs}`, agents: 'tester' }),
+    ];
+    for (const { token } of others) {
+      expect(await agent(['gate'], withToken(at, token))).toMatchObject({
+        err: expect.stringMatching(
+          /^Not sent \(3\): requests of tester in run-\d+ that wait for another token in \/.*spool\./,
+        ),
+      });
+    }
+    expect(await readdir(spool)).toHaveLength(3);
+    const rotated = await admin('POST', `/tokens/${own.token_id}/rotate`, { overlap_seconds: 0 });
+    expect(await agent(['status'], withToken(at, rotated.body.token))).toMatchObject({
+      code: 0,
+      err: expect.stringMatching(/^A request that had to wait \(validate\) is dropped: /),
+    });
     expect(await readdir(spool)).toEqual([]);
     expect((await admin('GET', `/runs/run-${runs}`)).body.agents).toMatchObject([
       { agent_name: 'builder', validation: { status: 'passed' } },
-      { agent_name: 'tester', completion: { summary: 'Done.' } },
+      { agent_name: 'tester', completion: { summary: 'Done.' }, validation: null },
     ]);
   });
 
