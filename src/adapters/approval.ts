@@ -1,5 +1,5 @@
 import type { Forumbus } from '../client/index.ts';
-import { type Asking, askOnce, cut, jsonOf, unanswered } from './question.ts';
+import { type Asking, askOnce, cut, unanswered } from './question.ts';
 
 export interface ToolCall {
   /** Such as `ai-sdk`. */
@@ -32,4 +32,12 @@ export async function askApproval(client: Forumbus, call: ToolCall, asking?: Ask
   const said = answer !== null && !['Allow', 'Deny'].includes(answer) ? answer : undefined;
   if ((selected[0] ?? answer) === 'Allow') return { approved: true, ...(said !== undefined && { reason: said }) };
   return { approved: false, reason: said ?? `${answered_by?.name ?? 'A person'} denied it.` };
+}
+
+/** Stores keep no order of keys; the same value has the same text. */
+export function jsonOf(value: unknown): string {
+  const isPlain = (given: unknown) => typeof given === 'object' && given !== null && !Array.isArray(given);
+  const sorted = (_: string, given: object) =>
+    isPlain(given) ? Object.fromEntries(Object.entries(given).sort(([one], [other]) => (one < other ? -1 : 1))) : given;
+  return JSON.stringify(value, sorted, 2) ?? 'nothing';
 }

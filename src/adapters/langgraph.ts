@@ -1,7 +1,7 @@
 import type { Interrupt } from '@langchain/langgraph';
 import type { AskRequest, Forumbus } from '../client/index.ts';
-import { askApproval } from './approval.ts';
-import { type Asking, askOnce, jsonOf, textOf } from './question.ts';
+import { askApproval, jsonOf } from './approval.ts';
+import { type Asking, askOnce, textOf } from './question.ts';
 
 /** The interrupt of LangChain's human-in-the-loop middleware. */
 interface ToolReview {

@@ -20,7 +20,9 @@ export async function askOnce(
   const attempt = (await client.status({ signal }))?.attempt ?? 1;
   const { run_id = '', agent_name = '' } = client;
   const idempotency_key = await askKey({ run_id, agent_name, attempt, question: id });
-  const ask = (options: WaitOptions) => client.ask({ ...about, ...request, attempt }, { ...options, idempotency_key });
+  const is_same = (asked: Question) => request.source?.tool_use_id !== undefined && callOf(asked) === callOf(request);
+  const ask = (options: WaitOptions) =>
+    client.ask({ ...about, ...request, attempt }, { ...options, idempotency_key, is_same });
   const cancel = async () => client.cancel((await ask({ wait_seconds: 0 })).question_id);
   try {
     return await ask({ wait_seconds, signal });
@@ -29,6 +31,11 @@ export async function askOnce(
     if (withdraw && signal?.aborted) await cancel().catch(() => {});
     throw error;
   }
+}
+
+/** The same for the question of a call and its request. A model may use an id twice, so the texts count as well. */
+function callOf({ source, question, context }: AskRequest | Question): string {
+  return JSON.stringify([source?.host, source?.tool_use_id, question, context ?? null]);
 }
 
 /** The answer: the labels in the order of the options, and what else the person wrote. */
@@ -49,12 +56,4 @@ export function cut(text: string, length: number): string {
 /** Why a question has no answer. */
 export function unanswered({ state, question_id }: Question): string {
   return `${state === 'expired' ? 'Nobody answered in time' : 'The question was withdrawn'} (${question_id}).`;
-}
-
-/** Stores keep no order of keys; the same value has the same text. */
-export function jsonOf(value: unknown): string {
-  const isPlain = (given: unknown) => typeof given === 'object' && given !== null && !Array.isArray(given);
-  const sorted = (_: string, given: object) =>
-    isPlain(given) ? Object.fromEntries(Object.entries(given).sort(([one], [other]) => (one < other ? -1 : 1))) : given;
-  return JSON.stringify(value, sorted, 2) ?? 'nothing';
 }

@@ -2,7 +2,7 @@ import { askKey, digest, normal } from './ask-key.ts';
 import { ForumbusError, isPassing } from './error.ts';
 import { type EventFilter, followEvents } from './events.ts';
 import { type ExportLine, exportedLines } from './export.ts';
-import { findQuestion } from './find-question.ts';
+import { findQuestion, findUnread, isAlike } from './find-question.ts';
 import { ifMatch, operationsOf, runPath, type VersionedOptions } from './operations.ts';
 import { delayMs, sleep } from './retry.ts';
 import { type Call, type Limits, Transport } from './transport.ts';
@@ -14,6 +14,7 @@ import type {
   CompletionRequest,
   ControlState,
   Event,
+  EventQuery,
   Gate,
   GuidanceAnswerRequest,
   InboxClaim,
@@ -45,6 +46,11 @@ export interface ForumbusOptions {
 export interface AskOptions extends WaitOptions, WriteOptions {
   /** Acknowledges the outcome, so that the inbox does not show it again. True if left out. */
   acknowledge?: boolean | undefined;
+  /**
+   * Tells the question of an `idempotency_key` from others that are open or unread. The service forgets keys after a day, and a
+   * person may take longer.
+   */
+  is_same?: ((question: Question) => boolean) | undefined;
 }
 
 /** The longest wait of one request. Seconds. */
@@ -279,17 +285,18 @@ export class Forumbus {
   }
 
   /** The question of a request, asked now or before. */
-  async #asked(request: AskRequest, { idempotency_key, signal }: AskOptions): Promise<Question> {
+  async #asked(request: AskRequest, { idempotency_key, is_same, signal }: AskOptions): Promise<Question> {
     const agent = this.#agent(request);
+    const isSame = is_same ?? (idempotency_key === undefined ? isAlike(request) : undefined);
+    const questions = (filter: QuestionFilter) => this.questions(filter, { signal });
+    const events = (query: EventQuery) => this.log.list(query, { signal });
     const { options } = request;
     // Both forms of an option are the same request.
     const given = options ? { ...request, options: options.map(toOption) } : request;
     for (let retried = false; ; retried = true) {
       const attempt = request.attempt ?? (await this.status({ ...agent, signal }))?.attempt ?? 1;
-      if (idempotency_key === undefined) {
-        const known = await this.#unread(request, agent, attempt, signal);
-        if (known) return known;
-      }
+      const known = isSame && (await findUnread({ questions, events }, { ...agent, attempt }, isSame));
+      if (known) return known;
       const key = idempotency_key ?? (await askKey({ ...request, ...agent, attempt }));
       try {
         const { question } = await this.#signal(
@@ -303,42 +310,11 @@ export class Forumbus {
         if (isRefusal(error, 'STALE_ATTEMPT') && request.attempt === undefined && !retried) continue;
         if (!isRefusal(error, 'IDEMPOTENCY_KEY_REUSED') || idempotency_key !== undefined) throw error;
         // The same question with another context or expiry, and the agent has got its outcome.
-        const found = await this.#alike(request, { ...agent, order: 'newest' }, signal);
+        const found = await findQuestion(questions, { ...agent, order: 'newest' }, isAlike(request));
         if (found) return found;
         throw error;
       }
     }
-  }
-
-  /**
-   * The same question of the attempt, if it is open or the agent has not got its outcome. The service forgets idempotency keys
-   * after a day, and a person may take longer.
-   */
-  async #unread(
-    request: AskRequest,
-    agent: Agent,
-    attempt: number,
-    signal: AbortSignal | undefined,
-  ): Promise<Question | undefined> {
-    const begun = { ...agent, event_type: 'forum.attempt.started', order: 'newest', limit: 1 } as const;
-    const asked_after = attempt > 1 ? (await this.log.list(begun, { signal })).items[0]?.occurred_at : undefined;
-    const filter = { ...agent, ...(asked_after !== undefined && { asked_after }) };
-    return (
-      (await this.#alike(request, { ...filter, state: 'open' }, signal)) ??
-      (await this.#alike(request, { ...filter, unacknowledged: true }, signal))
-    );
-  }
-
-  #alike(request: AskRequest, filter: QuestionFilter, signal: AbortSignal | undefined): Promise<Question | undefined> {
-    const labels = JSON.stringify(request.options?.map(labelOf) ?? []);
-    return findQuestion(
-      page => this.questions(page, { signal }),
-      filter,
-      ({ question, options, approvals_required = 1 }) =>
-        question === request.question &&
-        JSON.stringify(options.map(labelOf)) === labels &&
-        approvals_required === (request.approvals ?? 1),
-    );
   }
 
   #untilEnded(question_id: string, end: number, signal: AbortSignal | undefined, known?: Question): Promise<Question> {
@@ -434,10 +410,6 @@ function isRefusal(error: unknown, code: string): boolean {
 
 function toOption(option: string | Option): Option {
   return typeof option === 'string' ? { label: option } : option;
-}
-
-function labelOf(option: string | { label: string }): string {
-  return normal(typeof option === 'string' ? option : option.label);
 }
 
 const questionPath = (question_id: string) => `/questions/${encodeURIComponent(question_id)}`;

@@ -1,8 +1,12 @@
 import { Annotation, Command, interrupt, isInterrupted, MemorySaver, StateGraph } from '@langchain/langgraph';
-import { expect, it } from 'vitest';
+import { expect, it, onTestFinished } from 'vitest';
 import { answerInterrupts } from '../../src/adapters/langgraph.ts';
 import type { Asking } from '../../src/adapters/question.ts';
+import { Forumbus } from '../../src/client/index.ts';
 import { meeting, survivor } from '../helpers/adapters.ts';
+import { startApp } from '../helpers/app.ts';
+import { ManualClock } from '../helpers/clock.ts';
+import { listen } from '../helpers/socket.ts';
 
 const place = meeting();
 
@@ -82,6 +86,27 @@ it('leaves out what is open, and finds it later', async () => {
   await place.answer('Which zone?', { answer: 'b' });
   expect(await answerInterrupts(place.agent(), interrupts, { wait_seconds: 0 })).toEqual({ other: 'b' });
   expect(await place.questions()).toHaveLength(2);
+});
+
+it('finds its questions however long a person takes, each by its interrupt', async () => {
+  const clock = new ManualClock();
+  const later = await startApp('sqlite', { overrides: { clock } });
+  onTestFinished(later.close);
+  const url = `http://127.0.0.1:${await listen(later.app)}`;
+  const client = new Forumbus({ url, run_id: 'run-1', agent_name: 'builder' });
+  const interrupts = [
+    { id: 'one', value: 'How many?' },
+    { id: 'other', value: 'How many?' },
+  ];
+  const ask = () => answerInterrupts(client, interrupts, { wait_seconds: 0 });
+  await ask();
+  clock.advance(25 * 3_600_000);
+  expect(await ask()).toEqual({});
+  const { items } = await client.questions();
+  expect(items).toHaveLength(2);
+  for (const { question_id, source } of items) await client.answer(question_id, { answer: `${source?.tool_use_id}.` });
+  clock.advance(25 * 3_600_000);
+  expect(await ask()).toEqual({ one: 'one.', other: 'other.' });
 });
 
 it('survives kills between questions and answers, and asks each once', async () => {
