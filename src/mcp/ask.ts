@@ -1,10 +1,13 @@
 import { type Static, Type } from 'typebox';
 import { askKey } from '../client/ask-key.ts';
+import { findUnread, isAlike } from '../client/find-question.ts';
 import type { AgentName, Control } from '../control/service.ts';
 import { Refusal } from '../errors.ts';
+import type { EventLog } from '../events/service.ts';
 import type { IdempotentWrites } from '../http/idempotent-writes.ts';
 import { LENGTHS, Name, Strict, Text } from '../http/schemas.ts';
 import { priorities } from '../priority.ts';
+import type { QuestionLists } from '../questions/lists.ts';
 import type { Question } from '../questions/schemas.ts';
 import type { QuestionService } from '../questions/service.ts';
 import type { SignalService } from '../signals/service.ts';
@@ -15,7 +18,9 @@ import { type Call, described, type Tool, tool } from './tool.ts';
 
 interface Dependencies {
   control: Pick<Control, 'get'>;
+  events: Pick<EventLog, 'list'>;
   questions: Pick<QuestionService, 'get'>;
+  questionLists: QuestionLists;
   signals: SignalService;
   writes: IdempotentWrites;
   outcomes: OutcomeSender;
@@ -55,7 +60,10 @@ interface AskedQuestion extends AgentName, Omit<Static<typeof Input>, 'wait_seco
 type Offered = Exclude<Static<typeof Option>, string>;
 
 /** The tool that asks a person. The same question again finds the first one, so a call that was cut can be repeated. */
-export function askTool({ control, questions, signals, writes, outcomes }: Dependencies): Tool {
+export function askTool(dependencies: Dependencies): Tool {
+  const { control, events, questions, questionLists, signals, writes, outcomes } = dependencies;
+  const lists = { questions: questionLists.list, events: events.list };
+
   /** The current attempt: after a new one, the same words are a new question. */
   async function attemptOf({ run_id, agent_name }: AgentName): Promise<number> {
     try {
@@ -66,15 +74,20 @@ export function askTool({ control, questions, signals, writes, outcomes }: Depen
     }
   }
 
-  /** Asks, or finds the question that was asked before. @returns the id of its signal */
-  async function send({ request }: Call, asked: AskedQuestion): Promise<string> {
+  /** Asks, or finds the question that was asked before. */
+  async function ask({ request }: Call, asked: AskedQuestion): Promise<Question> {
+    const { run_id, agent_name, attempt } = asked;
+    const known = await findUnread(lists, { run_id, agent_name, attempt }, isAlike(asked));
+    if (known) return known;
     const body = { schema_version: 1, control_type: 'guidance_request', ...asked };
     const command = signals.commandOf(body, request.caller);
     const twin = { key: await askKey(asked), path: '/control-signals', body, touches: signals.touches(command) };
-    return writes.performOnce(request, twin, async tx => {
+    const signalId = await writes.performOnce(request, twin, async tx => {
       const { signal_id } = (await signals.append(tx, command)).signal;
       return { status: 201, headers: { location: `/control-signals/${signal_id}` }, reference: signal_id };
     });
+    const { question_id } = await signals.get(signalId);
+    return questions.get(question_id as string);
   }
 
   return tool({
@@ -93,13 +106,11 @@ export function askTool({ control, questions, signals, writes, outcomes }: Depen
       const { source } = call;
       const asked = { ...rest, ...(options && { options: options.map(toOption) }), ...(source && { source }) };
       const attempt = await attemptOf(agent);
-      const signalId = await send(call, { ...agent, ...asked, attempt }).catch(async error => {
+      const question = await ask(call, { ...agent, ...asked, attempt }).catch(async error => {
         if (!(error instanceof Refusal && error.code === 'STALE_ATTEMPT')) throw error;
         // A new attempt began meanwhile.
-        return send(call, { ...agent, ...asked, attempt: await attemptOf(agent) });
+        return ask(call, { ...agent, ...asked, attempt: await attemptOf(agent) });
       });
-      const { question_id } = await signals.get(signalId);
-      const question: Question = await questions.get(question_id as string);
       try {
         return await outcomes.awaited(call, question, wait_seconds);
       } catch (error) {

@@ -1,6 +1,7 @@
 import type { Client } from '@modelcontextprotocol/client';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { startApp, type TestApp } from '../helpers/app.ts';
+import { ManualClock } from '../helpers/clock.ts';
 import { engines } from '../helpers/engines.ts';
 import { called, connected, questionOf, revisions } from '../helpers/mcp.ts';
 import { fresh } from '../helpers/posts.ts';
@@ -116,6 +117,27 @@ describe.each(engines)('the MCP server on %s', engine => {
     // A new attempt may need to know it again.
     await service.send('POST', `/control-threads/${run}/builder/attempts`, {});
     expect(questionOf(await called(agent, 'ask', asked))).not.toBe(first);
+  });
+
+  it('finds the question that is open, or whose outcome is untold, however long ago it was asked', async () => {
+    const clock = new ManualClock();
+    const later = await startApp(engine, { overrides: { clock } });
+    onTestFinished(later.close);
+    const at = await later.app.listen({ port: 0, host: '127.0.0.1' });
+    const run = fresh();
+    const agent = await connected(`${at}/mcp?run=${run}&agent=builder`, '2026-07-28');
+    const ask = async () => {
+      clock.advance(25 * 3_600_000);
+      return called(agent, 'ask', { question: 'Which region?', options: ['a', 'b'], wait_seconds: 0 });
+    };
+    const first = questionOf(await ask());
+    expect(questionOf(await ask())).toBe(first);
+    await later.send('PUT', `/questions/${first}/answer`, { answer: 'a' });
+    expect(await ask()).toMatchObject({ text: 'Answered by operator: a' });
+    await later.send('POST', `/control-threads/${run}/builder/attempts`, {});
+    const second = questionOf(await ask());
+    expect(second).not.toBe(first);
+    expect(questionOf(await ask())).toBe(second);
   });
 
   it('acknowledges what the agent has been told, and leaves what others look at', async () => {
