@@ -199,9 +199,9 @@ export class Forumbus {
     const { run_id, agent_name } = this.#agent();
     const { idempotency_key = crypto.randomUUID() } = options;
     const post = { body: text, actor: { type: 'agent', name: agent_name } };
-    const add = async (thread_id: string) => {
+    const add = async (thread_id: string, key = idempotency_key) => {
       const path = `/threads/${encodeURIComponent(thread_id)}/posts`;
-      await this.#send({ method: 'POST', path, body: post, idempotency_key }, options);
+      await this.#send({ method: 'POST', path, body: post, idempotency_key: key }, options);
       return { thread_id };
     };
     const control = await this.status(options);
@@ -215,8 +215,13 @@ export class Forumbus {
     }
     const body = { ...post, thread_id, title: `Notes: ${agent_name} in ${run_id}`, run_id, agent_name };
     try {
-      await this.#send({ method: 'POST', path: '/threads', body, idempotency_key }, options);
-      return { thread_id };
+      const { status } = await this.#transport.answer(
+        { method: 'POST', path: '/threads', body, idempotency_key },
+        { signal: options.signal },
+      );
+      if (status === 201) return { thread_id };
+      // Another note with this text has opened it, and the key belongs to this request now.
+      return await add(thread_id, await digest('note', [idempotency_key]));
     } catch (error) {
       if (isRefusal(error, 'THREAD_EXISTS')) return add(thread_id);
       throw error;

@@ -25,6 +25,11 @@ export interface Limits {
   retry_seconds?: number | undefined;
 }
 
+interface Answer<T> {
+  status: number;
+  body: T;
+}
+
 /** A 2xx answer whose body may still arrive. */
 export interface Connection {
   response: Response;
@@ -66,7 +71,15 @@ export class Transport {
    * The body of a 2xx answer.
    * @throws ForumbusError; the reason of `signal` if that aborts
    */
-  async send<T>(call: Call, { signal, retry_seconds = this.#options.retry_seconds }: Limits = {}): Promise<T> {
+  async send<T>(call: Call, limits?: Limits): Promise<T> {
+    return (await this.answer<T>(call, limits)).body;
+  }
+
+  /** As {@link send}, with the status: 201 says that the request has made something, 200 that it was there. */
+  async answer<T>(
+    call: Call,
+    { signal, retry_seconds = this.#options.retry_seconds }: Limits = {},
+  ): Promise<Answer<T>> {
     const deadline = performance.now() + retry_seconds * 1000;
     for (let attempt = 0; ; attempt += 1) {
       try {
@@ -80,11 +93,12 @@ export class Transport {
     }
   }
 
-  async #sendOnce<T>(call: Call, signal: AbortSignal | undefined): Promise<T> {
+  async #sendOnce<T>(call: Call, signal: AbortSignal | undefined): Promise<Answer<T>> {
     const connection = await this.open(call, signal);
+    const { response } = connection;
     try {
-      if (connection.response.status === 204) return undefined as T;
-      return (await connection.response.json()) as T;
+      const { status } = response;
+      return { status, body: status === 204 ? (undefined as T) : ((await response.json()) as T) };
     } catch (error) {
       throw connection.failure(error);
     } finally {

@@ -174,6 +174,16 @@ describe('note', () => {
     expect(items.map(({ body }: { body: string }) => body)).toEqual(notes);
   });
 
+  it('is stored each time, also when the first ones with the same text come together', async () => {
+    const agent = agentOf();
+    const keys = Array.from({ length: 10 }, (_, index) => `together-${index}`);
+    const noteAll = () => Promise.all(keys.map(idempotency_key => agent.note('Cloned.', { idempotency_key })));
+    const [noted] = await noteAll();
+    await noteAll();
+    const { items } = (await service.send('GET', `/threads/${noted?.thread_id}/posts`)).body;
+    expect(items).toHaveLength(10);
+  });
+
   it('goes into the control thread, and before there is one into a discussion in the run', async () => {
     const agent = agentOf();
     const first = await agent.note('Cloned.');
