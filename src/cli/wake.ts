@@ -31,11 +31,13 @@ export async function wake(context: Context, station: Station, sessions: Session
       await client.inbox.list({ wait_seconds: Number.POSITIVE_INFINITY, limit: MOST, signal });
       await pause(SETTLE_MS, undefined, { signal });
       if (!sessions.isWaiter(session)) return exits.done;
-      const { items } = await client.inbox.list({ limit: MOST, signal });
+      const { items, next_cursor } = await client.inbox.list({ limit: MOST, signal });
       const { rung = [] } = sessions.read(session);
       const news = items.filter(item => isFree(item, station) && !rung.includes(item.item_id));
       if (news.length === 0) {
-        if (items.some(item => isFree(item, station))) await pause(AGAIN_MS, undefined, { signal });
+        // The wait of a list that goes on ends for items that are not shown here.
+        const endsAgain = next_cursor !== null || items.some(item => isFree(item, station));
+        if (endsAgain) await pause(AGAIN_MS, undefined, { signal });
         continue;
       }
       const announced = [...rung, ...news.map(({ item_id }) => item_id)].slice(-RUNG);

@@ -169,11 +169,15 @@ export class Forumbus {
 
   /** News for the agent that it has not acknowledged, oldest first. */
   readonly inbox = {
-    /** With `wait_seconds`, returns as soon as there is an item that nobody has claimed. */
+    /**
+     * With `wait_seconds`, returns as soon as there is an item that nobody has claimed; where there is more than a page of items,
+     * perhaps without one.
+     */
     list: ({ wait_seconds = 0, limit, signal }: WaitOptions & { limit?: number } = {}): Promise<InboxPage> =>
       this.#poll<InboxPage>({
         call: wait => ({ method: 'GET', path: this.#inboxPath(), query: { limit }, wait }),
-        isDone: ({ items }) => items.some(item => item.claimed_until === null),
+        // The service knows the further pages: a wait that it ends has found a free item there.
+        isDone: ({ items, next_cursor }) => next_cursor !== null || items.some(item => item.claimed_until === null),
         end: endOf(wait_seconds),
         signal,
       }),

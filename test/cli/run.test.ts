@@ -295,9 +295,15 @@ describe('the other commands of an agent', () => {
     const path = `/control-threads/run-${runs}/builder`;
     const { thread_id } = (await service.send('GET', path)).body;
     const actor = { type: 'human', name: 'ana' };
-    for (const body of ['One.', 'Two.']) await service.send('POST', `/threads/${thread_id}/posts`, { body, actor });
-    await service.send('POST', `${path}/inbox/claim`, { claimant: 'hook', lease_seconds: 60, limit: 1 });
-    expect(await agent(['inbox', '--wait', '60s'])).toMatchObject({ code: 0, out: 'message from ana: Two.' });
+    const say = (body: string) => service.send('POST', `/threads/${thread_id}/posts`, { body, actor });
+    // More than a page of the list.
+    for (let count = 0; count < 60; count += 1) await say(`${count}.`);
+    await service.send('POST', `${path}/inbox/claim`, { claimant: 'hook', lease_seconds: 60, limit: 60 });
+    await say('The last one.');
+    expect(await agent(['inbox', '--wait', '60s'])).toMatchObject({ code: 0, out: 'message from ana: The last one.' });
+    const waiting = agent(['inbox', '--wait', '60s']);
+    await say('And another one.');
+    expect(await waiting).toMatchObject({ code: 0, out: 'message from ana: And another one.' });
   });
 });
 
