@@ -61,9 +61,10 @@ export class Transport {
 
   /** @throws TypeError as {@link faultOf} says */
   constructor(options: TransportOptions) {
-    const fault = faultOf(options);
+    // A file with a secret ends with a line break.
+    this.#options = { ...options, token: options.token?.trim() };
+    const fault = faultOf(this.#options);
     if (fault !== undefined) throw new TypeError(fault);
-    this.#options = options;
     this.#base = options.url.replace(/\/+$/, '');
   }
 

@@ -253,7 +253,7 @@ describe('a refusal', () => {
 it('sends its token', async () => {
   const tokens = await withTokens(service);
   const { token } = await tokens.issue({ role: 'agent', runs: 'run-t', agents: 'builder' });
-  const agent = new Forumbus({ url, token, run_id: 'run-t', agent_name: 'builder' });
+  const agent = new Forumbus({ url, token: `${token}\n`, run_id: 'run-t', agent_name: 'builder' });
   expect(await agent.me()).toMatchObject({ access: 'token', role: 'agent', runs: 'run-t' });
   expect(await agent.ask(region, { wait_seconds: 0 })).toMatchObject({ state: 'open' });
   await expect(person().status({ run_id: 'run-t', agent_name: 'builder' })).rejects.toMatchObject({
