@@ -2,7 +2,7 @@ import { dirname, join } from 'node:path';
 import { withoutServer, withServer } from '../hooks/codex-config.ts';
 import { entries } from '../hooks/entries.ts';
 import type { HostName } from '../hooks/hosts.ts';
-import { type Content, isBlank, MalformedHooks, withEntries, withoutEntries } from '../hooks/merge.ts';
+import { type Content, isBlank, isObject, MalformedHooks, withEntries, withoutEntries } from '../hooks/merge.ts';
 import type { Context } from './command.ts';
 import { type Edit, HostFile } from './host-files.ts';
 import { userHome } from './state-folder.ts';
@@ -70,7 +70,7 @@ function contentOf(text: string | null): Content {
   } catch {
     // Said below.
   }
-  if (typeof content === 'object' && content !== null && !Array.isArray(content)) return content as Content;
+  if (isObject(content)) return content;
   throw new MalformedHooks('there is no JSON object');
 }
 

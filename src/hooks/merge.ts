@@ -23,9 +23,7 @@ export function withEntries(content: Content, { hooks, fields }: Entries, headle
 /** A content without our entries. What has become empty by that is left out. @throws MalformedHooks */
 export function withoutEntries(content: Content): Content {
   const { hooks, env, ...rest } = content;
-  if (hooks !== undefined && (typeof hooks !== 'object' || hooks === null || Array.isArray(hooks))) {
-    throw new MalformedHooks('`hooks` is no object');
-  }
+  if (hooks !== undefined && !isObject(hooks)) throw new MalformedHooks('`hooks` is no object');
   const kept = Object.entries(fieldsOf(hooks)).flatMap(([event, list]) => {
     const others = listOf(list, event).flatMap(withoutOurs);
     // An empty list of others stays.
@@ -51,6 +49,11 @@ export function isBlank(content: Content): boolean {
   return Object.entries(content).every(
     ([key, value]) => key === 'version' || (key === 'hooks' && isEmptyObject(value)),
   );
+}
+
+/** Whether a parsed value is a JSON object. A number that JSON.rawJSON keeps as it was written has no prototype. */
+export function isObject(value: unknown): value is Content {
+  return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype;
 }
 
 function isEmptyObject(value: unknown): boolean {

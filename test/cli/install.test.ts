@@ -123,7 +123,9 @@ describe.each(hostNames)('install and uninstall %s', host => {
       '{"hooks": {}',
       '// comment\n{}',
       '[]',
+      '1.0',
       '{"hooks": []}',
+      '{"hooks": 1.0}',
       '{"hooks": {"stop": {}, "Stop": 1, "agentStop": 1, "AfterAgent": 1}}',
     ]) {
       await write(path, text);
