@@ -206,7 +206,8 @@ export function readConfig(environment: Record<string, string | undefined>): Con
   );
   const read = validated(given);
   sqliteFile(read.DATABASE_URL);
-  for (const name of ['PUBLIC_URL', 'CORS_ORIGINS'] as const) assertUrls(name, read[name]);
+  assertUrls('PUBLIC_URL', read.PUBLIC_URL === '' ? [] : [read.PUBLIC_URL]);
+  assertUrls('CORS_ORIGINS', listOf(read.CORS_ORIGINS));
   for (const name of ['TRUST_PROXY', 'WEBHOOK_ALLOW_CIDRS'] as const) readNetworks(name, read[name]);
   assertSingleSignOn(read);
   return Object.freeze(read);
@@ -221,9 +222,9 @@ function validated(given: Record<string, unknown>): Config {
   throw new StartError(`The setting ${instancePath.slice(1)} is wrong: it ${message}${allowed}.`);
 }
 
-/** @throws StartError if a part of a setting is no URL, although it looks like one */
-function assertUrls(name: string, value: string): void {
-  const wrong = listOf(value).find(part => !URL.canParse(part));
+/** @throws StartError if one of a setting's URLs is none, although it looks like one */
+function assertUrls(name: string, urls: string[]): void {
+  const wrong = urls.find(part => !URL.canParse(part));
   if (wrong !== undefined) throw new StartError(`The setting ${name} is wrong: ${wrong} is no URL.`);
 }
 

@@ -53,6 +53,12 @@ it('takes a blank value for one that is not set', () => {
   expect(readConfig(blank)).toEqual(readConfig({}));
 });
 
+it('takes a comma in PUBLIC_URL for a part of it, and refuses what is no URL', () => {
+  expect(readConfig({ PUBLIC_URL: 'https://forum.example/a,b' }).PUBLIC_URL).toBe('https://forum.example/a,b');
+  expect(() => readConfig({ PUBLIC_URL: 'https://[' })).toThrow('PUBLIC_URL is wrong: https://[ is no URL.');
+  expect(() => readConfig({ CORS_ORIGINS: 'https://a.example,https://[' })).toThrow('https://[ is no URL.');
+});
+
 it('shows no secret in the log', () => {
   const config = readConfig({
     ...{ DATABASE_URL: 'postgres://ana:pass-1@db/forumbus', PUBLIC_URL: 'https://forum.example.org' },
