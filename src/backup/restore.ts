@@ -4,8 +4,9 @@ import { toTimestamp } from '../clock.ts';
 import { errorCode, isDamaged } from '../db/errors.ts';
 import { logBeside } from '../db/inspection.ts';
 import { lockSqlite, mergeCompanions, sqliteError } from '../db/sqlite/file.ts';
-import { COMPANIONS, makeOwnFile, makeOwnFolder, tighten } from '../db/sqlite/permissions.ts';
+import { COMPANIONS, makeOwnFile, tighten } from '../db/sqlite/permissions.ts';
 import { StartError } from '../errors.ts';
+import { makeFolder, OWN_FOLDER } from '../make-folder.ts';
 import { flush, removeDatabase, writeError } from './files.ts';
 import { type Verified, verify } from './verify.ts';
 
@@ -78,7 +79,7 @@ function assertComplete(backup: string): void {
 /** @throws StartError if a service uses the database */
 function lock(database: string): () => void {
   try {
-    makeOwnFolder(dirname(database));
+    makeFolder(dirname(database), OWN_FOLDER);
     return lockSqlite(database);
   } catch (error) {
     throw sqliteError(database, 'writing', error);

@@ -1,12 +1,13 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, open, rename, rm } from 'node:fs/promises';
+import { open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip, createGzip } from 'node:zlib';
 import type { Forumbus } from '../client/index.ts';
+import { makeFolder, OWN_FOLDER } from '../make-folder.ts';
 import { UsageError } from './command.ts';
 
 const PAGE = 200;
@@ -42,7 +43,7 @@ export async function archiveRun(
   if (status !== 'closed') throw new UsageError(`The run ${run_id} is not closed; close it first.`);
   const file = join(folder, archiveName(run_id));
   try {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    makeFolder(folder, OWN_FOLDER);
     await assertOwn(file, run_id);
     return await write(client, run_id, file, { signal, show });
   } catch (error) {

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import {
   existsSync,
-  mkdirSync,
   readFileSync,
   realpathSync,
   renameSync,
@@ -12,6 +11,7 @@ import {
 } from 'node:fs';
 import { dirname } from 'node:path';
 import { MalformedHooks } from '../hooks/merge.ts';
+import { makeFolder } from '../make-folder.ts';
 import { type Context, UsageError } from './command.ts';
 
 /** How the text of a file changes. */
@@ -82,7 +82,7 @@ export class HostFile {
         ? known.before
         : text;
     const folders = known?.folders ?? makeFolders(dirname(this.path));
-    if (known) mkdirSync(dirname(this.path), { recursive: true });
+    if (known) makeFolder(dirname(this.path));
     this.#state.write(this.#keep(), { path: this.path, before, folders, after } satisfies Installed);
     this.#write(after);
     return true;
@@ -159,6 +159,6 @@ export class HostFile {
 function makeFolders(folder: string): string[] {
   const made: string[] = [];
   for (let missing = folder; !existsSync(missing); missing = dirname(missing)) made.push(missing);
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   return made;
 }

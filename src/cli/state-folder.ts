@@ -1,6 +1,7 @@
-import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { makeFolder, OWN_FOLDER } from '../make-folder.ts';
 import { UsageError } from './command.ts';
 
 /** What has not changed for longer is of no use any more. Milliseconds. */
@@ -22,8 +23,8 @@ export class StateFolder {
   /** The path of a file in the folder, which exists afterwards. */
   file(...names: string[]): string {
     const folder = join(this.path, ...names.slice(0, -1));
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    chmodSync(this.path, 0o700);
+    makeFolder(folder, OWN_FOLDER);
+    chmodSync(this.path, OWN_FOLDER);
     return join(folder, names.at(-1) ?? '');
   }
 

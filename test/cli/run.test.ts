@@ -344,12 +344,26 @@ describe('a machine that keeps no files', () => {
     expect(await person(['inbox', '--run', `run-${runs}`], { env })).toEqual({
       code: 0,
       out: `${question_id}  builder in run-${runs}, 0m: Now?`,
-      err: expect.stringMatching(/^There are ids in the place of numbers: .* cannot be used \(ENOTDIR\); check/),
+      err: expect.stringMatching(/^There are ids in the place of numbers: .* cannot be used \(EEXIST\); check/),
     });
     for (const args of [['up'], ['run', 'export', `run-${runs}`, '--out', '/none/x']]) {
       const failed = await person(args, { env });
       expect(failed).toMatchObject({ code: 1, out: '', err: expect.stringMatching(/^\/\S+ cannot be used \(E\w+\)/) });
     }
+  });
+
+  it('says so where no folder can be made', async () => {
+    await agent(['ask', 'Now?', '--wait', '0']);
+    const env = { HOME: '/proc', FORUMBUS_URL: url };
+    const inProc = (...args: string[]) => spawnCli(args, { env, cwd: folder }).ended;
+    const [inbox, hook, install] = await Promise.all([
+      inProc('inbox', '--run', `run-${runs}`),
+      inProc('hook', 'claude'),
+      inProc('install', 'gemini'),
+    ]);
+    expect(inbox).toMatchObject({ code: 0, err: expect.stringMatching(/^There are ids .*\/proc\/\S+ cannot be used/) });
+    expect(hook).toEqual({ code: 0, out: '', err: '' });
+    expect(install).toMatchObject({ code: 1, err: expect.stringMatching(/^\/proc\/\S+ cannot be used \(E\w+\)/) });
   });
 
   it('does without what waits, and tells of it', async () => {
@@ -617,9 +631,7 @@ describe('a service that does not answer', () => {
     expect(await agent(region, { env })).toEqual({
       code: 69,
       out: '',
-      err: expect.stringMatching(
-        /lost, since the state folder cannot be written \(ENOTDIR\)\. .*network_access = true/,
-      ),
+      err: expect.stringMatching(/lost, since the state folder cannot be written \(EEXIST\)\. .*network_access = true/),
     });
     expect(await agent(['status'], { env })).toMatchObject({ code: 69, err: expect.stringContaining('MCP tool') });
   });

@@ -1,8 +1,8 @@
-import { accessSync, chmodSync, closeSync, constants, existsSync, mkdirSync, openSync, statSync } from 'node:fs';
+import { accessSync, chmodSync, closeSync, constants, existsSync, openSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { StartError } from '../../errors.ts';
 import { callOf } from '../../invocation.ts';
-import { errorCode } from '../errors.ts';
+import { makeFolder, OWN_FOLDER } from '../../make-folder.ts';
 import { orphanLog } from '../inspection.ts';
 
 /* Who may read and write a SQLite database: its owner, whatever the umask says. */
@@ -13,30 +13,14 @@ import { orphanLog } from '../inspection.ts';
  */
 export const COMPANIONS = ['-wal', '-shm', '-journal'] as const;
 
-/** Of files and of folders. */
+/** The mode of a file for its owner only. */
 export const OWN_FILE = 0o600;
-const OWN_FOLDER = 0o700;
 /** What others than the owner may do with a file. */
 const OTHERS = 0o077;
 
 /** Makes an empty file for its owner only, unless there is one. SQLite takes that mode over for what it puts beside it. */
 export function makeOwnFile(path: string): void {
   closeSync(openSync(path, 'a', OWN_FILE));
-}
-
-/**
- * Makes a folder, and those above it, for their owner only. One by one: where none can be made (in /proc), Node's
- * `recursive` tries for ever.
- */
-export function makeOwnFolder(path: string): void {
-  if (existsSync(path)) return;
-  makeOwnFolder(dirname(path));
-  try {
-    mkdirSync(path, { mode: OWN_FOLDER });
-  } catch (error) {
-    // Another process may have made it meanwhile.
-    if (errorCode(error) !== 'EEXIST') throw error;
-  }
 }
 
 /**
@@ -51,7 +35,7 @@ export function prepareFile(path: string): void {
     const remedy = `put the file back, or restore a backup with ${callOf('restore', '--replace')}`;
     throw new StartError(`The database file ${path} is gone, and ${log} holds writes of it: ${remedy}.`);
   }
-  makeOwnFolder(dirname(path));
+  makeFolder(dirname(path), OWN_FOLDER);
   makeOwnFile(path);
   for (const suffix of ['', ...COMPANIONS, '.lock']) {
     const file = path + suffix;
