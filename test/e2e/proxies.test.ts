@@ -11,6 +11,7 @@ import { openPerson } from '../helpers/browser.ts';
 import { openBrowser } from '../helpers/chromium.ts';
 import { spawnCli } from '../helpers/cli.ts';
 import { scratchDatabase } from '../helpers/engines.ts';
+import { region } from '../helpers/hooks.ts';
 import { freePort } from '../helpers/ports.ts';
 import { type AtEnd, type ServiceProcess, startService } from '../helpers/process.ts';
 import { missing, startCaddy, startNginx } from '../helpers/proxies.ts';
@@ -226,6 +227,31 @@ for (const { file, reason, adapted, start, patience, tooLarge } of proxies)
       expect(JSON.parse((await waiting).body)).toMatchObject({ state: 'answered', answer: 'eu' });
       const [, seconds] = patience.exec(conf) ?? [];
       expect(Number(seconds)).toBeGreaterThan(60);
+    });
+
+    it('holds a hook until people answer, and ends its question with the connection', async () => {
+      const headers = { 'content-type': 'application/json', ...bearer(tokens.first.token) };
+      const fire = (run: string) => {
+        const event = { hook_event_name: 'PermissionRequest', session_id: 's-1', tool_name: 'AskUserQuestion' };
+        const body = JSON.stringify({ ...event, tool_input: { questions: [region] } });
+        const sent = httpsRequest(`${url}/hooks/claude?run=${run}`, { method: 'POST', headers, agent: false, ca });
+        sent.on('error', () => {});
+        sent.end(body);
+        return sent;
+      };
+      const questions = async (run: string) => (await tokens.admin('GET', `/questions?run_id=${run}`)).body.items;
+      const asked = async (run: string) => {
+        await expect.poll(() => questions(run)).toMatchObject([{ state: 'open' }]);
+        return (await questions(run))[0].question_id;
+      };
+      const held = once(fire('held'), 'response');
+      await tokens.admin('PUT', `/questions/${await asked('held')}/answer`, { selected: ['eu-west-1'] });
+      const [response] = await held;
+      expect(JSON.parse(await text(response)).hookSpecificOutput.decision).toMatchObject({ behavior: 'allow' });
+      const left = fire('left');
+      await asked('left');
+      left.destroy();
+      await expect.poll(() => questions('left')).toMatchObject([{ state: 'cancelled' }]);
     });
 
     it('knows callers by their own addresses, whatever they say', async () => {
