@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import { cut, factOf } from './facts.ts';
+import type { InboxItem } from '../client/index.ts';
+import { factOf } from './facts.ts';
 import { type HookInput, type Reply, type Station, sessionOf } from './hook.ts';
 import { firstOf } from './signals.ts';
 
 /** Longer than it takes to print; then another hook shows what this one could not acknowledge. */
 const LEASE_SECONDS = 10;
 const MOST = 20;
-/** Claude Code moves longer contexts into a file. Characters. */
+/** Longer contexts go into a file, which Claude Code and Codex name to the model with a preview. Characters. */
 const LENGTH = 9000;
 
 /** News that this hook has claimed. */
@@ -43,33 +44,38 @@ export async function deliverAtEnd(
   return reply;
 }
 
-/** Claims what no other hook shows. What a hook waits for is left to that hook. */
-async function claimNews({ client, awaited, ending, withdrawn }: Station): Promise<Delivery | undefined> {
+/** Claims what no other hook shows, as much as fits: what is claimed and not shown would be kept from the next hook. */
+async function claimNews(station: Station): Promise<Delivery | undefined> {
+  const { client, ending, withdrawn } = station;
   const signal = firstOf([ending, withdrawn]);
-  const { items: waiting } = await client.inbox.list({ limit: MOST, signal });
-  if (!waiting.some(({ claimed_until }) => claimed_until === null)) return undefined;
+  const { items } = await client.inbox.list({ limit: MOST, signal });
+  const free = items.filter(({ claimed_until }) => claimed_until === null);
+  const limit = fitting(free, station);
+  if (limit === 0) return undefined;
   // The claimant is this hook alone: two hooks of one session must not show the same item.
   const claimant = `hook-${randomUUID()}`;
-  const claimed = await client.inbox.claim({ claimant, lease_seconds: LEASE_SECONDS, limit: MOST }, { signal });
-  const lines: string[] = [];
-  const item_ids: string[] = [];
-  let room = LENGTH;
-  for (const item of claimed) {
-    if (item.question && awaited.has(item.question.question_id)) continue;
-    const fact = factOf(item);
-    if (fact.length > room && lines.length > 0) break;
-    lines.push(fact.length <= room ? fact : shortened(fact, item.question?.question_id));
-    item_ids.push(item.item_id);
-    room -= fact.length + 1;
-  }
-  if (lines.length === 0) return undefined;
+  const claimed = await client.inbox.claim({ claimant, lease_seconds: LEASE_SECONDS, limit }, { signal });
+  const shown = claimed.filter(item => isShown(item, station));
+  if (shown.length === 0) return undefined;
   const acknowledge = async () => {
-    await client.inbox.acknowledge(item_ids);
+    await client.inbox.acknowledge(shown.map(({ item_id }) => item_id));
   };
-  return { text: lines.join('\n'), acknowledge };
+  return { text: shown.map(factOf).join('\n'), acknowledge };
 }
 
-function shortened(fact: string, question_id: string | undefined): string {
-  const rest = question_id ? ` (\`forumbus wait ${question_id}\` prints all of it)` : '';
-  return `${cut(fact, LENGTH - rest.length)}${rest}`;
+/** How many of the first items fit into one output: at least the first one that is shown, however long it is. */
+function fitting(items: InboxItem[], station: Station): number {
+  let [count, length] = [0, 0];
+  for (const [index, item] of items.entries()) {
+    if (!isShown(item, station)) continue;
+    length += factOf(item).length + 1;
+    if (length > LENGTH && count > 0) break;
+    count = index + 1;
+  }
+  return count;
+}
+
+/** What a hook waits for is left to that hook. */
+function isShown({ question }: InboxItem, { awaited }: Station): boolean {
+  return !question || !awaited.has(question.question_id);
 }

@@ -72,3 +72,25 @@ it('keeps what a host has not read', async () => {
   await once(hook, 'exit');
   expect(await session.inbox()).toMatchObject([{ question: { question_id: id } }]);
 });
+
+it('tells what one output has no room for with the next event, and cuts nothing off', async () => {
+  const [letters, { length: HOST_LIMIT }] = ['x'.repeat(4900), 'x'.repeat(10_000)];
+  const ids = [await session.news(letters), await session.news(letters), await session.news('x'.repeat(16_000))];
+  const thread = `/threads/${(await session.questions())[0].thread_id}/posts`;
+  const said = async (body: string) => service.send('POST', thread, { body, actor: { type: 'human', name: 'ana' } });
+  await said(`${'x'.repeat(9500)} Do not deploy.`);
+  await said('One more.');
+  await said('And another.');
+  const told: string[] = [];
+  for (const hook_event_name of ['UserPromptSubmit', 'PostToolBatch', 'Stop', 'UserPromptSubmit', 'PostToolBatch']) {
+    told.push((await session.fire({ hook_event_name })).hookSpecificOutput.additionalContext);
+  }
+  const answer = (id: string | undefined) => expect.stringMatching(new RegExp(`^Answer to ${id} by ana: x+ \\(.*\\)$`));
+  expect(told).toEqual([
+    ...ids.map(answer),
+    expect.stringMatching(/^Message from ana: x+ Do not deploy\.$/),
+    'Message from ana: One more.\nMessage from ana: And another.',
+  ]);
+  expect(told.map(text => text.length > HOST_LIMIT)).toEqual([false, false, true, false, false]);
+  expect(await session.inbox()).toEqual([]);
+});
