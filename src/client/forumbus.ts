@@ -344,23 +344,36 @@ export class Forumbus {
     let last = known;
     // The answer to a repeated request is the one to the first: `known` may have ended since.
     let looked = false;
+    // A proxy may hold a request for a shorter time than the service.
+    let piece = WAIT_PIECE;
     for (let quick = 0; ; ) {
       const left = (end - performance.now()) / 1000;
       if (last !== undefined && ((looked && left <= 0) || isDone(last))) return last;
-      const wait = Math.max(0, Math.min(WAIT_PIECE, Math.ceil(left)));
-      const limits: Limits = wait === 0 ? { signal } : { signal, retry_seconds: left };
+      const wait = Math.max(0, Math.min(piece, Math.ceil(left)));
+      // A wait is repeated here, for as long as is left then; so is the look at its end, after which nothing is left.
+      const limits: Limits = wait === 0 && quick === 0 ? { signal } : { signal, retry_seconds: 0 };
       const began = performance.now();
+      const lasted = () => (performance.now() - began) / 1000;
+      let isEarly = true;
+      let retry_after: number | undefined;
       try {
         last = await this.#transport.send<T>(call(wait), limits);
         looked = true;
+        // A service that stops answers its waits early.
+        isEarly = lasted() < wait / 2;
+        if (!isEarly) piece = Math.min(WAIT_PIECE, piece * 2);
       } catch (error) {
-        if (last !== undefined && isPassing(error)) return last;
-        throw error;
+        if (!isPassing(error)) throw error;
+        if (wait === 0) {
+          if (last === undefined) throw error;
+          return last;
+        }
+        piece = Math.max(1, Math.floor(lasted() / 2));
+        ({ retry_after } = error as ForumbusError);
       }
-      // A service that stops answers its waits early.
-      const isEarly = performance.now() - began < (wait * 1000) / 2;
       quick = isEarly ? quick + 1 : 0;
-      if (isEarly && !isDone(last)) await sleep(Math.min(delayMs(quick), Math.max(0, end - performance.now())), signal);
+      if (!isEarly || (last !== undefined && isDone(last))) continue;
+      await sleep(Math.min(delayMs(quick, retry_after), Math.max(0, end - performance.now())), signal);
     }
   }
 

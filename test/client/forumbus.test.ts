@@ -155,6 +155,56 @@ describe('ask', () => {
   });
 });
 
+describe('a wait behind a proxy that answers 504 sooner than the service', () => {
+  /** Such a way to the service. @param patience in milliseconds, of the next request */
+  function impatient(patience: () => number | undefined) {
+    const waits: number[] = [];
+    const behind: typeof fetch = async (input, init) => {
+      const milliseconds = patience();
+      const wait = new URL(String(input)).searchParams.get('wait');
+      if (wait !== null) waits.push(Number(wait));
+      if (milliseconds === undefined) return fetch(input, init);
+      const cut = AbortSignal.timeout(milliseconds);
+      try {
+        return await fetch(input, { ...init, signal: AbortSignal.any([cut, init?.signal ?? cut]) });
+      } catch {
+        return new Response('<h1>504</h1>', { status: 504 });
+      }
+    };
+    const { run_id = '', agent_name } = agentOf();
+    return { waits, agent: new Forumbus({ url, run_id, agent_name, fetch: behind }), run_id };
+  }
+
+  it('ends with the state at its end', async () => {
+    const { agent, run_id } = impatient(() => 700);
+    const { question_id } = await agent.ask(region, { wait_seconds: 0 });
+    expect(await agent.wait(question_id, { wait_seconds: 2 })).toMatchObject({ state: 'open' });
+    expect(await agent.gate(run_id, { wait_seconds: 1 })).toMatchObject({ ready: false });
+    expect(await agent.inbox.list({ wait_seconds: 1 })).toMatchObject({ items: [] });
+  });
+
+  it('asks for shorter waits, and for longer ones again as they are held', async () => {
+    let patience: number | undefined = 1500;
+    const { waits, agent } = impatient(() => patience);
+    const asking = agent.ask(region);
+    await expect.poll(() => waits.slice(0, 3)).toEqual([50, 1, 2]);
+    patience = undefined;
+    await expect.poll(() => Math.max(...waits.slice(1))).toBeGreaterThan(2);
+    const [question] = await open(agent);
+    await person().answer(question?.question_id as string, { answer: 'Neither.' });
+    expect(await asking).toMatchObject({ state: 'answered' });
+  });
+
+  it('lasts no longer than it should when it is cut near its end', async () => {
+    const patience: (number | undefined)[] = [];
+    const { waits, agent } = impatient(() => patience.shift());
+    const { question_id } = await agent.ask(region, { wait_seconds: 0 });
+    patience.push(2500);
+    expect(await agent.wait(question_id, { wait_seconds: 4 })).toMatchObject({ state: 'open' });
+    expect(waits.slice(0, 2)).toEqual([4, 1]);
+  });
+});
+
 describe('note', () => {
   it('is stored each time, also with a text that was noted before, and once if it is repeated', async () => {
     const guarded = await startApp('sqlite');
