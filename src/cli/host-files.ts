@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import {
   existsSync,
+  lstatSync,
   readFileSync,
+  readlinkSync,
   realpathSync,
   renameSync,
   rmdirSync,
@@ -9,7 +11,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { MalformedHooks } from '../hooks/merge.ts';
 import { makeFolder } from '../make-folder.ts';
 import { type Context, UsageError } from './command.ts';
@@ -42,7 +44,7 @@ export class HostFile {
 
   constructor(path: string, edit: Edit, state: Context['state']) {
     // What a link of a dotfile manager points at is changed, not the link.
-    this.path = existsSync(path) ? realpathSync(path) : path;
+    this.path = targetOf(path);
     this.#edit = edit;
     this.#state = state;
   }
@@ -153,6 +155,19 @@ export class HostFile {
   #keep(): string {
     return `installed-${createHash('sha256').update(this.path).digest('hex').slice(0, 32)}.json`;
   }
+}
+
+/** Where a path leads to through links, also if nothing is there yet. */
+function targetOf(path: string): string {
+  try {
+    return realpathSync(path);
+  } catch (error) {
+    // Whoever reads it says what is wrong.
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') return path;
+  }
+  const folder = targetOf(dirname(path));
+  const isLink = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink();
+  return isLink ? targetOf(resolve(folder, readlinkSync(path))) : join(folder, basename(path));
 }
 
 /** Makes a folder and those around it. @returns those that did not exist, the innermost first */

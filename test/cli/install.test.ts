@@ -1,5 +1,5 @@
 import { lstat, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { hostNames } from '../../src/hooks/hosts.ts';
 import { commandLine } from '../helpers/cli.ts';
@@ -224,6 +224,26 @@ describe('install', () => {
     await write(path, 'mcp_servers = { docs = { command = "docs" } }\n');
     expect(await run(['install', 'codex'])).toMatchObject({ code: 1, err: expect.stringContaining('was not changed') });
     expect(await tree(home)).toEqual({ '.codex': '(folder)', '.codex/config.toml': expect.any(String) });
+  });
+
+  it.each([
+    ['a file', 'settings.json', 'dot/claude.json', 'dot/claude.json'],
+    ['a folder', '', 'dot/claude', 'dot/claude/settings.json'],
+  ])('makes %s that a link points at, and leaves the link', async (_what, link, target, file) => {
+    const path = join(home, '.claude', link);
+    await mkdir(dirname(path), { recursive: true });
+    await symlink(relative(dirname(path), join(home, target)), path);
+    expect(await run(['install', 'claude'])).toMatchObject({ code: 0 });
+    expect((await lstat(path)).isSymbolicLink()).toBe(true);
+    expect(await readFile(join(home, file), 'utf8')).toContain('forumbus hook claude');
+    await run(['uninstall', 'claude']);
+    expect((await lstat(path)).isSymbolicLink()).toBe(true);
+    expect(await readdir(home)).toEqual(['.claude']);
+  });
+
+  it('says so where links lead nowhere', async () => {
+    await symlink('.claude', join(home, '.claude'));
+    expect(await run(['install', 'claude'])).toMatchObject({ code: 1, err: expect.stringContaining('(ELOOP)') });
   });
 
   it('changes what a link points at', async () => {
