@@ -1,5 +1,6 @@
 import type { AskRequest, Question } from '../client/index.ts';
-import { cut, shownAnswer } from './facts.ts';
+import { cut, isName, isVisible, normalName } from '../text.ts';
+import { shownAnswer } from './facts.ts';
 import { fieldsOf, textOf } from './hook.ts';
 
 /** A question of a host's own tool. */
@@ -29,24 +30,39 @@ export function askedIn(tool_input: unknown): Asked[] | undefined {
 function askedOf(given: unknown): Asked | undefined {
   const { question, title, header, options, multiSelect, isSecret, type } = fieldsOf(given);
   const text = textOf(question) ?? textOf(title);
-  if (text === undefined || isSecret === true) return undefined;
+  if (text === undefined || !isVisible(text) || isSecret === true) return undefined;
   const choices = type === 'yesno' ? [{ label: 'Yes' }, { label: 'No' }] : Array.isArray(options) ? options : [];
   const offered = choices.map(choice => (typeof choice === 'string' ? { label: choice } : fieldsOf(choice)));
   const labels = offered.flatMap(({ label }) => textOf(label) ?? []);
-  const fits = labels.length >= 2 && labels.length <= 10 && labels.every(label => label.length <= LENGTHS.label);
+  const fits = labels.length === offered.length && areOptions(labels);
   const about = [textOf(header), ...(fits ? [] : labels.map(label => `- ${label}`))].filter(line => line !== undefined);
+  const context = about.join('\n');
   const request: AskRequest = {
-    question: cut(text, LENGTHS.question),
-    ...(about.length > 0 && { context: cut(about.join('\n'), LENGTHS.context) }),
+    question: sentText(text, LENGTHS.question),
+    ...(isVisible(context) && { context: sentText(context, LENGTHS.context) }),
     ...(fits && {
       options: offered.map(({ label, description }) => ({
         label: String(label),
-        ...(textOf(description) !== undefined && { description: cut(String(description), LENGTHS.description) }),
+        ...(isVisible(textOf(description) ?? '') && {
+          description: sentText(String(description), LENGTHS.description),
+        }),
       })),
       ...(multiSelect === true && { multi_select: true }),
     }),
   };
   return { question: text, labels: fits ? labels : [], request };
+}
+
+/** Whether the service takes these labels as options: names that are not the same. */
+function areOptions(labels: string[]): boolean {
+  const names = labels.map(normalName);
+  const areNames = names.every(name => isName(name) && name.length <= LENGTHS.label);
+  return areNames && names.length >= 2 && names.length <= 10 && new Set(names).size === names.length;
+}
+
+/** A text of a host as the service takes it: not too long, without NUL and unpaired surrogates. */
+export function sentText(text: string, length: number): string {
+  return cut(text.toWellFormed().replaceAll('\0', '\ufffd'), length);
 }
 
 /** The answer to a question in the host's words: several labels are joined as its terminal joins them. */

@@ -1,9 +1,9 @@
 import type { Question } from '../client/index.ts';
 import { quoted } from '../printable.ts';
 import { acknowledgeAll, askPeople, noteCall, questionsOfSession, toolCallOf } from './ask.ts';
-import { type Asked, askedIn, hostValue, selectedIn } from './asked.ts';
+import { type Asked, askedIn, hostValue, selectedIn, sentText } from './asked.ts';
 import { deliver, deliverAtEnd } from './deliver.ts';
-import { cut, shownAnswer } from './facts.ts';
+import { shownAnswer } from './facts.ts';
 import { fieldsOf, type HookInput, type Reply, type Station, textOf } from './hook.ts';
 
 /** Claude Code ends a turn that hooks have put off eight times. */
@@ -90,7 +90,7 @@ async function approvePlan(input: HookInput, station: Station): Promise<Reply> {
   if (plan === undefined) return {};
   const request = {
     question: PLAN.question,
-    context: cut(plan, 65_536),
+    context: sentText(plan, 65_536),
     options: [PLAN.approve, PLAN.refuse],
   };
   const [answered] = (await askPeople([request], toolCallOf(input, station), station)) ?? [];

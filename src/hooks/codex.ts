@@ -1,8 +1,9 @@
 import { quoted } from '../printable.ts';
 import { acknowledgeAll, askPeople, toolCallOf } from './ask.ts';
+import { sentText } from './asked.ts';
 import { deliver, deliverAtEnd } from './deliver.ts';
 import { denyWithAnswer } from './denial.ts';
-import { cut, shownAnswer } from './facts.ts';
+import { shownAnswer } from './facts.ts';
 import { fieldsOf, type HookInput, type Reply, type Station, textOf } from './hook.ts';
 
 /** Codex has no limit of its own. */
@@ -40,8 +41,8 @@ async function approve(input: HookInput, station: Station): Promise<Reply> {
   const shown = textOf(command) ?? JSON.stringify(input.tool_input ?? {});
   const about = [textOf(description), shown].filter(part => part !== undefined).join('\n\n');
   const request = {
-    question: cut(`Allow ${tool}: ${shown}`, 500),
-    context: cut(about, 65_536),
+    question: sentText(`Allow ${tool}: ${shown}`, 500),
+    context: sentText(about, 65_536),
     options: ['Allow', 'Deny'],
   };
   const [answered] = (await askPeople([request], toolCallOf(input, station), station)) ?? [];

@@ -1,12 +1,8 @@
 import type { InboxItem, Question } from '../client/index.ts';
 import { quoted } from '../printable.ts';
+import { cut } from '../text.ts';
 
 /* Facts, not orders: a host may take an order in a context for an attack. */
-
-/** The beginning of a text, at most `length` characters. */
-export function cut(text: string, length: number): string {
-  return text.length <= length ? text : `${text.slice(0, length - 1).toWellFormed()}…`;
-}
 
 /** What was answered: the labels, and the text if it says more. @param labels how the asker writes them */
 export function shownAnswer({ answer, selected }: Question, labels: readonly string[] = selected): string {

@@ -147,6 +147,39 @@ describe('a question in the terminal', () => {
     await expect.poll(() => session.inbox()).toEqual([]);
   });
 
+  it.each([
+    ['are the same once trimmed', ['A', 'A ']],
+    ['are the same once composed', ['\u00e9', 'e\u0301']],
+    ['have a line break', ['A\nB', 'C']],
+    ['are empty', ['', 'A', 'B']],
+    ['have an invisible character', ['A\u200bB', 'C']],
+    ['are too long', ['A'.repeat(201), 'C']],
+  ])('is asked as a text where its labels %s', async (_how, labels) => {
+    const questions = [{ ...region, options: labels.map(label => ({ label, description: ' ' })) }];
+    const asking = session.fire({ ...permission, tool_input: { questions } });
+    const { question_id, options, context: shown } = await session.asked();
+    expect({ options, shown }).toEqual({ options: [], shown: expect.stringMatching(/^Region\n- \S/) });
+    await session.answer(question_id, 'C');
+    expect(await asking).toEqual(allowed({ questions, answers: { [region.question]: 'C' } }));
+  });
+
+  it('is asked without what no text may hold', async () => {
+    const options = [
+      { label: 'A', description: ' ' },
+      { label: 'B', description: 'x\0\ud800' },
+    ];
+    const questions = [{ ...region, question: 'Which\0?', header: '\u200b', options }];
+    const asking = session.fire({ ...permission, tool_input: { questions } });
+    const asked = await session.asked();
+    expect(asked).toMatchObject({
+      question: 'Which\ufffd?',
+      context: null,
+      options: [{ label: 'A' }, { label: 'B', description: 'x\ufffd\ufffd' }],
+    });
+    await session.answer(asked.question_id, { selected: ['A'] });
+    expect(await asking).toEqual(allowed({ questions, answers: { 'Which\0?': 'A' } }));
+  });
+
   it('lets the dialog open before it is asked, and is known by the id of its call', async () => {
     expect(await session.fire(preTool)).toBeUndefined();
     expect(await session.questions()).toEqual([]);
