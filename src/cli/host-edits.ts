@@ -2,7 +2,16 @@ import { dirname, join } from 'node:path';
 import { withoutServer, withServer } from '../hooks/codex-config.ts';
 import { entries } from '../hooks/entries.ts';
 import type { HostName } from '../hooks/hosts.ts';
-import { type Content, isBlank, isObject, MalformedHooks, withEntries, withoutEntries } from '../hooks/merge.ts';
+import {
+  type Content,
+  isBlank,
+  isHeadless,
+  isObject,
+  MalformedHooks,
+  withEntries,
+  withoutEntries,
+  withoutHeadless,
+} from '../hooks/merge.ts';
 import type { Context } from './command.ts';
 import { type Edit, HostFile } from './host-files.ts';
 import { userHome } from './state-folder.ts';
@@ -45,14 +54,21 @@ export function hostFilesOf(
 /** Hooks in a JSON file, whose indentation stays. */
 function hooksEdit(host: HostName, headless: boolean): Edit {
   return {
-    add: text => serialized(withEntries(contentOf(text), entries[host](), headless), text),
-    remove: text => {
+    add: (text, before) =>
+      serialized(withEntries(withoutOurHeadless(contentOf(text), before), entries[host](), headless), text),
+    remove: (text, before) => {
       const content = contentOf(text);
-      const rest = withoutEntries(content);
+      const rest = withoutEntries(withoutOurHeadless(content, before));
       return JSON.stringify(rest) === JSON.stringify(content) ? text : serialized(rest, text);
     },
     isBlank: text => isBlank(contentOf(text)),
   };
+}
+
+/** What `--headless` has set goes; what a person has set stays. @param before the text before the first install */
+function withoutOurHeadless(content: Content, before: string | null | undefined): Content {
+  const isOurs = before !== undefined && !isHeadless(contentOf(before));
+  return isOurs ? withoutHeadless(content) : content;
 }
 
 /** The MCP server in the TOML file of Codex. */

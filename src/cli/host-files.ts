@@ -18,10 +18,14 @@ import { type Context, UsageError } from './command.ts';
 
 /** How the text of a file changes. */
 export interface Edit {
-  /** @param text null if there is no file @throws MalformedHooks */
-  add(text: string | null): string;
-  /** Returns the text itself if it holds nothing of ours. @throws MalformedHooks */
-  remove(text: string): string;
+  /**
+   * @param text null if there is no file
+   * @param before the text before the first install, null if there was no file; undefined if that is not known
+   * @throws MalformedHooks
+   */
+  add(text: string | null, before: string | null | undefined): string;
+  /** Returns the text itself if it holds nothing of ours. @param before as for `add` @throws MalformedHooks */
+  remove(text: string, before: string | null | undefined): string;
   /** Whether a text holds nothing. */
   isBlank(text: string): boolean;
 }
@@ -63,7 +67,7 @@ export class HostFile {
   /** Its text with our entries. @throws UsageError if it has another form than the host's */
   changed(): string {
     const text = this.read();
-    return this.#understood(() => this.#edit.add(text));
+    return this.#understood(() => this.#edit.add(text, this.#record()?.before));
   }
 
   /**
@@ -79,7 +83,7 @@ export class HostFile {
     // Others may have changed it since the last install: what was before is then theirs, without our entries.
     const isTheirs = known && text !== null && text !== known.after;
     const before = isTheirs
-      ? this.#understood(() => this.#edit.remove(text))
+      ? this.#understood(() => this.#edit.remove(text, known.before))
       : known && text !== null
         ? known.before
         : text;
@@ -110,7 +114,7 @@ export class HostFile {
     const text = this.read();
     const known = this.#record();
     if (text === null) return null;
-    const rest = this.#understood(() => this.#edit.remove(text));
+    const rest = this.#understood(() => this.#edit.remove(text, known?.before));
     if (known && text === known.after && known.before !== null) return known.before;
     return known?.before === null && this.#edit.isBlank(rest) ? null : rest;
   }

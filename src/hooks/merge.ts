@@ -22,26 +22,29 @@ export function withEntries(content: Content, { hooks, fields }: Entries, headle
 
 /** A content without our entries. What has become empty by that is left out. @throws MalformedHooks */
 export function withoutEntries(content: Content): Content {
-  const { hooks, env, ...rest } = content;
-  if (hooks !== undefined && !isObject(hooks)) throw new MalformedHooks('`hooks` is no object');
-  const kept = Object.entries(fieldsOf(hooks)).flatMap(([event, list]) => {
+  const { hooks, ...rest } = content;
+  if (hooks === undefined) return content;
+  if (!isObject(hooks)) throw new MalformedHooks('`hooks` is no object');
+  const kept = Object.entries(hooks).flatMap(([event, list]) => {
     const others = listOf(list, event).flatMap(withoutOurs);
     // An empty list of others stays.
     return others.length > 0 || listOf(list, event).length === 0 ? [[event, others] as const] : [];
   });
-  const isEmpty = kept.length === 0 && Object.keys(fieldsOf(hooks)).length > 0;
-  const { [HEADLESS]: headless, ...variables } = fieldsOf(env);
-  const hasEnv = env !== undefined && (headless === undefined || Object.keys(variables).length > 0);
-  const cleaned: Content = {};
-  // In the order in which they stood.
-  for (const key of Object.keys(content)) {
-    if (key === 'hooks') {
-      if (!isEmpty) cleaned.hooks = Object.fromEntries(kept);
-    } else if (key === 'env') {
-      if (hasEnv) cleaned.env = headless === undefined ? env : variables;
-    } else cleaned[key] = rest[key];
-  }
-  return cleaned;
+  const isEmpty = kept.length === 0 && Object.keys(hooks).length > 0;
+  return isEmpty ? rest : { ...content, hooks: Object.fromEntries(kept) };
+}
+
+/** Whether a content says that its sessions are headless. */
+export function isHeadless({ env }: Content): boolean {
+  return fieldsOf(env)[HEADLESS] !== undefined;
+}
+
+/** A content that does not say that its sessions are headless. What has become empty by that is left out. */
+export function withoutHeadless(content: Content): Content {
+  if (!isHeadless(content)) return content;
+  const { env, ...rest } = content;
+  const { [HEADLESS]: _, ...variables } = fieldsOf(env);
+  return Object.keys(variables).length > 0 ? { ...content, env: variables } : rest;
 }
 
 /** Whether a content holds nothing but what an empty file of a host would. */

@@ -176,6 +176,22 @@ describe('install', () => {
     expect(await run(['install', 'codex', '--headless'])).toMatchObject({ code: 1 });
   });
 
+  it('leaves a person’s own mark of headless sessions, and takes only that of --headless out', async () => {
+    const path = join(home, '.claude/settings.json');
+    const env = async () => JSON.parse(await readFile(path, 'utf8')).env;
+    for (const own of [{ FORUMBUS_HEADLESS: '1' }, undefined]) {
+      await write(path, JSON.stringify({ env: own }));
+      for (const flags of [[], ['--headless'], []]) {
+        await run(['install', 'claude', ...flags]);
+        expect(await env()).toEqual(flags.length > 0 ? { FORUMBUS_HEADLESS: '1' } : own);
+      }
+      await run(['install', 'claude', '--headless']);
+      await writeFile(path, JSON.stringify({ ...JSON.parse(await readFile(path, 'utf8')), model: 'large' }));
+      await run(['uninstall', 'claude']);
+      expect(JSON.parse(await readFile(path, 'utf8'))).toEqual({ ...(own && { env: own }), model: 'large' });
+    }
+  });
+
   it('gives Codex the MCP server, among what others have in its configuration', async () => {
     const path = join(home, '.codex/config.toml');
     const others = 'model = "large" # mine\n\n[mcp_servers.docs]\nurl = "http://127.0.0.1:1/mcp"\n';
