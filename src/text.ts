@@ -60,6 +60,13 @@ function withoutEmoji(text: string): string {
   return text.replace(/\p{RGI_Emoji}/gv, ' ');
 }
 
+/** The name that a value of any kind is, in its stored form; undefined if it is none. */
+export function nameIn(value: unknown): string | undefined {
+  if (typeof value !== 'string') return undefined;
+  const name = normalName(value);
+  return isName(name) ? name : undefined;
+}
+
 /** At most `length` UTF-16 units of a text, with an ellipsis if that cuts it. */
 export function cut(text: string, length: number): string {
   return text.length <= length ? text : `${text.slice(0, length - 1).toWellFormed()}…`;

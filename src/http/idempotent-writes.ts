@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Type } from 'typebox';
 import type { Database, Tx } from '../db/database.ts';
 import type { Touched, WriteOptions } from '../db/group-commit.ts';
+import { nameIn } from '../text.ts';
 import { etagOf } from './etags.ts';
 import { badHeader } from './problems.ts';
 
@@ -236,8 +237,8 @@ const KEY = /^(?:"([\x21-\x7e]{1,255})"|((?!")[\x21-\x7e]{1,255}(?<!")))$/;
 function serialized(reply: FastifyReply, { status, body, headers = {}, reference }: Answer): Sent {
   const etag = etagOf(body);
   const all = etag === undefined ? headers : { ...headers, etag };
-  const { run_id = memberOf(body, 'run_id') } = reply.request.params as About;
-  const about = { run_id, thread_id: run_id === undefined ? memberOf(body, 'thread_id') : undefined };
+  const { run_id = nameAt(body, 'run_id') } = reply.request.params as About;
+  const about = { run_id, thread_id: run_id === undefined ? nameAt(body, 'thread_id') : undefined };
   return { status, headers: all, body: String(reply.code(status).serialize(body)), reference, about };
 }
 
@@ -247,14 +248,14 @@ function serialized(reply: FastifyReply, { status, body, headers = {}, reference
  */
 const DEPTH = 3;
 
-/** The first member of an answer with this name that is a text. */
-function memberOf(value: unknown, name: string, depth = DEPTH): string | undefined {
+/** The first name in a member of an answer. It is that of a run or a thread, also where a payload says it in another form. */
+function nameAt(value: unknown, member: string, depth = DEPTH): string | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
-  const own = (value as Record<string, unknown>)[name];
-  if (typeof own === 'string') return own;
+  const own = nameIn((value as Record<string, unknown>)[member]);
+  if (own !== undefined) return own;
   if (depth === 0) return undefined;
   for (const part of Array.isArray(value) ? value.slice(0, 1) : Object.values(value)) {
-    const found = memberOf(part, name, depth - 1);
+    const found = nameAt(part, member, depth - 1);
     if (found !== undefined) return found;
   }
   return undefined;

@@ -9,7 +9,7 @@ import { isErased } from '../events/erased.ts';
 import type { EventLog } from '../events/service.ts';
 import type { SubscriptionService } from '../subscriptions/service.ts';
 import type { Consumer } from '../subscriptions/subscription.ts';
-import { isName } from '../text.ts';
+import { nameIn } from '../text.ts';
 import { insertDelivery, promoteNext } from './delivery-repository.ts';
 import { requeue, unmatchedTopics } from './lane-repository.ts';
 import type { DeliveryRow } from './leased-delivery.ts';
@@ -338,8 +338,7 @@ export function createOutbox(dependencies: Dependencies) {
 function subjectOf(payload: unknown): { run_id: string | null; thread_id: string | null } {
   const { run_id, thread_id } = (payload ?? {}) as Record<string, unknown>;
   // A payload may say anything; what is no name is none of a run.
-  const name = (value: unknown) => (typeof value === 'string' && isName(value) ? value : null);
-  return { run_id: name(run_id), thread_id: name(thread_id) };
+  return { run_id: nameIn(run_id) ?? null, thread_id: nameIn(thread_id) ?? null };
 }
 
 function isSame(

@@ -8,6 +8,7 @@ import { handler } from '../helpers/handling.ts';
 import { MARK, type Marked, markedRun, marksIn, projectionFaults } from '../helpers/marked-run.ts';
 import { expectProblem } from '../helpers/problems.ts';
 import { aRun } from '../helpers/runs.ts';
+import { signal as signalOf } from '../helpers/signals.ts';
 import { sqlBeside } from '../helpers/sql.ts';
 import { settled } from '../helpers/waits.ts';
 
@@ -161,6 +162,34 @@ describe.each(engines)('erasing a run on %s', engine => {
     const left = await Promise.all(urls.map((url, index) => send('GET', url, undefined, tags[index])));
     expect(left.map(({ status }) => status)).toEqual(urls.map(() => 304));
     expect(JSON.stringify((await Promise.all(waiting)).map(({ body }) => body))).not.toContain(MARK);
+  });
+
+  /** Validates the completion of an agent of the run, and closes the run. */
+  async function end(run_id: string, agent_name: string) {
+    const { signal, close } = aRun(send, run_id);
+    expect((await signal('validation', agent_name)).status).toBe(201);
+    expect((await close()).status).toBe(200);
+  }
+
+  it.each([
+    ['with spaces', ' doomed\u00a0', 'doomed'],
+    ['in another form of Unicode', 'cafe\u0301', 'caf\u00e9'],
+  ])('erases commands that name it %s', async (_, named, run_id) => {
+    const actor = { type: 'operator', name: 'ana' };
+    const commands = [
+      { topic: 'forum.commands.control_signal', payload: signalOf('completion', { run_id: named, summary: MARK }) },
+      { topic: 'forum.commands.open_thread', payload: { title: MARK, body: MARK, run_id: named, actor } },
+    ];
+    const publish = (command: object, index: number) =>
+      send('POST', '/outbox', command, { 'idempotency-key': `command-${index}` });
+    const published = await Promise.all(commands.map(publish));
+    expect(published.map(({ status }) => status)).toEqual([201, 201]);
+    await dispatch();
+    await end(run_id, 'builder');
+    expect(Object.keys(await marksIn(service.url))).toEqual(expect.arrayContaining(['idempotency_keys', 'messages']));
+    await eraseAll(run_id);
+    expect(await marksIn(service.url)).toEqual({});
+    for (const again of await Promise.all(commands.map(publish))) expectProblem(again, 'RUN_ERASED');
   });
 
   it.each(['begun', 'done'])('refuses what would add to it once it is %s', async state => {
