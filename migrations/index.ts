@@ -18,6 +18,7 @@ import { approvals } from './017-approvals.ts';
 import { sideBySide } from './018-side-by-side.ts';
 import { vacuum } from './019-vacuum-additive.ts';
 import { sightings } from './020-sightings.ts';
+import { subjects } from './021-subjects.ts';
 import type { Migration } from './migration.ts';
 
 /**
@@ -45,4 +46,5 @@ export const migrations: Record<string, Migration> = {
   '018-side-by-side': sideBySide,
   '019-vacuum-additive': vacuum,
   '020-sightings': sightings,
+  '021-subjects': subjects,
 };

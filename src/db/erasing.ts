@@ -10,6 +10,16 @@ export function erasing(column: string): RawBuilder<number> {
   return sql<number>`(select count(*) from erasures where erasures.run_id = ${sql.ref(column)})`;
 }
 
+/**
+ * As {@link erasing}, for rows that have the run that they name, or else the thread: it may be opened later.
+ * @param table such as `messages`
+ */
+export function erasingSubject(table: string): RawBuilder<number> {
+  const [run_id, thread_id] = [sql.ref(`${table}.run_id`), sql.ref(`${table}.thread_id`)];
+  const ofThread = sql`(select threads.run_id from threads where threads.thread_id = ${thread_id})`;
+  return sql<number>`(select count(*) from erasures where erasures.run_id = coalesce(${run_id}, ${ofThread}))`;
+}
+
 /** A row of a repository that reads texts: whether its run is being erased. Undefined in rows that were not read. */
 export interface Erasable {
   erasing?: number;

@@ -99,6 +99,7 @@ interface IdempotencyKeysTable {
   reference: string | null;
   created_at: number;
   run_id: string | null;
+  thread_id: string | null;
 }
 
 interface SeenTable {
@@ -259,6 +260,7 @@ interface MessagesTable {
   traceparent: string | null;
   token_id: string | null;
   run_id: string | null;
+  thread_id: string | null;
 }
 
 interface DeliveriesTable {

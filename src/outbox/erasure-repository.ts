@@ -45,14 +45,22 @@ export async function eraseDeliveries(tx: Tx, positions: number[], now: number):
     .execute();
 }
 
-/** The numbers of the next published messages about a run. */
+/** The numbers of some published messages about a run or one of its threads. */
 export async function messagesAbout(tx: Tx, run_id: string, limit: number): Promise<number[]> {
-  const query = tx.query.selectFrom('messages').select('number').where('run_id', '=', run_id);
-  const rows = await query.where('run_id', 'is not', null).orderBy('number').limit(limit).execute();
+  const { rows } = await sql<{ number: number }>`
+    select number from messages where run_id = ${run_id} and run_id is not null
+    union all
+    select number from threads cross join messages
+    where threads.run_id = ${run_id} and messages.thread_id = threads.thread_id and messages.thread_id is not null
+    limit ${limit}`.execute(tx.query);
   return rows.map(row => row.number);
 }
 
-/** Replaces the payloads (JSON) of these published messages; they are about no run any more. */
+/** Replaces the payloads (JSON) of these published messages; they are about nothing any more. */
 export async function eraseMessages(tx: Tx, numbers: number[], payload: string): Promise<void> {
-  await tx.query.updateTable('messages').set({ payload, run_id: null }).where('number', 'in', numbers).execute();
+  await tx.query
+    .updateTable('messages')
+    .set({ payload, run_id: null, thread_id: null })
+    .where('number', 'in', numbers)
+    .execute();
 }

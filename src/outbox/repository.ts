@@ -1,6 +1,6 @@
 import { type RawBuilder, sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
-import { type Erasable, erasing } from '../db/erasing.ts';
+import { type Erasable, erasingSubject } from '../db/erasing.ts';
 import type { Changes, Row } from '../db/schema.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
 import type { DeliveryCount, DeliveryRow } from './leased-delivery.ts';
@@ -8,22 +8,20 @@ import type { DeliveryCount, DeliveryRow } from './leased-delivery.ts';
 /** A published message. */
 export type MessageRow = Row<'messages'> & Erasable;
 
-const isErasing = erasing('messages.run_id').as('erasing');
+const isErasing = erasingSubject('messages').as('erasing');
 
-type NewMessageRow = Omit<MessageRow, 'number' | 'erasing'> & { thread_id: string | null };
+type NewMessageRow = Omit<MessageRow, 'number' | 'erasing'>;
 
-/** Stores a published message and answers its number. It belongs to a run that it names, or to that of its thread. */
+/** Stores a published message and answers its number. */
 export function insertMessage(tx: Tx, row: NewMessageRow): Promise<number> {
   return tx.insert(insertMessageStatement, row);
 }
 
-const insertMessageStatement = statement(({ query, value, values, returningKey }: StatementBuilder<NewMessageRow>) => {
-  const content = values(['message_id', 'topic', 'message_key', 'payload', 'available_at']);
-  const rest = values(['created_at', 'traceparent', 'token_id']);
-  const named = sql<string | null>`cast(${value('run_id')} as text)`;
-  const ofThread = sql`(select threads.run_id from threads where threads.thread_id = ${value('thread_id')})`;
-  const run_id = sql<string | null>`case when ${named} is null then ${ofThread} else ${named} end`;
-  return returningKey(query.insertInto('messages').values({ ...content, ...rest, run_id }), 'number');
+const insertMessageStatement = statement(({ query, values, returningKey }: StatementBuilder<NewMessageRow>) => {
+  const content = ['message_id', 'topic', 'message_key', 'payload', 'available_at'] as const;
+  const cause = ['created_at', 'traceparent', 'token_id'] as const;
+  const row = values([...content, ...cause, 'run_id', 'thread_id']);
+  return returningKey(query.insertInto('messages').values(row), 'number');
 });
 
 export async function findMessage(reader: Reader, messageId: string): Promise<MessageRow | undefined> {

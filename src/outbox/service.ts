@@ -334,11 +334,12 @@ export function createOutbox(dependencies: Dependencies) {
   };
 }
 
-/** The run and the thread that a payload names. */
+/** The run that a payload names, or else the thread. */
 function subjectOf(payload: unknown): { run_id: string | null; thread_id: string | null } {
-  const { run_id, thread_id } = (payload ?? {}) as Record<string, unknown>;
+  const named = (payload ?? {}) as Record<string, unknown>;
   // A payload may say anything; what is no name is none of a run.
-  return { run_id: nameIn(run_id) ?? null, thread_id: nameIn(thread_id) ?? null };
+  const run_id = nameIn(named.run_id) ?? null;
+  return { run_id, thread_id: run_id === null ? (nameIn(named.thread_id) ?? null) : null };
 }
 
 function isSame(

@@ -333,8 +333,9 @@ export const indexes: Record<string, RegExp> = {
   'what is stored of a run': /events_by_run\b/,
   'the next thread of a run': /events_by_run_and_type/,
   'runs that were closed long ago': /runs_by_close/,
-  'the answers about a run': /idempotency_keys_(by_run|pkey)|sqlite_autoindex_idempotency_keys/,
-  'published messages about a run': /messages_by_run/,
+  'the answers about a run':
+    /idempotency_keys_(by_run|by_thread|pkey)|sqlite_autoindex_idempotency_keys|threads_by_run_id/,
+  'published messages about a run': /messages_by_(run|thread)|threads_by_run_id/,
   'deliveries of erased events': /deliveries_of_event/,
   'deliveries of erased messages': /deliveries_of_message/,
   'runs by ticket': /runs_by_ticket/,

@@ -13,7 +13,7 @@ import { scratchDatabase } from './engines.ts';
 export type KeyRow = Row<'idempotency_keys'>;
 
 export function keyRow(caller: string, idempotency_key: string, body = ''): KeyRow {
-  const nothing = { reference: null, fingerprint: '', headers: '{}', run_id: null };
+  const nothing = { reference: null, fingerprint: '', headers: '{}', run_id: null, thread_id: null };
   return { caller, idempotency_key, body, status: 200, created_at: 0, ...nothing };
 }
 

@@ -192,6 +192,34 @@ describe.each(engines)('erasing a run on %s', engine => {
     for (const again of await Promise.all(commands.map(publish))) expectProblem(again, 'RUN_ERASED');
   });
 
+  it('erases messages that name its thread, also if that was opened after them', async () => {
+    const actor = { type: 'operator', name: 'ana' };
+    const opening = { title: 'Weather', body: 'Rain.', thread_id: 'T', run_id: 'doomed', actor };
+    const messages = [
+      { topic: 'forum.commands.add_post', message_key: 'T', payload: { thread_id: 'T', body: MARK, actor } },
+      { topic: 'forum.integration.told', message_key: 'T', payload: { thread_id: 'T', text: MARK } },
+    ];
+    const publish = (message: object, index: number) =>
+      send('POST', '/outbox', message, { 'idempotency-key': `message-${index}` });
+    await send('POST', '/outbox', { topic: 'forum.commands.open_thread', message_key: 'T', payload: opening });
+    const published = await Promise.all(messages.map(publish));
+    expect(published.map(({ status }) => status)).toEqual([201, 201]);
+    await dispatch();
+    expect((await send('GET', '/threads/T')).body).toMatchObject({ run_id: 'doomed', posts_count: 2 });
+    await aRun(send, 'doomed').finish('builder');
+    expect((await aRun(send, 'doomed').close()).status).toBe(200);
+
+    await hold();
+    expect((await erase('doomed')).status).toBe(202);
+    const shownLast = published.map(({ body }) => send('GET', `/outbox/${body.message_id}`));
+    for (const { body } of await Promise.all(shownLast)) expect(body.payload).toEqual({ erased: true });
+    for (const again of await Promise.all(messages.map(publish))) expectProblem(again, 'RUN_ERASED');
+    await release();
+    await eraseAll('doomed');
+    expect(await marksIn(service.url)).toEqual({});
+    for (const again of await Promise.all(messages.map(publish))) expectProblem(again, 'RUN_ERASED');
+  });
+
   it.each(['begun', 'done'])('refuses what would add to it once it is %s', async state => {
     const run = await markedRun(send, 'doomed');
     const key = { 'idempotency-key': 'again' };
