@@ -433,6 +433,11 @@ export function endedPayload(
   return { question_id, question, question_truncated, options, source, ...outcome, run_title: runTitle };
 }
 
+/** The draft of an event about a question, with the question's ticket if it has one. */
+export function withTicketOf({ ticket }: Pick<QuestionRow, 'ticket'>, draft: EventDraft): EventDraft {
+  return { ...draft, thread: { ...draft.thread, ticket: ticket ?? draft.thread.ticket } };
+}
+
 /** What the event of an expiry says beside the question. @param asked as for `endedPayload` */
 export function expiryOutcome({ default_applied }: QuestionRow, asked: Event['payload']): Event['payload'] {
   const { default_answer, default_answer_truncated, default_selected } = asked;

@@ -4,7 +4,7 @@ import { type Control, ticketed } from '../control/service.ts';
 import type { Database, Tx } from '../db/database.ts';
 import type { EventLog } from '../events/service.ts';
 import { priorityAt } from '../priority.ts';
-import { endedPayload, type QuestionRow } from './question.ts';
+import { endedPayload, type QuestionRow, withTicketOf } from './question.ts';
 import { clearReminders, findAskedHeads, listQuestionsById, listToRemind } from './repository.ts';
 
 interface Dependencies {
@@ -34,7 +34,7 @@ export function createReminders({ db, clock, events, control }: Dependencies) {
       const drafts = own.map(row => {
         const since = { priority: priorityAt(row.priority), asked_at: toTimestamp(row.asked_at) };
         const payload = endedPayload(row, heads.get(row.asked_sequence) ?? {}, since, agent.run.title);
-        return events.draft(ticketed(agent), timekeeper, 'forum.question.reminded', payload);
+        return withTicketOf(row, events.draft(ticketed(agent), timekeeper, 'forum.question.reminded', payload));
       });
       const [first, ...others] = drafts;
       if (first) await control.record(tx, agent, [first, ...others]);

@@ -37,6 +37,7 @@ import {
   searchText,
   toQuestion,
   toQuestionHead,
+  withTicketOf,
 } from './question.ts';
 import {
   countOpen,
@@ -163,7 +164,7 @@ export function createQuestions(dependencies: Dependencies) {
       const head = askedHead(row);
       const outcome = state === 'expired' ? expiryOutcome(row, head) : {};
       const payload = endedPayload(row, head, outcome, agent.run.title);
-      return events.draft(ticketed(agent), actor, `forum.question.${state}`, payload);
+      return withTicketOf(row, events.draft(ticketed(agent), actor, `forum.question.${state}`, payload));
     });
     const [cause, ...others] = drafts;
     if (!cause) return [];
@@ -182,7 +183,8 @@ export function createQuestions(dependencies: Dependencies) {
     const agent = await control.required(tx, run_id, agent_name);
     const received = rows.map(row => {
       const { question_id } = row;
-      const draft = events.draft(ticketed(agent), actor, 'forum.question.acknowledged', { question_id });
+      const drafted = events.draft(ticketed(agent), actor, 'forum.question.acknowledged', { question_id });
+      const draft = withTicketOf(row, drafted);
       return { draft, next: acknowledged(row, draft.occurred_at) };
     });
     const [cause, ...others] = received.map(({ draft }) => draft);
@@ -272,7 +274,7 @@ export function createQuestions(dependencies: Dependencies) {
       if (superseded) {
         const askedHead = await askedHeads(tx, [superseded]);
         const payload = endedPayload(superseded, askedHead(superseded), { superseded_by: question_id }, title);
-        effects.push(events.follow(cause, 'forum.question.superseded', payload));
+        effects.push(withTicketOf(superseded, events.follow(cause, 'forum.question.superseded', payload)));
       }
       const recorded = await control.record(tx, agent, [cause, ...effects]);
       const question = opened(asked, superseded?.question_id ?? null, recorded.sequence);
@@ -333,7 +335,7 @@ export function createQuestions(dependencies: Dependencies) {
         const { missing } = approval;
         const still = { ...outcome, approvals_required: question.approvals_required, missing };
         const payload = endedPayload(question, askedHead(question), still, agent.run.title);
-        const effect = events.follow(cause, 'forum.question.approved', payload);
+        const effect = withTicketOf(question, events.follow(cause, 'forum.question.approved', payload));
         const recorded = await control.record(tx, agent, [cause, effect]);
         const row = approved(question);
         approval.store(recorded.sequence);
@@ -342,7 +344,7 @@ export function createQuestions(dependencies: Dependencies) {
       }
       const end = { ...outcome, ...(approval && { approved_by: approval.agreed }) };
       const payload = endedPayload(question, askedHead(question), end, agent.run.title);
-      const closed = events.follow(cause, 'forum.question.answered', payload);
+      const closed = withTicketOf(question, events.follow(cause, 'forum.question.answered', payload));
       const recorded = await control.record(tx, agent, [cause, closed]);
       const row = answered(question, given, cause.actor, cause.occurred_at, recorded.sequence);
       approval?.store(recorded.sequence);

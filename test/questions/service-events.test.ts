@@ -103,11 +103,39 @@ describe.each(engines)('the events of a question on %s', engine => {
     const named = await ask(run_id, { ticket: 'OPS-8' });
     await service.send('POST', `/questions/${named}/cancel`);
     expect(await ticketsOf('forum.question.opened')).toEqual(['OPS-7', 'OPS-8']);
-    expect(await ticketsOf('forum.question.cancelled')).toEqual(['OPS-7']);
     expect(await ticketsOf('forum.thread.opened')).toEqual(['OPS-7']);
     expect([await listed('OPS-7'), await listed('OPS-8')]).toEqual([[first], [named]]);
     const threads = (await service.send('GET', `/threads?ticket=OPS-7&run_id=${run_id}`)).body.items;
     expect(threads).toMatchObject([{ kind: 'control', ticket: 'OPS-7' }]);
+  });
+
+  it('have the ticket of the question, whatever happens to it', async () => {
+    const run_id = await briefed();
+    const asked = (ticket: string, fields: object = {}) => ask(run_id, { ticket, ...fields });
+    const done = async (method: 'POST' | 'PUT', path: string, body: object = {}) =>
+      expect((await service.send(method, `/questions/${path}`, body)).status).toBe(200);
+    const answered = await asked('A-1');
+    await done('PUT', `${answered}/answer`, { answer: 'Europe.' });
+    await done('POST', `${answered}/acknowledge`);
+    await done('POST', `${await asked('A-2')}/cancel`);
+    const superseded = await asked('A-3');
+    const last = await asked('A-4', { supersedes: superseded, expires_in_seconds: 60, remind_after_seconds: 30 });
+    clock.advance(30_000);
+    await expect.poll(() => payloadOf(run_id, 'reminded')).toBeDefined();
+    clock.advance(30_000);
+    await expiries.of(last);
+    const twice = await asked('A-5', { approvals: 2 });
+    for (const name of ['ana', 'ben'])
+      await done('PUT', `${twice}/answer`, { answer: 'Europe.', actor: { type: 'operator', name } });
+    const { items } = (await service.send('GET', `/events?run_id=${run_id}&limit=200`)).body;
+    const told = items
+      .filter(({ event_type }: { event_type: string }) => event_type.startsWith('forum.question.'))
+      .map((event: { event_type: string; ticket: string }) => `${event.event_type.split('.')[2]} ${event.ticket}`);
+    expect(told).toEqual([
+      ...['opened A-1', 'answered A-1', 'acknowledged A-1', 'opened A-2', 'cancelled A-2'],
+      ...['opened A-3', 'opened A-4', 'superseded A-3', 'reminded A-4', 'expired A-4'],
+      ...['opened A-5', 'approved A-5', 'answered A-5'],
+    ]);
   });
 
   it('have the ticket of the brief as it is now', async () => {
