@@ -62,7 +62,7 @@ export function answerText({ answer, selected = [] }: { answer?: string; selecte
 }
 
 /** The text of selected labels. Their order does not matter, so it is always the same. */
-export function labelsText(selected: readonly string[]): string {
+function labelsText(selected: readonly string[]): string {
   return selected.toSorted().join(', ');
 }
 
@@ -287,19 +287,21 @@ export function assertSelection(
 }
 
 /**
- * Checks the default of a question against its options. With options, the default answer is one of their labels.
+ * The text of a question's default. With options, it is one of their labels, or those that it selects.
  * @throws Refusal INVALID_SELECTION
  */
-export function assertDefault({
+export function defaultText({
   options = [],
   multi_select = false,
   default_answer,
   default_selected,
-}: Defaulted): void {
+}: Defaulted): string | undefined {
   if (default_selected) assertSelection({ options, multi_select }, { answer: '', selected: default_selected });
-  if (default_answer === undefined || options.length === 0) return;
+  if (default_answer === undefined) return default_selected && labelsText(default_selected);
+  if (options.length === 0) return default_answer;
   const labels = default_selected ?? options.map(option => option.label);
-  if (labels.includes(normalName(default_answer))) return;
+  const label = normalName(default_answer);
+  if (labels.includes(label)) return label;
   const choice = `${default_selected ? 'default_selected' : 'its options'}: ${labels.join(', ')}`;
   throw new Refusal('INVALID_SELECTION', `The default answer of a question with options is one of ${choice}.`, {
     options: options.map(option => option.label),

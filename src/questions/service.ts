@@ -18,16 +18,15 @@ import {
   answered,
   answerPlaceOf,
   approved,
-  assertDefault,
   assertOpenQuestion,
   assertSelection,
   closedAs,
+  defaultText,
   endedPayload,
   expired,
   expiryOutcome,
   type GivenAnswer,
   isForAgent,
-  labelsText,
   needsApprovals,
   newQuestion,
   opened,
@@ -260,12 +259,11 @@ export function createQuestions(dependencies: Dependencies) {
       const { supersedes } = request;
       if (request.approvals === 2) assertNoDefault(request);
       assertTimeToAnswer(request);
-      assertDefault(request);
+      const default_answer = defaultText(request);
       const superseded = supersedes ? await supersededBy(tx, agent, supersedes) : undefined;
       assertRoom(agent, superseded ? 1 : 0);
       const question_id = `q_${cause.uid}`;
       cause.payload.question_id = question_id;
-      const { default_answer = request.default_selected && labelsText(request.default_selected) } = request;
       if (default_answer !== undefined) cause.payload.default_answer = default_answer;
       const asked = newQuestion(cause);
       const { title } = agent.run;

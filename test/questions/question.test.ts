@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { assertDefault } from '../../src/questions/question.ts';
+import { defaultText } from '../../src/questions/question.ts';
 import { startApp } from '../helpers/app.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { Expiries, startTimed } from '../helpers/expiry.ts';
@@ -18,7 +18,7 @@ describe('the default of a question', () => {
     ['several labels of a multiple choice', { options, multi_select: true, default_selected: ['no', 'yes'] }],
     ['a selected label that is the answer', { options, default_selected: ['no'], default_answer: 'no' }],
   ])('may be %s', (_name, request) => {
-    expect(() => assertDefault(request)).not.toThrow();
+    expect(() => defaultText(request)).not.toThrow();
   });
 
   it.each([
@@ -29,7 +29,7 @@ describe('the default of a question', () => {
     ['a label without options', { default_selected: ['no'] }],
     ['an answer that is not what it selects', { options, default_selected: ['no'], default_answer: 'yes' }],
   ])('cannot be %s', (_name, request) => {
-    expect(() => assertDefault(request)).toThrow(expect.objectContaining({ code: 'INVALID_SELECTION' }));
+    expect(() => defaultText(request)).toThrow(expect.objectContaining({ code: 'INVALID_SELECTION' }));
   });
 
   it('leaves people time to answer', async () => {
@@ -48,6 +48,21 @@ describe('the default of a question', () => {
     const asked = { expires_in_seconds: 60, options, default_selected: ['yes'], default_answer: 'yes' };
     const { body } = await run.signal('guidance_request', 'builder', asked);
     expect(body.question).toMatchObject({ default_answer: 'yes', default_selected: ['yes'] });
+    await service.close();
+  });
+
+  it('is one of the labels, however it was written', async () => {
+    const service = await startApp('sqlite');
+    const { signal, ask } = aRun(service.send, 'run-1');
+    const fields = { options: [{ label: 'caf\u00e9' }, { label: 'no' }], expires_in_seconds: 60 };
+    const written = { ...fields, default_answer: ' cafe\u0301\n' };
+    const { question } = (await signal('guidance_request', 'builder', written)).body;
+    expect(question.default_answer).toBe('caf\u00e9');
+    const [opened] = (await service.send('GET', '/events?event_type=forum.question.opened')).body.items;
+    expect(opened.payload.default_answer).toBe('caf\u00e9');
+    // Without options it is a text, which stays as it is.
+    const free = await ask('builder', { expires_in_seconds: 60, default_answer: ' cafe\u0301\n' });
+    expect((await service.send('GET', `/questions/${free}`)).body.default_answer).toBe(' cafe\u0301\n');
     await service.close();
   });
 
