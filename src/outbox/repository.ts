@@ -24,6 +24,23 @@ const insertMessageStatement = statement(({ query, values, returningKey }: State
   return returningKey(query.insertInto('messages').values(row), 'number');
 });
 
+/** The run that a message is about, if that was erased. */
+export async function findErasedRun(
+  reader: Reader,
+  subject: Pick<MessageRow, 'run_id' | 'thread_id'>,
+): Promise<string | undefined> {
+  return (await reader.first(erasedRunStatement, subject))?.run_id;
+}
+
+const erasedRunStatement = statement(({ query, value }: StatementBuilder<Pick<MessageRow, 'run_id' | 'thread_id'>>) => {
+  const ofThread = sql`(select threads.run_id from threads where threads.thread_id = ${value('thread_id')})`;
+  return query
+    .selectFrom('runs')
+    .select('run_id')
+    .where('run_id', '=', sql<string>`coalesce(cast(${value('run_id')} as text), ${ofThread})`)
+    .where('erased_at', 'is not', null);
+});
+
 export async function findMessage(reader: Reader, messageId: string): Promise<MessageRow | undefined> {
   const query = reader.query.selectFrom('messages').selectAll().select(isErasing);
   return query.where('message_id', '=', messageId).executeTakeFirst();

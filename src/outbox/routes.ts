@@ -13,7 +13,7 @@ import {
   Replay,
   Replayed,
 } from './schemas.ts';
-import type { Outbox } from './service.ts';
+import { COMMAND_TOPICS, type Outbox } from './service.ts';
 
 interface Dependencies {
   outbox: Outbox;
@@ -51,7 +51,7 @@ export function outboxRoutes({ outbox, writes, maxPayload }: Dependencies): Fast
           request,
           reply,
           async tx => {
-            if (request.body.topic.startsWith('forum.commands.')) request.caller.assertAdmin('publish commands');
+            if (request.body.topic.startsWith(COMMAND_TOPICS)) request.caller.assertAdmin('publish commands');
             const { message, created } = await outbox.publish(tx, request.body);
             const location = `/outbox/${encodeURIComponent(message.message_id)}`;
             return { status: created ? 201 : 200, body: message, headers: { location }, reference: message.message_id };

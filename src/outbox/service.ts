@@ -18,6 +18,7 @@ import { createOutboxMonitor } from './monitor.ts';
 import {
   deleteUnmatched,
   findDeliveries,
+  findErasedRun,
   findMessage,
   giveUnmatched,
   insertMessage,
@@ -43,6 +44,8 @@ interface Dependencies {
   commits: CommitNotifier;
 }
 
+/** Topics that begin so carry commands to the service. */
+export const COMMAND_TOPICS = 'forum.commands.';
 /** Dead deliveries that one replay transaction reads at most, how long it may replay them, and how many at once. */
 const REPLAY_BATCH = 100;
 const REPLAY_MS = 20;
@@ -175,7 +178,7 @@ export function createOutbox(dependencies: Dependencies) {
 
   /**
    * Publishes a message. A repeated `message_id` with the same content answers the stored message.
-   * @throws Refusal RESERVED_TOPIC, MESSAGE_EXISTS
+   * @throws Refusal RESERVED_TOPIC, MESSAGE_EXISTS; RUN_ERASED for a command
    */
   async function publish(tx: Tx, body: NewMessage): Promise<{ message: MessageDetail; created: boolean }> {
     const { topic, payload, message_id, available_at } = body;
@@ -183,6 +186,10 @@ export function createOutbox(dependencies: Dependencies) {
     if (topic.startsWith(EVENT_TOPICS)) {
       throw new Refusal('RESERVED_TOPIC', `Topics that begin with ${EVENT_TOPICS} carry the service's own events.`);
     }
+    const subject = subjectOf(payload);
+    // It could have no effect, and nothing would erase its texts.
+    const erased = topic.startsWith(COMMAND_TOPICS) ? await findErasedRun(tx, subject) : undefined;
+    if (erased !== undefined) throw new Refusal('RUN_ERASED', `The run ${erased} was erased.`);
     const id = message_id ?? `msg_${newUid()}`;
     const at = available_at === undefined ? null : Date.parse(available_at);
     const text = JSON.stringify(payload);
@@ -198,7 +205,7 @@ export function createOutbox(dependencies: Dependencies) {
     const created_at = clock.now();
     const cause = { created_at, traceparent: tx.traceparent, token_id: tx.tokenId };
     const content = { message_id: id, topic, message_key, payload: text, available_at: at };
-    const message_number = await insertMessage(tx, { ...content, ...cause, ...subjectOf(payload) });
+    const message_number = await insertMessage(tx, { ...content, ...cause, ...subject });
     const due = at === null ? null : Math.min(db.leaseTime(at), LATEST_TIME);
     const delivery = { message_number, topic, message_key, available_at: due, created_at };
     const consumers = await subscriptions.matching(tx, topic);

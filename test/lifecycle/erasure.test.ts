@@ -232,6 +232,8 @@ describe.each(engines)('erasing a run on %s', engine => {
     const before = await dump(service.url);
     const { signal, brief, nextAttempt } = aRun(send, 'doomed');
     const [first] = run.questions;
+    const publish = (command: string, payload: object) =>
+      send('POST', '/outbox', { topic: `forum.commands.${command}`, payload });
     const refused = [
       signal('completion', 'builder'),
       signal('guidance_request', 'newcomer'),
@@ -242,6 +244,9 @@ describe.each(engines)('erasing a run on %s', engine => {
       send('POST', `/threads/${run.discussion}/posts`, { body: 'x', actor }),
       send('PATCH', `/threads/${run.discussion}`, { priority: 'low', actor }),
       close(),
+      publish('control_signal', signalOf('completion', { run_id: ' doomed', summary: MARK })),
+      publish('open_thread', { title: MARK, body: MARK, run_id: 'doomed', actor }),
+      publish('add_post', { thread_id: run.discussion, body: MARK, actor }),
     ];
     for (const answer of await Promise.all(refused)) expectProblem(answer, 'RUN_ERASED');
     expectProblem(await nextAttempt('builder'), 'THREAD_CLOSED');
