@@ -42,9 +42,12 @@ export function createIndexing({ db, events, search, log }: Dependencies) {
     const thread = await findNewestThreadBefore(tx, at.cursor === null ? at.opened_sequence : at.opened_sequence + 1);
     if (!thread) return undefined;
     const { thread_id, opened_sequence, title, kind } = thread;
+    const next = { last_sequence, opened_sequence, cursor: null, indexed: 0 };
+    // Its erasure removed its words, also those of a generated title.
+    if (thread.erased) return next;
     const page = await events.posts(tx, thread_id, { limit: 1, ...(at.cursor !== null && { cursor: at.cursor }) });
     const [post] = page.items;
-    if (!post || post.sequence > last_sequence) return { last_sequence, opened_sequence, cursor: null, indexed: 0 };
+    if (!post || post.sequence > last_sequence) return next;
     const indexed = at.indexed + 1;
     // Also of a run that is being erased: its erasure removes the words of what is stored.
     const stored = await events.storedPayloads(tx, [post.sequence]);

@@ -203,15 +203,22 @@ export async function findThreadsByNumber(
     .execute();
 }
 
-/** The newest thread of those that were opened before a sequence. */
-export async function findNewestThreadBefore(reader: Reader, sequence: number): Promise<ThreadRow | undefined> {
+/** The newest thread of those that were opened before a sequence. It is `erased` if all texts of its run are. */
+export async function findNewestThreadBefore(
+  reader: Reader,
+  sequence: number,
+): Promise<(ThreadRow & { erased: number }) | undefined> {
   return reader.first(findNewestThreadBeforeStatement, { sequence });
 }
+
+const isErased = sql<number>`(select count(*) from runs
+  where runs.run_id = threads.run_id and runs.erased_at is not null and ${erasing('threads.run_id')} = 0)`;
 
 const findNewestThreadBeforeStatement = statement(({ query, value }: StatementBuilder<{ sequence: number }>) =>
   query
     .selectFrom('threads')
     .selectAll()
+    .select(isErased.as('erased'))
     .where('opened_sequence', '<', value('sequence'))
     .orderBy('opened_sequence', 'desc')
     .limit(1),

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Engine } from '../../src/db/engine.ts';
+import { engines } from '../helpers/engines.ts';
 import { comparable, exportFiles, exportOf, imported, serviceOn } from '../helpers/exports.ts';
 import { markedRun, projectionFaults } from '../helpers/marked-run.ts';
 import { aRun } from '../helpers/runs.ts';
@@ -67,4 +68,21 @@ it('takes a run that went on while it was exported, as far as its events say', a
   const events = (of: string[]) => of.filter(line => line.startsWith('{"type":"event"'));
   expect(events((await exportOf(fresh, 'run-1')).split('\n'))).toEqual(events(before));
   await aRun(fresh.send, 'run-1').answer(first);
+});
+
+it.each(engines)('of an erased run on %s lets no search find its generated titles', async engine => {
+  const source = await serviceOn(engine);
+  for (const run_id of ['kept', 'doomed']) {
+    await aRun(source.send, run_id).finish('builder');
+    expect((await aRun(source.send, run_id).close()).status).toBe(200);
+  }
+  await expect.poll(async () => (await source.send('DELETE', '/runs/doomed')).status).toBe(204);
+  const exports = await Promise.all(['kept', 'doomed'].map(run_id => exportOf(source, run_id)));
+  const config = { ROLE: 'all', POLL_INTERVAL_MS: '20' };
+  const { send } = await serviceOn(engine, { database: await imported(engine, await exportFiles(exports)), config });
+  const found = async (run_id: string) =>
+    (await send('GET', `/threads?q=control&run_id=${run_id}`)).body.items.map(({ kind }: { kind: string }) => kind);
+  // The newest thread is indexed first.
+  await expect.poll(() => found('kept'), { timeout: 20_000 }).toEqual(['control']);
+  expect(await found('doomed')).toEqual([]);
 });
