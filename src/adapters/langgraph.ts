@@ -1,5 +1,5 @@
 import type { Interrupt } from '@langchain/langgraph';
-import type { AskRequest, Forumbus } from '../client/index.ts';
+import { type AskRequest, choiceText, type Forumbus } from '../client/index.ts';
 import { askApproval, jsonOf } from './approval.ts';
 import { type Asking, askOnce, textOf } from './question.ts';
 
@@ -32,7 +32,7 @@ async function answerTo(client: Forumbus, id: string, value: unknown, asking: As
   const question = await askOnce(client, `${host} ${id}`, request, asking);
   if (question.state === 'open') return undefined;
   if (question.state === 'answered') return textOf(question);
-  return question.default_applied ? question.default_answer : null;
+  return question.default_applied ? choiceText(question.default_answer, question.default_selected) : null;
 }
 
 async function decisionsOf(client: Forumbus, id: string, { actionRequests }: ToolReview, asking: Asking) {

@@ -1,4 +1,5 @@
-import { type AskRequest, askKey, type Forumbus, type Question, type WaitOptions } from '../client/index.ts';
+import type { AskRequest, Forumbus, Question, WaitOptions } from '../client/index.ts';
+import { askKey, choiceText } from '../client/index.ts';
 
 /* What the adapters share, and what an adapter of another framework needs. */
 
@@ -40,12 +41,8 @@ function callOf({ source, question, context }: AskRequest | Question): string {
 
 /** The answer: the labels in the order of the options, and what else the person wrote. */
 export function textOf({ options, selected, answer }: Question): string {
-  const labels = options
-    .map(({ label }) => label)
-    .filter(label => selected.includes(label))
-    .join(', ');
-  const isLabels = answer === selected.toSorted().join(', ');
-  return isLabels || answer === null ? labels : [labels, answer].filter(text => text !== '').join(': ');
+  const labels = options.map(({ label }) => label).filter(label => selected.includes(label));
+  return choiceText(answer, labels);
 }
 
 /** The beginning of a text; a character that is cut in two is replaced. */

@@ -1,5 +1,5 @@
 import { agreed, approvalsText } from '../client/approvals.ts';
-import type { Question } from '../client/index.ts';
+import { choiceText, type Question } from '../client/index.ts';
 import { printable } from '../printable.ts';
 import { exits, UsageError } from './command.ts';
 
@@ -29,9 +29,9 @@ export function outcomeText(question: Question): string {
   const { state, question_id } = question;
   switch (state) {
     case 'answered':
-      return chosenText(question.answer, question.selected);
+      return oneLine(choiceText(question.answer, question.selected));
     case 'expired': {
-      const fallback = chosenText(question.default_answer, question.default_selected);
+      const fallback = oneLine(choiceText(question.default_answer, question.default_selected));
       return fallback === '' ? `expired: nobody answered ${question_id}` : `expired, so the default holds: ${fallback}`;
     }
     case 'cancelled':
@@ -51,13 +51,6 @@ function peopleText(question: Question): string {
 /** How far a question is that two people must answer, on one line; empty for others. */
 export function standingText(question: Question): string {
   return oneLine(approvalsText(question));
-}
-
-/** The labels, and the text if it says more. */
-function chosenText(answer: string | null, selected: readonly string[]): string {
-  const labels = selected.join(', ');
-  if (labels === '') return oneLine(answer ?? '');
-  return answer === null || answer === labels ? oneLine(labels) : `${oneLine(labels)} (${oneLine(answer)})`;
 }
 
 export function outcomeCode({ state }: Question): number {

@@ -1,14 +1,12 @@
-import type { InboxItem, Question } from '../client/index.ts';
+import { choiceText, type InboxItem, type Question } from '../client/index.ts';
 import { quoted } from '../printable.ts';
 import { cut } from '../text.ts';
 
 /* Facts, not orders: a host may take an order in a context for an attack. */
 
-/** What was answered: the labels, and the text if it says more. @param labels how the asker writes them */
-export function shownAnswer({ answer, selected }: Question, labels: readonly string[] = selected): string {
-  const chosen = labels.join(', ');
-  if (chosen === '') return answer ?? '';
-  return answer === null || answer === selected.toSorted().join(', ') ? chosen : `${chosen} (${answer})`;
+/** What was answered. @param labels how the asker writes them */
+export function shownAnswer({ answer, selected }: Question, labels?: readonly string[]): string {
+  return choiceText(answer, selected, labels);
 }
 
 /** An answer as a fact, such as `Answer to q_12 by ana: Option B`. */
@@ -26,6 +24,6 @@ export function factOf({ kind, question, post }: InboxItem): string {
   if (kind === 'answered') return answerFact(question) + asked;
   if (kind === 'cancelled') return `Question ${question_id} was cancelled: nobody will answer it${asked}`;
   if (!default_applied) return `Question ${question_id} expired: nobody answered it${asked}`;
-  const fallback = default_selected.join(', ') || (default_answer ?? '');
+  const fallback = choiceText(default_answer, default_selected);
   return `Question ${question_id} expired, so its default holds: ${quoted(fallback)}${asked}`;
 }

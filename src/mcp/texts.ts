@@ -1,5 +1,6 @@
 import type { Actor } from '../actor.ts';
 import { agreed } from '../client/approvals.ts';
+import { choiceText } from '../client/choice-text.ts';
 import type { InboxItem } from '../inbox/schemas.ts';
 import { quoted } from '../printable.ts';
 import type { Question } from '../questions/schemas.ts';
@@ -28,10 +29,10 @@ export function outcome(question: Question): string {
   const { state, answered_by } = question;
   switch (state) {
     case 'answered':
-      return `Answered by ${nameOf(answered_by)}: ${choice(question.answer, question.selected)}`;
+      return `Answered by ${nameOf(answered_by)}: ${quoted(choiceText(question.answer, question.selected))}`;
     case 'expired':
       return question.default_applied
-        ? `Expired, nobody answered; your default applies: ${choice(question.default_answer, question.default_selected)}`
+        ? `Expired, nobody answered; your default applies: ${quoted(choiceText(question.default_answer, question.default_selected))}`
         : 'Expired: nobody answered, and it has no default. To ask again, use other words.';
     case 'cancelled':
       return 'Cancelled: no answer will come.';
@@ -65,13 +66,6 @@ const HEAD = 50;
 export function news({ question, post }: InboxItem): string {
   if (question) return `${question.question_id} (${line(question.question, HEAD)}): ${outcome(question)}`;
   return `Message from ${nameOf(post?.actor ?? null)}: ${quoted(post?.body ?? '')}`;
-}
-
-/** The labels and the text of an answer, without saying one thing twice. */
-function choice(answer: string | null, selected: string[]): string {
-  const labels = selected.join(', ');
-  if (labels === '' || answer === labels) return quoted(answer ?? labels);
-  return quoted(answer === null || selected.includes(answer) ? labels : `${labels}. ${answer}`);
 }
 
 function nameOf(actor: Actor | null): string {

@@ -32,7 +32,7 @@ it('answers AskUserQuestion with a question each', async () => {
   const { heard } = calling('AskUserQuestion', both, { priority: 'high' });
   await place.answer('Which tests?', { selected: ['e2e', 'unit'] });
   await place.answer('Which region?', { selected: ['eu-west-1'], answer: 'Staging is there.' });
-  const answers = { 'Which region?': 'eu-west-1: Staging is there.', 'Which tests?': 'unit, e2e' };
+  const answers = { 'Which region?': 'eu-west-1 (Staging is there.)', 'Which tests?': 'unit, e2e' };
   expect(await heard).toEqual({ behavior: 'allow', updatedInput: { ...both, answers }, toolUseID: expect.any(String) });
   expect(await place.questions()).toMatchObject([{ priority: 'high' }, { priority: 'high' }]);
   const asked = (await place.questions()).find(({ question }) => question === 'Which region?');
