@@ -40,7 +40,7 @@ export async function archiveRun(
 ): Promise<Archived> {
   const { status, erased_at } = await client.runs.get(run_id, { signal });
   if (erased_at !== null) return 'erased before';
-  if (status !== 'closed') throw new UsageError(`The run ${run_id} is not closed; close it first.`);
+  if (status !== 'closed') throw new UsageError(`The run ${run_id} is not closed; \`forumbus run close\` closes it.`);
   const file = join(folder, archiveName(run_id));
   try {
     makeFolder(folder, OWN_FOLDER);

@@ -10,7 +10,7 @@ export const command = defineCommand({
   counts: { least: 0, most: 1 },
   options: { wait: { type: 'string', default: '0' } },
   help: `  --wait TIME    waits so long until the run may be closed
-Exit code 0 if it may be closed or is closed, 75 if something blocks it.`,
+Exit code 0 if it may be closed or is closed, 75 if something blocks it. \`forumbus run close RUN\` closes it.`,
   async run(context, [run], values) {
     const { client, identity, print } = context;
     const wait_seconds = secondsOf('wait', values.wait);

@@ -10,6 +10,7 @@ const remedies: Record<string, string> = {
   RUN_NOT_FOUND: 'Check the name, or set --run.',
   THREAD_CLOSED: 'The agent has been withdrawn or its run is closed: stop, or work in another --run.',
   RUN_CLOSED: 'Work in another --run.',
+  RUN_OPEN: '`forumbus run close` does so.',
   RUN_ERASED: 'Work in another --run.',
   PAYLOAD_TOO_LARGE: 'Shorten the texts.',
 };

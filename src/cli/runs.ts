@@ -16,12 +16,14 @@ const LOOK_MS = 500;
 
 export const command = defineCommand({
   name: 'run',
-  summary: 'Export a run as lines of JSON, erase the texts of a closed run, or do both',
-  usage: 'export RUN [--out FILE] | erase RUN | archive RUN… --to FOLDER | archive --closed-before 90d --to FOLDER',
+  summary: 'Close a run, export it as lines of JSON, erase the texts of a closed run, or do both',
+  usage:
+    'close RUN | export RUN [--out FILE] | erase RUN | archive RUN… --to FOLDER | archive --closed-before 90d --to FOLDER',
   counts: { least: 1, most: Number.POSITIVE_INFINITY },
   options: { out: { type: 'string' }, to: { type: 'string' }, 'closed-before': { type: 'string' } },
-  words: ['export', 'erase', 'archive'],
-  help: `  --out FILE            exports into FILE, which appears when it is whole; without it to stdout
+  words: ['close', 'export', 'erase', 'archive'],
+  help: `\`close\` ends a run whose gate is ready: it takes no signal any more.
+  --out FILE            exports into FILE, which appears when it is whole; without it to stdout
   --to FOLDER           archives each closed run into FOLDER as a compressed export, and then erases its texts
   --closed-before TIME  archives all runs that were closed longer ago, such as 90d
 Ctrl-C ends them: an export leaves no file, an archive none that is not whole, and the service goes on with an erasure that
@@ -29,9 +31,10 @@ has begun. \`forumbus import\` reads exports and archives.`,
   async run(context, [act = '', ...runs], { out, to, 'closed-before': age }) {
     if (act === 'archive') return archive(context, runs, to, age);
     const [run] = runs;
-    if (act !== 'export' && act !== 'erase')
-      throw new UsageError(`forumbus run does export, erase or archive, not ${act}.`);
+    if (act !== 'close' && act !== 'export' && act !== 'erase')
+      throw new UsageError(`forumbus run does close, export, erase or archive, not ${act}.`);
     if (run === undefined || runs.length > 1) throw new UsageError(`forumbus run ${act} takes one run.`);
+    if (act === 'close') return closeRun(context, run);
     return act === 'export' ? exportRun(context, run, out) : eraseRun(context, run);
   },
 });
@@ -78,6 +81,12 @@ async function archive(context: Context, given: string[], to: string | undefined
     process.off('SIGINT', interrupt);
     progress.end();
   }
+}
+
+async function closeRun({ client, print }: Context, run: string): Promise<number> {
+  const { run_id, status } = await client.close(run);
+  await print(`The run ${oneLine(run_id)} is closed.`, { run_id, status });
+  return exits.done;
 }
 
 /** Repeats what was refused because the run has gone on: a discussion may do so after the close. @throws UsageError */

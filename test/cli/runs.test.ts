@@ -32,13 +32,40 @@ it('exports a run to a file or to stdout, and erases it', async () => {
   expect(await person(['run', 'export', 'nobody', '--out', join(folder, 'none')])).toMatchObject({ code: 1 });
   expect(await person(['run', 'forget', 'run-1'])).toMatchObject({
     code: 1,
-    err: expect.stringMatching(/export, erase or archive/),
+    err: expect.stringMatching(/close, export, erase or archive/),
   });
   expect((await readdir(folder)).filter(name => name.startsWith('none'))).toEqual([]);
 
   const erased = await person(['run', 'erase', 'run-1', '--json']);
   expect(erased).toMatchObject({ code: 0, out: '{"run_id":"run-1","erased":true}' });
   expect((await person(['run', 'export', 'run-1'])).out).not.toContain(MARK);
+});
+
+it('closes a run once its gate is ready, and the status of its agents says so', async () => {
+  const { service, person } = await withArchives();
+  const run = aRun(service.send, 'run-1');
+  await run.signal('completion', 'builder');
+  const status = (agent: string) => person(['status', '--run', 'run-1', '--agent', agent]);
+  expect(await person(['run', 'erase', 'run-1'])).toMatchObject({
+    code: 1,
+    err: 'The run run-1 is not closed; close it first. `forumbus run close` does so.',
+  });
+  expect(await person(['run', 'close', 'run-1'])).toMatchObject({
+    code: 1,
+    err: expect.stringMatching(/^The run run-1 cannot be closed yet: The work of builder /),
+  });
+  expect((await status('builder')).out).toMatch(/: completed, attempt 1$/);
+  await run.finish('builder');
+  // A repeat changes nothing.
+  for (const json of [false, true]) {
+    expect(await person(['run', 'close', 'run-1', ...(json ? ['--json'] : [])])).toEqual({
+      ...{ code: 0, err: '' },
+      out: json ? '{"run_id":"run-1","status":"closed"}' : 'The run run-1 is closed.',
+    });
+  }
+  expect((await status('builder')).out).toMatch(/: validated, attempt 1; the run is closed$/);
+  expect((await status('newcomer')).out).toMatch(/: no signal yet; the run is closed$/);
+  expect(await person(['run', 'close', 'nobody'])).toMatchObject({ code: 1, err: expect.stringMatching(/nobody/) });
 });
 
 /** A service that can be called, and a person's command line beside a folder for archives. */
@@ -61,7 +88,7 @@ it('archives closed runs: a whole export that can be imported, and then no text 
 
   const said = await person(['run', 'archive', 'run-1', 'open', 'nobody', 'Run-1', '--to', to]);
   expect(said.code).toBe(1);
-  expect(said.err).toMatch(/^The run open is not closed; close it first\.\n.*nobody/);
+  expect(said.err).toMatch(/^The run open is not closed; `forumbus run close` closes it\.\n.*nobody/);
   const names = (await readdir(to)).toSorted();
   expect(names).toEqual([archiveName('Run-1'), 'run-1.ndjson.gz'].toSorted());
   expect(names[0]?.toLowerCase()).not.toBe(names[1]?.toLowerCase());
