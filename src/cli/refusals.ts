@@ -8,7 +8,7 @@ const remedies: Record<string, string> = {
   NOT_FOUND: 'Check FORUMBUS_URL.',
   QUESTION_NOT_FOUND: 'See `forumbus inbox` for the open ones.',
   RUN_NOT_FOUND: 'Check the name, or set --run.',
-  THREAD_CLOSED: 'The agent has been withdrawn or its run is closed: stop, or work in another --run.',
+  THREAD_CLOSED: 'The agent has been withdrawn, or its thread closed: stop, or work in another --run.',
   RUN_CLOSED: 'Work in another --run.',
   RUN_OPEN: '`forumbus run close` does so.',
   RUN_ERASED: 'Work in another --run.',

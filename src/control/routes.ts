@@ -68,7 +68,7 @@ export function controlRoutes({ control, writes }: Dependencies): FastifyPluginA
           body: Ref(NewAttempt),
           response: {
             201: Ref(ControlState),
-            ...writeProblems('CONTROL_THREAD_NOT_FOUND', 'THREAD_CLOSED'),
+            ...writeProblems('CONTROL_THREAD_NOT_FOUND', 'THREAD_CLOSED', 'RUN_CLOSED'),
           },
         },
       },

@@ -267,7 +267,7 @@ export function createControl({ db, clock, events, threads, basePath }: Dependen
       });
     },
 
-    /** Starts the next attempt. It resets completion and validation; open questions stay. @throws Refusal CONTROL_THREAD_NOT_FOUND, THREAD_CLOSED */
+    /** Starts the next attempt. It resets completion and validation; open questions stay. @throws Refusal CONTROL_THREAD_NOT_FOUND, RUN_CLOSED, THREAD_CLOSED */
     async nextAttempt(tx: Tx, runId: string, agentName: string, actor: Actor): Promise<ControlState> {
       const known = await required(tx, runId, agentName);
       assertOpen(known);
@@ -321,8 +321,9 @@ export function assertKept({ run_id, erased_at }: Pick<RunRow, 'run_id' | 'erase
   if (erased_at !== null) throw runErased(run_id);
 }
 
-/** @throws Refusal THREAD_CLOSED */
-export function assertOpen({ thread }: Agent): void {
+/** The close of a run closes the threads of its agents too. @throws Refusal RUN_CLOSED, THREAD_CLOSED */
+export function assertOpen({ thread, run }: Agent): void {
+  if (run.closed_at !== null) throw runClosed(run.run_id);
   if (isClosed(thread)) throw new Refusal('THREAD_CLOSED', `The control thread ${thread.thread_id} is closed.`);
 }
 

@@ -136,6 +136,7 @@ export function questionRoutes(dependencies: Dependencies): FastifyPluginAsyncTy
               'ALREADY_ANSWERED',
               'QUESTION_CLOSED',
               'THREAD_CLOSED',
+              'RUN_CLOSED',
               'RUN_ERASED',
               'PRECONDITION_FAILED',
               'INVALID_SELECTION',

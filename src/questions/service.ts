@@ -284,7 +284,7 @@ export function createQuestions(dependencies: Dependencies) {
 
     /**
      * The question that an answer is for: the one it names, else the agent's only open one.
-     * @throws Refusal QUESTION_NOT_FOUND, QUESTION_MISMATCH, THREAD_CLOSED, NO_OPEN_QUESTION, AMBIGUOUS_ANSWER
+     * @throws Refusal QUESTION_NOT_FOUND, QUESTION_MISMATCH, RUN_CLOSED, THREAD_CLOSED, NO_OPEN_QUESTION, AMBIGUOUS_ANSWER
      */
     async repliedTo(tx: Tx, agent: Agent, questionId: string | undefined): Promise<QuestionRow> {
       if (questionId !== undefined) {

@@ -265,7 +265,7 @@ function ownTerminal(caller: Caller, { answered_in, actor }: Pick<AnswerCommand,
   return { actor: terminal, ownTerminal: true as const };
 }
 
-/** @throws Refusal THREAD_CLOSED, STALE_ATTEMPT */
+/** @throws Refusal RUN_CLOSED, THREAD_CLOSED, STALE_ATTEMPT */
 function assertAccepts(agent: Agent, { attempt }: SignalCommand): void {
   assertOpen(agent);
   const current = agent.control.attempt;

@@ -249,7 +249,7 @@ describe.each(engines)('erasing a run on %s', engine => {
       publish('add_post', { thread_id: run.discussion, body: MARK, actor }),
     ];
     for (const answer of await Promise.all(refused)) expectProblem(answer, 'RUN_ERASED');
-    expectProblem(await nextAttempt('builder'), 'THREAD_CLOSED');
+    expectProblem(await nextAttempt('builder'), 'RUN_CLOSED');
     expect(await dump(service.url)).toEqual(before);
   });
 

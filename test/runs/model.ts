@@ -63,7 +63,7 @@ export class RunModel {
         return this.reasons.length > 0 ? { code: 'GATE_BLOCKED' } : { facts: [{ fact: 'closed' }] };
       case 'start attempt':
         if (!this.agents.includes(agent)) return { code: 'CONTROL_THREAD_NOT_FOUND' };
-        return closed ? { code: 'THREAD_CLOSED' } : { facts: [{ fact: 'attempt started', agent }] };
+        return closed ? this.closedCode() : { facts: [{ fact: 'attempt started', agent }] };
       case 'close thread': {
         if (closed || !this.agents.includes(agent)) return { facts: [] };
         const withdrawn = this.open(agent).map(question => this.settled(question, 'cancelled'));
@@ -73,9 +73,13 @@ export class RunModel {
       case 'cancel':
         return this.judgeSettling(step.does, step.question);
       default:
-        if (closed) return { code: this.agents.includes(agent) ? 'THREAD_CLOSED' : 'RUN_CLOSED' };
+        if (closed) return this.closedCode();
         return this.judgeSignal(step);
     }
+  }
+
+  private closedCode(): Verdict {
+    return { code: this.closed ? 'RUN_CLOSED' : 'THREAD_CLOSED' };
   }
 
   private judgeSignal(step: Step & { does: 'ask' | 'reply' | 'complete' | 'validate' }): Verdict {
@@ -110,7 +114,7 @@ export class RunModel {
     if (state === 'open') return { facts: [this.settled(question, wanted)] };
     if (state === wanted) return { facts: [] };
     const { agent = '' } = this.asked[question] ?? {};
-    if (does === 'answer' && (this.closed || this.threadClosed(agent))) return { code: 'THREAD_CLOSED' };
+    if (does === 'answer' && (this.closed || this.threadClosed(agent))) return this.closedCode();
     return { code: state === 'answered' ? 'ALREADY_ANSWERED' : 'QUESTION_CLOSED' };
   }
 

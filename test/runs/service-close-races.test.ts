@@ -10,10 +10,10 @@ type Run = ReturnType<typeof aRun>;
 
 /** What must not happen to a closed run, and what a run that is closed answers to it. */
 const rivals: [name: string, act: (run: Run) => Promise<Answer>, refusal: string][] = [
-  ['a question', run => run.signal('guidance_request', 'builder'), 'THREAD_CLOSED'],
-  ['a failed validation', run => run.signal('validation', 'builder', { status: 'failed' }), 'THREAD_CLOSED'],
+  ['a question', run => run.signal('guidance_request', 'builder'), 'RUN_CLOSED'],
+  ['a failed validation', run => run.signal('validation', 'builder', { status: 'failed' }), 'RUN_CLOSED'],
   ['the first signal of another agent', run => run.signal('completion', 'newcomer'), 'RUN_CLOSED'],
-  ['the next attempt', run => run.nextAttempt('builder'), 'THREAD_CLOSED'],
+  ['the next attempt', run => run.nextAttempt('builder'), 'RUN_CLOSED'],
   ['a brief that wants more', run => run.brief({ agents: ['absent'] }), 'RUN_CLOSED'],
 ];
 

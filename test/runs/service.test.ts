@@ -171,10 +171,11 @@ describe.each(engines)('runs on %s', engine => {
     const before = await dump(service.url);
     expectProblem(await run.brief({ ...plan, title: 'Other' }), 'RUN_CLOSED');
     for (const type of ['guidance_request', 'guidance_answer', 'completion', 'validation']) {
-      expectProblem(await run.signal(type, 'builder'), 'THREAD_CLOSED');
-      expectProblem(await run.signal(type, 'newcomer'), 'RUN_CLOSED');
+      for (const agent of ['builder', 'newcomer']) expectProblem(await run.signal(type, agent), 'RUN_CLOSED');
     }
-    expectProblem(await run.nextAttempt('builder'), 'THREAD_CLOSED');
+    const other = await service.send('PUT', `/questions/${question}/answer`, { answer: 'Asia.' });
+    expectProblem(other, 'RUN_CLOSED');
+    expectProblem(await run.nextAttempt('builder'), 'RUN_CLOSED');
     // What says nothing new is no change.
     expect(await run.brief(plan)).toMatchObject({ status: 200, body });
     const again = await run.signal('guidance_answer', 'builder', { in_reply_to: question });

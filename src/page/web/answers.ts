@@ -92,7 +92,8 @@ function bodyOf({ text, selected }: Draft) {
 
 /** Somebody else was faster: the question shows the outcome. Anything else leaves the draft to be sent again. */
 async function explain(question_id: string, error: unknown): Promise<void> {
-  if (!isRefusal(error, 'ALREADY_ANSWERED', 'QUESTION_CLOSED', 'PRECONDITION_FAILED', 'THREAD_CLOSED')) {
+  const late = ['ALREADY_ANSWERED', 'QUESTION_CLOSED', 'PRECONDITION_FAILED', 'THREAD_CLOSED', 'RUN_CLOSED'];
+  if (!isRefusal(error, ...late)) {
     say(question_id, `Not sent. ${sentenceOf(error)}`);
     return;
   }
