@@ -228,8 +228,11 @@ function assertUrls(name: string, urls: string[]): void {
   if (wrong !== undefined) throw new StartError(`The setting ${name} is wrong: ${wrong} is no URL.`);
 }
 
-/** What the command line and clients read; the service does not. */
-const CLIENT_SETTINGS = ['FORUMBUS_URL', 'FORUMBUS_TOKEN', 'FORUMBUS_TOKEN_FILE', 'FORUMBUS_RUN', 'FORUMBUS_AGENT'];
+/** What the command line, its hooks and clients read; the service does not. */
+const CLIENT_SETTINGS = [
+  ...['FORUMBUS_URL', 'FORUMBUS_TOKEN', 'FORUMBUS_TOKEN_FILE', 'FORUMBUS_RUN', 'FORUMBUS_AGENT'],
+  ...['FORUMBUS_HEADLESS', 'FORUMBUS_PARK', 'FORUMBUS_AWAY', 'FORUMBUS_EXPIRES'],
+];
 /** Names of variables up to this length resemble each other by chance; only their letters' case and order count. */
 const SHORT_NAME = 6;
 

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { maskedConfig, maskedUrl, misspelt, readConfig, settings } from '../src/config.ts';
@@ -16,6 +17,13 @@ it.each([
   ['port', 'PORT'],
 ])('%s is taken for a misspelt %s', (name, meant) => {
   expect(misspelt({ [name]: 'x' })).toEqual([`The variable ${name} is no setting; ${meant} is.`]);
+});
+
+it.each(['docs/hooks.md', 'docs/agents.md', 'docs/mcp.md'])('knows the variables of %s', async file => {
+  const text = await readFile(new URL(`../${file}`, import.meta.url), 'utf8');
+  const named = [...new Set(text.match(/\bFORUMBUS_[A-Z_]+/g))];
+  expect(named.length).toBeGreaterThan(1);
+  expect(misspelt(Object.fromEntries(named.map(name => [name, 'x'])))).toEqual([]);
 });
 
 it('names what begins with FORUMBUS_ and resembles nothing', () => {
