@@ -2,7 +2,9 @@ import { Ajv } from 'ajv';
 import { type Static, Type } from 'typebox';
 import { sqliteFile } from './db/url.ts';
 import { StartError } from './errors.ts';
+import { toItems } from './http/validation.ts';
 import { readNetworks } from './networks.ts';
+import { cut } from './text.ts';
 
 const ConfigSchema = Type.Object({
   HOST: Type.String({ default: '127.0.0.1', description: 'Address to listen on.' }),
@@ -30,7 +32,7 @@ const ConfigSchema = Type.Object({
     default: '',
     pattern: '^(https?://[^\\s?#]+)?$',
     description:
-      'Address at which people reach the service. Answer links begin with it and single sign-on leads back to it; both need it.',
+      'Address at which people reach the service, such as `https://forumbus.example.org`. Answer links begin with it and single sign-on leads back to it; both need it.',
   }),
   BASE_PATH: Type.String({
     default: '/',
@@ -63,7 +65,8 @@ const ConfigSchema = Type.Object({
   CORS_ORIGINS: Type.String({
     default: '',
     pattern: '^(https?://[^/,\\s]+(,https?://[^/,\\s]+)*)?$',
-    description: 'Origins whose web pages may call the service, separated by commas.',
+    description:
+      'Origins whose web pages may call the service, such as `https://app.example.org`, separated by commas.',
   }),
   SELF_VALIDATION: Type.Enum(['allow', 'forbid'], {
     default: 'allow',
@@ -215,11 +218,13 @@ export function readConfig(environment: Record<string, string | undefined>): Con
 
 /** Converts texts to the types of the settings, and adds the defaults of those that are missing. */
 function validated(given: Record<string, unknown>): Config {
-  const ajv = new Ajv({ coerceTypes: true, useDefaults: true, validateSchema: false });
+  const ajv = new Ajv({ coerceTypes: true, useDefaults: true, validateSchema: false, verbose: true });
   if (ajv.validate<Config>(ConfigSchema, given)) return given;
-  const { instancePath = '', message = '', params } = ajv.errors?.[0] ?? {};
-  const allowed = params?.allowedValues ? ` (${params.allowedValues.join(', ')})` : '';
-  throw new StartError(`The setting ${instancePath.slice(1)} is wrong: it ${message}${allowed}.`);
+  const [error] = ajv.errors ?? [];
+  const [{ pointer = '', detail = '' } = {}] = toItems(ajv.errors ?? [], 'body');
+  // Addresses, which have patterns, may have passwords in them.
+  const value = error?.keyword === 'pattern' ? '' : `, not ${cut(String(error?.data), 100)}`;
+  throw new StartError(`The setting ${pointer.slice(1)} is wrong: it ${detail.replace(/\.$/, '')}${value}.`);
 }
 
 /** @throws StartError if one of a setting's URLs is none, although it looks like one */

@@ -19,6 +19,33 @@ it.each([
   expect(misspelt({ [name]: 'x' })).toEqual([`The variable ${name} is no setting; ${meant} is.`]);
 });
 
+it.each([
+  [{ PORT: 'abc' }, 'PORT is wrong: it must be a whole number, not abc.'],
+  [{ PORT: '70000' }, 'PORT is wrong: it must be at most 65535, not 70000.'],
+  [{ LEASE_MS: '1' }, 'LEASE_MS is wrong: it must be at least 300, not 1.'],
+  [{ ROLE: 'boss' }, 'ROLE is wrong: it must be one of all, http, worker, not boss.'],
+  [
+    { BASE_PATH: 'forumbus' },
+    'BASE_PATH is wrong: it must be: Path below which the service answers, such as `/forumbus`',
+  ],
+  [
+    { PUBLIC_URL: 'me:pw@x' },
+    'PUBLIC_URL is wrong: it must be: Address at which people reach the service, such as `https',
+  ],
+  [
+    { CORS_ORIGINS: 'x' },
+    'CORS_ORIGINS is wrong: it must be: Origins whose web pages may call the service, such as `https',
+  ],
+  [
+    { DATABASE_URL: 'mysql://me:pw@x/y' },
+    'DATABASE_URL is wrong: it must be: `sqlite:<file>` or `postgres://user:password@host:port/database`.',
+  ],
+])('says in plain words what is wrong with %j, and no password', (environment, sentence) => {
+  const read = () => readConfig({ DATABASE_URL: 'sqlite:x.db', ...environment });
+  expect(read).toThrow(`The setting ${sentence}`);
+  expect(read).not.toThrow(/pw|\.\.$/);
+});
+
 it.each(['docs/hooks.md', 'docs/agents.md', 'docs/mcp.md'])('knows the variables of %s', async file => {
   const text = await readFile(new URL(`../${file}`, import.meta.url), 'utf8');
   const named = [...new Set(text.match(/\bFORUMBUS_[A-Z_]+/g))];

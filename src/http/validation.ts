@@ -273,15 +273,17 @@ function toItem({
       return {
         pointer: instancePath,
         code: ITEM_CODES[keyword] ?? 'INVALID',
-        detail: boundText(keyword, params) ?? message,
+        detail: plainText(keyword, params) ?? message,
       };
   }
 }
 
-/** A bound that is broken, in plainer words than Ajv's; undefined for other keywords. */
-function boundText(keyword: string, { limit }: { limit?: number }): string | undefined {
+/** A wrong type or a bound that is broken, in plainer words than Ajv's; undefined for other keywords. */
+function plainText(keyword: string, { type, limit }: { type?: string; limit?: number }): string | undefined {
   const items = limit === 1 ? 'item' : 'items';
   switch (keyword) {
+    case 'type':
+      return type === 'integer' ? 'must be a whole number' : undefined;
     case 'minLength':
       return limit === 1 ? 'must not be empty' : `must have at least ${limit} characters`;
     case 'maxLength':

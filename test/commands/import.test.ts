@@ -56,7 +56,7 @@ describe.each(engines)('an import on %s', engine => {
           changed(/"sequence":\d+,"event_type":"forum.post.added"/, '"sequence":"1","event_type":"forum.post.added"')
             .text,
         ],
-        '/event/sequence must be integer',
+        '/event/sequence must be a whole number',
       ],
       [
         [changed(/"event_type":"forum.post.added"/, '"event_type":"forum.post.sung"').text],

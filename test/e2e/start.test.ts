@@ -75,7 +75,7 @@ describe('a start', () => {
 describe('a start that cannot succeed ends with 1 and one sentence', () => {
   it('for a setting that is wrong', async () => {
     expect(await refusal({ DATABASE_URL: await database('sqlite'), PORT: 'abc' })).toBe(
-      'The setting PORT is wrong: it must be integer.',
+      'The setting PORT is wrong: it must be a whole number, not abc.',
     );
   });
 
