@@ -6,6 +6,7 @@ import { newUid } from '../clock.ts';
 import { FAILING, troubleOf, UnknownOutcome } from '../db/errors.ts';
 import { type ProblemCode, type ProblemItem, problemTable, Refusal } from '../errors.ts';
 import { type Logger, maskTokens } from '../logging.ts';
+import { allowedMethods } from './allowed-methods.ts';
 import { SECURITY_HEADERS } from './headers.ts';
 import { isEndless } from './limits.ts';
 import type { RefusalLimit, RequestLog } from './request-log.ts';
@@ -140,7 +141,7 @@ export function badHeader(name: string, detail: string): Refusal {
 /** Called with the code of every problem document that is sent. */
 export type Rejected = (code: ProblemCode) => void;
 
-/** Answers errors of routes and hooks, and unknown paths, with problem documents. */
+/** Answers errors of routes and hooks, unknown paths and wrong methods with problem documents. */
 export function useProblems(app: FastifyInstance, requestLog: RequestLog, rejected: Rejected): void {
   app.decorateReply('refusal', null);
   app.setErrorHandler((error: FastifyError, request, reply) => {
@@ -154,13 +155,25 @@ export function useProblems(app: FastifyInstance, requestLog: RequestLog, reject
     rejected(refusal.code);
     return sendProblem(request, reply, refusal);
   });
+  const methodsOf = allowedMethods(app);
   app.setNotFoundHandler((request, reply) => {
-    rejected('NOT_FOUND');
-    const detail = `There is no ${request.method} ${request.originalUrl.split('?')[0]}.`;
-    const refusal = new Refusal('NOT_FOUND', detail);
+    const { method, url, originalUrl } = request;
+    const allowed = methodsOf(pathOf(url));
+    // The page has paths that are unknown to programs.
+    const isKnown = allowed.length > 0 && !allowed.includes(method);
+    const allow = allowed.join(', ');
+    if (isKnown) reply.header('allow', allow);
+    const refusal = isKnown
+      ? new Refusal('METHOD_NOT_ALLOWED', `${pathOf(originalUrl)} takes ${allow}, not ${method}.`)
+      : new Refusal('NOT_FOUND', `There is no ${method} ${pathOf(originalUrl)}.`);
+    rejected(refusal.code);
     requestLog.refused(request, refusal);
     return sendProblem(request, reply, refusal);
   });
+}
+
+function pathOf(url: string): string {
+  return url.split('?')[0] as string;
 }
 
 /** The `frameworkErrors` option of Fastify: a URL that cannot be decoded never reaches a route. */

@@ -74,18 +74,6 @@ export function mcpRoutes(dependencies: Dependencies): FastifyPluginAsyncTypebox
         return (reply as FastifyReply).send(response);
       },
     );
-
-    // Without sessions there is nothing to listen to or to end.
-    app.route({
-      method: ['GET', 'DELETE'],
-      url: '/mcp',
-      exposeHeadRoute: false,
-      schema: { hide: true },
-      handler: (_request, reply) => {
-        reply.header('allow', 'POST');
-        throw new Refusal('METHOD_NOT_ALLOWED', 'The MCP server is stateless and takes POST only.');
-      },
-    });
   };
 
   async function answered(request: FastifyRequest, reply: FastifyReply, names: Names): Promise<Response> {

@@ -25,7 +25,7 @@ export const refusedRequests: [name: string, request: InjectOptions, code: Probl
   ['an unknown path', { url: '/nowhere' }, 'NOT_FOUND'],
   ['the root', { url: '/' }, 'NOT_FOUND'],
   ['a known path with a slash at its end', { url: '/livez/' }, 'NOT_FOUND'],
-  ['a method that the path does not have', { method: 'DELETE', url: '/threads' }, 'NOT_FOUND'],
+  ['a method that the path does not have', { method: 'DELETE', url: '/threads' }, 'METHOD_NOT_ALLOWED'],
   ['a file of the documentation that is not there', { url: '/docs/static/nothing.js' }, 'NOT_FOUND'],
   ['a file outside the documentation', { url: '/docs/static/..%2f..%2fpackage.json' }, 'NOT_FOUND'],
   ['a URL that cannot be decoded', { url: '/%zz' }, 'MALFORMED_URL'],
@@ -94,7 +94,8 @@ export const refusedBytes: [name: string, bytes: string | Uint8Array, code: Prob
     'HEADERS_TOO_LARGE',
   ],
   ['a URL that cannot be decoded', `GET /%zz HTTP/1.1\r\n${REST}`, 'MALFORMED_URL'],
-  ['an unusual method', `PROPFIND /threads HTTP/1.1\r\n${REST}`, 'NOT_FOUND'],
+  ['an unusual method', `PROPFIND /threads HTTP/1.1\r\n${REST}`, 'METHOD_NOT_ALLOWED'],
+  ['an unusual method on an unknown path', `PROPFIND /nowhere HTTP/1.1\r\n${REST}`, 'NOT_FOUND'],
   ['a path outside the server', `GET /../../etc/passwd HTTP/1.1\r\n${REST}`, 'NOT_FOUND'],
   ['the asterisk', `OPTIONS * HTTP/1.1\r\n${REST}`, 'NOT_FOUND'],
   [

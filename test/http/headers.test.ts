@@ -100,7 +100,7 @@ describe('pages of another origin', () => {
   it('are let in by nothing if CORS_ORIGINS names none', async () => {
     const { service, token } = await desk({ token: true, origins: '' });
     const asked = await preflight(service, PAGE);
-    expectProblem({ status: asked.statusCode, headers: asked.headers, body: asked.json() }, 'NOT_FOUND');
+    expectProblem({ status: asked.statusCode, headers: asked.headers, body: asked.json() }, 'METHOD_NOT_ALLOWED');
     const read = await service.send('GET', '/stats', undefined, { origin: PAGE, authorization: `Bearer ${token}` });
     expect([...allowances(asked.headers), ...allowances(read.headers)]).toEqual([]);
   });
@@ -152,7 +152,7 @@ describe('pages of another origin', () => {
   ])('stay outside: %s', async (_, origin) => {
     const { service, token } = await desk({ token: true, origins: `http://localhost:8080,${PAGE}` });
     const asked = await preflight(service, origin);
-    expect(asked.statusCode).toBe(404);
+    expect(asked.statusCode).toBe(405);
     const read = await service.send('GET', '/stats', undefined, { origin, authorization: `Bearer ${token}` });
     expect([...allowances(asked.headers), ...allowances(read.headers)]).toEqual([]);
   });

@@ -35,6 +35,20 @@ describe('a problem document', () => {
     expect(answer.body.request_id).toBe(answer.headers['x-request-id']);
   });
 
+  it.each([
+    ['POST', '/questions', 'GET, HEAD'],
+    ['DELETE', '/questions/q-1?limit=1', 'GET, HEAD'],
+    ['POST', '/questions/q%2F1/answer', 'PUT'],
+    ['PATCH', '/runs/run-1', 'DELETE, GET, HEAD, PUT'],
+    ['PUT', '/assets/page.css', 'GET, HEAD'],
+    ['PUT', '/mcp', 'POST'],
+  ] as const)('says which methods a path takes instead of %s: %s', async (method, url, allow) => {
+    const answer = await inject({ method, url });
+    expectProblem(answer, 'METHOD_NOT_ALLOWED');
+    expect(answer.headers.allow).toBe(allow);
+    expect(answer.body.detail).toBe(`${url.split('?')[0]} takes ${allow}, not ${method}.`);
+  });
+
   it('refuses text that is too large for a number, whatever the parameter', async () => {
     for (const url of [
       '/events?after=1e400',

@@ -241,7 +241,7 @@ describe.each(engines)('single sign-on on %s', engine => {
     // A request for the head alone takes no login.
     const head = await begin('u1');
     expect((await service.send('HEAD', head.path, undefined, { host: page.host, cookie: head.cookie })).status).toBe(
-      404,
+      405,
     );
     expect((await finish(head.path, head.cookie)).status).toBe(303);
   });
