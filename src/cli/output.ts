@@ -1,5 +1,5 @@
-import { agreed, approvalsText } from '../client/approvals.ts';
-import { choiceText, type Question } from '../client/index.ts';
+import { agreed, approvalsText, choiceText } from '../client/answer-text.ts';
+import type { Question } from '../client/index.ts';
 import { printable } from '../printable.ts';
 import { exits, UsageError } from './command.ts';
 

@@ -1,7 +1,7 @@
 /* The module `forumbus/client`: for Node 20 and later and for browsers. It has no dependencies when it runs. */
 
+export { choiceText } from './answer-text.ts';
 export { askKey } from './ask-key.ts';
-export { choiceText } from './choice-text.ts';
 export { ForumbusError, isPassing, type Problem } from './error.ts';
 export type { EventFilter } from './events.ts';
 export type { ExportLine } from './export.ts';

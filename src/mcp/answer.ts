@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { approvalsText } from '../client/approvals.ts';
+import { approvalsText } from '../client/answer-text.ts';
 import { Refusal } from '../errors.ts';
 import type { IdempotentWrites } from '../http/idempotent-writes.ts';
 import { Id, LENGTHS, Name, Strict, Text } from '../http/schemas.ts';

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { approvalsText } from '../client/approvals.ts';
+import { approvalsText } from '../client/answer-text.ts';
 import type { Clock } from '../clock.ts';
 import { Name, Strict } from '../http/schemas.ts';
 import type { QuestionLists } from '../questions/lists.ts';

@@ -1,6 +1,5 @@
 import type { Actor } from '../actor.ts';
-import { agreed } from '../client/approvals.ts';
-import { choiceText } from '../client/choice-text.ts';
+import { agreed, choiceText } from '../client/answer-text.ts';
 import type { InboxItem } from '../inbox/schemas.ts';
 import { quoted } from '../printable.ts';
 import type { Question } from '../questions/schemas.ts';

@@ -170,6 +170,9 @@ describe('the story of a question', () => {
     const id = await service.ask({ run_id: 'gone', options, expires_in_seconds: 1, default_answer: 'Keep it' });
     await card(page, id).getByText('expires in').waitFor();
     await expect.poll(() => card(page, id).textContent()).toMatch(/Nobody answered.*“Keep it” was applied/s);
+    const several = { options, multi_select: true, default_selected: ['Keep it', 'Drop it'] };
+    const both = await service.ask({ run_id: 'gone', agent_name: 'other', ...several, expires_in_seconds: 1 });
+    await expect.poll(() => card(page, both).textContent()).toMatch(/Nobody answered.*“Keep it, Drop it” was applied/s);
     await page.reload();
     await card(page, id).getByRole('button', { name: 'I have seen it' }).click();
     await expect.poll(() => card(page, id).count(), { timeout: 30_000 }).toBe(0);

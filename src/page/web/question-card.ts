@@ -1,5 +1,5 @@
 import { html } from 'htm/preact';
-import { agreed } from '../../client/approvals.ts';
+import { agreed, choiceText } from '../../client/answer-text.ts';
 import type { Question } from '../../client/index.ts';
 import { AnswerForm, OptionList } from './answer-form.ts';
 import { answer, isPending, notices, pending, textOf, undo } from './answers.ts';
@@ -86,18 +86,15 @@ function title(run_id: string) {
   return name ? html` · <${Said} text=${name} />` : null;
 }
 
-/** What the default of a question says. */
-function defaultOf({ default_answer, default_selected }: Question): string | undefined {
-  return default_answer ?? (default_selected.length > 0 ? default_selected.join(', ') : undefined);
-}
+/** What the default of a question says; empty without one. */
+const defaultOf = ({ default_answer, default_selected }: Question) => choiceText(default_answer, default_selected);
 
 function expiry(question: Question) {
   const { expires_at, state } = question;
   if (expires_at === null || state !== 'open') return null;
   const left = Date.parse(expires_at) - now.value;
   const fallback = defaultOf(question);
-  const then =
-    fallback === undefined ? ', then nobody has answered' : html`, then “<${Said} text=${cut(fallback, 40)} />”`;
+  const then = fallback === '' ? ', then nobody has answered' : html`, then “<${Said} text=${cut(fallback, 40)} />”`;
   return html` · <span title=${clock(expires_at)}>${left > 0 ? `expires in ${span(left)}` : 'expires now'}${then}</span>`;
 }
 
@@ -159,7 +156,7 @@ function Outcome({ question }: { question: Question }) {
   }
   if (state === 'expired') {
     return html`<p class="outcome">Nobody answered${expires_at && html` until ${clock(expires_at)}`}${
-      default_applied && fallback !== undefined ? html`; “<${Said} text=${fallback} />” was applied` : ''
+      default_applied ? html`; “<${Said} text=${fallback} />” was applied` : ''
     }.
       ${isUnseen(question) && html` <${Act} act=${() => attend(thread_id)}><kbd>e</kbd> I have seen it<//>`}</p>`;
   }
