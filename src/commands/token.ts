@@ -7,6 +7,7 @@ import { newUid, systemClock } from '../clock.ts';
 import { CommitNotifier } from '../commit-notifier.ts';
 import type { Database } from '../db/database.ts';
 import { openAlongside } from '../db/open.ts';
+import { checkPeople } from '../doctor/tokens.ts';
 import { type ProblemItem, Refusal, StartError } from '../errors.ts';
 import { createEvents } from '../events/service.ts';
 import { tokenEvents } from '../events/token-events.ts';
@@ -64,6 +65,10 @@ async function create(context: CommandContext): Promise<void> {
   await withTokens(context, async (access, db) => {
     const { token } = await db.write(tx => access.issue(tx, wanted as NewToken, ownAdmin('command')));
     print(token);
+    // The first start registers the admin of the file.
+    if (context.config.ADMIN_TOKEN_FILE !== '') return;
+    const warnings = await checkPeople(db.read, context.config, Date.now());
+    for (const { finding, advice } of warnings) process.stderr.write(`${finding} ${advice}\n`);
   });
 }
 

@@ -6,18 +6,24 @@ const MAX_NAMED = 10;
 /** Tokens of logins, which end by themselves. */
 const SIGNED_ON = 'oidc:%';
 
-/** Counts all tokens but those of logins, and the ones valid at `now` (epoch milliseconds). */
-export async function countTokens(reader: Reader, now: number): Promise<{ total: number; valid: number }> {
+/**
+ * Counts all tokens but those of logins, the ones valid at `now` (epoch milliseconds), and those of them with which people
+ * answer questions.
+ */
+export async function countTokens(
+  reader: Reader,
+  now: number,
+): Promise<{ total: number; valid: number; answering: number }> {
   return reader.query
     .selectFrom('tokens')
-    .select(({ fn, eb }) => [
-      fn.countAll<number>().as('total'),
-      fn
+    .select(({ fn, eb }) => {
+      const valid = fn
         .countAll<number>()
         .filterWhere('revoked_at', 'is', null)
-        .filterWhere(eb.or([eb('expires_at', 'is', null), eb('expires_at', '>', now)]))
-        .as('valid'),
-    ])
+        .filterWhere(eb.or([eb('expires_at', 'is', null), eb('expires_at', '>', now)]));
+      const answering = valid.filterWhere('role', 'in', ['operator', 'admin']);
+      return [fn.countAll<number>().as('total'), valid.as('valid'), answering.as('answering')];
+    })
     .where('created_by', 'not like', SIGNED_ON)
     .executeTakeFirstOrThrow();
 }

@@ -1,7 +1,7 @@
 import { knownAdmin, readAdminFile } from '../access/admin-file.ts';
 import type { TokenParts } from '../access/secret.ts';
 import { type Config, isLoopback } from '../config.ts';
-import type { ReadOnlyDatabase } from '../db/database.ts';
+import type { Reader, ReadOnlyDatabase } from '../db/database.ts';
 import { StartError } from '../errors.ts';
 import { callOf } from '../invocation.ts';
 import { type Finding, inTime, ok, problem, warning } from './finding.ts';
@@ -48,7 +48,8 @@ export async function checkTokens(
   }
 }
 
-async function checkStored(db: ReadOnlyDatabase, { HOST, OIDC_ISSUER }: Config, now: number): Promise<Finding[]> {
+async function checkStored(db: ReadOnlyDatabase, config: Config, now: number): Promise<Finding[]> {
+  const { HOST, OIDC_ISSUER } = config;
   const { total, valid } = await countTokens(db.read, now);
   if (valid === 0 && OIDC_ISSUER !== '') {
     const finding = 'There are no valid tokens: people can log in, but agents and programs cannot.';
@@ -65,13 +66,21 @@ async function checkStored(db: ReadOnlyDatabase, { HOST, OIDC_ISSUER }: Config, 
     const finding = `All ${total} tokens have expired or been revoked: every request that needs one is refused.`;
     return [problem('tokens', finding, `Create an admin token with ${callOf('token')}.`)];
   }
-  const expiring = await firstToExpire(db.read, now, now + EXPIRING_SOON_MS);
-  if (expiring.length === 0) return [ok('tokens', `${valid} of ${total} tokens are valid.`)];
-  return expiring.map(({ token_id, role, expires_at }) =>
+  const expiring = (await firstToExpire(db.read, now, now + EXPIRING_SOON_MS)).map(({ token_id, role, expires_at }) =>
     warning(
       'tokens',
       `The token ${token_id} (${role}) expires in ${inTime(expires_at - now)}.`,
       `Create a new one with ${callOf('token')} and give it to its user.`,
     ),
   );
+  const warnings = [...(await checkPeople(db.read, config, now)), ...expiring];
+  return warnings.length > 0 ? warnings : [ok('tokens', `${valid} of ${total} tokens are valid.`)];
+}
+
+/** Warns if some tokens are valid, and people can answer with none of them. @param now epoch milliseconds */
+export async function checkPeople(reader: Reader, { OIDC_ISSUER }: Config, now: number): Promise<Finding[]> {
+  const { valid, answering } = await countTokens(reader, now);
+  if (valid === 0 || answering > 0 || OIDC_ISSUER !== '') return [];
+  const finding = 'No valid token is of an operator or admin: nobody can answer questions.';
+  return [warning('tokens', finding, `Create an admin token with ${callOf('token')}.`)];
 }

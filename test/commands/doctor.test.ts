@@ -131,6 +131,26 @@ describe.each(engines)('the doctor beside a service, on %s', engine => {
     expect(await of('tokens', open)).toEqual([found('warning', /tok_soon \(admin\) expires in 3 days/)]);
   });
 
+  it('says that nobody can answer with the tokens that are valid, unless people log in otherwise', async () => {
+    const { url: DATABASE_URL } = await forThisTest(scratchDatabase(engine));
+    await migrate(DATABASE_URL);
+    const make = (id: string, role: string, runs: string | null) =>
+      sqlBeside(
+        DATABASE_URL,
+        `insert into tokens (token_id, secret_hash, role, ${runs ? 'runs, agents' : 'actor'}, created_at, created_by)
+           values ('${id}', 'x', '${role}', ${runs ? `'${runs}', 'a'` : "'human:ana'"}, 0, 'command')`,
+      );
+    await make('tok_agent', 'agent', 'r');
+    await make('tok_viewer', 'viewer', null);
+    const locked = found('warning', /^No valid token is of an operator or admin: nobody can answer/);
+    expect(await of('tokens', { DATABASE_URL })).toEqual([locked]);
+    const provider = { OIDC_ISSUER: 'http://127.0.0.1:1', OIDC_CLIENT_ID: 'forumbus', OIDC_OPERATORS: 'ops' };
+    const valid = found('ok', /2 of 2 tokens are valid/);
+    expect(await of('tokens', { DATABASE_URL, PUBLIC_URL: 'http://127.0.0.1:4010', ...provider })).toEqual([valid]);
+    await make('tok_operator', 'operator', null);
+    expect(await of('tokens', { DATABASE_URL })).toEqual([found('ok', /3 of 3 tokens are valid/)]);
+  });
+
   it('says whether the OpenID provider answers, and leaves tokens of logins alone', async () => {
     const { url: DATABASE_URL } = await forThisTest(scratchDatabase(engine));
     await migrate(DATABASE_URL);

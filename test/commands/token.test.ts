@@ -44,6 +44,18 @@ async function sentence(failing: ServiceProcess): Promise<string> {
 }
 
 describe.each(engines)('npm run token on %s', engine => {
+  it('says on stderr that nobody can answer as long as only agents and viewers have tokens', async () => {
+    const DATABASE_URL = await database(engine);
+    const agent = ['create', '--role', 'agent', '--runs', 'r', '--agents', 'a'];
+    const first = await runCommand('token', agent, { DATABASE_URL });
+    expect(first).toMatchObject({ code: 0, strays: [expect.stringMatching(TOKEN)], logs: [] });
+    expect(first.stderr).toMatch(
+      /^No valid token is of an operator or admin: nobody can answer questions\. Create .*\n$/,
+    );
+    await make(DATABASE_URL);
+    await make(DATABASE_URL, agent);
+  });
+
   it('makes, lists and revokes tokens, first without a service and then beside one', async () => {
     const DATABASE_URL = await database(engine);
     const admin = await make(DATABASE_URL);
