@@ -1,10 +1,9 @@
+import { DURATION_RULE, durationSeconds } from '../duration.ts';
 import { UsageError } from './command.ts';
 
-const SECONDS = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
-
-/** Parses `90`, `90s`, `9m`, `8h` or `2d` to seconds. @throws UsageError */
+/** The seconds in the value of an option. @throws UsageError */
 export function secondsOf(option: string, text: string): number {
-  const [, count, unit = 's'] = /^(\d{1,9})([smhd])?$/.exec(text) ?? [];
-  if (count === undefined) throw new UsageError(`--${option} takes a time such as 90s, 9m or 8h, not ${text}.`);
-  return Number(count) * SECONDS[unit as keyof typeof SECONDS];
+  const seconds = durationSeconds(text);
+  if (seconds === undefined) throw new UsageError(`--${option} ${DURATION_RULE}, not ${text}.`);
+  return seconds;
 }

@@ -8,6 +8,7 @@ import { CommitNotifier } from '../commit-notifier.ts';
 import type { Database } from '../db/database.ts';
 import { openAlongside } from '../db/open.ts';
 import { checkPeople } from '../doctor/tokens.ts';
+import { DURATION_RULE, durationSeconds } from '../duration.ts';
 import { type ProblemItem, Refusal, StartError } from '../errors.ts';
 import { createEvents } from '../events/service.ts';
 import { tokenEvents } from '../events/token-events.ts';
@@ -36,8 +37,6 @@ const options = {
   validates: { type: 'string' },
   'expires-in': { type: 'string' },
 } satisfies ParseArgsOptionsConfig;
-
-const SECONDS = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
 
 const [name = ''] = process.argv.slice(2);
 const commands = new Map(Object.entries({ create, list, rotate, revoke, generate }));
@@ -141,12 +140,11 @@ function sentence({ pointer, detail }: ProblemItem): string {
   return `--${option} ${detail}. Usage: ${USAGE}`;
 }
 
-/** Parses a duration such as `12h`. @throws StartError */
+/** The seconds in the value of an option. @throws StartError */
 function secondsOf(option: string, text: string): number {
-  const [, count, unit] = /^(\d{1,9})([smhd])$/.exec(text) ?? [];
-  if (count === undefined)
-    throw new StartError(`${option} takes a number with s, m, h or d, such as 30d; not ${text}.`);
-  return Number(count) * SECONDS[unit as keyof typeof SECONDS];
+  const seconds = durationSeconds(text);
+  if (seconds === undefined) throw new StartError(`${option} ${DURATION_RULE}, not ${text}.`);
+  return seconds;
 }
 
 function lineOf({ token_id, role, created_at, expires_at, revoked_at, last_used_at, ...token }: Token): string {

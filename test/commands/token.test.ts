@@ -88,7 +88,7 @@ describe.each(engines)('npm run token on %s', engine => {
     const next = await make(DATABASE_URL, ['rotate', idOf(agent), '--overlap', '1h']);
     expect(idOf(next)).toBe(idOf(agent));
     expect([await status(agent), await status(next)]).toEqual([403, 403]);
-    const last = await make(DATABASE_URL, ['rotate', idOf(agent), '--overlap=0s']);
+    const last = await make(DATABASE_URL, ['rotate', idOf(agent), '--overlap=0']);
     expect([await status(agent), await status(next), await status(last)]).toEqual([401, 401, 403]);
 
     const [revoked] = await run(DATABASE_URL, 'revoke', idOf(agent));
@@ -139,6 +139,7 @@ describe('npm run token', () => {
   it.each<[RegExp, ...string[]]>([
     [/^The command is missing or unknown\. Usage: npm run token -- create/, 'constructor'],
     [/^--actor must be one of agent, operator, human, system/, ...create, 'viewer', '--actor', 'operators'],
+    [/^--expires-in takes a time such as 90s, 9m or 8h, not soon\.$/, ...ADMIN, '--expires-in', 'soon'],
     [/^--overlap must be at most 2592000/, 'rotate', '0'.repeat(16), '--overlap', '31d'],
     [/^--expires-in must be at most 315360000/, ...ADMIN, '--expires-in', '99999d'],
     [/Unknown option '--role'/, 'list', '--role', 'admin'],
