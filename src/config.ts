@@ -1,10 +1,10 @@
-import { Ajv } from 'ajv';
+import { Ajv, type ErrorObject } from 'ajv';
 import { type Static, Type } from 'typebox';
 import { sqliteFile } from './db/url.ts';
 import { StartError } from './errors.ts';
-import { toItems } from './http/validation.ts';
 import { readNetworks } from './networks.ts';
 import { cut } from './text.ts';
+import { validationFault } from './validation-fault.ts';
 
 const ConfigSchema = Type.Object({
   HOST: Type.String({ default: '127.0.0.1', description: 'Address to listen on.' }),
@@ -220,10 +220,10 @@ export function readConfig(environment: Record<string, string | undefined>): Con
 function validated(given: Record<string, unknown>): Config {
   const ajv = new Ajv({ coerceTypes: true, useDefaults: true, validateSchema: false, verbose: true });
   if (ajv.validate<Config>(ConfigSchema, given)) return given;
-  const [error] = ajv.errors ?? [];
-  const [{ pointer = '', detail = '' } = {}] = toItems(ajv.errors ?? [], 'body');
+  const [error] = ajv.errors as [ErrorObject];
+  const { pointer, detail } = validationFault(error);
   // Addresses, which have patterns, may have passwords in them.
-  const value = error?.keyword === 'pattern' ? '' : `, not ${cut(String(error?.data), 100)}`;
+  const value = error.keyword === 'pattern' ? '' : `, not ${cut(String(error.data), 100)}`;
   throw new StartError(`The setting ${pointer.slice(1)} is wrong: it ${detail.replace(/\.$/, '')}${value}.`);
 }
 
