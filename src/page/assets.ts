@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { stripTypeScriptTypes } from 'node:module';
-import { extname } from 'node:path';
+import { dirname, extname, join } from 'node:path/posix';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { manifest } from './document.ts';
@@ -32,17 +32,21 @@ export interface Assets {
 
 /** `.ts` in a clone, `.js` in the package. */
 const SCRIPT = extname(import.meta.url);
-/** Folders of src whose modules run in the browser. */
-const FOLDERS = ['page/web', 'client'];
+const WEB = 'page/web';
+const MAIN = `${WEB}/main${SCRIPT}`;
 /** It is no part of the page. */
-const WORKER = `page/web/sw${SCRIPT}`;
+const WORKER = `${WEB}/sw${SCRIPT}`;
 /** Libraries that run in the browser, as their modules import them. */
 const LIBRARIES = ['preact', 'preact/hooks', '@preact/signals', '@preact/signals-core', 'htm', 'htm/preact', 'marked'];
+const script = 'text/javascript; charset=utf-8';
 const TYPES: Record<string, string> = {
-  [SCRIPT]: 'text/javascript; charset=utf-8',
+  [SCRIPT]: script,
   '.css': 'text/css; charset=utf-8',
   '.svg': 'image/svg+xml',
 };
+
+/** An import of a module of ours: libraries have their paths already. */
+const IMPORT = /^(?:import|export)\b[^;]*?\bfrom\s*["'](\.(?![^"']*\/libraries\/)[^"']+)["']/gm;
 
 /** Everything that the page loads, in memory. The first call reads it; one that fails leaves that to the next. */
 export function loadAssets(): Promise<Assets> {
@@ -61,17 +65,21 @@ let assets: Promise<Assets> | undefined;
  */
 async function readAssets(): Promise<Assets> {
   const texts = new Map<string, { type: string; text: string }>();
-  for (const folder of FOLDERS) {
-    const url = new URL(`../${folder}/`, import.meta.url);
-    for (const name of await readdir(url)) {
-      const type = TYPES[extname(name)];
-      if (type === undefined || name.endsWith('.d.ts')) continue;
-      const text = await readFile(new URL(name, url), 'utf8');
-      const depth = folder.split('/').length;
-      texts.set(`${folder}/${name}`, { type, text: extname(name) === SCRIPT ? toModule(text, depth) : bare(text) });
-    }
+  const read = (path: string) => readFile(new URL(`../${path}`, import.meta.url), 'utf8');
+  for (const name of await readdir(new URL('web/', import.meta.url))) {
+    const type = TYPES[extname(name)];
+    if (type !== undefined && type !== script)
+      texts.set(`${WEB}/${name}`, { type, text: bare(await read(`${WEB}/${name}`)) });
   }
-  const script = TYPES[SCRIPT] as string;
+  /** Adds a module, and those that it imports. */
+  const addModule = async (path: string): Promise<void> => {
+    if (texts.has(path)) return;
+    const text = toModule(await read(path), path.split('/').length - 1);
+    texts.set(path, { type: script, text });
+    for (const [, name = ''] of text.matchAll(IMPORT)) await addModule(join(dirname(path), name));
+  };
+  await addModule(MAIN);
+  await addModule(WORKER);
   for (const name of LIBRARIES) {
     const text = await readFile(new URL(import.meta.resolve(name)), 'utf8');
     const unmapped = text.replace(/^\/\/# sourceMappingURL=.*$/gm, '');
@@ -92,7 +100,7 @@ async function readAssets(): Promise<Assets> {
   const files = new Map(all);
   return {
     root,
-    main: `page/web/main${SCRIPT}`,
+    main: MAIN,
     modules: [...texts].flatMap(([path, { type }]) => (type === script && path !== WORKER ? [path] : [])),
     // A worker that is no module, for browsers without modules there.
     worker: (texts.get(WORKER)?.text ?? '').replace(/^export \{\};$/m, ''),

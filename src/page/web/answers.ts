@@ -1,5 +1,6 @@
 import { signal } from '@preact/signals-core';
-import { isPassing, type Question } from '../../client/index.ts';
+import { isPassing } from '../../client/error.ts';
+import type { Question } from '../../client/index.ts';
 import { type Draft, isOwn, keepDraft, put, questions } from './inbox-store.ts';
 import { client, isRefusal, leave, sentenceOf } from './service.ts';
 import { asMe, hasEnded } from './session.ts';

@@ -1,5 +1,6 @@
 import { signal } from '@preact/signals-core';
-import { Forumbus, ForumbusError } from '../../client/index.ts';
+import { ForumbusError } from '../../client/error.ts';
+import { Forumbus } from '../../client/forumbus.ts';
 
 /** The root of the service: this module is at `assets/<root>/page/web/` below it. */
 export const base = new URL('../../../../', import.meta.url);
