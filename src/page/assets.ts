@@ -112,9 +112,12 @@ function toModule(text: string, depth: number): string {
   return withPaths(bare(SCRIPT === '.ts' ? stripTypeScriptTypes(text) : text), depth);
 }
 
-/** Leaves out lines that are comments or empty, and indentation: an eighth of the page. */
+/** Leaves out lines that are comments or empty, indentation, and the blanks where types were: an eighth of the page. */
 function bare(text: string): string {
-  return text.replace(/^[ \t]*(\/\*[\s\S]*?\*\/|\/\/.*)[ \t]*$/gm, '').replace(/\s*\n\s*/g, '\n');
+  return text
+    .replace(/^[ \t]*(\/\*[\s\S]*?\*\/|\/\/.*)[ \t]*$/gm, '')
+    .replace(/\s*\n\s*/g, '\n')
+    .replace(/ {2,}/g, ' ');
 }
 
 /** Replaces the names of libraries in imports by their paths. @param depth of the module below the root */
