@@ -30,7 +30,6 @@ export function AnswerForm({ question, done, children }: FormProps) {
   const send = (given: Draft) => {
     if (textOf(given) === '') return;
     answer(question, given);
-    setDraft({ text: '', selected: [] });
     done();
   };
   const choose = (label: string) => {

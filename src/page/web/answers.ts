@@ -1,7 +1,7 @@
 import { signal } from '@preact/signals-core';
 import { isPassing } from '../../client/error.ts';
 import type { Question } from '../../client/index.ts';
-import { type Draft, isOwn, keepDraft, put, questions } from './inbox-store.ts';
+import { type Draft, draftOf, isOwn, keepDraft, put, questions } from './inbox-store.ts';
 import { client, isRefusal, leave, sentenceOf } from './service.ts';
 import { asMe, hasEnded } from './session.ts';
 
@@ -30,11 +30,10 @@ export const isPending = (question_id: string) =>
 
 export const textOf = ({ text, selected }: Draft) => (text.trim() === '' ? selected.join(', ') : text.trim());
 
-/** Sends an answer unless it is undone in time. It is kept as a draft until it has arrived. */
+/** Sends an answer unless it is undone in time. What the person has written stays as a draft until it has arrived. */
 export function answer(question: Question, given: Draft, batch = Symbol()): void {
   const { question_id } = question;
   if (isPending(question_id)) return;
-  keepDraft(question_id, given);
   say(question_id, undefined);
   const timer = setTimeout(() => void send(question_id), UNDO_MS);
   pending.value = [...pending.value, { question, answer: given, batch, due: Date.now() + UNDO_MS, timer }];
@@ -51,11 +50,7 @@ export function undoable(): Pending[] {
 export function undo(): void {
   const last = undoable();
   pending.value = pending.value.filter(other => !last.includes(other));
-  for (const { question, answer: given, timer } of last) {
-    clearTimeout(timer);
-    // A choice was one key; words were typed.
-    if (given.text === '' && !question.multi_select) keepDraft(question.question_id, EMPTY);
-  }
+  for (const { timer } of last) clearTimeout(timer);
 }
 
 const EMPTY: Draft = { text: '', selected: [] };
@@ -134,6 +129,8 @@ export function answerAll(ids: readonly string[], given: Draft): void {
   const batch = Symbol();
   for (const id of ids) {
     const question = questions.value.get(id);
-    if (question?.state === 'open') answer(question, given, batch);
+    if (question?.state !== 'open') continue;
+    if (given.text !== '' && draftOf(id).text === '') keepDraft(id, given);
+    answer(question, given, batch);
   }
 }
