@@ -87,15 +87,23 @@ describe('the page of a service with tokens', () => {
     forgive(faults);
   });
 
-  it('sends what waits for an undo before it signs out', async () => {
-    const id = await ask({ run_id: 'leaving', options: ['yes', 'no'] });
-    const { page, faults } = await openPerson(browser, () => service.origin);
+  it('sends what waits for an undo, in all tabs, before it signs out', async () => {
+    const { page, context, faults } = await openPerson(browser, () => service.origin);
     await page.goto((await open(await of('operator'))).out);
-    await page.locator(`#q-${id}`).getByRole('button', { name: 'no' }).click();
+    await page.getByText('live · ana').waitFor();
+    const other = await context.newPage();
+    await other.goto(service.origin);
+    const asked: string[] = [];
+    for (const tab of [page, other]) {
+      const id = await ask({ run_id: 'leaving', agent_name: `a-${asked.length}`, options: ['yes', 'no'] });
+      await tab.locator(`#q-${id}`).getByRole('button', { name: 'no' }).click();
+      asked.push(id);
+    }
     await page.getByRole('button', { name: 'Settings and keys' }).click();
     await page.getByRole('button', { name: 'Sign out' }).click();
     await page.getByRole('heading', { name: 'Log in to Forumbus' }).waitFor();
-    expect((await tokens.admin('GET', `/questions/${id}`)).body).toMatchObject({ state: 'answered', answer: 'no' });
+    for (const id of asked)
+      expect((await tokens.admin('GET', `/questions/${id}`)).body).toMatchObject({ state: 'answered', answer: 'no' });
     forgive(faults);
   });
 

@@ -1,6 +1,7 @@
 import { signal } from '@preact/signals-core';
 import { isPassing } from '../../client/error.ts';
 import type { Question } from '../../client/index.ts';
+import { pause } from './gather.ts';
 import { type Draft, draftOf, isOwn, keepDraft, put, questions } from './inbox-store.ts';
 import { client, isRefusal, leave, sentenceOf } from './service.ts';
 import { asMe, hasEnded } from './session.ts';
@@ -73,7 +74,7 @@ async function send(question_id: string): Promise<void> {
     } catch (error) {
       if (isPassing(error)) {
         say(question_id, 'Not sent yet: it is sent as soon as the service answers.');
-        await new Promise(resolve => setTimeout(resolve, AGAIN_MS));
+        await pause(AGAIN_MS);
         continue;
       }
       if (!hasEnded(error)) await explain(question_id, error);

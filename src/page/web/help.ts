@@ -1,12 +1,16 @@
 import { html } from 'htm/preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { sendAllNow } from './answers.ts';
+import { pause } from './gather.ts';
 import { allowNotifications } from './notify.ts';
 import { Failure } from './parts.ts';
 import { canPush, pushName, switchPushOff, switchPushOn } from './push.ts';
 import { sentenceOf } from './service.ts';
-import { logOut, mayAct, me, seesAll } from './session.ts';
+import { logOut, mayAct, me, SEND, seesAll, tabs } from './session.ts';
 import { settings } from './settings.ts';
+
+/** In which other tabs begin to send. Milliseconds. */
+const OTHERS_MS = 500;
 
 const KEYS: [keys: string, act: string][] = [
   ['j k', 'next and previous question'],
@@ -49,7 +53,8 @@ export function Help({ close }: { close: () => void }) {
     }
   };
   const signOut = async () => {
-    await Promise.all([sendAllNow(), switchPushOff().catch(() => {})]);
+    tabs.postMessage(SEND);
+    await Promise.all([sendAllNow(), switchPushOff().catch(() => {}), pause(OTHERS_MS)]);
     await logOut();
   };
   return html`<dialog ref=${dialog} onClose=${close} aria-labelledby="help-title">

@@ -1,6 +1,7 @@
 import '@preact/signals';
 import { html, render } from 'htm/preact';
 import { dropEnded, pending, sendAllNow } from './answers.ts';
+import { pause } from './gather.ts';
 import { onRenewal, snapshot, take, watchAround } from './inbox-store.ts';
 import { listenToKeys } from './keys.ts';
 import { follow, onEvent } from './live.ts';
@@ -9,8 +10,7 @@ import { watchQuestions } from './notify.ts';
 import { Empty } from './parts.ts';
 import { watchPush } from './push.ts';
 import { watchRoute } from './route.ts';
-import { base } from './service.ts';
-import { begin, chosenRun, isOfSeveral, me, takeCode } from './session.ts';
+import { begin, chosenRun, isOfSeveral, me, SEND, tabs, takeCode } from './session.ts';
 import { Shell } from './shell.ts';
 
 /** How long after a failed start the page tries again. Milliseconds. */
@@ -30,7 +30,7 @@ function followWhileLoggedIn(): void {
         return await follow(snapshot, signal);
       } catch {
         // The banner says whether the service answers.
-        await new Promise(resolve => setTimeout(resolve, AGAIN_MS));
+        await pause(AGAIN_MS);
       }
     }
   };
@@ -49,11 +49,11 @@ function followWhileLoggedIn(): void {
 
 /** The tabs of a browser share its login. If it is another one, they begin anew, without what they were about to send. */
 function watchLogin(): void {
-  const tabs = new BroadcastChannel(base.pathname);
   me.subscribe(person => {
     if (person !== undefined) tabs.postMessage(person?.token_id);
   });
   tabs.onmessage = ({ data }) => {
+    if (data === SEND) return void sendAllNow();
     if (me.value === undefined || data === me.value?.token_id) return;
     pending.value = [];
     location.reload();
@@ -80,9 +80,7 @@ async function start(): Promise<void> {
   root.replaceChildren();
   render(html`<${App} />`, root);
   while (me.value === undefined) {
-    await begin(code).catch(async () => {
-      await new Promise(resolve => setTimeout(resolve, AGAIN_MS));
-    });
+    await begin(code).catch(() => pause(AGAIN_MS));
   }
   followWhileLoggedIn();
 }

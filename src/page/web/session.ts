@@ -1,6 +1,6 @@
 import { computed, signal } from '@preact/signals-core';
 import type { Actor, Me } from '../../client/index.ts';
-import { client, connect, isRefusal } from './service.ts';
+import { base, client, connect, isRefusal } from './service.ts';
 import { read, settings } from './settings.ts';
 
 /** The person, as the service sees him; undefined until that is known, null without a login. */
@@ -55,6 +55,11 @@ export async function logIn(token: string): Promise<void> {
   await connect({ token }).logins.open();
   await whoAmI();
 }
+
+/** The tabs of a browser share its login. Each says whose token it has, if any. */
+export const tabs = new BroadcastChannel(base.pathname);
+/** Asks the other tabs to send what waits for its undo. */
+export const SEND = true;
 
 export async function logOut(): Promise<void> {
   const { next } = await client.logins.close();
