@@ -136,6 +136,25 @@ describe('the page of a service with tokens', () => {
     forgive(faults);
   });
 
+  it('shows what one person has written to nobody else at the same browser', async () => {
+    const id = await ask({ run_id: 'shared' });
+    const { page, faults } = await openPerson(browser, () => service.origin);
+    const field = page.locator(`#q-${id} textarea`);
+    const { token: bob } = await tokens.issue({ role: 'operator', actor: { type: 'operator', name: 'bob' } });
+    const ana = await of('operator');
+    const seen: string[] = [];
+    for (const token of [ana, bob, ana]) {
+      await page.goto((await open(token)).out);
+      seen.push(await field.inputValue());
+      if (seen.length === 1) await field.fill('What ana thinks');
+      await page.getByRole('button', { name: 'Settings and keys' }).click();
+      await page.getByRole('button', { name: 'Sign out' }).click();
+      await page.getByRole('heading', { name: 'Log in to Forumbus' }).waitFor();
+    }
+    expect(seen).toEqual(['', '', 'What ana thinks']);
+    forgive(faults);
+  });
+
   it('shows a viewer everything and lets him change nothing', async () => {
     const id = await ask({ run_id: 'viewed', options: ['yes', 'no'] });
     const { page } = await openPerson(browser, () => service.origin);

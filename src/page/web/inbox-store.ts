@@ -5,7 +5,7 @@ import { gather } from './gather.ts';
 import { changed, now } from './live.ts';
 import { inPlaces, placesOf } from './narrowing.ts';
 import { allOf, client } from './service.ts';
-import { hasEnded, myName, ofRun } from './session.ts';
+import { hasEnded, myName, ofRun, viewer } from './session.ts';
 import { read, stored, write } from './settings.ts';
 
 /* The questions of the inbox and what is known around them. Views read the signals; events of the log renew them. */
@@ -280,9 +280,11 @@ export interface Draft {
 }
 
 const EMPTY: Draft = { text: '', selected: [] };
-export const draftOf = (question_id: string): Draft => read(`draft:${question_id}`, EMPTY);
+/** People who share a browser do not see each other's words. */
+const draftName = (question_id: string) => `draft:${viewer.value}:${question_id}`;
+export const draftOf = (question_id: string): Draft => read(draftName(question_id), EMPTY);
 export function keepDraft(question_id: string, draft: Draft): void {
-  write(`draft:${question_id}`, draft.text === '' && draft.selected.length === 0 ? undefined : draft);
+  write(draftName(question_id), draft.text === '' && draft.selected.length === 0 ? undefined : draft);
 }
 
 /** Forgets what was kept for questions long ago. */
