@@ -65,4 +65,54 @@ describe('words', () => {
     expect(await field(page, one).inputValue()).toBe('A long text');
     for (const id of [one, other]) await service.send('POST', `/questions/${id}/cancel`, {});
   });
+
+  it('stay in sight, and give no commands, when the question ends while they are written', async () => {
+    const { page } = await opened();
+    const [pressed, other] = [
+      await service.ask({ run_id: 'ends', options }),
+      await service.ask({ run_id: 'ends', agent_name: 'other', options }),
+    ];
+    await press(page, pressed, 'Yes');
+    await press(page, other, 'reply in words');
+    await page.keyboard.type('Size: 1');
+    const answer = { answer: 'Done', actor: { type: 'operator', name: 'ben' } };
+    await service.send('PUT', `/questions/${other}/answer`, answer);
+    await card(page, other).getByText('by ben').waitFor();
+    await page.keyboard.type('0 zebras');
+    expect(await card(page, other).getByLabel('You had written').inputValue()).toBe('Size: 1');
+    await expect.poll(() => question(pressed), slowly).toMatchObject({ answer: 'Yes' });
+    await page.goto(`${service.origin}/#/q/${other}`);
+    expect(await card(page, other).getByLabel('You had written').inputValue()).toBe('Size: 1');
+  });
+
+  it('give no commands when the field is gone with its question', async () => {
+    const { page } = await opened();
+    const [pressed, other] = [
+      await service.ask({ run_id: 'gone', options }),
+      await service.ask({ run_id: 'gone', agent_name: 'other' }),
+    ];
+    const { thread_id } = await question(other);
+    await press(page, pressed, 'Yes');
+    await page.goto(`${service.origin}/#/threads/${thread_id}`);
+    await field(page, other).pressSequentially('Si');
+    await service.send('PUT', `/questions/${other}/answer`, { answer: 'Done' });
+    const writeOn = () => page.keyboard.type('ze').then(() => card(page, other).count());
+    await expect.poll(writeOn).toBe(0);
+    await writeOn();
+    await expect.poll(() => question(pressed), slowly).toMatchObject({ answer: 'Yes' });
+  });
+
+  it('are forgotten a month after they were written', async () => {
+    const { page } = await opened();
+    const id = await service.ask({ run_id: 'month' });
+    await field(page, id).fill('For long');
+    await page.reload();
+    await field(page, id).waitFor();
+    const drafts = () =>
+      page.evaluate(() => Object.keys(localStorage).filter(key => key.startsWith('forumbus:draft:')));
+    expect((await drafts()).filter(key => key.endsWith(id))).toHaveLength(1);
+    await page.clock.setSystemTime(Date.now() + 31 * 86_400_000);
+    await page.reload();
+    await expect.poll(drafts).toEqual([]);
+  });
 });

@@ -15,9 +15,13 @@ interface FormProps {
   children?: ComponentChildren;
 }
 
-/** The options of a question as buttons or, where several may be chosen, as boxes; and room for words. */
+/**
+ * The options of a question as buttons or, where several may be chosen, as boxes; and room for words. When the question ends
+ * while somebody writes, the field stays with its words and the focus, so that no letter becomes a command.
+ */
 export function AnswerForm({ question, done, children }: FormProps) {
   const { question_id, options, multi_select } = question;
+  const isOver = question.state !== 'open';
   const [draft, setDraft] = useState(() => draftOf(question_id));
   const [writes, setWrites] = useState(options.length === 0 || draft.text !== '');
   const [wantsFocus, setWantsFocus] = useState(false);
@@ -28,7 +32,7 @@ export function AnswerForm({ question, done, children }: FormProps) {
     setDraft(next);
   };
   const send = (given: Draft) => {
-    if (textOf(given) === '') return;
+    if (isOver || textOf(given) === '') return;
     answer(question, given);
     done();
   };
@@ -52,7 +56,7 @@ export function AnswerForm({ question, done, children }: FormProps) {
   // Keys act on the question that has the focus, so that a list that moves never gets the wrong answer.
   const card = () => form.current?.closest('[data-question]');
   const hasFocus = () => card()?.contains(document.activeElement) ?? false;
-  const onCard = (work: () => void) => () => (hasFocus() ? work() : false);
+  const onCard = (work: () => void) => () => (!isOver && hasFocus() ? work() : false);
   useKeys({
     ...Object.fromEntries(
       options.slice(0, 9).map(({ label }, index) => [String(index + 1), onCard(() => choose(label))]),
@@ -69,26 +73,30 @@ export function AnswerForm({ question, done, children }: FormProps) {
 
   return html`<div class="answer" ref=${form}>
     ${
-      multi_select
-        ? html`<fieldset class="opts"><legend>Choose any number</legend>${options.map(
-            ({ label, description }, index) => html`<label class="opt">
+      isOver
+        ? html`<${OptionList} question=${question} />`
+        : multi_select
+          ? html`<fieldset class="opts"><legend>Choose any number</legend>${options.map(
+              ({ label, description }, index) => html`<label class="opt">
               <input type="checkbox" checked=${draft.selected.includes(label)} onChange=${() => choose(label)} />
               ${index < 9 && html`<kbd>${index + 1}</kbd>`}<${OptionText} label=${label} description=${description} /></label>`,
-          )}</fieldset>`
-        : options.length > 0 &&
-          html`<div class="opts" role="group" aria-label="Options">${options.map(
-            ({ label, description }, index) => html`<button type="button" class="opt" onClick=${() => choose(label)}>
+            )}</fieldset>`
+          : options.length > 0 &&
+            html`<div class="opts" role="group" aria-label="Options">${options.map(
+              ({ label, description }, index) => html`<button type="button" class="opt" onClick=${() => choose(label)}>
               ${index < 9 && html`<kbd>${index + 1}</kbd>`}<${OptionText} label=${label} description=${description} /></button>`,
-          )}</div>`
+            )}</div>`
     }
     ${
       writes &&
-      html`<label class="reply"><span class="hidden">Answer in words</span>
-        <textarea rows="2" maxlength="16384" placeholder="Answer in words" value=${draft.text} dir="auto"
+      html`<label class="reply"><span class=${isOver ? 'quiet' : 'hidden'}>${isOver ? 'You had written' : 'Answer in words'}</span>
+        <textarea rows="2" readonly=${isOver} maxlength="16384" placeholder="Answer in words" value=${draft.text} dir="auto"
           onInput=${(event: InputEvent) => change({ ...draft, text: (event.target as HTMLTextAreaElement).value })}
           onKeyDown=${onKeyDown}></textarea></label>`
     }
-    <div class="foot">
+    ${
+      !isOver &&
+      html`<div class="foot">
       ${
         (writes || multi_select) &&
         html`<button type="button" class="btn primary" disabled=${textOf(draft) === ''} onClick=${() => send(draft)}>Send</button>`
@@ -99,7 +107,8 @@ export function AnswerForm({ question, done, children }: FormProps) {
           : html`<button type="button" class="quietly" onClick=${reply}><kbd>r</kbd> reply in words</button>`
       }
       ${children}
-    </div>
+    </div>`
+    }
   </div>`;
 }
 

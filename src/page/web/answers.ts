@@ -55,6 +55,7 @@ export function undo(): void {
 }
 
 const EMPTY: Draft = { text: '', selected: [] };
+const TOO_LATE = 'Your answer came later and was not taken.';
 
 async function send(question_id: string): Promise<void> {
   const entry = pending.value.find(({ question }) => question.question_id === question_id);
@@ -94,8 +95,7 @@ async function explain(question_id: string, error: unknown): Promise<void> {
     say(question_id, `Not sent. ${sentenceOf(error)}`);
     return;
   }
-  say(question_id, 'Your answer came later and was not taken.');
-  keepDraft(question_id, EMPTY);
+  say(question_id, TOO_LATE);
   await client.question(question_id).then(
     winner => put([winner]),
     () => {},
@@ -115,10 +115,8 @@ export function dropEnded(ended: Question): void {
   if (!entry || ended.state === 'open') return;
   clearTimeout(entry.timer);
   pending.value = pending.value.filter(other => other !== entry);
-  keepDraft(ended.question_id, EMPTY);
-  if (!isOwn(ended)) {
-    say(ended.question_id, 'Your answer came later and was not taken.');
-  }
+  if (isOwn(ended)) keepDraft(ended.question_id, EMPTY);
+  else say(ended.question_id, TOO_LATE);
 }
 
 /** A page that is left sends at once what waits for its undo. */

@@ -6,7 +6,7 @@ import { changed, now } from './live.ts';
 import { inPlaces, placesOf } from './narrowing.ts';
 import { allOf, client } from './service.ts';
 import { hasEnded, myName, ofRun, viewer } from './session.ts';
-import { read, stored, write } from './settings.ts';
+import { names, read, stored, write } from './settings.ts';
 
 /* The questions of the inbox and what is known around them. Views read the signals; events of the log renew them. */
 
@@ -24,6 +24,9 @@ const AGAIN_MS = 1000;
 const SINGLE_READS = 20;
 /** How long an answer of somebody else stays in the place of its question. Milliseconds. */
 const SETTLED_MS = 20_000;
+
+/** How long words that were not sent are kept. Milliseconds. */
+const DRAFT_MS = 30 * 86_400_000;
 
 export const loaded = signal(false);
 /** By id: all open ones, those that ended and whose agents do not know it, and the last that are done. */
@@ -277,6 +280,8 @@ export function unsnooze(question_id: string): void {
 export interface Draft {
   text: string;
   selected: string[];
+  /** When it was written. Epoch milliseconds. */
+  at?: number;
 }
 
 const EMPTY: Draft = { text: '', selected: [] };
@@ -284,13 +289,19 @@ const EMPTY: Draft = { text: '', selected: [] };
 const draftName = (question_id: string) => `draft:${viewer.value}:${question_id}`;
 export const draftOf = (question_id: string): Draft => read(draftName(question_id), EMPTY);
 export function keepDraft(question_id: string, draft: Draft): void {
-  write(draftName(question_id), draft.text === '' && draft.selected.length === 0 ? undefined : draft);
+  write(
+    draftName(question_id),
+    draft.text === '' && draft.selected.length === 0 ? undefined : { ...draft, at: Date.now() },
+  );
 }
 
 /** Forgets what was kept for questions long ago. */
 function tidyStorage(): void {
   const current = Object.entries(snoozed.value).filter(([, until]) => until > Date.now());
   if (current.length < Object.keys(snoozed.value).length) snoozed.value = Object.fromEntries(current);
+  for (const name of names()) {
+    if (/^draft:/.test(name) && !((read(name, EMPTY).at ?? 0) > Date.now() - DRAFT_MS)) write(name, undefined);
+  }
 }
 
 /** Reads the threads and runs again whenever they have changed. */

@@ -7,6 +7,9 @@ export type Keys = Record<string, () => unknown>;
 const stack: Keys[] = [];
 /** Keys that move, and so go on while they are held down. */
 const MOVES = /^([jk]|Arrow.+)$/;
+/** Who goes on typing when a field is gone gives no commands: keys rest so long after the last letter. Milliseconds. */
+const REST_MS = 1000;
+let typedAt = -REST_MS;
 /** The first key of a pair such as `g i`. */
 let prefix = '';
 
@@ -22,7 +25,12 @@ export function useKeys(keys: Keys): void {
 export function listenToKeys(): void {
   addEventListener('keydown', event => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-    if (!settings.shortcuts.value || isTyping(event.target) || document.querySelector('dialog[open]')) return;
+    const isResting = event.target === document.body && event.timeStamp - typedAt < REST_MS;
+    if (isTyping(event.target) || isResting) {
+      if (event.key.length === 1) typedAt = event.timeStamp;
+      return;
+    }
+    if (!settings.shortcuts.value || document.querySelector('dialog[open]')) return;
     // An act moves the focus: a key held down would act on one question after the other.
     if (event.repeat && !MOVES.test(event.key)) return;
     const key = prefix + event.key;

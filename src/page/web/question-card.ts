@@ -4,7 +4,7 @@ import type { Question } from '../../client/index.ts';
 import { AnswerForm, OptionList } from './answer-form.ts';
 import { answer, isPending, notices, pending, textOf, undo } from './answers.ts';
 import { ContextText } from './context.ts';
-import { assignees, briefs, selected, snooze, toggleSelected } from './inbox-store.ts';
+import { assignees, briefs, draftOf, selected, snooze, toggleSelected } from './inbox-store.ts';
 import { useKeys } from './keys.ts';
 import { now } from './live.ts';
 import { Act, AgeText, Pill, Said } from './parts.ts';
@@ -65,7 +65,7 @@ export function QuestionCard({ question, full = false }: CardProps) {
     <${full ? 'h2' : 'h3'} class="q" dir="auto">${full ? visible(question.question) : html`<a href=${page}>${visible(cut(question.question, 1000))}</a>`}<//>
     ${context !== null && html`<${ContextText} key=${question_id} text=${context} open=${full} />`}
     ${
-      canAnswer
+      canAnswer || (!isOpen && draftOf(question_id).text !== '')
         ? html`<${AnswerForm} key=${question_id} question=${question} done=${focusNext}>
           ${!full && html`<button type="button" class="quietly" onClick=${later}><kbd>h</kbd> in an hour</button>`}
           <button type="button" class="quietly" onClick=${() => assign().catch(() => {})}><kbd>a</kbd> ${assignee === myName.value ? 'give back' : 'take it'}</button>

@@ -31,6 +31,15 @@ export function write(name: string, value: unknown): void {
   }
 }
 
+/** The names of all values that are kept. */
+export function names(): string[] {
+  try {
+    return Object.keys(localStorage).flatMap(key => (key.startsWith(PREFIX) ? key.slice(PREFIX.length) : []));
+  } catch {
+    return [];
+  }
+}
+
 export const settings = {
   /** Keys of one letter, which screen readers and speech input may need themselves (WCAG 2.1.4). */
   shortcuts: stored('shortcuts', true),
