@@ -116,3 +116,18 @@ describe('words', () => {
     await expect.poll(drafts).toEqual([]);
   });
 });
+
+it('a page that is left has sent all answers: those that would be too large together do not wait', async () => {
+  const { page } = await opened();
+  const asked: string[] = [];
+  for (let number = 0; number < 8; number += 1)
+    asked.push(await service.ask({ run_id: 'large', agent_name: `a-${number}` }));
+  for (const id of asked) await card(page, id).getByRole('checkbox', { name: 'Select' }).check();
+  await page.getByLabel('Answer all in words').fill('x'.repeat(12_000));
+  await page.getByLabel('Answer all in words').press('Enter');
+  const answered = async () =>
+    (await Promise.all(asked.map(question))).filter(({ state }) => state === 'answered').length;
+  await expect.poll(answered).toBe(4);
+  await page.goto('about:blank');
+  await expect.poll(answered).toBe(8);
+});

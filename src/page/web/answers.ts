@@ -8,6 +8,8 @@ import { asMe, hasEnded } from './session.ts';
 
 /** The time for an undo. Milliseconds. */
 const UNDO_MS = 5000;
+/** How much may wait for an undo: browsers send 64 KiB of a page that is left. Bytes. */
+const WAITING_MOST = 60_000;
 /** After an attempt that found no service. Milliseconds. */
 const AGAIN_MS = 2000;
 
@@ -36,8 +38,10 @@ export function answer(question: Question, given: Draft, batch = Symbol()): void
   const { question_id } = question;
   if (isPending(question_id)) return;
   say(question_id, undefined);
-  const timer = setTimeout(() => void send(question_id), UNDO_MS);
-  pending.value = [...pending.value, { question, answer: given, batch, due: Date.now() + UNDO_MS, timer }];
+  const waiting = [...pending.value.map(one => one.answer), given].map(one => JSON.stringify(requestOf(one)));
+  const delay = new Blob(waiting).size > WAITING_MOST ? 0 : UNDO_MS;
+  const timer = setTimeout(() => void send(question_id), delay);
+  pending.value = [...pending.value, { question, answer: given, batch, due: Date.now() + delay, timer }];
 }
 
 /** The last answers that can be undone: one, or those that were given together. */
@@ -63,8 +67,8 @@ async function send(question_id: string): Promise<void> {
   clearTimeout(entry.timer);
   // It can no longer be undone: what shows it is drawn again.
   pending.value = [...pending.value];
-  const { question, answer: given } = entry;
-  const request = { ...bodyOf(given), ...asMe(), answered_in: 'page' as const };
+  const { question } = entry;
+  const request = requestOf(entry.answer);
   while (pending.value.includes(entry)) {
     try {
       // What one of two people has answered meanwhile is no reason to refuse the other's answer.
@@ -84,8 +88,14 @@ async function send(question_id: string): Promise<void> {
   }
 }
 
-function bodyOf({ text, selected }: Draft) {
-  return { ...(text.trim() !== '' && { answer: text.trim() }), ...(selected.length > 0 && { selected }) };
+function requestOf({ text, selected }: Draft) {
+  const answer = text.trim();
+  return {
+    ...(answer && { answer }),
+    ...(selected.length > 0 && { selected }),
+    ...asMe(),
+    answered_in: 'page' as const,
+  };
 }
 
 /** Somebody else was faster: the question shows the outcome. Anything else leaves the draft to be sent again. */
