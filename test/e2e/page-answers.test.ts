@@ -131,3 +131,11 @@ it('a page that is left has sent all answers: those that would be too large toge
   await page.goto('about:blank');
   await expect.poll(answered).toBe(8);
 });
+
+it('an answer in the last seconds of a question arrives before it expires', async () => {
+  const { page } = await opened();
+  const id = await service.ask({ run_id: 'last', options, expires_in_seconds: 5 });
+  await press(page, id, 'Yes');
+  await expect.poll(async () => (await question(id)).state, slowly).not.toBe('open');
+  expect(await question(id)).toMatchObject({ state: 'answered', answer: 'Yes' });
+});

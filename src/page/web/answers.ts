@@ -8,6 +8,8 @@ import { asMe, hasEnded } from './session.ts';
 
 /** The time for an undo. Milliseconds. */
 const UNDO_MS = 5000;
+/** How long before its question expires an answer is sent. Milliseconds. */
+const EARLY_MS = 1000;
 /** How much may wait for an undo: browsers send 64 KiB of a page that is left. Bytes. */
 const WAITING_MOST = 60_000;
 /** After an attempt that found no service. Milliseconds. */
@@ -39,9 +41,12 @@ export function answer(question: Question, given: Draft, batch = Symbol()): void
   if (isPending(question_id)) return;
   say(question_id, undefined);
   const waiting = [...pending.value.map(one => one.answer), given].map(one => JSON.stringify(requestOf(one)));
-  const delay = new Blob(waiting).size > WAITING_MOST ? 0 : UNDO_MS;
-  const timer = setTimeout(() => void send(question_id), delay);
-  pending.value = [...pending.value, { question, answer: given, batch, due: Date.now() + delay, timer }];
+  const isFull = new Blob(waiting).size > WAITING_MOST;
+  const now = Date.now();
+  const end = question.expires_at === null ? Number.POSITIVE_INFINITY : Date.parse(question.expires_at) - EARLY_MS;
+  const due = isFull ? now : Math.min(now + UNDO_MS, end);
+  const timer = setTimeout(() => void send(question_id), due - now);
+  pending.value = [...pending.value, { question, answer: given, batch, due, timer }];
 }
 
 /** The last answers that can be undone: one, or those that were given together. */
