@@ -336,3 +336,22 @@ it('the numbers are plots that read as tables, also on a phone', async () => {
   expect(left).toBeGreaterThanOrEqual(0);
   expect(right).toBeLessThanOrEqual(360);
 });
+
+describe('with very many runs', () => {
+  const crowded = pageService({ RATE_LIMIT_PER_MINUTE: '0' });
+
+  it('the inbox stays with the one that it was narrowed to', async () => {
+    await crowded.ask({ run_id: 'mine' });
+    const { page } = await openPerson(browser, () => crowded.origin);
+    await page.goto(crowded.origin);
+    const choice = page.getByLabel('Run', { exact: true });
+    await choice.selectOption('mine');
+    const names = Array.from({ length: 410 }, (_, number) => `many-${number}`);
+    await Promise.all(names.map(run_id => crowded.ask({ run_id })));
+    await crowded.ask({ run_id: 'last' });
+    await choice.locator('option', { hasText: 'last' }).waitFor({ state: 'attached' });
+    await crowded.ask({ run_id: 'mine', agent_name: 'next' });
+    await expect.poll(() => page.locator('[data-question]').count()).toBe(2);
+    expect(await choice.inputValue()).toBe('mine');
+  });
+});

@@ -31,8 +31,7 @@ export function FilterForm() {
       change(() => {
         run_id.value = (event.target as HTMLSelectElement).value;
       })}>
-      <option value="">all runs</option>
-      ${[...runs.value.keys()].sort().map(name => html`<option value=${name}>${visible(name)}</option>`)}
+      ${[...new Set(['', run_id.value, ...runs.value.keys()])].sort().map(name => html`<option value=${name}>${visible(name) || 'all runs'}</option>`)}
     </select>
     <input aria-label="Ticket" placeholder="Ticket" maxlength="200" defaultValue=${ticket.value} onChange=${(
       event: Event,

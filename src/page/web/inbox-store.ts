@@ -4,7 +4,7 @@ import { busyAgents, currentRuns } from './current.ts';
 import { gather } from './gather.ts';
 import { changed, now } from './live.ts';
 import { inPlaces, placesOf } from './narrowing.ts';
-import { allOf, client } from './service.ts';
+import { allOf, client, isRefusal } from './service.ts';
 import { hasEnded, myName, ofRun, viewer } from './session.ts';
 import { names, read, stored, write } from './settings.ts';
 
@@ -173,10 +173,19 @@ async function readAround(): Promise<void> {
     threads.value = new Map([...asking, ...talking].map(thread => [thread.thread_id, thread]));
     assigned.value = new Set(ofAssignee.map(({ thread_id }) => thread_id));
   });
-  // The run that was wanted has been closed: nothing of it is left to narrow the inbox to.
-  if (filter.run_id.value !== '' && !runs.value.has(filter.run_id.value)) {
-    filter.run_id.value = '';
-    await snapshot();
+  // When the run that is wanted has been closed, nothing of it is left to narrow the inbox to.
+  const { run_id } = wanted();
+  if (run_id === '' || runs.value.has(run_id) || !(await isClosed(run_id)) || run_id !== wanted().run_id) return;
+  filter.run_id.value = '';
+  await snapshot();
+}
+
+async function isClosed(run_id: string): Promise<boolean> {
+  try {
+    return (await client.runs.get(run_id)).status === 'closed';
+  } catch (error) {
+    if (isRefusal(error, 'RUN_NOT_FOUND')) return true;
+    throw error;
   }
 }
 
