@@ -4,6 +4,7 @@ import { openPerson } from '../helpers/browser.ts';
 import { openBrowser } from '../helpers/chromium.ts';
 import { pageService } from '../helpers/page-service.ts';
 import { signal } from '../helpers/signals.ts';
+import { sqlBeside } from '../helpers/sql.ts';
 
 const service = pageService({ MIN_DEFAULT_SECONDS: '1', RATE_LIMIT_PER_MINUTE: '0' });
 let browser: Browser;
@@ -312,11 +313,26 @@ it('an agent that works without a sign of life is marked as stalled', async () =
   const row = page.locator('.row', { hasText: 'sleeper in silent' });
   await row.getByText('working').waitFor();
   expect(await row.getByText('stalled').count()).toBe(0);
-  await page.clock.setSystemTime(Date.now() + 16 * 60_000);
+  await sqlBeside(
+    service.url,
+    `UPDATE control_threads SET last_seen_at = last_seen_at - ${16 * 60_000} WHERE run_id = 'silent'`,
+  );
   await page.reload();
   await row.getByText('stalled').waitFor();
   await row.getByText('last seen 16 min ago').waitFor();
   await page.getByRole('heading', { name: /^Stalled/ }).waitFor();
+});
+
+it.each([-10, 20])('times are by the clock of the service: the browser is %i min ahead', async minutes => {
+  const id = await service.ask({ run_id: 'clock', agent_name: `at ${minutes}`, expires_in_seconds: 300, options });
+  const { page } = await openPerson(browser, () => service.origin);
+  await page.clock.setSystemTime(Date.now() + minutes * 60_000);
+  await page.goto(`${service.origin}/#/q/${id}`);
+  expect(await card(page, id).textContent()).toMatch(/[0-9]+ s · expires in [45] min/);
+  await page.goto(`${service.origin}/#/agents`);
+  const row = page.locator('.row', { hasText: `at ${minutes} in clock` });
+  await row.getByText('awaiting guidance').waitFor();
+  expect(await row.textContent()).toMatch(/last seen [0-9]+ s ago/);
 });
 
 it('the numbers are plots that read as tables, also on a phone', async () => {

@@ -3,7 +3,7 @@ import { isPassing } from '../../client/error.ts';
 import type { Question } from '../../client/index.ts';
 import { pause } from './gather.ts';
 import { type Draft, draftOf, isOwn, keepDraft, put, questions } from './inbox-store.ts';
-import { client, isRefusal, leave, sentenceOf } from './service.ts';
+import { client, isRefusal, leave, present, sentenceOf } from './service.ts';
 import { asMe, hasEnded } from './session.ts';
 
 /** The time for an undo. Milliseconds. */
@@ -42,7 +42,7 @@ export function answer(question: Question, given: Draft, batch = Symbol()): void
   say(question_id, undefined);
   const waiting = [...pending.value.map(one => one.answer), given].map(one => JSON.stringify(requestOf(one)));
   const isFull = new Blob(waiting).size > WAITING_MOST;
-  const now = Date.now();
+  const now = present();
   const end = question.expires_at === null ? Number.POSITIVE_INFINITY : Date.parse(question.expires_at) - EARLY_MS;
   const due = isFull ? now : Math.min(now + UNDO_MS, end);
   const timer = setTimeout(() => void send(question_id), due - now);
@@ -51,7 +51,7 @@ export function answer(question: Question, given: Draft, batch = Symbol()): void
 
 /** The last answers that can be undone: one, or those that were given together. */
 export function undoable(): Pending[] {
-  const now = Date.now();
+  const now = present();
   const last = pending.value.findLast(({ due }) => due > now);
   return pending.value.filter(({ batch, due }) => batch === last?.batch && due > now);
 }

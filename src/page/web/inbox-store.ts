@@ -4,7 +4,7 @@ import { busyAgents, currentRuns } from './current.ts';
 import { gather } from './gather.ts';
 import { changed, now } from './live.ts';
 import { inPlaces, placesOf } from './narrowing.ts';
-import { allOf, client, isRefusal } from './service.ts';
+import { allOf, client, isRefusal, present } from './service.ts';
 import { hasEnded, myName, ofRun, viewer } from './session.ts';
 import { names, read, stored, write } from './settings.ts';
 
@@ -244,12 +244,12 @@ export function put(renewed: Question[]): void {
     const known = next.get(question.question_id);
     if (known && known.version > question.version) continue;
     if (known?.state === 'open' && question.state !== 'open' && !isOwn(question)) {
-      ends.set(question.question_id, Date.now());
+      ends.set(question.question_id, present());
     }
     next.set(question.question_id, question);
   }
   batch(() => {
-    now.value = Date.now();
+    now.value = present();
     settled.value = ends;
     questions.value = forgetful(next);
   });
@@ -278,7 +278,7 @@ export function toggleSelected(question_id: string): void {
 }
 
 export function snooze(question_id: string, ms: number): void {
-  snoozed.value = { ...snoozed.value, [question_id]: Date.now() + ms };
+  snoozed.value = { ...snoozed.value, [question_id]: present() + ms };
 }
 
 export function unsnooze(question_id: string): void {
@@ -306,7 +306,7 @@ export function keepDraft(question_id: string, draft: Draft): void {
 
 /** Forgets what was kept for questions long ago. */
 function tidyStorage(): void {
-  const current = Object.entries(snoozed.value).filter(([, until]) => until > Date.now());
+  const current = Object.entries(snoozed.value).filter(([, until]) => until > present());
   if (current.length < Object.keys(snoozed.value).length) snoozed.value = Object.fromEntries(current);
   for (const name of names()) {
     if (/^draft:/.test(name) && !((read(name, EMPTY).at ?? 0) > Date.now() - DRAFT_MS)) write(name, undefined);

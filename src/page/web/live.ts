@@ -1,14 +1,17 @@
 import { signal } from '@preact/signals-core';
 import type { Event } from '../../client/index.ts';
 import { gather } from './gather.ts';
-import { base, client, online } from './service.ts';
+import { base, client, online, present } from './service.ts';
 import { hasEnded, me, ofRun } from './session.ts';
 
 /** What has changed, for the views that read it: each number rises with a change. */
 export const changed = { runs: signal(0), threads: signal(0), tokens: signal(0) };
 
 /** The present, for ages. Epoch milliseconds. */
-export const now = signal(Date.now());
+export const now = signal(present());
+const tick = () => {
+  now.value = present();
+};
 
 const TICK_MS = 5000;
 /** Changes that come together are read together. Milliseconds. */
@@ -27,9 +30,8 @@ export function onEvent(listener: Listener): void {
  * @param snapshot is called first: what changes while it reads comes again as an event
  */
 export async function follow(snapshot: () => Promise<void>, signal: AbortSignal): Promise<void> {
-  const timer = setInterval(() => {
-    now.value = Date.now();
-  }, TICK_MS);
+  tick();
+  const timer = setInterval(tick, TICK_MS);
   const name = JSON.stringify([base.pathname, me.value?.token_id, ofRun()]);
   const tabs = new BroadcastChannel(name);
   let after = 0;
@@ -72,7 +74,7 @@ export async function follow(snapshot: () => Promise<void>, signal: AbortSignal)
 
 const pending = new Set<keyof typeof changed>();
 const tell = gather(() => {
-  now.value = Date.now();
+  tick();
   for (const name of pending) changed[name].value += 1;
   pending.clear();
 }, GATHER_MS);

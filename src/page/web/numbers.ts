@@ -15,7 +15,7 @@ export function NumbersView() {
   const minute = Math.floor(now.value / 60_000);
   const { data, error } = useLoad(
     async signal => {
-      const asked_after = new Date(Date.now() - DAYS * 86_400_000).toISOString();
+      const asked_after = new Date(now.value - DAYS * 86_400_000).toISOString();
       const [asked, open, subscriptions, stats] = await Promise.all([
         allOf(page => client.questions({ ...page, order: 'newest', asked_after }, { signal }), MOST),
         allOf(page => client.questions({ ...page, state: 'open' }, { signal }), MOST),

@@ -10,7 +10,7 @@ import { now } from './live.ts';
 import { Act, AgeText, Pill, Said } from './parts.ts';
 import { AgentPresence, Receipts } from './receipts.ts';
 import { go, linkTo } from './route.ts';
-import { client } from './service.ts';
+import { client, present } from './service.ts';
 import { asMe, mayAct, myName } from './session.ts';
 import { clock, cut, span, visible } from './text.ts';
 
@@ -122,7 +122,7 @@ function People({ question, mayAnswer }: { question: Question; mayAnswer: boolea
 
 function Sending({ question_id }: { question_id: string }) {
   const entry = pending.value.find(({ question }) => question.question_id === question_id);
-  const waits = entry !== undefined && entry.due > Date.now();
+  const waits = entry !== undefined && entry.due > present();
   return html`<p class="notice">${waits ? 'Answered' : 'Sending'} “<${Said} text=${cut(entry ? textOf(entry.answer) : '', 120)} />”${waits ? '.' : '…'}
     ${waits && html` <button type="button" class="link" onClick=${undo}>Undo</button>`}</p>`;
 }

@@ -8,6 +8,13 @@ export const base = new URL('../../../../', import.meta.url);
 /** Whether the last request got an answer. */
 export const online = signal(true);
 
+/** How far the clock of the service is ahead of the browser's. Milliseconds. */
+let ahead = 0;
+/** Less is no difference: the header has whole seconds, and an answer is on its way for a moment. Milliseconds. */
+const ALIKE_MS = 2000;
+/** The time by the clock of the service, whose times the page shows. Epoch milliseconds. */
+export const present = (): number => Date.now() + ahead;
+
 /** Set while the page is being left: requests that have begun then go on without it. */
 let leaving = false;
 
@@ -23,6 +30,8 @@ async function pageFetch(input: RequestInfo | URL, init: RequestInit = {}): Prom
   const headers = { ...(init.headers as Record<string, string>), 'x-forumbus-page': '1' };
   try {
     const response = await fetch(input, { ...init, headers, keepalive: leaving });
+    const found = Date.parse(response.headers.get('date') ?? '') - Date.now();
+    if (Math.abs(found - ahead) > ALIKE_MS) ahead = found;
     online.value = ![502, 503, 504].includes(response.status);
     return response;
   } catch (error) {

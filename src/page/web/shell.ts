@@ -7,7 +7,7 @@ import { useKeys } from './keys.ts';
 import { Said } from './parts.ts';
 import { go, route } from './route.ts';
 import { RunChoice } from './run-choice.ts';
-import { online } from './service.ts';
+import { online, present } from './service.ts';
 import { chosenRun, isAdmin, isOfSeveral, myName, seesAll } from './session.ts';
 import { count, cut } from './text.ts';
 import { viewOf } from './views.ts';
@@ -83,7 +83,7 @@ function Toast() {
     return () => clearInterval(timer);
   }, [entry]);
   if (!entry) return null;
-  const left = Math.max(0, Math.ceil((entry.due - Date.now()) / 1000));
+  const left = Math.max(0, Math.ceil((entry.due - present()) / 1000));
   return html`<div class="toast"><span role="status">Answered ${length > 1 && `${length} questions `}“<${Said} text=${cut(textOf(entry.answer), 60)} />”</span>
     <button type="button" onClick=${undo}>Undo <kbd>z</kbd></button><span aria-hidden="true" class="left">${left} s</span></div>`;
 }

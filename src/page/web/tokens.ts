@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks';
 import type { IssuedToken, NewToken, Token } from '../../client/index.ts';
 import { changed } from './live.ts';
 import { Act, AgeText, Empty, Failure, Pill, Said } from './parts.ts';
-import { allOf, client, sentenceOf } from './service.ts';
+import { allOf, client, present, sentenceOf } from './service.ts';
 import { me } from './session.ts';
 import { clock } from './text.ts';
 import { useLoad } from './use-load.ts';
@@ -19,7 +19,7 @@ export function TokensView() {
     [changed.tokens.value],
   );
   const isOver = ({ revoked_at, expires_at }: Token) =>
-    revoked_at !== null || (expires_at !== null && Date.parse(expires_at) < Date.now());
+    revoked_at !== null || (expires_at !== null && Date.parse(expires_at) < present());
   return html`<h1>Tokens</h1>
     <${NewTokenForm} done=${reload} />
     <${Failure} error=${error} />
