@@ -139,3 +139,13 @@ it('an answer in the last seconds of a question arrives before it expires', asyn
   await expect.poll(async () => (await question(id)).state, slowly).not.toBe('open');
   expect(await question(id)).toMatchObject({ state: 'answered', answer: 'Yes' });
 });
+
+it('an answer is shown in its place to others who have the same name', async () => {
+  const [{ page }, other] = [await opened(), await opened()];
+  const id = await service.ask({ run_id: 'namesakes', options });
+  await card(other.page, id).waitFor();
+  await press(page, id, 'No');
+  await card(other.page, id).getByText('“No”').waitFor();
+  expect(await card(other.page, id).textContent()).toContain('“No” by operator');
+  await expect.poll(() => card(page, id).count()).toBe(0);
+});

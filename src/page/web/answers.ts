@@ -2,7 +2,7 @@ import { signal } from '@preact/signals-core';
 import { isPassing } from '../../client/error.ts';
 import type { Question } from '../../client/index.ts';
 import { pause } from './gather.ts';
-import { type Draft, draftOf, isOwn, keepDraft, put, questions } from './inbox-store.ts';
+import { type Draft, draftOf, isOwn, keepDraft, put, questions, sent } from './inbox-store.ts';
 import { client, isRefusal, leave, present, sentenceOf } from './service.ts';
 import { asMe, hasEnded } from './session.ts';
 
@@ -74,6 +74,7 @@ async function send(question_id: string): Promise<void> {
   pending.value = [...pending.value];
   const { question } = entry;
   const request = requestOf(entry.answer);
+  sent.add(question_id);
   while (pending.value.includes(entry)) {
     try {
       // What one of two people has answered meanwhile is no reason to refuse the other's answer.

@@ -255,9 +255,11 @@ export function put(renewed: Question[]): void {
   });
 }
 
-/** Whether the person has given the answer here. */
-export const isOwn = ({ answered_in, answered_by }: Question) =>
-  answered_in === 'page' && answered_by?.name === myName.value;
+/** Ids of questions to which this tab has sent an answer. */
+export const sent = new Set<string>();
+/** Whether the person has given the answer here. Where there are no tokens, others may have the same name. */
+export const isOwn = ({ question_id, answered_in, answered_by }: Question) =>
+  sent.has(question_id) && answered_in === 'page' && answered_by?.name === myName.value;
 
 /** Drops what no section shows, so that a page that is open for weeks stays small. */
 function forgetful(all: Map<string, Question>): Map<string, Question> {
