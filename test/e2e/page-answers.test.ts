@@ -130,6 +130,9 @@ it('a page that is left has sent all answers: those that would be too large toge
   await expect.poll(answered).toBe(4);
   await page.goto('about:blank');
   await expect.poll(answered).toBe(8);
+  await page.goto(`${service.origin}/#/q/${asked[0]}`);
+  await card(page, asked[0] as string).waitFor();
+  expect(await page.getByLabel('You had written').count()).toBe(0);
 });
 
 it('an answer in the last seconds of a question arrives before it expires', async () => {

@@ -2,7 +2,7 @@ import { signal } from '@preact/signals-core';
 import { isPassing } from '../../client/error.ts';
 import type { Question } from '../../client/index.ts';
 import { pause } from './gather.ts';
-import { type Draft, draftOf, isOwn, keepDraft, put, questions, sent } from './inbox-store.ts';
+import { type Draft, draftOf, EMPTY, isOwn, keepDraft, put, questions, sent } from './inbox-store.ts';
 import { client, isRefusal, leave, present, sentenceOf } from './service.ts';
 import { asMe, hasEnded } from './session.ts';
 
@@ -63,7 +63,6 @@ export function undo(): void {
   for (const { timer } of last) clearTimeout(timer);
 }
 
-const EMPTY: Draft = { text: '', selected: [] };
 const TOO_LATE = 'Your answer came later and was not taken.';
 
 async function send(question_id: string): Promise<void> {

@@ -295,7 +295,7 @@ export interface Draft {
   at?: number;
 }
 
-const EMPTY: Draft = { text: '', selected: [] };
+export const EMPTY: Draft = { text: '', selected: [] };
 /** People who share a browser do not see each other's words. */
 const draftName = (question_id: string) => `draft:${viewer.value}:${question_id}`;
 export const draftOf = (question_id: string): Draft => read(draftName(question_id), EMPTY);

@@ -31,6 +31,8 @@ export function QuestionCard({ question, full = false }: CardProps) {
   const notice = notices.value.get(question_id);
   const isOpen = state === 'open';
   const canAnswer = isOpen && mayAct.value && !isPending(question_id);
+  // An answer that was sent as the page was left has a draft still.
+  const isLeft = !isOpen && !['', question.answer].includes(draftOf(question_id).text.trim());
   const assignee = assignees.value.get(thread_id) ?? null;
   const focusNext = () => moveFocus(1, { from: question_id });
   const later = () => {
@@ -65,7 +67,7 @@ export function QuestionCard({ question, full = false }: CardProps) {
     <${full ? 'h2' : 'h3'} class="q" dir="auto">${full ? visible(question.question) : html`<a href=${page}>${visible(cut(question.question, 1000))}</a>`}<//>
     ${context !== null && html`<${ContextText} key=${question_id} text=${context} open=${full} />`}
     ${
-      canAnswer || (!isOpen && draftOf(question_id).text !== '')
+      canAnswer || isLeft
         ? html`<${AnswerForm} key=${question_id} question=${question} done=${focusNext}>
           ${!full && html`<button type="button" class="quietly" onClick=${later}><kbd>h</kbd> in an hour</button>`}
           <button type="button" class="quietly" onClick=${() => assign().catch(() => {})}><kbd>a</kbd> ${assignee === myName.value ? 'give back' : 'take it'}</button>
