@@ -152,3 +152,16 @@ it('an answer is shown in its place to others who have the same name', async () 
   expect(await card(other.page, id).textContent()).toContain('“No” by operator');
   await expect.poll(() => card(page, id).count()).toBe(0);
 });
+
+it('words to an agent stay over a reload, until they are sent', async () => {
+  const { thread_id } = await question(await service.ask({ run_id: 'told', options }));
+  const { page } = await opened(`#/threads/${thread_id}`);
+  const words = page.getByLabel('Say something to the agent');
+  await words.fill('A long message');
+  await page.reload();
+  await expect.poll(() => words.inputValue()).toBe('A long message');
+  await words.press('Control+Enter');
+  await page.locator('.post', { hasText: 'A long message' }).waitFor();
+  await page.reload();
+  expect(await words.inputValue()).toBe('');
+});

@@ -57,7 +57,9 @@ export function AgentRow({
       </div>
       ${
         says &&
-        html`<div class="s"><${SayForm} label=${`To ${agent_name}`} say=${async (body: string) => {
+        html`<div class="s"><${SayForm} thread_id=${thread_id} label=${`To ${agent_name}`} say=${async (
+          body: string,
+        ) => {
           await client.threads.addPost(thread_id, { body, ...asMe() });
           setSays(false);
         }} /></div>`

@@ -56,7 +56,7 @@ export function ThreadView({ thread_id }: { thread_id: string }) {
     ${
       mayAct.value &&
       thread.state !== 'closed' &&
-      html`<${SayForm} label=${thread.kind === 'control' ? 'Say something to the agent' : 'Reply'} say=${say}>
+      html`<${SayForm} thread_id=${thread_id} label=${thread.kind === 'control' ? 'Say something to the agent' : 'Reply'} say=${say}>
       <label>and set the state to <select value=${state} onChange=${(event: Event) => setState((event.target as HTMLSelectElement).value)}>
         <option value="">as it is</option>${STATES.map(one => html`<option value=${one}>${one.replace('_', ' ')}</option>`)}</select></label><//>`
     }`;
