@@ -17,7 +17,7 @@ interface FormProps {
 
 /**
  * The options of a question as buttons or, where several may be chosen, as boxes; and room for words. When the question ends
- * while somebody writes, the field stays with its words and the focus, so that no letter becomes a command.
+ * while somebody writes, the field keeps its words and the focus. So no letter becomes a command.
  */
 export function AnswerForm({ question, done, children }: FormProps) {
   const { question_id, options, multi_select } = question;
