@@ -83,7 +83,7 @@ export function askTool(dependencies: Dependencies): Tool {
     const command = signals.commandOf(body, request.caller);
     const twin = { key: await askKey(asked), path: '/control-signals', body, touches: signals.touches(command) };
     const signalId = await writes.performOnce(request, twin, async tx => {
-      const { signal_id } = (await signals.append(tx, command)).signal;
+      const { signal_id } = (await signals.accept(tx, command)).signal;
       return { status: 201, headers: { location: `/control-signals/${signal_id}` }, reference: signal_id };
     });
     const { question_id } = await signals.get(signalId);

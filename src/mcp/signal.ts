@@ -91,7 +91,7 @@ export function signalTool({ control, events, runs, signals, writes, outcomes }:
       const command = signals.commandOf(body, request.caller);
       const repeated = await writes.perform(request, async tx => {
         if (await isRepeated(tx, command, command.actor ?? actor)) return true;
-        await signals.append(tx, command);
+        await signals.accept(tx, command);
         return false;
       });
       const { gate } = await runs.get(self.run_id);

@@ -65,11 +65,11 @@ export function signalRoutes(dependencies: Dependencies): FastifyPluginAsyncType
       async (request, reply) => {
         const { body } = request;
         const command = signals.commandOf(body, request.caller);
-        const append = async (tx: Tx) => {
-          const { created, ...body } = await signals.append(tx, command);
-          return answer(created ? 201 : 200, body);
+        const act = async (tx: Tx) => {
+          const { created, ...body } = await signals.accept(tx, command);
+          return response(created ? 201 : 200, body);
         };
-        const executed = await execute(request, reply, append, signals.touches(command), signals.result);
+        const executed = await execute(request, reply, act, signals.touches(command), signals.result);
         const { wait = 0 } = request.query;
         if (wait === 0) return send(reply, executed);
         // A repeated request waits, too: for the question of the first one.
@@ -85,7 +85,7 @@ export function signalRoutes(dependencies: Dependencies): FastifyPluginAsyncType
             }),
           );
           if (state === 'open') return send(reply, executed);
-          const news = answer(201, await signals.refreshed(result));
+          const news = response(201, await signals.refreshed(result));
           return send(reply, { ...executed, answer: await revise(request, reply, executed.answer, news) });
         } catch (error) {
           // The signal is stored. An error now would make the agent repeat it.
@@ -136,7 +136,7 @@ function validator({ versions, versionOf }: SignalService, compile: (schema: TSc
   return validate;
 }
 
-function answer(status: number, body: SignalResult) {
+function response(status: number, body: SignalResult) {
   const { signal_id } = body.signal;
   return { status, body, headers: { location: `/control-signals/${signal_id}` }, reference: signal_id };
 }

@@ -51,7 +51,7 @@ interface Dependencies {
  */
 export function createSignals({ db, events, control, questions, versions, selfValidation, stored }: Dependencies) {
   /** Stores a signal. @throws Refusal with a code of `POST /control-signals`; then nothing is stored */
-  async function append(tx: Tx, command: SignalCommand): Promise<Accepted> {
+  async function accept(tx: Tx, command: SignalCommand): Promise<Accepted> {
     const result = await dispatch(tx, command);
     if (result.created) tx.afterCommit(stored[command.control_type]);
     return result;
@@ -64,7 +64,7 @@ export function createSignals({ db, events, control, questions, versions, selfVa
       case 'guidance_request':
         return ask(tx, agent, actor, command);
       case 'guidance_answer':
-        return answer(tx, agent, actor, command);
+        return answerQuestion(tx, agent, actor, command);
       case 'completion':
       case 'validation':
         return report(tx, agent, actor, command);
@@ -78,7 +78,7 @@ export function createSignals({ db, events, control, questions, versions, selfVa
     return accepted(tx, cause, recorded, question);
   }
 
-  async function answer(tx: Tx, agent: Agent, actor: Actor, command: AnswerCommand): Promise<Accepted> {
+  async function answerQuestion(tx: Tx, agent: Agent, actor: Actor, command: AnswerCommand): Promise<Accepted> {
     const { ownTerminal, isMessage, ...given } = { ...command, answer: answerText(command) };
     const asked = await questions.repliedTo(tx, agent, given.in_reply_to);
     if (ownTerminal) await assertFromSession(tx, asked);
@@ -177,7 +177,7 @@ export function createSignals({ db, events, control, questions, versions, selfVa
   }
 
   return {
-    append,
+    accept,
     versions,
     /** The schema version that a body names. */
     versionOf,
@@ -202,10 +202,10 @@ export function createSignals({ db, events, control, questions, versions, selfVa
       return signed;
     },
 
-    /** What `append` reads and changes: its own run only. */
+    /** What `accept` reads and changes: its own run only. */
     touches: ({ run_id }: SignalCommand): Touched[] => [`run ${run_id}`],
 
-    /** Answers a question by a `guidance_answer` that names it. @throws Refusal as {@link append}, and PRECONDITION_FAILED */
+    /** Answers a question by a `guidance_answer` that names it. @throws Refusal as {@link accept}, and PRECONDITION_FAILED */
     async answer(
       tx: Tx,
       questionId: string,
@@ -229,7 +229,7 @@ export function createSignals({ db, events, control, questions, versions, selfVa
         ...(actor && { actor }),
         ...(caller.isAgent && ownTerminal(caller, given)),
       };
-      const { question } = await append(tx, command);
+      const { question } = await accept(tx, command);
       return question as Question;
     },
 

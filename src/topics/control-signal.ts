@@ -9,7 +9,7 @@ export function controlSignal(validator: Validator, signals: SignalService): Com
     async run(tx, payload) {
       const signed = signals.commandOf(payload);
       const command = signed.control_type === 'guidance_answer' ? { ...signed, isMessage: true as const } : signed;
-      const { signal, question } = await signals.append(tx, command);
+      const { signal, question } = await signals.accept(tx, command);
       const { signal_id, thread_id } = signal;
       return { signal_id, thread_id, ...(question && { question_id: question.question_id }) };
     },

@@ -107,7 +107,7 @@ export function* agentStory({ services, chance, vocabulary }: World, run: RunPla
     const fields = signalFields(step, question);
     const signal = { schema_version: 1, run_id, agent_name, ...(ticket && { ticket }), ...fields } as SignalCommand;
     yield async tx => {
-      const stored = await services.forum.signals.append(tx, signal);
+      const stored = await services.forum.signals.accept(tx, signal);
       question = stored.question?.question_id ?? question;
       thread = stored.thread.thread_id;
     };

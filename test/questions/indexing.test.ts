@@ -80,7 +80,7 @@ describe.each(engines)('a database without the words of its questions, on %s', e
     expect(await found('lynx0x')).toEqual([]);
     const asked = signal('guidance_request', { run_id: 'new', question: 'Which sextant?' });
     expect((await source.send('POST', '/control-signals', asked)).status).toBe(201);
-    await services.db.write(tx => services.forum.signals.append(tx, services.forum.signals.commandOf(asked)));
+    await services.db.write(tx => services.forum.signals.accept(tx, services.forum.signals.commandOf(asked)));
     expect(await found('sextant')).toEqual(await foundInSource('sextant'));
   });
 

@@ -52,7 +52,7 @@ async function forum(engine: Engine) {
     });
   const send = async (run_id: string, fields: object) => {
     const command = { schema_version: 1, run_id, agent_name: 'a', ...fields } as SignalCommand;
-    const { result, rows } = await act(tx => signals.append(tx, command));
+    const { result, rows } = await act(tx => signals.accept(tx, command));
     return { accepted: result, rows };
   };
   return { ...services.forum, act, send };
