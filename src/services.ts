@@ -310,6 +310,7 @@ export async function createServices(
         const count = await maintenance.mendLanes();
         if (count > 0) log.warn({ count }, 'gave a head to lanes whose messages nothing would have let go');
       },
+      pass_dead_messages: () => maintenance.passDead(),
       withdraw_questions: () => questions.withdrawLeft(),
       unpark_messages: () => maintenance.unparkReady(),
       discard_orphans: () => maintenance.discardOrphans(),

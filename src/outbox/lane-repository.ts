@@ -95,6 +95,37 @@ const requeueStatement = statement(
       .where(among('position', integerElements('positions'))),
 );
 
+/** The positions of dead deliveries that block lanes of these subscriptions. */
+export async function blockingOf(reader: Reader, subscriptions: readonly number[], limit: number): Promise<number[]> {
+  const rows = await reader.all(blockingOfStatement, { subscriptions: JSON.stringify(subscriptions), limit });
+  return rows.map(row => row.position);
+}
+
+const blockingOfStatement = statement(
+  ({ query, value, integerElements, among }: StatementBuilder<{ subscriptions: string; limit: number }>) =>
+    query
+      .selectFrom('deliveries')
+      .select('position')
+      .where('status', '=', sql.lit('dead'))
+      .where('queued', '=', sql.lit(1))
+      .where(among('subscription_id', integerElements('subscriptions')))
+      .limit(value('limit')),
+);
+
+/** Takes dead deliveries out of their lanes, which go on. */
+export function leaveLanes(tx: Tx, positions: number[]): void {
+  tx.send(leaveLanesStatement, { positions: JSON.stringify(positions) });
+  putOldestFirst(tx, positions);
+}
+
+const leaveLanesStatement = statement(({ query, integerElements, among }: StatementBuilder<{ positions: string }>) =>
+  query
+    .updateTable('deliveries')
+    .set({ queued: sql.lit(0) })
+    .where(among('position', integerElements('positions')))
+    .where('status', '=', sql.lit('dead')),
+);
+
 /** A lane, and whether it is headless: deliveries wait in it and none is claimable, parked, processing or blocking. */
 export interface LaneState extends Lane {
   /** The oldest delivery. */

@@ -1,9 +1,9 @@
 import type { Clock } from '../clock.ts';
 import type { CommitNotifier } from '../commit-notifier.ts';
-import type { Database } from '../db/database.ts';
+import type { Database, Reader } from '../db/database.ts';
 import type { SubscriptionService } from '../subscriptions/service.ts';
 import { type Lane, pausedTopics } from './delivery-repository.ts';
-import { listLanes, parkedTopics, putOldestFirst, unpark } from './lane-repository.ts';
+import { blockingOf, leaveLanes, listLanes, parkedTopics, putOldestFirst, unpark } from './lane-repository.ts';
 import { leaseHolders, reclaimLeasesOf } from './lease-repository.ts';
 import type { DeliveryRow } from './leased-delivery.ts';
 import { deleteDone, discardSome, hasUnfinished } from './repository.ts';
@@ -12,7 +12,7 @@ import type { Attempt } from './schemas.ts';
 interface Dependencies {
   db: Database;
   clock: Clock;
-  subscriptions: Pick<SubscriptionService, 'abandoned' | 'own'>;
+  subscriptions: Pick<SubscriptionService, 'abandoned' | 'current' | 'own'>;
   /** How long sent and discarded deliveries are kept. Milliseconds; 0 keeps them for ever. */
   retentionMs: number;
   commits: CommitNotifier;
@@ -24,6 +24,8 @@ const DELIVERIES = { touches: ['deliveries'] } as const;
 export const UNPARK_BATCH = 500;
 /** Deliveries that one transaction discards at most. */
 const DISCARD_BATCH = 200;
+/** Dead deliveries that one transaction takes out of their lanes at most. */
+const PASS_BATCH = 200;
 /** Lanes checked per run. */
 const LANES_BATCH = 500;
 /** Deliveries that one retention transaction reads at most; it takes a few milliseconds. */
@@ -35,7 +37,7 @@ export const FIRST_LANE: Lane = { subscription_id: 0, message_key: '' };
 
 export type OutboxMaintenance = ReturnType<typeof createOutboxMaintenance>;
 
-/** Maintenance jobs of the outbox: reclaim leases of dead processes, unpark, discard and delete deliveries. */
+/** Maintenance jobs of the outbox: reclaim leases of dead processes, unpark, pass, discard and delete. */
 export function createOutboxMaintenance({ db, clock, subscriptions, retentionMs, commits }: Dependencies) {
   /** Position after which the next retention batch begins; in memory only, so a restart begins at 0. */
   let retainedUpTo = 0;
@@ -96,6 +98,32 @@ export function createOutboxMaintenance({ db, clock, subscriptions, retentionMs,
           }, DELIVERIES),
         );
       }
+    },
+
+    /**
+     * Takes dead deliveries out of lanes that they should not block: they died before the policy of their handler became
+     * `pass`, or in a process that still has the former one.
+     */
+    async passDead(): Promise<void> {
+      const ids = subscriptions.own.map(({ subscription_id }) => subscription_id);
+      const passable = async (reader: Reader) => {
+        const passing = (await subscriptions.current(reader, ids)).filter(({ dead_policy }) => dead_policy === 'pass');
+        return blockingOf(
+          reader,
+          passing.map(({ subscription_id }) => subscription_id),
+          PASS_BATCH,
+        );
+      };
+      if ((await passable(db.read)).length === 0) return;
+      await inBatches(PASS_BATCH, async () => {
+        const passed = await db.write(async tx => {
+          const positions = await passable(tx);
+          leaveLanes(tx, positions);
+          return positions.length;
+        }, DELIVERIES);
+        commits.notify('claimable');
+        return passed;
+      });
     },
 
     /**

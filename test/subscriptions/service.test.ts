@@ -51,7 +51,7 @@ describe.each(engines)('subscriptions on %s', engine => {
     const deliveries = createDeliveryService({ ...common, workerName: name, leaseMs: 1000 });
     const maintenance = createOutboxMaintenance({ ...common, retentionMs: 1000 });
     /** Claims all that there is, settles it in order, and answers what it was. */
-    const handle = async (outcome = sent) => {
+    const handle = async (outcome: Outcome = sent) => {
       const seen: unknown[] = [];
       for (;;) {
         const claimed = await deliveries.claim(10);
@@ -121,6 +121,25 @@ describe.each(engines)('subscriptions on %s', engine => {
     const [one, ...none] = await second.subscriptions.all(db.read);
     expect([one?.dead_policy, none]).toEqual(['block', []]);
     expect(await first.handle()).toEqual(appended);
+  });
+
+  it('whose policy becomes to pass let go what dead messages have blocked', async () => {
+    const died: Outcome = { kind: 'dead', error: 'x', blocks: true };
+    const blocking = await process('w1', [consumer('x', ['a'], { policy: { dead: 'block' } })]);
+    for (const [id, key] of ['1k', '2k', '3l', '4k'].entries()) await blocking.publish(`m${id}`, 'a', key.slice(1));
+    expect(await blocking.handle(died)).toEqual(['m0', 'm2']);
+    await blocking.maintenance.passDead();
+    expect(await blocking.handle()).toEqual([]);
+
+    const passing = await process('w2', [consumer('x', ['a'])]);
+    await passing.maintenance.passDead();
+    expect(await passing.outbox.blockedLanes()).toBe(0);
+    // A process that still has the former policy may go on for a while.
+    expect(await blocking.handle(died)).toEqual(['m1']);
+    await blocking.maintenance.passDead();
+    expect(await passing.handle()).toEqual(['m3']);
+    await passing.outbox.replay('m0');
+    expect(await passing.handle()).toEqual(['m0']);
   });
 
   it('are replayed from a sequence: each event is delivered again, beside its first delivery', async () => {
