@@ -154,7 +154,11 @@ export function createDispatcher(dependencies: Dependencies): Dispatch {
     if (isA(error, Stopping)) return { kind: 'released' };
     const text = textOf(error);
     const time = RetryAt.timeOf(error);
-    if (time !== undefined) return { kind: 'postponed', until: Math.max(time, clock.now()), error: text };
+    if (time !== undefined) {
+      // Without an attempt used, a time that is over would be tried for ever without a pause.
+      const now = clock.now();
+      return { kind: 'postponed', until: time > now ? time : now + handler.policy.backoff_base_ms, error: text };
+    }
     if (isA(error, PermanentError) || message.attempts >= message.max_attempts) return dead(handler, text);
     return { kind: 'retry', delayMs: backoffDelay(handler.policy, message.attempts, random), error: text };
   }

@@ -24,7 +24,7 @@ export interface HandlerContext {
   permanent(reason: unknown): Error;
   /**
    * `throw context.retryAt(time)`: retries then, without using an attempt. Numbers are epoch milliseconds. The
-   * end of the year 9998 is the latest.
+   * end of the year 9998 is the latest. A time that is over means after `backoff_base_ms`.
    * @throws TypeError if `time` is not a time
    */
   retryAt(time: Date | number | string): Error;

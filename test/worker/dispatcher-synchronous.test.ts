@@ -60,6 +60,13 @@ const acts: Record<string, [act: Handle, becomes: object]> = {
     },
     { status: 'failed', attempts: 0, available_at: '2026-11-22T10:00:00.000Z' },
   ],
+  'wants a time that is over': [
+    (_message, { retryAt }) => {
+      // A duration, by mistake.
+      throw retryAt(60_000);
+    },
+    { status: 'failed', attempts: 0, available_at: '2026-11-22T09:00:01.000Z' },
+  ],
   'wants no time': [
     (_message, { retryAt }) => {
       throw retryAt('soon');
