@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import closeWithGrace from 'close-with-grace';
 import type { FastifyInstance } from 'fastify';
 import { buildApp } from './app.ts';
@@ -17,6 +18,10 @@ const CLOSE_MARGIN_MS = 2000;
  * Milliseconds.
  */
 const SAME_SIGNAL_MS = ['start', 'npx'].includes(process.env.npm_lifecycle_event ?? '') ? 1000 : 0;
+/** What Node does in threads that may hang: it looks up names, and opens files such as pipes. */
+const IN_THREADS = ['GetAddrInfoReqWrap', 'GetNameInfoReqWrap', 'FSReqCallback', 'FSReqPromise'];
+/** How often the end of the service looks whether such a thread still works. Milliseconds. */
+const THREADS_CHECK_MS = 50;
 /** How often the service looks whether the shell of npx is there. Milliseconds. */
 const SHELL_CHECK_MS = 500;
 /** Signals that would end the process by default. Node forgets that `nohup` ignores SIGHUP. */
@@ -46,7 +51,8 @@ try {
   logFailure(log, 'Forumbus could not start.', error);
   // Not at the end of the event loop, which a stalled stdout would keep alive.
   await stdoutWritten();
-  process.exit(1);
+  await Promise.race([threadsEnded(), sleep(CLOSE_MARGIN_MS)]);
+  exitNow();
 }
 
 async function serve(config: Config, log: Logger): Promise<void> {
@@ -56,18 +62,19 @@ async function serve(config: Config, log: Logger): Promise<void> {
   const delay = config.SHUTDOWN_GRACE_MS + CLOSE_MARGIN_MS;
   let stoppingSince: number | undefined;
   let fault: { error: unknown } | undefined;
-  const { close } = closeWithGrace({ delay, logger: false, skip: SKIPPED }, async () => {
+  const { close } = closeWithGrace({ delay, logger: false, skip: SKIPPED, onTimeout: exitNow }, async () => {
     stoppingSince ??= performance.now();
     if (fault?.error instanceof StartError) log.fatal(fault.error.message);
     else if (fault) log.fatal({ err: fault.error }, 'stopping after an uncaught error');
     await app?.close();
     log.info('stopped');
     await stdoutWritten();
+    await threadsEnded();
     if (fault) process.exit(1);
   });
   const onSignal = (signal: NodeJS.Signals) => {
     if (stoppingSince !== undefined) {
-      if (performance.now() - stoppingSince >= SAME_SIGNAL_MS) process.exit(1);
+      if (performance.now() - stoppingSince >= SAME_SIGNAL_MS) exitNow();
       return;
     }
     stoppingSince = performance.now();
@@ -79,7 +86,7 @@ async function serve(config: Config, log: Logger): Promise<void> {
     if (origin) {
       const { handler, message_id } = origin;
       log.error({ handler, message_id, error: textOf(error) }, 'uncaught error of a handler');
-    } else if (stoppingSince !== undefined) process.exit(1);
+    } else if (stoppingSince !== undefined) exitNow();
     else fail(error);
   };
   const fail = (error: unknown) => {
@@ -118,4 +125,18 @@ async function serve(config: Config, log: Logger): Promise<void> {
   }
   const address = app.server.address();
   if (typeof address === 'object' && address) log.info({ host: address.address, port: address.port }, 'listening');
+}
+
+function threadsWork(): boolean {
+  return process.getActiveResourcesInfo().some(name => IN_THREADS.includes(name));
+}
+
+async function threadsEnded(): Promise<void> {
+  while (threadsWork()) await sleep(THREADS_CHECK_MS);
+}
+
+/** Ends the process with 1. `process.exit` waits for threads that work, and meanwhile only SIGKILL can end it. */
+function exitNow(): never {
+  if (threadsWork()) process.kill(process.pid, 'SIGKILL');
+  process.exit(1);
 }

@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import type { Reader } from '../db/database.ts';
 import { errorCode } from '../db/errors.ts';
@@ -24,15 +25,18 @@ export interface AdminFile {
 
 /**
  * Reads the file.
- * @throws StartError if it cannot be read or holds no token, or if others than its owner can write it, since they could
- *   make admins
+ * @throws StartError if it is no regular file, cannot be read or holds no token, or if others than its owner can write
+ *   it, since they could make admins
  */
 export async function readAdminFile(file: string): Promise<AdminFile> {
   try {
-    const handle = await open(file);
+    // Opening a pipe would otherwise wait for a writer, and nothing could end that.
+    const handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
+      const stat = await handle.stat();
+      if (!stat.isFile()) throw new StartError(`The file ${file} that ADMIN_TOKEN_FILE names is no regular file.`);
       // Windows has no such modes.
-      const mode = process.platform === 'win32' ? 0 : (await handle.stat()).mode;
+      const mode = process.platform === 'win32' ? 0 : stat.mode;
       if (mode & 0o022) {
         throw new StartError(`The file ${file} that ADMIN_TOKEN_FILE names can be written by others: chmod 600 it.`);
       }

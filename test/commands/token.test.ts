@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { readdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -191,11 +192,15 @@ describe('ADMIN_TOKEN_FILE', () => {
     expect((await service.send('GET', '/tokens', undefined, bearer(token))).status).toBe(401);
     await service.close();
 
+    const fifo = join(dirname(path), 'fifo');
+    execFileSync('mkfifo', [fifo]);
     const refused: [string, RegExp][] = [
       [await file(`fbt_${id}_${'02'.repeat(32)}`), /holds a known token id with a different secret/],
       [await file(made.token), /holds a token of the role viewer, not admin/],
       [`${path}-none`, /-none that ADMIN_TOKEN_FILE names cannot be read \(ENOENT\)/],
-      [dirname(path), /names cannot be read \(EISDIR\)/],
+      [dirname(path), /that ADMIN_TOKEN_FILE names is no regular file/],
+      // Reading it would wait for a writer.
+      [fifo, /that ADMIN_TOKEN_FILE names is no regular file/],
     ];
     for (const [name, expected] of refused) {
       const error = await start(name).catch((thrown: Error) => thrown);

@@ -1,11 +1,15 @@
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
+import { open } from 'node:fs/promises';
 import { Agent, request } from 'node:http';
+import { join } from 'node:path';
 import { json } from 'node:stream/consumers';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { type Answer, startApp } from '../helpers/app.ts';
 import { engines, type Scratch, scratchDatabase } from '../helpers/engines.ts';
 import { type Call, handlersFolder, listenForCalls, obedient } from '../helpers/handlers.ts';
 import { forThisTest, type ServiceProcess, startService } from '../helpers/process.ts';
+import { scratchFolder } from '../helpers/scratch.ts';
 import { signal } from '../helpers/signals.ts';
 
 const TOPIC = 'forum.integration.x';
@@ -136,6 +140,49 @@ describe.each(engines)('SIGTERM on %s', engine => {
   }
 
   const stored = async (messageId: string) => (await found(`/outbox/${messageId}`)).body;
+});
+
+describe('SIGTERM while a thread of Node hangs', () => {
+  it.each([1, 2])('ends in time after %i signals', async signals => {
+    const { service } = await withBusyThread({ SHUTDOWN_GRACE_MS: signals === 1 ? '200' : '60000' });
+    const started = performance.now();
+    service.kill('SIGTERM');
+    await service.line('stopping');
+    if (signals === 2) service.kill('SIGTERM');
+    expect(await service.exited).toEqual({ code: null, signal: 'SIGKILL' });
+    expect(performance.now() - started).toBeLessThan(signals === 1 ? 4000 : 1000);
+    if (signals === 1) expect(service.logs.at(-1)?.msg).toBe('stopped');
+  });
+
+  it('ends with 0 if that ends in time', async () => {
+    const { service, fifo } = await withBusyThread({ SHUTDOWN_GRACE_MS: '200' });
+    service.kill('SIGTERM');
+    await service.line('stopped');
+    const writer = await open(fifo, 'r+');
+    expect(await service.exited).toEqual({ code: 0, signal: null });
+    await writer.close();
+  });
+
+  /** A service with a handler that opens a pipe without a writer, which takes one of Node's threads. */
+  async function withBusyThread(env: Record<string, string>) {
+    const { url } = await forThisTest(scratchDatabase('sqlite'));
+    const { path } = await forThisTest(scratchFolder());
+    const fifo = join(path, 'fifo');
+    execFileSync('mkfifo', [fifo]);
+    const HANDLERS_DIR = await handlersFolder({
+      'x.ts': `import { open } from 'node:fs/promises';
+        export const topic = '${TOPIC}';
+        export const handle = (_message: unknown, { log }: any) => {
+          const opened = open('${fifo}');
+          log.info('opens the pipe');
+          return opened;
+        };`,
+    });
+    const service = await startService({ DATABASE_URL: url, HANDLERS_DIR, ...env });
+    await service.send('POST', '/outbox', { topic: TOPIC, payload: {} });
+    await service.line('opens the pipe');
+    return { service, fifo };
+  }
 });
 
 /** One request over a kept connection; answers the local port, which tells connections apart. */
