@@ -248,7 +248,7 @@ export async function createServices(
     });
 
     // Webhooks have a worker of their own: however long they take, handlers do not wait for them.
-    const endpoints = createEndpoints({ db, clock, subscriptions });
+    const endpoints = createEndpoints({ db, subscriptions });
     const outgoing = createDeliveryService({
       ...{ db, clock, newUid: uid, events, subscriptions: endpoints, workerName, leaseMs },
       maxAttempts: WEBHOOK_ATTEMPTS,

@@ -17,11 +17,13 @@ const LONGEST_RETRY_AFTER = 24 * HOUR;
 const FAILURES_TO_OPEN = 5;
 /** A webhook that only fails for so long is disabled. Milliseconds. */
 const DISABLED_AFTER = 120 * HOUR;
+/** The failures that open the circuit count for no longer: days without an attempt may lie between them. Milliseconds. */
+const LONGEST_TO_OPEN = HOUR;
 
 /** The failures of a webhook since its last success. */
 export interface Circuit {
   failures: number;
-  /** Time of the first of them. Epoch milliseconds. */
+  /** Time of the first of them, or later by how long nothing was tried. Epoch milliseconds. */
   failing_since: number | null;
   /** The circuit is open: the next attempt, a probe, is due at this time. Epoch milliseconds. */
   probe_at: number | null;
@@ -50,11 +52,19 @@ function bounded(retryAfterMs: number | null): number {
  * The circuit after a failed attempt; while it is open, after a failed probe: each waits for longer.
  * @param retryAfterMs what the endpoint asks for; it counts if it is longer
  */
-export function afterFailure({ failures, failing_since }: Circuit, now: number, retryAfterMs: number | null): Circuit {
-  const count = failures + 1;
-  const step = Math.min(count - FAILURES_TO_OPEN + 1, DELAYS.length - 1);
-  const probe_at = count < FAILURES_TO_OPEN ? null : now + Math.max(DELAYS[step] as number, bounded(retryAfterMs));
-  return { failures: count, failing_since: failing_since ?? now, probe_at };
+export function afterFailure(circuit: Circuit, now: number, retryAfterMs: number | null): Circuit {
+  const failures = circuit.failures + 1;
+  const failing_since = sinceOf(circuit, now);
+  if (failures < FAILURES_TO_OPEN) return { failures, failing_since, probe_at: null };
+  const step = Math.min(failures - FAILURES_TO_OPEN + 1, DELAYS.length - 1);
+  return { failures, failing_since, probe_at: now + Math.max(DELAYS[step] as number, bounded(retryAfterMs)) };
+}
+
+/** Time in which nothing was tried does not count: the service was off, or its clock was set. */
+function sinceOf({ failing_since, probe_at }: Circuit, now: number): number {
+  if (failing_since === null) return now;
+  if (probe_at !== null) return failing_since + Math.max(0, now - probe_at);
+  return Math.max(failing_since, now - LONGEST_TO_OPEN);
 }
 
 /** Whether a webhook has only failed for so long that nobody seems to miss it. Two failures with nothing between them do not tell. */

@@ -1,4 +1,4 @@
-import type { Kysely } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import type { Reader, Tx } from '../db/database.ts';
 import type { Changes, Row, Schema } from '../db/schema.ts';
 import { type StatementBuilder, statement } from '../db/statement.ts';
@@ -32,6 +32,15 @@ function named(query: Kysely<Schema>) {
     .select('subscriptions.name as subscription')
     .where('deleted_at', 'is', null);
 }
+
+/** Now on the clock that leases are measured with. Probes are, too: they do not notice that the wall clock is set. */
+export async function probeNow(reader: Reader): Promise<number> {
+  return ((await reader.first(nowStatement, {})) as { now: number }).now;
+}
+
+const nowStatement = statement(({ query, leaseNow }: StatementBuilder<object>) =>
+  query.selectNoFrom(sql<number>`${leaseNow}`.as('now')),
+);
 
 export async function insertWebhook(tx: Tx, row: Row<'webhooks'>): Promise<void> {
   await tx.query.insertInto('webhooks').values(row).execute();

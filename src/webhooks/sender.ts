@@ -16,7 +16,7 @@ import { Stopping } from '../worker/handler.ts';
 import { WAITING_TYPES } from './channels/notice.ts';
 import { afterFailure, CLOSED, isAbandoned, retryDelay } from './circuit.ts';
 import { POST_TIMEOUT_MS, type PostAnswer } from './post.ts';
-import { deleteWebhook, findWebhook, updateWebhook, type WebhookRow } from './repository.ts';
+import { deleteWebhook, findWebhook, probeNow, updateWebhook, type WebhookRow } from './repository.ts';
 import type { Filter } from './schemas.ts';
 import { valid } from './signature.ts';
 import { isSuccess, type Telling } from './telling.ts';
@@ -97,16 +97,16 @@ export function createSender(dependencies: Dependencies): Dispatch {
     await deleteWebhook(tx, subscription_id);
   }
 
-  /** Takes the probe of an open circuit. @returns null, or when the next one is due (epoch milliseconds) */
-  async function takeProbe(row: WebhookRow): Promise<number | null> {
-    const due = await update(row, async (tx, { subscription_id, probe_at }) => {
-      const now = clock.now();
-      if (probe_at === null) return null;
-      if (probe_at > now) return probe_at;
+  /** Takes the probe of an open circuit. @returns in how many milliseconds the next one is due; 0 if it was taken */
+  async function takeProbe(row: WebhookRow): Promise<number> {
+    const wait = await update(row, async (tx, { subscription_id, probe_at }) => {
+      const now = await probeNow(tx);
+      if (probe_at === null) return 0;
+      if (probe_at > now) return probe_at - now;
       await updateWebhook(tx, subscription_id, { probe_at: now + PROBE_MS });
-      return null;
+      return 0;
     });
-    return due ?? null;
+    return wait ?? 0;
   }
 
   async function succeeded(row: WebhookRow): Promise<void> {
@@ -129,9 +129,11 @@ export function createSender(dependencies: Dependencies): Dispatch {
       }
       // Attempts that began before the circuit opened say nothing new.
       if (current.probe_at !== null && !isProbe) return false;
-      const circuit = afterFailure(current, clock.now(), retryAfterMs);
+      const now = await probeNow(tx);
+      // The stored time of a probe that was taken is when another one may begin.
+      const circuit = afterFailure({ ...current, probe_at: row.probe_at }, now, retryAfterMs);
       await updateWebhook(tx, row.subscription_id, circuit);
-      if (isAbandoned(circuit, clock.now())) await disable(tx, { ...current, ...circuit }, 'failing');
+      if (isAbandoned(circuit, now)) await disable(tx, { ...current, ...circuit }, 'failing');
       return false;
     });
     return wasGone ?? false;
@@ -156,8 +158,9 @@ export function createSender(dependencies: Dependencies): Dispatch {
       return { kind: 'discarded', error: 'The last secret of the webhook has expired.' };
     }
     if (row.probe_at !== null) {
-      const due = await takeProbe(row);
-      if (due !== null) return { kind: 'postponed', until: due, error: message.last_error ?? 'The circuit is open.' };
+      const wait = await takeProbe(row);
+      const error = message.last_error ?? 'The circuit is open.';
+      if (wait > 0) return { kind: 'postponed', until: clock.now() + wait, error };
     }
     const { message_id, payload } = message;
     const told = { message_id, event: payload as Event, traceparent: delivery.traceparent };

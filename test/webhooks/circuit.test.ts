@@ -49,12 +49,22 @@ describe('the circuit', () => {
     expect(afterFailure(CLOSED, 1000, 60 * SECOND).probe_at).toBeNull();
   });
 
+  const failing = (times: readonly number[]) =>
+    times.reduce<Circuit>((circuit, time) => afterFailure(circuit, time, null), CLOSED);
+
   it('gives a webhook up after five days of failures only, five of them at least', () => {
-    const failed = (times: number) =>
-      Array.from({ length: times }).reduce<Circuit>(circuit => afterFailure(circuit, 0, null), CLOSED);
-    expect(isAbandoned(failed(5), 120 * HOUR - 1)).toBe(false);
-    expect(isAbandoned(failed(5), 120 * HOUR)).toBe(true);
-    expect(isAbandoned(failed(4), 120 * HOUR)).toBe(false);
+    expect(isAbandoned(failing([0, 0, 0, 0, 0]), 120 * HOUR - 1)).toBe(false);
+    expect(isAbandoned(failing([0, 0, 0, 0, 0]), 120 * HOUR)).toBe(true);
+    expect(isAbandoned(failing([0, 0, 0, 0]), 120 * HOUR)).toBe(false);
     expect(isAbandoned(CLOSED, 120 * HOUR)).toBe(false);
+  });
+
+  it('counts no time in which nothing was tried', () => {
+    const late = 144 * HOUR;
+    // A probe that comes late, and failures that lie far apart before the circuit opens.
+    expect(failing([0, 0, 0, 0, 0, 5 * SECOND + late]).failing_since).toBe(late);
+    expect(failing([0, 0, 0, 0, late]).failing_since).toBe(late - HOUR);
+    const isTried = [0, 0, 0, 0, HOUR, HOUR + 5 * SECOND, HOUR + 35 * SECOND];
+    expect(failing(isTried).failing_since).toBe(0);
   });
 });

@@ -1,11 +1,11 @@
 import type { ServerResponse } from 'node:http';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { Engine } from '../../src/db/engine.ts';
 import { ManualClock } from '../helpers/clock.ts';
 import { engines } from '../helpers/engines.ts';
 import { startReceiver } from '../helpers/receiver.ts';
 import { signal } from '../helpers/signals.ts';
-import { createWebhook, soon, startSending } from '../helpers/webhooks.ts';
+import { ask, createWebhook, soon, startSending } from '../helpers/webhooks.ts';
 
 const SECOND = 1000;
 const HOUR = 3_600_000;
@@ -109,7 +109,7 @@ describe.each(engines)('a webhook that fails on %s', engine => {
     await vi.waitFor(() => expect(told('forum.webhook.recovered')).toHaveLength(1), soon);
     await vi.waitFor(() => expect(bad.received).toHaveLength(10), soon);
 
-    bad.answer = broken;
+    bad.answer = response => void response.writeHead(500, { 'retry-after': '86400' }).end();
     bad.received.splice(0);
     await report(5);
     await failed(5);
@@ -117,8 +117,6 @@ describe.each(engines)('a webhook that fails on %s', engine => {
       await advance(24 * HOUR);
       await failed(5 + day);
     }
-    await advance(24 * HOUR - 1);
-    await failed(10);
     expect(await state()).toMatchObject({ enabled: true });
     await advance(24 * HOUR);
     await vi.waitFor(() => expect(told('forum.webhook.disabled')).toHaveLength(1), soon);
@@ -135,6 +133,31 @@ describe.each(engines)('a webhook that fails on %s', engine => {
       const { items } = (await service.send('GET', '/webhooks/bad/deliveries?status=pending')).body;
       expect(items).toEqual([]);
     }, soon);
+  });
+
+  it('is given up for no time in which nothing was tried, such as that of a service that was off', async () => {
+    const { report, failed, state, advance } = await start(engine);
+    await report(5);
+    await failed(5);
+    await advance(144 * HOUR);
+    await failed(6);
+    await advance(30 * SECOND);
+    await failed(7);
+    expect(await state()).toMatchObject({ enabled: true, disabled_reason: null });
+  });
+
+  it('is probed in time when somebody sets the wall clock back', async () => {
+    const service = await startSending(engine);
+    const receiver = await startReceiver(broken);
+    await createWebhook(service, receiver.url, { name: 'bad' });
+    for (let n = 0; n < 5; n += 1) await ask(service, { agent_name: `agent-${n}` });
+    const state = async () => (await service.send('GET', '/webhooks/bad')).body;
+    await vi.waitFor(async () => expect((await state()).failures).toBe(5), soon);
+    const { now } = Date;
+    const wall = vi.spyOn(Date, 'now').mockImplementation(() => now() - HOUR);
+    onTestFinished(() => wall.mockRestore());
+    receiver.answer = response => void response.writeHead(204).end();
+    await vi.waitFor(async () => expect((await state()).failures).toBe(0), { timeout: 20_000, interval: 100 });
   });
 
   it('tells people through another channel that it is disabled', async () => {
