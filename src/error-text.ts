@@ -14,7 +14,8 @@ const DEPTH = 3;
  * Never throws: getters and proxies may.
  */
 export function textOf(thrown: unknown): string {
-  return cut(chain(thrown, DEPTH), LONGEST).toWellFormed();
+  // Each part is read with care; should one be missed, the process must not end by it.
+  return attempt(() => cut(chain(thrown, DEPTH), LONGEST).toWellFormed()) ?? 'an error that cannot be read';
 }
 
 /** The name of an error's type, such as `TypeError`; undefined if it is no error. Never throws. */
@@ -50,7 +51,7 @@ function errorText(error: object, depth: number): string {
   const code = memberOf(error, 'code');
   const shownCode = typeof code === 'string' || typeof code === 'number' ? cut(String(code), 100) : '';
   const errors = memberOf(error, 'errors');
-  const parts = attempt(() => Array.isArray(errors)) ? elements(errors as unknown[], depth, chain) : [];
+  const parts = attempt(() => (Array.isArray(errors) ? elements(errors, depth, chain) : [])) ?? [];
   const coded = shownCode === '' || message.includes(shownCode) ? message : `${message} (${shownCode})`;
   return parts.length === 0 ? coded : `${coded} [${parts.join('; ')}]`;
 }

@@ -7,18 +7,14 @@ const revoked = () => {
   revoke();
   return proxy;
 };
-const hostile = () =>
-  new Proxy(new Error('hidden'), {
-    get() {
-      throw new Error('get');
-    },
-    getPrototypeOf() {
-      throw new Error('getPrototypeOf');
-    },
-    ownKeys() {
-      throw new Error('ownKeys');
-    },
-  });
+/** Throws at whatever is asked of it, and is what it stands for all the same. */
+const trapped = (target: object) => {
+  const traps = ['get', 'has', 'ownKeys', 'getPrototypeOf', 'getOwnPropertyDescriptor'];
+  const trap = () => {
+    throw new Error('trap');
+  };
+  return new Proxy(target, Object.fromEntries(traps.map(name => [name, trap])));
+};
 const circular = () => {
   const error = new Error('round') as Error & { self?: unknown };
   error.cause = error;
@@ -49,7 +45,8 @@ describe('the text of what was thrown', () => {
     ['a list', [1, { a: null }], '[1,{"a":null}]'],
     ['a date', new Date(0), String(new Date(0))],
     ['a revoked proxy', revoked(), 'an object that cannot be read'],
-    ['a hostile proxy', hostile(), 'an object that cannot be read'],
+    ['a hostile proxy', trapped(new Error('hidden')), 'an object that cannot be read'],
+    ['errors that cannot be read', Object.assign(new Error('no'), { errors: trapped([]) }), 'no'],
     [
       'a member that throws',
       Object.defineProperty({}, 'a', {
@@ -70,7 +67,13 @@ describe('the text of what was thrown', () => {
       fc.constantFrom(huge, Symbol.iterator, () => {}),
     );
     // The generator itself cannot hold these.
-    const makers = fc.constantFrom(hostile, revoked, circular);
+    const makers = fc.constantFrom(
+      ...[revoked, circular],
+      () => trapped(new Error('hidden')),
+      () => trapped([1]),
+      () => [trapped([1])],
+      () => new Proxy([], { get: (list, name) => (name === 'length' ? trapped({}) : Reflect.get(list, name)) }),
+    );
     const thing = fc.oneof(
       anything.map(value => () => value as unknown),
       makers,
@@ -80,8 +83,14 @@ describe('the text of what was thrown', () => {
       const made = Object.assign(new AggregateError([error, cause], '\ud83d'.repeat(3000)), { code: error });
       return Object.assign(made, { cause });
     });
+    const members = fc.dictionary(fc.constantFrom('message', 'code', 'errors', 'cause', 'name', 'other'), thing);
+    const spoilt = fc.tuple(fc.boolean(), members).map(([isError, members]) => () => {
+      const made = isError ? new Error() : {};
+      for (const [name, make] of Object.entries(members)) Object.defineProperty(made, name, { value: make() });
+      return made;
+    });
     fc.assert(
-      fc.property(fc.oneof(thing, wrapped), make => {
+      fc.property(fc.oneof(thing, wrapped, spoilt), make => {
         const thrown = make();
         const text = textOf(thrown);
         expect(text).not.toBe('');
