@@ -1,6 +1,6 @@
 import { type Static, Type } from 'typebox';
 import { Actor } from '../actor.ts';
-import { Id, Name, Nullable, PageOf, pageQuery, Ref, Strict, Timestamp } from '../http/schemas.ts';
+import { Id, Instant, Name, Nullable, PageOf, pageQuery, Ref, Strict, Timestamp } from '../http/schemas.ts';
 
 export const AuditEntry = Type.Object(
   {
@@ -59,10 +59,9 @@ export const AuditQuery = Strict({
   run_id: Type.Optional(Name),
   operation: Type.Optional(Type.String({ maxLength: 100, description: 'An operation id.' })),
   since: Type.Optional(
-    Type.String({
-      format: 'date-time',
+    Type.Unsafe<string>({
+      ...Instant,
       maxLength: 40,
-      'x-instant': true,
       description: 'Only entries from this time on.',
     }),
   ),

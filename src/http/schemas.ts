@@ -48,6 +48,9 @@ export const Id = Type.String({
 
 export const Timestamp = Type.String({ format: 'date-time', description: 'RFC 3339, UTC, milliseconds.' });
 
+/** A time in a request. Date can read it, which the format alone does not promise: it has leap seconds, and years beyond 9999. */
+export const Instant = Type.String({ format: 'date-time', 'x-instant': true });
+
 export const Version = Type.Integer({ minimum: 1, description: 'Rises with every change of this resource.' });
 
 /** Of a resource whose run was erased. */

@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox';
-import { Id, JsonObject, Nullable, PageOf, pageQuery, Ref, Strict, Timestamp } from '../http/schemas.ts';
+import { Id, Instant, JsonObject, Nullable, PageOf, pageQuery, Ref, Strict, Timestamp } from '../http/schemas.ts';
 
 export const messageStatuses = ['pending', 'processing', 'failed', 'dead', 'sent', 'discarded'] as const;
 export type MessageStatus = (typeof messageStatuses)[number];
@@ -161,11 +161,7 @@ export const NewMessage = Strict(
       }),
     ),
     available_at: Type.Optional(
-      Type.String({
-        format: 'date-time',
-        'x-instant': true,
-        description: 'The message is not handled before this time.',
-      }),
+      Type.Unsafe<string>({ ...Instant, description: 'The message is not handled before this time.' }),
     ),
   },
   {

@@ -4,6 +4,7 @@ import { Truncated } from '../control/schemas.ts';
 import {
   Erased,
   Id,
+  Instant,
   LENGTHS,
   Name,
   Nullable,
@@ -198,10 +199,9 @@ export const QuestionQuery = Strict({
     Type.Literal(true, { description: 'Only questions that ended and that their agents have not acknowledged.' }),
   ),
   asked_after: Type.Optional(
-    Type.String({
-      format: 'date-time',
+    Type.Unsafe<string>({
+      ...Instant,
       maxLength: 40,
-      'x-instant': true,
       description:
         'Only questions asked after this time. Of those asked before a clock was set back by more than a minute, some may be missing.',
     }),

@@ -1,5 +1,17 @@
 import { type Static, Type } from 'typebox';
-import { Id, LENGTHS, Name, Nullable, PageOf, pageQuery, Strict, Text, Timestamp, Version } from '../http/schemas.ts';
+import {
+  Id,
+  Instant,
+  LENGTHS,
+  Name,
+  Nullable,
+  PageOf,
+  pageQuery,
+  Strict,
+  Text,
+  Timestamp,
+  Version,
+} from '../http/schemas.ts';
 import { messageStatuses } from '../outbox/schemas.ts';
 import { priorities } from '../priority.ts';
 
@@ -148,7 +160,7 @@ const optional = {
 const secret = {
   secret: Type.Optional(Secret),
   secret_expires_at: Type.Optional(
-    Type.Unsafe<string>({ ...Timestamp, description: 'From then on the secret signs nothing.' }),
+    Type.Unsafe<string>({ ...Instant, description: 'From then on the secret signs nothing.' }),
   ),
 };
 
@@ -341,13 +353,13 @@ export const WebhookReplay = Strict(
       Type.String({ pattern: '^dlv_[1-9]\\d{0,15}$', description: 'One delivery that has ended.' }),
     ),
     since: Type.Optional(
-      Type.Unsafe<string>({ ...Timestamp, description: 'All events from this time on, sent ones included.' }),
+      Type.Unsafe<string>({ ...Instant, description: 'All events from this time on, sent ones included.' }),
     ),
     until: Type.Optional(
-      Type.Unsafe<string>({ ...Timestamp, description: 'With `since`: only those before this time.' }),
+      Type.Unsafe<string>({ ...Instant, description: 'With `since`: only those before this time.' }),
     ),
     missing_since: Type.Optional(
-      Type.Unsafe<string>({ ...Timestamp, description: 'The events from this time on that were not sent.' }),
+      Type.Unsafe<string>({ ...Instant, description: 'The events from this time on that were not sent.' }),
     ),
   },
   { $id: 'WebhookReplay', examples: [{ missing_since: '2026-11-22T00:00:00.000Z' }] },

@@ -56,10 +56,33 @@ describe.each(engines)('webhooks on %s', engine => {
     [{ secret: 'whsec_short' }, '/secret'],
     [{ secret: own.slice(6) }, '/secret'],
     [{ secret_expires_at: '2020-01-01T00:00:00.000Z' }, '/secret_expires_at'],
+    [{ secret_expires_at: '9999-12-31T23:59:59-23:59' }, '/secret_expires_at'],
   ])('refuse %j', async (fields, pointer) => {
     const answer = await create({ name: 'refused', ...fields });
     expect(code(answer)).toEqual([400, 'VALIDATION_FAILED']);
     expect(answer.body.errors).toEqual([expect.objectContaining({ in: 'body', pointer })]);
+  });
+
+  it('take no leap second, which has no place on the clock', async () => {
+    const leap = '2030-12-31T23:59:60Z';
+    await create({ name: 'leap' });
+    const since = '2020-01-01T00:00:00Z';
+    const bodies: [string, object, string][] = [
+      [
+        '',
+        { name: 'other', url: 'https://hooks.example/', event_types: ['*'], secret_expires_at: leap },
+        'secret_expires_at',
+      ],
+      ['/leap/rotate-secret', { secret_expires_at: leap }, 'secret_expires_at'],
+      ['/leap/replay', { since: leap }, 'since'],
+      ['/leap/replay', { since, until: leap }, 'until'],
+      ['/leap/replay', { missing_since: leap }, 'missing_since'],
+    ];
+    for (const [path, body, name] of bodies) {
+      const answer = await service.send('POST', `/webhooks${path}`, body);
+      expect(answer.status, `${path} ${name}`).toBe(400);
+      expect(answer.body.errors).toEqual([expect.objectContaining({ pointer: `/${name}`, code: 'INVALID_FORMAT' })]);
+    }
   });
 
   it('have the address of their channel if none is given', async () => {
