@@ -126,6 +126,29 @@ const leaveLanesStatement = statement(({ query, integerElements, among }: Statem
     .where('status', '=', sql.lit('dead')),
 );
 
+/** Makes up to `limit` failed deliveries of a subscription due at once, with no attempts used. */
+export function retryNow(tx: Tx, subscription_id: number, limit: number): void {
+  tx.send(retryNowStatement, { subscription_id, limit });
+}
+
+const retryNowStatement = statement(
+  ({ query, value, leaseNow }: StatementBuilder<{ subscription_id: number; limit: number }>) =>
+    query
+      .updateTable('deliveries')
+      .set({ attempts: sql.lit(0), available_at: leaseNow, claimable_at: leaseNow })
+      .where('position', 'in', eb =>
+        eb
+          .selectFrom('deliveries as late')
+          .select('late.position')
+          .where('late.subscription_id', '=', value('subscription_id'))
+          .where('late.claimable_at', '>', leaseNow)
+          .where('late.status', '=', sql.lit('failed'))
+          .limit(value('limit')),
+      )
+      // One may have been claimed meanwhile.
+      .where('status', '=', sql.lit('failed')),
+);
+
 /** A lane, and whether it is headless: deliveries wait in it and none is claimable, parked, processing or blocking. */
 export interface LaneState extends Lane {
   /** The oldest delivery. */

@@ -7,7 +7,7 @@ import { eventTopic, messageKeyOf } from '../events/envelope.ts';
 import type { EventLog, EventOutline } from '../events/service.ts';
 import { isInScope, type Subscription } from '../subscriptions/subscription.ts';
 import { insertEventDeliveries, takenLanes } from './delivery-repository.ts';
-import { requeue } from './lane-repository.ts';
+import { requeue, retryNow } from './lane-repository.ts';
 import type { DeliveryRow } from './leased-delivery.ts';
 import { readContents, withoutTexts } from './message.ts';
 import { DROPPED } from './outcome.ts';
@@ -39,6 +39,8 @@ export type Redelivery = ReturnType<typeof createRedelivery>;
 
 /** Events that one step of a replay looks at. */
 const EVENTS_READ = 200;
+/** Failed deliveries that are made due at once; each had failed before the circuit of their webhook opened, or as a probe. */
+const RETRIED = 1000;
 const ENDED: readonly MessageStatus[] = ['sent', 'dead', 'discarded'];
 
 /** The deliveries of one subscription: lists them, and delivers events to it again. */
@@ -98,6 +100,9 @@ export function createRedelivery({ db, clock, events, commits }: Dependencies) {
       tx.afterCommit(() => commits.notify('message'));
       return row;
     },
+
+    /** Tries what has failed again at once, from the first attempt on. */
+    retryNow: (tx: Tx, subscription_id: number): void => retryNow(tx, subscription_id, RETRIED),
 
     /** Delivers the next events of a range again. @returns the sequence that it has reached */
     async step(tx: Tx, subscription: Subscription, { after, upTo, missing }: ReplayRange): Promise<number> {

@@ -119,10 +119,13 @@ export function createSender(dependencies: Dependencies): Dispatch {
     });
   }
 
-  /** Notes a failed attempt. Answers whether the endpoint is gone: then the webhook has ended. */
-  async function failed(row: WebhookRow, { status, retryAfterMs }: PostAnswer): Promise<boolean> {
+  /**
+   * Notes a failed attempt. Answers whether the endpoint is gone: then the webhook has ended. Undefined if the webhook has
+   * another URL by now, or has ended otherwise.
+   */
+  async function failed(row: WebhookRow, { status, retryAfterMs }: PostAnswer): Promise<boolean | undefined> {
     const isProbe = row.probe_at !== null;
-    const wasGone = await update(row, async (tx, current) => {
+    return update(row, async (tx, current) => {
       if (isGone(row, status)) {
         await (row.format === 'webpush' ? remove(tx, current) : disable(tx, current, 'gone'));
         return true;
@@ -136,7 +139,6 @@ export function createSender(dependencies: Dependencies): Dispatch {
       if (isAbandoned(circuit, now)) await disable(tx, { ...current, ...circuit }, 'failing');
       return false;
     });
-    return wasGone ?? false;
   }
 
   async function attempt(delivery: LeasedDelivery, signal: AbortSignal): Promise<Outcome> {
@@ -177,6 +179,8 @@ export function createSender(dependencies: Dependencies): Dispatch {
     const wasGone = await failed(row, answer);
     const error = answer.error ?? textOfStatus(status as number);
     if (wasGone) return { kind: 'dead', error, blocks: false, report };
+    // What an old URL asks for is nothing to the new one.
+    if (wasGone === undefined) return { kind: 'retry', delayMs: 0, error, report };
     return again(message.attempts, retryAfterMs, { error, report });
   }
 

@@ -53,7 +53,7 @@ interface Dependencies {
   newUid: NewUid;
   events: Pick<EventLog, 'latest' | 'sequenceBefore'>;
   subscriptions: Pick<SubscriptionService, 'addWebhook' | 'changeWebhook' | 'removeWebhook'>;
-  redelivery: Pick<Redelivery, 'list' | 'one'>;
+  redelivery: Pick<Redelivery, 'list' | 'one' | 'retryNow'>;
   guard: Pick<AddressGuard, 'fault'>;
   links: Pick<AnswerLinkService, 'isAvailable'>;
   vapid: Vapid;
@@ -182,8 +182,8 @@ export function createWebhooks(dependencies: Dependencies) {
     },
 
     /**
-     * Changes a webhook. Another URL, or enabling it again, forgets its failures. An enabled one starts at the head of the
-     * log; what waited for a disabled one is discarded.
+     * Changes a webhook. Another URL, or enabling it again, forgets its failures. Another URL gets at once what the old one
+     * had put off. One that is enabled starts at the head of the log; what waited for a disabled one is discarded.
      * @throws Refusal VALIDATION_FAILED, WEBHOOK_NOT_FOUND, PRECONDITION_FAILED
      */
     async change(tx: Tx, name: string, wanted: WebhookChange, expected: Precondition): Promise<Webhook> {
@@ -192,10 +192,11 @@ export function createWebhooks(dependencies: Dependencies) {
       const settings = wanted.settings ?? (JSON.parse(row.settings) as Settings);
       assertUsable(wanted, row.format, settings);
       const enabled = wanted.enabled === undefined ? row.enabled : wanted.enabled ? 1 : 0;
-      const isFresh = (wanted.url !== undefined && wanted.url !== row.url) || enabled !== row.enabled;
+      const url = wanted.url ?? row.url;
+      const isFresh = url !== row.url || enabled !== row.enabled;
       const next: WebhookRow = {
         ...row,
-        url: wanted.url ?? row.url,
+        url,
         settings: JSON.stringify(settings),
         event_types: wanted.event_types ? JSON.stringify(wanted.event_types) : row.event_types,
         filter: wanted.filter ? JSON.stringify(wanted.filter) : row.filter,
@@ -208,6 +209,7 @@ export function createWebhooks(dependencies: Dependencies) {
       };
       const isSame = JSON.stringify(scopeOf(next)) === JSON.stringify(scopeOf(row));
       if (!isSame) await subscriptions.changeWebhook(tx, row.subscription_id, scopeOf(next));
+      if (url !== row.url) redelivery.retryNow(tx, row.subscription_id);
       return toWebhook(await store(tx, next));
     },
 
