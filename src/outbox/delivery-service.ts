@@ -317,6 +317,7 @@ export function createDeliveryService(dependencies: Dependencies) {
 
     /** Resumes a paused topic and unparks a first batch of its deliveries; the maintenance job unparks the rest. */
     async resume(tx: Tx, topic: string): Promise<void> {
+      if (!(await pausedTopics(tx)).includes(topic)) return;
       await setPaused(tx, topic, 0);
       await unpark(tx, topic, UNPARK_BATCH);
       tx.afterCommit(claimable);

@@ -10,7 +10,7 @@ import type { EventLog } from '../events/service.ts';
 import type { SubscriptionService } from '../subscriptions/service.ts';
 import type { Consumer } from '../subscriptions/subscription.ts';
 import { nameIn } from '../text.ts';
-import { insertDelivery, promoteNext } from './delivery-repository.ts';
+import { insertDelivery, pausedTopics, promoteNext } from './delivery-repository.ts';
 import { requeue, unmatchedTopics } from './lane-repository.ts';
 import type { DeliveryRow } from './leased-delivery.ts';
 import { payloadOf, readContents, stateOf, toMessage, withoutTexts } from './message.ts';
@@ -337,7 +337,9 @@ export function createOutbox(dependencies: Dependencies) {
     },
 
     /** Pauses a topic in all processes: claimed messages finish, and no further ones are claimed until resume. */
-    pause: (tx: Tx, topic: string): Promise<void> => setPaused(tx, topic, 1),
+    async pause(tx: Tx, topic: string): Promise<void> {
+      if (!(await pausedTopics(tx)).includes(topic)) await setPaused(tx, topic, 1);
+    },
   };
 }
 

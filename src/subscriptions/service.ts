@@ -227,6 +227,7 @@ export function createSubscriptions({ db, clock, events, commits, process }: Dep
     async replay(tx: Tx, name: string, after: number): Promise<number> {
       const { subscription } = await required(tx, name);
       const position = Math.min(after, subscription.position);
+      if (position === subscription.position) return position;
       updatePositions(tx, [subscription.subscription_id], position);
       tx.afterCommit(() => commits.notify('message'));
       return position;

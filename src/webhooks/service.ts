@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock, NewUid } from '../clock.ts';
 import type { CommitNotifier } from '../commit-notifier.ts';
 import { type Page, readPage } from '../db/cursors.ts';
@@ -205,12 +206,12 @@ export function createWebhooks(dependencies: Dependencies) {
         enabled,
         ...(isFresh && CLOSED),
         ...(enabled !== row.enabled && { disabled_reason: null }),
-        updated_at: clock.now(),
       };
+      if (isDeepStrictEqual(next, row)) return toWebhook(row);
       const isSame = JSON.stringify(scopeOf(next)) === JSON.stringify(scopeOf(row));
       if (!isSame) await subscriptions.changeWebhook(tx, row.subscription_id, scopeOf(next));
       if (url !== row.url) redelivery.retryNow(tx, row.subscription_id);
-      return toWebhook(await store(tx, next));
+      return toWebhook(await store(tx, { ...next, updated_at: clock.now() }));
     },
 
     /** Deletes a webhook; what waits for it is discarded. @throws Refusal WEBHOOK_NOT_FOUND */

@@ -130,6 +130,20 @@ describe.each(engines)('the audit trail on %s', engine => {
     expect((await entries()).filter(entry => entry.number > number)).toMatchObject([{ operation: 'fileBrief' }]);
   });
 
+  it('has no entry of a topic, a webhook or a subscription that is as it should be already', async () => {
+    const webhook = { name: fresh(), url: 'https://hooks.example/', event_types: ['*'] };
+    const { body } = await tokens.admin('POST', '/webhooks', webhook);
+    const topic = `/bus/topics/${fresh()}`;
+    const { number } = await latest();
+    await tokens.admin('POST', `${topic}/resume`);
+    for (const act of ['pause', 'pause', 'resume', 'resume']) await tokens.admin('POST', `${topic}/${act}`);
+    const same = await tokens.admin('PATCH', `/webhooks/${webhook.name}`, { enabled: true, url: webhook.url });
+    expect(same.body).toEqual((({ secret: _, ...shown }) => shown)(body));
+    await tokens.admin('POST', '/bus/subscriptions/forumbus/replay', { after: 2 ** 40 });
+    const since = (await entries()).filter(entry => entry.number > number);
+    expect(since.map(({ operation }) => operation)).toEqual(['resumeTopic', 'pauseTopic']);
+  });
+
   it('finds entries by token, run, operation and time, newest first, page by page', async () => {
     clock.advance(1000);
     const run_id = fresh();

@@ -134,7 +134,10 @@ export function exampleRequests(send: Send, viewer: string, database: string) {
     discardMessage: async () => post(`/outbox/${await message()}/discard`),
     listSubscriptions: async () => get('/bus/subscriptions'),
     deleteSubscription: async () => ({ method: 'DELETE', url: `/bus/subscriptions/${await unserved(database)}` }),
-    replaySubscription: async () => post(`/bus/subscriptions/${await unserved(database)}/replay`, { after: 0 }),
+    replaySubscription: async () => {
+      const name = await unserved(database, { position: 1 });
+      return post(`/bus/subscriptions/${name}/replay`, { after: 0 });
+    },
     createWebhook: async () => post('/webhooks', endpoint()),
     listWebhooks: async () => get('/webhooks'),
     getPushKey: async () => get('/push-key'),
@@ -147,7 +150,11 @@ export function exampleRequests(send: Send, viewer: string, database: string) {
     replayWebhook: async () => post(`${await webhook()}/replay`, { missing_since: '2026-11-22T00:00:00.000Z' }),
     listTopics: async () => get('/bus/topics'),
     pauseTopic: async () => post(`/bus/topics/forum.integration.${fresh()}/pause`),
-    resumeTopic: async () => post(`/bus/topics/forum.integration.${fresh()}/resume`),
+    resumeTopic: async () => {
+      const topic = `/bus/topics/forum.integration.${fresh()}`;
+      await send('POST', `${topic}/pause`);
+      return post(`${topic}/resume`);
+    },
     processMessages: async () => {
       await message(`forum.integration.deadly.${fresh()}`);
       return post('/bus/process', {});
