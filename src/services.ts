@@ -329,7 +329,11 @@ export async function createServices(
     const repeated = (name: string, task: () => Promise<void>, intervalMs = config.POLL_INTERVAL_MS) =>
       new RepeatingTask({ name, task, intervalMs, failed });
     // In every role: each process says who serves what.
-    const keepServers = repeated('keep_servers', () => subscriptions.keepServers());
+    const keepServers = repeated('keep_servers', async () => {
+      if (!(await subscriptions.keepServers())) return;
+      log.warn('a subscription was deleted while this process was cut off; it registers its handlers again');
+      await outbox.register(handlers, true);
+    });
     // Each process remembers heads of events, and others may erase them.
     const forgetErased = repeated('forget_erased', () => events.forgetErased(), FORGET_MS);
     const workerTasks = Object.entries(jobs).map(([name, task]) => repeated(name, task));

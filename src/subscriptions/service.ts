@@ -160,12 +160,21 @@ export function createSubscriptions({ db, clock, events, commits, process }: Dep
       await db.write(tx => deleteServers(tx, [process], clock.now()));
     },
 
-    /** Forgets processes that have died, and notes this one again if others took it for dead. */
-    async keepServers(): Promise<void> {
+    /**
+     * Forgets processes that have died, and notes this one again if others took it for dead.
+     * @returns whether it has to register again: a subscription of its own was deleted meanwhile
+     */
+    async keepServers(): Promise<boolean> {
       const processes = [...new Set((await listServers(db.read)).map(server => server.process))];
       const dead = await db.presence.deadAmong(processes);
       if (dead.length > 0) await db.write(tx => deleteServers(tx, dead, clock.now()));
-      if (serving && !processes.includes(process)) await db.write(tx => insertServers(tx, ids(own), process));
+      if (!serving || processes.includes(process)) return false;
+      return db.write(async tx => {
+        const left = await views.current(tx, ids(own));
+        if (left.length < own.length) return true;
+        await insertServers(tx, ids(own), process);
+        return false;
+      });
     },
 
     ...views,

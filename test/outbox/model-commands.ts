@@ -694,8 +694,8 @@ function keepServers(worker: number, seemsGone: number | null): Command {
     `keepServers(${worker}${seemsGone === null ? '' : `, ${seemsGone} seems gone`})`,
     async (model, real) => {
       real.missing = missing(model, seemsGone);
-      await real.workers[worker]?.subscriptions.keepServers();
-      model.keepServers(worker, real.missing);
+      const registers = await real.workers[worker]?.subscriptions.keepServers();
+      expect(registers).toBe(model.keepServers(worker, real.missing));
     },
   );
 }

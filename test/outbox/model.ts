@@ -121,12 +121,18 @@ export class OutboxModel {
     for (const { servers } of this.subscriptions) servers.delete(name);
   }
 
-  /** A worker forgets these processes, and notes itself again if others took it for gone. */
-  keepServers(worker: number, missing: ReadonlySet<string>): void {
+  /**
+   * A worker forgets these processes, and notes itself again if others took it for gone. Answers whether it has to register
+   * again, since a subscription of its own was deleted meanwhile.
+   */
+  keepServers(worker: number, missing: ReadonlySet<string>): boolean {
     const name = this.names[worker] as string;
     const isKnown = this.subscriptions.some(({ servers }) => servers.has(name));
     for (const gone of missing) this.leave(gone);
-    if (!isKnown) for (const { servers } of this.own[worker] ?? []) servers.add(name);
+    const own = this.own[worker] ?? [];
+    if (isKnown || own.some(({ isDeleted }) => isDeleted)) return !isKnown;
+    for (const { servers } of own) servers.add(name);
+    return false;
   }
 
   /** False if a process serves it. */

@@ -227,6 +227,23 @@ describe.each(engines)('subscriptions on %s', engine => {
     expect(await servedBy()).toEqual({ x: ['w2'], y: [], z: [] });
   });
 
+  it('that are deleted while their process is taken for dead are registered again by it', async () => {
+    const consumers = [consumer('x', ['a']), consumer('y', ['b'])];
+    const cutOff = await process('w1', consumers);
+    const other = await process('w2', []);
+    expect(await cutOff.subscriptions.keepServers()).toBe(false);
+    dead = ['w1'];
+    await other.subscriptions.keepServers();
+    await db.write(tx => other.subscriptions.remove(tx, 'x'));
+    dead = [];
+    await other.publish('m1');
+    expect(await cutOff.subscriptions.keepServers()).toBe(true);
+    await cutOff.outbox.register(consumers, true);
+    expect(await cutOff.subscriptions.keepServers()).toBe(false);
+    expect(await servedBy()).toEqual({ x: ['w1'], y: ['w1'] });
+    expect(await cutOff.handle()).toEqual(['m1']);
+  });
+
   it('get the messages that none matched before, each one in order', async () => {
     const publisher = await process('w', []);
     for (const id of ['m1', 'm2', 'm3']) await publisher.publish(id);
