@@ -25,6 +25,7 @@ import { countItems, findFirstFree, findItems, listClaimable, listItems } from '
 import { claimDue, endLeases, pausedTopics, promoteNext, takenLanes } from '../../src/outbox/delivery-repository.ts';
 import { deliveriesAt, deliveriesOf, messagesAbout } from '../../src/outbox/erasure-repository.ts';
 import {
+  blockingOf,
   listLanes,
   overtaking,
   parkedTopics,
@@ -180,6 +181,7 @@ export const statements: Record<string, (tx: Tx) => Promise<unknown>> = {
   'the deliveries of a message': tx => findDeliveries(tx, { message_number: 1 }),
   'published messages': tx => listMessagesByNumber(tx, [1, 2]),
   'lanes that are taken': tx => takenLanes(tx, [{ subscription_id: 1, message_key: 'k' }]),
+  'dead messages that block lanes': tx => blockingOf(tx, [1, 2], 200),
   'the next lanes': tx => listLanes(tx, { subscription_id: 0, message_key: '' }, 500),
   'the head of a lane': async tx => putOldestFirst(tx, [1]),
   'the subscriptions of a process': tx => findSubscriptions(tx, [1, 2]),
