@@ -182,7 +182,7 @@ describe.skipIf(!oldNode)(`on an older Node${without}`, () => {
       'forumbus/adapters/langgraph': ['answerInterrupts'],
       'forumbus/adapters/openai-agents': ['decideInterruptions'],
       'forumbus/adapters/question': expect.arrayContaining(['askOnce']),
-      'forumbus/adapters/approval': ['askApproval'],
+      'forumbus/adapters/approval': expect.arrayContaining(['askApproval', 'jsonOf']),
     });
   }, 60_000);
 
