@@ -25,8 +25,13 @@ export interface Asked {
   context?: string;
   options?: { label: string; description?: string }[];
   multi_select?: boolean;
+  priority?: Priority;
+  expires_in_seconds?: number;
   default_answer?: string;
+  /** The labels that the default selects. */
   default_selected?: string[];
+  /** 0 is never; if left out, the priority decides. */
+  remind_after_seconds?: number;
   /** The id of the open question that this one replaces. */
   supersedes?: string;
   source?: Source;
@@ -90,7 +95,7 @@ export function newQuestion({ thread, occurred_at, payload }: Caused): NewQuesti
     remind_after_seconds,
     approvals = 1,
     ...asked
-  } = payload as unknown as Timed;
+  } = payload as unknown as Asked & Pick<NewQuestion, 'question_id'>;
   const priority = asked.priority ?? 'normal';
   const remindAfter = remind_after_seconds ?? REMIND_AFTER_SECONDS[priority];
   return {
@@ -110,15 +115,6 @@ export function newQuestion({ thread, occurred_at, payload }: Caused): NewQuesti
 
 /** The part of an event that its question depends on. */
 export type Caused = Pick<EventDraft, 'event_type' | 'thread' | 'occurred_at' | 'actor' | 'payload'>;
-
-/** The fields of a guidance request that its question is made of. */
-interface Timed extends Pick<Asked, 'default_answer' | 'default_selected'> {
-  question_id: string;
-  priority?: Priority;
-  expires_in_seconds?: number;
-  remind_after_seconds?: number;
-  approvals?: number;
-}
 
 export function opened(row: NewQuestion, supersedes: string | null, asked_sequence: number): QuestionRow {
   return {

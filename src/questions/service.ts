@@ -82,13 +82,6 @@ const EXPIRY_MS = 20;
 /** The actor of expiry events. */
 const timekeeper: Actor = { type: 'system', name: 'forumbus' };
 
-/** The fields of a guidance request that its question needs. */
-interface Ask extends Asked {
-  priority?: Priority;
-  expires_in_seconds?: number;
-  remind_after_seconds?: number;
-}
-
 /** The result of asking or answering. */
 interface Acted {
   agent: Agent;
@@ -223,7 +216,7 @@ export function createQuestions(dependencies: Dependencies) {
   }
 
   /** @throws Refusal VALIDATION_FAILED if a default could stand in before a person can have seen the question */
-  function assertTimeToAnswer({ default_answer, default_selected, expires_in_seconds = 0 }: Ask): void {
+  function assertTimeToAnswer({ default_answer, default_selected, expires_in_seconds = 0 }: Asked): void {
     if ((default_answer ?? default_selected) === undefined || expires_in_seconds >= minDefaultSeconds) return;
     const detail = `must be at least ${minDefaultSeconds} if there is a default`;
     throw new Refusal('VALIDATION_FAILED', `body/expires_in_seconds: ${detail}`, {
@@ -255,7 +248,7 @@ export function createQuestions(dependencies: Dependencies) {
      * @throws Refusal QUESTION_NOT_FOUND, QUESTION_MISMATCH, ALREADY_ANSWERED or QUESTION_CLOSED about the replaced
      *   question; VALIDATION_FAILED or INVALID_SELECTION about the default; TOO_MANY_OPEN_QUESTIONS
      */
-    async ask(tx: Tx, agent: Agent, cause: EventDraft, request: Ask): Promise<Acted> {
+    async ask(tx: Tx, agent: Agent, cause: EventDraft, request: Asked): Promise<Acted> {
       const { supersedes } = request;
       if (request.approvals === 2) assertNoDefault(request);
       assertTimeToAnswer(request);

@@ -1,8 +1,8 @@
 import type { TSchema } from 'typebox';
 import type { Actor } from '../actor.ts';
 import type { Evidence } from '../control/schemas.ts';
-import type { Priority } from '../priority.ts';
-import type { AnswerPlace, Source } from '../questions/schemas.ts';
+import type { Asked } from '../questions/question.ts';
+import type { AnswerPlace } from '../questions/schemas.ts';
 
 /** Every kind of control signal. */
 export const controlTypes = ['guidance_request', 'guidance_answer', 'completion', 'validation'] as const;
@@ -20,24 +20,8 @@ interface Envelope {
   attempt?: number;
 }
 
-export interface AskCommand extends Envelope {
+export interface AskCommand extends Envelope, Asked {
   control_type: 'guidance_request';
-  question: string;
-  context?: string;
-  options?: { label: string; description?: string }[];
-  multi_select?: boolean;
-  priority?: Priority;
-  expires_in_seconds?: number;
-  default_answer?: string;
-  /** 0 is never; if left out, the priority decides. */
-  remind_after_seconds?: number;
-  /** The labels that the default selects. */
-  default_selected?: string[];
-  /** The id of the open question that this one replaces. */
-  supersedes?: string;
-  source?: Source;
-  /** How many people must give the same answer. */
-  approvals?: number;
 }
 
 export interface AnswerCommand extends Envelope {
