@@ -15,7 +15,7 @@ import {
 } from '../helpers/previous-release.ts';
 import { signal } from '../helpers/signals.ts';
 import { sqlBeside } from '../helpers/sql.ts';
-import { type Arrival, byLane, CONSUMERS, type Fate, fates } from '../helpers/upgrade.ts';
+import { type Arrival, byLane, CONSUMERS, type Fate, fates, policyOf } from '../helpers/upgrade.ts';
 
 const DEADLINE = { timeout: 30_000, interval: 20 };
 /** The last event of the previous release. */
@@ -369,7 +369,9 @@ async function upgrade(
       seen.push({ consumer, message_id, message_key, sequence, traceparent });
     };
   const start = async (consumers: string[]) => {
-    const handlers = consumers.map(name => handler(CONSUMERS[name] ?? [], note(name), { name }));
+    const handlers = consumers.map(name =>
+      handler(CONSUMERS[name] ?? [], note(name), { name, policy: policyOf(name) }),
+    );
     const config = {
       ROLE: 'all',
       POLL_INTERVAL_MS: '20',

@@ -14,6 +14,11 @@ CONSUMERS.feed = [...new Set(previousRelease.outbox.map(row => row.topic))].filt
   topic => topic.startsWith('forum.events.') && !taken.includes(topic),
 );
 
+/** The policies that they had: dead messages of these block their keys. */
+export const policyOf = (name: string): { dead: 'block' | 'pass' } => ({
+  dead: name === 'audit' || name === 'mail' ? 'block' : 'pass',
+});
+
 /** The files of the handlers: copies are named by them. */
 export const FILES: Record<string, string> = Object.fromEntries(
   Object.keys(CONSUMERS).map(name => [name, `${name}.${name === 'audit' || name === 'job' ? 'mjs' : 'ts'}`]),

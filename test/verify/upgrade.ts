@@ -3,7 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expectations, loadPreviousRelease, previousRelease, previousTokens } from '../helpers/previous-release.ts';
-import { type Arrival, byLane, CONSUMERS, type Fate, FILES, fates } from '../helpers/upgrade.ts';
+import { type Arrival, byLane, CONSUMERS, type Fate, FILES, fates, policyOf } from '../helpers/upgrade.ts';
 import { Fleet } from './fleet.ts';
 import type { Options } from './options.ts';
 import type { Proof } from './proof.ts';
@@ -164,6 +164,7 @@ async function writeHandlers(folder: string): Promise<void> {
     const source = `import { appendFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 export const topic = ${JSON.stringify(topics)};
+export const policy = ${JSON.stringify(policyOf(consumer))};
 export async function handle(message, { attempt }) {
   const { message_id, message_key, generation } = message;
   const call = { consumer: '${consumer}', message_id, message_key, generation, attempt, pid: process.pid };
