@@ -1,6 +1,6 @@
 import type { Timings } from '../db/database.ts';
 import { type ProblemCode, problemTable } from '../errors.ts';
-import type { QuestionOutcome } from '../questions/service.ts';
+import type { QuestionOutcome } from '../questions/endings.ts';
 import { type ControlType, controlTypes } from '../signals/command.ts';
 import type { Dispatch } from '../worker/dispatcher.ts';
 import { createInstruments, type Instruments } from './instruments.ts';

@@ -130,19 +130,23 @@ const updateQuestionStatement = statement(({ query, value, values }: StatementBu
   query.updateTable('questions').set(values(outcome)).where('question_id', '=', value('question_id')),
 );
 
+type AskedAt = Pick<QuestionRow, 'asked_sequence'>;
+
 /**
- * The heads (see `headOf`) of what these questions ask, by sequence. The database cuts the texts, since a transaction that
- * ends many questions would otherwise read all their contexts.
+ * Reads the heads (see `headOf`) of what these questions ask, for their events. The database cuts the texts, since a
+ * transaction that ends many questions would otherwise read all their contexts.
  */
-export async function findAskedHeads(tx: Tx, sequences: number[]): Promise<Map<number, Event['payload']>> {
-  if (sequences.length === 0) return new Map();
-  const rows = await tx.all(askedHeadsStatement, { sequences: JSON.stringify(sequences) });
-  return new Map(
+export async function askedHeads(tx: Tx, questions: AskedAt[]): Promise<(question: AskedAt) => Event['payload']> {
+  if (questions.length === 0) return () => ({});
+  const sequences = JSON.stringify(questions.map(({ asked_sequence }) => asked_sequence));
+  const rows = await tx.all(askedHeadsStatement, { sequences });
+  const heads = new Map(
     rows.map(({ sequence, options, default_selected, source, ...texts }) => {
       const lists = { options: JSON.parse(options ?? '[]'), default_selected: JSON.parse(default_selected ?? '[]') };
       return [sequence, headOf({ ...texts, ...lists, source: JSON.parse(source ?? 'null') })];
     }),
   );
+  return ({ asked_sequence }) => heads.get(asked_sequence) ?? {};
 }
 
 const askedHeadsStatement = statement(

@@ -1,20 +1,15 @@
-import { type Actor, parseActor } from '../actor.ts';
-import { type Clock, toTimestampOrNull } from '../clock.ts';
-import { type Agent, type AgentName, assertOpen, type Control, EMBEDDED, ticketed } from '../control/service.ts';
-import type { Database, Reader, Tx } from '../db/database.ts';
+import type { Clock } from '../clock.ts';
+import { type Agent, assertOpen, type Control } from '../control/service.ts';
+import type { Database, Tx } from '../db/database.ts';
 import type { Touched } from '../db/group-commit.ts';
 import { Refusal } from '../errors.ts';
-import type { Event } from '../events/schemas.ts';
 import type { EventDraft, EventLog, Stored } from '../events/service.ts';
-import { type Priority, priorityAt } from '../priority.ts';
 import type { Search } from '../search/service.ts';
 import type { ThreadService } from '../threads/service.ts';
-import type { ThreadRow } from '../threads/thread.ts';
 import { type ApprovalRow, assertNoDefault, assertOfPerson } from './approvals.ts';
-import { listQuestions } from './list-repository.ts';
+import { createEndings, type QuestionOutcome } from './endings.ts';
 import {
   type Asked,
-  acknowledged,
   answered,
   answerPlaceOf,
   approved,
@@ -23,10 +18,7 @@ import {
   closedAs,
   defaultText,
   endedPayload,
-  expired,
-  expiryOutcome,
   type GivenAnswer,
-  isForAgent,
   needsApprovals,
   newQuestion,
   opened,
@@ -34,25 +26,19 @@ import {
   type QuestionRow,
   questionNotFound,
   searchText,
-  toQuestion,
-  toQuestionHead,
   withTicketOf,
 } from './question.ts';
+import { createReading } from './reading.ts';
 import {
-  countOpen,
-  countOpenByPriority,
+  askedHeads,
   eraseAnswers,
   eraseApprovals,
-  findAskedHeads,
   findQuestion,
   insertQuestion,
-  listOverdue,
-  listQuestionsById,
   storeQuestions,
   updateQuestion,
 } from './repository.ts';
-import type { Question, QuestionHead, QuestionState } from './schemas.ts';
-import { approvalsOf, approve, givenBefore, restoreApprovals, standings } from './standing.ts';
+import { approve, givenBefore, restoreApprovals, standings } from './standing.ts';
 
 export type QuestionService = ReturnType<typeof createQuestions>;
 
@@ -71,17 +57,6 @@ interface Dependencies {
   ended: (outcome: QuestionOutcome, seconds: number) => void;
 }
 
-/** How a question ended. */
-export type QuestionOutcome = Exclude<QuestionState, 'open'>;
-
-/** The most questions that one transaction expires or cancels. */
-const CLOSE_BATCH = 100;
-/** After this time a transaction expires no further questions; the next one does. Milliseconds. */
-const EXPIRY_MS = 20;
-
-/** The actor of expiry events. */
-const timekeeper: Actor = { type: 'system', name: 'forumbus' };
-
 /** The result of asking or answering. */
 interface Acted {
   agent: Agent;
@@ -92,39 +67,10 @@ interface Acted {
 
 /** The life of questions: asked, answered, superseded, cancelled, expired, acknowledged. */
 export function createQuestions(dependencies: Dependencies) {
-  const { db, clock, events, control, threads, search, openPerAgent, minDefaultSeconds, ended } = dependencies;
-
-  async function required(reader: Reader, questionId: string): Promise<QuestionRow> {
-    const row = await findQuestion(reader, questionId);
-    if (!row) throw questionNotFound(questionId);
-    return row;
-  }
-
-  /** The wire form of these questions, with one look-up for all their requests. */
-  async function views(reader: Reader, rows: QuestionRow[]): Promise<Question[]> {
-    const asked = await events.at(
-      reader,
-      rows.map(row => row.asked_sequence),
-    );
-    const approvals = await approvalsIn(reader, rows);
-    return rows.map(row =>
-      toQuestion(row, asked.get(row.asked_sequence)?.payload ?? {}, approvals.get(row.question_id)),
-    );
-  }
-
-  /** Looks up the heads of what these questions ask, for the events that end them. */
-  async function askedHeads(tx: Tx, rows: QuestionRow[]): Promise<(row: QuestionRow) => Event['payload']> {
-    const heads = await findAskedHeads(
-      tx,
-      rows.map(row => row.asked_sequence),
-    );
-    return row => heads.get(row.asked_sequence) ?? {};
-  }
-
-  async function view(reader: Reader, row: QuestionRow): Promise<Question> {
-    const [question] = await views(reader, [row]);
-    return question as Question;
-  }
+  const { db, events, control, search, openPerAgent, minDefaultSeconds } = dependencies;
+  const reading = createReading(dependencies);
+  const { required, view } = reading;
+  const { store, ...endings } = createEndings({ ...dependencies, reading });
 
   /** The open question that a request replaces. @throws Refusal unless it is open and the agent's own */
   async function supersededBy(tx: Tx, agent: Agent, questionId: string): Promise<QuestionRow> {
@@ -134,75 +80,6 @@ export function createQuestions(dependencies: Dependencies) {
     assertOwn(agent, row);
     assertOpenQuestion(row);
     return row;
-  }
-
-  /** Stores a question that has ended. */
-  function store(tx: Tx, row: QuestionRow, now: number): void {
-    updateQuestion(tx, row);
-    tx.afterCommit(() => ended(row.state as QuestionOutcome, Math.max(0, now - row.asked_at) / 1000));
-  }
-
-  /** Closes open questions of one agent without an answer, in one act. */
-  async function close(
-    tx: Tx,
-    agent: Agent,
-    rows: QuestionRow[],
-    actor: Actor,
-    state: 'cancelled' | 'expired',
-  ): Promise<QuestionRow[]> {
-    const closed = rows.map(row => (state === 'expired' ? expired(row) : closedAs(row, state)));
-    const askedHead = await askedHeads(tx, rows);
-    const drafts = closed.map(row => {
-      const head = askedHead(row);
-      const outcome = state === 'expired' ? expiryOutcome(row, head) : {};
-      const payload = endedPayload(row, head, outcome, agent.run.title);
-      return withTicketOf(row, events.draft(ticketed(agent), actor, `forum.question.${state}`, payload));
-    });
-    const [cause, ...others] = drafts;
-    if (!cause) return [];
-    await control.record(tx, agent, [cause, ...others]);
-    for (const row of closed) store(tx, row, cause.occurred_at);
-    return closed;
-  }
-
-  /** Stores that the outcomes of ended questions of one agent have arrived, in one act. */
-  async function receive(
-    tx: Tx,
-    { run_id, agent_name }: AgentName,
-    rows: QuestionRow[],
-    actor: Actor = { type: 'agent', name: agent_name },
-  ): Promise<QuestionRow[]> {
-    const agent = await control.required(tx, run_id, agent_name);
-    const received = rows.map(row => {
-      const { question_id } = row;
-      const drafted = events.draft(ticketed(agent), actor, 'forum.question.acknowledged', { question_id });
-      const draft = withTicketOf(row, drafted);
-      return { draft, next: acknowledged(row, draft.occurred_at) };
-    });
-    const [cause, ...others] = received.map(({ draft }) => draft);
-    if (!cause) return [];
-    await control.record(tx, agent, [cause, ...others], rows.filter(row => isForAgent(row.state)).length);
-    for (const { next } of received) updateQuestion(tx, next);
-    return received.map(({ next }) => next);
-  }
-
-  /** Cancels the oldest open questions of a control thread. */
-  async function withdraw(tx: Tx, { run_id, agent_name }: ThreadRow, actor: Actor): Promise<void> {
-    const agent = await control.required(tx, run_id as string, agent_name as string);
-    const open = await listQuestionsById(tx, await control.openQuestions(tx, agent.control, CLOSE_BATCH));
-    await close(tx, agent, open, actor, 'cancelled');
-  }
-
-  /** Expires these questions, agent by agent, unless they have ended meanwhile. It may leave some to the next call. */
-  async function expire(tx: Tx, questionIds: string[]): Promise<void> {
-    const until = performance.now() + EXPIRY_MS;
-    const open = (await listQuestionsById(tx, questionIds)).filter(row => row.state === 'open');
-    for (const rows of Map.groupBy(open, ({ thread_id }) => thread_id).values()) {
-      const [{ run_id, agent_name }] = rows as [QuestionRow];
-      const inOrder = rows.sort((a, b) => a.asked_sequence - b.asked_sequence);
-      await close(tx, await control.required(tx, run_id, agent_name), inOrder, timekeeper, 'expired');
-      if (performance.now() > until) return;
-    }
   }
 
   /** @throws Refusal TOO_MANY_OPEN_QUESTIONS */
@@ -224,17 +101,9 @@ export function createQuestions(dependencies: Dependencies) {
     });
   }
 
-  async function current(reader: Reader, questionId: string): Promise<Question> {
-    return view(reader, await required(reader, questionId));
-  }
-
   return {
-    required,
-    view,
-    views,
-
-    /** The question as it is now. @throws Refusal QUESTION_NOT_FOUND */
-    current,
+    ...reading,
+    ...endings,
 
     /** What an act on a question reads and changes: its run only. Undefined if there is no such question. */
     async touches(questionId: string): Promise<Touched[] | undefined> {
@@ -343,93 +212,6 @@ export function createQuestions(dependencies: Dependencies) {
       return { ...recorded, question: row };
     },
 
-    /** These questions, by id. */
-    async byId(reader: Reader, questionIds: string[]): Promise<Map<string, Question>> {
-      const found = await views(reader, await listQuestionsById(reader, questionIds));
-      return new Map(found.map(question => [question.question_id, question]));
-    },
-
-    /** @throws Refusal QUESTION_NOT_FOUND */
-    get: (questionId: string): Promise<Question> => current(db.read, questionId),
-
-    /** The state and the priority rank of a question, if it exists. */
-    standing: (reader: Reader, questionId: string): Promise<Pick<QuestionRow, 'state' | 'priority'> | undefined> =>
-      findQuestion(reader, questionId),
-
-    /** Cancels an open question; a cancelled one stays as it is. @throws Refusal QUESTION_NOT_FOUND, ALREADY_ANSWERED, QUESTION_CLOSED, THREAD_CLOSED */
-    async cancel(tx: Tx, questionId: string, actor: Actor): Promise<Question> {
-      const row = await required(tx, questionId);
-      if (row.state === 'cancelled') return view(tx, row);
-      assertOpenQuestion(row);
-      const agent = await control.required(tx, row.run_id, row.agent_name);
-      const [cancelled = row] = await close(tx, agent, [row], actor, 'cancelled');
-      return view(tx, cancelled);
-    },
-
-    /**
-     * Marks the outcome of a question as received by its agent. Repeating it changes nothing.
-     * @throws Refusal QUESTION_NOT_FOUND, QUESTION_OPEN
-     */
-    async acknowledge(tx: Tx, questionId: string, actor: Actor | undefined): Promise<Question> {
-      const row = await required(tx, questionId);
-      if (row.state === 'open') {
-        throw new Refusal(
-          'QUESTION_OPEN',
-          `The question ${questionId} is still open, so it has no outcome to acknowledge.`,
-        );
-      }
-      if (row.acknowledged_at !== null) return view(tx, row);
-      const [next = row] = await receive(tx, row, [row], actor);
-      return view(tx, next);
-    },
-
-    /** As {@link acknowledge}, for ended questions of one agent, in one act. */
-    async acknowledgeAll(tx: Tx, agent: AgentName, questionIds: string[], actor: Actor | undefined): Promise<void> {
-      const rows = await listQuestionsById(tx, questionIds);
-      await receive(
-        tx,
-        agent,
-        rows.filter(row => row.acknowledged_at === null).sort((a, b) => a.asked_sequence - b.asked_sequence),
-        actor,
-      );
-    },
-
-    /**
-     * Cancels open questions of a control thread that is about to close. An agent can have more than one transaction
-     * should cancel, if they were asked under a greater limit. `withdrawLeft` cancels the others.
-     */
-    withdraw,
-
-    /** Cancels the questions of closed threads that are still open. */
-    async withdrawLeft(): Promise<void> {
-      for (let left = await threads.withdrawing(db.read); left; left = await threads.withdrawing(db.read)) {
-        const { thread_id, last_actor } = left;
-        await db.write(async tx => withdraw(tx, await threads.row(tx, thread_id), parseActor(last_actor)));
-      }
-    },
-
-    /** Expires overdue questions. An answer stored earlier wins; a later one is refused. */
-    async expireOverdue(): Promise<void> {
-      for (;;) {
-        const overdue = await listOverdue(db.read, clock.now(), CLOSE_BATCH);
-        if (overdue.length === 0) return;
-        await db.write(tx => expire(tx, overdue));
-      }
-    },
-
-    /** The heads of the most urgent open questions of a run; of equals the oldest. */
-    async openHeads(reader: Reader, runId: string): Promise<QuestionHead[]> {
-      const rows = await listQuestions(reader, { state: 'open', run_id: runId }, { order: 'urgent' }, EMBEDDED);
-      const asked = await events.heads(
-        reader,
-        rows.map(row => row.asked_sequence),
-      );
-      const approvals = await approvalsIn(reader, rows);
-      return rows.map(row =>
-        toQuestionHead(row, asked.get(row.asked_sequence)?.payload ?? {}, approvals.get(row.question_id)),
-      );
-    },
-
     /**
      * Erases the search words and the answers of questions whose requests' events are being erased.
      * @param requests the events as they were
@@ -441,9 +223,6 @@ export function createQuestions(dependencies: Dependencies) {
       eraseApprovals(tx, idsOf(requests.filter(({ payload }) => payload.approvals === 2)));
     },
 
-    /** The stored questions with these ids. */
-    rows: (tx: Tx, questionIds: string[]): Promise<QuestionRow[]> => listQuestionsById(tx, questionIds),
-
     /** Stores questions as the events of an import leave them. Their words are indexed later. */
     async restore(
       tx: Tx,
@@ -453,32 +232,7 @@ export function createQuestions(dependencies: Dependencies) {
       await storeQuestions(tx, rows);
       if (approvals.size > 0) await restoreApprovals(tx, approvals);
     },
-
-    /** The approvals of those of these questions that two people must answer, by question. */
-    approvals: approvalsIn,
-
-    /** How many questions of each priority are open, and when the oldest was asked (epoch milliseconds). */
-    async openByPriority(): Promise<{ priority: Priority; count: number; oldest: number }[]> {
-      const counts = await countOpenByPriority(db.read);
-      return counts.map(({ priority, count, oldest }) => ({ priority: priorityAt(priority), count, oldest }));
-    },
-
-    /** How many questions are open, and how long the oldest has waited (seconds). */
-    async backlog() {
-      const { count, oldest } = await countOpen(db.read);
-      return {
-        count,
-        oldest_asked_at: toTimestampOrNull(oldest),
-        oldest_age_seconds: oldest === null ? null : Math.max(0, (clock.now() - oldest) / 1000),
-      };
-    },
   };
-}
-
-/** The approvals of those of these questions that two people must answer, by question. Most questions have none to read. */
-async function approvalsIn(reader: Reader, rows: QuestionRow[]): Promise<Map<string, ApprovalRow[]>> {
-  const ids = rows.filter(needsApprovals).map(row => row.question_id);
-  return ids.length === 0 ? new Map() : approvalsOf(reader, ids);
 }
 
 /** @throws Refusal QUESTION_MISMATCH */
