@@ -72,8 +72,10 @@ describe('statements that works send in the same turn', () => {
     // Each is sent together once the server has told the types of its parameters.
     const isKnown = (text: string) => queries.some(query => query.includes('unnest') && query.includes(text));
     const known = ['into "idempotency_keys"', 'update "idempotency_keys"', 'from "idempotency_keys"', 'do nothing'];
+    // A busy server may take longer for a connection that asks than for a hundred rounds.
+    const end = performance.now() + 60_000;
     for (let round = 0; !known.every(isKnown); round += 1) {
-      if (round === 100) throw new Error('The statements are never sent together.');
+      if (performance.now() > end) throw new Error('The statements are never sent together.');
       caller = `warming ${round}`;
       await together(3, async (tx, index) => {
         const key = { caller, idempotency_key: `key ${index}` };
