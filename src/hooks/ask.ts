@@ -96,15 +96,19 @@ class NotAnswered extends Error {}
 /** Files a question, or finds it: the same call may come with another text around its question. */
 async function fileOnce(request: AskRequest & { source: Source }, key: string, station: Station): Promise<Question> {
   const { client } = station;
+  const { tool_use_id } = request.source;
+  const isSame = (one: Question) =>
+    one.question === request.question && isOf(one, request.source) && one.source?.tool_use_id === tool_use_id;
+  // Without the id of a call, the same text of another prompt is another question.
+  const is_same = tool_use_id === undefined ? undefined : isSame;
   try {
-    return await client.ask(request, { idempotency_key: key, wait_seconds: 0, acknowledge: false });
+    return await client.ask(request, { idempotency_key: key, is_same, wait_seconds: 0, acknowledge: false });
   } catch (error) {
     if (!(error instanceof ForumbusError) || error.code !== 'IDEMPOTENCY_KEY_REUSED') throw error;
-    const { tool_use_id } = request.source;
     const found = await findQuestion(
       filter => client.questions(filter),
       { ...agentOf(station), order: 'newest' },
-      one => one.question === request.question && isOf(one, request.source) && one.source?.tool_use_id === tool_use_id,
+      isSame,
     );
     if (!found) throw error;
     return found;

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { startApp, type TestApp } from '../helpers/app.ts';
+import { ManualClock } from '../helpers/clock.ts';
 import { type HostSession, hostSession, region, tests } from '../helpers/hooks.ts';
 import { listen } from '../helpers/socket.ts';
 
@@ -281,6 +282,23 @@ describe('a question of a headless session', () => {
       hookSpecificOutput: { permissionDecision: 'allow', updatedInput: { answers: { 'Which region?': 'eu-west-1' } } },
     });
     expect(await session.questions()).toHaveLength(1);
+  });
+
+  it('may be parked for days', async () => {
+    const clock = new ManualClock();
+    const later = await startApp('sqlite', { overrides: { clock } });
+    onTestFinished(later.close);
+    const own = await hostSession('claude', later, `http://127.0.0.1:${await listen(later.app)}`);
+    const parked = { env: { ...headless.env, FORUMBUS_PARK: '1' } };
+    await own.fire(preTool, parked);
+    const { question_id } = await own.asked();
+    for (const answered of [false, true]) {
+      clock.advance(25 * 3_600_000);
+      if (answered) await own.answer(question_id, { selected: ['eu-west-1'] });
+      const permissionDecision = answered ? 'allow' : 'defer';
+      expect(await own.fire(preTool, parked)).toMatchObject({ hookSpecificOutput: { permissionDecision } });
+      expect(await own.questions()).toHaveLength(1);
+    }
   });
 });
 
