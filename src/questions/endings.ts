@@ -21,13 +21,12 @@ import type { Reading } from './reading.ts';
 import { askedHeads, listOverdue, listQuestionsById, updateQuestion } from './repository.ts';
 import type { Question, QuestionState } from './schemas.ts';
 
-interface Dependencies {
+export interface Dependencies {
   db: Database;
   clock: Clock;
   events: EventLog;
   control: Control;
   threads: ThreadService;
-  reading: Pick<Reading, 'required' | 'view'>;
   /** Told of each question that has ended, and how long it was open (seconds). */
   ended: (outcome: QuestionOutcome, seconds: number) => void;
 }
@@ -44,7 +43,8 @@ const EXPIRY_MS = 20;
 export const timekeeper: Actor = { type: 'system', name: 'forumbus' };
 
 /** How questions end without an answer, and how their agents receive the outcome of any end. */
-export function createEndings({ db, clock, events, control, threads, reading, ended }: Dependencies) {
+export function createEndings(dependencies: Dependencies, reading: Pick<Reading, 'required' | 'view'>) {
+  const { db, clock, events, control, threads, ended } = dependencies;
   const { required, view } = reading;
 
   /** Stores a question that has ended. */

@@ -1,13 +1,11 @@
-import type { Clock } from '../clock.ts';
-import { type Agent, assertOpen, type Control } from '../control/service.ts';
-import type { Database, Tx } from '../db/database.ts';
+import { type Agent, assertOpen } from '../control/service.ts';
+import type { Tx } from '../db/database.ts';
 import type { Touched } from '../db/group-commit.ts';
 import { Refusal } from '../errors.ts';
-import type { EventDraft, EventLog, Stored } from '../events/service.ts';
+import type { EventDraft, Stored } from '../events/service.ts';
 import type { Search } from '../search/service.ts';
-import type { ThreadService } from '../threads/service.ts';
 import { type ApprovalRow, assertNoDefault, assertOfPerson } from './approvals.ts';
-import { createEndings, type QuestionOutcome } from './endings.ts';
+import { createEndings, type Dependencies as EndingDependencies } from './endings.ts';
 import {
   type Asked,
   answered,
@@ -42,19 +40,12 @@ import { approve, givenBefore, restoreApprovals, standings } from './standing.ts
 
 export type QuestionService = ReturnType<typeof createQuestions>;
 
-interface Dependencies {
-  db: Database;
-  clock: Clock;
-  events: EventLog;
-  control: Control;
-  threads: ThreadService;
+interface Dependencies extends EndingDependencies {
   search: Search;
   /** The most open questions of an agent. */
   openPerAgent: number;
   /** The shortest time after which a default may stand in. Seconds. */
   minDefaultSeconds: number;
-  /** Told of each question that has ended, and how long it was open (seconds). */
-  ended: (outcome: QuestionOutcome, seconds: number) => void;
 }
 
 /** The result of asking or answering. */
@@ -70,7 +61,7 @@ export function createQuestions(dependencies: Dependencies) {
   const { db, events, control, search, openPerAgent, minDefaultSeconds } = dependencies;
   const reading = createReading(dependencies);
   const { required, view } = reading;
-  const { store, ...endings } = createEndings({ ...dependencies, reading });
+  const { store, ...endings } = createEndings(dependencies, reading);
 
   /** The open question that a request replaces. @throws Refusal unless it is open and the agent's own */
   async function supersededBy(tx: Tx, agent: Agent, questionId: string): Promise<QuestionRow> {
